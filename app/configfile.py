@@ -1,0 +1,66 @@
+"""TOML into typed structs, with every mistake listed instead of the first one."""
+
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.errors import ConfigError
+
+S = typing.TypeVar("S", bound=msgspec.Struct)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The raw document; ConfigError if it cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
+
+
+def convert(raw: Any, kind: type[S], where: str, problems: list[str]) -> S | None:
+    """`raw` as `kind`, or None with every mistake appended to `problems` ("where.key: what is wrong")."""
+    before = len(problems)
+    values = _fields(raw, kind, where, problems)
+    return kind(**values) if len(problems) == before else None
+
+
+def _fields(raw: Any, kind: type[msgspec.Struct], where: str, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(raw, Mapping):
+        problems.append(f"{where}: must be a table")
+        return {}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    problems.extend(f"{where}.{key}: unknown key; known: {', '.join(fields)}" for key in raw if key not in fields)
+    problems.extend(f"{where}.{name}: missing" for name, field in fields.items() if field.required and name not in raw)
+    return {
+        field.name: _value(raw[name], field.type, f"{where}.{name}", problems)
+        for name, field in fields.items()
+        if name in raw
+    }
+
+
+def _value(raw: Any, wanted: Any, where: str, problems: list[str]) -> Any:
+    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        return convert(raw, wanted, where, problems)
+    if (item := _item_struct(wanted)) is not None and isinstance(raw, list):
+        return tuple(convert(entry, item, f"{where}[{index}]", problems) for index, entry in enumerate(raw))
+    try:
+        return msgspec.convert(raw, wanted)
+    except msgspec.ValidationError as error:
+        problems.append(f"{where}: {str(error)[:1].lower()}{str(error)[1:]}")
+        return None
+
+
+def _item_struct(wanted: Any) -> type[msgspec.Struct] | None:
+    """The struct S of `tuple[S, ...]`, else None."""
+    if isinstance(wanted, types.GenericAlias) and typing.get_origin(wanted) is tuple:
+        item = typing.get_args(wanted)[0]
+        if isinstance(item, type) and issubclass(item, msgspec.Struct):
+            return item
+    return None

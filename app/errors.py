@@ -1,0 +1,39 @@
+"""Errors of the project, by how wide a caller wants to catch.
+
+AutopilotError
+ +- ConfigError        every mistake of a configuration, listed
+ +- EnvironmentProblem a port, binary or disk that the local stack needs
+ +- DaemonError        a daemon did not come up, or answered what it should not
+ +- SpeakerError       the BGP daemon refused or cannot be reached
+ +- ExactnessError     going on would lose or double data: the process must end and start again
+"""
+
+from collections.abc import Sequence
+
+
+class AutopilotError(Exception):
+    """Base of all our errors; the message says what is wrong and what to do."""
+
+
+class ConfigError(AutopilotError):
+    """One or more mistakes in settings or inventory; `problems` lists all of them."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(f"- {problem}" for problem in self.problems))
+
+
+class EnvironmentProblem(AutopilotError):
+    """The machine lacks something: a binary, a free port, disk."""
+
+
+class DaemonError(AutopilotError):
+    """A daemon of the local stack is not what it should be."""
+
+
+class SpeakerError(AutopilotError):
+    """The BGP speaker cannot be reached or refused an operation."""
+
+
+class ExactnessError(AutopilotError):
+    """Counts would become wrong: end the process, the supervisor starts it again from the last commit."""

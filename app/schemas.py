@@ -1,0 +1,169 @@
+"""The records we publish. Their shape is a contract: `schema` names type and version, ids are stable."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["observe", "dry-run", "auto"]
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """Where an override sends a prefix: one live eBGP path of one router."""
+
+    router: str
+    link: str
+    peer: str
+    next_hop: str
+    path_id: int = 0
+
+
+class NaturalExit(msgspec.Struct, frozen=True):
+    """Where plain BGP would send it, with the share of the demand that leaves there."""
+
+    router: str
+    link: str
+    share: float
+
+
+class SourcePath(msgspec.Struct, frozen=True):
+    """The attributes that an override copies from its source path."""
+
+    as_path: tuple[int, ...]
+    origin: Literal["igp", "egp", "incomplete"]
+    med: int | None = None
+
+
+class Override(msgspec.Struct, frozen=True):
+    """One prefix moved: rendered for every router in `inject_on`."""
+
+    prefix: str
+    exit: Exit
+    inject_on: tuple[str, ...]
+    natural: tuple[NaturalExit, ...]
+    source_path: SourcePath
+    bps: float
+    reason: str
+
+
+class Congestion(msgspec.Struct, frozen=True):
+    """A link over its mark. Loads are shares of capacity; `error` is the 95 % sampling error of the flow estimate."""
+
+    id: str
+    link: str
+    state: Literal["opened", "open", "closed"]
+    since: datetime
+    carried: float
+    dropped: float
+    natural: float
+    error: float
+
+
+class Released(msgspec.Struct, frozen=True):
+    """An override given back on purpose."""
+
+    prefix: str
+    reason: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A move that was wanted and not made."""
+
+    prefix: str
+    link: str
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole desired override set of one PoP; only `released`, end of hold or path loss removes a route."""
+
+    schema: Literal["decision/1"] = "decision/1"
+    pop: str
+    epoch: int
+    seq: int
+    mode: Mode
+    window_start: datetime
+    made_at: datetime
+    add_until: datetime
+    hold_until: datetime
+    congestion: tuple[Congestion, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    released: tuple[Released, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
+    """One link in one closed window (bits per second, shares of capacity are left to the reader)."""
+
+    schema: Literal["link-utilization/1"] = "link-utilization/1"
+    id: str
+    pop: str
+    link: str
+    window_start: datetime
+    window_s: int
+    capacity_bps: float
+    carried_bps: float
+    dropped_bps: float
+    offered_bps: float
+    natural_bps: float
+    moved_in_bps: float
+    moved_out_bps: float
+    received_bps: float | None
+    samples: int
+    sampled_bytes: int
+    error: float
+    up: bool
+    counters: bool
+
+
+class WindowAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Where every sampled byte of one PoP went, cumulative since the PoP's topic began (all x sampling rate)."""
+
+    schema: Literal["window-account/1"] = "window-account/1"
+    id: str
+    pop: str
+    window_start: datetime
+    counted_bytes: int
+    late_bytes: int
+    unattributed_bytes: dict[str, int]
+    records: int
+    dead_letters: int
+    made_at: datetime
+
+
+class Actuation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the actuator did to one router, or why it did not."""
+
+    schema: Literal["actuation/1"] = "actuation/1"
+    id: str
+    pop: str
+    router: str
+    prefix: str
+    action: Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]
+    reason: str
+    next_hop: str | None
+    epoch: int
+    seq: int
+    at: datetime
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's order, keyed by PoP or `*`."""
+
+    schema: Literal["control/1"] = "control/1"
+    pop: str
+    halt: bool
+    by: str
+    at: datetime
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that could not be used, with where they came from and why."""
+
+    schema: Literal["dead-letter/1"] = "dead-letter/1"
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    at: datetime
+    raw: bytes

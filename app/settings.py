@@ -1,0 +1,111 @@
+"""Settings of a deployment: one TOML file, every key with a default; `AUTOPILOT_BROKER` and the like overlay it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from app.configfile import convert, read_toml
+from app.errors import ConfigError
+from app.inventory import Pop, load_pop
+from app.schemas import Mode
+from app.te.marks import Marks, Pacing
+
+
+class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tumbling windows by record time; `refresh_s` is sfacctd's kafka_refresh_time."""
+
+    length_s: int = 10
+    grace_s: int = 2
+    refresh_s: int = 2
+    retention_s: int = 600
+
+
+class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The broker and what we ask of it."""
+
+    broker: str = "localhost:9092"
+    replication_factor: int = 3
+    session_timeout_s: float = 10.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything a process needs besides the inventories, which `pops` names relative to the settings file."""
+
+    pops: tuple[str, ...]
+    data_dir: str = "data"
+    mode: Mode = "dry-run"
+    kafka: Kafka = Kafka()
+    windows: Windows = Windows()
+    marks: Marks = Marks()
+    pacing: Pacing = Pacing()
+    state_port: int = 6070
+    halt_file: str = "halt"
+    cells: dict[str, tuple[str, ...]] = {}
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """Settings with the PoPs they name."""
+
+    settings: Settings
+    pops: dict[str, Pop]
+
+    def cell(self, name: str) -> dict[str, Pop]:
+        """The PoPs of a cell: a listed one, or the PoP of that name; ConfigError if there is none."""
+        names = self.settings.cells.get(name, (name,))
+        if missing := [pop for pop in names if pop not in self.pops]:
+            raise ConfigError([f"cell {name}: no PoP {pop}; known: {', '.join(self.pops)}" for pop in missing])
+        return {pop: self.pops[pop] for pop in names}
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
+    """Read settings and every inventory they name; ConfigError lists all mistakes of all files."""
+    problems: list[str] = []
+    settings = convert(_overlaid(read_toml(path), environ), Settings, path.name, problems)
+    pops: dict[str, Pop] = {}
+    for name in settings.pops if settings else ():
+        try:
+            pop = load_pop(path.parent / name)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        else:
+            if pop.name in pops:
+                problems.append(f"{name}: PoP {pop.name} is defined twice")
+            pops[pop.name] = pop
+    if settings:
+        problems.extend(f"{path.name}: {problem}" for problem in check_settings(settings, pops))
+    if problems or settings is None:
+        raise ConfigError(problems)
+    return Deployment(settings, pops)
+
+
+def check_settings(settings: Settings, pops: Mapping[str, Pop]) -> list[str]:
+    """Mistakes between keys; empty when they fit together."""
+    marks, windows = settings.marks, settings.windows
+    rules = {
+        "marks.leave must be below marks.enter": marks.leave < marks.enter,
+        "marks.fill_to must be below marks.enter, or a target congests at once": marks.fill_to < marks.enter,
+        "marks.shed_to_saturated must not be above marks.shed_to": marks.shed_to_saturated <= marks.shed_to,
+        "marks must lie between 0 and 1": all(0 < mark <= 1 for mark in msgspec.structs.astuple(marks)),
+        "windows.length_s must be above 0": windows.length_s > 0,
+        "windows.grace_s and refresh_s must not be negative": windows.grace_s >= 0 and windows.refresh_s >= 0,
+        "pacing.unwind_share must lie between 0 and 1": 0 < settings.pacing.unwind_share <= 1,
+        "kafka.session_timeout_s must be at least 6, the broker's floor": settings.kafka.session_timeout_s >= 6,
+        "pops: at least one inventory file": bool(settings.pops),
+    }
+    problems = [rule for rule, holds in rules.items() if not holds]
+    for cell, names in settings.cells.items():
+        problems.extend(f"cells.{cell}: no PoP {name}" for name in names if name not in pops)
+    return problems
+
+
+def _overlaid(raw: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:
+    """`AUTOPILOT_BROKER`, `AUTOPILOT_DATA_DIR` and `AUTOPILOT_MODE` win over the file."""
+    kafka = raw.get("kafka", {})
+    if (broker := environ.get("AUTOPILOT_BROKER")) and isinstance(kafka, dict):
+        raw = raw | {"kafka": kafka | {"broker": broker}}
+    for key in ("data_dir", "mode"):
+        if value := environ.get(f"AUTOPILOT_{key.upper()}"):
+            raw = raw | {key: value}
+    return raw

@@ -1,0 +1,24 @@
+"""The one table of thresholds and the clocks of a decision. Nothing else defines a threshold."""
+
+import msgspec
+
+
+class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The one table of thresholds, as shares of capacity."""
+
+    enter: float = 0.90  # open congestion: natural load at or above
+    act_now: float = 0.97  # open at once: carried at or above, or any discards
+    shed_to: float = 0.90
+    shed_to_saturated: float = 0.85
+    fill_to: float = 0.80  # a target link may be filled up to this
+    leave: float = 0.80  # close congestion: natural load at or below
+
+
+class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The clocks of a decision, seconds, and the pace of giving back."""
+
+    add_within_s: float = 30.0
+    hold_s: float = 300.0
+    min_hold_s: float = 300.0
+    unwind_share: float = 0.25
+    share_decay_s: float = 90.0

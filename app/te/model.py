@@ -1,0 +1,72 @@
+"""The nouns of traffic engineering: paths, closed link windows, loads. Values only, no behaviour."""
+
+from typing import Literal, NewType
+
+import msgspec
+
+Prefix = NewType("Prefix", str)  # canonical text, "203.0.113.0/24"
+LinkId = NewType("LinkId", str)  # "pop/router/name"
+Origin = Literal["igp", "egp", "incomplete"]
+
+
+class Path(msgspec.Struct, frozen=True, array_like=True):
+    """One post-policy Adj-RIB-In path of one router, own AS already stripped."""
+
+    peer: str
+    next_hop: str
+    as_path: tuple[int, ...]
+    origin: Origin = "igp"
+    med: int | None = None
+    local_pref: int = 100
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[str, ...] = ()
+    path_id: int = 0
+    ebgp: bool = True
+
+
+class Demand(msgspec.Struct, frozen=True, array_like=True):
+    """Sampled traffic of one (ingress router, prefix) on one link in one window, scaled by its sampling rate."""
+
+    ingress: str
+    prefix: str
+    size_bytes: int
+    samples: int
+
+
+class LinkWindow(msgspec.Struct, frozen=True):
+    """What was seen of one link in one closed window.
+
+    `carried_bps` and `dropped_bps` come from counters and are None where no trusted counters exist.
+    """
+
+    link: str
+    window_start_s: int
+    window_s: int
+    capacity_bps: float
+    carried_bps: float | None
+    dropped_bps: float | None
+    received_bps: float | None
+    up: bool
+    samples: int
+    demands: tuple[Demand, ...]
+
+    @property
+    def flow_bps(self) -> float:
+        """The flow estimate of the carried load, bits per second."""
+        return 8 * sum(demand.size_bytes for demand in self.demands) / self.window_s
+
+
+class LinkLoad(msgspec.Struct, frozen=True):
+    """The four loads of a link (bits per second) and what our overrides move."""
+
+    link: str
+    capacity_bps: float
+    carried_bps: float
+    dropped_bps: float
+    offered_bps: float
+    natural_bps: float
+    moved_in_bps: float
+    moved_out_bps: float
+    samples: int
+    error_share: float
+    saturated: bool

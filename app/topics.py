@@ -1,0 +1,54 @@
+"""Every Kafka topic in one table: name, key, partitions, retention, who writes and who reads.
+
+Topics are created from here (local stack, charts) and checked against here; nothing relies on auto-creation.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+HOUR_MS = 3_600_000
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """One topic; `name` may hold `<pop>`, then there is one topic per PoP."""
+
+    name: str
+    key: str
+    partitions: int
+    retention_ms: int
+    cleanup: str
+    writers: str
+    readers: str
+
+    def for_pop(self, pop: str) -> str:
+        """The real name of this topic for one PoP."""
+        return self.name.replace("<pop>", pop)
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Topic configuration as the broker names it."""
+        config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
+        if "compact" in self.cleanup:
+            config["segment.ms"] = str(HOUR_MS)
+        return config
+
+
+FLOWS = Topic("sfacctd-flows-<pop>", "none", 1, 24 * HOUR_MS, "delete", "sfacctd", "telemetry")
+COUNTERS = Topic("sfacctd-counters-<pop>", "none", 1, 24 * HOUR_MS, "delete", "sfacctd", "telemetry")
+BMP = Topic("bmp-<pop>", "router", 1, 72 * HOUR_MS, "delete", "pmbmpd", "telemetry, actuator")
+DECISIONS = Topic("decisions-<pop>", "pop", 1, 24 * HOUR_MS, "compact,delete", "telemetry", "actuator, view, planner")
+LINK_UTILIZATION = Topic("link-utilization", "pop", 1, 168 * HOUR_MS, "delete", "telemetry", "view, planner, anyone")
+ACTUATIONS = Topic("actuations", "pop", 1, 720 * HOUR_MS, "delete", "actuator", "view, anyone")
+CONTROL = Topic("control", "pop or *", 1, 720 * HOUR_MS, "compact", "autopilot halt|resume", "actuator")
+DEAD_LETTERS = Topic("dead-letters", "source topic", 1, 168 * HOUR_MS, "delete", "telemetry, actuator", "people")
+
+INPUTS = (FLOWS, COUNTERS, BMP)
+ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, ACTUATIONS, CONTROL, DEAD_LETTERS)
+
+
+def named(pops: Iterable[str]) -> dict[str, Topic]:
+    """Real topic names for these PoPs, each with its definition."""
+    names = list(pops)
+    per_pop = {topic.for_pop(pop): topic for topic in ALL if "<pop>" in topic.name for pop in names}
+    return per_pop | {topic.name: topic for topic in ALL if "<pop>" not in topic.name}
