@@ -1,0 +1,157 @@
+"""Exact state under at-least-once delivery: the loop that every agent with state runs.
+
+Records are applied in memory, each once and in order; a flush writes the rows, awaits the changelog, publishes, writes
+the progress last, and only then acknowledges. Each step prevents a loss that was seen under kill -9
+(docs/decisions/0001-exact-state.md).
+"""
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import faust
+from faust.streams import _current_event
+from faust.types import TP
+
+from app.errors import ExactnessError
+from app.stream.consumer import Record
+from app.stream.fence import StallFence
+from tables.store import ExactTable
+
+FLUSH_EVERY_S = 1.0
+CHANGELOG_TIMEOUT_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
+
+
+class State(Protocol):
+    """What an agent keeps: memory in front of its tables. Nothing here awaits but the publications."""
+
+    def reset(self) -> None:
+        """Forget the memory: the partition was revoked, or recovery will load it anew."""
+
+    def load(self) -> None:
+        """Rebuild the memory from the tables after recovery."""
+
+    def apply(self, tp: TP, record: Record) -> None:
+        """Take one record into memory. A replay (offset at or below what a row applied) only marks its row dirty."""
+
+    def write_rows(self) -> None:
+        """Write dirty rows, but not the progress."""
+
+    def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """What has to be out before the progress row may say that it is; cleared by this call."""
+
+    def write_progress(self) -> None:
+        """Write the row that says how far all of the above went."""
+
+
+class ExactReader:
+    """Feeds a State from a stream of batches and acknowledges them after their flush."""
+
+    def __init__(
+        self, app: faust.App, state: State, tables: Sequence[ExactTable], fence: StallFence, end: Callable[[str], None]
+    ) -> None:
+        self._app = app
+        self._state = state
+        self._tables = tables
+        self._fence = fence
+        self._end = end
+        self._lock = asyncio.Lock()
+        self._held: list[Any] = []
+        self._next: dict[TP, int] = {}
+        self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
+        app.on_partitions_revoked.connect(self._revoked)
+
+    async def run(self, stream: Any) -> None:
+        """The body of an agent. Any failure ends the process: the events it holds were not acknowledged."""
+        events = stream.noack()
+        self._acknowledge = events.ack
+        ticker = asyncio.ensure_future(self._tick())
+        try:
+            async for event in events.events():
+                async with self._lock:
+                    await self._accept(event)
+                    if stream_is_dry(events):
+                        await self._flush()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._end(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            ticker.cancel()
+
+    async def _accept(self, event: Any) -> None:
+        tp = event.message.tp
+        if tp not in self._next:
+            self._next[tp] = await self._first_offset(tp)
+        for record in event.value:
+            if record.offset > self._next[tp]:
+                raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {self._next[tp]} was due")
+            if record.offset == self._next[tp]:
+                self._state.apply(tp, record)
+                self._next[tp] += 1
+        self._held.append(event)
+
+    async def _first_offset(self, tp: TP) -> int:
+        """What must come first: the committed offset, or what retention left of the topic."""
+        consumer: Any = self._app.consumer
+        earliest: int = (await consumer.earliest_offsets(tp))[tp]
+        return max(consumer._committed_offset[tp] or 0, earliest)
+
+    async def _tick(self) -> None:
+        """Flush what no later event pushes out; a held event would block every rebalance for ever."""
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            async with self._lock:
+                try:
+                    await self._flush()
+                except Exception as error:
+                    self._end(f"{type(error).__name__}: {error}")
+
+    async def _flush(self) -> None:
+        if not self._held:
+            return
+        self._fence.check()
+        held, self._held = self._held, []
+        with current_event(held[-1]):
+            self._state.write_rows()
+        await self._changelog_answered()
+        async with asyncio.timeout(CHANGELOG_TIMEOUT_S):
+            await asyncio.gather(*[await send() for send in self._state.publications()])
+        with current_event(held[-1]):
+            self._state.write_progress()
+        await self._changelog_answered()
+        self._fence.check()
+        assert self._acknowledge is not None, "a flush without a stream"
+        for event in held:
+            await self._acknowledge(event)
+
+    async def _changelog_answered(self) -> None:
+        """Faust only logs a changelog record that failed, and commits all the same: so await every one."""
+        answers = [answer for table in self._tables for answer in table.take_unanswered()]
+        async with asyncio.timeout(CHANGELOG_TIMEOUT_S):
+            await asyncio.gather(*answers)
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        """The partition comes back from the committed offset, here or elsewhere: nothing unflushed may stay."""
+        async with self._lock:
+            self._held.clear()
+            self._next.clear()
+            self._state.reset()
+
+
+@contextlib.contextmanager
+def current_event(event: Any) -> Iterator[None]:
+    """Make `event` the one that table writes belong to; Faust keeps only a weak reference in a context variable."""
+    token = _current_event.set(weakref.ref(event))
+    try:
+        yield
+    finally:
+        _current_event.reset(token)
+
+
+def stream_is_dry(stream: Any) -> bool:
+    """No event is waiting: a good moment to flush."""
+    return bool(stream.channel.queue.empty())
