@@ -116,21 +116,6 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     counters: bool
 
 
-class WindowAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """Where every sampled byte of one PoP went, cumulative since the PoP's topic began (all x sampling rate)."""
-
-    schema: Literal["window-account/1"] = "window-account/1"
-    id: str
-    pop: str
-    window_start: datetime
-    counted_bytes: int
-    late_bytes: int
-    unattributed_bytes: dict[str, int]
-    records: int
-    dead_letters: int
-    made_at: datetime
-
-
 class Actuation(msgspec.Struct, frozen=True, kw_only=True):
     """What the actuator did to one router, or why it did not."""
 

@@ -10,16 +10,7 @@ from app.configfile import convert, read_toml
 from app.errors import ConfigError
 from app.inventory import Pop, load_pop
 from app.schemas import Mode
-from app.te.marks import Marks, Pacing
-
-
-class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Tumbling windows by record time; `refresh_s` is sfacctd's kafka_refresh_time."""
-
-    length_s: int = 10
-    grace_s: int = 2
-    refresh_s: int = 2
-    retention_s: int = 600
+from app.te.marks import Marks, Pacing, Windows
 
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

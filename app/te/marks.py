@@ -22,3 +22,12 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_hold_s: float = 300.0
     unwind_share: float = 0.25
     share_decay_s: float = 90.0
+
+
+class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tumbling windows by record time; `refresh_s` is sfacctd's kafka_refresh_time."""
+
+    length_s: int = 10
+    grace_s: int = 2
+    refresh_s: int = 2
+    retention_s: int = 600

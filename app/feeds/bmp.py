@@ -1,0 +1,96 @@
+"""pmbmpd's topic: one BMP message of one router per Kafka message (pmacct 1.7.7, no dump configured)."""
+
+import ipaddress
+from typing import Any
+
+import msgspec
+
+from app.feeds.lines import Bad, bad
+from app.te.model import Origin, Path
+
+ORIGINS: dict[str, Origin] = {"i": "igp", "e": "egp", "u": "incomplete"}
+UNICAST = 1
+
+
+class BmpRecord(msgspec.Struct, frozen=True):
+    """The keys we use; which of them are there depends on `bmp_msg_type`."""
+
+    event_type: str
+    bmp_router: str = ""
+    bmp_router_port: int = 0
+    writer_id: str = ""
+    bmp_msg_type: str = ""
+    log_type: str = ""
+    bmp_init_info_sysname: str = ""
+    is_in: int = 0
+    is_post: int = 0
+    safi: int = UNICAST
+    peer_ip: str = ""
+    peer_asn: int = 0
+    ip_prefix: str = ""
+    bgp_nexthop: str = ""
+    as_path: str | list[Any] = ""
+    comms: str | list[str] = ""
+    lcomms: str | list[str] = ""
+    origin: str = "u"
+    local_pref: int = 100
+    med: int | None = None
+    as_path_id: int = 0
+    rd: str = ""
+
+    @property
+    def session(self) -> str:
+        """The BMP session: on one host both routers may have the same address, so the port and writer count too."""
+        return f"{self.writer_id}|{self.bmp_router}|{self.bmp_router_port}"
+
+    @property
+    def is_route(self) -> bool:
+        """A unicast route of the post-policy Adj-RIB-In, the only RIB that says what a router may really use."""
+        of_rib = self.is_in == 1 and self.is_post == 1 and self.safi == UNICAST and not self.rd
+        return of_rib and self.bmp_msg_type in ("route_monitor", "internal")
+
+
+_decoder = msgspec.json.Decoder(BmpRecord)
+
+
+def decode(message: bytes) -> BmpRecord | Bad:
+    """One message; routes come with a canonical prefix, valid addresses and a numeric AS path, or as a Bad."""
+    try:
+        record = _decoder.decode(message)
+        if record.is_route:
+            ipaddress.ip_network(record.ip_prefix)
+            if record.log_type == "update":
+                ipaddress.ip_address(record.bgp_nexthop)
+                as_numbers(record.as_path)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return bad(message, error)
+    return record
+
+
+def to_path(record: BmpRecord, own_asn: int, ebgp: bool) -> Path:
+    """The path of an update. FRR puts its own AS in front on eBGP paths: one leading own AS is taken off."""
+    as_path = as_numbers(record.as_path)
+    if ebgp and as_path[:1] == (own_asn,):
+        as_path = as_path[1:]
+    return Path(
+        peer=record.peer_ip,
+        next_hop=record.bgp_nexthop,
+        as_path=as_path,
+        origin=ORIGINS.get(record.origin, "incomplete"),
+        med=record.med,
+        local_pref=record.local_pref,
+        communities=_words(record.comms),
+        large_communities=_words(record.lcomms),
+        path_id=record.as_path_id,
+        ebgp=ebgp,
+    )
+
+
+def as_numbers(as_path: str | list[Any]) -> tuple[int, ...]:
+    """AS numbers in order, AS sets flattened; pmacct 1.7.9 may send an array."""
+    words = as_path.split() if isinstance(as_path, str) else [str(item) for item in as_path]
+    return tuple(int(number) for word in words for number in word.strip("{}()[]").replace(",", " ").split())
+
+
+def _words(value: str | list[str]) -> tuple[str, ...]:
+    return tuple(value.split()) if isinstance(value, str) else tuple(value)

@@ -1,0 +1,70 @@
+"""sfacctd's flow topic: JSON lines joined by newlines, with purge markers between them.
+
+pmacct 1.7.7 with `kafka_multi_values` puts many records into one message; a flushed buffer ends with an empty line.
+Markers come every refresh even without traffic: the feed's heartbeat.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from app.feeds.lines import Bad, bad
+
+COUNT_MAX = 1 << 40  # bytes of one record: a larger one is a broken exporter, not traffic
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+
+
+class Flow(msgspec.Struct, frozen=True, tag_field="event_type", tag="purge"):
+    """Sampled traffic of one second, one destination: `size_bytes` and `samples` before scaling."""
+
+    exporter: str = msgspec.field(name="peer_ip_src")
+    iface_in: Index
+    iface_out: Index
+    destination: str = msgspec.field(name="ip_dst")
+    arrived: str = msgspec.field(name="timestamp_arrival")
+    sampling_rate: Count
+    samples: Count = msgspec.field(name="packets")
+    size_bytes: Count = msgspec.field(name="bytes")
+
+    @property
+    def at_s(self) -> int:
+        """When the samples arrived at the collector, whole unix seconds."""
+        return int(float(self.arrived))
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """A purge began or ended; each purge is a process of its own, several can be open."""
+
+    kind: Literal["purge_init", "purge_close"]
+    writer: str
+
+
+class _Init(msgspec.Struct, frozen=True, tag_field="event_type", tag="purge_init"):
+    writer_id: str
+
+
+class _Close(msgspec.Struct, frozen=True, tag_field="event_type", tag="purge_close"):
+    writer_id: str
+
+
+_decoder = msgspec.json.Decoder(Flow | _Init | _Close)
+
+
+def decode(message: bytes) -> Iterator[Flow | Marker | Bad]:
+    """Every line of one Kafka message; never raises."""
+    for line in message.split(b"\n"):
+        if line.strip():
+            yield _decode_line(line)
+
+
+def _decode_line(line: bytes) -> Flow | Marker | Bad:
+    try:
+        parsed = _decoder.decode(line)
+        if isinstance(parsed, Flow):
+            _ = parsed.at_s
+            return parsed
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        return bad(line, error)
+    return Marker("purge_init" if isinstance(parsed, _Init) else "purge_close", parsed.writer_id)

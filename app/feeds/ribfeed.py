@@ -1,0 +1,83 @@
+"""From BMP records to the Rib of one PoP: which session is which router, which peers are up, which paths live."""
+
+import msgspec
+
+from app.feeds.bmp import BmpRecord, to_path
+from app.inventory import Pop
+from app.te.rib import Rib
+
+
+class Sessions(msgspec.Struct):
+    """What the routes agent must remember besides the paths: its progress, BMP sessions and peers."""
+
+    applied: int = -1
+    routers: dict[str, str] = msgspec.field(default_factory=dict)
+    peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
+    records: int = 0
+    ignored: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class RibFeed:
+    """Applies BMP records of one PoP to a Rib and tells which prefixes of which router changed."""
+
+    def __init__(self, pop: Pop, rib: Rib, sessions: Sessions | None = None) -> None:
+        self.pop = pop
+        self.rib = rib
+        self.sessions = sessions or Sessions()
+        self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
+        self._by_address = {
+            address: router.name
+            for router in pop.router
+            for address in (router.ibgp_address, router.agent_address, router.loopback4, router.loopback6)
+        }
+        for router, peers in self.sessions.peers.items():
+            for peer, asn in peers.items():
+                rib.peer_up(router, peer, asn)
+
+    def router_of(self, record: BmpRecord) -> str | None:
+        """The router behind a BMP session: by the name it gave at init, else by its address."""
+        return self.sessions.routers.get(record.session) or self._by_address.get(record.bmp_router)
+
+    def apply(self, record: BmpRecord) -> tuple[str, list[str]] | None:
+        """Apply one record; (router, prefixes touched), or None where it is not for us (counted)."""
+        if record.bmp_msg_type == "init":
+            return self._init(record)
+        router = self.router_of(record)
+        if router is None:
+            return self._ignore("unknown-router") if record.bmp_msg_type else None
+        match record.bmp_msg_type:
+            case "peer_up":
+                return self._peer_up(router, record)
+            case "peer_down":
+                self.sessions.peers.get(router, {}).pop(record.peer_ip, None)
+                return router, self.rib.peer_down(router, record.peer_ip)
+        return self._route(router, record) if record.is_route else None
+
+    def _init(self, record: BmpRecord) -> None:
+        router = self._by_sysname.get(record.bmp_init_info_sysname)
+        if router is None:
+            return self._ignore("unknown-sysname")
+        live = {session: name for session, name in self.sessions.routers.items() if name != router}
+        self.sessions.routers = live | {record.session: router}
+        return None
+
+    def _peer_up(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
+        asn = record.peer_asn or self.pop.asn
+        self.sessions.peers.setdefault(router, {})[record.peer_ip] = asn
+        self.rib.peer_up(router, record.peer_ip, asn)
+        return router, []
+
+    def _route(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
+        if record.log_type == "update":
+            ebgp = self._is_ebgp(router, record.peer_ip)
+            self.rib.update(router, record.ip_prefix, to_path(record, self.pop.asn, ebgp))
+        else:
+            self.rib.withdraw(router, record.ip_prefix, record.peer_ip, record.as_path_id)
+        return router, [record.ip_prefix]
+
+    def _is_ebgp(self, router: str, peer: str) -> bool:
+        asn = self.rib.peer_asn(router, peer)
+        return asn != self.pop.asn if asn is not None else (router, peer) in self.pop.link_by_session
+
+    def _ignore(self, reason: str) -> None:
+        self.sessions.ignored[reason] = self.sessions.ignored.get(reason, 0) + 1

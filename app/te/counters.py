@@ -1,0 +1,103 @@
+"""Loads of a link from octet counters, interpolated at the window's borders."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import msgspec
+
+WRAP_32 = 1 << 32
+
+
+class CounterSample(msgspec.Struct, frozen=True, array_like=True):
+    """One reading of a port's counters; octets are 64-bit, discards wrap at 32 bits."""
+
+    at_s: float
+    in_octets: int
+    out_octets: int
+    out_packets: int
+    out_discards: int
+    speed_bps: int
+    up: bool
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """What counters say of a link in a window: bits per second, capacity of the live members."""
+
+    carried_bps: float
+    dropped_bps: float
+    received_bps: float
+    capacity_bps: float
+    up: bool
+
+
+def link_rates(members: Sequence[Sequence[CounterSample]], start_s: float, end_s: float) -> Rates | None:
+    """Sum over a link's members in [start_s, end_s); None where one has no trusted reading of both borders."""
+    rates = [port_rates(samples, start_s, end_s) for samples in members if samples]
+    known = [rate for rate in rates if rate is not None]
+    if not known or len(known) < len(rates):
+        return None
+    return Rates(
+        carried_bps=sum(rate.carried_bps for rate in known),
+        dropped_bps=sum(rate.dropped_bps for rate in known),
+        received_bps=sum(rate.received_bps for rate in known),
+        capacity_bps=sum(rate.capacity_bps for rate in known if rate.up),
+        up=any(rate.up for rate in known),
+    )
+
+
+def port_rates(samples: Sequence[CounterSample], start_s: float, end_s: float) -> Rates | None:
+    """Rates of one port; `samples` in order of time. None on a gap at a border, or a reset in between."""
+    span = _spanning(samples, start_s, end_s)
+    if len(span) < 2 or _was_reset(span):
+        return None
+    received, carried, packets, discards = (_between(column, start_s, end_s) for column in _columns(span))
+    bits = 8 / (end_s - start_s)
+    return Rates(
+        carried_bps=carried * bits,
+        dropped_bps=discards * (carried / packets if packets else 0.0) * bits,
+        received_bps=received * bits,
+        capacity_bps=span[-1].speed_bps,
+        up=span[-1].up,
+    )
+
+
+def _spanning(samples: Sequence[CounterSample], start_s: float, end_s: float) -> list[CounterSample]:
+    """From the last sample at or before the start to the first at or after the end; empty when one is missing.
+
+    The end may be up to half a window past the last sample: polls are not aligned with windows.
+    """
+    before = [index for index, sample in enumerate(samples) if sample.at_s <= start_s]
+    after = [index for index, sample in enumerate(samples) if sample.at_s >= end_s]
+    if not before or (not after and samples[-1].at_s < (start_s + end_s) / 2):
+        return []
+    return list(samples[before[-1] : after[0] + 1 if after else len(samples)])
+
+
+def _was_reset(span: Sequence[CounterSample]) -> bool:
+    return any(later.out_octets < now.out_octets or later.in_octets < now.in_octets for now, later in pairwise(span))
+
+
+Column = list[tuple[float, int]]
+
+
+def _columns(span: Sequence[CounterSample]) -> tuple[Column, Column, Column, Column]:
+    """(time, count since the first sample) of received and carried octets, packets, and unwrapped discards."""
+    first, discards = span[0], [0]
+    for now, later in pairwise(span):
+        discards.append(discards[-1] + (later.out_discards - now.out_discards) % WRAP_32)
+    return (
+        [(sample.at_s, sample.in_octets - first.in_octets) for sample in span],
+        [(sample.at_s, sample.out_octets - first.out_octets) for sample in span],
+        [(sample.at_s, sample.out_packets - first.out_packets) for sample in span],
+        [(sample.at_s, count) for sample, count in zip(span, discards, strict=True)],
+    )
+
+
+def _between(column: Column, start_s: float, end_s: float) -> float:
+    """The count between two moments, linear between (and past) samples."""
+    return _at(column[-2:], end_s) - _at(column[:2], start_s)
+
+
+def _at(segment: Column, at_s: float) -> float:
+    (left_s, left), (right_s, right) = segment
+    return left + (right - left) * (at_s - left_s) / (right_s - left_s)

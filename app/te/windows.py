@@ -1,0 +1,91 @@
+"""Tumbling windows by record time, closed by a watermark from the stream itself. Nothing here reads a clock.
+
+pmacct sends `purge_init` and `purge_close` every refresh, traffic or not, each purge from a process of its own. Data
+that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the watermark.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from app.te.marks import Windows
+
+OPEN_PURGE_MAX_S = 30.0  # a writer that was killed never closes its purge
+CATCH_UP_WINDOWS = 60  # after a longer silence only windows with data are closed one by one
+
+
+class Progress(msgspec.Struct):
+    """How far one PoP's flows went: the row that is written last. All bytes are scaled by their sampling rate."""
+
+    applied: int = -1
+    closed_up_to_s: int | None = None
+    watermark_s: float = 0.0
+    last_purge_s: float = 0.0
+    open_purges: dict[str, float] = msgspec.field(default_factory=dict)
+    records: int = 0
+    counted_bytes: int = 0
+    late_bytes: int = 0
+    unattributed_bytes: dict[str, int] = msgspec.field(default_factory=dict)
+    dead_letters: int = 0
+
+    def purge_init(self, writer: str, at_s: float, refresh_s: float) -> None:
+        """A purge begins at Kafka time `at_s`: everything that arrived a refresh before is on its way or here."""
+        self.last_purge_s = max(self.last_purge_s, at_s)
+        self.open_purges[writer] = at_s
+        self._advance(refresh_s)
+
+    def purge_close(self, writer: str, refresh_s: float) -> None:
+        """A purge is complete; the state of its writer is forgotten."""
+        self.open_purges.pop(writer, None)
+        self._advance(refresh_s)
+
+    def _advance(self, refresh_s: float) -> None:
+        oldest_s = self.last_purge_s - OPEN_PURGE_MAX_S
+        self.open_purges = {writer: at_s for writer, at_s in self.open_purges.items() if at_s > oldest_s}
+        complete_s = min(self.open_purges.values(), default=self.last_purge_s) - refresh_s
+        self.watermark_s = max(self.watermark_s, complete_s)
+
+    def is_late(self, start_s: int) -> bool:
+        """The window that starts here was closed: it is never reopened."""
+        return self.closed_up_to_s is not None and start_s < self.closed_up_to_s
+
+    def closable(self, windows: Windows, starts: set[int]) -> Iterator[int]:
+        """Starts of the windows to close now, in order; `starts` are those that hold data. Advances `closed_up_to_s`.
+
+        Windows without data are closed too (silence is news), but after a long gap only those with data are.
+        """
+        length_s = windows.length_s
+        end_s = window_of(self.watermark_s - windows.grace_s, length_s)
+        if self.closed_up_to_s is None:
+            self.closed_up_to_s = min(starts, default=end_s)
+        due = range(self.closed_up_to_s, end_s, length_s)
+        for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(starts & set(due)):
+            self.closed_up_to_s = start_s + length_s
+            yield start_s
+        self.closed_up_to_s = max(self.closed_up_to_s, end_s)
+
+    def leave_out(self, reason: str, size_bytes: int) -> None:
+        """Count bytes that belong to no link, with the reason."""
+        self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
+
+
+class Sums(msgspec.Struct):
+    """What one link's window holds: the row of `link_windows`."""
+
+    applied: int = -1
+    size_bytes: int = 0
+    samples: int = 0
+    demands: dict[tuple[str, str], list[int]] = msgspec.field(default_factory=dict)
+
+    def add(self, ingress: str, prefix: str, size_bytes: int, samples: int) -> None:
+        """One flow record, scaled."""
+        self.size_bytes += size_bytes
+        self.samples += samples
+        pair = self.demands.setdefault((ingress, prefix), [0, 0])
+        pair[0] += size_bytes
+        pair[1] += samples
+
+
+def window_of(at_s: float, length_s: int) -> int:
+    """Start of the window that holds this moment."""
+    return int(at_s // length_s) * length_s
