@@ -1,0 +1,113 @@
+"""A small GoBGP 3 client over gRPC: what it holds, and adding and removing paths. Every call has a deadline."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from app.bgp.proto import gobgp_pb2 as pb
+from app.bgp.wire import FAMILIES, BestPath, best
+from app.errors import SpeakerError
+
+SERVICE = "/apipb.GobgpApi"
+SERVICE_4 = "/api.GoBgpService"
+BATCH = 500  # paths a message: GoBGP takes its table's lock once for each
+OPTIONS = (
+    ("grpc.max_receive_message_length", 256 << 20),  # a destination is one message, but the default of 4 MiB is tight
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes: a restarted daemon would wait so long
+)
+
+
+class GobgpClient:
+    """One daemon at `target` (`unix:///path` or `host:port`). Connects on first use; SpeakerError on any failure."""
+
+    def __init__(self, target: str, timeout_s: float = 2.0) -> None:
+        self.target = target
+        self._timeout_s = timeout_s
+        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        self._list = self._channel.unary_stream(
+            f"{SERVICE}/ListPath", pb.ListPathRequest.SerializeToString, pb.ListPathResponse.FromString
+        )
+        self._send = self._channel.stream_unary(
+            f"{SERVICE}/AddPathStream", pb.AddPathStreamRequest.SerializeToString, Empty.FromString
+        )
+
+    async def global_config(self) -> pb.Global:
+        """The daemon's AS and router id; says plainly when it speaks another major version of the API."""
+        try:
+            response: pb.GetBgpResponse = await self._get_bgp(SERVICE)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED and await self._is_version_4():
+                raise SpeakerError(f"{self.target}: this is GoBGP 4, we speak GoBGP 3: run gobgpd 3.x here") from error
+            raise self._failed("GetBgp", error) from error
+        return response.config
+
+    async def destinations(self) -> list[pb.Destination]:
+        """The global table, both families, every path; the best one of a prefix is flagged."""
+        found: list[pb.Destination] = []
+        try:
+            for family in FAMILIES:
+                request = pb.ListPathRequest(table_type=pb.GLOBAL, family=family)
+                found.extend([response.destination async for response in self._list(request, timeout=self._timeout_s)])
+        except grpc.aio.AioRpcError as error:
+            raise self._failed("ListPath", error) from error
+        return found
+
+    async def send(self, paths: Iterable[pb.Path]) -> None:
+        """Add paths, or remove those with `is_withdraw`, in order. A refused path leaves the later ones unsent."""
+        batches = list(requests(list(paths)))
+        if not batches:
+            return
+        try:
+            await self._send(_stream(batches), timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise self._failed("AddPathStream", error) from error
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _get_bgp(self, service: str) -> pb.GetBgpResponse:
+        call = self._channel.unary_unary(
+            f"{service}/GetBgp", pb.GetBgpRequest.SerializeToString, pb.GetBgpResponse.FromString
+        )
+        response: pb.GetBgpResponse = await call(pb.GetBgpRequest(), timeout=self._timeout_s)
+        return response
+
+    async def _is_version_4(self) -> bool:
+        try:
+            await self._get_bgp(SERVICE_4)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    def _failed(self, call: str, error: grpc.aio.AioRpcError) -> SpeakerError:
+        return failed(self.target, call, error)
+
+
+async def best_paths(client: GobgpClient) -> dict[str, BestPath]:
+    """What the router behind `client` uses now, by prefix, both families."""
+    return best(await client.destinations())
+
+
+def requests(paths: Sequence[pb.Path]) -> Iterable[pb.AddPathStreamRequest]:
+    """Batches that keep the order."""
+    for start in range(0, len(paths), BATCH):
+        yield pb.AddPathStreamRequest(table_type=pb.GLOBAL, paths=paths[start : start + BATCH])
+
+
+def failed(target: str, call: str, error: grpc.RpcError) -> SpeakerError:
+    """What went wrong and what to do about it."""
+    code = error.code()
+    advice = {
+        grpc.StatusCode.UNAVAILABLE: "is gobgpd running with --api-hosts at this address?",
+        grpc.StatusCode.DEADLINE_EXCEEDED: "gobgpd hangs or is overloaded: restart it if this lasts",
+        grpc.StatusCode.UNIMPLEMENTED: "another program or another major version listens here: run gobgpd 3.x",
+    }.get(code, "see gobgpd's log")
+    return SpeakerError(f"{target}: {call} failed, {code.name.lower()}: {error.details()}; {advice}")
+
+
+async def _stream(batches: list[pb.AddPathStreamRequest]) -> AsyncIterator[pb.AddPathStreamRequest]:
+    for batch in batches:
+        yield batch

@@ -1,0 +1,173 @@
+"""GoBGP's messages and our routes, both ways. Pure."""
+
+import ipaddress
+import typing
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+
+from app.bgp.proto import gobgp_pb2 as pb
+from app.bgp.speaker import InjectedRoute
+from app.te.model import Origin
+
+ORIGINS: tuple[Origin, ...] = ("igp", "egp", "incomplete")
+FAMILIES = (
+    pb.Family(afi=pb.Family.AFI_IP, safi=pb.Family.SAFI_UNICAST),
+    pb.Family(afi=pb.Family.AFI_IP6, safi=pb.Family.SAFI_UNICAST),
+)
+LOCAL = "<nil>"  # neighbor_ip of a route that came by gRPC
+
+_TYPES: Mapping[str, type[Message]] = {
+    f"type.googleapis.com/apipb.{kind.DESCRIPTOR.name}": kind
+    for kind in (
+        pb.OriginAttribute,
+        pb.AsPathAttribute,
+        pb.NextHopAttribute,
+        pb.MultiExitDiscAttribute,
+        pb.LocalPrefAttribute,
+        pb.CommunitiesAttribute,
+        pb.LargeCommunitiesAttribute,
+        pb.MpReachNLRIAttribute,
+    )
+}
+
+
+class BestPath(NamedTuple):
+    """The path a router uses for a prefix; `neighbor_ip` is the neighbour it came from."""
+
+    next_hop: str
+    as_path: tuple[int, ...]
+    communities: tuple[str, ...]
+    local_pref: int | None
+    neighbor_ip: str
+
+
+class Attributes(NamedTuple):
+    """The path attributes we know; absent ones are None or empty."""
+
+    origin: Origin = "incomplete"
+    as_path: tuple[int, ...] = ()
+    next_hop: str = ""
+    med: int | None = None
+    local_pref: int | None = None
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[tuple[int, int, int], ...] = ()
+
+
+def announcement(route: InjectedRoute) -> pb.Path:
+    """`route` as GoBGP wants it; replaces what has the same prefix."""
+    admin, epoch, seq = route.large_community
+    attributes: list[Message] = [
+        pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
+        pb.AsPathAttribute(segments=[pb.AsSegment(type=pb.AsSegment.AS_SEQUENCE, numbers=route.as_path)]),
+        pb.NextHopAttribute(next_hop=route.next_hop),
+        pb.LocalPrefAttribute(local_pref=route.local_pref),
+        pb.CommunitiesAttribute(communities=[community_number(text) for text in route.communities]),
+        pb.LargeCommunitiesAttribute(
+            communities=[pb.LargeCommunity(global_admin=admin, local_data1=epoch, local_data2=seq)]
+        ),
+    ]
+    if route.med is not None:
+        attributes.append(pb.MultiExitDiscAttribute(med=route.med))
+    return _path(route.prefix, [_any(attribute) for attribute in attributes])
+
+
+def withdrawal(prefix: str) -> pb.Path:
+    """The removal of exactly this prefix."""
+    path = _path(prefix, [])
+    path.is_withdraw = True
+    return path
+
+
+def ours(destinations: Iterable[pb.Destination], marker: str) -> dict[str, InjectedRoute]:
+    """The routes that came by gRPC and carry our marker, by prefix."""
+    found: dict[str, InjectedRoute] = {}
+    for destination in destinations:
+        for path in destination.paths:
+            attributes = read_attributes(path.pattrs)
+            if path.neighbor_ip == LOCAL and marker in attributes.communities:
+                found[destination.prefix] = _route(destination.prefix, attributes)
+    return found
+
+
+def best(destinations: Iterable[pb.Destination]) -> dict[str, BestPath]:
+    """The path in use for every prefix of a router's global table."""
+    chosen: dict[str, BestPath] = {}
+    for destination in destinations:
+        for path in destination.paths:
+            if path.best:
+                seen = read_attributes(path.pattrs)
+                chosen[destination.prefix] = BestPath(
+                    seen.next_hop, seen.as_path, seen.communities, seen.local_pref, path.neighbor_ip
+                )
+                break
+    return chosen
+
+
+def read_attributes(packed: Iterable[Any]) -> Attributes:
+    """Unpack the attributes we know and pass over the others."""
+    values: dict[str, typing.Any] = {}
+    for item in packed:
+        if (kind := _TYPES.get(item.type_url)) is not None:
+            values.update(_value(kind.FromString(item.value)))
+    return Attributes()._replace(**values)
+
+
+def community_number(text: str) -> int:
+    """`64512:911` as the 32 bits on the wire."""
+    high, low = (int(part) for part in text.split(":"))
+    return high << 16 | low
+
+
+def community_text(number: int) -> str:
+    return f"{number >> 16}:{number & 0xFFFF}"
+
+
+def _value(attribute: Message) -> dict[str, typing.Any]:
+    match attribute:
+        case pb.OriginAttribute():
+            return {"origin": ORIGINS[attribute.origin]}
+        case pb.AsPathAttribute():
+            return {"as_path": tuple(number for segment in attribute.segments for number in segment.numbers)}
+        case pb.NextHopAttribute():
+            return {"next_hop": attribute.next_hop}
+        case pb.MpReachNLRIAttribute():
+            return {"next_hop": attribute.next_hops[0]}
+        case pb.MultiExitDiscAttribute():
+            return {"med": attribute.med}
+        case pb.LocalPrefAttribute():
+            return {"local_pref": attribute.local_pref}
+        case pb.CommunitiesAttribute():
+            return {"communities": tuple(sorted(map(community_text, attribute.communities)))}
+        case pb.LargeCommunitiesAttribute():
+            large = [(each.global_admin, each.local_data1, each.local_data2) for each in attribute.communities]
+            return {"large_communities": tuple(large)}
+        case _:
+            raise AssertionError(f"no reader for {attribute.DESCRIPTOR.full_name}")
+
+
+def _route(prefix: str, attributes: Attributes) -> InjectedRoute:
+    return InjectedRoute(
+        prefix=prefix,
+        next_hop=attributes.next_hop,
+        as_path=attributes.as_path,
+        origin=attributes.origin,
+        med=attributes.med,
+        local_pref=attributes.local_pref if attributes.local_pref is not None else 100,
+        communities=attributes.communities,
+        large_community=attributes.large_communities[0] if attributes.large_communities else (0, 0, 0),
+    )
+
+
+def _path(prefix: str, attributes: list[Any]) -> pb.Path:
+    network = ipaddress.ip_network(prefix)
+    nlri = pb.IPAddressPrefix(prefix=str(network.network_address), prefix_len=network.prefixlen)
+    return pb.Path(family=FAMILIES[network.version == 6], nlri=_any(nlri), pattrs=attributes)
+
+
+def _any(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed
