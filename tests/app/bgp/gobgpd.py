@@ -1,0 +1,84 @@
+"""A real gobgpd for a test: started on loopback with gRPC on a unix socket, gone when the test ends."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.bgp.client import GobgpClient
+from app.errors import SpeakerError
+
+# No listener: what is injected goes nowhere.
+ALONE = """
+[global.config]
+as = 64512
+router-id = "192.0.2.21"
+port = -1
+"""
+
+
+class Gobgpd:
+    """One daemon that can be stopped and started again on the same socket."""
+
+    def __init__(self, folder: Path, config: str, name: str = "gobgpd") -> None:
+        self.socket = folder / f"{name}.sock"
+        self.target = f"unix://{self.socket}"
+        self._config = folder / f"{name}.toml"
+        self._config.write_text(config)
+        self._log = folder / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Return when gRPC answers."""
+        self.socket.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                gobgpd_binary(), "-f", str(self._config), "--api-hosts", self.target, "--pprof-disable",
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        client = GobgpClient(self.target, timeout_s=0.5)
+        async with asyncio.timeout(10):
+            while not await _answers(client):
+                assert self._process.returncode is None, self._log.read_text()
+                await asyncio.sleep(0.02)
+        await client.close()
+
+    async def stop(self) -> None:
+        """Kill it: nothing is kept."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def running(*configs: tuple[str, str]) -> AsyncIterator[list[Gobgpd]]:
+    """Daemons by (name, TOML), started together; a short folder, since a socket's path has 108 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="gobgpd-") as folder:
+        daemons = [Gobgpd(Path(folder), config, name) for name, config in configs]
+        try:
+            await asyncio.gather(*(daemon.start() for daemon in daemons))
+            yield daemons
+        finally:
+            await asyncio.gather(*(daemon.stop() for daemon in daemons))
+
+
+def gobgpd_binary() -> str:
+    """Path of gobgpd; without it the test is skipped, or fails where services are required."""
+    if (found := shutil.which("gobgpd")) is not None:
+        return found
+    if os.environ.get("AUTOPILOT_REQUIRE_SERVICES") == "1":
+        pytest.fail("gobgpd is not installed, and AUTOPILOT_REQUIRE_SERVICES=1")
+    pytest.skip("gobgpd is not installed")
+
+
+async def _answers(client: GobgpClient) -> bool:
+    try:
+        await client.global_config()
+    except SpeakerError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""What the client says when the other side is not a GoBGP 3 that answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from app.bgp.client import SERVICE, SERVICE_4, GobgpClient
+from app.bgp.proto import gobgp_pb2 as pb
+from app.errors import SpeakerError
+
+
+async def serve(socket: Path, *handlers: grpc.GenericRpcHandler) -> grpc.aio.Server:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(handlers)
+    server.add_insecure_port(f"unix://{socket}")
+    await server.start()
+    return server
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[GobgpClient]:
+    made = GobgpClient(f"unix://{tmp_path}/s", timeout_s=0.5)
+    yield made
+    await made.close()
+
+
+async def answer_global(_: object, __: object) -> pb.GetBgpResponse:
+    return pb.GetBgpResponse(config=pb.Global(asn=64512))
+
+
+async def test_gobgp_4_is_named(tmp_path: Path, client: GobgpClient) -> None:
+    method = grpc.unary_unary_rpc_method_handler(
+        answer_global, pb.GetBgpRequest.FromString, pb.GetBgpResponse.SerializeToString
+    )
+    server = await serve(
+        tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE_4.removeprefix("/"), {"GetBgp": method})
+    )
+    with pytest.raises(SpeakerError, match=r"this is GoBGP 4, we speak GoBGP 3: run gobgpd 3"):
+        await client.global_config()
+    await server.stop(None)
+
+
+async def test_another_program_is_told_from_gobgp_4(tmp_path: Path, client: GobgpClient) -> None:
+    server = await serve(tmp_path / "s")
+    with pytest.raises(SpeakerError, match="another program"):
+        await client.global_config()
+    await server.stop(None)
+
+
+async def test_nobody_there(client: GobgpClient) -> None:
+    with pytest.raises(SpeakerError, match="is gobgpd running"):
+        await client.destinations()
+
+
+async def hang(_: object, __: object) -> AsyncIterator[pb.ListPathResponse]:
+    await asyncio.Event().wait()
+    yield pb.ListPathResponse()
+
+
+async def test_a_daemon_that_hangs_costs_the_deadline_and_no_more(tmp_path: Path, client: GobgpClient) -> None:
+    method = grpc.unary_stream_rpc_method_handler(
+        hang, pb.ListPathRequest.FromString, pb.ListPathResponse.SerializeToString
+    )
+    server = await serve(
+        tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE.removeprefix("/"), {"ListPath": method})
+    )
+    with pytest.raises(SpeakerError, match=r"ListPath failed, deadline_exceeded: .*gobgpd hangs"):
+        await client.destinations()
+    await server.stop(None)
