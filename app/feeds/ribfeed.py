@@ -40,26 +40,30 @@ class RibFeed:
 
     def apply(self, record: BmpRecord) -> tuple[str, list[str]] | None:
         """Apply one record; (router, prefixes touched), or None where it is not for us (counted)."""
-        if record.bmp_msg_type == "init":
-            return self._init(record)
         router = self.router_of(record)
-        if router is None:
-            return self._ignore("unknown-router") if record.bmp_msg_type else None
         match record.bmp_msg_type:
+            case "":
+                pass  # log_init and log_close of pmbmpd itself
+            case "init":
+                self._init(record)
+            case _ if router is None:
+                self._ignore("unknown-router")
             case "peer_up":
                 return self._peer_up(router, record)
             case "peer_down":
                 self.sessions.peers.get(router, {}).pop(record.peer_ip, None)
                 return router, self.rib.peer_down(router, record.peer_ip)
-        return self._route(router, record) if record.is_route else None
+            case _ if record.is_route:
+                return self._route(router, record)
+        return None
 
     def _init(self, record: BmpRecord) -> None:
         router = self._by_sysname.get(record.bmp_init_info_sysname)
         if router is None:
-            return self._ignore("unknown-sysname")
+            self._ignore("unknown-sysname")
+            return
         live = {session: name for session, name in self.sessions.routers.items() if name != router}
         self.sessions.routers = live | {record.session: router}
-        return None
 
     def _peer_up(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
         asn = record.peer_asn or self.pop.asn

@@ -1,10 +1,12 @@
 """The one way we make and run a Faust app: the settings that held under faults, and nothing that listens in public."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import faust
+import mode
 
 from app.settings import Settings
 from app.stream.consumer import BatchConsumer
@@ -53,8 +55,11 @@ def source(app: faust.App, *topics: str) -> faust.TopicT:
     return app.topic(*topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
 
 
-def stop_flow_at_recovery(app: faust.App, table: ExactTable) -> None:
-    """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated."""
+def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], None]) -> None:
+    """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated.
+
+    `load` rebuilds the agent's memory from its recovered tables meanwhile. Faust itself resumes the flow.
+    """
 
     @table.on_recover
     async def stop() -> None:
@@ -62,8 +67,9 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable) -> None:
         consumer.stop_flow()
         app.flow_control.suspend()
         await consumer.wait_for_stopped_flow()
+        load()
 
 
-def run(app: faust.App, log_level: int = logging.INFO) -> None:
-    """Run until a signal; raises SystemExit with the worker's code."""
-    faust.Worker(app, loglevel=log_level, redirect_stdouts=False).execute_from_commandline()
+def run(app: faust.App, *services: mode.Service) -> None:
+    """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code."""
+    faust.Worker(app, *services, loglevel=logging.INFO, redirect_stdouts=False).execute_from_commandline()

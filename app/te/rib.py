@@ -15,6 +15,12 @@ class Rib:
         self._up: dict[tuple[str, str], int] = {}
         self.version = 0
 
+    def clear(self) -> None:
+        """Forget everything; readers keep their reference."""
+        self._paths.clear()
+        self._up.clear()
+        self.version += 1
+
     def update(self, router: str, prefix: str, path: Path) -> None:
         """Store or replace the path of its peer."""
         self._paths.setdefault(router, {}).setdefault(prefix, {})[path.peer, path.path_id] = path

@@ -70,11 +70,12 @@ class Progress(msgspec.Struct):
 
 
 class Sums(msgspec.Struct):
-    """What one link's window holds: the row of `link_windows`."""
+    """What one link's window holds; `unroutable_bytes` are beside `size_bytes`, not in it."""
 
     applied: int = -1
     size_bytes: int = 0
     samples: int = 0
+    unroutable_bytes: int = 0
     demands: dict[tuple[str, str], list[int]] = msgspec.field(default_factory=dict)
 
     def add(self, ingress: str, prefix: str, size_bytes: int, samples: int) -> None:

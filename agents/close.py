@@ -1,0 +1,144 @@
+"""A window is closed: put counters beside the flows, decide, and queue what everybody else will read."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from app import topics
+from app.clock import Clock, utc
+from app.inventory import Pop
+from app.schemas import Decision, LinkUtilization
+from app.settings import Settings
+from app.stream.publish import Publisher
+from app.te.counters import Rates
+from app.te.cycle import CycleResult, CycleState, run_cycle
+from app.te.model import Demand, LinkWindow
+from app.te.natural import NaturalRouting
+from app.te.rib import Rib
+from app.te.windows import Sums
+from tables.congestion import CycleRow
+from tables.link_windows import LinkWindowRow
+
+RatesOf = Callable[[Pop, str, float, float], Rates | None]
+
+
+class PopCloser:
+    """One PoP's history of closed windows, its decision state, and the numbers of its decisions."""
+
+    def __init__(
+        self,
+        pop: Pop,
+        settings: Settings,
+        rib: Rib,
+        natural: NaturalRouting,
+        rates_of: RatesOf,
+        publisher: Publisher,
+        clock: Clock,
+    ) -> None:
+        self._pop = pop
+        self._settings = settings
+        self._rib = rib
+        self._natural = natural
+        self._rates_of = rates_of
+        self._publisher = publisher
+        self._clock = clock
+        windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
+        self._history: deque[dict[str, LinkWindow]] = deque(maxlen=windows)
+        self.cycle = CycleRow(epoch=int(clock.now_s()), seq=0, state=CycleState())
+        self.last: CycleResult | None = None
+
+    def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
+        """Take up again: the history from its rows, the epoch above every earlier one."""
+        by_start: dict[int, dict[str, LinkWindow]] = defaultdict(dict)
+        for start_s, link, row in closed:
+            by_start[start_s][link] = self._window(start_s, link, row)
+        self._history.extend(by_start[start_s] for start_s in sorted(by_start))
+        if cycle is not None:
+            epoch = max(cycle.epoch + 1, int(self._clock.now_s()))
+            self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
+
+    def close(self, start_s: int, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        """Decide on a complete window; returns its final rows."""
+        end_s = start_s + self._settings.windows.length_s
+        rows = {
+            link: LinkWindowRow(link_sums, self._rates_of(self._pop, link, start_s, end_s), closed=True)
+            for link, link_sums in sums.items()
+        }
+        self._history.append({link: self._window(start_s, link, row) for link, row in rows.items()})
+        result = run_cycle(
+            self._pop,
+            self._settings.marks,
+            self._settings.pacing,
+            list(self._history),
+            self._rib,
+            self._natural,
+            self.cycle.state,
+            end_s,
+        )
+        self.last = result
+        self.cycle = CycleRow(epoch=self.cycle.epoch, seq=self.cycle.seq + 1, state=result.state)
+        self._publish(start_s, end_s, result, rows)
+        return rows
+
+    def _window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
+        rates = row.rates
+        return LinkWindow(
+            link=link,
+            window_start_s=start_s,
+            window_s=self._settings.windows.length_s,
+            capacity_bps=(rates.capacity_bps if rates else 0.0) or self._pop.links[link].capacity_bps,
+            carried_bps=rates.carried_bps if rates else None,
+            dropped_bps=rates.dropped_bps if rates else None,
+            received_bps=rates.received_bps if rates else None,
+            up=rates.up if rates else True,
+            samples=row.sums.samples,
+            demands=tuple(Demand(*pair, *amounts) for pair, amounts in row.sums.demands.items()),
+        )
+
+    def _publish(self, start_s: int, end_s: int, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
+        for load in result.loads:
+            row = rows[load.link]
+            self._publisher.put(
+                topics.LINK_UTILIZATION.name,
+                self._pop.name,
+                LinkUtilization(
+                    id=f"{load.link}@{start_s}",
+                    pop=self._pop.name,
+                    link=load.link,
+                    window_start=utc(start_s),
+                    window_s=end_s - start_s,
+                    capacity_bps=load.capacity_bps,
+                    carried_bps=load.carried_bps,
+                    dropped_bps=load.dropped_bps,
+                    offered_bps=load.offered_bps,
+                    natural_bps=load.natural_bps,
+                    moved_in_bps=load.moved_in_bps,
+                    moved_out_bps=load.moved_out_bps,
+                    received_bps=row.rates.received_bps if row.rates else None,
+                    samples=load.samples,
+                    sampled_bytes=row.sums.size_bytes,
+                    error=load.error_share,
+                    up=row.rates.up if row.rates else True,
+                    counters=row.rates is not None,
+                ),
+            )
+        self._publisher.put(
+            topics.DECISIONS.for_pop(self._pop.name), self._pop.name, self._decision(start_s, end_s, result)
+        )
+
+    def _decision(self, start_s: int, end_s: int, result: CycleResult) -> Decision:
+        pacing = self._settings.pacing
+        return Decision(
+            pop=self._pop.name,
+            epoch=self.cycle.epoch,
+            seq=self.cycle.seq,
+            mode=self._settings.mode,
+            window_start=utc(start_s),
+            made_at=utc(self._clock.now_s()),
+            add_until=utc(end_s + pacing.add_within_s),
+            hold_until=utc(end_s + pacing.hold_s),
+            congestion=result.congestion,
+            overrides=result.overrides,
+            released=result.released,
+            refused=result.refused,
+        )

@@ -1,0 +1,117 @@
+"""Counters: `sfacctd-counters-<pop>` into the last readings of every interface."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from app import topics
+from app.feeds.counters import InterfaceCounters, decode
+from app.feeds.lines import Bad
+from app.inventory import Pop
+from app.stream.consumer import Record
+from app.stream.exact import ExactReader
+from app.stream.fence import StallFence, die
+from app.stream.publish import Publisher
+from app.stream.worker import source, stop_flow_at_recovery
+from app.te.counters import CounterSample, Rates, link_rates
+from tables.interfaces import CountersProgress, InterfaceRow, Interfaces
+
+KEEP_S = 120.0
+
+
+class CountersState:
+    """Readings by (pop, router, ifIndex) in memory, in front of their rows."""
+
+    def __init__(self, pops: Mapping[str, Pop], table: Interfaces, publisher: Publisher) -> None:
+        self._pops = {topics.COUNTERS.for_pop(name): pop for name, pop in pops.items()}
+        self._table = table
+        self._publisher = publisher
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all readings."""
+        self._samples: dict[str, list[CounterSample]] = defaultdict(list)
+        self._dirty: set[str] = set()
+        self.progress = {pop.name: CountersProgress() for pop in self._pops.values()}
+        self._publisher.drop()
+
+    def load(self) -> None:
+        """Rebuild from the rows."""
+        self.reset()
+        for pop in self._pops.values():
+            self.progress[pop.name] = self._table.progress.get(f"{pop.name}|progress") or CountersProgress()
+            for router in pop.routers:
+                for key, row in self._table.rows.items(f"{pop.name}|{router}|"):
+                    self._samples[key] = row.samples
+
+    def apply(self, tp: TP, record: Record) -> None:
+        """One counter sample; readings that are not newer than the last are already there."""
+        pop = self._pops[tp.topic]
+        progress = self.progress[pop.name]
+        replay = record.offset <= progress.applied
+        progress.applied = max(progress.applied, record.offset)
+        parsed = decode(record.value)
+        if isinstance(parsed, Bad) and not replay:
+            progress.dead_letters += 1
+            self._publisher.dead_letter(tp, record, parsed)
+        if not isinstance(parsed, InterfaceCounters):
+            return
+        router = pop.router_by_agent.get(parsed.exporter)
+        if router is None:
+            progress.ignored["unknown-router"] = progress.ignored.get("unknown-router", 0) + (not replay)
+            return
+        progress.records += not replay
+        self._take(f"{pop.name}|{router}|{parsed.ifindex}", parsed, record.timestamp_s)
+
+    def _take(self, key: str, counters: InterfaceCounters, at_s: float) -> None:
+        samples = self._samples[key]
+        self._dirty.add(key)
+        if not samples or at_s > samples[-1].at_s:
+            samples.append(
+                CounterSample(
+                    at_s=at_s,
+                    in_octets=counters.in_octets,
+                    out_octets=counters.out_octets,
+                    out_packets=counters.out_packets,
+                    out_discards=counters.out_discards,
+                    speed_bps=counters.speed_bps,
+                    up=counters.up,
+                )
+            )
+            while samples[0].at_s < at_s - KEEP_S:
+                samples.pop(0)
+
+    def rates(self, pop: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
+        """Loads of a link in a window; None without trusted readings."""
+        definition = pop.links[link]
+        keys = (f"{pop.name}|{definition.router}|{index}" for index in definition.ifindexes)
+        return link_rates([self._samples[key] for key in keys if key in self._samples], start_s, end_s)
+
+    def write_rows(self) -> None:
+        """Write the interfaces that were read."""
+        for key in sorted(self._dirty):
+            self._table.rows.put(key, InterfaceRow(self._samples[key]))
+        self._dirty.clear()
+
+    def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Dead letters only."""
+        return self._publisher.take()
+
+    def write_progress(self) -> None:
+        """The offset, last."""
+        for name, progress in self.progress.items():
+            self._table.progress.put(f"{name}|progress", progress)
+
+
+def attach(app: faust.App, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:
+    """Attach the counters agent to an app."""
+    reader = ExactReader(app, state, [table.table], fence, die)
+    stop_flow_at_recovery(app, table.table, state.load)
+    channel = source(app, *[topics.COUNTERS.for_pop(pop) for pop in pops])
+
+    @app.agent(channel, name="counters")
+    async def counters(stream: Any) -> None:
+        await reader.run(stream)

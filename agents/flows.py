@@ -1,0 +1,151 @@
+"""Flows: `sfacctd-flows-<pop>` into sums per link and window; at window close, detection and decision.
+
+The watermark comes from the stream itself, so a replay closes the same windows at the same records.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import faust
+from faust.types import TP
+
+from app import topics
+from app.feeds.account import Account, Match
+from app.feeds.lines import Bad
+from app.inventory import Pop
+from app.stream.consumer import Record
+from app.stream.exact import ExactReader
+from app.stream.fence import StallFence, die
+from app.stream.publish import Publisher
+from app.stream.worker import source, stop_flow_at_recovery
+from app.te.marks import Windows
+from app.te.windows import Progress, Sums
+from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
+from tables.link_windows import LinkWindowRow, key_of, parts_of
+from tables.store import Rows
+
+
+class Closer(Protocol):
+    """What closing a window means: detection and decision (agents/close.py)."""
+
+    def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
+        """Take up again from the rows of closed windows and the last cycle."""
+
+    def close(self, start_s: int, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        """Decide on a window that is complete; the final rows, by link."""
+
+    @property
+    def cycle(self) -> CycleRow:
+        """What the next cycle looks back on."""
+
+
+class FlowsState:
+    """One Account and one Closer per PoP, in front of `link_windows` and `congestion`."""
+
+    def __init__(
+        self,
+        pops: Mapping[str, Pop],
+        windows: Windows,
+        link_windows: Rows[LinkWindowRow],
+        congestion: Congestion,
+        publisher: Publisher,
+        new_closer: Callable[[Pop], Closer],
+        new_match: Callable[[Pop], Match],
+        committed: Callable[[str], int],
+    ) -> None:
+        self._pops = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}
+        self._windows = windows
+        self._rows = link_windows
+        self._congestion = congestion
+        self._publisher = publisher
+        self._new_closer = new_closer
+        self._new_match = new_match
+        self._committed = committed
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all sums and what was queued to go out."""
+        self.accounts = {p.name: Account(p, self._windows, self._new_match(p)) for p in self._pops.values()}
+        self.closers = {pop.name: self._new_closer(pop) for pop in self._pops.values()}
+        self._final: dict[str, LinkWindowRow] = {}
+        self._stored: dict[str, int] = {}
+        self._publisher.drop()
+
+    def load(self) -> None:
+        """Rebuild from the rows: open windows to add to, closed ones for the history of shares."""
+        self.reset()
+        for name, account in self.accounts.items():
+            account.progress = self._congestion.progress.get(progress_key(name)) or Progress()
+            closed = []
+            for key, row in self._rows.items(f"{name}|"):
+                _, start_s, link = parts_of(key)
+                self._stored[key] = row.sums.applied
+                if row.closed:
+                    closed.append((start_s, link, row))
+                else:
+                    account.open[start_s, link] = row.sums
+            self.closers[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
+
+    def apply(self, tp: TP, record: Record) -> None:
+        """One Kafka message of many flow records."""
+        pop = self._pops[tp.topic].name
+        for outcome in self.accounts[pop].take(record.offset, record.timestamp_s, record.value):
+            if isinstance(outcome, Bad):
+                self._publisher.dead_letter(tp, record, outcome)
+            else:
+                rows = self.closers[pop].close(outcome.start_s, outcome.sums)
+                self._final |= {key_of(pop, outcome.start_s, link): row for link, row in rows.items()}
+
+    def write_rows(self) -> None:
+        """Open windows that grew, closed ones with their rates; then drop what is older than the retention."""
+        rows = dict(self._final)
+        for pop, account in self.accounts.items():
+            for start_s, link in account.touched:
+                key = key_of(pop, start_s, link)
+                if (sums := account.open.get((start_s, link))) is not None:
+                    rows[key] = LinkWindowRow(sums)
+                elif key not in rows and key in self._stored:
+                    self._rows.touch(key)
+            account.touched.clear()
+        for key, row in rows.items():
+            self._rows.put(key, row)
+            self._stored[key] = row.sums.applied
+        self._final.clear()
+        self._expire()
+
+    def _expire(self) -> None:
+        """Delete old rows, but never one that a replay from the committed offset could create again."""
+        for key, applied in list(self._stored.items()):
+            pop, start_s, _ = parts_of(key)
+            keep_from_s = (self.accounts[pop].progress.closed_up_to_s or 0) - self._windows.retention_s
+            if start_s < keep_from_s and applied < self._committed(topics.FLOWS.for_pop(pop)):
+                self._rows.delete(key)
+                del self._stored[key]
+
+    def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Link loads and decisions of the windows closed since the last flush, and dead letters."""
+        return self._publisher.take()
+
+    def write_progress(self) -> None:
+        """What the next cycle looks back on, and last how far the flows went."""
+        for pop, account in self.accounts.items():
+            self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
+            self._congestion.progress.put(progress_key(pop), account.progress)
+
+
+def attach(
+    app: faust.App,
+    state: FlowsState,
+    tables: tuple[Rows[LinkWindowRow], Congestion],
+    fence: StallFence,
+    pops: Sequence[str],
+) -> None:
+    """Attach the flows agent to an app."""
+    link_windows, congestion = tables
+    reader = ExactReader(app, state, [link_windows.table, congestion.table], fence, die)
+    stop_flow_at_recovery(app, congestion.table, state.load)
+    channel = source(app, *[topics.FLOWS.for_pop(pop) for pop in pops])
+
+    @app.agent(channel, name="flows")
+    async def flows(stream: Any) -> None:
+        await reader.run(stream)

@@ -1,0 +1,121 @@
+"""Routes: `bmp-<pop>` into the Rib, and its rows. Used by telemetry and, with its own table, by the actuator."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from app import topics
+from app.feeds.bmp import decode
+from app.feeds.lines import Bad
+from app.feeds.ribfeed import RibFeed, Sessions
+from app.inventory import Pop
+from app.stream.consumer import Record
+from app.stream.exact import ExactReader
+from app.stream.fence import StallFence, die
+from app.stream.publish import Publisher
+from app.stream.worker import source, stop_flow_at_recovery
+from app.te.rib import Rib
+from tables.rib import RibRow, RibTable, bucket_of
+
+OnChange = Callable[[str, str, Sequence[str]], None]
+
+
+class RoutesState:
+    """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is setting it once."""
+
+    def __init__(self, pops: Mapping[str, Pop], table: RibTable, publisher: Publisher, on_change: OnChange) -> None:
+        self.ribs = {name: Rib() for name in pops}
+        self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
+        self._table = table
+        self._publisher = publisher
+        self._on_change = on_change
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget paths and sessions; the Rib objects stay, others hold them."""
+        for rib in self.ribs.values():
+            rib.clear()
+        self._members: dict[tuple[str, str, int], set[str]] = {}
+        self._dirty: set[tuple[str, str, int]] = set()
+        self.feeds = {pop.name: RibFeed(pop, self.ribs[pop.name]) for pop in self._pops.values()}
+
+    def load(self) -> None:
+        """Rebuild from the rows."""
+        self.reset()
+        for pop in self._pops.values():
+            sessions = self._table.progress.get(f"{pop.name}|progress") or Sessions()
+            self.feeds[pop.name] = RibFeed(pop, self.ribs[pop.name], sessions)
+            for router in pop.routers:
+                for _, row in self._table.rows.items(f"{pop.name}|{router}|"):
+                    for prefix, path in row.paths:
+                        self.ribs[pop.name].update(router, prefix, path)
+                        self._bucket(pop.name, router, prefix).add(prefix)
+
+    def apply(self, tp: TP, record: Record) -> None:
+        """One BMP message; a replay is not applied, but its rows are written again."""
+        pop = self._pops[tp.topic]
+        feed = self.feeds[pop.name]
+        replay = record.offset <= feed.sessions.applied
+        feed.sessions.applied = max(feed.sessions.applied, record.offset)
+        parsed = decode(record.value)
+        if isinstance(parsed, Bad):
+            if not replay:
+                self._publisher.dead_letter(tp, record, parsed)
+            return
+        if replay:
+            self._mark_replayed(pop.name, feed, parsed.ip_prefix, feed.router_of(parsed))
+            return
+        feed.sessions.records += 1
+        if (touched := feed.apply(parsed)) is not None:
+            router, prefixes = touched
+            for prefix in prefixes:
+                self._bucket(pop.name, router, prefix).add(prefix)
+                self._dirty.add((pop.name, router, bucket_of(prefix)))
+            self._on_change(pop.name, router, prefixes)
+
+    def _mark_replayed(self, pop: str, feed: RibFeed, prefix: str, router: str | None) -> None:
+        if prefix and router:
+            self._dirty.add((pop, router, bucket_of(prefix)))
+        elif router:  # a session came or went: every row of the router may have changed with it
+            self._dirty |= {key for key in self._members if key[:2] == (pop, router)}
+
+    def _bucket(self, pop: str, router: str, prefix: str) -> set[str]:
+        return self._members.setdefault((pop, router, bucket_of(prefix)), set())
+
+    def write_rows(self) -> None:
+        """Pack and write the buckets that changed."""
+        for pop, router, bucket in sorted(self._dirty):
+            rib = self.ribs[pop]
+            members = self._members.get((pop, router, bucket), set())
+            paths = [(prefix, path) for prefix in sorted(members) for path in rib.paths(router, prefix).values()]
+            key = f"{pop}|{router}|{bucket:04d}"
+            if paths:
+                self._table.rows.put(key, RibRow(paths))
+            else:
+                self._table.rows.delete(key)
+                self._members.pop((pop, router, bucket), None)
+        self._dirty.clear()
+
+    def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Dead letters only."""
+        return self._publisher.take()
+
+    def write_progress(self) -> None:
+        """Sessions and the offset, last."""
+        for name, feed in self.feeds.items():
+            self._table.progress.put(f"{name}|progress", feed.sessions)
+
+
+def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> ExactReader:
+    """Attach the routes agent to an app; returns its reader, which knows whether the topic was read to its end."""
+    reader = ExactReader(app, state, [table.table], fence, die)
+    stop_flow_at_recovery(app, table.table, state.load)
+    channel = source(app, *[topics.BMP.for_pop(pop) for pop in pops])
+
+    @app.agent(channel, name="routes")
+    async def routes(stream: Any) -> None:
+        await reader.run(stream)
+
+    return reader

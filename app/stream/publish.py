@@ -1,0 +1,51 @@
+"""What goes out: records queued while state is applied, sent and awaited by the flush that they belong to."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import faust
+import msgspec
+from faust.types import TP
+
+from app import topics
+from app.clock import Clock, utc
+from app.feeds.lines import Bad
+from app.schemas import DeadLetter
+from app.stream.consumer import Record
+
+
+class Publisher:
+    """A queue of records of one agent."""
+
+    def __init__(self, app: faust.App, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+        self._channels: dict[str, Any] = {}
+        self._queue: list[Callable[[], Awaitable[Any]]] = []
+
+    def put(self, topic: str, key: str, value: msgspec.Struct) -> None:
+        """Queue one record as JSON; it leaves with the next flush."""
+        channel = self._channels.get(topic) or self._channels.setdefault(topic, self._app.topic(topic))
+        self._queue.append(partial(channel.send, key=key.encode(), value=msgspec.json.encode(value)))
+
+    def dead_letter(self, tp: TP, record: Record, bad: Bad) -> None:
+        """Queue bytes that could not be used, with where they came from."""
+        letter = DeadLetter(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=record.offset,
+            reason=bad.reason,
+            at=utc(self._clock.now_s()),
+            raw=bad.raw,
+        )
+        self.put(topics.DEAD_LETTERS.name, tp.topic, letter)
+
+    def take(self) -> list[Callable[[], Awaitable[Any]]]:
+        """All queued sends, which the caller must await; the queue is empty after."""
+        queue, self._queue = self._queue, []
+        return queue
+
+    def drop(self) -> None:
+        """Forget what was queued: it belongs to records that will come again."""
+        self._queue.clear()

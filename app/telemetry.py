@@ -1,0 +1,75 @@
+"""Composition root of `autopilot telemetry`: one Faust app per cell, three agents, four tables, one read-only server."""
+
+from typing import Any
+
+import faust
+
+from agents import counters, flows, routes
+from agents.close import PopCloser
+from app import topics
+from app.clock import Clock, SystemClock
+from app.feeds.account import Match
+from app.inventory import Pop
+from app.settings import Deployment
+from app.stream.fence import StallFence
+from app.stream.publish import Publisher
+from app.stream.worker import create_app, run
+from app.te.natural import NaturalRouting
+from app.web.state import StateServer, Views
+from tables.congestion import open_congestion
+from tables.interfaces import open_interfaces
+from tables.link_windows import open_link_windows
+from tables.rib import open_rib
+
+
+def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, StateServer]:
+    """The whole telemetry app of a cell with its state server, not started."""
+    settings, pops = deployment.settings, deployment.cell(cell)
+    app = create_app(f"autopilot-telemetry-{cell}", settings)
+    fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
+    names = list(pops)
+
+    rib_table, interfaces = open_rib(app), open_interfaces(app)
+    routes_state = routes.RoutesState(pops, rib_table, Publisher(app, clock), lambda *_: None)
+    counters_state = counters.CountersState(pops, interfaces, Publisher(app, clock))
+    natural = {name: NaturalRouting(pop, routes_state.ribs[name]) for name, pop in pops.items()}
+    publisher = Publisher(app, clock)
+    tables = open_link_windows(app), open_congestion(app)
+
+    def new_closer(pop: Pop) -> PopCloser:
+        rib = routes_state.ribs[pop.name]
+        return PopCloser(pop, settings, rib, natural[pop.name], counters_state.rates, publisher, clock)
+
+    def new_match(pop: Pop) -> Match:
+        return natural[pop.name].match
+
+    flows_state = flows.FlowsState(
+        pops, settings.windows, *tables, publisher, new_closer, new_match, lambda topic: committed(app, topic)
+    )
+    routes.attach(app, routes_state, rib_table, fence, names)
+    counters.attach(app, counters_state, interfaces, fence, names)
+    flows.attach(app, flows_state, tables, fence, names)
+    views: Views = {
+        "progress": lambda: {name: account.progress for name, account in flows_state.accounts.items()},
+        "links": lambda: {
+            name: closer.last.loads if closer.last else () for name, closer in flows_state.closers.items()
+        },
+        "congestion": lambda: {name: closer.cycle for name, closer in flows_state.closers.items()},
+        "interfaces": lambda: counters_state.progress,
+        "rib": lambda: {name: feed.sessions for name, feed in routes_state.feeds.items()},
+        "ready": lambda: {"recovered": bool(app.tables.recovery.completed.is_set())},
+    }
+
+    fence.start()
+    return app, StateServer(views, settings.state_port)
+
+
+def committed(app: faust.App, topic: str) -> int:
+    """The committed offset of a one-partition topic; 0 before the first commit."""
+    consumer: Any = app.consumer
+    return next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
+
+
+def main(deployment: Deployment, cell: str) -> None:
+    """Run the worker of one cell until a signal."""
+    run(*build(deployment, cell, SystemClock()))

@@ -1,0 +1,52 @@
+"""Read-only table state of one worker on loopback: `/state/NAME` as JSON, `/healthz`, `/metrics`.
+
+Served from the agents' memory, never from an iterator over RocksDB; nothing here changes anything.
+"""
+
+from collections.abc import Callable, Mapping
+
+import mode
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+Views = Mapping[str, Callable[[], object]]
+
+
+class StateServer(mode.Service):
+    """Starts before the Faust app, so that it answers during recovery."""
+
+    def __init__(self, views: Views, port: int) -> None:
+        super().__init__()
+        self._runner = web.AppRunner(make_web(views), access_log=None)
+        self._port = port
+
+    async def on_start(self) -> None:
+        """Listen on loopback only."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+
+    async def on_stop(self) -> None:
+        await self._runner.cleanup()
+
+
+def make_web(views: Views) -> web.Application:
+    """A web application over functions that each return something JSON-able."""
+
+    async def state(request: web.Request) -> web.Response:
+        view = views.get(request.match_info["name"])
+        if view is None:
+            return web.json_response({"error": f"no such state; known: {', '.join(views)}"}, status=404)
+        return web.Response(body=msgspec.json.encode(view()), content_type="application/json")
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/state/{name}", state)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    return app

@@ -1,0 +1,41 @@
+"""`congestion`: what the decision remembers between cycles, and how far the flows of a PoP went.
+
+Keys `pop|cycle` and `pop|progress`, one row each per PoP. Bound: two rows a PoP; the cycle's row grows with the
+overrides that are held. Written by the flows agent only; the progress row is the last write of every flush.
+"""
+
+import faust
+import msgspec
+
+from app.te.cycle import CycleState
+from app.te.windows import Progress
+from tables.store import ExactTable, Rows, open_table
+
+
+class CycleRow(msgspec.Struct):
+    """The state of the hysteresis and the overrides held, with the number of the last decision."""
+
+    epoch: int
+    seq: int
+    state: CycleState
+
+
+class Congestion:
+    """The table with its two kinds of rows."""
+
+    def __init__(self, table: ExactTable) -> None:
+        self.table = table
+        self.cycles = Rows(table, CycleRow)
+        self.progress = Rows(table, Progress)
+
+
+def cycle_key(pop: str) -> str:
+    return f"{pop}|cycle"
+
+
+def progress_key(pop: str) -> str:
+    return f"{pop}|progress"
+
+
+def open_congestion(app: faust.App) -> Congestion:
+    return Congestion(open_table(app, "congestion"))
