@@ -1,0 +1,57 @@
+"""The settings of a local stack as files: the inventory with its run directory filled in, and an autopilot.toml."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from app.settings import Deployment, load
+
+SETTINGS = "autopilot.toml"
+
+
+def write_inventory(run_dir: Path, inventory: Path) -> Path:
+    """A copy of the inventory under `run_dir`/pops that names the sockets of this run directory."""
+    pops = run_dir / "pops"
+    pops.mkdir(exist_ok=True)
+    path = pops / inventory.name
+    path.write_text(Template(inventory.read_text(encoding="utf-8")).substitute(run_dir=run_dir), encoding="utf-8")
+    return path
+
+
+def write_settings(run_dir: Path, inventory: Path, broker: str, overrides: Mapping[str, object]) -> Path:
+    """An autopilot.toml for this broker; `overrides` are merged in, table by table."""
+    ours: dict[str, object] = {
+        "pops": [str(inventory.relative_to(run_dir))],
+        "data_dir": str(run_dir / "data"),
+        "halt_file": str(run_dir / "halt"),
+        "kafka": {"broker": broker, "replication_factor": 1},
+    }
+    path = run_dir / SETTINGS
+    path.write_text(to_toml(_merged(ours, overrides)), encoding="utf-8")
+    return path
+
+
+def load_local(settings: Path) -> Deployment:
+    """The settings as written: an environment that points elsewhere must not lead a local stack to another broker."""
+    return load(settings, environ={})
+
+
+def to_toml(table: Mapping[str, object], name: str = "") -> str:
+    """A nested mapping as TOML; plain JSON values, and lists of them, are TOML values as well."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items()]
+    header = f"\n[{name}]\n" if name and lines else ""
+    nested = [
+        to_toml(value, f"{name}.{key}" if name else key) for key, value in table.items() if isinstance(value, Mapping)
+    ]
+    return header + "".join(lines) + "".join(nested)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if nested else value
+    return merged

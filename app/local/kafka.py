@@ -1,0 +1,113 @@
+"""The broker: one KRaft node from Maven Central's jars, small heap, topics made from the one table before use."""
+
+import asyncio
+import os
+import shutil
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, for_code
+
+from app.errors import DaemonError
+from app.local.machine import KAFKA_JARS, Site, binary, fill
+from app.local.runner import Probe, Program, Runner
+from app.topics import Topic
+
+K = TypeVar("K")
+
+# The collector of one thread is the cheapest where the simulator wants the other core.
+JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+
+
+async def start_kafka(runner: Runner, site: Site) -> str:
+    """Format the data directory, start the broker, and wait until it answers; its address."""
+    port = site.ports.kafka
+    properties = site.write(
+        "kafka.properties",
+        fill("kafka.properties", kafka=port, controller=site.ports.controller, data=site.path("kafka")),
+    )
+    logging = site.write("log4j2.properties", fill("log4j2.properties"))
+    java = (
+        binary("java"),
+        *JAVA_OPTIONS,
+        f"-Dlog4j2.configurationFile={logging}",
+        "-cp",
+        f"{_jars(site)}/*",
+    )
+    cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    format_argv = (*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    await runner.run(Program(name="kafka-format", argv=format_argv), within_s=30)
+    broker = f"127.0.0.1:{port}"
+
+    async def answers() -> str | None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return f"nobody listens on {broker}"
+        writer.close()
+        return None
+
+    await runner.start(
+        Program(name="kafka", argv=(*java, "kafka.Kafka", str(properties)), stop_within_s=10), answers, within_s=40
+    )
+    return broker
+
+
+async def create_topics(broker: str, topics: Mapping[str, Topic]) -> None:
+    """Create all of them with their configuration, replication factor 1; DaemonError names what failed."""
+    wanted = [
+        NewTopic(name, num_partitions=topic.partitions, replication_factor=1, topic_configs=topic.config)
+        for name, topic in topics.items()
+    ]
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    try:
+        await admin.start()
+        response = await admin.create_topics(wanted)
+    except KafkaError as error:
+        raise DaemonError(f"kafka: cannot create topics: {error!r}") from error
+    finally:
+        await admin.close()
+    refused = [f"{name}: {for_code(code).__name__} {text or ''}" for name, code, text in response.topic_errors if code]
+    if refused:
+        raise DaemonError("kafka: cannot create topics: " + "; ".join(refused))
+
+
+@asynccontextmanager
+async def arrivals(
+    broker: str, topic: str, wanted: set[K], seen: Callable[[bytes], Iterable[K]]
+) -> AsyncIterator[Probe]:
+    """A probe that reads the topic from its start until every member of `wanted` was `seen` in a record."""
+    partition = TopicPartition(topic, 0)
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, auto_offset_reset="earliest")
+
+    async def probe() -> str | None:
+        for message in (await consumer.getmany(partition, timeout_ms=50)).get(partition, ()):
+            wanted.difference_update(seen(message.value))
+        return f"{len(wanted)} records have not reached {topic}, one of them {next(iter(wanted))}" if wanted else None
+
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        yield probe
+    finally:
+        await consumer.stop()
+
+
+def _jars(site: Site) -> Path:
+    """Where the daemon's user can read the jars: root's checkout is often closed to others, so they are linked."""
+    if site.user is None:
+        return KAFKA_JARS
+    return shutil.copytree(KAFKA_JARS, site.path("kafka-libs"), copy_function=_link_or_copy, dirs_exist_ok=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

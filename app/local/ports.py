@@ -1,0 +1,117 @@
+"""Ports of the local stack: free ones chosen at start, and who holds one that is not free."""
+
+import os
+import random
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import msgspec
+
+from app.errors import EnvironmentProblem
+
+# Below the kernel's ephemeral range: no outgoing connection takes a port between our choice and its use.
+RANGE = range(20_000, 32_000)
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """The ports of one stack; `sflow` is UDP. The BGP port is one for all loopback addresses."""
+
+    kafka: int
+    controller: int
+    sflow: int
+    bmp: int
+    bgp: int
+
+
+def choose_ports(bgp_addresses: Sequence[str] = ()) -> Ports:
+    """Ports that are free now; the BGP port on every one of `bgp_addresses`."""
+    with ExitStack() as held:
+        kafka, controller, bmp = (_hold_free(held, ["127.0.0.1"]) for _ in range(3))
+        bgp = _hold_free(held, bgp_addresses or ["127.0.0.1"])
+        taken = set(_inodes("udp"))
+        sflow = next(port for port in random.sample(RANGE, len(RANGE)) if port not in taken)
+    return Ports(kafka=kafka, controller=controller, sflow=sflow, bmp=bmp, bgp=bgp)
+
+
+def port_problems(ports: Ports, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
+    """Every port that is in use, with its owner where that can be seen."""
+    wanted = [("127.0.0.1", port, key) for key, port in msgspec.structs.asdict(ports).items() if key in _TCP_LOCAL]
+    wanted += [(address, ports.bgp, "bgp") for address in bgp_addresses]
+    for address, port, key in wanted:
+        with closing(socket.socket()) as probe:
+            if not _bound(probe, address, port):
+                yield f"TCP port {port} ({key}) on {address} is in use by {_owner('tcp', port)}"
+    # A bind tells nothing here: sfacctd sets SO_REUSEPORT, and a second one silently takes half of the datagrams.
+    if ports.sflow in _inodes("udp"):
+        yield f"UDP port {ports.sflow} (sflow) is in use by {_owner('udp', ports.sflow)}"
+
+
+_TCP_LOCAL = ("kafka", "controller", "bmp")
+
+
+def udp_sockets(port: int) -> list[str]:
+    """Who has this UDP port open, one entry a socket: "sfacctd (pid 17)"."""
+    return [_process_of(inode) for inode in _inodes("udp").get(port, ())]
+
+
+def udp_drops(port: int) -> int:
+    """Datagrams that the kernel dropped because the reader of this port was too slow."""
+    return sum(int(fields[12]) for fields in _rows("udp") if _port(fields) == port)
+
+
+def _hold_free(held: ExitStack, addresses: Sequence[str]) -> int:
+    for port in random.sample(RANGE, len(RANGE)):
+        with ExitStack() as attempt:
+            sockets = [attempt.enter_context(closing(socket.socket())) for _ in addresses]
+            if all(_bound(probe, address, port) for probe, address in zip(sockets, addresses, strict=True)):
+                held.enter_context(attempt.pop_all())
+                return port
+    raise EnvironmentProblem(f"no TCP port between {RANGE.start} and {RANGE.stop} is free on {', '.join(addresses)}")
+
+
+def _bound(probe: socket.socket, address: str, port: int) -> bool:
+    # As daemons do: a port whose connections are only in TIME_WAIT counts as free.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((address, port))
+    except OSError:
+        return False
+    return True
+
+
+def _rows(protocol: str) -> Iterator[list[str]]:
+    """Fields of /proc/net/udp or /proc/net/tcp and their IPv6 twins, one list a socket."""
+    for name in (protocol, f"{protocol}6"):
+        path = Path("/proc/net") / name
+        if path.exists():
+            yield from (line.split() for line in path.read_text().splitlines()[1:])
+
+
+def _port(fields: Sequence[str]) -> int:
+    return int(fields[1].rpartition(":")[2], 16)
+
+
+def _inodes(protocol: str) -> dict[int, list[str]]:
+    """Local port -> inodes of the sockets bound to it (for TCP: listening ones)."""
+    found: dict[int, list[str]] = {}
+    for fields in _rows(protocol):
+        if protocol == "udp" or fields[3] == "0A":
+            found.setdefault(_port(fields), []).append(fields[9])
+    return found
+
+
+def _owner(protocol: str, port: int) -> str:
+    return ", ".join(_process_of(inode) for inode in _inodes(protocol).get(port, ())) or "an open connection"
+
+
+def _process_of(inode: str) -> str:
+    """The process that holds a socket, as far as we may look into other processes."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(fd) == f"socket:[{inode}]" for fd in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            continue
+    return "a process of another user"

@@ -1,0 +1,197 @@
+"""Child processes of the local stack: a log file each, readiness asked from the process itself, an end with us.
+
+`setpriv` gives every child the kernel's parent-death signal, so that not even SIGKILL of this process leaves one
+behind, and drops root. The signal is bound to the thread that forks: run the event loop in the main thread.
+Each child leads a session of its own, so that Ctrl-C reaches only us and the order of stopping stays ours.
+"""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from app.errors import DaemonError
+
+POLL_S = 0.05
+LOG_TAIL_LINES = 12
+BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+# What is still missing until the process is ready, None when nothing is.
+Probe = Callable[[], Awaitable[str | None]]
+Report = Callable[[str], None]
+
+
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `restarts` counts how often it is started again when it ends by itself (at most 5)."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = {}
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_within_s: float = 5.0
+    restarts: int = 0
+    keeps_user: bool = False
+
+
+class _Child:
+    def __init__(self, program: Program, log: Path) -> None:
+        self.program = program
+        self.log = log
+        self.restarts = 0
+        self.stopping = False
+        self.process: asyncio.subprocess.Process
+        self.watch: asyncio.Task[None]
+
+
+class Runner:
+    """Starts programs in order and ends them in reverse order when the block is left, however it is left."""
+
+    def __init__(self, log_dir: Path, user: str | None = None, report: Report = lambda line: None) -> None:
+        self._log_dir = log_dir
+        self._user = user
+        self._report = report
+        self._children: dict[str, _Child] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        for name in reversed(list(self._children)):
+            await self.stop(name)
+
+    async def start(self, program: Program, probe: Probe | None = None, within_s: float = 20.0) -> None:
+        """Start it and wait until `probe` finds nothing missing; DaemonError says which process, why, and its log."""
+        assert program.name not in self._children, f"{program.name} runs already"
+        assert program.restarts <= len(BACKOFF_S), f"{program.name}: at most {len(BACKOFF_S)} restarts"
+        child = _Child(program, self._log_dir / f"{program.name}.log")
+        child.process = await self._fork(child)
+        child.watch = asyncio.create_task(self._supervise(child), name=f"watch {program.name}")
+        self._children[program.name] = child
+        if probe is not None:
+            await self.ready(program.name, probe, within_s)
+
+    async def ready(self, name: str, probe: Probe, within_s: float = 20.0) -> None:
+        """Poll until `probe` finds nothing missing; DaemonError when it takes longer or the process ends."""
+        child = self._children[name]
+        missing: str | None = "no answer"
+        try:
+            async with asyncio.timeout(within_s):
+                while (missing := await probe()) is not None:
+                    if child.watch.done():
+                        raise self._failure(child, f"ended with status {child.process.returncode}")
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise self._failure(child, f"not ready after {within_s:g} s: {missing}") from None
+
+    async def run(self, program: Program, within_s: float) -> None:
+        """Run it to its end; DaemonError unless it ends with status 0 in time."""
+        await self.start(program)
+        child = self._children[program.name]
+        child.stopping = True
+        try:
+            if status := await asyncio.wait_for(child.process.wait(), within_s):
+                raise self._failure(child, f"ended with status {status}")
+        except TimeoutError:
+            raise self._failure(child, f"not done after {within_s:g} s") from None
+        finally:
+            await self.stop(program.name)
+
+    def pid(self, name: str) -> int:
+        return self._children[name].process.pid
+
+    def log(self, name: str) -> Path:
+        return self._children[name].log
+
+    @property
+    def restarts(self) -> dict[str, int]:
+        """How often each program that may be restarted was."""
+        return {name: child.restarts for name, child in self._children.items() if child.program.restarts}
+
+    @property
+    def ended(self) -> dict[str, int | None]:
+        """Exit status of every program that ended for good without being asked to."""
+        return {
+            name: child.process.returncode
+            for name, child in self._children.items()
+            if child.watch.done() and not child.stopping
+        }
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL one process and wait until it is gone. One that may be restarted is."""
+        child = self._children[name]
+        child.stopping = not child.program.restarts
+        process = child.process
+        _signal_group(process.pid, signal.SIGKILL)
+        await process.wait()
+
+    async def stop(self, name: str) -> None:
+        """End it with its own signal, SIGKILL what is left; nothing happens when it is gone."""
+        child = self._children.pop(name)
+        child.stopping = True
+        child.watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await child.watch
+        try:
+            if child.process.returncode is None:
+                child.process.send_signal(child.program.stop_signal)
+                await asyncio.wait_for(child.process.wait(), child.program.stop_within_s)
+        except TimeoutError:
+            self._report(f"{name} did not stop within {child.program.stop_within_s:g} s and is killed")
+        finally:
+            _signal_group(child.process.pid, signal.SIGKILL)
+        await child.process.wait()
+
+    async def _fork(self, child: _Child) -> asyncio.subprocess.Process:
+        program = child.program
+        argv = (*setpriv(None if program.keeps_user else self._user), *program.argv)
+        log = os.open(child.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **program.env},
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+
+    async def _supervise(self, child: _Child) -> None:
+        """Wait for the end; start again while restarts are left."""
+        name = child.program.name
+        while True:
+            status = await child.process.wait()
+            if child.stopping:
+                return
+            if child.restarts == child.program.restarts:
+                self._report(f"{name} ended with status {status}; log: {child.log}")
+                return
+            child.restarts += 1
+            self._report(f"{name} ended with status {status}; restart {child.restarts} of {child.program.restarts}")
+            await asyncio.sleep(BACKOFF_S[child.restarts - 1])
+            child.process = await self._fork(child)
+
+    def _failure(self, child: _Child, what: str) -> DaemonError:
+        tail = child.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        lines = "\n".join(f"  {line}" for line in tail) or "  (empty)"
+        return DaemonError(f"{child.program.name}: {what}\nlog {child.log} ends with:\n{lines}")
+
+
+def setpriv(user: str | None) -> tuple[str, ...]:
+    """The front of a command line whose rest ends with us and runs as `user`, as ourselves when that is None."""
+    identity = (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups") if user else ()
+    return ("setpriv", *identity, "--pdeathsig=KILL", "--")
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    """Helpers outlive a leader that ends badly; the group is the leader's pid because it leads its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, number)

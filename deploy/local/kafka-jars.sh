@@ -1,0 +1,12 @@
+#!/bin/sh
+# Copies Kafka's jars into .cache/kafka of the checkout; does nothing while pom.xml is unchanged.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cache=$here/../../.cache/kafka
+cmp -s "$here/pom.xml" "$cache/pom.xml" && exit 0
+
+# The copy of pom.xml is written last: an interrupted run starts over.
+rm -rf "$cache"
+mkdir -p "$cache"
+mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs"
+cp "$here/pom.xml" "$cache/pom.xml"
