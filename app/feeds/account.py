@@ -101,7 +101,7 @@ class Account:
         else:
             self.progress.purge_close(marker.writer, self._windows.refresh_s)
         for start_s in self.progress.closable(self._windows, {start_s for start_s, _ in self.open}):
-            sums = {link: self.open.pop((start_s, link), None) or Sums() for link in self._pop.links}
+            sums = {link: self.open.pop((start_s, link), Sums()) for link in self._pop.links}
             self.progress.counted_bytes += sum(link.size_bytes for link in sums.values())
             if unroutable := sum(link.unroutable_bytes for link in sums.values()):
                 self.progress.leave_out("unroutable", unroutable)

@@ -72,4 +72,5 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
 
 def run(app: faust.App, *services: mode.Service) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code."""
+    app.conf.datadir.mkdir(parents=True, exist_ok=True)
     faust.Worker(app, *services, loglevel=logging.INFO, redirect_stdouts=False).execute_from_commandline()
