@@ -1,6 +1,14 @@
-"""What the simulated PoP is made of: the routes that its neighbours announce."""
+"""What the simulated PoP is made of: the routes that its neighbours announce and the paths that its routers hold."""
+
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
+
+from app.inventory import Kind
+
+# What every router of the simulated PoP sets on import, by kind of link.
+LOCAL_PREF: Final[Mapping[Kind, int]] = {"pni": 300, "ixp": 200, "transit": 100}
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -10,3 +18,16 @@ class Route(msgspec.Struct, frozen=True):
     next_hop: str
     as_path: tuple[int, ...]
     med: int | None = None
+
+
+class BestPath(msgspec.Struct, frozen=True):
+    """What one router forwards by for one prefix: its best path as its table shows it, own AS not in it."""
+
+    next_hop: str
+    communities: tuple[str, ...]
+    as_path: tuple[int, ...]
+    local_pref: int
+
+
+RouterTable = Mapping[str, BestPath]  # by prefix
+Tables = Mapping[str, RouterTable]  # by router name

@@ -1,0 +1,46 @@
+"""Traffic that never leaves because tables contradict each other: loops and dead ends.
+
+Two tables are read at slightly different moments, so a contradiction seen at one read may never have existed. It counts
+once reads at least `confirm_s` apart all show it, with its bytes from the first read on; else it was transient.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from app.sim.exits import Floats, Masks
+
+CONFIRM_S: Final = 1.0
+_SLACK_S: Final = 1e-6  # ticks are sums of floats
+
+
+class Ledger:
+    """Books the lost bytes of one kind of contradiction, by (ingress router, prefix)."""
+
+    def __init__(self, shape: tuple[int, ...], confirm_s: float = CONFIRM_S) -> None:
+        self._confirm_s = confirm_s
+        self._since_s = np.full(shape, np.inf)  # inf: not lost
+        self._held_bytes = np.zeros(shape)
+        self._confirmed = np.zeros(shape, dtype=bool)
+        self.confirmed_bytes = 0.0
+        self.transient_bytes = 0.0
+        self.count = 0  # confirmed contradictions, one for each (ingress router, prefix) and time
+
+    def update(self, at_s: float, lost: Masks, wanted_bytes: Floats) -> None:
+        """Book one read; `wanted_bytes` is the traffic of its tick."""
+        self._clear(~lost)
+        self._since_s = np.where(lost, np.minimum(self._since_s, at_s), np.inf)
+        self._held_bytes += np.where(lost, wanted_bytes, 0)
+        ripe = at_s - self._since_s >= self._confirm_s - _SLACK_S
+        self.confirmed_bytes += float(self._held_bytes[ripe].sum())
+        self._held_bytes[ripe] = 0
+        self.count += int((ripe & ~self._confirmed).sum())
+        self._confirmed = ripe
+
+    def close(self) -> None:
+        """The end of the run: what was seen once stays unconfirmed."""
+        self._clear(np.ones_like(self._confirmed))
+
+    def _clear(self, over: Masks) -> None:
+        self.transient_bytes += float(self._held_bytes[over].sum())
+        self._held_bytes[over] = 0

@@ -1,0 +1,23 @@
+"""What really happened, tick by tick: the measure that every estimate and every claim is held against."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from app.sim.exits import Floats
+
+
+class Loads(NamedTuple):
+    """Bytes by link in inventory order; of one tick, or by (tick, link) once stacked."""
+
+    offered: Floats  # what the routers sent to the port: carried + dropped
+    carried: Floats
+    dropped: Floats
+    natural: Floats  # what plain BGP would have sent there
+    blackholed: Floats  # sent to a dead next hop on that link; never reached the port
+
+
+def stack(ticks: Sequence[Loads]) -> Loads:
+    """The ticks as matrices; at least one tick."""
+    return Loads(*(np.array(column) for column in zip(*ticks, strict=True)))
