@@ -1,0 +1,67 @@
+"""What BGP routers choose: the decision of a full iBGP mesh with next-hop-self, over the eBGP paths of all routers.
+
+Every router that holds a survivor of the attributes all agree on (local-pref, AS-path length, origin, MED) uses its
+own; so what a router hides from the mesh because its best is not its own cannot change the outcome.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from typing import NamedTuple
+
+from app.inventory import Router
+from app.te.model import Path
+from app.te.prefixes import parse_address
+
+ORIGIN_RANK = {"igp": 0, "egp": 1, "incomplete": 2}
+
+
+class RouterPath(NamedTuple):
+    """One eBGP path, the router that learned it and the link it leads to, None where the inventory knows none."""
+
+    router: str
+    path: Path
+    link: str | None
+
+
+def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, RouterPath]:
+    """The best path of each router, among `paths`; routers are left out when there is none."""
+    if not paths:
+        return {}
+    own: dict[str, RouterPath] = {}
+    for candidate in _survivors(paths):
+        rival = own.get(candidate.router)
+        if rival is None or _tie(candidate) < _tie(rival):
+            own[candidate.router] = candidate
+    return {router.name: own.get(router.name) or _nearest(router.igp_cost, own) for router in routers}
+
+
+def _nearest(igp_cost: Mapping[str, int], own: Mapping[str, RouterPath]) -> RouterPath:
+    """For a router with no survivor of its own: the cheapest exit of another. An unknown cost is the highest."""
+    if len(own) == 1:
+        return next(iter(own.values()))
+    return min(own.values(), key=lambda candidate: (igp_cost.get(candidate.router, inf), _tie(candidate)))
+
+
+def _survivors(paths: Sequence[RouterPath]) -> Sequence[RouterPath]:
+    ranks = [(-path.local_pref, len(path.as_path), ORIGIN_RANK[path.origin]) for _, path, _ in paths]
+    best = min(ranks)
+    tied = [candidate for candidate, rank in zip(paths, ranks, strict=True) if rank == best]
+    return _lowest_med(tied) if len(tied) > 1 else tied
+
+
+def _lowest_med(tied: Sequence[RouterPath]) -> Sequence[RouterPath]:
+    """MED is compared between paths of one neighbouring AS only; none counts as 0."""
+    lowest: dict[int | None, int] = {}
+    for _, path, _ in tied:
+        neighbour = _neighbour(path)
+        lowest[neighbour] = min(path.med or 0, lowest.get(neighbour, path.med or 0))
+    return [one for one in tied if (one.path.med or 0) == lowest[_neighbour(one.path)]]
+
+
+def _neighbour(path: Path) -> int | None:
+    return path.as_path[0] if path.as_path else None
+
+
+def _tie(candidate: RouterPath) -> tuple[tuple[int, int], int]:
+    """Vendors differ here (oldest, router id); ours is the lowest peer address, then the lowest path identifier."""
+    return parse_address(candidate.path.peer) or (0, 0), candidate.path.path_id

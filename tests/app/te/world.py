@@ -1,0 +1,104 @@
+"""Small PoPs and their routes, in few words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from app.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
+from app.te.model import Demand, LinkWindow, Path
+from app.te.natural import NaturalRouting
+from app.te.rib import Rib
+
+ASN = 64512
+WINDOW_S = 10
+G = 1e9
+
+
+def router(number: int, names: Iterable[str] = (), **changes: Any) -> Router:
+    """Router r<number>, IGP cost 10 to every other of `names`, connected to all of them."""
+    others = [name for name in names if name != f"r{number}"]
+    made = Router(
+        name=f"r{number}",
+        agent_address=f"192.0.2.{number}",
+        loopback4=f"192.0.2.{10 + number}",
+        loopback6=f"2001:db8:ffff::{10 + number}",
+        bmp_sysname=f"r{number}",
+        injector=Injector(address=f"10.255.1.{number}", grpc=f"unix:///injector-{number}"),
+        ibgp_address=f"10.255.0.{number}",
+        internal_ifindexes=(1,),
+        core={name: index for index, name in enumerate(others, start=2)},
+        igp_cost=dict.fromkeys(others, 10),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def link(
+    name: str, number: int, capacity_g: float = 100, cost: float = 0.0, kind: Kind = "pni", **changes: Any
+) -> Link:
+    """`name` is "r1/a". Its only peer and next hop is 10.0.0.<number>, its AS 64600 + number."""
+    of_router, of_link = name.split("/")
+    session = Session(peer=f"10.0.0.{number}", next_hops=(f"10.0.0.{number}",), asn=64600 + number)
+    made = Link(of_link, of_router, kind, (100 + number,), (session,), cost, capacity_g * G)
+    return msgspec.structs.replace(made, **changes)
+
+
+def pop(*links: Link, budgets: Budgets | None = None, **changes: Any) -> Pop:
+    """A PoP "p" of these links and the routers that they name."""
+    names = sorted({one.router for one in links})
+    routers = tuple(router(int(name[1:]), names) for name in names)
+    made = Pop("p", ASN, ("198.18.0.0/16",), routers, links, budgets=budgets or Budgets(max_moved_share=1.0))
+    return msgspec.structs.replace(made, **changes)
+
+
+def path(number: int, *behind: int, **changes: Any) -> Path:
+    """The path of peer 10.0.0.<number>, its AS first and then those `behind` it."""
+    made = Path(f"10.0.0.{number}", f"10.0.0.{number}", (64600 + number, *behind))
+    return msgspec.structs.replace(made, **changes)
+
+
+def rib_of(of_pop: Pop, paths: Mapping[str, Iterable[Path]]) -> Rib:
+    """Every session up; each path where the session of its peer is."""
+    rib = Rib()
+    routers = {session.peer: one.router for one in of_pop.link for session in one.sessions}
+    for one in of_pop.link:
+        for session in one.sessions:
+            rib.peer_up(one.router, session.peer, session.asn)
+    for prefix, announced in paths.items():
+        for each in announced:
+            rib.update(routers[each.peer], prefix, each)
+    return rib
+
+
+def natural_of(of_pop: Pop, paths: Mapping[str, Iterable[Path]]) -> NaturalRouting:
+    return NaturalRouting(of_pop, rib_of(of_pop, paths))
+
+
+def window(
+    of_pop: Pop,
+    link_id: str,
+    start_s: int,
+    carried_g: float | None,
+    demands_g: Mapping[tuple[str, str], float],
+    samples: int = 1000,
+    dropped_g: float = 0.0,
+    **changes: Any,
+) -> LinkWindow:
+    """A window whose flows are `demands_g`, in Gb/s by (ingress, prefix), each of `samples` samples."""
+    demands = [
+        Demand(ingress, prefix, round(gbps * G * WINDOW_S / 8), samples)
+        for (ingress, prefix), gbps in demands_g.items()
+    ]
+    made = LinkWindow(
+        link=link_id,
+        window_start_s=start_s,
+        window_s=WINDOW_S,
+        capacity_bps=of_pop.links[link_id].capacity_bps,
+        carried_bps=None if carried_g is None else carried_g * G,
+        dropped_bps=None if carried_g is None else dropped_g * G,
+        received_bps=None,
+        up=True,
+        samples=samples * len(demands),
+        demands=tuple(demands),
+    )
+    return msgspec.structs.replace(made, **changes)
