@@ -1,0 +1,93 @@
+"""What may never be moved, and how much may be: the last word, not overridable by any decision."""
+
+from collections.abc import Iterable
+
+from app.inventory import Budgets, Pop
+from app.te.prefixes import Network, parse_network
+
+# RFC 6890 and multicast. Documentation prefixes are left out: examples and laboratories route them.
+BOGONS = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/3",
+    "::/8",
+    "64:ff9b:1::/48",
+    "100::/64",
+    "2001::/23",
+    "2002::/16",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+)
+
+
+class Guards:
+    """Refusals that depend on the prefix and the inventory only."""
+
+    def __init__(self, pop: Pop) -> None:
+        self._budgets = pop.budgets
+        self._own = _networks(pop.own_prefixes)
+        self._pinned = _networks(pop.pinned_prefixes)
+        self._bogons = _networks(BOGONS)
+        self._strict = {name for name, link in pop.links.items() if link.urpf == "strict"}
+        self._exporting = {router.name for router in pop.router if router.exports_learned_routes}
+
+    def prefix(self, prefix: str) -> str | None:
+        """Why this prefix is never moved, or None."""
+        network = parse_network(prefix)
+        if network.length == 0:
+            return "default-route"
+        for reason, holders in (("own-prefix", self._own), ("pinned", self._pinned), ("bogon", self._bogons)):
+            if any(holder.holds(network) for holder in holders):
+                return reason
+        return None if self._length_allowed(network) else "prefix-length"
+
+    def links(self, natural_links: Iterable[str]) -> str | None:
+        """Why nothing may leave these links: strict uRPF there drops what the peer sends of a prefix moved away."""
+        return "strict-urpf" if any(link in self._strict for link in natural_links) else None
+
+    def routers(self, inject_on: Iterable[str]) -> str | None:
+        """Why these routers may not carry an override: neighbours they export to would lose the prefix."""
+        return "exports-learned-routes" if any(router in self._exporting for router in inject_on) else None
+
+    def _length_allowed(self, network: Network) -> bool:
+        budgets = self._budgets
+        if network.version == 4:
+            return budgets.min_prefix_length4 <= network.length <= budgets.max_prefix_length4
+        return budgets.min_prefix_length6 <= network.length <= budgets.max_prefix_length6
+
+
+class Budget:
+    """What is left of the budgets in this cycle, given the overrides that stay."""
+
+    def __init__(self, budgets: Budgets, pop_bps: float, kept: int, moved_bps: float) -> None:
+        self._new = budgets.max_new_per_cycle
+        self._overrides = budgets.max_overrides - kept
+        self._moved_bps = budgets.max_moved_share * pop_bps - moved_bps
+
+    def allows(self, bps: float) -> bool:
+        """Whether one more override of this size is within all budgets."""
+        return self._new > 0 and self._overrides > 0 and bps <= self._moved_bps
+
+    def spend(self, bps: float) -> None:
+        assert self.allows(bps), "ask before spending"
+        self._new -= 1
+        self._overrides -= 1
+        self._moved_bps -= bps
+
+    def give_back(self, bps: float) -> None:
+        """A move that was not made after all."""
+        self._new += 1
+        self._overrides += 1
+        self._moved_bps += bps
+
+
+def _networks(prefixes: Iterable[str]) -> tuple[Network, ...]:
+    return tuple(parse_network(prefix) for prefix in prefixes)

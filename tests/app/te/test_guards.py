@@ -1,0 +1,72 @@
+"""What is never moved, and the three budgets."""
+
+import pytest
+
+from app.inventory import Budgets
+from app.te.guards import Budget, Guards
+from tests.app.te.world import link, pop
+
+POP = pop(
+    link("r1/a", 1, urpf="strict"),
+    link("r1/b", 2, urpf="loose"),
+    own_prefixes=("20.0.0.0/16", "2600:1::/32"),
+    pinned_prefixes=("30.0.0.0/20",),
+)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "reason"),
+    [
+        ("0.0.0.0/0", "default-route"),
+        ("::/0", "default-route"),
+        ("20.0.0.0/16", "own-prefix"),
+        ("20.0.7.0/24", "own-prefix"),
+        ("20.0.0.0/12", None),
+        ("2600:1:7::/48", "own-prefix"),
+        ("30.0.0.0/20", "pinned"),
+        ("30.0.1.0/24", "pinned"),
+        ("30.0.0.0/19", None),
+        ("10.1.0.0/16", "bogon"),
+        ("100.64.0.0/16", "bogon"),
+        ("198.19.0.0/24", "bogon"),
+        ("240.0.0.0/8", "bogon"),
+        ("fd00::/32", "bogon"),
+        ("2001:0:1::/48", "bogon"),
+        ("40.0.0.0/7", "prefix-length"),
+        ("40.0.0.0/25", "prefix-length"),
+        ("2600:2::/49", "prefix-length"),
+        ("2400::/18", "prefix-length"),
+        ("40.0.0.0/8", None),
+        ("40.0.0.0/24", None),
+        ("2400:2::/48", None),
+        ("203.0.113.0/24", None),
+    ],
+)
+def test_prefixes(prefix: str, reason: str | None) -> None:
+    assert Guards(POP).prefix(prefix) == reason
+
+
+def test_strict_urpf_bars_moves_off_the_link() -> None:
+    assert Guards(POP).links(["p/r1/b", "p/r1/a"]) == "strict-urpf"
+    assert Guards(POP).links(["p/r1/b"]) is None
+
+
+@pytest.mark.parametrize(
+    ("budgets", "allowed"),
+    [
+        (Budgets(max_overrides=200, max_moved_share=1.0, max_new_per_cycle=3), 3),
+        (Budgets(max_overrides=12, max_moved_share=1.0, max_new_per_cycle=100), 2),
+        (Budgets(max_overrides=200, max_moved_share=0.30, max_new_per_cycle=100), 4),
+        (Budgets(max_overrides=10, max_moved_share=1.0, max_new_per_cycle=100), 0),
+    ],
+    ids=["new per cycle", "overrides", "share of the PoP's traffic", "overrides used up"],
+)
+def test_the_tightest_budget_binds(budgets: Budgets, allowed: int) -> None:
+    budget, spent = Budget(budgets, pop_bps=1000.0, kept=10, moved_bps=100.0), 0
+    while budget.allows(50.0) and spent < 50:
+        budget.spend(50.0)
+        spent += 1
+    assert spent == allowed
+    if allowed:
+        budget.give_back(50.0)
+        assert budget.allows(50.0)
