@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from app.inventory import Pop
 from app.local.kafka import arrivals
 from app.local.machine import Site, binary, fill
-from app.local.ports import udp_sockets
+from app.local.ports import udp_holders
 from app.local.runner import Program, Runner
 from app.sim.model import Route
 from app.topics import BMP, COUNTERS, FLOWS
@@ -22,18 +22,16 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
     config = site.write(
         "sfacctd.conf", fill("sfacctd.conf", sflow=port, kafka=site.ports.kafka, refresh_s=refresh_s, **topics)
     )
-    broker = f"127.0.0.1:{site.ports.kafka}"
-    async with arrivals(broker, FLOWS.for_pop(pop), {"purge_init"}, _markers) as marker:
 
-        async def ready() -> str | None:
-            sockets = udp_sockets(port)
-            if len(sockets) != 1:
-                return f"UDP port {port} is held by {', '.join(sockets) or 'nobody'}"
-            return await marker()
+    async def owns_its_port() -> str | None:
+        holders = udp_holders(port)
+        return None if len(holders) == 1 else f"UDP port {port} is held by {', '.join(holders) or 'nobody'}"
 
-        # It blocks SIGTERM until the next datagram; on SIGINT it purges and ends.
-        argv = (binary("sfacctd"), "-f", str(config))
-        await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT, stop_within_s=10), ready)
+    # It blocks SIGTERM until the next datagram; on SIGINT it purges and ends.
+    argv = (binary("sfacctd"), "-f", str(config))
+    await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT, stop_within_s=10), owns_its_port)
+    async with arrivals(f"127.0.0.1:{site.ports.kafka}", FLOWS.for_pop(pop), {"purge_init"}, _markers) as marker:
+        await runner.ready("sfacctd", marker)
 
 
 async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:

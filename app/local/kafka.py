@@ -3,8 +3,6 @@
 import asyncio
 import os
 import shutil
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +19,8 @@ from app.topics import Topic
 
 K = TypeVar("K")
 
+# 16 bytes in base64. Fixed: every stack has a data directory of its own.
+CLUSTER_ID = "egress-autopilot-local"
 # The collector of one thread is the cheapest where the simulator wants the other core.
 JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 
@@ -40,8 +40,7 @@ async def start_kafka(runner: Runner, site: Site) -> str:
         "-cp",
         f"{_jars(site)}/*",
     )
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    format_argv = (*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    format_argv = (*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
     await runner.run(Program(name="kafka-format", argv=format_argv), within_s=30)
     broker = f"127.0.0.1:{port}"
 
@@ -84,7 +83,7 @@ async def arrivals(
 ) -> AsyncIterator[Probe]:
     """A probe that reads the topic from its start until every member of `wanted` was `seen` in a record."""
     partition = TopicPartition(topic, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False)
 
     async def probe() -> str | None:
         for message in (await consumer.getmany(partition, timeout_ms=50)).get(partition, ()):
@@ -94,6 +93,8 @@ async def arrivals(
     await consumer.start()
     try:
         consumer.assign([partition])
+        # A fresh topic begins at 0. Asking the broker for its first offset fails, loudly, while it elects a leader.
+        consumer.seek(partition, 0)
         yield probe
     finally:
         await consumer.stop()

@@ -51,7 +51,7 @@ def port_problems(ports: Ports, bgp_addresses: Sequence[str] = ()) -> Iterator[s
 _TCP_LOCAL = ("kafka", "controller", "bmp")
 
 
-def udp_sockets(port: int) -> list[str]:
+def udp_holders(port: int) -> list[str]:
     """Who has this UDP port open, one entry a socket: "sfacctd (pid 17)"."""
     return [_process_of(inode) for inode in _inodes("udp").get(port, ())]
 

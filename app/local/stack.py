@@ -14,7 +14,7 @@ from typing import Self
 
 from app import topics
 from app.clock import Clock, SystemClock
-from app.errors import ConfigError
+from app.errors import AutopilotError, ConfigError
 from app.inventory import Pop, Router, Session, load_pop
 from app.local import collectors, exabgp, frr, gobgp
 from app.local.deployment import load_local, write_inventory, write_settings
@@ -117,25 +117,39 @@ class Stack:
         await self._start_all(r1, r2)
 
     async def _start_all(self, r1: Router, r2: Router) -> None:
+        """Broker and collectors beside the routers: both take seconds to find their peers. BMP reconnects by itself."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_feeds())
+                group.create_task(self._start_bgp(r1, r2))
+        except* AutopilotError as errors:
+            raise errors.exceptions[0] from None
+        self._progress("waiting for routes in Kafka")
+        peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
+        await collectors.wait_for_bmp(self.runner, self.site, self.pop, peers, self._routes)
+        self._progress("ready")
+
+    async def _start_feeds(self) -> None:
         self._progress("starting Kafka")
         await start_kafka(self.runner, self.site)
         await create_topics(self.broker, topics.named([self.pop.name]))
         self._progress("starting collectors")
         await collectors.start_pmbmpd(self.runner, self.site, self.pop.name)
-        await collectors.start_sfacctd(
-            self.runner, self.site, self.pop.name, self.deployment.settings.windows.refresh_s
-        )
+        refresh_s = self.deployment.settings.windows.refresh_s
+        await collectors.start_sfacctd(self.runner, self.site, self.pop.name, refresh_s)
+        self._progress("collectors are up")
+
+    async def _start_bgp(self, r1: Router, r2: Router) -> None:
         self._progress("starting routers and neighbours")
-        await frr.start_edge(self.runner, self.site, self.pop, r2)
         await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._export_policy)
+        await frr.start_edge(self.runner, self.site, self.pop, r2)
         for router in self.pop.router:
             await gobgp.start_injector(self.runner, self.site, self.pop, router)
         for router, session in _sessions(self.pop):
             routes = self._routes.get(session.peer, ())
             await exabgp.start_neighbour(self.runner, self.site, self.pop, router, session, routes)
-        self._progress("waiting for BGP sessions")
         await self._wait_for_sessions(r1, r2)
-        self._progress("ready")
+        self._progress("BGP sessions are up")
 
     async def _wait_for_sessions(self, r1: Router, r2: Router) -> None:
         await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)), within_s=30)
@@ -148,8 +162,6 @@ class Stack:
             await self.runner.ready(
                 exabgp.name_of(session.peer), exabgp.hears(self.site, session.peer, self.pop.own_prefixes)
             )
-        peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
-        await collectors.wait_for_bmp(self.runner, self.site, self.pop, peers, self._routes)
 
     def _expected(self, router: Router, other: Router) -> dict[str, int]:
         """Every peer of a router with the number of routes that it sends at least."""
