@@ -23,24 +23,21 @@ class Ledger:
         self._held_bytes = np.zeros(shape)
         self._confirmed = np.zeros(shape, dtype=bool)
         self.confirmed_bytes = 0.0
-        self.transient_bytes = 0.0
+        self._passed_bytes = 0.0
         self.count = 0  # confirmed contradictions, one for each (ingress router, prefix) and time
+
+    @property
+    def transient_bytes(self) -> float:
+        """Bytes of what one read showed and no later one confirmed, or not yet."""
+        return self._passed_bytes + float(self._held_bytes.sum())
 
     def update(self, at_s: float, lost: Masks, wanted_bytes: Floats) -> None:
         """Book one read; `wanted_bytes` is the traffic of its tick."""
-        self._clear(~lost)
+        self._passed_bytes += float(self._held_bytes[~lost].sum())
+        self._held_bytes = np.where(lost, self._held_bytes + wanted_bytes, 0)
         self._since_s = np.where(lost, np.minimum(self._since_s, at_s), np.inf)
-        self._held_bytes += np.where(lost, wanted_bytes, 0)
         ripe = at_s - self._since_s >= self._confirm_s - _SLACK_S
         self.confirmed_bytes += float(self._held_bytes[ripe].sum())
         self._held_bytes[ripe] = 0
         self.count += int((ripe & ~self._confirmed).sum())
         self._confirmed = ripe
-
-    def close(self) -> None:
-        """The end of the run: what was seen once stays unconfirmed."""
-        self._clear(np.ones_like(self._confirmed))
-
-    def _clear(self, over: Masks) -> None:
-        self.transient_bytes += float(self._held_bytes[over].sum())
-        self._held_bytes[over] = 0

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -68,5 +69,5 @@ def _hosts(
 ) -> tuple[str, ...]:
     offsets = 1 + rng.permutation(network.num_addresses - 2)
     addresses = (network[int(offset)] for offset in offsets)
-    usable = [address for address in addresses if hole is None or address not in hole]
-    return tuple(str(address) for address in usable[:HOSTS_PER_PREFIX])
+    usable = (str(address) for address in addresses if hole is None or address not in hole)
+    return tuple(islice(usable, HOSTS_PER_PREFIX))

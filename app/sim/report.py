@@ -75,9 +75,7 @@ def snapshot(engine: Engine) -> Snapshot | None:
 
 
 def summarize(engine: Engine, scenario: Scenario, account: Account, late_s_max: float) -> Summary:
-    """The run so far, at least one tick; contradictions still open are booked as transient."""
-    for ledger in (engine.loops, engine.dead_ends):
-        ledger.close()
+    """The run so far, at least one tick."""
     loads, capacity_bytes, ticks = stack(engine.log), _capacity_bytes(engine), len(engine.log)
     first = next((tick for tick, count in enumerate(engine.overrides) if count), None)
     without = dropped_bytes(engine.sim, scenario, engine.deaths, ticks, engine.tick_s)
