@@ -4,9 +4,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from math import ceil
 
-from app.te.cycle import CycleResult, CycleState, run_cycle
-from app.te.natural import NaturalRouting
-
 from app import topics
 from app.clock import Clock, utc
 from app.inventory import Pop
@@ -14,7 +11,9 @@ from app.schemas import Decision, LinkUtilization
 from app.settings import Settings
 from app.stream.publish import Publisher
 from app.te.counters import Rates
+from app.te.cycle import CycleResult, CycleState, run_cycle
 from app.te.model import Demand, LinkWindow
+from app.te.natural import NaturalRouting
 from app.te.rib import Rib
 from app.te.windows import Sums
 from tables.congestion import CycleRow

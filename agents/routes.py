@@ -108,6 +108,14 @@ class RoutesState:
             self._table.progress.put(f"{name}|progress", feed.sessions)
 
 
+def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
+    """Per router: prefixes held, and peers up."""
+    return {
+        router: {"prefixes": len(feed.rib.prefixes(router)), "peers": len(feed.rib.peers(router))}
+        for router in feed.pop.routers
+    }
+
+
 def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> ExactReader:
     """Attach the routes agent to an app; returns its reader, which knows whether the topic was read to its end."""
     reader = ExactReader(app, state, [table.table], fence, die)

@@ -1,4 +1,4 @@
-"""Composition root of `autopilot telemetry`: one Faust app per cell, three agents, four tables, one read-only server."""
+"""Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import faust
 
 from agents import counters, flows, routes
 from agents.close import PopCloser
-from app import topics
 from app.clock import Clock, SystemClock
 from app.feeds.account import Match
 from app.inventory import Pop
@@ -36,12 +35,17 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
     publisher = Publisher(app, clock)
     tables = open_link_windows(app), open_congestion(app)
 
+    closers: dict[str, PopCloser] = {}
+
     def new_closer(pop: Pop) -> PopCloser:
         rib = routes_state.ribs[pop.name]
-        return PopCloser(pop, settings, rib, natural[pop.name], counters_state.rates, publisher, clock)
+        closer = PopCloser(pop, settings, rib, natural[pop.name], counters_state.rates, publisher, clock)
+        closers[pop.name] = closer
+        return closer
 
     def new_match(pop: Pop) -> Match:
-        return natural[pop.name].match
+        routing = natural[pop.name]
+        return lambda ingress, destinations: routing.table(ingress).match(destinations)
 
     flows_state = flows.FlowsState(
         pops, settings.windows, *tables, publisher, new_closer, new_match, lambda topic: committed(app, topic)
@@ -49,17 +53,15 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
     routes.attach(app, routes_state, rib_table, fence, names)
     counters.attach(app, counters_state, interfaces, fence, names)
     flows.attach(app, flows_state, tables, fence, names)
+    recovery: Any = app.tables
     views: Views = {
         "progress": lambda: {name: account.progress for name, account in flows_state.accounts.items()},
-        "links": lambda: {
-            name: closer.last.loads if closer.last else () for name, closer in flows_state.closers.items()
-        },
-        "congestion": lambda: {name: closer.cycle for name, closer in flows_state.closers.items()},
+        "links": lambda: {name: closer.last.loads if closer.last else () for name, closer in closers.items()},
+        "congestion": lambda: {name: closer.cycle for name, closer in closers.items()},
         "interfaces": lambda: counters_state.progress,
-        "rib": lambda: {name: feed.sessions for name, feed in routes_state.feeds.items()},
-        "ready": lambda: {"recovered": bool(app.tables.recovery.completed.is_set())},
+        "rib": lambda: {name: routes.summary(state) for name, state in routes_state.feeds.items()},
+        "ready": lambda: {"recovered": recovery.recovery.completed.is_set()},
     }
-
     fence.start()
     return app, StateServer(views, settings.state_port)
 

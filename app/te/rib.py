@@ -1,6 +1,6 @@
 """Post-policy Adj-RIB-In of the routers of one PoP, as BMP tells it; sessions and paths, nothing chosen here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from app.te.model import Path
 
@@ -60,7 +60,7 @@ class Rib:
         """All paths of one router for exactly this prefix."""
         return self._paths.get(router, {}).get(prefix, {})
 
-    def prefixes(self, router: str) -> Iterable[str]:
+    def prefixes(self, router: str) -> Collection[str]:
         """Every prefix that the router holds a path for."""
         return self._paths.get(router, {}).keys()
 

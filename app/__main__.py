@@ -1,0 +1,5 @@
+"""`python -m app` is `autopilot`."""
+
+from app.cli import main
+
+main()

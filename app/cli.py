@@ -1,0 +1,175 @@
+"""The command `autopilot`: text for people, `--json` for programs (one document, the last line on stdout)."""
+
+import asyncio
+import getpass
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+
+from app.errors import AutopilotError, ConfigError
+from app.settings import Deployment, load
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+errors = Console(stderr=True, highlight=False)
+
+
+def fail(error: AutopilotError) -> NoReturn:
+    """Say what is wrong, and exit 1; a configuration that is wrong is a usage error, 2."""
+    errors.print(str(error), style="red", markup=False)
+    raise SystemExit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
+
+
+def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Our errors are messages, not tracebacks."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except AutopilotError as error:
+            fail(error)
+
+    return run
+
+
+def print_json(document: object) -> None:
+    click.echo(msgspec.json.encode(document).decode())
+
+
+def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
+    """Give a command `--config` and hand it the loaded deployment."""
+
+    @click.option("--config", type=click.Path(path_type=Path), default="autopilot.toml", show_default=True)
+    @wraps(command)
+    @reports_errors
+    def run(config: Path, **kwargs: Any) -> T:
+        return command(load(config), **kwargs)
+
+    return run
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+pop_option = click.option("--pop", default=None, help="Only this PoP; all of the deployment when left out.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="egress-autopilot")
+def main() -> None:
+    """Automated egress traffic engineering: sFlow and BMP in, BGP overrides out."""
+
+
+@main.command()
+@click.option(
+    "--for", "seconds", default=240, show_default=True, type=click.IntRange(min=1), help="Seconds of traffic."
+)
+@click.option("--seed", default=1, show_default=True, help="Seed of the simulated PoP.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory and leave logs and state there.")
+@json_option
+@reports_errors
+def demo(seconds: int, seed: int, keep: Path | None, as_json: bool) -> None:
+    """The whole loop on real daemons: a link congests, prefixes move, the drops stop, every move is taken back."""
+    from app.demo.display import Display
+    from app.demo.run import Options, run_demo  # Faust and gRPC are slow to import: only where needed
+
+    with Display(live=not as_json and errors.is_terminal) as display:
+        document = asyncio.run(run_demo(Options(seconds=seconds, seed=seed, run_dir=keep), display))
+    print_json(document) if as_json else display.summary(document)
+    raise SystemExit(0 if document["ok"] else EXIT_FAILED)
+
+
+@main.command()
+@click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
+@with_deployment
+def telemetry(deployment: Deployment, cell: str) -> None:
+    """Run the telemetry worker of one cell: windows, detection, decisions."""
+    from app import telemetry as process
+
+    process.main(deployment, cell)
+
+
+@main.command()
+@click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
+@with_deployment
+def actuator(deployment: Deployment, cell: str) -> None:
+    """Run the actuator of one cell: programs its injectors with what was decided."""
+    from app import actuator as process
+
+    process.main(deployment, cell)
+
+
+@main.command()
+@click.option("--dump", is_flag=True, help="Print the effective configuration.")
+@click.option("--offline", is_flag=True, help="Only the files, without asking the broker.")
+@json_option
+@with_deployment
+def check(deployment: Deployment, dump: bool, offline: bool, as_json: bool) -> None:
+    """Say everything that is wrong with the configuration and the broker's topics."""
+    from app import check as checks
+
+    problems = checks.foreign_packages() if offline else asyncio.run(checks.problems_of(deployment))
+    document: dict[str, object] = {"ok": not problems, "problems": problems}
+    if dump:
+        document["effective"] = deployment
+    if as_json or dump:
+        print_json(document)
+    else:
+        click.echo("\n".join(f"- {problem}" for problem in problems) or "all well")
+    raise SystemExit(EXIT_FAILED if problems else 0)
+
+
+@main.command()
+@pop_option
+@json_option
+@with_deployment
+def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
+    """Every link in its last closed window: carried, dropped, natural load, what overrides move."""
+    from app import show
+
+    rows = asyncio.run(show.latest_links(deployment, pop))
+    print_json(rows) if as_json else Console().print(show.links_table(rows))
+
+
+@main.command()
+@pop_option
+@json_option
+@with_deployment
+def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
+    """The overrides of the last decision: which prefix leaves where, instead of where, and why."""
+    from app import show
+
+    decisions = asyncio.run(show.latest_decisions(deployment, pop))
+    print_json(decisions) if as_json else Console().print(show.overrides_table(decisions))
+
+
+def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
+    from app.control import send_control
+
+    run: Coroutine[Any, Any, None] = send_control(
+        deployment.settings.kafka.broker, pop or "*", halted, getpass.getuser()
+    )
+    asyncio.run(run)
+    click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
+
+
+@main.command()
+@pop_option
+@with_deployment
+def halt(deployment: Deployment, pop: str | None) -> None:
+    """Withdraw every override and make no new ones, until `resume`."""
+    _order(deployment, pop, halted=True)
+
+
+@main.command()
+@pop_option
+@with_deployment
+def resume(deployment: Deployment, pop: str | None) -> None:
+    """Let the actuators work again."""
+    _order(deployment, pop, halted=False)

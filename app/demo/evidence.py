@@ -1,0 +1,66 @@
+"""What the demo has seen when it ends, gathered from the outside: topics, routers' tables and commands, the kernel."""
+
+import msgspec
+
+from app.schemas import Actuation, Decision, LinkUtilization
+from app.sim.report import Summary
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """The neighbour that was killed while it carried overrides."""
+
+    peer: str
+    at_s: float
+    overrides: int
+    peer_down_s: float  # Kafka time of the BMP record
+    gone_s: float  # when neither router had an override through it any more
+
+
+class Onset(msgspec.Struct, frozen=True):
+    """Seconds since the start of traffic."""
+
+    natural_over_mark_s: float
+    first_override_s: float | None
+
+
+class LinkTruth(msgspec.Struct, frozen=True):
+    """The surged link by the simulator's truth in one window, bits per second."""
+
+    window_start_s: int
+    carried_bps: float
+    natural_bps: float
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The telemetry worker's account of every sampled byte."""
+
+    records: int
+    counted_bytes: int
+    late_bytes: int
+    unattributed_bytes: dict[str, int]
+    closed_up_to_s: int | None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the score is computed from."""
+
+    seconds_to_ready: float
+    drained: bool
+    surged_link: str
+    summary: Summary
+    progress: Progress
+    dead_letters: int
+    udp_drops: int
+    decisions: tuple[Decision, ...]
+    close_to_decision_s: tuple[float, ...]
+    utilization: tuple[LinkUtilization, ...]
+    truth: tuple[LinkTruth, ...]
+    actuations: tuple[Actuation, ...]
+    onset: Onset
+    kill: Kill | None
+    marked_during: dict[str, int]  # prefixes with our community, by router, in the router's own command
+    marked_copies: dict[str, int]  # of those, how many show the AS path of a live neighbour's announcement
+    marked_after: dict[str, int]
+    announcements_leaked: tuple[str, ...]
+    announcements_received: int
+    restarts: int

@@ -1,0 +1,104 @@
+"""Evidence from the outside: our topics as any consumer reads them, and the telemetry worker's read-only state."""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from app import topics
+from app.demo.evidence import LinkTruth
+from app.errors import DaemonError
+from app.feeds.bmp import BmpRecord
+from app.feeds.flows import Marker, decode
+from app.kafkaread import read_topic
+from app.schemas import Decision
+from app.sim.exits import Floats
+from app.sim.run import Simulation
+from app.te.marks import Windows
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+
+
+class StateClient:
+    """Asks a worker's `/state/NAME`, which holds one document a PoP."""
+
+    def __init__(self, port: int, pop: str) -> None:
+        self._url = f"http://127.0.0.1:{port}/state/"
+        self._pop = pop
+
+    async def get(self, name: str, kind: type[T]) -> T:
+        """The PoP's document; DaemonError while the worker does not answer."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=2)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url + name) as answer:
+                by_pop = msgspec.json.decode(await answer.read(), type=dict[str, msgspec.Raw])
+                return msgspec.json.decode(by_pop[self._pop], type=kind)
+        except (aiohttp.ClientError, TimeoutError, KeyError, msgspec.MsgspecError) as error:
+            raise DaemonError(f"telemetry does not tell its {name}: {error!r}") from error
+
+
+async def published(broker: str, topic: str, kind: type[S]) -> tuple[S, ...]:
+    """Every record of one of our topics, each id once: a repeat after a restart is the same record."""
+    records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(broker, topic)]
+    unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
+    return tuple(unique.values())
+
+
+async def close_to_decision(broker: str, pop: str, windows: Windows) -> tuple[float, ...]:
+    """Seconds from the marker that lets a window close to its decision, both by Kafka's timestamps.
+
+    A window may close with the first `purge_init` that came a refresh and a grace after its end.
+    """
+    flows = await read_topic(broker, topics.FLOWS.for_pop(pop))
+    inits = np.array(
+        [
+            record.timestamp / 1000
+            for record in flows
+            for line in decode(record.value)
+            if isinstance(line, Marker) and line.kind == "purge_init"
+        ]
+    )
+    return tuple(
+        decided_s - float(inits[index])
+        for decided_s, end_s in await _decided(broker, pop, windows.length_s)
+        if (index := int(np.searchsorted(inits, end_s + windows.grace_s + windows.refresh_s))) < len(inits)
+    )
+
+
+async def _decided(broker: str, pop: str, length_s: int) -> list[tuple[float, float]]:
+    """(Kafka time, end of its window) of every decision."""
+    records = await read_topic(broker, topics.DECISIONS.for_pop(pop))
+    starts = [msgspec.json.decode(record.value, type=Decision).window_start.timestamp() for record in records]
+    return [(record.timestamp / 1000, start_s + length_s) for record, start_s in zip(records, starts, strict=True)]
+
+
+async def peer_down_s(broker: str, pop: str, peer: str, after_s: float) -> float | None:
+    """Kafka time of the BMP record that says that a peer went down; None while there is none."""
+    for record in await read_topic(broker, topics.BMP.for_pop(pop), last=2000):
+        told = msgspec.json.decode(record.value, type=BmpRecord)
+        if told.bmp_msg_type == "peer_down" and told.peer_ip == peer and record.timestamp / 1000 > after_s:
+            return float(record.timestamp / 1000)
+    return None
+
+
+def link_truth(sim: Simulation, link: int, began_s: float, windows: Windows) -> Iterator[LinkTruth]:
+    """The simulator's truth of one link in every window that lies wholly in the run; a tick is a second."""
+    loads = sim.truth
+    length_s = windows.length_s
+    first = int(-(-began_s // length_s) * length_s)
+    for start_s in range(first, int(began_s + len(loads.carried)) - length_s + 1, length_s):
+        yield LinkTruth(
+            start_s,
+            _mean_bps(loads.carried[:, link], start_s - began_s, length_s),
+            _mean_bps(loads.natural[:, link], start_s - began_s, length_s),
+        )
+
+
+def _mean_bps(ticks: Floats, from_s: float, length_s: int) -> float:
+    """Mean over a span that may begin and end within a tick; `ticks` are bytes a second."""
+    total = np.concatenate([[0.0], np.cumsum(ticks)])
+    edges = np.interp([from_s, from_s + length_s], np.arange(len(total)), total)
+    return float(8 * (edges[1] - edges[0]) / length_s)

@@ -1,0 +1,202 @@
+"""The demo: a stack of real daemons, a simulated PoP on top, our two workers, one neighbour killed, and the verdict."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from app import topics
+from app.clock import Clock, SystemClock
+from app.demo import edges, gather
+from app.demo.display import Display
+from app.demo.evidence import Evidence, Kill, Onset, Progress
+from app.demo.killer import kill_busiest, overrides_now
+from app.demo.score import Figure, score
+from app.errors import DaemonError
+from app.inventory import load_pop
+from app.kafkaread import read_topic
+from app.local.ports import free_port, udp_drops
+from app.local.stack import Stack
+from app.schemas import Actuation, Decision, LinkUtilization
+from app.sim.pop import SimPop, generate
+from app.sim.ribs import FrrRib, GobgpRib, RibReader
+from app.sim.run import SimOptions, Simulation
+from app.sim.scenario import Scenario
+
+INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
+READY_WITHIN_S = 60.0
+DRAIN_WITHIN_S = 30.0
+LOOK_AT_EDGES_S = 85.0  # the surge is on since 40 s
+KILL_AT_S = 90.0
+POLL_S = 0.2
+# Shorter than the defaults of 300 s, so that the whole story fits into minutes; the display says so.
+PACING = {"hold_s": 60.0, "min_hold_s": 20.0}
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`seconds` of traffic: at least until the surge is over and its moves are taken back."""
+
+    seconds: int = 240
+    seed: int = 1
+    run_dir: Path | None = None
+
+
+class RouterRib(msgspec.Struct, frozen=True):
+    """What telemetry tells of one router's table."""
+
+    prefixes: int
+    peers: int
+
+
+async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
+    """Run it all; the document of figures. Raises what the stack raises when it cannot come up."""
+    clock = SystemClock()
+    began_s = clock.monotonic_s()
+    sim_pop = generate(load_pop(INVENTORY), options.seed)
+    state_port = free_port()
+    settings = {"mode": "auto", "state_port": state_port, "pacing": PACING}
+    display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
+    async with Stack(INVENTORY, sim_pop.announcements, options.run_dir, settings, display.note) as stack:
+        demo = Demo(options.seconds, display, clock, stack, sim_pop, gather.StateClient(state_port, stack.pop.name))
+        return await demo.run(began_s)
+
+
+class Demo:
+    """One run over a stack that is up."""
+
+    def __init__(
+        self,
+        seconds: int,
+        display: Display,
+        clock: Clock,
+        stack: Stack,
+        sim_pop: SimPop,
+        state: gather.StateClient,
+    ) -> None:
+        self._seconds = seconds
+        self._display = display
+        self._clock = clock
+        self._stack = stack
+        self._sim_pop = sim_pop
+        self._scenario = Scenario()
+        self._state = state
+        self._readers: dict[str, RibReader] = {
+            stack.pop.router[0].name: GobgpRib(stack.r1_grpc),
+            stack.pop.router[1].name: FrrRib(stack.r2_vty),
+        }
+        self._sim = Simulation(sim_pop, self._scenario, self._readers, stack.sflow, clock, SimOptions())
+        self._kill: Kill | None = None
+        self._during: list[edges.Shown] = []
+        self._after: list[edges.Shown] = []
+
+    async def run(self, began_s: float) -> dict[str, Figure]:
+        """Workers up, traffic, drain, verdict."""
+        try:
+            await self._start_workers()
+            ready_s = self._clock.monotonic_s() - began_s
+            traffic_s = self._clock.now_s()
+            await self._traffic()
+            drained = await self._drain()
+            self._after = await edges.show(self._stack)
+            return score(await self._evidence(ready_s, traffic_s, drained))
+        finally:
+            for reader in self._readers.values():
+                await reader.close()
+
+    async def _start_workers(self) -> None:
+        self._display.note("starting telemetry and actuator")
+        for process in ("telemetry", "actuator"):
+            argv = [sys.executable, "-m", "app", process, "--cell", self._stack.pop.name]
+            await self._stack.spawn(process, [*argv, "--config", str(self._stack.settings_file)])
+        if not await self._until(self._routes_known, READY_WITHIN_S):
+            log = self._stack.runner.log("telemetry")
+            raise DaemonError(f"telemetry does not hold every route after {READY_WITHIN_S:g} s; its log: {log}")
+
+    async def _routes_known(self) -> bool:
+        try:
+            ribs = await self._state.get("rib", dict[str, RouterRib])
+        except DaemonError:
+            return False  # still starting
+        return all(rib.prefixes >= len(self._sim_pop.home_link) for rib in ribs.values())
+
+    async def _traffic(self) -> None:
+        """Let it flow, show every second of it, and tell the story at its moments."""
+        async with asyncio.TaskGroup() as tasks:
+            flowing = tasks.create_task(self._sim.run(self._seconds))
+            tasks.create_task(self._story())
+            while not flowing.done():
+                if (snapshot := self._sim.snapshot) is not None:
+                    self._display.tick(snapshot)
+                await asyncio.wait([flowing], timeout=1.0)
+
+    async def _story(self) -> None:
+        await asyncio.sleep(LOOK_AT_EDGES_S)
+        self._during = await edges.show(self._stack)
+        for shown in self._during:
+            self._display.note(f"{shown.router}: {len(shown.lines)} routes of ours, e.g. {shown.lines[:1]}")
+        await asyncio.sleep(KILL_AT_S - LOOK_AT_EDGES_S)
+        self._kill = await kill_busiest(self._stack, self._readers, self._clock, self._sim.neighbour_died)
+        if self._kill is not None:
+            gone_s = self._kill.gone_s - self._kill.peer_down_s
+            self._display.note(f"killed {self._kill.peer}: {self._kill.overrides} overrides gone {gone_s:.2f} s later")
+
+    async def _drain(self) -> bool:
+        """Everything sent is counted and every move taken back; False when that takes too long."""
+        self._display.note("draining: last windows, last releases")
+        length_s = self._stack.deployment.settings.windows.length_s
+        last_end_s = int(self._clock.now_s() // length_s + 1) * length_s
+
+        async def drained() -> bool:
+            progress = await self._state.get("progress", Progress)
+            closed = (progress.closed_up_to_s or 0) >= last_end_s
+            tables = [await reader.best() for reader in self._readers.values()]
+            marker = self._stack.pop.marker_community
+            ours = any(marker in path.communities for table in tables for path in table.values())
+            return closed and not ours and not await overrides_now(self._stack.broker, self._stack.pop.name)
+
+        return await self._until(drained, DRAIN_WITHIN_S)
+
+    async def _until(self, happened: Callable[[], Awaitable[bool]], within_s: float) -> bool:
+        give_up_s = self._clock.monotonic_s() + within_s
+        while not await happened():
+            if self._clock.monotonic_s() > give_up_s:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    async def _evidence(self, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
+        stack, pop, windows = self._stack, self._stack.pop, self._stack.deployment.settings.windows
+        surged = next(index for index, link in enumerate(pop.links) if link.endswith(self._scenario.link))
+        own = set(pop.own_prefixes)
+        received = [line for peer in self._sim_pop.announcements for line in stack.received(peer)]
+        return Evidence(
+            seconds_to_ready=ready_s,
+            drained=drained,
+            surged_link=list(pop.links)[surged],
+            summary=self._sim.summary(),
+            progress=await self._state.get("progress", Progress),
+            dead_letters=len(await read_topic(stack.broker, topics.DEAD_LETTERS.name)),
+            udp_drops=udp_drops(stack.sflow[1]),
+            decisions=await gather.published(stack.broker, topics.DECISIONS.for_pop(pop.name), Decision),
+            close_to_decision_s=await gather.close_to_decision(stack.broker, pop.name, windows),
+            utilization=await gather.published(stack.broker, topics.LINK_UTILIZATION.name, LinkUtilization),
+            truth=tuple(gather.link_truth(self._sim, surged, traffic_s, windows)),
+            actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
+            onset=self._onset(surged),
+            kill=self._kill,
+            marked_during={shown.router: len(shown.lines) for shown in self._during},
+            marked_copies={shown.router: shown.copies(self._sim_pop.announcements) for shown in self._during},
+            marked_after={shown.router: len(shown.lines) for shown in self._after},
+            announcements_leaked=tuple(line for line in received if line.split()[0] not in own),
+            announcements_received=len(received),
+            restarts=sum(stack.runner.restarts.values()),
+        )
+
+    def _onset(self, link: int) -> Onset:
+        """First tick in which the surged link's true natural load is over the mark."""
+        mark = self._stack.deployment.settings.marks.enter
+        natural = self._sim.truth.natural[:, link] * 8 / self._sim_pop.capacity_bps[link]
+        over = next((tick for tick, share in enumerate(natural) if share >= mark), len(natural))
+        return Onset(float(over), self._sim.summary().first_override_s)
