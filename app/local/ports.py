@@ -35,6 +35,12 @@ def choose_ports(bgp_addresses: Sequence[str] = ()) -> Ports:
     return Ports(kafka=kafka, controller=controller, sflow=sflow, bmp=bmp, bgp=bgp)
 
 
+def free_port() -> int:
+    """A TCP port that is free on loopback now."""
+    with ExitStack() as held:
+        return _hold_free(held, ["127.0.0.1"])
+
+
 def port_problems(ports: Ports, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
     """Every port that is in use, with its owner where that can be seen."""
     wanted = [("127.0.0.1", port, key) for key, port in msgspec.structs.asdict(ports).items() if key in _TCP_LOCAL]

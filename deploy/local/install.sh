@@ -1,0 +1,65 @@
+#!/bin/sh
+# Installs what the local stack needs on Debian 12: daemons and Java by apt, Kafka's jars by Maven.
+# Silent and quick when everything is there. The daemons are not started, now or at boot: the stack runs its own.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv"
+policy=/usr/sbin/policy-rc.d
+
+missing() {
+    for package in $packages; do
+        status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) || true
+        [ "$status" = "install ok installed" ] || echo "$package"
+    done
+}
+
+restore_policy() {
+    rm -f "$policy"
+    [ ! -e "$policy.saved" ] || mv "$policy.saved" "$policy"
+}
+
+# Runs as root. $@: the packages.
+install_packages() {
+    log=$(mktemp)
+    trap restore_policy EXIT
+    trap 'exit 1' HUP INT TERM
+    [ ! -e "$policy" ] || mv "$policy" "$policy.saved"
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+
+    export DEBIAN_FRONTEND=noninteractive
+    apt="apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
+    if ! { $apt update && $apt install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "install.sh: apt could not install: $*; its log is $log" >&2
+        exit 1
+    fi
+    rm -f "$log"
+    dpkg-query -L "$@" | sed -n 's|^.*/systemd/system/\([a-z]*\)\.service$|\1|p' | while read -r unit; do
+        deb-systemd-helper disable "$unit.service" >/dev/null 2>&1 || true
+        [ ! -x "/etc/init.d/$unit" ] || update-rc.d "$unit" disable >/dev/null 2>&1 || true
+    done
+}
+
+if [ "${1-}" = --as-root ]; then
+    shift
+    install_packages "$@"
+    exit
+fi
+
+if ! command -v apt-get >/dev/null; then
+    echo "install.sh: this is no Debian; install by your own means: $packages" >&2
+    exit 1
+fi
+wanted=$(missing | tr '\n' ' ')
+if [ -n "$wanted" ]; then
+    echo "installing $wanted" >&2
+    if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
+    if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
+        echo "install.sh: needs root for apt: $wanted" >&2
+        exit 1
+    fi
+    # shellcheck disable=SC2086 # words on purpose
+    $sudo sh "$here/install.sh" --as-root $wanted
+fi
+exec "$here/kafka-jars.sh"
