@@ -61,7 +61,10 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An egress link: a LAG or a single port, with all ifIndexes under which it is reported."""
+    """An egress link: a LAG or a single port, with all ifIndexes under which it is reported.
+
+    `local_pref` is what the router's import policy sets: FRR 8.4 leaves it out of the BMP records of eBGP paths.
+    """
 
     name: str
     router: str
@@ -70,6 +73,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: tuple[Session, ...]
     cost: float
     capacity_bps: float
+    local_pref: int = 100
     urpf: Literal["none", "loose", "strict"] = "none"
     drain: bool = False
 

@@ -33,7 +33,7 @@ class BmpRecord(msgspec.Struct, frozen=True):
     comms: str | list[str] = ""
     lcomms: str | list[str] = ""
     origin: str = "u"
-    local_pref: int = 100
+    local_pref: int | None = None
     med: int | None = None
     as_path_id: int = 0
     rd: str = ""
@@ -67,8 +67,11 @@ def decode(message: bytes) -> BmpRecord | Bad:
     return record
 
 
-def to_path(record: BmpRecord, own_asn: int, ebgp: bool) -> Path:
-    """The path of an update. FRR puts its own AS in front on eBGP paths: one leading own AS is taken off."""
+def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Path:
+    """The path of an update, with `local_pref` where the record has none.
+
+    FRR 8.4 puts its own AS in front on eBGP paths, where one leading own AS is taken off, and leaves local-pref out.
+    """
     as_path = as_numbers(record.as_path)
     if ebgp and as_path[:1] == (own_asn,):
         as_path = as_path[1:]
@@ -78,7 +81,7 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool) -> Path:
         as_path=as_path,
         origin=ORIGINS.get(record.origin, "incomplete"),
         med=record.med,
-        local_pref=record.local_pref,
+        local_pref=local_pref if record.local_pref is None else record.local_pref,
         communities=_words(record.comms),
         large_communities=_words(record.lcomms),
         path_id=record.as_path_id,

@@ -1,12 +1,10 @@
 """sfacctd's counter topic: one sFlow counter sample per message."""
 
-from typing import Annotated
-
 import msgspec
 
 from app.feeds.lines import Bad, bad
 
-Counter = Annotated[int, msgspec.Meta(ge=0, le=(1 << 64) - 1)]
+COUNTER_MAX = (1 << 64) - 1
 OPER_UP = 2  # ifStatus: bit 0 admin, bit 1 operational state (sFlow version 5, generic interface counters)
 
 
@@ -14,13 +12,13 @@ class InterfaceCounters(msgspec.Struct, frozen=True):
     """Generic interface counters of one port, as sent by its router."""
 
     exporter: str = msgspec.field(name="peer_ip_src")
-    ifindex: Counter = msgspec.field(name="ifIndex")
-    speed_bps: Counter = msgspec.field(name="ifSpeed")
-    status: Counter = msgspec.field(name="ifStatus")
-    in_octets: Counter = msgspec.field(name="ifInOctets")
-    out_octets: Counter = msgspec.field(name="ifOutOctets")
-    out_packets: Counter = msgspec.field(name="ifOutUcastPkts")
-    out_discards: Counter = msgspec.field(name="ifOutDiscards")
+    ifindex: int = msgspec.field(name="ifIndex")
+    speed_bps: int = msgspec.field(name="ifSpeed")
+    status: int = msgspec.field(name="ifStatus")
+    in_octets: int = msgspec.field(name="ifInOctets")
+    out_octets: int = msgspec.field(name="ifOutOctets")
+    out_packets: int = msgspec.field(name="ifOutUcastPkts")
+    out_discards: int = msgspec.field(name="ifOutDiscards")
 
     @property
     def up(self) -> bool:
@@ -41,6 +39,15 @@ def decode(message: bytes) -> InterfaceCounters | Bad | None:
     try:
         if _envelope.decode(message).sf_cnt_type != "sflow_cnt_generic":
             return None
-        return _counters.decode(message)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        counters = _counters.decode(message)
+        _check(counters)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return bad(message, error)
+    return counters
+
+
+def _check(counters: InterfaceCounters) -> None:
+    """msgspec cannot bound an integer at 64 bits."""
+    for name, value in msgspec.structs.asdict(counters).items():
+        if isinstance(value, int) and not 0 <= value <= COUNTER_MAX:
+            raise ValueError(f"{name} {value} is no counter")

@@ -74,10 +74,16 @@ class RibFeed:
     def _route(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
         if record.log_type == "update":
             ebgp = self._is_ebgp(router, record.peer_ip)
-            self.rib.update(router, record.ip_prefix, to_path(record, self.pop.asn, ebgp))
+            path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))
+            self.rib.update(router, record.ip_prefix, path)
         else:
             self.rib.withdraw(router, record.ip_prefix, record.peer_ip, record.as_path_id)
         return router, [record.ip_prefix]
+
+    def _local_pref(self, router: str, peer: str) -> int:
+        """What the router's import policy gives this peer's paths; 100, the default of BGP, where it is not ours."""
+        link = self.pop.link_by_session.get((router, peer))
+        return self.pop.links[link].local_pref if link else 100
 
     def _is_ebgp(self, router: str, peer: str) -> bool:
         asn = self.rib.peer_asn(router, peer)

@@ -1,0 +1,34 @@
+"""Counter samples as sfacctd 1.7.7 sends them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.feeds.counters import InterfaceCounters, decode
+from app.feeds.lines import Bad
+
+DATA = Path(__file__).parents[2] / "data" / "pmacct"
+
+
+def test_a_generic_counter_sample() -> None:
+    counters = decode((DATA / "counters.json").read_bytes())
+    assert isinstance(counters, InterfaceCounters)
+    assert (counters.exporter, counters.ifindex, counters.speed_bps, counters.up) == ("192.0.2.1", 101, 10**11, True)
+
+
+def test_what_is_not_for_us_is_none() -> None:
+    assert decode((DATA / "counters_log_init.json").read_bytes()) is None
+    assert decode(b'{"event_type": "log", "sf_cnt_type": "sflow_cnt_vlan"}') is None
+    assert decode(b'{"event_type": "log"}') is None
+
+
+@pytest.mark.parametrize("broken", [b"", b"nonsense", b"[" * 100_000, b'{"event_type": 1}'])
+def test_what_does_not_parse_is_bad(broken: bytes) -> None:
+    assert isinstance(decode(broken), Bad)
+
+
+@pytest.mark.parametrize("changes", [{"ifOutOctets": -1}, {"ifOutOctets": 2**64}, {"ifSpeed": "fast"}])
+def test_absurd_values_are_bad(changes: dict[str, object]) -> None:
+    raw = json.loads((DATA / "counters.json").read_text()) | changes
+    assert isinstance(decode(json.dumps(raw).encode()), Bad)
