@@ -1,0 +1,176 @@
+"""What the actuator remembers of one PoP: every prefix that is ours or is to become ours, and until when. No I/O.
+
+A prefix comes in by a decision (adding, then standing) or because a speaker held it when we came (unclaimed), and goes
+by release, by the end of its hold, because it never became complete (all leaving), or with its source path (lost).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from app.bgp.guards import refusal
+from app.bgp.render import render
+from app.bgp.speaker import InjectedRoute
+from app.clock import Clock
+from app.inventory import Pop
+from app.schemas import Decision, Exit, Override
+
+State = Literal["unclaimed", "adding", "standing", "leaving", "lost"]
+Source = tuple[str, Exit]  # prefix and the path it was sent to
+MAXIMUM_PREFIX_SHARE = 0.8  # at its limit a router drops all of ours
+LOST_KEPT_S = 600.0
+
+
+class Entry(msgspec.Struct):
+    """One prefix. Times are monotonic seconds; `since_s` is when it last was as it should be."""
+
+    prefix: str
+    state: State
+    reason: str
+    hold_until_s: float
+    since_s: float
+    add_until_s: float = 0.0
+    exit: Exit | None = None
+    routes: dict[str, InjectedRoute] = {}
+    announced: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """A decision stands behind it."""
+        return self.state in ("adding", "standing")
+
+    @property
+    def going(self) -> bool:
+        return self.state in ("leaving", "lost")
+
+
+Held = Callable[[str], Mapping[str, InjectedRoute]]  # prefix -> routes by router, in the speakers
+Gate = Callable[[Override], str | None]  # why a new override cannot be made now
+OnRefused = Callable[[str, Exit, int, int, str], None]  # prefix, exit, epoch, seq, reason
+
+
+class Books:
+    """Entries by prefix. `absent` is how many wanted ones the last decision neither contained nor released."""
+
+    def __init__(self, pop: Pop, clock: Clock, hold_s: float) -> None:
+        self.pop = pop
+        self.entries: dict[str, Entry] = {}
+        self.newest = (-1, -1)
+        self.absent = 0
+        self._clock = clock
+        self._hold_s = hold_s
+        self._lost: dict[Source, float] = {}
+
+    def decide(self, decision: Decision, held: Held, gate: Gate, on_refused: OnRefused) -> set[str]:
+        """Take over a decision newer than all before it; the prefixes it touched (none for a repeat or an old one)."""
+        if (decision.epoch, decision.seq) <= self.newest:
+            return set()
+        self.newest = (decision.epoch, decision.seq)
+        new = 0
+        for override in decision.overrides:
+            is_new = override.prefix not in self.entries
+            if (reason := self._want(override, decision, held, gate, new)) is not None:
+                on_refused(override.prefix, override.exit, decision.epoch, decision.seq, reason)
+            elif is_new:
+                new += 1
+        named = {override.prefix for override in decision.overrides}
+        for released in decision.released:
+            if released.prefix not in named and (entry := self.entries.get(released.prefix)) is not None:
+                self.leave(entry, f"released: {released.reason}")
+        touched = named | {released.prefix for released in decision.released}
+        self.absent = sum(entry.wanted and entry.prefix not in touched for entry in self.entries.values())
+        return touched
+
+    def adopt(self, prefix: str) -> None:
+        """A route of ours that nobody decided: it stays as long as an override would, unless a decision claims it."""
+        now_s = self._clock.monotonic_s()
+        self.entries[prefix] = Entry(
+            prefix, "unclaimed", "nobody decided it", now_s + self._hold_s, now_s, announced=True
+        )
+
+    def leave(self, entry: Entry, reason: str) -> None:
+        """Take it back in safe order."""
+        if not entry.going:
+            entry.state, entry.reason, entry.since_s = "leaving", reason, self._clock.monotonic_s()
+
+    def lose(self, entry: Entry) -> None:
+        """Its source path is gone: off every router at once, and no older decision puts it back."""
+        assert entry.exit is not None, "an unclaimed route goes by what its routers show"
+        now_s = self._clock.now_s()
+        self._lost = {source: at_s for source, at_s in self._lost.items() if at_s > now_s - LOST_KEPT_S}
+        self._lost[entry.prefix, entry.exit] = now_s
+        entry.state, entry.reason = "lost", "source-path-lost"
+
+    def wait_anew(self) -> None:
+        """Nothing could be done until now: what is incomplete has its full time from here."""
+        for entry in self.entries.values():
+            entry.since_s = self._clock.monotonic_s()
+
+    def expire(self, limit: int) -> list[str]:
+        """Let go of at most `limit` entries whose hold has ended, the oldest first; their prefixes."""
+        now_s = self._clock.monotonic_s()
+        ended = [entry for entry in self.entries.values() if not entry.going and entry.hold_until_s <= now_s]
+        ended.sort(key=lambda entry: (entry.hold_until_s, entry.prefix))
+        for entry in ended[:limit]:
+            self.leave(entry, "hold-ended")
+        return [entry.prefix for entry in ended[:limit]]
+
+    def _want(self, override: Override, decision: Decision, held: Held, gate: Gate, new: int) -> str | None:
+        """Add, change or renew one entry; the reason where it is refused. A refused change leaves the old one."""
+        entry = self.entries.get(override.prefix)
+        if (reason := self._barred(override, decision)) is not None:
+            return reason
+        routes = render(self.pop, override, decision.epoch, decision.seq)
+        add_until_s = self._monotonic(decision.add_until.timestamp())
+        if entry is None or entry.going or _moves(entry, routes, held(override.prefix)):
+            if self._clock.monotonic_s() > add_until_s:
+                return "too-late"
+            if (reason := gate(override)) is not None:
+                return reason
+            if entry is None and (reason := self._over_budget(override, held, new)) is not None:
+                return reason
+            entry = self._open(override, add_until_s)
+        elif not entry.wanted:
+            entry.state, entry.since_s = "standing", self._clock.monotonic_s()
+        entry.reason, entry.exit, entry.routes = override.reason, override.exit, routes
+        self._renew(entry, decision)
+        return None
+
+    def _open(self, override: Override, add_until_s: float) -> Entry:
+        """The entry of something new to announce."""
+        now_s = self._clock.monotonic_s()
+        entry = self.entries.setdefault(override.prefix, Entry(override.prefix, "adding", "", now_s, now_s))
+        entry.state, entry.since_s, entry.add_until_s = "adding", now_s, add_until_s
+        return entry
+
+    def _renew(self, entry: Entry, decision: Decision) -> None:
+        """Holds only grow, and never beyond one hold from now, whatever the decision asks."""
+        latest_s = self._clock.monotonic_s() + self._hold_s
+        entry.hold_until_s = max(entry.hold_until_s, min(self._monotonic(decision.hold_until.timestamp()), latest_s))
+
+    def _barred(self, override: Override, decision: Decision) -> str | None:
+        lost_s = self._lost.get((override.prefix, override.exit))
+        if lost_s is not None and decision.made_at.timestamp() <= lost_s:
+            return "older-than-path-loss"
+        return refusal(self.pop, override)
+
+    def _over_budget(self, override: Override, held: Held, new: int) -> str | None:
+        if len(self.entries) >= self.pop.budgets.max_overrides:
+            return "budget-overrides"
+        if new >= self.pop.budgets.max_new_per_cycle:
+            return "budget-new-per-cycle"
+        for router in override.inject_on:
+            routes = sum(router in entry.routes or router in held(entry.prefix) for entry in self.entries.values())
+            if routes + 1 > MAXIMUM_PREFIX_SHARE * self.pop.routers[router].maximum_prefix:
+                return "maximum-prefix"
+        return None
+
+    def _monotonic(self, wall_s: float) -> float:
+        return self._clock.monotonic_s() + wall_s - self._clock.now_s()
+
+
+def _moves(entry: Entry, routes: Mapping[str, InjectedRoute], held: Mapping[str, InjectedRoute]) -> bool:
+    """Some router would forward otherwise than it is meant to now."""
+    current = entry.routes if entry.wanted else held
+    return any(router not in current or current[router].next_hop != route.next_hop for router, route in routes.items())

@@ -1,0 +1,135 @@
+"""The last look at an override before it may touch a router: all reasons to refuse, in one place. Pure.
+
+No decision and no setting goes past these. Documentation and benchmark ranges are not barred: labs route them, and
+an override copies nothing but what a neighbour announces.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterator
+
+from app.inventory import Pop
+from app.schemas import Override
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# gobgpd takes 127/8 as a withdraw and FRR resets the session for it: all its overrides would be gone for 13 s.
+NO_NEXT_HOP = tuple(
+    map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
+)
+BOGONS = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "224.0.0.0/3",
+        ),
+    )
+)
+GLOBAL_UNICAST6 = ipaddress.IPv6Network("2000::/3")
+UINT32_MAX = 2**32 - 1
+
+
+def refusal(pop: Pop, override: Override) -> str | None:
+    """Why this override may never be announced in this PoP, as a short reason; None when nothing speaks against it."""
+    return next((reason for guard in _GUARDS for reason in guard(pop, override)), None)
+
+
+def next_hop_refusal(next_hop: str) -> str | None:
+    """Why no router may be given this next hop, or None."""
+    try:
+        address = ipaddress.ip_address(next_hop)
+    except ValueError:
+        return "next-hop-invalid"
+    return "next-hop-martian" if any(address in network for network in _same(NO_NEXT_HOP, address.version)) else None
+
+
+def _prefix(pop: Pop, override: Override) -> Iterator[str]:
+    try:
+        network = ipaddress.ip_network(override.prefix)
+    except ValueError:
+        yield "prefix-invalid"
+        return
+    budgets = pop.budgets
+    shortest, longest = (
+        (budgets.min_prefix_length4, budgets.max_prefix_length4)
+        if network.version == 4
+        else (budgets.min_prefix_length6, budgets.max_prefix_length6)
+    )
+    if str(network) != override.prefix:
+        yield "prefix-not-canonical"
+    if network.prefixlen == 0:
+        yield "default-route"
+    if _overlaps(network, tuple(map(ipaddress.ip_network, pop.own_prefixes))):
+        yield "own-prefix"
+    if _overlaps(network, tuple(map(ipaddress.ip_network, pop.pinned_prefixes))):
+        yield "pinned-prefix"
+    if isinstance(network, ipaddress.IPv6Network):
+        if not network.subnet_of(GLOBAL_UNICAST6):
+            yield "bogon"
+    elif _overlaps(network, BOGONS):
+        yield "bogon"
+    if not shortest <= network.prefixlen <= longest:
+        yield "prefix-length"
+
+
+def _exit(pop: Pop, override: Override) -> Iterator[str]:
+    where = override.exit
+    link = pop.links.get(where.link)
+    session = pop.session(where.router, where.peer)
+    if link is None or link.router != where.router:
+        yield "unknown-link"
+    elif session is None or session not in link.sessions:
+        yield "unknown-session"
+    elif where.next_hop not in session.next_hops:
+        yield "next-hop-not-of-session"
+    elif link.drain:
+        yield "link-drained"
+    if (martian := next_hop_refusal(where.next_hop)) is not None:
+        yield martian
+
+
+def _routers(pop: Pop, override: Override) -> Iterator[str]:
+    if override.exit.router not in override.inject_on:
+        yield "exit-not-injected"
+    for name in override.inject_on:
+        router = pop.routers.get(name)
+        if router is None:
+            yield "unknown-router"
+        elif router.exports_learned_routes:
+            yield "router-exports-learned-routes"
+
+
+def _source(pop: Pop, override: Override) -> Iterator[str]:
+    numbers = override.source_path.as_path
+    if not numbers:
+        yield "empty-as-path"  # it would look as if we were the origin
+    if pop.asn in numbers:
+        yield "own-as-in-path"
+    if not all(0 < number <= UINT32_MAX for number in numbers):
+        yield "as-path-invalid"
+    if not 0 <= (override.source_path.med or 0) <= UINT32_MAX:
+        yield "med-invalid"
+
+
+def _natural(pop: Pop, override: Override) -> Iterator[str]:
+    """Strict uRPF on the link that the prefix leaves drops what still comes in from there."""
+    for exit_ in override.natural:
+        if (link := pop.links.get(exit_.link)) is not None and link.urpf == "strict":
+            yield "strict-urpf"
+
+
+_GUARDS: tuple[Callable[[Pop, Override], Iterator[str]], ...] = (_prefix, _exit, _routers, _source, _natural)
+
+
+def _overlaps(network: Network, others: tuple[Network, ...]) -> bool:
+    return any(network.overlaps(other) for other in _same(others, network.version))
+
+
+def _same(networks: tuple[Network, ...], version: int) -> list[Network]:
+    return [network for network in networks if network.version == version]

@@ -1,0 +1,59 @@
+"""What is told about every change on a router: `actuations` records, whose ids follow from their content."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from app.bgp.speaker import InjectedRoute
+from app.clock import Clock, utc
+from app.schemas import Actuation, Exit
+
+Action = Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]
+WOULD: dict[Action, Action] = {"announced": "would-announce", "withdrawn": "would-withdraw"}
+REMEMBERED = 10_000
+
+
+class Journal:
+    """Makes the records of one PoP. A dry run tells what it would do, and of refusals, and nothing else."""
+
+    def __init__(self, pop: str, clock: Clock, publish: Callable[[Actuation], None], dry: bool) -> None:
+        self._pop = pop
+        self._clock = clock
+        self._publish = publish
+        self._dry = dry
+        self._refused: dict[str, str] = {}
+
+    def route(self, action: Action, router: str, route: InjectedRoute, reason: str) -> None:
+        """Something happened to our route at a router."""
+        if self._dry and action not in WOULD:
+            return
+        self._refused.pop(route.prefix, None)
+        action = WOULD[action] if self._dry else action
+        self._put(action, router, route.prefix, reason, route.next_hop, route.epoch, route.seq)
+
+    def refused(self, prefix: str, where: Exit, epoch: int, seq: int, reason: str) -> None:
+        """A decided move was not made. Told once for as long as the reason stays: decisions come every window."""
+        if self._refused.get(prefix) == reason:
+            return
+        if len(self._refused) >= REMEMBERED:
+            self._refused.clear()
+        self._refused[prefix] = reason
+        self._put("refused", where.router, prefix, reason, where.next_hop, epoch, seq)
+
+    def _put(
+        self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, epoch: int, seq: int
+    ) -> None:
+        now_s = self._clock.now_s()
+        self._publish(
+            Actuation(
+                id=f"{self._pop}/{router}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",
+                pop=self._pop,
+                router=router,
+                prefix=prefix,
+                action=action,
+                reason=reason,
+                next_hop=next_hop,
+                epoch=epoch,
+                seq=seq,
+                at=utc(now_s),
+            )
+        )
