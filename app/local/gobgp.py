@@ -22,7 +22,9 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, expor
     await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
         family, hop = ("ipv6", router.loopback6) if ":" in prefix else ("ipv4", router.loopback4)
-        await gobgp(target(site, router.name), "global", "rib", "add", prefix, "nexthop", hop, "-a", family)
+        await gobgp(
+            target(site, router.name), "global", "rib", "add", prefix, "origin", "igp", "nexthop", hop, "-a", family
+        )
 
 
 async def start_injector(runner: Runner, site: Site, pop: Pop, router: Router) -> None:

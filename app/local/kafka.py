@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
 from app.errors import DaemonError
-from app.local.machine import KAFKA_JARS, Site, binary, fill
+from app.local.machine import KAFKA_JARS, Site, binary, fill, make_run_dir, open_site
 from app.local.runner import Probe, Program, Runner
 from app.topics import Topic
 
@@ -23,6 +23,20 @@ K = TypeVar("K")
 CLUSTER_ID = "egress-autopilot-local"
 # The collector of one thread is the cheapest where the simulator wants the other core.
 JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+
+
+@asynccontextmanager
+async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> AsyncIterator[str]:
+    """The broker alone with these topics, for tests that need no routers: its address."""
+    site = open_site(make_run_dir(run_dir))
+    try:
+        async with Runner(site.run_dir, site.user) as runner:
+            broker = await start_kafka(runner, site)
+            await create_topics(broker, wanted)
+            yield broker
+    finally:
+        if run_dir is None:
+            shutil.rmtree(site.run_dir)
 
 
 async def start_kafka(runner: Runner, site: Site) -> str:

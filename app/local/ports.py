@@ -43,18 +43,15 @@ def free_port() -> int:
 
 def port_problems(ports: Ports, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
     """Every port that is in use, with its owner where that can be seen."""
-    wanted = [("127.0.0.1", port, key) for key, port in msgspec.structs.asdict(ports).items() if key in _TCP_LOCAL]
-    wanted += [(address, ports.bgp, "bgp") for address in bgp_addresses]
-    for address, port, key in wanted:
+    wanted = [("127.0.0.1", key, getattr(ports, key)) for key in ("kafka", "controller", "bmp")]
+    wanted += [(address, "bgp", ports.bgp) for address in bgp_addresses]
+    for address, key, port in wanted:
         with closing(socket.socket()) as probe:
             if not _bound(probe, address, port):
                 yield f"TCP port {port} ({key}) on {address} is in use by {_owner('tcp', port)}"
     # A bind tells nothing here: sfacctd sets SO_REUSEPORT, and a second one silently takes half of the datagrams.
     if ports.sflow in _inodes("udp"):
         yield f"UDP port {ports.sflow} (sflow) is in use by {_owner('udp', ports.sflow)}"
-
-
-_TCP_LOCAL = ("kafka", "controller", "bmp")
 
 
 def udp_holders(port: int) -> list[str]:

@@ -19,7 +19,7 @@ import msgspec
 
 from app.errors import DaemonError
 
-POLL_S = 0.05
+POLL_S = 0.1
 LOG_TAIL_LINES = 12
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -29,14 +29,14 @@ Report = Callable[[str], None]
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `restarts` counts how often it is started again when it ends by itself (at most 5)."""
+    """What to run. It is started again at most `restarts_max` times when it ends by itself."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = {}
     stop_signal: signal.Signals = signal.SIGTERM
     stop_within_s: float = 5.0
-    restarts: int = 0
+    restarts_max: int = 0
     keeps_user: bool = False
 
 
@@ -69,7 +69,7 @@ class Runner:
     async def start(self, program: Program, probe: Probe | None = None, within_s: float = 20.0) -> None:
         """Start it and wait until `probe` finds nothing missing; DaemonError says which process, why, and its log."""
         assert program.name not in self._children, f"{program.name} runs already"
-        assert program.restarts <= len(BACKOFF_S), f"{program.name}: at most {len(BACKOFF_S)} restarts"
+        assert program.restarts_max <= len(BACKOFF_S), f"{program.name}: at most {len(BACKOFF_S)} restarts"
         child = _Child(program, self._log_dir / f"{program.name}.log")
         child.process = await self._fork(child)
         child.watch = asyncio.create_task(self._supervise(child), name=f"watch {program.name}")
@@ -112,7 +112,7 @@ class Runner:
     @property
     def restarts(self) -> dict[str, int]:
         """How often each program that may be restarted was."""
-        return {name: child.restarts for name, child in self._children.items() if child.program.restarts}
+        return {name: child.restarts for name, child in self._children.items() if child.program.restarts_max}
 
     @property
     def ended(self) -> dict[str, int | None]:
@@ -126,27 +126,29 @@ class Runner:
     async def kill(self, name: str) -> None:
         """SIGKILL one process and wait until it is gone. One that may be restarted is."""
         child = self._children[name]
-        child.stopping = not child.program.restarts
+        child.stopping = not child.program.restarts_max
         process = child.process
         _signal_group(process.pid, signal.SIGKILL)
         await process.wait()
 
     async def stop(self, name: str) -> None:
-        """End it with its own signal, SIGKILL what is left; nothing happens when it is gone."""
-        child = self._children.pop(name)
+        """End it with its own signal, then SIGKILL what is left of its group; nothing happens when it was stopped."""
+        if (child := self._children.pop(name, None)) is None:
+            return
         child.stopping = True
         child.watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await child.watch
+        program, process = child.program, child.process
         try:
-            if child.process.returncode is None:
-                child.process.send_signal(child.program.stop_signal)
-                await asyncio.wait_for(child.process.wait(), child.program.stop_within_s)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(program.stop_signal)
+            await asyncio.wait_for(process.wait(), program.stop_within_s)
         except TimeoutError:
-            self._report(f"{name} did not stop within {child.program.stop_within_s:g} s and is killed")
+            self._report(f"{name} did not stop within {program.stop_within_s:g} s and is killed")
         finally:
-            _signal_group(child.process.pid, signal.SIGKILL)
-        await child.process.wait()
+            _signal_group(process.pid, signal.SIGKILL)
+        await process.wait()
 
     async def _fork(self, child: _Child) -> asyncio.subprocess.Process:
         program = child.program
@@ -171,11 +173,11 @@ class Runner:
             status = await child.process.wait()
             if child.stopping:
                 return
-            if child.restarts == child.program.restarts:
+            if child.restarts == child.program.restarts_max:
                 self._report(f"{name} ended with status {status}; log: {child.log}")
                 return
             child.restarts += 1
-            self._report(f"{name} ended with status {status}; restart {child.restarts} of {child.program.restarts}")
+            self._report(f"{name} ended with status {status}; restart {child.restarts} of {child.program.restarts_max}")
             await asyncio.sleep(BACKOFF_S[child.restarts - 1])
             child.process = await self._fork(child)
 

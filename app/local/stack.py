@@ -14,7 +14,7 @@ from typing import Self
 
 from app import topics
 from app.clock import Clock, SystemClock
-from app.errors import AutopilotError, ConfigError
+from app.errors import AutopilotError, ConfigError, EnvironmentProblem
 from app.inventory import Pop, Router, Session, load_pop
 from app.local import collectors, exabgp, frr, gobgp
 from app.local.deployment import load_local, write_inventory, write_settings
@@ -67,22 +67,22 @@ class Stack:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except BaseException:
-            await self._exit.aclose()
+        except BaseException as error:
+            await self._end(error)
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress("stopping")
-        await self._exit.aclose()
-        if kind is None and self._wanted_run_dir is None:
-            shutil.rmtree(self.run_dir)
+        await self._end(error)
 
     async def spawn(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, restarts: int = 5
+        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, restarts_max: int = 5
     ) -> None:
         """Run a worker of ours as ourselves; it is started again with backoff when it ends by itself."""
-        await self.runner.start(Program(name=name, argv=argv, env=env or {}, restarts=restarts, keeps_user=True))
+        await self.runner.start(
+            Program(name=name, argv=argv, env=env or {}, restarts_max=restarts_max, keeps_user=True)
+        )
 
     async def kill_neighbour(self, peer: str) -> float:
         """SIGKILL one neighbour, as a line card dies: Unix seconds of the kill."""
@@ -96,8 +96,7 @@ class Stack:
 
     async def stop_collectors(self) -> None:
         """End sfacctd and pmbmpd; sfacctd writes out what it holds first."""
-        for name in collectors.NAMES:
-            await self.runner.stop(name)
+        await asyncio.gather(*(self.runner.stop(name) for name in collectors.NAMES))
 
     async def _start(self) -> None:
         self.run_dir = make_run_dir(self._wanted_run_dir)
@@ -167,6 +166,14 @@ class Stack:
         """Every peer of a router with the number of routes that it sends at least."""
         ebgp = {s.peer: len(self._routes.get(s.peer, ())) for owner, s in _sessions(self.pop) if owner is router}
         return ebgp | {other.ibgp_address: 0, router.injector.address: 0}
+
+    async def _end(self, error: BaseException | None) -> None:
+        """Stop everything. A run directory of our own making goes too, unless an error makes its logs worth reading."""
+        await self._exit.aclose()
+        if isinstance(error, Exception) and not isinstance(error, (ConfigError, EnvironmentProblem)):
+            self._progress(f"logs are in {self.run_dir}")
+        elif self._wanted_run_dir is None:
+            shutil.rmtree(self.run_dir)
 
     def _check_pop(self) -> None:
         problems = [f"routes: no session with {peer}" for peer in self._routes if peer not in _peers(self.pop)]

@@ -35,9 +35,14 @@ install_packages() {
         exit 1
     fi
     rm -f "$log"
+    stay_off "$@"
+}
+
+# Nothing was started; without this the next boot would. $@: the packages.
+stay_off() {
     dpkg-query -L "$@" | sed -n 's|^.*/systemd/system/\([a-z]*\)\.service$|\1|p' | while read -r unit; do
-        deb-systemd-helper disable "$unit.service" >/dev/null 2>&1 || true
-        [ ! -x "/etc/init.d/$unit" ] || update-rc.d "$unit" disable >/dev/null 2>&1 || true
+        [ ! -x "/etc/init.d/$unit" ] || update-rc.d "$unit" disable >/dev/null
+        ! command -v systemctl >/dev/null || systemctl --quiet disable "$unit.service"
     done
 }
 
