@@ -1,0 +1,209 @@
+"""The flush protocol, step by step: what is applied, written, awaited and acknowledged, and in which order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+
+from app.clock import ManualClock
+from app.stream import exact
+from app.stream.consumer import Record
+from app.stream.exact import ExactReader
+from app.stream.fence import StallFence
+
+SOURCE = TP("flows", 0)
+
+
+class Ended(Exception):
+    """The process would have ended here."""
+
+
+class Stream:
+    """Batches of offsets as a stream without acks; `log` records what happens in which order."""
+
+    def __init__(self, log: list[str], batches: Sequence[Sequence[int]]) -> None:
+        self.log = log
+        self.left = list(batches)
+        self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: not self.left))
+
+    def noack(self) -> "Stream":
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        while self.left:
+            offsets = self.left.pop(0)
+            records = [Record(offset, 0.0, None, b"") for offset in offsets]
+            yield Event(SimpleNamespace(tp=SOURCE, offset=offsets[-1]), records)
+
+    async def ack(self, event: Any) -> bool:
+        self.log.append(f"ack {event.message.offset}")
+        return True
+
+
+class Event:
+    """Weakly referable, as Faust's events are."""
+
+    def __init__(self, message: Any, value: list[Record]) -> None:
+        self.message, self.value = message, value
+
+
+class Sums:
+    """A state that only says what is asked of it."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def reset(self) -> None:
+        self.log.append("reset")
+
+    def load(self) -> None:
+        self.log.append("load")
+
+    def apply(self, tp: TP, record: Record) -> None:
+        self.log.append(f"apply {record.offset}")
+
+    def write_rows(self) -> None:
+        self.log.append("rows")
+
+    def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        async def send() -> asyncio.Future[None]:
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answer.set_result(None)
+            self.log.append("publish")
+            return answer
+
+        return [send]
+
+    def write_progress(self) -> None:
+        self.log.append("progress")
+
+
+class Table:
+    """The changelog side of a table: `answer` settles each record."""
+
+    def __init__(self, log: list[str], answer: Callable[[asyncio.Future[None]], None]) -> None:
+        self.log, self.answer = log, answer
+
+    def take_unanswered(self) -> list[asyncio.Future[None]]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answer(future)
+        self.log.append("changelog")
+        return [future]
+
+
+class Signal:
+    def connect(self, handler: Any) -> None:
+        self.handler = handler
+
+
+async def earliest(tp: TP) -> dict[TP, int]:
+    return {tp: 0}
+
+
+def reader(
+    log: list[str],
+    committed: int | None = 0,
+    answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
+) -> tuple[ExactReader, Signal]:
+    consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: committed})
+    signal = Signal()
+    app = cast(Any, SimpleNamespace(consumer=consumer, on_partitions_revoked=signal))
+
+    def end(reason: str) -> None:
+        log.append(f"end: {reason}")
+        raise Ended(reason)
+
+    fence = StallFence(5.0, ManualClock(), end)
+    return ExactReader(app, Sums(log), [cast(Any, Table(log, answer))], fence, end), signal
+
+
+async def test_rows_then_publications_then_progress_then_acks_in_order() -> None:
+    log: list[str] = []
+    await reader(log)[0].run(Stream(log, [[0, 1], [2]]))
+    assert log == [
+        *("apply 0", "apply 1", "apply 2"),
+        *("rows", "changelog", "publish", "progress", "changelog"),
+        *("ack 1", "ack 2"),
+    ]
+
+
+async def test_a_repeat_is_not_applied_but_acknowledged_with_its_batch() -> None:
+    log: list[str] = []
+    await reader(log)[0].run(Stream(log, [[0, 1], [1], [2]]))
+    assert [line for line in log if line.startswith("apply")] == ["apply 0", "apply 1", "apply 2"]
+    assert log[-3:] == ["ack 1", "ack 1", "ack 2"]
+
+
+@pytest.mark.parametrize("batches", [[[0], [2]], [[0, 2]], [[1]]])
+async def test_a_hole_is_never_passed(batches: list[list[int]]) -> None:
+    """[[1]]: the very first message was dropped, which only the committed offset tells."""
+    log: list[str] = []
+    with pytest.raises(Ended, match="was due"):
+        await reader(log)[0].run(Stream(log, batches))
+    assert not [line for line in log if line.startswith("ack")]
+
+
+async def test_it_goes_on_from_the_committed_offset() -> None:
+    log: list[str] = []
+    await reader(log, committed=7)[0].run(Stream(log, [[7, 8]]))
+    assert log[-1] == "ack 8"
+
+
+async def test_a_failed_changelog_record_ends_the_process_before_the_ack() -> None:
+    log: list[str] = []
+    failing, _ = reader(log, answer=lambda future: future.set_exception(OSError("message too large")))
+    with pytest.raises(Ended, match="message too large"):
+        await failing.run(Stream(log, [[0]]))
+    assert "ack 0" not in log
+    assert "progress" not in log
+
+
+async def test_a_silent_changelog_ends_the_process_after_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "CHANGELOG_TIMEOUT_S", 0.05)
+    log: list[str] = []
+    with pytest.raises(Ended, match="TimeoutError"):
+        await reader(log, answer=lambda future: None)[0].run(Stream(log, [[0]]))
+    assert "ack 0" not in log
+
+
+async def test_revoking_drops_what_was_not_flushed() -> None:
+    log: list[str] = []
+    exact_reader, signal = reader(log)
+    await signal.handler(set())
+    assert log == ["reset"]
+    await exact_reader.run(Stream(log, [[0]]))  # and starts from the committed offset again
+    assert log[-1] == "ack 0"
+
+
+async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    log: list[str] = []
+    stream = Stream(log, [[0]])
+    stream.channel.queue.empty = lambda: False  # never looks dry
+    acked = asyncio.Event()
+
+    async def hold(event: Any) -> bool:
+        acked.set()
+        return True
+
+    async def events() -> AsyncIterator[Any]:
+        yield Event(SimpleNamespace(tp=SOURCE, offset=0), [Record(0, 0.0, None, b"")])
+        await acked.wait()
+
+    with patched(stream, "events", events), patched(stream, "ack", hold):
+        await asyncio.wait_for(reader(log)[0].run(stream), 5)
+    assert "progress" in log
+
+
+@contextmanager
+def patched(target: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(target, name)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        setattr(target, name, before)
