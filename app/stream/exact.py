@@ -15,6 +15,7 @@ import faust
 from faust.streams import _current_event
 from faust.types import TP
 
+from app import metrics
 from app.errors import ExactnessError
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
@@ -115,18 +116,23 @@ class ExactReader:
             return
         self._fence.check()
         held, self._held = self._held, []
-        with current_event(held[-1]):
-            self._state.write_rows()
-        await self._changelog_answered()
-        async with asyncio.timeout(CHANGELOG_TIMEOUT_S):
-            await asyncio.gather(*[await send() for send in self._state.publications()])
-        with current_event(held[-1]):
-            self._state.write_progress()
-        await self._changelog_answered()
+        with metrics.FLUSH_SECONDS.time():
+            await self._write(held[-1])
         self._fence.check()
         assert self._acknowledge is not None, "a flush without a stream"
         for event in held:
             await self._acknowledge(event)
+
+    async def _write(self, newest: Any) -> None:
+        """Rows, then what closed windows publish, last the progress; each is answered before the next."""
+        with current_event(newest):
+            self._state.write_rows()
+        await self._changelog_answered()
+        async with asyncio.timeout(CHANGELOG_TIMEOUT_S):
+            await asyncio.gather(*[await send() for send in self._state.publications()])
+        with current_event(newest):
+            self._state.write_progress()
+        await self._changelog_answered()
 
     async def _changelog_answered(self) -> None:
         """Faust only logs a changelog record that failed, and commits all the same: so await every one."""

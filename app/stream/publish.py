@@ -8,7 +8,7 @@ import faust
 import msgspec
 from faust.types import TP
 
-from app import topics
+from app import metrics, topics
 from app.clock import Clock, utc
 from app.feeds.lines import Bad
 from app.schemas import DeadLetter
@@ -39,6 +39,7 @@ class Publisher:
             at=utc(self._clock.now_s()),
             raw=bad.raw,
         )
+        metrics.DEAD_LETTERS.labels(tp.topic).inc()
         self.put(topics.DEAD_LETTERS.name, tp.topic, letter)
 
     def take(self) -> list[Callable[[], Awaitable[Any]]]:
