@@ -1,7 +1,7 @@
 """Traffic that never leaves because tables contradict each other: loops and dead ends.
 
 Two tables are read at slightly different moments, so a contradiction seen at one read may never have existed. It counts
-once reads at least `confirm_s` apart all show it, with its bytes from the first read on; else it was transient.
+once reads at least CONFIRM_S apart all show it, with its bytes from the first read on; else it was transient.
 """
 
 from typing import Final
@@ -17,8 +17,7 @@ _SLACK_S: Final = 1e-6  # ticks are sums of floats
 class Ledger:
     """Books the lost bytes of one kind of contradiction, by (ingress router, prefix)."""
 
-    def __init__(self, shape: tuple[int, ...], confirm_s: float = CONFIRM_S) -> None:
-        self._confirm_s = confirm_s
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self._since_s = np.full(shape, np.inf)  # inf: not lost
         self._held_bytes = np.zeros(shape)
         self._confirmed = np.zeros(shape, dtype=bool)
@@ -36,7 +35,7 @@ class Ledger:
         self._passed_bytes += float(self._held_bytes[~lost].sum())
         self._held_bytes = np.where(lost, self._held_bytes + wanted_bytes, 0)
         self._since_s = np.where(lost, np.minimum(self._since_s, at_s), np.inf)
-        ripe = at_s - self._since_s >= self._confirm_s - _SLACK_S
+        ripe = at_s - self._since_s >= CONFIRM_S - _SLACK_S
         self.confirmed_bytes += float(self._held_bytes[ripe].sum())
         self._held_bytes[ripe] = 0
         self.count += int((ripe & ~self._confirmed).sum())

@@ -1,6 +1,5 @@
 """What the routers really hold: readers of a router's own table, whatever daemon it is. SpeakerError on any failure."""
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -9,11 +8,10 @@ import msgspec
 
 from app.bgp.client import GobgpClient, best_paths
 from app.errors import SpeakerError
+from app.sim import vty
 from app.sim.model import BestPath, RouterTable
 
-END_OF_ANSWER: Final = b"\0\0\0"  # then one byte, the command's return code
 SHOW: Final = "show bgp ipv4 unicast json detail"  # without `detail` there are no communities
-ANSWER_BYTES_MAX: Final = 64 << 20
 
 
 class RibReader(Protocol):
@@ -42,41 +40,16 @@ class GobgpRib:
 
 
 class FrrRib:
-    """A router that is FRR's bgpd, read over the vty socket that it keeps in its `--vty_socket` directory."""
+    """A router that is FRR's bgpd, read over its vty socket."""
 
-    def __init__(self, vty: Path, timeout_s: float = 2.0) -> None:
-        self._vty, self._timeout_s = vty, timeout_s
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
 
     async def best(self) -> RouterTable:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                answer = await self._ask(SHOW)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            await self.close()
-            raise SpeakerError(f"{self._vty}: bgpd does not answer: {error!r}; is it running?") from error
-        return parse_frr(answer)
+        return parse_frr(await vty.ask(self._socket, SHOW))
 
     async def close(self) -> None:
-        if self._streams:
-            self._streams[1].close()
-            self._streams = None
-
-    async def _ask(self, command: str) -> bytes:
-        if self._streams is None:
-            self._streams = await asyncio.open_unix_connection(self._vty, limit=ANSWER_BYTES_MAX)
-            await self._exchange("enable")
-        return await self._exchange(command)
-
-    async def _exchange(self, command: str) -> bytes:
-        assert self._streams, "connected before"
-        reader, writer = self._streams
-        writer.write(command.encode() + b"\0")
-        await writer.drain()
-        answer = await reader.readuntil(END_OF_ANSWER)
-        if code := (await reader.readexactly(1))[0]:
-            raise SpeakerError(f"{self._vty}: bgpd refused `{command}` with code {code}")
-        return answer.removesuffix(END_OF_ANSWER)
+        """Nothing is kept open."""
 
 
 class _FrrAsPath(msgspec.Struct, frozen=True):

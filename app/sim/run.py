@@ -21,11 +21,14 @@ from app.sim.truth import Loads, stack
 
 
 class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Pace and grain. A tick is one read of every table; counters are polled every `poll_ticks`."""
+    """Pace and grain. In every tick each table is read once, so a black hole is timed to a tick.
+
+    A second is a whole number of ticks; counters are polled every `poll_ticks`.
+    """
 
     sampling_rate: int = 32768
-    tick_s: float = 1.0
-    poll_ticks: int = 1
+    tick_s: float = 0.5
+    poll_ticks: int = 2
     window_s: int = 10
 
 
@@ -70,8 +73,8 @@ class Simulation:
 
     @property
     def truth(self) -> Loads:
-        """By (tick, link); at least one tick must have run."""
-        return stack(self._engine.log)
+        """Bytes by (second, link); at least one tick must have run."""
+        return stack(self._engine.log, group=round(1 / self._options.tick_s))
 
     def summary(self) -> Summary:
         """At the end of a run of at least one tick."""

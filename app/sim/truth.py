@@ -1,4 +1,4 @@
-"""What really happened, tick by tick: the measure that every estimate and every claim is held against."""
+"""What really happened: the measure that every estimate and every claim is held against."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from app.sim.exits import Floats
 
 
 class Loads(NamedTuple):
-    """Bytes by link in inventory order; of one tick, or by (tick, link) once stacked."""
+    """Bytes by link in inventory order; of one tick, or by (time, link) once stacked."""
 
     offered: Floats  # what the routers sent to the port: carried + dropped
     carried: Floats
@@ -18,6 +18,7 @@ class Loads(NamedTuple):
     blackholed: Floats  # sent to a dead next hop on that link; never reached the port
 
 
-def stack(ticks: Sequence[Loads]) -> Loads:
-    """The ticks as matrices; at least one tick."""
-    return Loads(*(np.array(column) for column in zip(*ticks, strict=True)))
+def stack(ticks: Sequence[Loads], group: int = 1) -> Loads:
+    """The ticks as matrices, each row the sum of `group` ticks (the last one of what is left); at least one tick."""
+    starts = range(0, len(ticks), group)
+    return Loads(*(np.add.reduceat(np.array(column), starts) for column in zip(*ticks, strict=True)))
