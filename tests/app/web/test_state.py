@@ -15,7 +15,7 @@ async def test_state_health_and_metrics_are_served_and_nothing_can_be_changed() 
         answer = await client.get("/state/progress")
         assert await answer.json() == {"rhv1000": {"bytes": 7}}
         assert (await client.get("/healthz")).status == 200
-        assert "autopilot_watermark_seconds" in await (await client.get("/metrics")).text()
+        assert "process_open_fds" in await (await client.get("/metrics")).text()
         assert (await client.post("/state/progress")).status == 405
 
 
