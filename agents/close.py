@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from math import ceil
 
-from app import topics
+from app import metrics, topics
 from app.clock import Clock, utc
 from app.inventory import Pop
 from app.schemas import Decision, LinkUtilization
@@ -78,7 +78,17 @@ class PopCloser:
         self.last = result
         self.cycle = CycleRow(epoch=self.cycle.epoch, seq=self.cycle.seq + 1, state=result.state)
         self._publish(start_s, end_s, result, rows)
+        self._measure(result)
         return rows
+
+    def _measure(self, result: CycleResult) -> None:
+        for load in result.loads:
+            metrics.LINK_CARRIED.labels(load.link).set(load.carried_bps / load.capacity_bps)
+            metrics.LINK_DROPPED.labels(load.link).set(load.dropped_bps / load.capacity_bps)
+            metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / load.capacity_bps)
+        metrics.OVERRIDES.labels(self._pop.name).set(len(result.overrides))
+        open_links = sum(event.state != "closed" for event in result.congestion)
+        metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)
 
     def _window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
         rates = row.rates

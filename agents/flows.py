@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import faust
 from faust.types import TP
 
-from app import topics
+from app import metrics, topics
 from app.feeds.account import Account, Match
 from app.feeds.lines import Bad
 from app.inventory import Pop
@@ -131,6 +131,16 @@ class FlowsState:
         for pop, account in self.accounts.items():
             self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
+            _measure(pop, account.progress)
+
+
+def _measure(pop: str, progress: Progress) -> None:
+    metrics.WATERMARK.labels(pop).set(progress.watermark_s)
+    metrics.FLOW_RECORDS.labels(pop).set(progress.records)
+    metrics.COUNTED_BYTES.labels(pop).set(progress.counted_bytes)
+    metrics.LATE_BYTES.labels(pop).set(progress.late_bytes)
+    for reason, size_bytes in progress.unattributed_bytes.items():
+        metrics.UNATTRIBUTED_BYTES.labels(pop, reason).set(size_bytes)
 
 
 def attach(
