@@ -77,7 +77,7 @@ class Budget:
         return self._new > 0 and self._overrides > 0 and bps <= self._moved_bps
 
     def spend(self, bps: float) -> None:
-        assert self.allows(bps), "ask before spending"
+        assert min(self._new, self._overrides) > 0, "ask before spending"
         self._new -= 1
         self._overrides -= 1
         self._moved_bps -= bps

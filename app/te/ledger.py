@@ -1,0 +1,105 @@
+"""The books of one cycle: loads as planned so far, and the room left in links, sessions and budgets."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import msgspec
+
+from app.te.guards import Budget
+from app.te.natural import Alternate
+
+
+class Candidate(msgspec.Struct, frozen=True, dict=True):
+    """A prefix that could move as a whole: what it loads now, by link, and where else it could go."""
+
+    prefix: str
+    off_bps: Mapping[str, float]
+    samples: float
+    targets: Sequence[Alternate]
+
+    @cached_property
+    def bps(self) -> float:
+        return sum(self.off_bps.values())
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A candidate on its way to a target."""
+
+    candidate: Candidate
+    target: Alternate
+
+
+class Ledger:
+    """Loads as planned so far, and the room left in links, sessions and budgets.
+
+    `limit_bps` names only links that may receive; `session_room_bps` only (router, peer) with a cap.
+    """
+
+    def __init__(
+        self,
+        load_bps: Mapping[str, float],
+        limit_bps: Mapping[str, float],
+        cost: Mapping[str, float],
+        session_room_bps: Mapping[tuple[str, str], float],
+        budget: Budget,
+    ) -> None:
+        self.load_bps = dict(load_bps)
+        self._room_bps = {link: bps - load_bps.get(link, 0.0) for link, bps in limit_bps.items()}
+        self._cost = cost
+        self._session_room_bps = dict(session_room_bps)
+        self._budget = budget
+        self._barred = ""
+
+    def targets(self, candidate: Candidate, source: str) -> list[Alternate]:
+        """Where the candidate has room, cheapest first; a target on `source` would not help."""
+        room_bps, off_bps, bps = self._room_bps, candidate.off_bps, candidate.bps
+        fitting = [
+            one
+            for one in candidate.targets
+            if (link := one.exit.link) not in (source, self._barred)
+            and bps - off_bps.get(link, 0.0) <= room_bps.get(link, -1.0)
+            and bps <= self._session_room_bps.get((one.exit.router, one.exit.peer), bps)
+        ]
+        return sorted(fitting, key=lambda one: (self._cost[one.exit.link], one.exit.next_hop))
+
+    def room_bps(self, links: Iterable[str]) -> float:
+        """The most that one of these links may still receive."""
+        return max((self._room_bps.get(link, 0.0) for link in links), default=0.0)
+
+    @contextmanager
+    def without(self, link: str) -> Iterator[None]:
+        """For a while, `link` receives nothing."""
+        self._barred = link
+        yield
+        self._barred = ""
+
+    def affords(self, candidate: Candidate) -> bool:
+        """Whether the budgets allow this move."""
+        return self._budget.allows(candidate.bps)
+
+    def apply(self, move: Move) -> None:
+        """Book a move."""
+        self._budget.spend(move.candidate.bps)
+        self._book(move, 1)
+
+    def revert(self, move: Move) -> None:
+        """Take back a booked move."""
+        self._budget.give_back(move.candidate.bps)
+        self._book(move, -1)
+
+    def shift(self, off_bps: Mapping[str, float], onto_bps: Mapping[str, float]) -> None:
+        """Load that goes from some links to others without being a move of ours."""
+        for sign, loads in ((-1, off_bps), (1, onto_bps)):
+            for link, bps in loads.items():
+                self.load_bps[link] = self.load_bps.get(link, 0.0) + sign * bps
+                if link in self._room_bps:
+                    self._room_bps[link] -= sign * bps
+
+    def _book(self, move: Move, sign: int) -> None:
+        leave, bps = move.target.exit, move.candidate.bps
+        off, onto = move.candidate.off_bps, {leave.link: bps}
+        self.shift(off, onto) if sign > 0 else self.shift(onto, off)
+        session = leave.router, leave.peer
+        if session in self._session_room_bps:
+            self._session_room_bps[session] -= sign * bps
