@@ -1,0 +1,36 @@
+"""Where the traffic of one (ingress router, prefix) leaves: by plain BGP, and with the overrides that are held."""
+
+from collections.abc import Mapping
+
+from app.te.natural import NaturalRouting
+from app.te.state import Held
+
+
+class Placement:
+    """Answers by link id.
+
+    Vendors break ties differently, so where we do not interfere the link on which a flow was *seen* is its natural
+    one, as long as it has a live path. Where we do (held, or released a moment ago) only the BGP model can tell,
+    corrected by what it got wrong when the override was made.
+    """
+
+    def __init__(self, natural: NaturalRouting, held: Mapping[str, Held], settling: Mapping[str, Held]) -> None:
+        self._routing = natural
+        self._held = held
+        self._touched = {**settling, **held}
+
+    def natural(self, ingress: str, prefix: str, seen_on: str) -> str:
+        """The link by plain BGP; the one it was seen on where BGP knows none."""
+        routes = self._routing.routes(prefix)
+        touched = self._touched.get(prefix)
+        if touched is None and not routes.overridden and seen_on in routes.links:
+            return seen_on
+        leave = routes.exits.get(ingress)
+        predicted = seen_on if leave is None else leave.link
+        known, really = touched.observed.get(ingress, ("", "")) if touched is not None else ("", "")
+        return really if known == predicted else predicted
+
+    def planned(self, ingress: str, prefix: str, natural: str) -> str:
+        """The link with the held overrides in force, given the `natural` one."""
+        held = self._held.get(prefix)
+        return held.override.exit.link if held is not None and ingress in held.override.inject_on else natural
