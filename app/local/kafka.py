@@ -31,6 +31,7 @@ async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> Asy
     site = open_site(make_run_dir(run_dir))
     try:
         async with Runner(site.run_dir, site.user) as runner:
+            await format_storage(runner, site)
             broker = await start_kafka(runner, site)
             await create_topics(broker, wanted)
             yield broker
@@ -39,37 +40,30 @@ async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> Asy
             shutil.rmtree(site.run_dir)
 
 
-async def start_kafka(runner: Runner, site: Site) -> str:
-    """Format the data directory, start the broker, and wait until it answers; its address."""
-    port = site.ports.kafka
-    properties = site.write(
-        "kafka.properties",
-        fill("kafka.properties", kafka=port, controller=site.ports.controller, data=site.path("kafka")),
-    )
-    logging = site.write("log4j2.properties", fill("log4j2.properties"))
-    java = (
-        binary("java"),
-        *JAVA_OPTIONS,
-        f"-Dlog4j2.configurationFile={logging}",
-        "-cp",
-        f"{_jars(site)}/*",
-    )
-    format_argv = (*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
-    await runner.run(Program(name="kafka-format", argv=format_argv), within_s=30)
-    broker = f"127.0.0.1:{port}"
+async def format_storage(runner: Runner, site: Site) -> None:
+    """Write the broker's configuration and its empty data directory."""
+    values = {"kafka": site.ports.kafka, "controller": site.ports.controller, "data": site.path("kafka")}
+    properties = site.write("kafka.properties", fill("kafka.properties", **values))
+    site.write("log4j2.properties", fill("log4j2.properties"))
+    argv = (*_java(site), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
+    await runner.run(Program(name="kafka-format", argv=argv), within_s=30)
 
-    async def answers() -> str | None:
+
+async def start_kafka(runner: Runner, site: Site) -> str:
+    """Start the broker over a formatted data directory and wait until it answers; its address."""
+    port = site.ports.kafka
+
+    async def listens() -> str | None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            return f"nobody listens on {broker}"
+            return f"nobody listens on 127.0.0.1:{port}"
         writer.close()
         return None
 
-    await runner.start(
-        Program(name="kafka", argv=(*java, "kafka.Kafka", str(properties)), stop_within_s=10), answers, within_s=40
-    )
-    return broker
+    argv = (*_java(site), "kafka.Kafka", str(site.path("kafka.properties")))
+    await runner.start(Program(name="kafka", argv=argv, stop_within_s=10), listens, within_s=40)
+    return f"127.0.0.1:{port}"
 
 
 async def create_topics(broker: str, topics: Mapping[str, Topic]) -> None:
@@ -114,11 +108,19 @@ async def arrivals(
         await consumer.stop()
 
 
+def _java(site: Site) -> tuple[str, ...]:
+    logging = f"-Dlog4j2.configurationFile={site.path('log4j2.properties')}"
+    return (binary("java"), *JAVA_OPTIONS, logging, "-cp", f"{_jars(site)}/*")
+
+
 def _jars(site: Site) -> Path:
     """Where the daemon's user can read the jars: root's checkout is often closed to others, so they are linked."""
     if site.user is None:
         return KAFKA_JARS
-    return shutil.copytree(KAFKA_JARS, site.path("kafka-libs"), copy_function=_link_or_copy, dirs_exist_ok=True)
+    linked = site.path("kafka-libs")
+    if not linked.exists():
+        shutil.copytree(KAFKA_JARS, linked, copy_function=_link_or_copy)
+    return linked
 
 
 def _link_or_copy(source: str, target: str) -> None:

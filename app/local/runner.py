@@ -19,7 +19,7 @@ import msgspec
 
 from app.errors import DaemonError
 
-POLL_S = 0.1
+POLL_S = 0.2
 LOG_TAIL_LINES = 12
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 

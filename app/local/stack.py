@@ -18,7 +18,7 @@ from app.errors import AutopilotError, ConfigError, EnvironmentProblem
 from app.inventory import Pop, Router, Session, load_pop
 from app.local import collectors, exabgp, frr, gobgp
 from app.local.deployment import load_local, write_inventory, write_settings
-from app.local.kafka import create_topics, start_kafka
+from app.local.kafka import create_topics, format_storage, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import Ports
 from app.local.runner import Program, Runner
@@ -116,7 +116,13 @@ class Stack:
         await self._start_all(r1, r2)
 
     async def _start_all(self, r1: Router, r2: Router) -> None:
-        """Broker and collectors beside the routers: both take seconds to find their peers. BMP reconnects by itself."""
+        """Broker and collectors beside the routers, as both take seconds to find their peers.
+
+        gobgpd looks for its BMP collector 0, 1, 3, 7 and 15 s after its start. The collector needs a broker first,
+        which takes 4 to 6 s after the formatting: the fourth look finds it.
+        """
+        self._progress("formatting Kafka's storage")
+        await format_storage(self.runner, self.site)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._start_feeds())

@@ -1,0 +1,41 @@
+"""The broker holds exactly the topics of the table, with their configuration."""
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from app import topics
+from app.local.stack import Stack
+
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+
+
+async def test_topics_are_those_of_the_table(stack: Stack) -> None:
+    wanted = topics.named([stack.pop.name])
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.broker)
+    await admin.start()
+    try:
+        described = {topic["topic"]: topic for topic in await admin.describe_topics()}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+        configs = [answer.resources[0] for answer in await admin.describe_configs(resources)]
+    finally:
+        await admin.close()
+
+    assert set(wanted) == {name for name in described if not name.startswith("__")}
+    assert all(len(described[name]["partitions"]) == topic.partitions for name, topic in wanted.items())
+    for _, _, _, name, entries in configs:
+        values = {entry[0]: entry[1] for entry in entries}
+        assert wanted[name].config.items() <= values.items()
+        assert values["message.timestamp.type"] == "CreateTime"
+
+
+async def test_a_topic_that_nobody_made_is_refused(stack: Stack) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=stack.broker, request_timeout_ms=1000)
+    await producer.start()
+    try:
+        with pytest.raises(KafkaError):
+            await producer.send_and_wait("no-such-topic", b"")
+    finally:
+        await producer.stop()
