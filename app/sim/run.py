@@ -69,6 +69,7 @@ class Simulation:
 
     @property
     def snapshot(self) -> Snapshot | None:
+        """The last tick for a display, None before the first."""
         return snapshot(self._engine)
 
     @property
