@@ -6,8 +6,8 @@ overrides that are held. Written by the flows agent only; the progress row is th
 
 import faust
 import msgspec
-from app.te.cycle import CycleState
 
+from app.te.state import CycleState
 from app.te.windows import Progress
 from tables.store import ExactTable, Rows, open_table
 

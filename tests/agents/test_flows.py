@@ -1,0 +1,167 @@
+"""The flows state in front of its tables: what is written when, what a restart takes up, and what expires."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from faust.types import TP
+
+from agents.flows import FlowsState
+from app.feeds.account import Match
+from app.inventory import Pop
+from app.stream.consumer import Record
+from app.stream.publish import Publisher
+from app.te.marks import Windows
+from app.te.state import CycleState
+from app.te.windows import Sums
+from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
+from tables.link_windows import LinkWindowRow, key_of
+from tests.app.feeds.test_account import SURGED, T0, flow, match, purge
+from tests.pops import demo_pop
+from tests.tables.memory import memory_rows, memory_table, written
+
+TOPIC = TP("sfacctd-flows-rhv1000", 0)
+OPEN_KEY = key_of("rhv1000", T0, SURGED)
+
+
+class Outbox:
+    """A publisher that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.letters: list[str] = []
+
+    def dead_letter(self, tp: TP, record: Record, bad: Any) -> None:
+        self.letters.append(f"{tp.topic}@{record.offset}: {bad.reason}")
+
+    def take(self) -> list[Any]:
+        return []
+
+    def drop(self) -> None:
+        self.letters.clear()
+
+
+class Closings:
+    """A closer that decides nothing."""
+
+    def __init__(self) -> None:
+        self.closed: list[int] = []
+        self.loaded: list[int] = []
+        self.cycle = CycleRow(1, 0, CycleState())
+
+    def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
+        self.loaded = sorted({start_s for start_s, _, _ in closed})
+        self.cycle = cycle or self.cycle
+
+    def close(self, start_s: int, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        self.closed.append(start_s)
+        self.cycle = CycleRow(1, self.cycle.seq + 1, CycleState())
+        return {link: LinkWindowRow(of_link, closed=True) for link, of_link in sums.items()}
+
+
+class Rig:
+    """A FlowsState over tables in memory; `restart` keeps the tables and forgets the rest."""
+
+    def __init__(self) -> None:
+        self.link_windows = memory_rows(LinkWindowRow)
+        self.congestion = Congestion(memory_table("congestion"))
+        self.committed = 0
+        self.restart()
+
+    def restart(self) -> None:
+        def new_match(pop: Pop) -> Match:
+            return match
+
+        self.outbox = Outbox()
+        self.state = FlowsState(
+            {"rhv1000": demo_pop()},
+            Windows(retention_s=30),
+            self.link_windows,
+            self.congestion,
+            cast(Publisher, self.outbox),
+            lambda pop: Closings(),
+            new_match,
+            lambda topic: self.committed,
+        )
+        self.state.load()
+
+    def feed(self, messages: Sequence[tuple[float, bytes]], first: int = 0) -> None:
+        for offset, (kafka_s, message) in enumerate(messages, first):
+            self.state.apply(TOPIC, Record(offset, kafka_s, None, message))
+
+    def flush(self) -> list[str]:
+        self.state.write_rows()
+        self.state.write_progress()
+        return written(self.link_windows.table) + written(self.congestion.table)
+
+    @property
+    def closings(self) -> Closings:
+        return cast(Closings, self.state.closers["rhv1000"])
+
+
+def test_the_progress_row_is_written_last() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1))])
+    assert rig.flush() == [OPEN_KEY, cycle_key("rhv1000"), progress_key("rhv1000")]
+
+
+def test_a_restart_goes_on_where_the_rows_end() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))])
+    rig.flush()
+    rig.restart()
+    assert rig.closings.loaded == [T0]
+    assert rig.closings.cycle.seq == 1
+    rig.feed([(T0 + 16.0, flow(T0 + 13))], first=4)
+    rig.flush()
+    row = rig.link_windows.get(key_of("rhv1000", T0 + 10, SURGED))
+    assert row is not None
+    assert row.sums.size_bytes == 200_000
+
+
+def test_a_replay_writes_its_rows_again_and_adds_nothing() -> None:
+    """The local disk may be ahead of the changelog: what is skipped must still be sent."""
+    rig = Rig()
+    messages = [(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))]
+    rig.feed(messages)
+    rig.flush()
+    before = dict(rig.link_windows.items())
+    rig.restart()
+    rig.feed(messages)
+    keys = rig.flush()
+    assert OPEN_KEY in keys
+    assert key_of("rhv1000", T0 + 10, SURGED) in keys
+    assert dict(rig.link_windows.items()) == before
+    assert rig.closings.closed == []
+
+
+def test_a_crash_between_rows_and_progress_doubles_nothing() -> None:
+    rig = Rig()
+    messages = [(T0 + 2.0, flow(T0 + 1)), (T0 + 3.0, flow(T0 + 2))]
+    rig.feed(messages)
+    rig.state.write_rows()  # and then the process is gone
+    rig.restart()
+    rig.feed([*messages, *purge(T0 + 14)])
+    rig.flush()
+    progress = rig.congestion.progress.get(progress_key("rhv1000"))
+    assert progress is not None
+    assert (progress.counted_bytes, progress.records) == (200_000, 2)
+
+
+def test_old_rows_go_only_when_the_commit_has_passed_them() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), *purge(T0 + 64)])
+    rig.flush()
+    assert rig.link_windows.get(OPEN_KEY) is not None
+    rig.committed = 5
+    rig.feed(purge(T0 + 74), first=5)
+    rig.flush()
+    assert rig.link_windows.get(OPEN_KEY) is None
+
+
+def test_revoking_forgets_what_was_not_flushed() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1) + b"\nnonsense")])
+    assert len(rig.outbox.letters) == 1
+    rig.state.reset()
+    assert rig.outbox.letters == []
+    rig.state.write_rows()
+    assert written(rig.link_windows.table) == []
