@@ -1,7 +1,7 @@
 """The flows state in front of its tables: what is written when, what a restart takes up, and what expires."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from faust.types import TP
 
@@ -9,34 +9,18 @@ from agents.flows import FlowsState
 from app.feeds.account import Match
 from app.inventory import Pop
 from app.stream.consumer import Record
-from app.stream.publish import Publisher
 from app.te.marks import Windows
 from app.te.state import CycleState
 from app.te.windows import Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
+from tests.agents.outbox import Outbox
 from tests.app.feeds.test_account import SURGED, T0, flow, match, purge
 from tests.pops import demo_pop
 from tests.tables.memory import memory_rows, memory_table, written
 
 TOPIC = TP("sfacctd-flows-rhv1000", 0)
 OPEN_KEY = key_of("rhv1000", T0, SURGED)
-
-
-class Outbox:
-    """A publisher that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.letters: list[str] = []
-
-    def dead_letter(self, tp: TP, record: Record, bad: Any) -> None:
-        self.letters.append(f"{tp.topic}@{record.offset}: {bad.reason}")
-
-    def take(self) -> list[Any]:
-        return []
-
-    def drop(self) -> None:
-        self.letters.clear()
 
 
 class Closings:
@@ -76,7 +60,7 @@ class Rig:
             Windows(retention_s=30),
             self.link_windows,
             self.congestion,
-            cast(Publisher, self.outbox),
+            self.outbox.publisher,
             lambda pop: Closings(),
             new_match,
             lambda topic: self.committed,

@@ -1,0 +1,118 @@
+"""The routes state: packed rows in front of which the Rib lives, and what a restart finds in them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from faust.types import TP
+
+from agents.routes import RoutesState, summary
+from app.stream.consumer import Record
+from tables.rib import RibTable, bucket_of
+from tests.agents.outbox import Outbox
+from tests.pops import demo_pop
+from tests.tables.memory import memory_table, written
+
+DATA = Path(__file__).parents[1] / "data" / "bmp"
+TOPIC = TP("bmp-rhv1000", 0)
+PREFIX = "20.0.0.0/24"
+UP = ("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", "frr_init", "frr_peer_up", "frr_update")
+
+
+class Rig:
+    """A RoutesState over a table in memory; `restart` keeps the table and forgets the rest."""
+
+    def __init__(self) -> None:
+        self.table = RibTable(memory_table("rib"))
+        self.restart()
+
+    def restart(self) -> None:
+        self.changes: list[tuple[str, str, list[str]]] = []
+        self.outbox = Outbox()
+
+        def changed(pop: str, router: str, prefixes: Sequence[str]) -> None:
+            self.changes.append((pop, router, list(prefixes)))
+
+        self.state = RoutesState({"rhv1000": demo_pop()}, self.table, self.outbox.publisher, changed)
+        self.state.load()
+
+    def feed(self, *names: str, first: int = 0) -> None:
+        for offset, name in enumerate(names, first):
+            self.raw((DATA / f"{name}.json").read_bytes(), offset)
+
+    def raw(self, value: bytes, offset: int) -> None:
+        self.state.apply(TOPIC, Record(offset, 0.0, None, value))
+
+    def flush(self) -> list[str]:
+        self.state.write_rows()
+        self.state.write_progress()
+        return written(self.table.table)
+
+    def held(self, router: str) -> list[str]:
+        return [path.peer for path in self.state.ribs["rhv1000"].paths(router, PREFIX).values()]
+
+
+def row_of(router: str) -> str:
+    return f"rhv1000|{router}|{bucket_of(PREFIX):04d}"
+
+
+def test_paths_peers_and_sessions_survive_a_restart() -> None:
+    rig = Rig()
+    rig.feed(*UP)
+    assert rig.flush() == [row_of("r1"), row_of("r2"), "rhv1000|progress"]
+    rig.restart()
+    assert (rig.held("r1"), rig.held("r2")) == (["127.0.0.31"], ["127.0.0.34"])
+    assert summary(rig.state.feeds["rhv1000"])["r1"] == {"prefixes": 1, "peers": 1}
+    rig.feed("gobgpd_peer_down", first=len(UP))
+    assert rig.held("r1") == []
+
+
+def test_a_change_is_told_with_its_router_and_prefixes() -> None:
+    rig = Rig()
+    rig.feed(*UP, "frr_peer_down")
+    assert rig.changes[-1] == ("rhv1000", "r2", [PREFIX])
+
+
+def test_a_replay_changes_nothing_and_writes_its_rows_again() -> None:
+    rig = Rig()
+    rig.feed(*UP)
+    rig.flush()
+    rig.restart()
+    rig.feed(*UP)
+    assert rig.changes == []
+    assert rig.flush() == [row_of("r1"), row_of("r2"), "rhv1000|progress"]
+
+
+def test_a_replayed_session_event_writes_every_row_of_its_router_again() -> None:
+    rig = Rig()
+    rig.feed(*UP, "gobgpd_peer_up")
+    rig.flush()
+    rig.restart()
+    rig.feed("gobgpd_peer_up", first=len(UP))
+    assert row_of("r1") in rig.flush()
+
+
+def test_the_last_path_of_a_bucket_takes_its_row_along() -> None:
+    rig = Rig()
+    rig.feed(*UP, "gobgpd_peer_down")
+    rig.flush()
+    assert rig.table.rows.get(row_of("r1")) is None
+    assert rig.table.rows.get(row_of("r2")) is not None
+
+
+def test_what_does_not_parse_is_a_dead_letter_once() -> None:
+    rig = Rig()
+    rig.raw(b"nonsense", 0)
+    assert len(rig.outbox.letters) == 1
+    rig.raw(b"nonsense", 0)
+    assert len(rig.outbox.letters) == 1
+
+
+def test_revoking_empties_the_rib_that_others_hold() -> None:
+    rig = Rig()
+    rib = rig.state.ribs["rhv1000"]
+    rig.feed(*UP)
+    rig.state.reset()
+    assert not list(rib.prefixes("r1"))
+    rig.flush()
+    rig.state.load()
+    assert rig.state.ribs["rhv1000"] is rib
