@@ -91,16 +91,17 @@ def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: Ports | N
     if user:
         shutil.chown(run_dir, user)
     ports = ports or choose_ports(bgp_addresses)
-    if problems := [*_binaries(), *port_problems(ports, bgp_addresses), *_directory(run_dir, user)]:
+    if problems := [*missing(), *port_problems(ports, bgp_addresses), *_directory(run_dir, user)]:
         raise EnvironmentProblem("the local stack cannot start:\n" + "\n".join(f"- {problem}" for problem in problems))
     site = Site(run_dir, ports, user)
     site.write("ports.json", msgspec.json.format(msgspec.json.encode(ports)).decode() + "\n")
     return site
 
 
-def _binaries() -> Iterator[str]:
-    missing = [name for name in PACKAGE_OF if shutil.which(name, path=SEARCH_PATH) is None]
-    yield from (f"{name} is not installed: apt package {PACKAGE_OF[name]} (or run make install)" for name in missing)
+def missing() -> Iterator[str]:
+    """Every binary, template and jar that is not there, with what to do."""
+    absent = [name for name in PACKAGE_OF if shutil.which(name, path=SEARCH_PATH) is None]
+    yield from (f"{name} is not installed: apt package {PACKAGE_OF[name]} (or run make install)" for name in absent)
     if not TEMPLATES.is_dir():
         yield f"{TEMPLATES} is missing: the local stack runs from a checkout"
     elif not any(KAFKA_JARS.glob("kafka_*.jar")):

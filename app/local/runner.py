@@ -51,7 +51,7 @@ class _Child:
 
 
 class Runner:
-    """Starts programs in order and ends them in reverse order when the block is left, however it is left."""
+    """Starts programs in order and ends them in reverse order when the block is left, by SIGTERM too. One at a time."""
 
     def __init__(self, log_dir: Path, user: str | None = None, report: Report = lambda line: None) -> None:
         self._log_dir = log_dir
@@ -60,11 +60,16 @@ class Runner:
         self._children: dict[str, _Child] = {}
 
     async def __aenter__(self) -> Self:
+        # SIGTERM leaves the block as Ctrl-C does, by cancelling the task that entered it.
+        task = asyncio.current_task()
+        assert task is not None, "entered from a task"
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         for name in reversed(list(self._children)):
             await self.stop(name)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
     async def start(self, program: Program, probe: Probe | None = None, within_s: float = 20.0) -> None:
         """Start it and wait until `probe` finds nothing missing; DaemonError says which process, why, and its log."""

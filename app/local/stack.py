@@ -5,7 +5,6 @@ Entering it returns when everything is up, asked from the daemons themselves; le
 
 import asyncio
 import shutil
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -111,7 +110,6 @@ class Stack:
         r1, r2 = self.pop.router
         self.r1_grpc = gobgp.target(self.site, r1.name)
         self.r2_vty = frr.vty_socket(self.site, r2)
-        self._end_on_sigterm()
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
         await self._start_all(r1, r2)
 
@@ -187,13 +185,6 @@ class Stack:
             problems.append(f"{self._inventory.name}: the local stack has exactly two edge routers")
         if problems:
             raise ConfigError(problems)
-
-    def _end_on_sigterm(self) -> None:
-        """SIGTERM cancels the task that entered the stack, so that it leaves as it does on Ctrl-C."""
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None, "entered from a task"
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
-        self._exit.callback(loop.remove_signal_handler, signal.SIGTERM)
 
 
 def _sessions(pop: Pop) -> list[tuple[Router, Session]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from app.errors import EnvironmentProblem
 from app.inventory import load_pop
+from app.local.machine import missing
 from app.local.stack import Stack
 from app.sim.model import Route
 
@@ -29,17 +29,21 @@ def announced() -> dict[str, list[Route]]:
     return routes
 
 
-def unavailable(problem: EnvironmentProblem) -> None:
+def unavailable(problem: object) -> None:
     """Skip, or fail where services are required."""
     if os.environ.get("AUTOPILOT_REQUIRE_SERVICES") == "1":
         pytest.fail(str(problem))
     pytest.skip(str(problem))
 
 
+@pytest.fixture(scope="session")
+def daemons() -> None:
+    """Asked for by tests that need every daemon."""
+    if problems := "; ".join(missing()):
+        unavailable(problems)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stack() -> AsyncIterator[Stack]:
-    try:
-        async with Stack(INVENTORY, announced()) as running:
-            yield running
-    except EnvironmentProblem as problem:
-        unavailable(problem)
+async def stack(daemons: None) -> AsyncIterator[Stack]:
+    async with Stack(INVENTORY, announced()) as running:
+        yield running

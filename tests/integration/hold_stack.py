@@ -1,0 +1,16 @@
+"""A process that holds a stack until it is ended: `python -m tests.integration.hold_stack`."""
+
+import asyncio
+
+from app.local.stack import Stack
+from tests.integration.conftest import INVENTORY
+
+
+async def hold() -> None:
+    async with Stack(INVENTORY, {}) as stack:
+        print(stack.run_dir, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(hold())
