@@ -88,6 +88,11 @@ class Budget:
         self._overrides += 1
         self._moved_bps += bps
 
+    def retire(self, bps: float) -> None:
+        """An override of before that goes; the moves of this cycle stay counted."""
+        self._overrides += 1
+        self._moved_bps += bps
+
 
 def _networks(prefixes: Iterable[str]) -> tuple[Network, ...]:
     return tuple(parse_network(prefix) for prefix in prefixes)

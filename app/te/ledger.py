@@ -88,6 +88,10 @@ class Ledger:
         self._budget.give_back(move.candidate.bps)
         self._book(move, -1)
 
+    def retire(self, bps: float) -> None:
+        """An override of before does not stand any more: its budget is free."""
+        self._budget.retire(bps)
+
     def shift(self, off_bps: Mapping[str, float], onto_bps: Mapping[str, float]) -> None:
         """Load that goes from some links to others without being a move of ours."""
         for sign, loads in ((-1, off_bps), (1, onto_bps)):

@@ -41,7 +41,7 @@ class NaturalRouting:
 
     def __init__(self, pop: Pop, rib: Rib) -> None:
         self._pop = pop
-        self._rib = rib
+        self.rib = rib
         self._marker = pop.marker_community
         self._ours = {peer for router in pop.router for peer in (router.ibgp_address, router.injector.address)}
         self._version = -1
@@ -50,8 +50,8 @@ class NaturalRouting:
 
     def routes(self, prefix: str) -> Routes:
         """Everything about one prefix; empty where nobody holds a path for it."""
-        if self._version != self._rib.version:
-            self._version = self._rib.version
+        if self._version != self.rib.version:
+            self._version = self.rib.version
             self._routes.clear()
         if (known := self._routes.get(prefix)) is None:
             known = self._routes[prefix] = self._compute(prefix)
@@ -79,22 +79,22 @@ class NaturalRouting:
 
     def holders(self, prefix: str) -> frozenset[str]:
         """Routers that hold the prefix: by any path seen, or because the mesh would give it to them."""
-        seen = (name for name in self._pop.routers if self._rib.paths(name, prefix))
+        seen = (name for name in self._pop.routers if self.rib.paths(name, prefix))
         return frozenset(seen).union(self.routes(prefix).exits)
 
     def table(self, ingress: str) -> PrefixTable:
         """The natural table of a router. In a full mesh every router holds what one of them learned."""
         assert ingress in self._pop.routers, f"no router {ingress}"
-        if self._tables.is_current(self._rib.version):
-            return self._tables.table(self._rib.version, ())
-        names = {prefix for router in self._pop.routers for prefix in self._rib.prefixes(router)}
-        return self._tables.table(self._rib.version, (name for name in names if self.routes(name).paths))
+        if self._tables.is_current(self.rib.version):
+            return self._tables.table(self.rib.version, ())
+        names = {prefix for router in self._pop.routers for prefix in self.rib.prefixes(router)}
+        return self._tables.table(self.rib.version, (name for name in names if self.routes(name).paths))
 
     def _compute(self, prefix: str) -> Routes:
         paths: list[RouterPath] = []
         overridden = False
         for router in self._pop.routers:
-            for path in self._rib.paths(router, prefix).values():
+            for path in self.rib.paths(router, prefix).values():
                 if self._marker in path.communities:
                     overridden = True
                 elif path.ebgp and path.peer not in self._ours:
@@ -114,7 +114,7 @@ class NaturalRouting:
         return (
             (router, path.next_hop) in self._pop.link_by_next_hop
             and (router, path.peer) in self._pop.link_by_session
-            and self._rib.peer_asn(router, path.peer) is not None
+            and self.rib.peer_asn(router, path.peer) is not None
             and not self._pop.links[link].drain
             and not self._pop.routers[router].exports_learned_routes
             and BARRED_COMMUNITIES.isdisjoint(path.communities)

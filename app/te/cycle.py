@@ -1,0 +1,157 @@
+"""One decision cycle of a PoP: from closed windows and routes to the whole set of overrides. A pure function.
+
+Computed from scratch each time; only hysteresis and stickiness look back, through `CycleState`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from app.inventory import Pop
+from app.schemas import Congestion, Override, Refused, Released
+from app.te.detector import Event, step
+from app.te.guards import Guards
+from app.te.keep import keep
+from app.te.loads import Traffic, measure
+from app.te.marks import Marks, Pacing
+from app.te.model import LinkLoad, LinkWindow
+from app.te.natural import NaturalRouting
+from app.te.placement import Placement
+from app.te.plan import Context, Plan, natural_exits
+from app.te.rib import Rib
+from app.te.shedding import evict, shed
+from app.te.state import CycleState, Held, LinkState
+from app.te.trace import Igp
+from app.te.unwind import unwind
+
+__all__ = ["CycleResult", "CycleState", "run_cycle"]
+
+SETTLING_WINDOWS = 2  # after a release this many whole windows may still show the old exit
+
+
+class CycleResult(msgspec.Struct, frozen=True):
+    """The decision: `overrides` is the whole set that should stand. No prefix is in both it and `released`."""
+
+    loads: tuple[LinkLoad, ...]
+    congestion: tuple[Congestion, ...]
+    overrides: tuple[Override, ...]
+    released: tuple[Released, ...]
+    refused: tuple[Refused, ...]
+    state: CycleState
+
+
+def run_cycle(
+    pop: Pop,
+    marks: Marks,
+    pacing: Pacing,
+    history: Sequence[Mapping[str, LinkWindow]],
+    rib: Rib,
+    natural: NaturalRouting,
+    state: CycleState,
+    window_end_s: int,
+) -> CycleResult:
+    """Decide for the newest (last) window of `history`; `natural` must answer for `rib`.
+
+    A newest window without any link means that the feed is lost: everything is held as it is.
+    """
+    assert natural.rib is rib, "natural routing of another Rib"
+    if not history or not history[-1]:
+        return CycleResult((), (), _overrides(state.held), (), (), state)
+    context = Context(pop, marks, pacing, natural, Guards(pop), Igp(pop), window_end_s)
+    kept, fallen = keep(pop, context.guards, natural, Placement(natural, state.held, state.settling), state.held)
+    settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, history[-1])} | _as_of(
+        {prefix: state.held[prefix] for prefix in fallen}, window_end_s
+    )
+    traffic = measure(history, Placement(natural, kept, settling), marks, pacing)
+    unseen = _unseen(natural, traffic, kept)
+    links, congestion = _detect(state.links, traffic, marks, unseen, history[-1])
+    plan = Plan(context, traffic, kept, frozenset(link for link, one in links.items() if one.open), unseen)
+    evict(plan)
+    shed(plan, fallen)
+    unwind(plan, links)
+    return _result(plan, state, links, congestion, fallen, settling)
+
+
+def _overrides(held: Mapping[str, Held]) -> tuple[Override, ...]:
+    return tuple(held[prefix].override for prefix in sorted(held))
+
+
+def _is_settled(released: Held, newest: Mapping[str, LinkWindow]) -> bool:
+    """Whether the newest window began when the release was certainly in force."""
+    start_s = max(window.window_start_s for window in newest.values())
+    length_s = max(window.window_s for window in newest.values())
+    return start_s >= released.since_s + SETTLING_WINDOWS * length_s
+
+
+def _as_of(released: Mapping[str, Held], now_s: int) -> dict[str, Held]:
+    return {prefix: msgspec.structs.replace(held, since_s=now_s) for prefix, held in released.items()}
+
+
+def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, Held]) -> frozenset[str]:
+    """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
+    hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
+    homes = {pair.natural for pair in traffic.pairs if pair.prefix in hidden}
+    return frozenset(homes | {leave.link for prefix in hidden for leave in natural.exits(prefix).values()})
+
+
+def _detect(
+    before: Mapping[str, LinkState],
+    traffic: Traffic,
+    marks: Marks,
+    unseen: frozenset[str],
+    newest: Mapping[str, LinkWindow],
+) -> tuple[dict[str, LinkState], tuple[Congestion, ...]]:
+    """The hysteresis of every link that can be judged; the others stay as they were, without an event."""
+    links, events = dict(before), []
+    for link in sorted(traffic.usable):
+        load = traffic.loads[link]
+        after, event = step(before.get(link), load, marks, newest[link].window_start_s, link not in unseen)
+        links.pop(link, None)
+        if after is not None:
+            links[link] = after
+        if after is not None and event is not None:
+            events.append(_event(after, event, load))
+    return links, tuple(events)
+
+
+def _event(state: LinkState, event: Event, load: LinkLoad) -> Congestion:
+    return Congestion(
+        id=state.id,
+        link=load.link,
+        state=event,
+        since=datetime.fromtimestamp(state.since_s, UTC),
+        carried=load.carried_bps / load.capacity_bps,
+        dropped=load.dropped_bps / load.capacity_bps,
+        natural=load.natural_bps / load.capacity_bps,
+        error=load.error_share,
+    )
+
+
+def _result(
+    plan: Plan,
+    before: CycleState,
+    links: dict[str, LinkState],
+    congestion: tuple[Congestion, ...],
+    fallen: Mapping[str, str],
+    settling: Mapping[str, Held],
+) -> CycleResult:
+    held = {prefix: _renewed(plan, prefix, one) for prefix, one in plan.kept.items()} | plan.made
+    released = {prefix: reason for prefix, reason in (plan.released | dict(fallen)).items() if prefix not in held}
+    leaving = _as_of({prefix: before.held[prefix] for prefix in plan.released}, plan.context.now_s)
+    still_settling = {prefix: one for prefix, one in (dict(settling) | leaving).items() if prefix not in held}
+    return CycleResult(
+        loads=tuple(plan.traffic.loads[link] for link in sorted(plan.traffic.loads)),
+        congestion=congestion,
+        overrides=_overrides(held),
+        released=tuple(Released(prefix, released[prefix]) for prefix in sorted(released)),
+        refused=tuple(plan.refused),
+        state=CycleState(links, held, still_settling),
+    )
+
+
+def _renewed(plan: Plan, prefix: str, held: Held) -> Held:
+    """A kept override with the figures of today."""
+    natural = natural_exits(plan.context.pop, plan.homes(prefix))
+    override = msgspec.structs.replace(held.override, bps=plan.bps(prefix), natural=natural)
+    return msgspec.structs.replace(held, override=override)

@@ -1,0 +1,167 @@
+"""The working paper of one cycle: what is kept, made, released and refused, and the books that go with it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from app.inventory import Pop
+from app.schemas import Exit, NaturalExit, Override, Refused
+from app.te.allocator import NO_ROOM, NOTHING_BPS, Task, allocate, excess_bps
+from app.te.guards import Budget, Guards
+from app.te.keep import copied
+from app.te.ledger import Candidate, Ledger, Move
+from app.te.loads import Pair, Traffic
+from app.te.marks import Marks, Pacing
+from app.te.natural import Alternate, NaturalRouting
+from app.te.state import Held
+from app.te.trace import Igp, fault
+
+REFUSED_MAX = 10  # largest prefixes named per link
+
+
+@dataclass(frozen=True)
+class Context:
+    """What does not change within a cycle."""
+
+    pop: Pop
+    marks: Marks
+    pacing: Pacing
+    natural: NaturalRouting
+    guards: Guards
+    igp: Igp
+    now_s: int  # end of the newest window
+
+
+@dataclass
+class Plan:
+    """Kept and made overrides by prefix; `open_links` are congested, `unseen` ones have load that we cannot see."""
+
+    context: Context
+    traffic: Traffic
+    kept: dict[str, Held]
+    open_links: frozenset[str]
+    unseen: frozenset[str]
+    made: dict[str, Held] = field(default_factory=dict)
+    released: dict[str, str] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pairs: dict[str, list[Pair]] = {}
+        for pair in self.traffic.pairs:
+            self.pairs.setdefault(pair.prefix, []).append(pair)
+        self.ledger = self._ledger()
+        self._verdicts: dict[tuple[str, Exit], str | None] = {}
+
+    def capacity_bps(self, link: str) -> float:
+        return self.traffic.loads[link].capacity_bps
+
+    def homes(self, prefix: str) -> dict[str, float]:
+        """Natural load of a prefix by link; where no traffic was seen, the links that BGP names, with 0."""
+        homes: dict[str, float] = {}
+        for pair in self.pairs.get(prefix, ()):
+            homes[pair.natural] = homes.get(pair.natural, 0.0) + pair.bps
+        return homes or {leave.link: 0.0 for leave in self.context.natural.exits(prefix).values()}
+
+    def bps(self, prefix: str) -> float:
+        return sum(pair.bps for pair in self.pairs.get(prefix, ()))
+
+    def candidate(self, prefix: str) -> Candidate:
+        """The prefix as it leaves now, with every path it could take."""
+        off_bps: dict[str, float] = {}
+        for pair in self.pairs.get(prefix, ()):
+            off_bps[pair.planned] = off_bps.get(pair.planned, 0.0) + pair.bps
+        samples = sum(pair.samples for pair in self.pairs.get(prefix, ()))
+        return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix))
+
+    def relieve(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
+        """Allocate, note what was made, for the reason of its source link, and what was refused."""
+        for task in allocate(tasks, self.ledger, self._verdict):
+            for move in task.moves:
+                self._make(move, reasons[task.source])
+            self._note_refusals(task)
+
+    def release(self, prefix: str, reason: str) -> None:
+        """Give a kept override back: its load goes home at once in the books."""
+        off_bps = self.candidate(prefix).off_bps
+        self.ledger.shift(off_bps, {link: bps for link, bps in self.homes(prefix).items() if bps})
+        self._retire(prefix)
+        self.released[prefix] = reason
+
+    def _retire(self, prefix: str) -> None:
+        if self.kept.pop(prefix, None) is not None:
+            self.ledger.retire(self.bps(prefix))
+
+    def _ledger(self) -> Ledger:
+        pop, loads = self.context.pop, self.traffic.loads
+        limits = {  # room for their own traffic that is moved off them is kept free
+            link: self.context.marks.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
+            for link in self.traffic.usable - self.open_links
+        }
+        moved_bps = sum(load.moved_out_bps for load in loads.values())
+        budget = Budget(pop.budgets, self.traffic.offered_bps, len(self.kept), moved_bps)
+        cost = {name: link.cost for name, link in pop.links.items()}
+        return Ledger(self.traffic.planned_bps, limits, cost, self._session_room_bps(), budget)
+
+    def _session_room_bps(self) -> dict[tuple[str, str], float]:
+        """What sessions with a cap may still receive."""
+        room_bps = {
+            (link.router, session.peer): session.cap_bps
+            for link in self.context.pop.link
+            for session in link.sessions
+            if session.cap_bps is not None
+        }
+        for pair in self.traffic.pairs if room_bps else ():
+            held = self.kept.get(pair.prefix)
+            leave = held.override.exit if held else self.context.natural.natural_exit(pair.ingress, pair.prefix)
+            if leave is not None and leave.link == pair.planned and (leave.router, leave.peer) in room_bps:
+                room_bps[leave.router, leave.peer] -= pair.bps
+        return room_bps
+
+    def _verdict(self, candidate: Candidate, target: Alternate) -> str | None:
+        """Why this move is not safe, asked once a cycle."""
+        key = candidate.prefix, target.exit
+        if key not in self._verdicts:
+            inject_on = self._inject_on(*key)
+            context = self.context
+            self._verdicts[key] = context.guards.routers(inject_on) or fault(
+                context.natural, context.igp, candidate.prefix, target.exit, inject_on
+            )
+        return self._verdicts[key]
+
+    def _inject_on(self, prefix: str, leave: Exit) -> tuple[str, ...]:
+        return self.context.igp.order(leave.router, self.context.natural.holders(prefix))
+
+    def _make(self, move: Move, reason: str) -> None:
+        prefix, leave = move.candidate.prefix, move.target.exit
+        self._retire(prefix)
+        override = Override(
+            prefix=prefix,
+            exit=leave,
+            inject_on=self._inject_on(prefix, leave),
+            natural=natural_exits(self.context.pop, self.homes(prefix)),
+            source_path=copied(move.target.path),
+            bps=move.candidate.bps,
+            reason=reason,
+        )
+        self.made[prefix] = Held(override, self.context.now_s, move.candidate.bps, self._mispredicted(prefix))
+
+    def _mispredicted(self, prefix: str) -> dict[str, tuple[str, str]]:
+        exits = self.context.natural.exits(prefix)
+        return {
+            pair.ingress: (exits[pair.ingress].link, pair.natural)
+            for pair in self.pairs.get(prefix, ())
+            if pair.ingress in exits and exits[pair.ingress].link != pair.natural
+        }
+
+    def _note_refusals(self, task: Task) -> None:
+        largest = sorted(task.refused, key=lambda prefix: (-self.bps(prefix), prefix))[:REFUSED_MAX]
+        self.refused += [Refused(prefix, task.source, task.refused[prefix]) for prefix in largest]
+        if not task.pool and not largest and excess_bps(task, self.ledger) > NOTHING_BPS:
+            self.refused.append(Refused("*", task.source, NO_ROOM))
+
+
+def natural_exits(pop: Pop, homes: Mapping[str, float]) -> tuple[NaturalExit, ...]:
+    """Homes as shares, the largest first."""
+    total = sum(homes.values())
+    shares = {link: bps / total if total else 1 / len(homes) for link, bps in homes.items()}
+    ordered = sorted(shares, key=lambda link: (-shares[link], link))
+    return tuple(NaturalExit(pop.links[link].router, link, shares[link]) for link in ordered if link in pop.links)

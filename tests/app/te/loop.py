@@ -1,0 +1,137 @@
+"""A small closed loop in virtual time: true demand, links that drop, sampled flows, overrides that take effect late."""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from app.inventory import Pop
+from app.schemas import Override
+from app.te.cycle import CycleResult, CycleState, run_cycle
+from app.te.marks import Marks, Pacing
+from app.te.model import Demand, LinkWindow
+from app.te.natural import NaturalRouting
+from app.te.rib import Rib
+from tests.app.te.world import WINDOW_S, G
+
+SAMPLING = 32768
+PACKET_BYTES, PACKET_SD = 1315, 447
+EFFECT_AFTER = 0.7  # of a window: decided at close + grace, then actuated
+HISTORY = 9
+
+PairKey = tuple[str, str]
+Truth = Callable[[int], Mapping[PairKey, float]]  # seconds -> demand in Gb/s by (ingress, prefix)
+
+
+class Step(NamedTuple):
+    """One window as it was, and what was decided at its end."""
+
+    at_s: int
+    offered_g: dict[str, float]
+    dropped_g: dict[str, float]
+    result: CycleResult
+
+
+class Loop:
+    """Runs cycle after cycle; `steps` is the story so far."""
+
+    def __init__(self, pop: Pop, rib: Rib, truth: Truth, seed: int = 1, counters: bool = True) -> None:
+        self.pop, self.rib, self.truth = pop, rib, truth
+        self.natural = NaturalRouting(pop, rib)
+        self.rng = np.random.default_rng(seed)
+        self.counters = counters
+        self.pacing = Pacing()
+        self.now_s = 0
+        self.state = CycleState()
+        self.history: list[dict[str, LinkWindow]] = []
+        self.steps: list[Step] = []
+        self.silent: set[str] = set()
+        self.actuated = True
+        self.really: str | None = None  # where the routers send all that has no override, whatever we predict
+        self._in_force: dict[str, Override] = {}
+        self._before: dict[str, Override] = {}
+
+    def run(self, windows: int) -> list[Step]:
+        """So many windows more; the steps of these."""
+        for _ in range(windows):
+            self._window()
+        return self.steps[-windows:]
+
+    def _window(self) -> None:
+        truth = self.truth(self.now_s)
+        parts = [(EFFECT_AFTER, self._before), (1 - EFFECT_AFTER, self._in_force)]
+        on_link: dict[str, dict[PairKey, float]] = {link: {} for link in self.pop.links}
+        for share, overrides in parts:
+            for pair, gbps in truth.items():
+                link = self.exit(pair, overrides)
+                on_link[link][pair] = on_link[link].get(pair, 0.0) + share * gbps
+        windows = {link: self._observe(link, pairs) for link, pairs in on_link.items()}
+        self.history = [*self.history[1 - HISTORY :], {k: w for k, w in windows.items() if k not in self.silent}]
+        self.now_s += WINDOW_S
+        result = self._decide()
+        offered = {link: sum(pairs.values()) for link, pairs in on_link.items()}
+        dropped = {link: max(offered[link] - self.pop.links[link].capacity_bps / G, 0.0) for link in offered}
+        self.steps.append(Step(self.now_s - WINDOW_S, offered, dropped, result))
+
+    def exit(self, pair: PairKey, overrides: Mapping[str, Override]) -> str:
+        """The link that the routers really use."""
+        ingress, prefix = pair
+        override = overrides.get(prefix)
+        if override is not None and ingress in override.inject_on:
+            return override.exit.link
+        leave = self.natural.natural_exit(ingress, prefix)
+        assert leave is not None
+        return self.really or leave.link
+
+    def _decide(self) -> CycleResult:
+        result = run_cycle(self.pop, Marks(), self.pacing, self.history, self.rib, self.natural, self.state, self.now_s)
+        packed = msgspec.msgpack.encode(result.state)
+        self.state = msgspec.msgpack.decode(packed, type=CycleState)
+        self._before = self._in_force
+        if self.actuated:
+            gone = {one.prefix for one in result.released}
+            held = {prefix: one for prefix, one in self._in_force.items() if prefix not in gone}
+            self._in_force = held | {one.prefix: one for one in result.overrides}
+        return result
+
+    def _observe(self, link: str, pairs: Mapping[PairKey, float]) -> LinkWindow:
+        capacity_bps = self.pop.links[link].capacity_bps
+        offered_bps = sum(pairs.values()) * G
+        carried_bps = min(offered_bps, capacity_bps)
+        passed = carried_bps / offered_bps if offered_bps else 0.0
+        demands = []
+        for (ingress, prefix), gbps in pairs.items():
+            packets = gbps * G * passed * WINDOW_S / 8 / PACKET_BYTES
+            samples = int(self.rng.poisson(packets / SAMPLING))
+            if samples:
+                size = SAMPLING * max(self.rng.normal(PACKET_BYTES * samples, PACKET_SD * samples**0.5), 64)
+                demands.append(Demand(ingress, prefix, round(size), samples))
+        return LinkWindow(
+            link=link,
+            window_start_s=self.now_s,
+            window_s=WINDOW_S,
+            capacity_bps=capacity_bps,
+            carried_bps=carried_bps if self.counters else None,
+            dropped_bps=offered_bps - carried_bps if self.counters else None,
+            received_bps=None,
+            up=True,
+            samples=sum(one.samples for one in demands),
+            demands=tuple(demands),
+        )
+
+
+def exits(result: CycleResult) -> dict[str, str]:
+    """Where each override goes."""
+    return {one.prefix: one.exit.link for one in result.overrides}
+
+
+def changes(steps: list[Step]) -> int:
+    """Adds, withdraws and changes of exit from the first of these steps to the last."""
+    sets = [exits(step.result) for step in steps]
+    return sum(
+        before.get(prefix) != after.get(prefix)
+        for before, after in pairwise(sets)
+        for prefix in before.keys() | after.keys()
+    )
