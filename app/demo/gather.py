@@ -1,5 +1,6 @@
 """Evidence from the outside: our topics as any consumer reads them, and the telemetry worker's read-only state."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from app.schemas import Decision
 from app.sim.exits import Floats
 from app.sim.run import Simulation
 from app.te.marks import Windows
+from app.te.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -48,23 +50,20 @@ async def published(broker: str, topic: str, kind: type[S]) -> tuple[S, ...]:
 
 
 async def close_to_decision(broker: str, pop: str, windows: Windows) -> tuple[float, ...]:
-    """Seconds from the marker that lets a window close to its decision, both by Kafka's timestamps.
-
-    A window may close with the first `purge_init` that came a refresh and a grace after its end.
-    """
-    flows = await read_topic(broker, topics.FLOWS.for_pop(pop))
-    inits = np.array(
-        [
-            record.timestamp / 1000
-            for record in flows
-            for line in decode(record.value)
-            if isinstance(line, Marker) and line.kind == "purge_init"
-        ]
-    )
+    """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps."""
+    progress = Progress()
+    closes: list[tuple[float, float]] = []  # (watermark, Kafka time of the marker that brought it)
+    for record in await read_topic(broker, topics.FLOWS.for_pop(pop)):
+        for line in decode(record.value):
+            if isinstance(line, Marker):
+                at_s = record.timestamp / 1000
+                progress.mark(line.kind, line.writer, at_s, windows.refresh_s)
+                closes.append((progress.watermark_s, at_s))
+    watermarks = [watermark_s for watermark_s, _ in closes]
     return tuple(
-        decided_s - float(inits[index])
+        decided_s - closes[index][1]
         for decided_s, end_s in await _decided(broker, pop, windows.length_s)
-        if (index := int(np.searchsorted(inits, end_s + windows.grace_s + windows.refresh_s))) < len(inits)
+        if (index := bisect_left(watermarks, end_s + windows.grace_s)) < len(closes)
     )
 
 

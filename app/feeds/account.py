@@ -96,10 +96,7 @@ class Account:
         self.touched.add(slot)
 
     def _mark(self, marker: Marker, kafka_s: float) -> Iterator[Closed]:
-        if marker.kind == "purge_init":
-            self.progress.purge_init(marker.writer, kafka_s, self._windows.refresh_s)
-        else:
-            self.progress.purge_close(marker.writer, self._windows.refresh_s)
+        self.progress.mark(marker.kind, marker.writer, kafka_s, self._windows.refresh_s)
         for start_s in self.progress.closable(self._windows, {start_s for start_s, _ in self.open}):
             sums = {link: self.open.pop((start_s, link), Sums()) for link in self._pop.links}
             self.progress.counted_bytes += sum(link.size_bytes for link in sums.values())

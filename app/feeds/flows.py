@@ -5,11 +5,12 @@ Markers come every refresh even without traffic: the feed's heartbeat.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
 from app.feeds.lines import Bad, bad
+from app.te.windows import PurgeKind
 
 COUNT_MAX = 1 << 40  # bytes of one record: a larger one is a broken exporter, not traffic
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
@@ -37,7 +38,7 @@ class Flow(msgspec.Struct, frozen=True, tag_field="event_type", tag="purge"):
 class Marker(msgspec.Struct, frozen=True):
     """A purge began or ended; each purge is a process of its own, several can be open."""
 
-    kind: Literal["purge_init", "purge_close"]
+    kind: PurgeKind
     writer: str
 
 

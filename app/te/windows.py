@@ -5,11 +5,13 @@ that arrived before (oldest open purge_init - refresh) is complete in the topic,
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 
 from app.te.marks import Windows
 
+PurgeKind = Literal["purge_init", "purge_close"]
 OPEN_PURGE_MAX_S = 30.0  # a writer that was killed never closes its purge
 CATCH_UP_WINDOWS = 60  # after a longer silence only windows with data are closed one by one
 
@@ -28,18 +30,13 @@ class Progress(msgspec.Struct):
     unattributed_bytes: dict[str, int] = msgspec.field(default_factory=dict)
     dead_letters: int = 0
 
-    def purge_init(self, writer: str, at_s: float, refresh_s: float) -> None:
-        """A purge begins at Kafka time `at_s`: everything that arrived a refresh before is on its way or here."""
-        self.last_purge_s = max(self.last_purge_s, at_s)
-        self.open_purges[writer] = at_s
-        self._advance(refresh_s)
-
-    def purge_close(self, writer: str, refresh_s: float) -> None:
-        """A purge is complete; the state of its writer is forgotten."""
-        self.open_purges.pop(writer, None)
-        self._advance(refresh_s)
-
-    def _advance(self, refresh_s: float) -> None:
+    def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
+        """A purge begins or ends at Kafka time `at_s`; the state of a writer is forgotten at its end."""
+        if kind == "purge_init":
+            self.last_purge_s = max(self.last_purge_s, at_s)
+            self.open_purges[writer] = at_s
+        else:
+            self.open_purges.pop(writer, None)
         oldest_s = self.last_purge_s - OPEN_PURGE_MAX_S
         self.open_purges = {writer: at_s for writer, at_s in self.open_purges.items() if at_s > oldest_s}
         complete_s = min(self.open_purges.values(), default=self.last_purge_s) - refresh_s
