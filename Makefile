@@ -22,7 +22,7 @@ bench: .venv/installed
 # Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.
 install:
 	@deploy/local/install.sh >&2
-	@$(MAKE) --no-print-directory .venv/installed >&2
+	@$(MAKE) --no-print-directory --silent .venv/installed >&2
 
 .venv/installed: requirements.lock pyproject.toml
 	python3 -m venv .venv
