@@ -17,7 +17,7 @@ check: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/pytest tests/bench --override-ini testpaths=tests/bench $(ARGS)
+	@$(BIN)/python -m tests.bench.core $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.
 install:
