@@ -6,21 +6,23 @@ own; so what a router hides from the mesh because its best is not its own cannot
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import NamedTuple
+
+import msgspec
 
 from app.inventory import Router
+from app.schemas import Exit
 from app.te.model import Path
 from app.te.prefixes import parse_address
 
 ORIGIN_RANK = {"igp": 0, "egp": 1, "incomplete": 2}
 
 
-class RouterPath(NamedTuple):
-    """One eBGP path, the router that learned it and the link it leads to, None where the inventory knows none."""
+class RouterPath(msgspec.Struct, frozen=True, gc=False):
+    """One eBGP path, the router that learned it and the exit it means, None by a link that the inventory lacks."""
 
     router: str
     path: Path
-    link: str | None
+    exit: Exit | None
 
 
 def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, RouterPath]:
@@ -43,18 +45,22 @@ def _nearest(igp_cost: Mapping[str, int], own: Mapping[str, RouterPath]) -> Rout
 
 
 def _survivors(paths: Sequence[RouterPath]) -> Sequence[RouterPath]:
-    ranks = [(-path.local_pref, len(path.as_path), ORIGIN_RANK[path.origin]) for _, path, _ in paths]
+    ranks = [_rank(one.path) for one in paths]
     best = min(ranks)
     tied = [candidate for candidate, rank in zip(paths, ranks, strict=True) if rank == best]
     return _lowest_med(tied) if len(tied) > 1 else tied
 
 
+def _rank(path: Path) -> tuple[int, int, int]:
+    return -path.local_pref, len(path.as_path), ORIGIN_RANK[path.origin]
+
+
 def _lowest_med(tied: Sequence[RouterPath]) -> Sequence[RouterPath]:
     """MED is compared between paths of one neighbouring AS only; none counts as 0."""
     lowest: dict[int | None, int] = {}
-    for _, path, _ in tied:
-        neighbour = _neighbour(path)
-        lowest[neighbour] = min(path.med or 0, lowest.get(neighbour, path.med or 0))
+    for one in tied:
+        neighbour, med = _neighbour(one.path), one.path.med or 0
+        lowest[neighbour] = min(med, lowest.get(neighbour, med))
     return [one for one in tied if (one.path.med or 0) == lowest[_neighbour(one.path)]]
 
 

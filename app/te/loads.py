@@ -50,8 +50,10 @@ class Traffic(msgspec.Struct, frozen=True):
 def measure(history: Sequence[Windows], placement: Placement, marks: Marks, pacing: Pacing) -> Traffic:
     """The loads of the newest (last) window; `history` must not be empty."""
     newest = history[-1]
-    natural_bps, planned_bps = _levels(newest, placement)
-    explained_bps = {link: bps - _unexplained_bps(newest.get(link)) for link, bps in natural_bps.items()}
+    # Load without a single sample belongs to its link, but to no prefix.
+    unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
+    natural_bps, planned_bps = _levels(newest, placement, unexplained_bps)
+    explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
     pairs = _pairs(history, placement, explained_bps, pacing.share_decay_s)
     moved_in: dict[str, float] = {}
     moved_out: dict[str, float] = {}
@@ -87,21 +89,18 @@ def _is_usable(window: LinkWindow) -> bool:
     return window.up and window.capacity_bps > 0 and known
 
 
-def _unexplained_bps(window: LinkWindow | None) -> float:
-    """Load without a single sample: it belongs to the link, but to no prefix."""
-    return 0.0 if window is None or window.flow_bps else offered_bps(window)
-
-
 def _scale(window: LinkWindow) -> float:
-    """Bits per second that one sampled byte of this window stands for."""
+    """Bits per second that one sampled byte of this window stands for; 0 where there is none."""
     flow_bps = window.flow_bps
     return offered_bps(window) / flow_bps * 8 / window.window_s if flow_bps else 0.0
 
 
-def _levels(newest: Windows, placement: Placement) -> tuple[dict[str, float], dict[str, float]]:
+def _levels(
+    newest: Windows, placement: Placement, unexplained_bps: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:
     """(natural, planned) load by link."""
-    natural_bps = {link: _unexplained_bps(window) for link, window in newest.items()}
-    planned_bps = dict(natural_bps)
+    natural_bps = dict(unexplained_bps)
+    planned_bps = dict(unexplained_bps)
     for link, window in newest.items():
         scale = _scale(window)
         for demand in window.demands:
@@ -117,28 +116,23 @@ def _pairs(
     history: Sequence[Windows], placement: Placement, natural_bps: Mapping[str, float], decay_s: float
 ) -> tuple[Pair, ...]:
     """Every pair of the history, its share of its natural link's level by decayed average."""
-    seen, weight, samples = _decayed(history, decay_s)
-    homes = {pair: placement.natural(*pair, link) for pair, link in seen.items()}
+    sums = _decayed(history, decay_s)
+    homes = {pair: placement.natural(*pair, seen_on) for pair, (seen_on, _, _) in sums.items()}
     totals: dict[str, float] = {}
     for pair, home in homes.items():
-        totals[home] = totals.get(home, 0.0) + weight[pair]
-    bps_of = {home: natural_bps.get(home, 0.0) / total if total else 0.0 for home, total in totals.items()}
+        totals[home] = totals.get(home, 0.0) + sums[pair][1]
+    scale = {home: natural_bps.get(home, 0.0) / total if total else 0.0 for home, total in totals.items()}
     return tuple(
-        Pair(*pair, home, placement.planned(*pair, home), weight[pair] * bps_of[home], samples[pair])
-        for pair, home in homes.items()
+        [
+            Pair(*pair, homes[pair], placement.planned(*pair, homes[pair]), weight * scale[homes[pair]], samples)
+            for pair, (_, weight, samples) in sums.items()
+        ]
     )
 
 
-PairKey = tuple[str, str]  # (ingress router, prefix)
-
-
-def _decayed(
-    history: Sequence[Windows], decay_s: float
-) -> tuple[dict[PairKey, str], dict[PairKey, float], dict[PairKey, float]]:
-    """By pair: the link it was last seen on, its decayed load (any unit) and its decayed samples."""
-    seen: dict[PairKey, str] = {}
-    weight: dict[PairKey, float] = {}
-    samples: dict[PairKey, float] = {}
+def _decayed(history: Sequence[Windows], decay_s: float) -> dict[tuple[str, str], tuple[str, float, float]]:
+    """By (ingress, prefix): the link it was last seen on, its decayed load (any unit) and its decayed samples."""
+    sums: dict[tuple[str, str], tuple[str, float, float]] = {}
     now_s = max(window.window_start_s for window in history[-1].values())
     for windows in reversed(history):
         for link, window in windows.items():
@@ -146,10 +140,9 @@ def _decayed(
             scale = fade * _scale(window)
             for demand in window.demands:
                 pair = (demand.ingress, demand.prefix)
-                seen.setdefault(pair, link)
-                weight[pair] = weight.get(pair, 0.0) + demand.size_bytes * scale
-                samples[pair] = samples.get(pair, 0.0) + demand.samples * fade
-    return seen, weight, samples
+                seen_on, weight, samples = sums.get(pair, (link, 0.0, 0.0))
+                sums[pair] = (seen_on, weight + demand.size_bytes * scale, samples + demand.samples * fade)
+    return sums
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, marks: Marks) -> LinkLoad:

@@ -5,6 +5,8 @@ overrides: an edge whose best path is one of them withdraws its own from the mes
 """
 
 from collections.abc import Collection, Mapping
+from itertools import chain
+from operator import is_
 
 import msgspec
 
@@ -27,8 +29,9 @@ class Alternate(msgspec.Struct, frozen=True):
 
 
 class Routes(msgspec.Struct, frozen=True):
-    """What natural routing says of one prefix."""
+    """What natural routing says of one prefix; `known` are the paths of all kinds that it was computed from."""
 
+    known: tuple[Path, ...]
     paths: tuple[RouterPath, ...]
     exits: dict[str, Exit]  # by ingress router, those whose best path leaves by a known link
     links: frozenset[str]  # links with a live path
@@ -43,19 +46,22 @@ class NaturalRouting:
         self._pop = pop
         self.rib = rib
         self._marker = pop.marker_community
+        self._names = list(pop.routers)
         self._ours = {peer for router in pop.router for peer in (router.ibgp_address, router.injector.address)}
         self._version = -1
-        self._routes: dict[str, Routes] = {}
+        self._fresh: dict[str, Routes] = {}
+        self._stale: dict[str, Routes] = {}  # of the version before: most prefixes did not change since
+        self._exits: dict[tuple[str, str, str, int], Exit | None] = {}
         self._tables = TableCache()
 
     def routes(self, prefix: str) -> Routes:
         """Everything about one prefix; empty where nobody holds a path for it."""
         if self._version != self.rib.version:
             self._version = self.rib.version
-            self._routes.clear()
-        if (known := self._routes.get(prefix)) is None:
-            known = self._routes[prefix] = self._compute(prefix)
-        return known
+            self._stale, self._fresh = self._fresh, {}
+        if (routes := self._fresh.get(prefix)) is None:
+            routes = self._fresh[prefix] = self._compute(prefix)
+        return routes
 
     def natural_exit(self, ingress: str, prefix: str) -> Exit | None:
         """Where traffic that enters at `ingress` leaves by plain BGP; None without a path or by an unknown link."""
@@ -71,9 +77,9 @@ class NaturalRouting:
     def alternates(self, prefix: str) -> tuple[Alternate, ...]:
         """Every live eBGP path of all routers that may be a target, ordered by (next hop, router, peer, path id)."""
         found = [
-            Alternate(_exit(one, one.link), one.path)
+            Alternate(one.exit, one.path)
             for one in self.routes(prefix).paths
-            if one.link is not None and self._eligible(one, one.link)
+            if one.exit is not None and self._eligible(one.exit, one.path)
         ]
         return tuple(sorted(found, key=lambda a: (a.exit.next_hop, a.exit.router, a.exit.peer, a.exit.path_id)))
 
@@ -83,47 +89,50 @@ class NaturalRouting:
         return frozenset(seen).union(self.routes(prefix).exits)
 
     def table(self, ingress: str) -> PrefixTable:
-        """The natural table of a router. In a full mesh every router holds what one of them learned."""
+        """The table of a router: in a full mesh it holds what any of them holds. Built when the prefixes changed."""
         assert ingress in self._pop.routers, f"no router {ingress}"
-        if self._tables.is_current(self.rib.version):
-            return self._tables.table(self.rib.version, ())
-        names = {prefix for router in self._pop.routers for prefix in self.rib.prefixes(router)}
-        return self._tables.table(self.rib.version, (name for name in names if self.routes(name).paths))
+        held = (self.rib.prefixes(router) for router in self._names)
+        return self._tables.table(self.rib.version, chain.from_iterable(held))
 
     def _compute(self, prefix: str) -> Routes:
-        paths: list[RouterPath] = []
-        overridden = False
-        for router in self._pop.routers:
-            for path in self.rib.paths(router, prefix).values():
-                if self._marker in path.communities:
-                    overridden = True
-                elif path.ebgp and path.peer not in self._ours:
-                    paths.append(RouterPath(router, path, self._link(router, path)))
-        links = frozenset([one.link for one in paths if one.link is not None])
+        held = [(router, path) for router in self._names for path in self.rib.paths(router, prefix).values()]
+        known = tuple([path for _, path in held])
+        before = self._stale.get(prefix)
+        if before is not None and len(before.known) == len(known) and all(map(is_, before.known, known)):
+            return before
+        ours = [path for path in known if self._marker in path.communities]
+        paths = tuple(
+            [
+                RouterPath(router, path, self._exit(router, path))
+                for router, path in held
+                if path.ebgp and path.peer not in self._ours and not (ours and path in ours)
+            ]
+        )
+        links = frozenset([one.exit.link for one in paths if one.exit is not None])
         best = choose(paths, self._pop.router)
         blackholed = any(BLACKHOLE in one.path.communities for one in best.values())
-        return Routes(tuple(paths), _exits(best), links, overridden, blackholed)
+        return Routes(known, paths, _exits(best), links, bool(ours), blackholed)
 
-    def _link(self, router: str, path: Path) -> str | None:
-        """By next hop, which tells the link even behind a route server; else by session."""
-        by_next_hop = self._pop.link_by_next_hop.get((router, path.next_hop))
-        return by_next_hop or self._pop.link_by_session.get((router, path.peer))
+    def _exit(self, router: str, path: Path) -> Exit | None:
+        """Its link by next hop, which tells the link even behind a route server; else by session."""
+        key = router, path.peer, path.next_hop, path.path_id
+        if key not in self._exits:
+            by_next_hop = self._pop.link_by_next_hop.get((router, path.next_hop))
+            link = by_next_hop or self._pop.link_by_session.get((router, path.peer))
+            self._exits[key] = Exit(router, link, path.peer, path.next_hop, path.path_id) if link else None
+        return self._exits[key]
 
-    def _eligible(self, candidate: RouterPath, link: str) -> bool:
-        router, path, _ = candidate
+    def _eligible(self, leave: Exit, path: Path) -> bool:
+        router = leave.router
         return (
-            (router, path.next_hop) in self._pop.link_by_next_hop
-            and (router, path.peer) in self._pop.link_by_session
-            and self.rib.peer_asn(router, path.peer) is not None
-            and not self._pop.links[link].drain
+            (router, leave.next_hop) in self._pop.link_by_next_hop
+            and (router, leave.peer) in self._pop.link_by_session
+            and self.rib.peer_asn(router, leave.peer) is not None
+            and not self._pop.links[leave.link].drain
             and not self._pop.routers[router].exports_learned_routes
             and BARRED_COMMUNITIES.isdisjoint(path.communities)
         )
 
 
 def _exits(best: Mapping[str, RouterPath]) -> dict[str, Exit]:
-    return {ingress: _exit(one, one.link) for ingress, one in best.items() if one.link is not None}
-
-
-def _exit(candidate: RouterPath, link: str) -> Exit:
-    return Exit(candidate.router, link, candidate.path.peer, candidate.path.next_hop, candidate.path.path_id)
+    return {ingress: one.exit for ingress, one in best.items() if one.exit is not None}

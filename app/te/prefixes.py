@@ -149,12 +149,9 @@ class TableCache:
         self._names: frozenset[str] = frozenset()
         self._table = PrefixTable.build(())
 
-    def is_current(self, version: int) -> bool:
-        return self._version == version
-
     def table(self, version: int, prefixes: Iterable[str]) -> PrefixTable:
         """The table of these prefixes, built only when `version` and the set changed."""
-        if not self.is_current(version):
+        if self._version != version:
             names = frozenset(prefixes)
             if names != self._names:
                 self._names, self._table = names, PrefixTable.build(names)

