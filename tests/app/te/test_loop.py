@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.inventory import Pop
+from app.inventory import Budgets, Pop
 from app.te.cycle import CycleState
 from app.te.rib import Rib
 from tests.app.te.loop import Loop, PairKey, Truth, changes, exits
@@ -13,7 +13,7 @@ from tests.app.te.world import WINDOW_S, G, link, path, pop, rib_of
 PREFIXES = 120
 
 
-def demo() -> tuple[Pop, Rib]:
+def demo(budgets: Budgets | None = None) -> tuple[Pop, Rib]:
     """Two routers; everything prefers r1's private peering, most can also leave by an exchange, all by transits."""
     made = pop(
         link("r1/pni", 1),
@@ -21,6 +21,7 @@ def demo() -> tuple[Pop, Rib]:
         link("r1/transit", 3, cost=1.0, kind="transit"),
         link("r2/small", 4, capacity_g=10, kind="ixp"),
         link("r2/transit", 5, cost=1.2, kind="transit"),
+        budgets=budgets,
     )
     paths = {}
     for i in range(PREFIXES):
