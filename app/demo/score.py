@@ -8,6 +8,7 @@ from app.schemas import Actuation, LinkUtilization
 
 Figure = bool | int | float | str | None | list[str] | dict[str, int]
 LOST = "source-path-lost"
+RELEASED = "released"  # the actuator adds why; the end of a hold is no release
 
 
 def score(evidence: Evidence) -> dict[str, Figure]:
@@ -105,7 +106,7 @@ def episodes(actuations: Iterable[Actuation]) -> tuple[int, int, int]:
             routers.discard(act.router)
             if not routers:
                 lost += act.reason == LOST
-                released += act.reason != LOST
+                released += act.reason.startswith(RELEASED)
     return announced, lost, released
 
 

@@ -74,7 +74,7 @@ GOOD = Evidence(
     progress=Progress(records=5, counted_bytes=995, late_bytes=5, unattributed_bytes={}, closed_up_to_s=T0),
     dead_letters=0, udp_drops=0, decisions=(decision("opened"), decision("closed")), close_to_decision_s=(0.1, 0.2),
     utilization=(window(0.99e11, 1.2e11),), truth=(LinkTruth(T0, 1e11, 1.25e11),),
-    actuations=(act("announced"), act("withdrawn", reason="released")), onset=Onset(35.0, 55.0),
+    actuations=(act("announced"), act("withdrawn", reason="released: natural-load-fits")), onset=Onset(35.0, 55.0),
     kill=Kill("127.0.0.32", T0 + 90.0, 12, T0 + 90.1, T0 + 90.6), marked_during={"r1": 9, "r2": 9},
     marked_copies={"r1": 9, "r2": 9}, marked_after={"r1": 0, "r2": 0}, announcements_leaked=(),
     announcements_received=6, restarts=0,
@@ -102,6 +102,7 @@ def test_a_good_run_is_ok() -> None:
         ({"utilization": (window(1e11, 1.4e11),)}, "natural within 10 %"),
         ({"utilization": ()}, "carried within 2 %"),
         ({"actuations": (act("announced"),)}, "every override released or lost"),
+        ({"actuations": (act("announced"), act("withdrawn", reason="hold-ended"))}, "every override released or lost"),
         ({"marked_after": {"r1": 1, "r2": 0}}, "no override left"),
         ({"marked_copies": {"r1": 9, "r2": 8}}, "with copied AS paths"),
         ({"kill": None}, "a neighbour with overrides died"),
@@ -125,7 +126,7 @@ def test_an_override_is_counted_once_whatever_its_routers_and_next_hops() -> Non
     story = [
         *(act("announced", router) for router in ("r1", "r2")),
         act("announced"),  # another next hop in place
-        *(act("withdrawn", router, reason="released") for router in ("r2", "r1")),
+        *(act("withdrawn", router, reason="released: natural-load-fits") for router in ("r2", "r1")),
         act("announced", prefix="20.0.1.0/24"),
         act("withdrawn", prefix="20.0.1.0/24", reason="source-path-lost"),
         act("announced", prefix="20.0.1.0/24"),  # placed again
