@@ -9,9 +9,8 @@ from typing import Any
 from app.errors import DaemonError
 from app.inventory import Pop, Router
 from app.local.machine import Site, binary, fill
-from app.local.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_kind
+from app.local.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
 from app.local.runner import Probe, Program, Runner
-from app.sim.model import LOCAL_PREF
 
 # FRR counts in minutes.
 RESTART_AFTER_LIMIT_MIN = 1
@@ -82,9 +81,10 @@ def established(socket: Path, expected: Mapping[str, int]) -> Probe:
 def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
     """bgpd's configuration of one edge router."""
     own = own_by_version(pop)
+    preferences = sessions_by_local_pref(pop, router)
     neighbours = [
-        _neighbour(site, router, session.peer, session.asn, f"FROM-{kind.upper()}", "TO-EBGP")
-        for kind, sessions in sessions_by_kind(pop, router).items()
+        _neighbour(site, router, session.peer, session.asn, f"FROM-EBGP-{local_pref}", "TO-EBGP")
+        for local_pref, sessions in preferences.items()
         for session in sessions
     ]
     limit = f"maximum-prefix {router.maximum_prefix} restart {RESTART_AFTER_LIMIT_MIN}"
@@ -102,6 +102,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
         loopback6=router.loopback6,
         marker=pop.marker_community,
         override_local_pref=pop.override_local_pref,
+        imports="".join(fill("frr-import.conf", local_pref=local_pref) for local_pref in preferences),
         own="\n".join([*_prefix_list("ip", 4, own[4]), *_prefix_list("ipv6", 6, own[6])]),
         network4="\n".join(f"  network {prefix}" for prefix in own[4]),
         network6="\n".join(f"  network {prefix}" for prefix in own[6]),
@@ -109,7 +110,6 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
         bmp=site.ports.bmp,
         hold_s=HOLD_S,
         keepalive_s=KEEPALIVE_S,
-        **{str(kind): value for kind, value in LOCAL_PREF.items()},
     )
 
 

@@ -9,9 +9,8 @@ from typing import Any
 from app.errors import DaemonError
 from app.inventory import Pop, Router
 from app.local.machine import Site, binary, fill
-from app.local.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_kind
+from app.local.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
 from app.local.runner import Probe, Program, Runner
-from app.sim.model import LOCAL_PREF
 
 ESTABLISHED = 6
 
@@ -79,8 +78,8 @@ def _complete(peer: Mapping[str, Any], routes: int) -> bool:
 
 def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_policy: bool) -> str:
     """gobgpd's configuration of one edge router."""
-    kinds = sessions_by_kind(pop, router)
-    peers = [(session.peer, session.asn, 0) for sessions in kinds.values() for session in sessions]
+    preferences = sessions_by_local_pref(pop, router)
+    peers = [(session.peer, session.asn, 0) for sessions in preferences.values() for session in sessions]
     inside = [(other.ibgp_address, pop.asn, 0), (router.injector.address, pop.asn, router.maximum_prefix)]
     own = {version: prefixes for version, prefixes in own_by_version(pop).items() if prefixes}
     exports = [f"export-own-ipv{version}" for version in own] if export_policy else ["export-all"]
@@ -94,8 +93,8 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_poli
         sysname=router.bmp_sysname,
         bgp=site.ports.bgp,
         bmp=site.ports.bmp,
-        kind_policies="".join(f', "import-{kind}"' for kind in kinds),
-        ebgp_policies=_quoted(exports),
+        ebgp_imports=_quoted(f"import-{local_pref}" for local_pref in preferences),
+        ebgp_exports=_quoted(exports),
         ebgp=_quoted(peer for peer, _, _ in peers),
         edge=other.ibgp_address,
         injector=router.injector.address,
@@ -104,13 +103,8 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_poli
     )
     parts = [main]
     parts += [
-        fill(
-            "gobgpd-kind.toml",
-            kind=kind,
-            peers=_quoted(session.peer for session in sessions),
-            local_pref=LOCAL_PREF[kind],
-        )
-        for kind, sessions in kinds.items()
+        fill("gobgpd-import.toml", local_pref=local_pref, peers=_quoted(session.peer for session in sessions))
+        for local_pref, sessions in preferences.items()
     ]
     parts += [_export_own(version, prefixes) for version, prefixes in own.items()]
     parts += [] if export_policy else [fill("gobgpd-export-all.toml")]

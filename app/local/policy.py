@@ -1,19 +1,19 @@
-"""What both kinds of edge router have in common: timers, preferences by link kind, whose sessions are whose."""
+"""What both kinds of edge router have in common: timers, and whose sessions and prefixes are whose."""
 
 import ipaddress
 
-from app.inventory import Kind, Pop, Router, Session
+from app.inventory import Pop, Router, Session
 
 HOLD_S = 9
 KEEPALIVE_S = 3
 
 
-def sessions_by_kind(pop: Pop, router: Router) -> dict[Kind, list[Session]]:
-    """The eBGP sessions of a router, only kinds that it has."""
-    found: dict[Kind, list[Session]] = {}
+def sessions_by_local_pref(pop: Pop, router: Router) -> dict[int, list[Session]]:
+    """The eBGP sessions of a router by the preference that its import policy gives their routes."""
+    found: dict[int, list[Session]] = {}
     for link in pop.link:
         if link.router == router.name:
-            found.setdefault(link.kind, []).extend(link.sessions)
+            found.setdefault(link.local_pref, []).extend(link.sessions)
     return found
 
 

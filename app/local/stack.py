@@ -111,6 +111,8 @@ class Stack:
         self.r1_grpc = gobgp.target(self.site, r1.name)
         self.r2_vty = frr.vty_socket(self.site, r2)
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
+        # Both take seconds to end: at the same time, and before the rest.
+        self._exit.push_async_callback(self.stop_collectors)
         await self._start_all(r1, r2)
 
     async def _start_all(self, r1: Router, r2: Router) -> None:

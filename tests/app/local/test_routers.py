@@ -32,16 +32,25 @@ def frr_config(pop: Pop) -> list[str]:
     return frr.edge_config(SITE, pop, r2, r1).splitlines()
 
 
-@pytest.mark.parametrize("kind", ["", "pni", "transit"])
-def test_no_neighbour_set_of_gobgpd_is_empty(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "left"), [("", {100, 200, 300}), ("pni", {100, 200}), ("transit", {200, 300})])
+def test_no_neighbour_set_of_gobgpd_is_empty(kind: str, left: set[int]) -> None:
     """An empty one matches every neighbour: a local-pref or an export for all."""
     config = gobgp_config(pop_without(kind))
     sets = {
         entry["neighbor-set-name"]: entry["neighbor-info-list"] for entry in config["defined-sets"]["neighbor-sets"]
     }
     assert all(sets.values())
-    assert kind not in sets
-    assert set(sets) >= {"ebgp", "edge", "injector", "ixp"}
+    assert set(sets) == {"ebgp", "edge", "injector", *(f"local-pref-{value}" for value in left)}
+
+
+def test_both_take_the_local_pref_of_the_inventory() -> None:
+    pop = load_pop(INVENTORY)
+    odd = msgspec.structs.replace(pop, link=tuple(msgspec.structs.replace(link, local_pref=217) for link in pop.link))
+    config = gobgp_config(odd)
+    actions = {policy["name"]: policy["statements"][0]["actions"] for policy in config["policy-definitions"]}
+    assert actions["import-217"]["bgp-actions"]["set-local-pref"] == 217
+    assert "route-map FROM-EBGP-217 permit 20" in frr_config(odd)
+    assert "  neighbor 127.0.0.34 route-map FROM-EBGP-217 in" in frr_config(odd)
 
 
 def test_gobgpd_exports_to_ebgp_only_by_the_allow_list() -> None:
@@ -101,4 +110,4 @@ def test_a_link_with_two_sessions_gets_two_neighbours() -> None:
     sets = {
         entry["neighbor-set-name"]: entry["neighbor-info-list"] for entry in config["defined-sets"]["neighbor-sets"]
     }
-    assert sets["pni"] == ["127.0.0.31", "127.0.0.41"]
+    assert sets["local-pref-300"] == ["127.0.0.31", "127.0.0.41"]

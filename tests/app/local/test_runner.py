@@ -109,8 +109,9 @@ async def test_a_killed_worker_comes_back_and_a_killed_daemon_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BACKOFF_S", (0.0, 0.0, 0.0))
+    up = holds(tmp_path / "worker.log", "up\n")
     async with Runner(tmp_path) as runner:
-        await runner.start(Program(name="worker", argv=sh("echo up; exec sleep 60"), restarts_max=1))
+        await runner.start(Program(name="worker", argv=sh("echo up; exec sleep 60"), restarts_max=1), up)
         await runner.start(Program(name="daemon", argv=sh("exec sleep 60")))
         before = runner.pid("worker")
         await runner.kill("worker")
