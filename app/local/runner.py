@@ -58,6 +58,8 @@ class Runner:
         self._user = user
         self._report = report
         self._children: dict[str, _Child] = {}
+        # Exit status of every program that ended for good without being asked to.
+        self.ended: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         # SIGTERM leaves the block as Ctrl-C does, by cancelling the task that entered it.
@@ -67,9 +69,11 @@ class Runner:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        for name in reversed(list(self._children)):
-            await self.stop(name)
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        try:
+            for name in reversed(list(self._children)):
+                await self.stop(name)
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
     async def start(self, program: Program, probe: Probe | None = None, within_s: float = 20.0) -> None:
         """Start it and wait until `probe` finds nothing missing; DaemonError says which process, why, and its log."""
@@ -118,15 +122,6 @@ class Runner:
     def restarts(self) -> dict[str, int]:
         """How often each program that may be restarted was."""
         return {name: child.restarts for name, child in self._children.items() if child.program.restarts_max}
-
-    @property
-    def ended(self) -> dict[str, int | None]:
-        """Exit status of every program that ended for good without being asked to."""
-        return {
-            name: child.process.returncode
-            for name, child in self._children.items()
-            if child.watch.done() and not child.stopping
-        }
 
     async def kill(self, name: str) -> None:
         """SIGKILL one process and wait until it is gone. One that may be restarted is."""
@@ -179,6 +174,7 @@ class Runner:
             if child.stopping:
                 return
             if child.restarts == child.program.restarts_max:
+                self.ended[name] = status
                 self._report(f"{name} ended with status {status}; log: {child.log}")
                 return
             child.restarts += 1

@@ -61,6 +61,7 @@ class Stack:
         self._ports = ports
         self._clock = clock or SystemClock()
         self._exit = AsyncExitStack()
+        self._ended_early = False
         self.runner: Runner
 
     async def __aenter__(self) -> Self:
@@ -111,6 +112,7 @@ class Stack:
         self.r1_grpc = gobgp.target(self.site, r1.name)
         self.r2_vty = frr.vty_socket(self.site, r2)
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
+        self._exit.callback(self._note_the_ended)
         # Both take seconds to end: at the same time, and before the rest.
         self._exit.push_async_callback(self.stop_collectors)
         await self._start_all(r1, r2)
@@ -174,12 +176,16 @@ class Stack:
         return ebgp | {other.ibgp_address: 0, router.injector.address: 0}
 
     async def _end(self, error: BaseException | None) -> None:
-        """Stop everything. A run directory of our own making goes too, unless an error makes its logs worth reading."""
+        """Stop everything. A run directory of our own making goes too, unless its logs tell of a failure."""
         await self._exit.aclose()
-        if isinstance(error, Exception) and not isinstance(error, (ConfigError, EnvironmentProblem)):
+        failed = isinstance(error, Exception) and not isinstance(error, (ConfigError, EnvironmentProblem))
+        if failed or self._ended_early:
             self._progress(f"logs are in {self.run_dir}")
         elif self._wanted_run_dir is None:
             shutil.rmtree(self.run_dir)
+
+    def _note_the_ended(self) -> None:
+        self._ended_early = bool(self.runner.ended)
 
     def _check_pop(self) -> None:
         problems = [f"routes: no session with {peer}" for peer in self._routes if peer not in _peers(self.pop)]
