@@ -72,26 +72,17 @@ class Budget:
         self._overrides = budgets.max_overrides - kept
         self._moved_bps = budgets.max_moved_share * pop_bps - moved_bps
 
-    def allows(self, bps: float) -> bool:
-        """Whether one more override of this size is within all budgets."""
-        return self._new > 0 and self._overrides > 0 and bps <= self._moved_bps
+    def allows(self, bps: float, replaces: bool = False) -> bool:
+        """Whether one more move of this size is within all budgets; `replaces` an override that stands already."""
+        return self._new > 0 and (replaces or (self._overrides > 0 and bps <= self._moved_bps))
 
-    def spend(self, bps: float) -> None:
-        assert min(self._new, self._overrides) > 0, "ask before spending"
-        self._new -= 1
-        self._overrides -= 1
-        self._moved_bps -= bps
-
-    def give_back(self, bps: float) -> None:
-        """A move that was not made after all."""
-        self._new += 1
-        self._overrides += 1
-        self._moved_bps += bps
-
-    def retire(self, bps: float) -> None:
-        """An override of before that goes; the moves of this cycle stay counted."""
-        self._overrides += 1
-        self._moved_bps += bps
+    def spend(self, bps: float, replaces: bool = False, times: int = 1) -> None:
+        """Book a move; `times` -1 takes it back."""
+        self._new -= times
+        if not replaces:
+            self._overrides -= times
+            self._moved_bps -= times * bps
+        assert min(self._new, self._overrides) >= 0, "ask before spending"
 
 
 def _networks(prefixes: Iterable[str]) -> tuple[Network, ...]:

@@ -11,12 +11,16 @@ from app.te.natural import Alternate
 
 
 class Candidate(msgspec.Struct, frozen=True, dict=True):
-    """A prefix that could move as a whole: what it loads now, by link, and where else it could go."""
+    """A prefix that could move as a whole: what it loads now, by link, and where else it could go.
+
+    `held` prefixes have an override already, so that moving them adds none.
+    """
 
     prefix: str
     off_bps: Mapping[str, float]
     samples: float
     targets: Sequence[Alternate]
+    held: bool = False
 
     @cached_property
     def bps(self) -> float:
@@ -76,21 +80,15 @@ class Ledger:
 
     def affords(self, candidate: Candidate) -> bool:
         """Whether the budgets allow this move."""
-        return self._budget.allows(candidate.bps)
+        return self._budget.allows(candidate.bps, candidate.held)
 
     def apply(self, move: Move) -> None:
         """Book a move."""
-        self._budget.spend(move.candidate.bps)
         self._book(move, 1)
 
     def revert(self, move: Move) -> None:
         """Take back a booked move."""
-        self._budget.give_back(move.candidate.bps)
         self._book(move, -1)
-
-    def retire(self, bps: float) -> None:
-        """An override of before does not stand any more: its budget is free."""
-        self._budget.retire(bps)
 
     def shift(self, off_bps: Mapping[str, float], onto_bps: Mapping[str, float]) -> None:
         """Load that goes from some links to others without being a move of ours."""
@@ -102,6 +100,7 @@ class Ledger:
 
     def _book(self, move: Move, sign: int) -> None:
         leave, bps = move.target.exit, move.candidate.bps
+        self._budget.spend(bps, move.candidate.held, times=sign)
         off, onto = move.candidate.off_bps, {leave.link: bps}
         self.shift(off, onto) if sign > 0 else self.shift(onto, off)
         session = leave.router, leave.peer

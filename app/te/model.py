@@ -1,6 +1,6 @@
 """The nouns of traffic engineering: paths, closed link windows, loads. Values only, no behaviour.
 
-`gc=False` where there are very many: they hold no cycle, and tracking them doubled the time of a cycle.
+`gc=False` where there are very many: they hold no cycle, and tracking them took half the time of a pass over a table.
 """
 
 from typing import Literal, NewType

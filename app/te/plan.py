@@ -70,7 +70,7 @@ class Plan:
         for pair in self.pairs.get(prefix, ()):
             off_bps[pair.planned] = off_bps.get(pair.planned, 0.0) + pair.bps
         samples = sum(pair.samples for pair in self.pairs.get(prefix, ()))
-        return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix))
+        return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix), prefix in self.kept)
 
     def relieve(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
         """Allocate, note what was made, for the reason of its source link, and what was refused."""
@@ -83,12 +83,8 @@ class Plan:
         """Give a kept override back: its load goes home at once in the books."""
         off_bps = self.candidate(prefix).off_bps
         self.ledger.shift(off_bps, {link: bps for link, bps in self.homes(prefix).items() if bps})
-        self._retire(prefix)
+        del self.kept[prefix]
         self.released[prefix] = reason
-
-    def _retire(self, prefix: str) -> None:
-        if self.kept.pop(prefix, None) is not None:
-            self.ledger.retire(self.bps(prefix))
 
     def _ledger(self) -> Ledger:
         pop, loads = self.context.pop, self.traffic.loads
@@ -132,7 +128,7 @@ class Plan:
 
     def _make(self, move: Move, reason: str) -> None:
         prefix, leave = move.candidate.prefix, move.target.exit
-        self._retire(prefix)
+        self.kept.pop(prefix, None)
         override = Override(
             prefix=prefix,
             exit=leave,

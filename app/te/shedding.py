@@ -60,8 +60,8 @@ def shed(plan: Plan, fallen: Collection[str]) -> None:
     """Relieve every open link that needs it; overrides that fell in this cycle go first, which spares a change."""
     needy = [link for link in sorted(plan.open_links & plan.traffic.usable) if _needs_relief(plan, link)]
     reasons = {link: f"{link} natural {_share(plan, link):.0%} of capacity" for link in needy}
-    if fallen:
-        plan.relieve([_task(plan, link, fallen) for link in needy], reasons)
+    again = [_task(plan, link, fallen) for link in needy] if fallen else []
+    plan.relieve([task for task in again if task.pool], reasons)
     plan.relieve([_task(plan, link) for link in needy], reasons)
 
 

@@ -49,6 +49,7 @@ class Loop:
         self.steps: list[Step] = []
         self.silent: set[str] = set()
         self.actuated = True
+        self.elastic = False
         self.really: str | None = None  # where the routers send all that has no override, whatever we predict
         self._in_force: dict[str, Override] = {}
         self._before: dict[str, Override] = {}
@@ -67,6 +68,8 @@ class Loop:
             for pair, gbps in truth.items():
                 link = self.exit(pair, overrides)
                 on_link[link][pair] = on_link[link].get(pair, 0.0) + share * gbps
+        if self.elastic:
+            on_link = {link: self._squeezed(link, pairs) for link, pairs in on_link.items()}
         windows = {link: self._observe(link, pairs) for link, pairs in on_link.items()}
         self.history = [*self.history[1 - HISTORY :], {k: w for k, w in windows.items() if k not in self.silent}]
         self.now_s += WINDOW_S
@@ -74,6 +77,12 @@ class Loop:
         offered = {link: sum(pairs.values()) for link, pairs in on_link.items()}
         dropped = {link: max(offered[link] - self.pop.links[link].capacity_bps / G, 0.0) for link in offered}
         self.steps.append(Step(self.now_s - WINDOW_S, offered, dropped, result))
+
+    def _squeezed(self, link: str, pairs: dict[PairKey, float]) -> dict[PairKey, float]:
+        """What senders that notice drops still offer: little more than fits, shared in proportion."""
+        most_g = 1.03 * self.pop.links[link].capacity_bps / G
+        share = min(most_g / (sum(pairs.values()) or 1.0), 1.0)
+        return {pair: gbps * share for pair, gbps in pairs.items()}
 
     def exit(self, pair: PairKey, overrides: Mapping[str, Override]) -> str:
         """The link that the routers really use."""

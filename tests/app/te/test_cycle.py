@@ -97,6 +97,16 @@ def test_the_other_router_gets_the_exit_router_first() -> None:
     assert [one.inject_on for one in result.overrides] == [("r2", "r1")]
 
 
+def test_a_prefix_with_two_natural_exits_moves_as_a_whole() -> None:
+    desk = Desk(paths={"40.0.0.0/16": [path(1), path(4), path(2, 7)], "40.1.0.0/16": EVERYWHERE})
+    at_a = window(POP, A, START_S, 95, {("r1", "40.0.0.0/16"): 9, ("r1", "40.1.0.0/16"): 86})
+    at_d = window(POP, D, START_S, 3, {("r2", "40.0.0.0/16"): 3})
+    result = desk.decide({}, instead={A: at_a, D: at_d})
+    [override] = result.overrides
+    assert (override.prefix, override.exit.link, round(override.bps / G)) == ("40.0.0.0/16", B, 12)
+    assert [(one.link, round(one.share, 2)) for one in override.natural] == [(A, 0.75), (D, 0.25)]
+
+
 def test_the_copied_attributes_follow_the_source_path() -> None:
     desk = Desk()
     first = desk.decide({A: spread(95)})
@@ -134,6 +144,29 @@ def test_a_silent_target_holds_and_keeps_its_source_open() -> None:
     assert [event.state for event in back.congestion] == ["closed"]
 
 
+def test_nothing_goes_home_while_part_of_its_load_is_not_seen() -> None:
+    desk = Desk(min_hold_s=0, unwind_share=0.01)
+    first = desk.decide({A: spread(120)})
+    closed = desk.decide(after(first, 75))
+    assert len(closed.released) == 1
+    assert not desk.decide(after(closed, 75), silent=set(moved(closed).values())).released
+    assert len(desk.decide(after(closed, 75)).released) == 1
+
+
+def test_what_was_given_back_counts_at_home_before_it_is_seen_there() -> None:
+    """Three are away and one fits at home below the leave mark, however late the routers are."""
+    desk = Desk(min_hold_s=0, unwind_share=0.5)
+    first = desk.decide({A: spread(120)})
+    assert len(first.overrides) == 3
+    full = desk.decide(after(first, 120))
+    desk.state = msgspec.structs.replace(
+        full.state, links={A: msgspec.structs.replace(full.state.links[A], open=False)}
+    )
+    late = after(first, 89)
+    releases = [len(desk.decide(late).released) for _ in range(2)]
+    assert releases == [1, 0], "62.3 and 8.9 fit below 80, another 8.9 does not"
+
+
 def test_a_silent_source_neither_opens_nor_closes() -> None:
     desk = Desk(min_hold_s=0)
     first = desk.decide({A: spread(95)})
@@ -151,6 +184,25 @@ def test_a_link_that_is_down_or_open_or_silent_receives_nothing() -> None:
     assert not result.overrides
     assert [(one.link, one.reason) for one in result.refused if one.link == A] == [(A, "no-room")] * 10
     assert Refused("*", D, "no-room") in result.refused, "load that no prefix explains"
+
+
+def test_a_congested_link_receives_nothing_even_with_room() -> None:
+    drops = window(POP, B, START_S, 50, {("r1", "50.0.0.0/16"): 50}, dropped_g=1)
+    result = Desk().decide({A: spread(95)}, instead={B: drops})
+    assert set(moved(result).values()) == {C}
+
+
+def test_room_for_its_own_prefixes_is_kept_free() -> None:
+    """b is calm again and could take a prefix of a, were its own not still to come back."""
+    own = [f"50.{i}.0.0/16" for i in range(10)]
+    without_a = [path(2), path(3, 7), path(4, 7)]
+    desk = Desk(paths=dict.fromkeys(PREFIXES, EVERYWHERE) | dict.fromkeys(own, without_a))
+    first = desk.decide({B: spread(95, own), A: spread(30)})
+    [away] = moved(first)
+    traffic = {B: spread(67.5, [prefix for prefix in own if prefix != away]), C: {away: 7.5}}
+    second = desk.decide({**traffic, A: spread(95)})
+    assert [event.state for event in second.congestion if event.link == B] == ["closed"]
+    assert {link for prefix, link in moved(second).items() if prefix in PREFIXES} == {C}
 
 
 def test_targets_are_filled_to_their_mark_cheapest_first() -> None:

@@ -68,5 +68,13 @@ def test_the_tightest_budget_binds(budgets: Budgets, allowed: int) -> None:
         spent += 1
     assert spent == allowed
     if allowed:
-        budget.give_back(50.0)
+        budget.spend(50.0, times=-1)
         assert budget.allows(50.0)
+
+
+def test_another_exit_for_what_is_moved_already_needs_no_more_room() -> None:
+    budget = Budget(Budgets(max_overrides=10, max_moved_share=0.1, max_new_per_cycle=1), 1000.0, 10, 100.0)
+    assert not budget.allows(50.0)
+    assert budget.allows(50.0, replaces=True)
+    budget.spend(50.0, replaces=True)
+    assert not budget.allows(50.0, replaces=True), "but it is a change"

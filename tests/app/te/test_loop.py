@@ -103,6 +103,16 @@ def test_a_surge_from_onset_to_the_last_release() -> None:
     assert loop.state == CycleState()
 
 
+def test_demand_that_hides_behind_a_full_link_is_found_step_by_step() -> None:
+    """Senders back off, so the link shows 103 % where 140 % is wanted; each relief lets more of it out."""
+    loop = Loop(*demo(), load(1.4))
+    loop.elastic = True
+    steps = loop.run(40)
+    assert 2 <= sum(step.dropped_g["p/r1/pni"] > 0 for step in steps) <= 8
+    assert all(sum(step.dropped_g.values()) == 0 for step in steps[8:])
+    assert changes(steps[12:]) == 0
+
+
 def test_nothing_is_given_back_before_the_minimum_hold() -> None:
     loop = Loop(*demo(), load({0: 1.25, 100: 0.70}))
     steps = loop.run(50)
