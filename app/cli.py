@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -11,6 +11,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from app.clock import SystemClock
 from app.errors import AutopilotError, ConfigError
 from app.settings import Deployment, load
 
@@ -150,12 +151,12 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
-    from app.control import send_control
+    from app.control import EVERY_POP, send_control
+    from app.show import chosen
 
-    run: Coroutine[Any, Any, None] = send_control(
-        deployment.settings.kafka.broker, pop or "*", halted, getpass.getuser()
-    )
-    asyncio.run(run)
+    chosen(deployment, pop)
+    broker = deployment.settings.kafka.broker
+    asyncio.run(send_control(broker, pop or EVERY_POP, halted, getpass.getuser(), SystemClock()))
     click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
 
 

@@ -10,6 +10,7 @@ from app.clock import Clock, SystemClock
 from app.feeds.account import Match
 from app.inventory import Pop
 from app.settings import Deployment
+from app.stream.exact import recovered
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.worker import create_app, run
@@ -53,14 +54,13 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
     routes.attach(app, routes_state, rib_table, fence, names)
     counters.attach(app, counters_state, interfaces, fence, names)
     flows.attach(app, flows_state, tables, fence, names)
-    recovery: Any = app.tables
     views: Views = {
         "progress": lambda: {name: account.progress for name, account in flows_state.accounts.items()},
         "links": lambda: {name: closer.last.loads if closer.last else () for name, closer in closers.items()},
         "congestion": lambda: {name: closer.cycle for name, closer in closers.items()},
         "interfaces": lambda: counters_state.progress,
         "rib": lambda: {name: routes.summary(state) for name, state in routes_state.feeds.items()},
-        "ready": lambda: {"recovered": recovery.recovery.completed.is_set()},
+        "ready": lambda: {name: recovered(app) for name in pops},
     }
     fence.start()
     return app, StateServer(views, settings.state_port)

@@ -1,0 +1,99 @@
+"""The kill switch over Kafka: the `control` topic holds the last order for each PoP, and one for all (`*`)."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app import topics
+from app.clock import Clock, SystemClock, utc
+from app.errors import DaemonError
+from app.schemas import Control
+
+ALL = "*"
+RETRY_S = 2.0
+POLL_MS = 500
+
+log = logging.getLogger(__name__)
+_decoder = msgspec.json.Decoder(Control)
+
+
+class Orders:
+    """The last order of each key. A PoP is halted by its own order or by the one for all."""
+
+    def __init__(self) -> None:
+        self._halted: dict[str, bool] = {}
+
+    def take(self, key: bytes | None, value: bytes | None) -> None:
+        """One record of the topic; what cannot be read is logged and changes nothing."""
+        name = (key or b"").decode(errors="replace")
+        if value is None:
+            self._halted.pop(name, None)
+            return
+        try:
+            order = _decoder.decode(value)
+        except msgspec.MsgspecError as error:
+            log.error("control: record of key %s cannot be read, %s: write it with `autopilot halt`", name, error)
+            return
+        self._halted[order.pop] = order.halt
+        log.warning("control: %s %s by %s", order.pop, "halted" if order.halt else "resumed", order.by)
+
+    def halted(self, pop: str) -> bool:
+        return self._halted.get(ALL, False) or self._halted.get(pop, False)
+
+
+class ControlReader:
+    """Reads the topic from its beginning and follows it. Until `caught_up`, orders may be missing."""
+
+    def __init__(self, broker: str, on_change: Callable[[Orders], None]) -> None:
+        self.caught_up = False
+        self._broker = broker
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Until cancelled; a broker that is away is tried again, with the last orders standing."""
+        while True:
+            try:
+                await self._follow()
+            except KafkaError as error:
+                log.warning("control: %s: %s; trying again", self._broker, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        partition, orders = TopicPartition(topics.CONTROL.name, 0), Orders()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            while True:
+                for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
+                    for record in records:
+                        orders.take(record.key, record.value)
+                if self.caught_up or await consumer.position(partition) >= end:
+                    self.caught_up = True
+                    self._on_change(orders)
+        finally:
+            await consumer.stop()
+
+
+async def send_control(broker: str, pop: str, halt: bool, by: str, clock: Clock | None = None) -> None:
+    """Write an order for one PoP or for all (`*`); DaemonError when the broker does not confirm it.
+
+    An order for all does not lift the one for a PoP: each is resumed by the name it was halted by.
+    """
+    order = Control(pop=pop, halt=halt, by=by, at=utc((clock or SystemClock()).now_s()))
+    producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all", request_timeout_ms=10_000)
+    try:
+        await producer.start()
+        await producer.send_and_wait(topics.CONTROL.name, msgspec.json.encode(order), key=pop.encode())
+    except KafkaError as error:
+        raise DaemonError(
+            f"{broker}: the order was not confirmed ({error}); create the halt file on the actuator's host instead"
+        ) from error
+    finally:
+        await producer.stop()
