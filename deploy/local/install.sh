@@ -41,8 +41,9 @@ install_packages() {
 # Nothing was started; without this the next boot would. $@: the packages.
 stay_off() {
     dpkg-query -L "$@" | sed -n 's|^.*/systemd/system/\([a-z]*\)\.service$|\1|p' | while read -r unit; do
-        [ ! -x "/etc/init.d/$unit" ] || update-rc.d "$unit" disable >/dev/null
-        ! command -v systemctl >/dev/null || systemctl --quiet disable "$unit.service"
+        if [ -x "/etc/init.d/$unit" ]; then update-rc.d "$unit" disable >/dev/null; fi &&
+            if command -v systemctl >/dev/null; then systemctl --quiet disable "$unit.service"; fi ||
+            echo "install.sh: $unit may start at boot; disable it" >&2
     done
 }
 
