@@ -20,7 +20,6 @@ NO_ROOM = "no-room"
 BUDGET_BOUND = "budget-bound"
 TOO_FEW_SAMPLES = "too-few-samples"
 
-
 Refuse = Callable[[Candidate, Alternate], str | None]
 
 

@@ -82,7 +82,7 @@ class Budget:
         if not replaces:
             self._overrides -= times
             self._moved_bps -= times * bps
-        assert min(self._new, self._overrides) >= 0, "ask before spending"
+        assert self._new >= 0, "ask before spending"
 
 
 def _networks(prefixes: Iterable[str]) -> tuple[Network, ...]:

@@ -319,6 +319,18 @@ def test_budget_bound_is_not_no_room() -> None:
     assert len(desk.decide(after(result, 120)).overrides) == 1, "what stands counts"
 
 
+def test_a_budget_made_smaller_than_what_stands_holds_it() -> None:
+    desk = Desk()
+    first = desk.decide({A: spread(125)})
+    assert len(first.overrides) > 2
+    desk.pop = msgspec.structs.replace(POP, budgets=Budgets(max_overrides=1))
+    grown = after(first, 125)
+    grown[B]["50.0.0.0/16"] = 75
+    second = desk.decide(grown)
+    assert "target-congested" in {one.reason for one in second.overrides}
+    assert moved(second).keys() == moved(first).keys()
+
+
 def test_more_specifics_move_alone() -> None:
     """The bytes of a prefix are those whose longest match it is: moving the /16 leaves its /24 where it is."""
     desk = Desk(paths={"40.0.0.0/16": EVERYWHERE, "40.0.7.0/24": EVERYWHERE})
