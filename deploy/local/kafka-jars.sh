@@ -8,5 +8,5 @@ cmp -s "$here/pom.xml" "$cache/pom.xml" && exit 0
 # The copy of pom.xml is written last: an interrupted run starts over.
 rm -rf "$cache"
 mkdir -p "$cache"
-mvn -q -B -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs"
+mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs"
 cp "$here/pom.xml" "$cache/pom.xml"
