@@ -1,4 +1,4 @@
-"""Decisions: `decisions-<pop>` to the actuator. Level-triggered: each record is the whole set, so no table is needed."""
+"""Decisions: `decisions-<pop>` to the actuator. Level-triggered, each record is the whole set: no table is needed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import faust
 import msgspec
 
-from app import metrics, topics
+from app import topics
 from app.feeds.lines import Bad, bad
 from app.schemas import Decision
 from app.stream.fence import die
@@ -47,7 +47,6 @@ def attach(app: faust.App, pops: Sequence[str], on_decision: Callable[[Decision]
                     if isinstance(parsed, Decision):
                         on_decision(parsed)
                     else:
-                        metrics.DEAD_LETTERS.labels(tp.topic).inc()
                         publisher.dead_letter(tp, record, parsed)
                 for send in publisher.take():
                     await (await send())

@@ -1,176 +1,169 @@
-"""Composition root of `autopilot actuator`: decisions and BMP of a cell's PoPs in, routes on their injectors out."""
+"""Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
+Faust carries only the two readers. The PoPs' actuators and the control topic's reader start before it, and go on
+while it recovers or stands still.
+"""
+
+import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import partial
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import faust
 import mode
 from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted, FaustError
+from faust.types import TP
 
 from agents import decisions, routes
-from app import metrics, topics
-from app.bgp.core import Core, Timing
-from app.bgp.driver import Driver
-from app.bgp.dryrun import DryWitness
-from app.bgp.gobgp import GobgpSpeaker
-from app.bgp.journal import Journal
-from app.bgp.liveness import Witness
-from app.bgp.memory import MemorySpeaker
-from app.bgp.speaker import BgpSpeaker
+from app import topics
+from app.bgp.pop_actuator import PopActuator
 from app.clock import Clock, SystemClock
-from app.control import Halts, follow_control
-from app.inventory import Pop
-from app.schemas import Actuation, Control, Decision
-from app.settings import Deployment, Settings
+from app.control import ControlReader, Orders
+from app.feeds.ribfeed import RibFeed
+from app.schemas import Actuation, Decision
+from app.settings import Deployment
 from app.stream.fence import StallFence, die
 from app.stream.publish import Publisher
 from app.stream.worker import create_app, run
-from app.te.rib import Rib
-from app.web.state import StateServer, Views
 from tables.rib import open_rib
 
+SEND_WITHIN_S = 10.0
+WAITING_MAX = 10_000
+BATCH = 500
+
 log = logging.getLogger(__name__)
-LOOK_EVERY_S = 1.0
-SEND_EVERY_S = 0.1
 
 
-class PopActuator:
-    """One PoP: its judgement, and the drive that brings its speakers there."""
+class Outbox:
+    """Records on their way to Kafka, in order. A broker that is away delays them, and never who puts them."""
 
-    def __init__(
-        self, pop: Pop, settings: Settings, rib: Rib, journal: Journal, clock: Clock, ready: Callable[[], bool]
-    ) -> None:
-        self._pop = pop
-        self._settings = settings
-        self._clock = clock
-        self._memory = {router: MemorySpeaker() for router in pop.routers}
-        witness = Witness(pop, rib) if settings.mode == "auto" else DryWitness(pop, rib, self._memory)
-        self.core = Core(witness, clock, journal, ready, Timing(hold_s=settings.pacing.hold_s))
-
-    def decide(self, decision: Decision) -> None:
-        """Follow it, unless one of us only observes, or it was not meant to be done."""
-        meant = decision.mode == "auto" or self._settings.mode == "dry-run"
-        if self._settings.mode != "observe" and decision.mode != "observe" and meant:
-            self.core.decide(decision)
-
-    def overrides(self) -> dict[str, object]:
-        """What is ours now: the routes by router, and the state of every prefix."""
-        entries = self.core.books.entries.values()
-        return {
-            "halts": sorted(self.core.halts),
-            "routes": {router: sorted(view.held) for router, view in self.core.views.items()},
-            "prefixes": {entry.prefix: {"state": entry.state, "reason": entry.reason} for entry in entries},
-        }
-
-    async def drive(self) -> None:
-        """Until cancelled; speakers are opened here because gRPC wants the running loop."""
-        marker = self._pop.marker_community
-        speakers: Mapping[str, BgpSpeaker] = self._memory
-        if self._settings.mode == "auto":
-            routers = self._pop.routers.items()
-            speakers = {name: GobgpSpeaker(router.injector.grpc, marker) for name, router in routers}
-        try:
-            await Driver(self.core, speakers, self._clock).run()
-        finally:
-            for speaker in speakers.values():
-                await speaker.close()
-
-
-class Actuating(mode.Service):
-    """Runs beside the Faust app: drives, kill switches, and the sending of what was done."""
-
-    def __init__(self, settings: Settings, actuators: Mapping[str, PopActuator], publisher: Publisher) -> None:
-        super().__init__()
-        self._settings = settings
-        self._actuators = actuators
+    def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._halts = Halts()
+        self._waiting: deque[Callable[[], Awaitable[Any]]] = deque(maxlen=WAITING_MAX)
+        self._some = asyncio.Event()
+
+    def put(self, record: Actuation) -> None:
+        """Queue one record; the oldest of WAITING_MAX makes room for it."""
+        self._publisher.put(topics.ACTUATIONS.name, record.pop, record)
+        self._some.set()
+
+    async def run(self) -> None:
+        """Until cancelled. What was not confirmed is sent again: ids tell repeats apart."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            self._waiting.extend(self._publisher.take())
+            while self._waiting:
+                batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+                try:
+                    async with asyncio.timeout(SEND_WITHIN_S):
+                        await asyncio.gather(*[await send() for send in batch])
+                except (KafkaError, FaustError, TimeoutError) as error:
+                    log.warning("actuations: %d records wait, %s", len(self._waiting), error or type(error).__name__)
+                    await asyncio.sleep(1.0)
+                else:
+                    for _ in batch:
+                        self._waiting.popleft()
+
+
+class RoutesRead:
+    """Whether a PoP's BMP topic was read to where it ended when reading began, anew after each rebalance."""
+
+    def __init__(self, feeds: Callable[[], Mapping[str, RibFeed]], end_offset: Callable[[str], int | None]) -> None:
+        self._feeds = feeds
+        self._end_offset = end_offset
+        self._ends: dict[str, tuple[RibFeed, int]] = {}
+
+    def __call__(self, pop: str) -> bool:
+        feed = self._feeds()[pop]  # a rebalance or a recovery makes a new one
+        known, end = self._ends.get(pop, (None, 0))
+        if known is not feed:
+            if (found := self._end_offset(topics.BMP.for_pop(pop))) is None:
+                return False
+            end = found
+            self._ends[pop] = feed, end
+        return feed.sessions.applied >= end - 1
+
+
+class Background(mode.Service):
+    """Coroutines that start before the Faust app and live as long; the end of one is the end of the process."""
+
+    def __init__(self, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        for actuator in self._actuators.values():
-            self.add_future(_or_die(actuator.drive()))
-        for work in (self._watch_file(), self._follow_orders(), self._send()):
-            self.add_future(_or_die(work))
+        self._running = [asyncio.create_task(job()) for job in self._jobs]
+        for task in self._running:
+            task.add_done_callback(_died)
 
-    async def _watch_file(self) -> None:
-        """The kill switch that needs no broker."""
-        halt_file = Path(self._settings.halt_file)
-        while not self.should_stop:
-            for actuator in self._actuators.values():
-                actuator.core.halt(f"file {halt_file}", halt_file.exists())
-            await self.sleep(LOOK_EVERY_S)
-
-    async def _follow_orders(self) -> None:
-        while not self.should_stop:
-            try:
-                await follow_control(self._settings.kafka.broker, self._obey)
-            except KafkaError as error:
-                log.warning("control: %s; trying again", error)
-                await self.sleep(LOOK_EVERY_S)
-
-    def _obey(self, order: Control) -> None:
-        self._halts.take(order)
-        for pop, actuator in self._actuators.items():
-            actuator.core.halt("control", self._halts.is_halted(pop))
-
-    async def _send(self) -> None:
-        """What was done goes out soon; a record that the broker refuses is logged, for routes do not wait for it."""
-        while not self.should_stop:
-            for send in self._publisher.take():
-                try:
-                    await (await send())
-                except KafkaError as error:
-                    log.error("actuations: a record was not taken: %s", error)
-            await self.sleep(SEND_EVERY_S)
+    async def on_stop(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
 
-async def _or_die(work: Coroutine[Any, Any, None]) -> None:
-    """A half-working actuator must not go on: whatever runs it starts it again."""
-    try:
-        await work
-    except Exception as error:
-        log.exception("actuator")
-        die(f"{type(error).__name__}: {error}")
-
-
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, Actuating, StateServer]:
-    """The actuator app of a cell with what runs beside it, not started."""
+def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, Background]:
+    """The whole actuator of a cell, not started."""
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    publisher, rib_table = Publisher(app, clock), open_rib(app)
+    outbox = Outbox(Publisher(app, clock))
     actuators: dict[str, PopActuator] = {}
 
-    def changed(pop: str, router: str, prefixes: Sequence[str]) -> None:
-        actuators[pop].core.rib_changed(prefixes)
+    def on_control(orders: Orders) -> None:
+        for name, actuator in actuators.items():
+            actuator.halt("control", orders.halted(name))
 
-    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), changed)
-    reader = routes.attach(app, state, rib_table, fence, list(pops))
-
-    def publish(actuation: Actuation) -> None:
-        metrics.ACTUATIONS.labels(actuation.pop, actuation.router, actuation.action).inc()
-        publisher.put(topics.ACTUATIONS.name, actuation.pop, actuation)
-
-    for name, pop in pops.items():
-        journal = Journal(name, clock, publish, dry=settings.mode != "auto")
-        ready = partial(reader.read_to_end, topics.BMP.for_pop(name))
-        actuators[name] = PopActuator(pop, settings, state.ribs[name], journal, clock, ready)
-
-    def decide(decision: Decision) -> None:
+    def on_decision(decision: Decision) -> None:
         actuators[decision.pop].decide(decision)
 
-    decisions.attach(app, list(pops), decide, publisher)
-    views: Views = {
-        "overrides": lambda: {name: actuator.overrides() for name, actuator in actuators.items()},
-        "rib": lambda: {name: routes.summary(feed) for name, feed in state.feeds.items()},
-    }
+    rib_table = open_rib(app)
+    state = routes.RoutesState(
+        pops, rib_table, Publisher(app, clock), lambda pop, router, prefixes: actuators[pop].rib_changed(prefixes)
+    )
+    control = ControlReader(settings.kafka.broker, on_control)
+    routes_read = RoutesRead(lambda: state.feeds, lambda topic: end_offset(app, topic))
+
+    def new_actuator(name: str) -> PopActuator:
+        return PopActuator(
+            pops[name],
+            state.ribs[name],
+            clock,
+            outbox.put,
+            ready=lambda: control.caught_up and routes_read(name),
+            mode=settings.mode,
+            hold_s=settings.pacing.hold_s,
+            halt_file=Path(settings.halt_file),
+        )
+
+    actuators.update({name: new_actuator(name) for name in pops})
+    routes.attach(app, state, rib_table, fence, list(pops))
+    decisions.attach(app, list(pops), on_decision, Publisher(app, clock))
     fence.start()
-    return app, Actuating(settings, actuators, publisher), StateServer(views, settings.actuator_port)
+    return app, Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values()))
+
+
+def end_offset(app: faust.App, topic: str) -> int | None:
+    """Where a one-partition topic ended at the last fetch; None before one."""
+    consumer: Any = app.consumer
+    try:
+        end: int | None = consumer.highwater(TP(topic, 0))
+    except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that the partition is assigned
+        return None
+    return end
 
 
 def main(deployment: Deployment, cell: str) -> None:
     """Run the actuator of one cell until a signal."""
     run(*build(deployment, cell, SystemClock()))
+
+
+def _died(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("actuator: a job ended", exc_info=task.exception())
+        die("actuator: a job ended, which none may")

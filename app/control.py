@@ -65,8 +65,8 @@ class ControlReader:
     async def _follow(self) -> None:
         partition, orders = TopicPartition(topics.CONTROL.name, 0), Orders()
         consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([partition])
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]

@@ -121,6 +121,10 @@ class Core:
         """The speaker did not answer, or not in time: what it holds is unknown."""
         self.views[router].certain = self.views[router].reachable = False
 
+    def deadlines(self) -> dict[str, float]:
+        """When each prefix must be gone at the latest, monotonic seconds: what a reaper goes by."""
+        return {prefix: entry.hold_until_s for prefix, entry in self.books.entries.items()}
+
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
         """Our routes for this prefix by router, in the speakers."""
         return {router: view.held[prefix] for router, view in self.views.items() if prefix in view.held}

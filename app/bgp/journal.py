@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+from app import metrics
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock, utc
 from app.schemas import Actuation, Exit
@@ -43,6 +44,7 @@ class Journal:
         self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, epoch: int, seq: int
     ) -> None:
         now_s = self._clock.now_s()
+        metrics.ACTUATIONS.labels(self._pop, router, action).inc()
         self._publish(
             Actuation(
                 id=f"{self._pop}/{router}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from app.bgp.liveness import Witness
 from app.bgp.speaker import InjectedRoute
@@ -30,8 +30,14 @@ class WatchedSpeaker(LoggedSpeaker):
     async def announce(self, routes: Iterable[InjectedRoute]) -> None:
         routes = list(routes)
         for route in routes:
-            self._machine.check(self._router, route, self.held.get(route.prefix))
+            self._machine.check_added(self._router, route, self.held.get(route.prefix))
         await super().announce(routes)
+
+    async def withdraw(self, prefixes: Iterable[str]) -> None:
+        prefixes = list(prefixes)
+        for prefix in prefixes:
+            self._machine.check_removed(self._router, prefix)
+        await super().withdraw(prefixes)
 
 
 class Actuation(RuleBasedStateMachine):
@@ -57,28 +63,40 @@ class Actuation(RuleBasedStateMachine):
         self.run(self.story.settle())
 
     @rule(
-        chosen=st.dictionaries(st.sampled_from(PREFIXES), st.sampled_from(NUMBERS)),
-        released=st.sets(st.sampled_from(PREFIXES)),
+        chosen=st.dictionaries(st.sampled_from(PREFIXES), st.sampled_from(NUMBERS), min_size=1),
         age_s=st.sampled_from([0, 0, 0, 5, 29, 31, 200]),
         epoch=st.sampled_from([7, 7, 7, 8]),
+        rounds=st.sampled_from([0, 1, 20]),
     )
-    def decide(self, chosen: dict[str, int], released: set[str], age_s: int, epoch: int) -> None:
-        overrides: list[Override] = [override(prefix, number) for prefix, number in chosen.items()]
+    def decide(self, chosen: dict[str, int], age_s: int, epoch: int, rounds: int) -> None:
+        overrides = [override(prefix, number) for prefix, number in chosen.items()]
+        self.tell(overrides, [], age_s, epoch)
+        for _ in range(rounds):
+            self.run(self.story.step())
+            self.story.echo()
+
+    @rule(released=st.sets(st.sampled_from(PREFIXES), min_size=1))
+    def release(self, released: set[str]) -> None:
+        self.tell([], sorted(released), 0, 8)
+
+    def tell(self, overrides: list[Override], released: list[str], age_s: int, epoch: int) -> None:
         self.story.seq += 1
-        made = decision(self.now_s, self.story.seq, overrides, sorted(released), epoch, age_s=age_s)
+        made = decision(self.now_s, self.story.seq, overrides, released, epoch, age_s=age_s)
         if (made.epoch, made.seq) > self.story.core.books.newest and not self.story.core.halts:
-            for prefix in chosen:
+            for each in overrides:
                 until_s = made.add_until.timestamp()
-                self.add_until_s[prefix] = max(self.add_until_s.get(prefix, 0.0), until_s)
+                self.add_until_s[each.prefix] = max(self.add_until_s.get(each.prefix, 0.0), until_s)
         self.story.core.decide(made)
 
     @rule(number=st.sampled_from(NUMBERS), prefix=st.sampled_from(PREFIXES))
     def gone(self, number: int, prefix: str) -> None:
         self.story.gone(number, prefix)
+        self.step()
 
     @rule(number=st.sampled_from(NUMBERS))
     def down(self, number: int) -> None:
         self.story.down(number)
+        self.step()
 
     @rule(number=st.sampled_from(NUMBERS))
     def up(self, number: int) -> None:
@@ -90,7 +108,12 @@ class Actuation(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
+        """After one round nothing points at a dead path, whatever just died."""
         self.run(self.story.step())
+        for prefix in PREFIXES:
+            for router, next_hop in self.story.holding(prefix).items():
+                dead = next_hop not in LOOPBACKS and not self.witness.alive(router, prefix, next_hop)
+                assert not dead, f"{prefix} on {router} points at {next_hop}, which is gone"
 
     @rule(seconds=st.integers(1, 15))
     def wait(self, seconds: int) -> None:
@@ -105,18 +128,25 @@ class Actuation(RuleBasedStateMachine):
         self.story.lose_speaker(router)
         self.restarted = True
 
-    @rule(ready=st.booleans())
-    def read_bmp_again(self, ready: bool) -> None:
-        self.story.ready = ready
+    @rule(number=st.sampled_from(NUMBERS), seconds=st.integers(1, 25), again=st.booleans())
+    def read_bmp_again(self, number: int, seconds: int, again: bool) -> None:
+        self.story.ready = False
+        self.story.down(number)
+        self.run(self.story.wait(seconds))
+        if again:
+            self.story.up(number, PREFIXES)
+        self.story.ready = True
 
-    @rule(on=st.booleans())
-    def halt(self, on: bool) -> None:
-        self.story.core.halt("control", on)
+    @rule()
+    def halt(self) -> None:
+        self.story.core.halt("control", True)
+        self.run(self.story.step())
+        assert not any(speaker.held for speaker in self.story.speakers.values())
+        self.story.core.halt("control", False)
 
-    @precondition(lambda self: not self.story.core.halts and self.story.ready)
     @rule()
     def release_all(self) -> None:
-        self.decide({}, set(PREFIXES), 0, 9)
+        self.tell([], PREFIXES, 0, 9)
         self.run(self.story.settle())
         self.run(self.story.wait(330))  # what nobody claimed has its hold to run
         assert not any(speaker.held for speaker in self.story.speakers.values())
@@ -124,7 +154,7 @@ class Actuation(RuleBasedStateMachine):
 
     # what must hold
 
-    def check(self, router: str, route: InjectedRoute, before: InjectedRoute | None) -> None:
+    def check_added(self, router: str, route: InjectedRoute, before: InjectedRoute | None) -> None:
         """Called for every announcement."""
         assert self.story.ready, "announced before BMP was read"
         assert not self.story.core.halts, "announced while halted"
@@ -138,34 +168,24 @@ class Actuation(RuleBasedStateMachine):
         if not self.restarted and (before is None or before.next_hop != route.next_hop):
             assert self.now_s <= self.add_until_s[route.prefix], "added after its time"
 
-    @invariant()
-    def a_router_is_sent_only_to_one_that_holds_a_route(self) -> None:
-        """While nothing failed: the exit is there before the others and until after them."""
-        if self.restarted or self.story.core.halts:
+    def check_removed(self, router: str, prefix: str) -> None:
+        """Called for every withdrawal: in no hurry, nobody may still be sent to this router."""
+        next_hop = self.story.speakers[router].held[prefix].next_hop
+        if self.story.core.halts or not self.leads_out(prefix, router, next_hop):
             return
-        for prefix in PREFIXES:
-            holding = self.story.holding(prefix)
-            for router, next_hop in holding.items():
-                onward = LOOPBACKS.get(next_hop)
-                if onward is not None and self.leads_out(prefix, holding):
-                    assert onward in holding, f"{router} is sent to {onward}, which has no route: {holding}"
+        for other in ROUTERS:
+            shown = self.witness.shown(other, prefix)
+            assert shown is None or LOOPBACKS.get(shown.next_hop) != router, f"{other} is still sent to {router}"
 
-    @invariant()
-    def after_a_round_nothing_points_at_a_dead_path(self) -> None:
-        if not self.story.ready:
-            return
-        self.run(self.story.step())
-        for prefix in PREFIXES:
-            for router, next_hop in self.story.holding(prefix).items():
-                dead = next_hop not in LOOPBACKS and not self.witness.alive(router, prefix, next_hop)
-                assert not dead, f"{prefix} on {router} points at {next_hop}, which is gone"
-
-    def leads_out(self, prefix: str, holding: dict[str, str]) -> bool:
-        """Every external route held is alive: nothing is being taken off in haste."""
-        return all(
-            next_hop in LOOPBACKS or self.witness.alive(router, prefix, next_hop)
-            for router, next_hop in holding.items()
-        )
+    def leads_out(self, prefix: str, router: str, next_hop: str) -> bool:
+        """Along what routers show, at most once through each."""
+        for _ in ROUTERS:
+            if (onward := LOOPBACKS.get(next_hop)) is None:
+                return self.witness.alive(router, prefix, next_hop)
+            if (shown := self.witness.shown(onward, prefix)) is None:
+                return False
+            router, next_hop = onward, shown.next_hop
+        return False
 
     @property
     def now_s(self) -> float:
@@ -175,5 +195,5 @@ class Actuation(RuleBasedStateMachine):
         self.loop.run_until_complete(story)
 
 
-Actuation.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Actuation.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestActuation = Actuation.TestCase

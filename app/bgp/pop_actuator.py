@@ -1,0 +1,119 @@
+"""Everything that actuates one PoP, put together: cores, speakers, drivers, halt file and reaper. No Kafka."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from app.bgp.core import Core, Timing
+from app.bgp.driver import Driver
+from app.bgp.dryrun import DryWitness
+from app.bgp.gobgp import GobgpSpeaker
+from app.bgp.journal import Journal
+from app.bgp.liveness import Witness
+from app.bgp.memory import MemorySpeaker
+from app.bgp.reaper import BlockingGobgp, Reaper
+from app.bgp.speaker import BgpSpeaker
+from app.clock import Clock
+from app.errors import SpeakerError
+from app.inventory import Pop
+from app.schemas import Actuation, Decision, Mode
+from app.te.rib import Rib
+
+log = logging.getLogger(__name__)
+
+
+class PopActuator:
+    """One PoP. Only in auto mode do decisions reach the routers; in a dry run they are followed in memory.
+
+    What an earlier auto run left in the gobgpds is guarded and taken back in every mode.
+    """
+
+    def __init__(
+        self,
+        pop: Pop,
+        rib: Rib,
+        clock: Clock,
+        publish: Callable[[Actuation], None],
+        ready: Callable[[], bool],
+        mode: Mode,
+        hold_s: float,
+        halt_file: Path,
+    ) -> None:
+        timing = Timing(hold_s=hold_s)
+        self._memory = {router: MemorySpeaker() for router in pop.routers}
+        self.core = Core(Witness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing)
+        dry_journal = Journal(pop.name, clock, publish, dry=True)
+        self.dry = Core(DryWitness(pop, rib, self._memory), clock, dry_journal, ready, timing)
+        self._pop = pop
+        self._clock = clock
+        self._mode = mode
+        self._hold_s = hold_s
+        self._halt_file = halt_file
+        self._speakers: dict[str, BgpSpeaker] = {}
+        self._blocking: dict[str, BlockingGobgp] = {}
+        self._reaper: Reaper | None = None
+
+    def decide(self, decision: Decision) -> None:
+        """Follow a decision as far as its mode and ours allow."""
+        if self._mode == "auto" and decision.mode == "auto":
+            self.core.decide(decision)
+        elif self._mode == "dry-run" and decision.mode != "observe":
+            self.dry.decide(decision)
+
+    def rib_changed(self, prefixes: Sequence[str]) -> None:
+        """BMP told of these prefixes."""
+        self.core.rib_changed(prefixes)
+        self.dry.rib_changed(prefixes)
+
+    def halt(self, source: str, on: bool) -> None:
+        """A kill switch stands so."""
+        self.core.halt(source, on)
+        self.dry.halt(source, on)
+
+    async def run(self) -> None:
+        """Until cancelled; then the routes stay, for whoever comes next to adopt.
+
+        SpeakerError in auto mode where another process writes to one of the gobgpds.
+        """
+        try:
+            self._open()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(Driver(self.core, self._speakers, self._clock).run())
+                if self._mode == "dry-run":
+                    tasks.create_task(Driver(self.dry, self._memory, self._clock).run())
+                tasks.create_task(self._watch())
+        finally:
+            await self._close()
+
+    def _open(self) -> None:
+        for router in self._pop.router:
+            target, marker = router.injector.grpc, self._pop.marker_community
+            try:
+                self._speakers[router.name] = GobgpSpeaker(target, marker)
+            except SpeakerError as error:
+                if self._mode == "auto":
+                    raise
+                log.warning(
+                    "router %s is left alone, for in %s mode nothing is added: %s", router.name, self._mode, error
+                )
+                continue
+            self._blocking[router.name] = BlockingGobgp(target, marker)
+        self._reaper = Reaper(self._pop, self._blocking, self._clock, self._hold_s, self._halt_file.exists)
+        self._reaper.start()
+
+    async def _watch(self) -> None:
+        """The halt file, and what the reaper must know."""
+        while True:
+            self.halt("file", self._halt_file.exists())
+            if self._reaper is not None:
+                self._reaper.deadlines = self.core.deadlines()
+            await asyncio.sleep(self.core.timing.tick_s)
+
+    async def _close(self) -> None:
+        if self._reaper is not None:
+            self._reaper.stop()
+        for speaker in self._speakers.values():
+            await speaker.close()
+        for blocking in self._blocking.values():
+            blocking.close()

@@ -1,0 +1,128 @@
+"""The last resort: withdraws what outlives its hold, from a thread of its own that needs no event loop and no Kafka.
+
+GoBGP has no lifetime for a route. Whatever stands still in this process, the routes of an override must not stay
+longer than its hold and a grace that leaves the orderly way its chance.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+from app.bgp.client import OPTIONS, SERVICE, failed, requests
+from app.bgp.proto import gobgp_pb2 as pb
+from app.bgp.speaker import InjectedRoute
+from app.bgp.wire import FAMILIES, ours, withdrawal
+from app.clock import Clock
+from app.errors import SpeakerError
+from app.inventory import Pop
+
+log = logging.getLogger(__name__)
+TIMEOUT_S = 2.0
+
+
+class BlockingGobgp:
+    """The two calls a reaper needs, without an event loop; SpeakerError as from the speaker."""
+
+    def __init__(self, target: str, marker: str) -> None:
+        self._target = target
+        self._marker = marker
+        self._channel = grpc.insecure_channel(target, options=OPTIONS)
+        self._list = self._channel.unary_stream(
+            f"{SERVICE}/ListPath", pb.ListPathRequest.SerializeToString, pb.ListPathResponse.FromString
+        )
+        self._send = self._channel.stream_unary(
+            f"{SERVICE}/AddPathStream", pb.AddPathStreamRequest.SerializeToString, Empty.FromString
+        )
+
+    def routes(self) -> dict[str, InjectedRoute]:
+        """Our routes by prefix."""
+        wanted = [pb.ListPathRequest(table_type=pb.GLOBAL, family=family) for family in FAMILIES]
+        try:
+            responses: list[Any] = [each for request in wanted for each in self._list(request, timeout=TIMEOUT_S)]
+        except grpc.RpcError as error:
+            raise failed(self._target, "ListPath", error) from error
+        return ours((response.destination for response in responses), self._marker)
+
+    def withdraw(self, prefixes: list[str]) -> None:
+        """Remove these prefixes."""
+        try:
+            self._send(requests([withdrawal(prefix) for prefix in prefixes]), timeout=TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise failed(self._target, "AddPathStream", error) from error
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class Reaper:
+    """One PoP. `deadlines` (prefix -> monotonic seconds) is replaced as a whole by whoever keeps the books."""
+
+    def __init__(
+        self,
+        pop: Pop,
+        speakers: Mapping[str, BlockingGobgp],
+        clock: Clock,
+        hold_s: float,
+        halted: Callable[[], bool],
+        grace_s: float = 60.0,
+    ) -> None:
+        self.deadlines: Mapping[str, float] = {}
+        self._pop = pop
+        self._speakers = speakers
+        self._clock = clock
+        self._hold_s = hold_s
+        self._grace_s = grace_s
+        self._halted = halted
+        self._seen_s: dict[str, float] = {}
+        self._stop = threading.Event()
+
+    def start(self, every_s: float = 5.0) -> None:
+        """Look from a daemon thread until `stop`."""
+        threading.Thread(target=self._run, args=(every_s,), name=f"reaper-{self._pop.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def look(self) -> list[tuple[str, str]]:
+        """One round: (router, prefix) of everything overdue, now withdrawn; routes towards an exit before exits."""
+        held = [(router, route) for router in self._speakers for route in self._routes(router)]
+        present = {route.prefix for _, route in held}
+        now_s = self._clock.monotonic_s()
+        self._seen_s = {prefix: self._seen_s.get(prefix, now_s) for prefix in present}
+        overdue = [(router, route) for router, route in held if self._is_overdue(route.prefix, now_s)]
+        for exits in (False, True):
+            for router in self._speakers:
+                self._withdraw(
+                    router, [r.prefix for name, r in overdue if name == router and self._is_exit(r) is exits]
+                )
+        return [(router, route.prefix) for router, route in overdue]
+
+    def _is_overdue(self, prefix: str, now_s: float) -> bool:
+        deadline_s = self.deadlines.get(prefix, self._seen_s[prefix] + self._hold_s)
+        return self._halted() or now_s > deadline_s + self._grace_s
+
+    def _is_exit(self, route: InjectedRoute) -> bool:
+        return route.next_hop not in self._pop.router_by_loopback
+
+    def _routes(self, router: str) -> list[InjectedRoute]:
+        try:
+            return list(self._speakers[router].routes().values())
+        except SpeakerError:
+            return []  # the actuator tells of it; there is nothing to reap where nothing answers
+
+    def _withdraw(self, router: str, prefixes: list[str]) -> None:
+        if not prefixes:
+            return
+        log.error("router %s: %d overrides outlived their hold, withdrawing them: %s", router, len(prefixes), prefixes)
+        try:
+            self._speakers[router].withdraw(prefixes)
+        except SpeakerError as error:
+            log.error("router %s: %s", router, error)
+
+    def _run(self, every_s: float) -> None:
+        while not self._stop.wait(every_s):
+            self.look()

@@ -1,0 +1,81 @@
+"""The safe steps, seen one by one."""
+
+from app.bgp.liveness import Shown
+from app.bgp.reconcile import Sight, same, settled, to_hold, to_leave
+from app.bgp.render import render
+from app.bgp.speaker import InjectedRoute
+from tests.app.bgp.pop import POP, override
+from tests.app.bgp.routes import route
+
+VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), 7, 1) for exit in (1, 3, 4))  # exits r1, r2, r3
+
+
+def sight(
+    actual: dict[str, InjectedRoute], shown: dict[str, InjectedRoute] | None = None, dead: tuple[str, ...] = ()
+) -> Sight:
+    """Routers show what speakers hold, unless told otherwise; next hops in `dead` have no path."""
+    seen = actual if shown is None else shown
+    return Sight(
+        actual,
+        {router: Shown(each.next_hop, each.epoch) for router, each in seen.items()},
+        POP.router_by_loopback,
+        lambda router, next_hop: next_hop not in dead,
+    )
+
+
+def test_nothing_yet_means_the_exit_first() -> None:
+    assert to_hold(sight({}), VIA1, "r1") == {"r1": VIA1["r1"]}
+
+
+def test_a_held_exit_that_does_not_show_is_not_enough() -> None:
+    assert to_hold(sight({"r1": VIA1["r1"]}, shown={}), VIA1, "r1") == {"r1": VIA1["r1"]}
+
+
+def test_an_exit_that_shows_an_older_epoch_keeps_the_others_and_adds_none() -> None:
+    newer = render(POP, override(exit=1), 8, 1)
+    held = {"r1": VIA1["r1"], "r2": VIA1["r2"]}
+    assert to_hold(sight(held), newer, "r1") == {"r1": newer["r1"], "r2": VIA1["r2"]}
+
+
+def test_another_decision_number_alone_changes_nothing() -> None:
+    renewed = render(POP, override(exit=1), 7, 99)
+    assert to_hold(sight(VIA1), renewed, "r1") == VIA1
+    assert settled(sight(VIA1), renewed)
+
+
+def test_a_router_no_longer_wanted_goes_once_nobody_is_sent_there() -> None:
+    want = {router: VIA2[router] for router in ("r2", "r3")}  # r1, the old exit, is not in it
+    moving = {"r1": VIA1["r1"], "r2": VIA2["r2"], "r3": VIA1["r3"]}
+    assert to_hold(sight(moving), want, "r2") == {"r1": VIA1["r1"], **want}
+    moved = {"r1": VIA1["r1"], **want}
+    assert to_hold(sight(moved), want, "r2") == want
+
+
+def test_leaving_takes_a_chain_from_its_far_end() -> None:
+    chain = {"r3": VIA1["r3"], "r1": VIA2["r1"], "r2": VIA2["r2"]}  # r3 > r1 > r2 > out
+    assert to_leave(sight(chain)) == {"r1": VIA2["r1"], "r2": VIA2["r2"]}
+
+
+def test_two_routers_sent_to_each_other_lead_nowhere_and_go() -> None:
+    ring = {"r1": VIA2["r1"], "r2": VIA1["r2"]}
+    assert sight(ring).safe() == {}
+    assert to_leave(sight(ring)) == {}
+
+
+def test_a_dead_path_takes_everything_that_leads_to_it() -> None:
+    chain = {"r3": VIA1["r3"], "r1": VIA2["r1"], "r2": VIA2["r2"]}
+    assert sight(chain, dead=("198.51.100.3",)).safe() == {}
+
+
+def test_settled_is_held_and_shown_everywhere_and_nowhere_else() -> None:
+    assert settled(sight(VIA1), VIA1)
+    assert not settled(sight(VIA1, shown={"r1": VIA1["r1"]}), VIA1)
+    assert not settled(sight({"r1": VIA1["r1"]}), VIA1)
+    assert not settled(sight(VIA1), {"r1": VIA1["r1"]})
+
+
+def test_same_looks_at_everything_but_the_decisions_number() -> None:
+    assert same(route(large_community=(64512, 7, 1)), route(large_community=(64512, 7, 2)))
+    assert not same(route(large_community=(64512, 7, 1)), route(large_community=(64512, 8, 1)))
+    assert not same(route(med=1), route(med=2))
+    assert not same(None, route())

@@ -1,0 +1,34 @@
+"""What each router is given."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.bgp.render import render
+from app.schemas import SourcePath
+from app.te.model import Origin
+from tests.app.bgp.pop import POP, PREFIX, PREFIX6, override
+
+
+def test_the_exit_gets_the_next_hop_and_the_others_the_exits_loopback() -> None:
+    routes = render(POP, override(PREFIX, exit=3), 7, 41)
+    assert {router: route.next_hop for router, route in routes.items()} == {
+        "r1": "192.0.2.12", "r2": "198.51.100.3", "r3": "192.0.2.12",
+    }  # fmt: skip
+    routes = render(POP, override(PREFIX6, exit=4, inject_on=("r3", "r1")), 7, 41)
+    assert {router: route.next_hop for router, route in routes.items()} == {
+        "r3": "2001:db8:ffff::4", "r1": "2001:db8:ffff::13",
+    }  # fmt: skip
+
+
+@given(
+    st.lists(st.integers(1, 2**32 - 1), min_size=1).map(tuple),
+    st.sampled_from(["igp", "egp", "incomplete"]),
+    st.none() | st.integers(0, 2**32 - 1),
+)
+def test_attributes_are_the_source_paths_and_the_marks_are_ours(
+    as_path: tuple[int, ...], origin: Origin, med: int | None
+) -> None:
+    for route in render(POP, override(source_path=SourcePath(as_path, origin, med)), 7, 41).values():
+        assert (route.as_path, route.origin, route.med) == (as_path, origin, med)
+        assert (route.local_pref, route.large_community) == (1000, (64512, 7, 41))
+        assert route.communities == ("64512:911", "65535:65281")
