@@ -151,12 +151,12 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
-    from app.control import EVERY_POP, send_control
+    from app.control import ALL, send_control
     from app.show import chosen
 
     chosen(deployment, pop)
     broker = deployment.settings.kafka.broker
-    asyncio.run(send_control(broker, pop or EVERY_POP, halted, getpass.getuser(), SystemClock()))
+    asyncio.run(send_control(broker, pop or ALL, halted, getpass.getuser(), SystemClock()))
     click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
 
 

@@ -32,7 +32,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     marks: Marks = Marks()
     pacing: Pacing = Pacing()
     state_port: int = 6070
-    actuator_port: int = 6071
     halt_file: str = "halt"
     cells: dict[str, tuple[str, ...]] = {}
 

@@ -56,7 +56,7 @@ async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
     began_s = clock.monotonic_s()
     sim_pop = generate(load_pop(INVENTORY), options.seed)
     state_port = free_port()
-    settings = {"mode": "auto", "state_port": state_port, "actuator_port": free_port(), "pacing": PACING}
+    settings = {"mode": "auto", "state_port": state_port, "pacing": PACING}
     display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
     async with Stack(INVENTORY, sim_pop.announcements, options.run_dir, settings, display.note) as stack:
         demo = Demo(options.seconds, display, clock, stack, sim_pop, gather.StateClient(state_port, stack.pop.name))

@@ -58,13 +58,19 @@ def decode(message: bytes) -> BmpRecord | Bad:
     try:
         record = _decoder.decode(message)
         if record.is_route:
-            ipaddress.ip_network(record.ip_prefix)
+            _check_prefix(record.ip_prefix)
             if record.log_type == "update":
                 ipaddress.ip_address(record.bgp_nexthop)
                 as_numbers(record.as_path)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return bad(message, error)
     return record
+
+
+def _check_prefix(text: str) -> None:
+    """Canonical, with a length in digits: `ip_network` alone would take a bare address or a netmask."""
+    if str(ipaddress.ip_network(text)) != text:
+        raise ValueError(f"{text!r} is no canonical prefix")
 
 
 def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Path:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import faust
 from faust.streams import _current_event
@@ -61,7 +61,6 @@ class ExactReader:
         self._lock = asyncio.Lock()
         self._held: list[Any] = []
         self._next: dict[TP, int] = {}
-        self._caught_up: set[TP] = set()
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
         app.on_partitions_revoked.connect(self._revoked)
 
@@ -83,15 +82,6 @@ class ExactReader:
             raise
         finally:
             ticker.cancel()
-
-    def read_to_end(self, topic: str) -> bool:
-        """The topic was read to its end once since it was assigned; later lag does not take that back."""
-        tp, consumer = TP(topic, 0), cast(Any, self._app.consumer)
-        if tp not in self._caught_up and recovered(self._app) and tp in consumer.assignment():
-            end, committed = consumer.highwater(tp), consumer._committed_offset[tp]
-            if end is not None and max(self._next.get(tp, 0), committed or 0) >= end:
-                self._caught_up.add(tp)
-        return tp in self._caught_up
 
     async def _accept(self, event: Any) -> None:
         tp = event.message.tp
@@ -155,7 +145,6 @@ class ExactReader:
         async with self._lock:
             self._held.clear()
             self._next.clear()
-            self._caught_up.clear()
             self._state.reset()
 
 

@@ -88,7 +88,16 @@ def test_what_does_not_parse_is_bad(broken: bytes) -> None:
     assert isinstance(decode(broken), Bad)
 
 
-@pytest.mark.parametrize("changes", [{"ip_prefix": "20.0.0.1/24"}, {"bgp_nexthop": "router"}, {"as_path": "1 two"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ip_prefix": "20.0.0.1/24"},
+        {"ip_prefix": "20.0.0.0"},
+        {"ip_prefix": "20.0.0.0/255.255.255.0"},
+        {"bgp_nexthop": "router"},
+        {"as_path": "1 two"},
+    ],
+)
 def test_a_route_with_nonsense_in_it_is_bad(changes: dict[str, str]) -> None:
     raw = json.loads((DATA / "gobgpd_update.json").read_text()) | changes
     assert isinstance(decode(json.dumps(raw).encode()), Bad)
