@@ -49,8 +49,11 @@ async def published(broker: str, topic: str, kind: type[S]) -> tuple[S, ...]:
     return tuple(unique.values())
 
 
-async def close_to_decision(broker: str, pop: str, windows: Windows) -> tuple[float, ...]:
-    """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps."""
+async def close_to_decision(broker: str, pop: str, windows: Windows, since_s: float) -> tuple[float, ...]:
+    """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps.
+
+    Windows that ended before `since_s`, when the worker may not have run yet, are left out.
+    """
     progress = Progress()
     closes: list[tuple[float, float]] = []  # (watermark, Kafka time of the marker that brought it)
     for record in await read_topic(broker, topics.FLOWS.for_pop(pop)):
@@ -63,7 +66,7 @@ async def close_to_decision(broker: str, pop: str, windows: Windows) -> tuple[fl
     return tuple(
         decided_s - closes[index][1]
         for decided_s, end_s in await _decided(broker, pop, windows.length_s)
-        if (index := bisect_left(watermarks, end_s + windows.grace_s)) < len(closes)
+        if end_s >= since_s and (index := bisect_left(watermarks, end_s + windows.grace_s)) < len(closes)
     )
 
 

@@ -180,7 +180,7 @@ class Demo:
             dead_letters=len(await read_topic(stack.broker, topics.DEAD_LETTERS.name)),
             udp_drops=udp_drops(stack.sflow[1]),
             decisions=await gather.published(stack.broker, topics.DECISIONS.for_pop(pop.name), Decision),
-            close_to_decision_s=await gather.close_to_decision(stack.broker, pop.name, windows),
+            close_to_decision_s=await gather.close_to_decision(stack.broker, pop.name, windows, traffic_s),
             utilization=await gather.published(stack.broker, topics.LINK_UTILIZATION.name, LinkUtilization),
             truth=tuple(gather.link_truth(self._sim, surged, traffic_s, windows)),
             actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
