@@ -98,6 +98,7 @@ class Books:
         """Its source path is gone: off every router at once, and no older decision puts it back."""
         assert entry.exit is not None, "an unclaimed route goes by what its routers show"
         now_s = self._clock.now_s()
+        entry.since_s = self._clock.monotonic_s()
         self._lost = {source: at_s for source, at_s in self._lost.items() if at_s > now_s - LOST_KEPT_S}
         self._lost[entry.prefix, entry.exit] = now_s
         entry.state, entry.reason = "lost", "source-path-lost"

@@ -166,11 +166,11 @@ class Core:
                 return to_hold(sight, entry.routes, entry.exit.router)
             case "unclaimed":
                 wanted = sight.safe()
-            case "leaving":
+            case "lost" if not self._exit_alive(entry):
+                wanted = {}
+            case "leaving" | "lost":  # a path that is back lets its routes go in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
                 wanted = to_leave(sight, trust_speakers=waited_s > self.timing.confirm_s)
-            case "lost":
-                wanted = {}
         if not held:
             self._forget(entry)
         return wanted
@@ -185,13 +185,16 @@ class Core:
     def _alive(self, prefix: str, router: str, next_hop: str) -> bool:
         return self._witness.alive(router, prefix, next_hop)
 
+    def _exit_alive(self, entry: Entry) -> bool:
+        return entry.exit is not None and self._witness.exit_alive(entry.prefix, entry.exit)
+
     def _move_on(self, entry: Entry, sight: Sight) -> None:
         """The next state of an entry that a decision wants."""
         now_s = self._clock.monotonic_s()
-        if not entry.wanted or entry.exit is None:
+        if not entry.wanted:
             return
         self._tell_confirmed(entry, sight)
-        if not self._witness.exit_alive(entry.prefix, entry.exit):
+        if not self._exit_alive(entry):
             self.books.lose(entry)
         elif entry.hold_until_s <= now_s:
             entry.state = "unclaimed"  # it goes when its turn comes; until then nothing is added for it

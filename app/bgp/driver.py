@@ -31,11 +31,6 @@ class Driver:
             for router in self._speakers:
                 tasks.create_task(self._drive(router))
 
-    async def step(self) -> None:
-        """One tick and one round over all routers."""
-        self._core.tick()
-        await asyncio.gather(*(self.converge(router) for router in self._speakers))
-
     async def converge(self, router: str) -> None:
         """List the speaker if its view is old, withdraw what must go, then announce what must come."""
         speaker = self._speakers[router]

@@ -106,10 +106,12 @@ class Story:
 
     # how time passes
 
-    async def step(self) -> list[str]:
-        """One round without BMP; what it did."""
+    async def step(self, order: Sequence[str] = ()) -> list[str]:
+        """One round over the routers without BMP; what it did."""
         before = len(self.log)
-        await self.driver.step()
+        self.core.tick()
+        for router in order or self.speakers:
+            await self.driver.converge(router)
         return self.log[before:]
 
     async def settle(self) -> list[str]:
