@@ -1,0 +1,169 @@
+"""The telemetry worker among real daemons: every byte in the right column, bad input, SIGKILL, and the command line."""
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app import topics
+from app.demo.evidence import Progress
+from app.demo.gather import StateClient
+from app.demo.run import RouterRib
+from app.errors import DaemonError, EnvironmentProblem
+from app.kafkaread import read_topic
+from app.local.ports import free_port
+from app.local.stack import Stack
+from app.sim.packets import tcp_frame
+from app.sim.sflow import FlowSample, encode_datagram, encode_flow
+from tests.app.feeds.test_flows import RECORD
+from tests.integration.conftest import INVENTORY, PREFIXES, announced, unavailable
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+
+POP = "rhv1000"
+RATE, FRAME_BYTES = 32768, 1018
+BYTES = RATE * FRAME_BYTES
+GOOD, UNKNOWN_INTERFACE, SPECIAL_INTERFACE, UNROUTABLE = 40, 5, 4, 3
+LATE_BYTES = 700
+
+
+def samples(count: int, output_ifindex: int, destination: str, first: int) -> list[bytes]:
+    return [
+        encode_flow(
+            FlowSample(
+                sequence=first + index,
+                source_ifindex=output_ifindex,
+                sampling_rate=RATE,
+                sample_pool=RATE * (first + index),
+                input_ifindex=1,
+                output_ifindex=output_ifindex,
+                frame_bytes=FRAME_BYTES,
+                header=tcp_frame("198.18.0.1", destination, FRAME_BYTES, 50000),
+            )
+        )
+        for index in range(count)
+    ]
+
+
+class Rig:
+    """A stack with a telemetry worker on it."""
+
+    def __init__(self, stack: Stack, state: StateClient) -> None:
+        self.stack = stack
+        self.state = state
+        self._sequence = 0
+
+    def send(self, *groups: list[bytes]) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for group in groups:
+                for sample in group:
+                    self._sequence += 1
+                    payload = encode_datagram("192.0.2.1", self._sequence, 1000 * self._sequence, [sample])
+                    sender.sendto(payload, self.stack.sflow)
+
+    async def produce(self, *records: tuple[str, bytes]) -> None:
+        """Straight into Kafka, past the collectors."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.stack.broker)
+        await producer.start()
+        try:
+            for topic, value in records:
+                await producer.send_and_wait(topic, value)
+        finally:
+            await producer.stop()
+
+    async def progress(self) -> Progress:
+        return await self.state.get("progress", Progress)
+
+    async def command(self, *arguments: str) -> Any:
+        argv = [sys.executable, "-m", "app", *arguments, "--json", "--config", str(self.stack.settings_file)]
+        process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out
+        return json.loads(out)
+
+
+async def until(happened: Callable[[], Awaitable[bool]], within_s: float = 60.0) -> None:
+    """Await a condition; a worker that is starting does not answer yet."""
+    async with asyncio.timeout(within_s):
+        while True:
+            try:
+                if await happened():
+                    return
+            except DaemonError:
+                pass
+            await asyncio.sleep(0.2)
+
+
+async def every_byte_and_every_bad_record(rig: Rig) -> None:
+    flows, counters, bmp = (topic.for_pop(POP) for topic in (topics.FLOWS, topics.COUNTERS, topics.BMP))
+    late = RECORD | {"timestamp_arrival": "1000000000.000000", "bytes": LATE_BYTES, "sampling_rate": 1}
+    await until(lambda: closed_something(rig))
+    rig.send(
+        samples(GOOD, 101, "20.0.0.9", 1),
+        samples(UNKNOWN_INTERFACE, 999, "20.0.0.9", 1),
+        samples(SPECIAL_INTERFACE, 0x3FFFFFFF, "20.0.0.9", 1),
+        samples(UNROUTABLE, 102, "203.0.113.7", 1),
+    )
+    await rig.produce(
+        (flows, json.dumps(late).encode()), (flows, b"nonsense"), (counters, b"[" * 5000), (bmp, b'{"event_type": 7}')
+    )
+    await until(lambda: counted(rig, GOOD))
+    progress = await rig.progress()
+    assert progress.unattributed_bytes == {
+        "unknown-interface": UNKNOWN_INTERFACE * BYTES,
+        "special-interface": SPECIAL_INTERFACE * BYTES,
+        "unroutable": UNROUTABLE * BYTES,
+    }
+    assert progress.late_bytes == LATE_BYTES
+    letters = [json.loads(record.value) for record in await read_topic(rig.stack.broker, topics.DEAD_LETTERS.name)]
+    assert {letter["topic"] for letter in letters} == {flows, counters, bmp}
+    assert all(letter["reason"] and letter["offset"] >= 0 for letter in letters)
+
+
+async def closed_something(rig: Rig) -> bool:
+    return (await rig.progress()).closed_up_to_s is not None
+
+
+async def counted(rig: Rig, samples_: int) -> bool:
+    return (await rig.progress()).counted_bytes == samples_ * BYTES
+
+
+async def a_killed_worker_goes_on_where_it_was(rig: Rig) -> None:
+    rig.send(samples(GOOD, 101, "20.0.1.9", 1000))
+    await rig.stack.runner.kill("telemetry")
+    await until(lambda: counted(rig, 2 * GOOD))
+    assert rig.stack.runner.restarts["telemetry"] == 1
+
+
+async def the_commands_tell_the_same(rig: Rig) -> None:
+    links = await rig.command("links", "--pop", POP)
+    assert {link["link"] for link in links} == set(rig.stack.pop.links)
+    assert await rig.command("check") == {"ok": True, "problems": []}
+    (decision,) = await rig.command("overrides")
+    assert (decision["pop"], decision["overrides"]) == (POP, [])
+
+
+async def test_the_worker_counts_survives_and_tells() -> None:
+    port = free_port()
+    settings = {"state_port": port, "kafka": {"session_timeout_s": 6.0}}
+    try:
+        async with Stack(INVENTORY, announced(), settings_overrides=settings) as stack:
+            argv = [sys.executable, "-m", "app", "telemetry", "--cell", POP, "--config", str(stack.settings_file)]
+            await stack.spawn("telemetry", argv)
+            rig = Rig(stack, StateClient(port, POP))
+            await until(lambda: knows_routes(rig))
+            await every_byte_and_every_bad_record(rig)
+            await a_killed_worker_goes_on_where_it_was(rig)
+            await the_commands_tell_the_same(rig)
+    except EnvironmentProblem as problem:
+        unavailable(problem)
+
+
+async def knows_routes(rig: Rig) -> bool:
+    ribs = await rig.state.get("rib", dict[str, RouterRib])
+    return all(rib.prefixes >= len(PREFIXES) for rib in ribs.values())
