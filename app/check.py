@@ -38,10 +38,9 @@ async def _broker_problems(deployment: Deployment) -> list[str]:
     try:
         async with asyncio.timeout(ANSWER_S):
             await admin.start()
-    except (KafkaError, TimeoutError, OSError) as error:
-        return [f"broker {broker}: does not answer ({error or 'timeout'}); is it running, is kafka.broker right?"]
-    try:
-        return await _topic_problems(admin, topics.named(deployment.pops))
+            return await _topic_problems(admin, topics.named(deployment.pops))
+    except (KafkaError, TimeoutError) as error:
+        return [f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"]
     finally:
         await admin.close()
 

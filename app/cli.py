@@ -24,7 +24,7 @@ errors = Console(stderr=True, highlight=False)
 
 def fail(error: AutopilotError) -> NoReturn:
     """Say what is wrong, and exit 1; a configuration that is wrong is a usage error, 2."""
-    errors.print(str(error), style="red", markup=False)
+    errors.print(str(error), style="red", markup=False, soft_wrap=True)
     raise SystemExit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
 
 

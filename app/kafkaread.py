@@ -33,11 +33,8 @@ async def _consumer(broker: str) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, request_timeout_ms=TIMEOUT_MS)
     try:
         await consumer.start()
-    except KafkaError as error:
-        raise DaemonError(
-            f"{broker}: no Kafka broker answers there ({error}); is it running, is kafka.broker right?"
-        ) from error
-    try:
         yield consumer
+    except KafkaError as error:
+        raise DaemonError(f"{broker}: {error}; is the broker running there, is kafka.broker right?") from error
     finally:
         await consumer.stop()

@@ -1,0 +1,80 @@
+"""The command line: exit codes, every mistake at once, one JSON document as the last line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from app.local.ports import free_port
+from tests.pops import INVENTORY
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def deployment(tmp_path: Path, extra: str = "") -> str:
+    (tmp_path / "rhv1000.toml").write_text(INVENTORY.read_text())
+    path = tmp_path / "autopilot.toml"
+    path.write_text(f'pops = ["rhv1000.toml"]\n{extra}')
+    return str(path)
+
+
+def test_a_wrong_configuration_is_a_usage_error_that_lists_everything(tmp_path: Path) -> None:
+    result = run("check", "--config", deployment(tmp_path, 'mode = "yolo"\nspeed = 9'))
+    assert result.exit_code == 2
+    assert "autopilot.toml.mode: invalid enum value 'yolo'" in result.stderr
+    assert "autopilot.toml.speed: unknown key" in result.stderr
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    result = run("links", "--config", str(tmp_path / "nowhere.toml"))
+    assert result.exit_code == 2
+    assert "nowhere.toml: cannot be read" in result.stderr
+
+
+def test_check_dumps_the_effective_configuration(tmp_path: Path) -> None:
+    result = run("check", "--offline", "--dump", "--config", deployment(tmp_path))
+    assert result.exit_code == 0
+    document = json.loads(result.stdout.splitlines()[-1])
+    assert document["ok"] is True
+    assert document["effective"]["settings"]["marks"]["enter"] == 0.9
+    assert document["effective"]["pops"]["rhv1000"]["asn"] == 64512
+
+
+def test_check_says_that_no_broker_answers(tmp_path: Path) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    result = run("check", "--json", "--config", deployment(tmp_path, f'[kafka]\nbroker = "{nobody}"'))
+    assert result.exit_code == 1
+    (problem,) = json.loads(result.stdout.splitlines()[-1])["problems"]
+    assert nobody in problem
+    assert "kafka.broker" in problem
+
+
+@pytest.mark.parametrize("command", ["links", "overrides"])
+def test_reading_without_a_broker_fails_and_says_what_to_check(tmp_path: Path, command: str) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    result = run(command, "--config", deployment(tmp_path, f'[kafka]\nbroker = "{nobody}"'))
+    assert result.exit_code == 1
+    assert nobody in result.stderr
+
+
+@pytest.mark.parametrize("command", ["links", "overrides", "halt", "resume"])
+def test_an_unknown_pop_is_a_usage_error_that_names_the_known(tmp_path: Path, command: str) -> None:
+    result = run(command, "--pop", "ams9", "--config", deployment(tmp_path))
+    assert result.exit_code == 2
+    assert "no PoP ams9; known: rhv1000" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("telemetry",), ("demo", "--for", "0"), ("fly",)])
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("process", ["telemetry", "actuator"])
+def test_an_unknown_cell_is_named(tmp_path: Path, process: str) -> None:
+    result = run(process, "--cell", "west", "--config", deployment(tmp_path))
+    assert result.exit_code == 2
+    assert "cell west: no PoP west; known: rhv1000" in result.stderr
