@@ -1,0 +1,96 @@
+"""Closing a window: counters beside the flows, one record a link, one decision, and numbers that only grow."""
+
+from typing import Any
+
+import msgspec
+
+from agents.close import PopCloser
+from app.clock import ManualClock, utc
+from app.inventory import Pop
+from app.schemas import Decision, LinkUtilization
+from app.settings import Settings
+from app.te.counters import Rates
+from app.te.natural import NaturalRouting
+from app.te.rib import Rib
+from app.te.windows import Sums
+from tables.congestion import CycleRow
+from tests.agents.outbox import Outbox
+from tests.pops import demo_pop
+
+T0 = 1_795_246_100
+SURGED, SILENT = "rhv1000/r1/et-0/0/1", "rhv1000/r2/et-0/0/3"
+RATES = Rates(carried_bps=9.5e10, dropped_bps=1e9, received_bps=2e9, capacity_bps=1e11, up=True)
+
+
+class Rig:
+    """A closer whose counters know one link only."""
+
+    def __init__(self) -> None:
+        self.outbox, self.clock, rib, pop = Outbox(), ManualClock(T0 + 15.0), Rib(), demo_pop()
+
+        def rates_of(_: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
+            assert end_s - start_s == 10
+            return RATES if link == SURGED else None
+
+        settings = Settings(pops=("rhv1000.toml",))
+        natural = NaturalRouting(pop, rib)
+        self.closer = PopCloser(pop, settings, rib, natural, rates_of, self.outbox.publisher, self.clock)
+        self.sums = {link: Sums() for link in pop.links}
+        self.sums[SURGED] = Sums(
+            applied=3, size_bytes=10**9, samples=400, demands={("r1", "20.0.0.0/24"): [10**9, 400]}
+        )
+
+    def published(self, kind: type[Any]) -> list[Any]:
+        return [record for _, record in self.outbox.records if isinstance(record, kind)]
+
+
+def test_one_record_a_link_with_what_counters_say() -> None:
+    rig = Rig()
+    rows = rig.closer.close(T0, rig.sums)
+    by_link = {record.link: record for record in rig.published(LinkUtilization)}
+    assert by_link.keys() == rows.keys() == rig.sums.keys()
+    surged, silent = by_link[SURGED], by_link[SILENT]
+    assert (surged.id, surged.window_start) == (f"{SURGED}@{T0}", utc(T0))
+    assert (surged.carried_bps, surged.dropped_bps, surged.received_bps) == (9.5e10, 1e9, 2e9)
+    assert (surged.sampled_bytes, surged.counters) == (10**9, True)
+    assert (silent.counters, silent.received_bps, silent.capacity_bps) == (False, None, 1e11)
+    assert rows[SURGED].closed
+    assert rows[SURGED].rates == RATES
+
+
+def test_every_record_can_be_read_back() -> None:
+    rig = Rig()
+    rig.closer.close(T0, rig.sums)
+    for _, record in rig.outbox.records:
+        assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
+
+
+def test_one_decision_a_window_with_its_three_clocks() -> None:
+    rig = Rig()
+    rig.closer.close(T0, rig.sums)
+    (decision,) = rig.published(Decision)
+    assert decision.mode == "dry-run"
+    assert (decision.window_start, decision.made_at) == (utc(T0), utc(T0 + 15.0))
+    assert (decision.add_until, decision.hold_until) == (utc(T0 + 40), utc(T0 + 310))
+    assert [event.link for event in decision.congestion] == [SURGED]
+
+
+def test_numbers_grow_within_and_across_restarts() -> None:
+    rig = Rig()
+    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0 + 10, rig.sums)
+    first, second = rig.published(Decision)
+    assert (second.epoch, second.seq) == (first.epoch, first.seq + 1)
+    later = Rig()
+    later.closer.load([], rig.closer.cycle)
+    later.closer.close(T0 + 20, later.sums)
+    (third,) = later.published(Decision)
+    assert (third.epoch, third.seq) > (second.epoch, second.seq)
+    assert third.epoch > first.epoch
+
+
+def test_the_history_comes_back_from_the_rows() -> None:
+    rig, later = Rig(), Rig()
+    rows = rig.closer.close(T0, rig.sums)
+    later.closer.load([(T0, link, row) for link, row in rows.items()], CycleRow(1, 1, rig.closer.cycle.state))
+    assert later.closer._history == rig.closer._history
