@@ -64,10 +64,10 @@ class CountersState:
             progress.ignored["unknown-router"] = progress.ignored.get("unknown-router", 0) + (not replay)
             return
         progress.records += not replay
-        self._take(f"{pop.name}|{router}|{parsed.ifindex}", parsed, record.timestamp_s)
+        self._take(f"{pop.name}|{router}|{parsed.ifindex}", parsed)
 
-    def _take(self, key: str, counters: InterfaceCounters, at_s: float) -> None:
-        samples = self._samples[key]
+    def _take(self, key: str, counters: InterfaceCounters) -> None:
+        samples, at_s = self._samples[key], counters.at_s
         self._dirty.add(key)
         if not samples or at_s > samples[-1].at_s:
             samples.append(

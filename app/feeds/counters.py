@@ -1,5 +1,7 @@
 """sfacctd's counter topic: one sFlow counter sample per message."""
 
+import math
+
 import msgspec
 
 from app.feeds.lines import Bad, bad
@@ -12,6 +14,7 @@ class InterfaceCounters(msgspec.Struct, frozen=True):
     """Generic interface counters of one port, as sent by its router."""
 
     exporter: str = msgspec.field(name="peer_ip_src")
+    arrived: str = msgspec.field(name="timestamp")
     ifindex: int = msgspec.field(name="ifIndex")
     speed_bps: int = msgspec.field(name="ifSpeed")
     status: int = msgspec.field(name="ifStatus")
@@ -19,6 +22,11 @@ class InterfaceCounters(msgspec.Struct, frozen=True):
     out_octets: int = msgspec.field(name="ifOutOctets")
     out_packets: int = msgspec.field(name="ifOutUcastPkts")
     out_discards: int = msgspec.field(name="ifOutDiscards")
+
+    @property
+    def at_s(self) -> float:
+        """When the sample arrived at the collector, unix seconds: the clock that flow records have, too."""
+        return float(self.arrived)
 
     @property
     def up(self) -> bool:
@@ -47,7 +55,9 @@ def decode(message: bytes) -> InterfaceCounters | Bad | None:
 
 
 def _check(counters: InterfaceCounters) -> None:
-    """msgspec cannot bound an integer at 64 bits."""
+    """msgspec cannot bound an integer at 64 bits, nor see a time in a text."""
+    if not math.isfinite(counters.at_s):
+        raise ValueError(f"timestamp {counters.arrived} is no time")
     for name, value in msgspec.structs.asdict(counters).items():
         if isinstance(value, int) and not 0 <= value <= COUNTER_MAX:
             raise ValueError(f"{name} {value} is no counter")

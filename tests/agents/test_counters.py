@@ -32,8 +32,12 @@ class Rig:
         self.state.load()
 
     def poll(self, offset: int, at_s: float, **changes: object) -> None:
-        value = json.dumps(RAW | {"ifOutOctets": int(at_s * 10**9), "ifOutUcastPkts": int(at_s * 10**6)} | changes)
-        self.state.apply(TOPIC, Record(offset, at_s, None, value.encode()))
+        value = json.dumps(
+            RAW
+            | {"timestamp": f"{at_s:.6f}", "ifOutOctets": int(at_s * 10**9), "ifOutUcastPkts": int(at_s * 10**6)}
+            | changes
+        )
+        self.state.apply(TOPIC, Record(offset, at_s + 0.2, None, value.encode()))
 
     def flush(self) -> list[str]:
         self.state.write_rows()

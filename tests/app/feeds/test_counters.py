@@ -14,6 +14,7 @@ DATA = Path(__file__).parents[2] / "data" / "pmacct"
 def test_a_generic_counter_sample() -> None:
     counters = decode((DATA / "counters.json").read_bytes())
     assert isinstance(counters, InterfaceCounters)
+    assert counters.at_s == 1795254272.559271
     assert (counters.exporter, counters.ifindex, counters.speed_bps, counters.up) == ("192.0.2.1", 101, 10**11, True)
 
 
@@ -28,7 +29,10 @@ def test_what_does_not_parse_is_bad(broken: bytes) -> None:
     assert isinstance(decode(broken), Bad)
 
 
-@pytest.mark.parametrize("changes", [{"ifOutOctets": -1}, {"ifOutOctets": 2**64}, {"ifSpeed": "fast"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"ifOutOctets": -1}, {"timestamp": "noon"}, {"timestamp": "nan"}, {"ifOutOctets": 2**64}, {"ifSpeed": "fast"}],
+)
 def test_absurd_values_are_bad(changes: dict[str, object]) -> None:
     raw = json.loads((DATA / "counters.json").read_text()) | changes
     assert isinstance(decode(json.dumps(raw).encode()), Bad)
