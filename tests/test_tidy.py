@@ -34,7 +34,7 @@ ARROWS = {
     "app.stream": ("app.stream", "app.feeds.lines", "app.settings", "app.topics", "app.metrics", "tables.store", *PURE),
     "app.web": ("app.web",),
     "app.sim": ("app.sim", "app.bgp", "app.te.model", *PURE),
-    "app.local": ("app.local", "app.sim.model", "app.settings", "app.topics", *PURE),
+    "app.local": ("app.local", "app.sim.model", "app.sim.vty", "app.settings", "app.topics", *PURE),
     "tables": ("tables", "app.te", "app.feeds", "app.schemas", "app.errors"),
     "agents": (
         "tables",

@@ -1,20 +1,19 @@
 """FRR's bgpd as edge router r2, without zebra; asked over its vty socket, which vtysh speaks as well."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.errors import DaemonError
+from app.errors import SpeakerError
 from app.inventory import Pop, Router
 from app.local.machine import Site, binary, fill
 from app.local.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
 from app.local.runner import Probe, Program, Runner
+from app.sim.vty import ask
 
 # FRR counts in minutes.
 RESTART_AFTER_LIMIT_MIN = 1
-ANSWER_MAX_BYTES = 64 << 20
 
 
 def vty_socket(site: Site, router: Router) -> Path:
@@ -35,27 +34,8 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> No
 
 
 async def vty(socket: Path, command: str) -> Any:
-    """What bgpd answers to a command that ends in `json`; DaemonError when it cannot be reached or refuses."""
-    try:
-        reader, writer = await asyncio.open_unix_connection(socket, limit=ANSWER_MAX_BYTES)
-    except OSError as error:
-        raise DaemonError(f"bgpd at {socket}: {error.strerror}") from error
-    try:
-        await _command(reader, writer, "enable")
-        return json.loads(await _command(reader, writer, command))
-    except (json.JSONDecodeError, asyncio.IncompleteReadError, ConnectionError) as error:
-        raise DaemonError(f"bgpd at {socket}: {command}: {error}") from error
-    finally:
-        writer.close()
-
-
-async def _command(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, command: str) -> bytes:
-    """The answer ends with three zero bytes and the return code."""
-    writer.write(command.encode() + b"\0")
-    await writer.drain()
-    answer = await reader.readuntil(b"\0\0\0")
-    await reader.readexactly(1)
-    return answer[:-3]
+    """What bgpd answers to a command that ends in `json`; SpeakerError when it cannot be reached or refuses."""
+    return json.loads(await ask(socket, command))
 
 
 def established(socket: Path, expected: Mapping[str, int]) -> Probe:
@@ -64,7 +44,7 @@ def established(socket: Path, expected: Mapping[str, int]) -> Probe:
     async def probe() -> str | None:
         try:
             families = [await vty(socket, f"show bgp {family} unicast summary json") for family in ("ipv4", "ipv6")]
-        except DaemonError as error:
+        except SpeakerError as error:
             return str(error)
         peers = [family.get("peers", {}) for family in families]
         missing = [

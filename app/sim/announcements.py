@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from app.inventory import Link, Pop
-from app.sim.model import LOCAL_PREF, Route
+from app.sim.model import Route
 from app.sim.prefixes import PrefixSet
 
 ORIGIN_AS_FIRST, ORIGIN_COUNT = 65001, 160  # private AS numbers, as are the ones between
@@ -68,7 +68,7 @@ def _is_announced(rng: np.random.Generator, home: Home, name: str, link: Link) -
 def _middles(rng: np.random.Generator, link: Link, home_link: Link | None, home_middles: int) -> int:
     """ASes between neighbour and origin, so many that the home link stays the natural choice."""
     drawn = 1 + int(rng.random() < 0.3)
-    preferred = home_link is not None and LOCAL_PREF[link.kind] >= LOCAL_PREF[home_link.kind]
+    preferred = home_link is not None and link.local_pref >= home_link.local_pref
     return home_middles + drawn if preferred else drawn
 
 

@@ -1,14 +1,8 @@
 """What the simulated PoP is made of: the routes that its neighbours announce and the paths that its routers hold."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
-
-from app.inventory import Kind
-
-# What every router of the simulated PoP sets on import, by kind of link.
-LOCAL_PREF: Final[Mapping[Kind, int]] = {"pni": 300, "ixp": 200, "transit": 100}
 
 
 class Route(msgspec.Struct, frozen=True):

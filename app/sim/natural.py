@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from app.inventory import Pop
-from app.sim.model import LOCAL_PREF, BestPath, Route, Tables
+from app.sim.model import BestPath, Route, Tables
 
 Announcements = Mapping[str, tuple[Route, ...]]  # by peer address
 
@@ -35,7 +35,7 @@ def natural_tables(pop: Pop, announcements: Announcements, dead_peers: Collectio
 
 def _candidates(pop: Pop, announcements: Announcements, dead_peers: Collection[str]) -> Iterable[_Candidate]:
     return (
-        _Candidate(link.router, session.peer, LOCAL_PREF[link.kind], route)
+        _Candidate(link.router, session.peer, link.local_pref, route)
         for link in pop.link
         for session in link.sessions
         if session.peer not in dead_peers
