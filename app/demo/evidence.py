@@ -16,11 +16,13 @@ class Kill(msgspec.Struct, frozen=True):
     gone_s: float  # when neither router had an override through it any more
 
 
-class Onset(msgspec.Struct, frozen=True):
-    """Seconds since the start of traffic."""
+class Surge(msgspec.Struct, frozen=True):
+    """The surged link by the simulator's truth; seconds since the start of traffic."""
 
-    natural_over_mark_s: float
+    peak_natural: float  # share of capacity
+    over_mark_s: float
     first_override_s: float | None
+    drops_after_kill_s: float | None  # from the kill to the end of the last second with drops, None without a kill
 
 
 class LinkTruth(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     utilization: tuple[LinkUtilization, ...]
     truth: tuple[LinkTruth, ...]
     actuations: tuple[Actuation, ...]
-    onset: Onset
+    surge: Surge
     kill: Kill | None
     marked_during: dict[str, int]  # prefixes with our community, by router, in the router's own command
     marked_copies: dict[str, int]  # of those, how many show the AS path of a live neighbour's announcement

@@ -11,7 +11,7 @@ from app import topics
 from app.clock import Clock, SystemClock
 from app.demo import edges, gather
 from app.demo.display import Display
-from app.demo.evidence import Evidence, Kill, Onset, Progress
+from app.demo.evidence import Evidence, Kill, Progress, Surge
 from app.demo.killer import kill_busiest, overrides_now
 from app.demo.score import Figure, score
 from app.errors import DaemonError
@@ -184,7 +184,7 @@ class Demo:
             utilization=await gather.published(stack.broker, topics.LINK_UTILIZATION.name, LinkUtilization),
             truth=tuple(gather.link_truth(self._sim, surged, traffic_s, windows)),
             actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
-            onset=self._onset(surged),
+            surge=self._surge(surged, traffic_s),
             kill=self._kill,
             marked_during={shown.router: len(shown.lines) for shown in self._during},
             marked_copies={shown.router: shown.copies(self._sim_pop.announcements) for shown in self._during},
@@ -194,9 +194,16 @@ class Demo:
             restarts=sum(stack.runner.restarts.values()),
         )
 
-    def _onset(self, link: int) -> Onset:
-        """First tick in which the surged link's true natural load is over the mark."""
-        mark = self._stack.deployment.settings.marks.enter
+    def _surge(self, link: int, traffic_s: float) -> Surge:
+        """What the surge did to its link; the truth has a row a second."""
         natural = self._sim.truth.natural[:, link] * 8 / self._sim_pop.capacity_bps[link]
-        over = next((tick for tick, share in enumerate(natural) if share >= mark), len(natural))
-        return Onset(float(over), self._sim.summary().first_override_s)
+        mark = self._stack.deployment.settings.marks.enter
+        over_s = next((second for second, share in enumerate(natural) if share >= mark), len(natural))
+        drops_s = self._sim.truth.dropped.sum(axis=1).nonzero()[0]
+        killed_s = self._kill.at_s - traffic_s if self._kill else None
+        return Surge(
+            peak_natural=float(natural.max()),
+            over_mark_s=float(over_s),
+            first_override_s=self._sim.summary().first_override_s,
+            drops_after_kill_s=None if killed_s is None else max(0.0, float(drops_s.max(initial=-1)) + 1 - killed_s),
+        )

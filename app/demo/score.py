@@ -1,6 +1,7 @@
 """The demo's verdict: one document of figures, and the names of the bounds that do not hold. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from statistics import median
 
 from app.demo.evidence import Evidence, LinkTruth
@@ -53,7 +54,7 @@ def _congestion(evidence: Evidence) -> dict[str, Figure]:
         "congestion_opened": len({event.id for event in events if event.state != "closed"}),
         "congestion_closed": len({event.id for event in events if event.state == "closed"}),
         "surged_link": evidence.surged_link,
-        "peak_natural": evidence.summary.peak_natural,
+        "peak_natural": evidence.surge.peak_natural,
         "peak_natural_estimated": max((seen.natural_bps / seen.capacity_bps for seen, _ in pairs), default=0.0),
         "peak_carried": evidence.summary.peak_carried,
         "windows_compared": len(pairs),
@@ -74,11 +75,12 @@ def _paired(evidence: Evidence) -> Iterable[tuple[LinkUtilization, LinkTruth]]:
 
 
 def _overrides(evidence: Evidence) -> dict[str, Figure]:
-    announced, lost, released = episodes(evidence.actuations)
+    told = episodes(evidence.actuations)
     return {
-        "overrides_announced": announced,
-        "overrides_lost_with_path": lost,
-        "overrides_released": released,
+        "overrides_announced": told.announced,
+        "overrides_lost_with_path": told.lost,
+        "overrides_placed_again": told.placed_again,
+        "overrides_released": told.released,
         "overrides_left": evidence.summary.overrides_left + sum(evidence.marked_after.values()),
         "overrides_max": evidence.summary.overrides_max,
         "edges_marked_during_surge": evidence.marked_during,
@@ -90,24 +92,34 @@ def _overrides(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
-def episodes(actuations: Iterable[Actuation]) -> tuple[int, int, int]:
-    """(announced, lost with their path, released), counted once per prefix from its first route to its last.
+@dataclass
+class Episodes:
+    """Overrides counted once per prefix, from its first route to its last."""
 
-    An override is several routes, one a router; a change of next hop in between is the same override.
-    """
+    announced: int = 0
+    lost: int = 0
+    placed_again: int = 0
+    released: int = 0
+
+
+def episodes(actuations: Iterable[Actuation]) -> Episodes:
+    """An override is several routes, one a router; a change of next hop in between is the same override."""
     live: dict[str, set[str]] = {}
-    announced = lost = released = 0
+    lost: set[str] = set()
+    told = Episodes()
     for act in actuations:
         routers = live.setdefault(act.prefix, set())
         if act.action == "announced":
-            announced += not routers
+            told.announced += not routers
+            told.placed_again += not routers and act.prefix in lost
             routers.add(act.router)
         elif act.action == "withdrawn" and act.router in routers:
             routers.discard(act.router)
             if not routers:
-                lost += act.reason == LOST
-                released += act.reason.startswith(RELEASED)
-    return announced, lost, released
+                told.lost += act.reason == LOST
+                told.released += act.reason.startswith(RELEASED)
+                (lost.add if act.reason == LOST else lost.discard)(act.prefix)
+    return told
 
 
 def _losses(evidence: Evidence) -> dict[str, Figure]:
@@ -124,16 +136,17 @@ def _losses(evidence: Evidence) -> dict[str, Figure]:
 
 
 def _times(evidence: Evidence) -> dict[str, Figure]:
-    onset, kill = evidence.onset, evidence.kill
-    first = onset.first_override_s
+    surge, kill = evidence.surge, evidence.kill
+    first = surge.first_override_s
     return {
         "seconds_to_ready": evidence.seconds_to_ready,
-        "onset_to_override_s": None if first is None else first - onset.natural_over_mark_s,
+        "onset_to_override_s": None if first is None else first - surge.over_mark_s,
         "window_close_to_decision_s": max(evidence.close_to_decision_s, default=None),
         "window_close_to_decision_median_s": median(evidence.close_to_decision_s or [0.0]),
         "killed_neighbour": kill.peer if kill else None,
         "overrides_on_killed_neighbour": kill.overrides if kill else None,
         "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill else None,
+        "drops_after_kill_s": surge.drops_after_kill_s,
         "simulator_late_s": evidence.summary.late_s_max,
     }
 
@@ -164,6 +177,7 @@ def _bounds(figures: dict[str, Figure], evidence: Evidence) -> dict[str, bool]:
         "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
         "every override released or lost": number("overrides_released") == ended,
         "no override left": number("overrides_left") == 0,
+        "the traffic of the killed neighbour is placed again": number("overrides_placed_again") > 0,
         "both edges showed our routes": min(evidence.marked_during.values(), default=0) > 0,
         "with copied AS paths": evidence.marked_copies == evidence.marked_during,
         "no leaks": number("leaks") == 0 < number("announcements_received_by_neighbours"),

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from app.clock import utc
-from app.demo.evidence import Evidence, Kill, LinkTruth, Onset, Progress
-from app.demo.score import episodes, score
+from app.demo.evidence import Evidence, Kill, LinkTruth, Progress, Surge
+from app.demo.score import Episodes, episodes, score
 from app.schemas import Actuation, Congestion, Decision, LinkUtilization
 from app.sim.report import Summary
 
@@ -69,12 +69,16 @@ SUMMARY = Summary(
     datagrams_failed=0,
     late_s_max=0.1,
 )
+STORY = (
+    act("announced"), act("withdrawn", reason="source-path-lost"), act("announced"),
+    act("withdrawn", reason="released: natural-load-fits"),
+)  # fmt: skip
 GOOD = Evidence(
     seconds_to_ready=20.0, drained=True, surged_link=LINK, summary=SUMMARY,
     progress=Progress(records=5, counted_bytes=995, late_bytes=5, unattributed_bytes={}, closed_up_to_s=T0),
     dead_letters=0, udp_drops=0, decisions=(decision("opened"), decision("closed")), close_to_decision_s=(0.1, 0.2),
     utilization=(window(0.99e11, 1.2e11),), truth=(LinkTruth(T0, 1e11, 1.25e11),),
-    actuations=(act("announced"), act("withdrawn", reason="released: natural-load-fits")), onset=Onset(35.0, 55.0),
+    actuations=STORY, surge=Surge(1.25, 35.0, 55.0, 8.0),
     kill=Kill("127.0.0.32", T0 + 90.0, 12, T0 + 90.1, T0 + 90.6), marked_during={"r1": 9, "r2": 9},
     marked_copies={"r1": 9, "r2": 9}, marked_after={"r1": 0, "r2": 0}, announcements_leaked=(),
     announcements_received=6, restarts=0,
@@ -102,6 +106,8 @@ def test_a_good_run_is_ok() -> None:
         ({"utilization": (window(1e11, 1.4e11),)}, "natural within 10 %"),
         ({"utilization": ()}, "carried within 2 %"),
         ({"actuations": (act("announced"),)}, "every override released or lost"),
+        ({"actuations": STORY[:2]}, "the traffic of the killed neighbour is placed again"),
+        ({"surge": Surge(0.99, 35.0, 55.0, 8.0)}, "natural load above capacity"),
         ({"actuations": (act("announced"), act("withdrawn", reason="hold-ended"))}, "every override released or lost"),
         ({"marked_after": {"r1": 1, "r2": 0}}, "no override left"),
         ({"marked_copies": {"r1": 9, "r2": 8}}, "with copied AS paths"),
@@ -132,7 +138,7 @@ def test_an_override_is_counted_once_whatever_its_routers_and_next_hops() -> Non
         act("announced", prefix="20.0.1.0/24"),  # placed again
         act("refused", prefix="20.0.9.0/24"),
     ]
-    assert episodes(story) == (3, 1, 1)
+    assert episodes(story) == Episodes(announced=3, lost=1, placed_again=1, released=1)
 
 
 def test_windows_are_compared_by_their_start() -> None:
