@@ -69,7 +69,12 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--for", "seconds", default=240, show_default=True, type=click.IntRange(min=1), help="Seconds of traffic."
+    "--for",
+    "seconds",
+    default=240,
+    show_default=True,
+    type=click.IntRange(min=220),
+    help="Seconds of traffic: the surge ends at 160, and its moves are taken back after it.",
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of the simulated PoP.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory and leave logs and state there.")
