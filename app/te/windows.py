@@ -54,9 +54,9 @@ class Progress(msgspec.Struct):
         length_s = windows.length_s
         end_s = window_of(self.watermark_s - windows.grace_s, length_s)
         if self.closed_up_to_s is None:
-            self.closed_up_to_s = min(starts, default=end_s)
+            self.closed_up_to_s = min({end_s} | starts)
         due = range(self.closed_up_to_s, end_s, length_s)
-        for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(starts & set(due)):
+        for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(filter(due.__contains__, starts)):
             self.closed_up_to_s = start_s + length_s
             yield start_s
         self.closed_up_to_s = max(self.closed_up_to_s, end_s)
