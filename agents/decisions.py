@@ -1,6 +1,6 @@
 """Decisions: `decisions-<pop>` to the actuator. Level-triggered, each record is the whole set: no table is needed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -40,15 +40,22 @@ def attach(app: faust.App, pops: Sequence[str], on_decision: Callable[[Decision]
     @app.agent(source(app, *pop_of), name="decisions")
     async def decisions(stream: Any) -> None:
         try:
-            async for event in stream.events():
-                tp = event.message.tp
-                for record in event.value:
-                    parsed = decode(pop_of[tp.topic], record.value)
-                    if isinstance(parsed, Decision):
-                        on_decision(parsed)
-                    else:
-                        publisher.dead_letter(tp, record, parsed)
-                for send in publisher.take():
-                    await (await send())
+            await follow(stream, pop_of, on_decision, publisher)
         except Exception as error:  # Faust would acknowledge the event and go on without this agent
             die(f"decisions: {type(error).__name__}: {error}")
+
+
+async def follow(
+    stream: Any, pop_of: Mapping[str, str], on_decision: Callable[[Decision], None], publisher: Publisher
+) -> None:
+    """Hand on every decision of the stream's batches; what is none goes to the dead letters."""
+    async for event in stream.events():
+        tp = event.message.tp
+        for record in event.value:
+            parsed = decode(pop_of[tp.topic], record.value)
+            if isinstance(parsed, Decision):
+                on_decision(parsed)
+            else:
+                publisher.dead_letter(tp, record, parsed)
+        for send in publisher.take():
+            await (await send())

@@ -157,8 +157,7 @@ class Core:
                 self.books.entries.pop(prefix, None)
             return {}
         shown = {router: seen for router in self.views if (seen := self._witness.shown(router, prefix)) is not None}
-        alive = partial(self._alive, prefix)
-        sight = Sight(held, shown, self._loopbacks, alive)
+        sight = Sight(held, shown, self._loopbacks, partial(self._alive, entry))
         self._move_on(entry, sight)
         match entry.state:
             case "adding" | "standing":
@@ -166,9 +165,7 @@ class Core:
                 return to_hold(sight, entry.routes, entry.exit.router)
             case "unclaimed":
                 wanted = sight.safe()
-            case "lost" if not self._exit_alive(entry):
-                wanted = {}
-            case "leaving" | "lost":  # a path that is back lets its routes go in order
+            case "leaving" | "lost":  # what no longer leads out goes at once, the rest in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
                 wanted = to_leave(sight, trust_speakers=waited_s > self.timing.confirm_s)
         if not held:
@@ -182,8 +179,12 @@ class Core:
             route = entry.routes[entry.exit.router]
             self._journal.refused(entry.prefix, entry.exit, route.epoch, route.seq, entry.reason)
 
-    def _alive(self, prefix: str, router: str, next_hop: str) -> bool:
-        return self._witness.alive(router, prefix, next_hop)
+    def _alive(self, entry: Entry, router: str, next_hop: str) -> bool:
+        """Of the path that an entry copies, its own session counts; of others, any with this next hop."""
+        where = entry.exit
+        if where is not None and (where.router, where.next_hop) == (router, next_hop):
+            return self._exit_alive(entry)
+        return self._witness.alive(router, entry.prefix, next_hop)
 
     def _exit_alive(self, entry: Entry) -> bool:
         return entry.exit is not None and self._witness.exit_alive(entry.prefix, entry.exit)

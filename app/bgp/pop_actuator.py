@@ -45,6 +45,8 @@ class PopActuator:
         self.core = Core(Witness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing)
         dry_journal = Journal(pop.name, clock, publish, dry=True)
         self.dry = Core(DryWitness(pop, rib, self._memory), clock, dry_journal, ready, timing)
+        for router in self._memory:
+            self.dry.listed(router, {})
         self._pop = pop
         self._clock = clock
         self._mode = mode

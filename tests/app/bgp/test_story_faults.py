@@ -117,6 +117,15 @@ async def test_a_move_whose_old_path_dies_keeps_only_what_leads_out() -> None:
     assert story.holding() == {"r1": "192.0.2.12", "r2": "198.51.100.3", "r3": "192.0.2.12"}
 
 
+async def test_a_move_whose_new_path_dies_takes_the_old_exit_last() -> None:
+    story = await standing()
+    story.decide(override(exit=3))
+    story.gone(3)
+    assert sorted(await story.step()) == [f"r2 - {PREFIX}", f"r3 - {PREFIX}"]
+    story.echo()
+    assert await story.step() == [f"r1 - {PREFIX}"]
+
+
 # daemons and routers
 
 

@@ -1,0 +1,181 @@
+"""The speaker and its core against a real injector and a real edge, without Kafka: what goes in is best on the edge."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from app.bgp.client import GobgpClient, best_paths
+from app.bgp.core import Core
+from app.bgp.driver import Driver
+from app.bgp.gobgp import GobgpSpeaker
+from app.bgp.journal import Journal
+from app.bgp.liveness import Witness
+from app.bgp.speaker import NO_EXPORT
+from app.bgp.wire import LOCAL, BestPath, announcement, read_attributes
+from app.clock import SystemClock
+from app.inventory import Injector
+from app.schemas import Actuation
+from app.te.model import Path
+from app.te.rib import Rib
+from tests.app.bgp.gobgpd import Gobgpd, running
+from tests.app.bgp.pop import POP, PREFIX, PREFIX6, decision, exit_at, override
+from tests.app.bgp.routes import MARKER, route
+from tests.integration.bgp import eventually
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(60)]
+
+EDGE, INJECTOR = "127.0.0.111", "127.0.0.121"
+PREFIXES = (PREFIX, PREFIX6)
+
+
+def config(address: str, peer: str, port: int, listens: bool) -> str:
+    """A gobgpd with one iBGP session; only one side connects, or both need seconds to settle."""
+    return f"""
+[global.config]
+as = 64512
+router-id = "{address}"
+port = {port if listens else -1}
+local-address-list = ["{address}"]
+
+[[neighbors]]
+config.neighbor-address = "{peer}"
+config.peer-as = 64512
+transport.config.local-address = "{address}"
+transport.config.remote-port = {port}
+transport.config.passive-mode = {"true" if listens else "false"}
+timers.config.hold-time = 9
+timers.config.keepalive-interval = 3
+timers.config.connect-retry = 2
+
+[[neighbors.afi-safis]]
+config.afi-safi-name = "ipv4-unicast"
+
+[[neighbors.afi-safis]]
+config.afi-safi-name = "ipv6-unicast"
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((EDGE, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Rig:
+    """An edge with a path of its own for every prefix, its injector, and the actuator's core between the two."""
+
+    def __init__(self, injector: Gobgpd, edge: Gobgpd) -> None:
+        self.injector = injector
+        self.edge = GobgpClient(edge.target)
+        self.speaker = GobgpSpeaker(injector.target, MARKER)
+        r1 = msgspec.structs.replace(POP.router[0], injector=Injector(INJECTOR, injector.target))
+        self.pop = msgspec.structs.replace(
+            POP, router=(r1,), link=tuple(each for each in POP.link if each.router == "r1")
+        )
+        self.rib = Rib()
+        self.records: list[Actuation] = []
+        journal = Journal("rhv1000", SystemClock(), self.records.append, dry=False)
+        self.core = Core(Witness(self.pop, self.rib), SystemClock(), journal, lambda: True)
+        self.driver = Driver(self.core, {"r1": self.speaker}, SystemClock())
+
+    async def begin(self) -> None:
+        """Natural paths on the edge and in the Rib; wait for the session."""
+        await self.edge.send(
+            announcement(route(prefix, exit_at(1, 6 if ":" in prefix else 4).next_hop, local_pref=100, communities=()))
+            for prefix in PREFIXES
+        )
+        for prefix in PREFIXES:
+            where = exit_at(2, 6 if ":" in prefix else 4)
+            self.rib.peer_up("r1", where.peer, 64602)
+            self.rib.update("r1", prefix, Path(where.peer, where.next_hop, (64602, 65010)))
+        self.rib.peer_up("r1", INJECTOR, 64512)
+
+    async def round(self) -> dict[str, BestPath]:
+        """What BMP would tell, one round of the driver, and what the edge uses now."""
+        held = {
+            destination.prefix: read_attributes(path.pattrs)
+            for destination in await self.edge.destinations()
+            for path in destination.paths
+            if path.neighbor_ip == INJECTOR
+        }
+        for prefix in PREFIXES:
+            if (seen := held.get(prefix)) is None:
+                self.rib.withdraw("r1", prefix, INJECTOR)
+                continue
+            large = tuple(":".join(map(str, each)) for each in seen.large_communities)
+            path = Path(
+                INJECTOR, seen.next_hop, seen.as_path, communities=seen.communities, large_communities=large, ebgp=False
+            )
+            self.rib.update("r1", prefix, path)
+        self.core.tick()
+        await self.driver.converge("r1")
+        return await best_paths(self.edge)
+
+    def decide(self, seq: int, released: tuple[str, ...] = ()) -> None:
+        wanted = [override(prefix, inject_on=("r1",)) for prefix in PREFIXES if prefix not in released]
+        self.core.decide(decision(SystemClock().now_s(), seq, wanted, released))
+
+    async def ours(self) -> bool:
+        best = await self.round()
+        return all(best[prefix].neighbor_ip == INJECTOR for prefix in PREFIXES)
+
+    async def natural(self) -> bool:
+        best = await self.round()
+        return all(best[prefix].neighbor_ip == LOCAL for prefix in PREFIXES)
+
+    def told(self, action: str) -> list[str]:
+        return sorted(each.prefix for each in self.records if each.action == action)
+
+
+@asynccontextmanager
+async def rig() -> AsyncIterator[Rig]:
+    port = free_port()
+    edge, injector = config(EDGE, INJECTOR, port, listens=True), config(INJECTOR, EDGE, port, listens=False)
+    async with running(("edge", edge), ("injector", injector)) as [edge_daemon, injector_daemon]:
+        made = Rig(injector_daemon, edge_daemon)
+        await made.begin()
+        await made.round()
+        made.decide(1)
+        await eventually(made.ours, within_s=20)  # gobgpd waits 5 to 9 s before it connects
+        yield made
+        await made.speaker.close()
+        await made.edge.close()
+
+
+async def test_overrides_are_best_on_the_edge_as_copies_with_our_marks_and_go_again() -> None:
+    async with rig() as made:
+        best = await made.round()
+        for prefix in PREFIXES:
+            assert best[prefix].next_hop == exit_at(2, 6 if ":" in prefix else 4).next_hop
+            assert best[prefix].as_path == (64602, 65010)
+            assert best[prefix].local_pref == 1000
+            assert best[prefix].communities == (MARKER, NO_EXPORT)
+        assert made.told("confirmed") == sorted(PREFIXES)
+        made.decide(2, released=PREFIXES)
+        await eventually(made.natural)
+        assert made.told("withdrawn") == sorted(PREFIXES)
+        assert made.core.books.entries == {}
+
+
+async def test_a_restarted_injector_is_filled_again_and_nothing_is_lost_on_the_way() -> None:
+    async with rig() as made:
+        await made.injector.stop()
+        await eventually(made.natural, within_s=2)
+        await made.injector.start()
+        await eventually(made.ours, within_s=25)
+        assert made.told("drift") == sorted(PREFIXES)
+        assert {entry.state for entry in made.core.books.entries.values()} == {"standing"}
+
+
+async def test_a_lost_source_path_empties_edge_and_injector_at_once() -> None:
+    async with rig() as made:
+        began_s = asyncio.get_running_loop().time()
+        made.core.rib_changed(made.rib.peer_down("r1", exit_at(2).peer))
+        await eventually(made.natural, within_s=2)
+        assert asyncio.get_running_loop().time() - began_s < 1
+        assert await made.speaker.routes() == {}
