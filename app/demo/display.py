@@ -11,7 +11,8 @@ from rich.text import Text
 from app.demo.score import Figure
 from app.sim.report import LinkSnapshot, Snapshot
 
-NOTES = 8
+NOTES = 4
+FULL = 0.9
 LINE_EVERY_S = 10
 
 
@@ -37,7 +38,7 @@ class Display:
 
     def note(self, line: str) -> None:
         """Something happens now."""
-        self._notes = [*self._notes[-NOTES:], line]
+        self._notes = [*self._notes, line][-NOTES:]
         if self._live:
             self._live.update(self._view())
         else:
@@ -66,9 +67,25 @@ class Display:
         return Group(_table(self._snapshot), notes) if self._snapshot else Group(notes)
 
 
+def now(snapshot: Snapshot) -> str:
+    """What happens in this second, in one sentence."""
+    if dropping := [link for link in snapshot.links if link.dropped > 0]:
+        worst = max(dropping, key=lambda link: link.dropped)
+        return f"{_short(worst)} is full and drops {worst.dropped:.0%} of its capacity"
+    if relieved := [link for link in snapshot.links if link.natural > FULL]:
+        worst = max(relieved, key=lambda link: link.natural)
+        kept = (
+            f"{snapshot.overrides} overrides keep it at {worst.carried:.0%}"
+            if snapshot.overrides
+            else "no override yet"
+        )
+        return f"{_short(worst)} would be at {worst.natural:.0%}; {kept}"
+    return f"{snapshot.overrides} overrides left to take back" if snapshot.overrides else "calm"
+
+
 def _line(snapshot: Snapshot) -> str:
     links = "  ".join(f"{_short(link)} {link.carried:.0%}" + _over(link) for link in snapshot.links)
-    return f"{snapshot.at_s:4.0f} s  {links}  overrides {snapshot.overrides}"
+    return f"{snapshot.at_s:4.0f} s  {links}  overrides {snapshot.overrides}: {now(snapshot)}"
 
 
 def _over(link: LinkSnapshot) -> str:
@@ -76,9 +93,7 @@ def _over(link: LinkSnapshot) -> str:
 
 
 def _table(snapshot: Snapshot) -> Table:
-    table = Table(
-        "link", "carried", "", "dropped", "natural", title=f"{snapshot.at_s:.0f} s, {snapshot.overrides} overrides"
-    )
+    table = Table("link", "carried", "", "dropped", "natural", title=f"{snapshot.at_s:.0f} s: {now(snapshot)}")
     for link in snapshot.links:
         style = "red" if link.dropped > 0 else "yellow" if link.carried >= 0.9 else "green"
         bar = Text("#" * round(30 * min(link.carried, 1.0)), style=style)
