@@ -28,6 +28,7 @@ from app.settings import Deployment
 from app.stream.fence import StallFence, die
 from app.stream.publish import Publisher
 from app.stream.worker import create_app, run
+from app.web.state import StateServer, Views
 from tables.rib import open_rib
 
 SEND_WITHIN_S = 10.0
@@ -107,8 +108,8 @@ class Background(mode.Service):
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, Background]:
-    """The whole actuator of a cell, not started."""
+def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, list[mode.Service]]:
+    """The whole actuator of a cell with what runs beside it, not started."""
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
@@ -145,7 +146,20 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, B
     routes.attach(app, state, rib_table, fence, list(pops))
     decisions.attach(app, list(pops), on_decision, Publisher(app, clock))
     fence.start()
-    return app, Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values()))
+    services: list[mode.Service] = [
+        Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values()))
+    ]
+    if settings.actuator_port:
+        services.append(StateServer(views(actuators), settings.actuator_port))
+    return app, services
+
+
+def views(actuators: Mapping[str, PopActuator]) -> Views:
+    """What the state server shows: every override with its state, and how each speaker stands."""
+    return {
+        "overrides": lambda: {name: actuator.core.overrides() for name, actuator in actuators.items()},
+        "speakers": lambda: {name: actuator.core.speakers() for name, actuator in actuators.items()},
+    }
 
 
 def end_offset(app: faust.App, topic: str) -> int | None:
@@ -160,7 +174,8 @@ def end_offset(app: faust.App, topic: str) -> int | None:
 
 def main(deployment: Deployment, cell: str) -> None:
     """Run the actuator of one cell until a signal."""
-    run(*build(deployment, cell, SystemClock()))
+    app, services = build(deployment, cell, SystemClock())
+    run(app, *services)
 
 
 def _died(task: asyncio.Task[None]) -> None:

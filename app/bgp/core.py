@@ -125,6 +125,21 @@ class Core:
         """When each prefix must be gone at the latest, monotonic seconds: what a reaper goes by."""
         return {prefix: entry.hold_until_s for prefix, entry in self.books.entries.items()}
 
+    def overrides(self) -> dict[str, dict[str, str]]:
+        """For people: the state and reason of each prefix, and its next hop by router."""
+        return {
+            prefix: {"state": entry.state, "reason": entry.reason}
+            | {router: route.next_hop for router, route in self.held(prefix).items()}
+            for prefix, entry in self.books.entries.items()
+        }
+
+    def speakers(self) -> dict[str, dict[str, int]]:
+        """For people: by router, whether its speaker answers, and how many routes it holds and should hold."""
+        return {
+            router: {"reachable": view.reachable, "held": len(view.held), "wanted": len(view.target)}
+            for router, view in self.views.items()
+        }
+
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
         """Our routes for this prefix by router, in the speakers."""
         return {router: view.held[prefix] for router, view in self.views.items() if prefix in view.held}

@@ -1,9 +1,8 @@
-"""Stories of what goes wrong: the path is lost, a daemon restarts, a router does not follow, the actuator is new."""
+"""Stories of what goes wrong: the path is lost, a daemon restarts, a router does not follow."""
 
 import msgspec
 
 from app.bgp.core import Timing
-from app.schemas import SourcePath
 from tests.app.bgp.pop import POP, PREFIX, override
 from tests.app.bgp.story import Story
 from tests.app.bgp.test_story_moves import TO_ET2
@@ -216,128 +215,10 @@ async def test_a_speaker_that_cannot_be_reached_keeps_its_exit_until_it_can() ->
     assert story.holding() == {}
 
 
-# starts
-
-
-async def test_nothing_moves_before_bmp_was_read_and_all_of_it_after() -> None:
-    story = Story()
-    story.ready = False
+async def test_what_has_outlived_its_hold_and_waits_for_its_turn_is_not_repaired() -> None:
+    story = Story(timing=Timing(paced=0))
     story.decide(override(exit=2))
-    assert await story.wait(25) == []
-    story.ready = True
-    await story.wait(2)
-    assert story.holding() == TO_ET2
-
-
-async def test_while_bmp_is_read_again_nothing_is_taken_for_lost() -> None:
-    story = await standing()
-    story.ready = False
-    story.down(2)
-    assert await story.wait(60) == []
-    story.up(2)
-    story.ready = True
-    assert await story.wait(2) == []
-
-
-async def test_a_restart_keeps_what_is_still_decided() -> None:
-    story = await standing()
-    story.start(Timing())
-    await story.wait(5)
-    story.decide(override(exit=2))
-    assert await story.wait(60) == []
-    assert story.holding() == TO_ET2
-    assert story.core.books.entries[PREFIX].state == "standing"
-
-
-async def test_a_restart_lets_go_of_what_nobody_decides_after_a_hold_in_safe_order() -> None:
-    story = await standing()
-    story.start(Timing())
-    assert await story.wait(299) == []
-    done = await story.wait(2)
-    assert done[-1] == f"r1 - {PREFIX}"
-    assert story.holding() == {}
-
-
-async def test_a_path_lost_during_a_restart_is_not_held() -> None:
-    story = await standing()
-    story.rib.withdraw("r1", PREFIX, "127.0.0.32")
-    story.start(Timing())
-    assert len(await story.step()) == 3
-    assert story.holding() == {}
-
-
-async def test_half_an_override_found_at_start_is_completed_by_its_decision() -> None:
-    story = await standing()
-    del story.speakers["r3"].held[PREFIX]
-    story.echo()
-    story.start(Timing())
-    story.decide(override(exit=2))
-    await story.settle()
-    assert story.holding() == TO_ET2
-
-
-async def test_routes_found_without_their_exit_go_at_once() -> None:
-    story = await standing()
-    del story.speakers["r1"].held[PREFIX]
-    story.echo()
-    story.start(Timing())
-    assert sorted(await story.step()) == [f"r2 - {PREFIX}", f"r3 - {PREFIX}"]
-
-
-# halt and limits
-
-
-async def test_a_halt_takes_everything_at_once_and_nothing_comes_until_it_is_over() -> None:
-    story = await standing()
-    story.core.halt("control", True)
-    assert len(await story.step()) == 3
-    story.decide(override(exit=2))
-    assert await story.wait(10) == []
-    story.core.halt("file", True)
-    story.core.halt("control", False)
-    story.decide(override(exit=2))
-    assert await story.wait(10) == []
-    story.core.halt("file", False)
-    story.decide(override(exit=2))
-    await story.settle()
-    assert story.holding() == TO_ET2
-    assert {reason for _, reason in story.told("withdrawn")} == {"halted by control"}
-
-
-async def test_a_halt_works_before_bmp_was_read_and_on_what_is_found_later() -> None:
-    story = await standing()
-    story.ready = False
-    story.start(Timing())
-    story.core.halt("file", True)
-    await story.wait(3)
-    assert story.holding() == {}
-
-
-async def test_routers_get_no_more_than_80_percent_of_their_maximum_prefix() -> None:
-    routers = [msgspec.structs.replace(router, maximum_prefix=10) for router in POP.router]
-    prefixes = [f"203.0.{number}.0/24" for number in range(9)]
-    story = Story(msgspec.structs.replace(POP, router=tuple(routers)), prefixes)
-    story.decide(*(override(prefix) for prefix in prefixes))
-    await story.settle()
-    assert len(story.speakers["r1"].held) == 8
-    assert story.told("refused", prefixes[8]) == [("r1", "maximum-prefix")]
-
-
-async def test_budgets_bind() -> None:
-    prefixes = [f"203.0.{number}.0/24" for number in range(5)]
-    budgets = msgspec.structs.replace(POP.budgets, max_overrides=4, max_new_per_cycle=3)
-    story = Story(msgspec.structs.replace(POP, budgets=budgets), prefixes)
-    story.decide(*(override(prefix) for prefix in prefixes))
-    story.decide(*(override(prefix) for prefix in prefixes))
-    await story.settle()
-    assert sorted(story.speakers["r1"].held) == prefixes[:4]
-    assert story.told("refused", prefixes[3]) == [("r1", "budget-new-per-cycle")]
-    assert story.told("refused", prefixes[4])[-1] == ("r1", "budget-overrides")
-
-
-async def test_what_a_guard_refuses_is_not_announced_and_told_once() -> None:
-    story = Story()
-    for _ in range(3):
-        story.decide(override(exit=2, source_path=SourcePath((), "igp")))
-        assert await story.settle() == []
-    assert story.told("refused") == [("r1", "empty-as-path")]
+    await story.wait(301)
+    story.lose_speaker("r3")
+    await story.wait(10)
+    assert story.holding() == {"r1": "198.51.100.2", "r2": "192.0.2.11"}

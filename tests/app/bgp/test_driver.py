@@ -1,0 +1,103 @@
+"""The tasks that bring speakers to their targets: prompt, one by one, and patient with a speaker that fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.bgp.core import Timing
+from app.bgp.speaker import InjectedRoute
+from app.errors import SpeakerError
+from tests.app.bgp.pop import PREFIX, override
+from tests.app.bgp.story import LoggedSpeaker, Story
+from tests.app.bgp.test_story_moves import TO_ET2
+
+
+class HangingSpeaker(LoggedSpeaker):
+    """Answers nothing once `hangs`, as a gobgpd that is stopped."""
+
+    hangs = False
+
+    async def routes(self) -> dict[str, InjectedRoute]:
+        await self._answer_later()
+        return await super().routes()
+
+    async def withdraw(self, prefixes: Iterable[str]) -> None:
+        await self._answer_later()
+        await super().withdraw(prefixes)
+
+    async def _answer_later(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+
+
+class LossySpeaker(LoggedSpeaker):
+    """Does what it is told; its first answer is lost."""
+
+    answers = False
+
+    async def announce(self, routes: Iterable[InjectedRoute]) -> None:
+        await super().announce(routes)
+        answered, self.answers = self.answers, True
+        if not answered:
+            raise SpeakerError("deadline exceeded")
+
+
+@asynccontextmanager
+async def driven(story: Story) -> AsyncIterator[None]:
+    task = asyncio.create_task(story.driver.run())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_a_decision_is_on_all_routers_without_waiting_for_a_tick() -> None:
+    story = Story(timing=Timing(tick_s=3600, list_every_s=3600))
+    async with driven(story):
+        story.decide(override(exit=2))
+        await until(lambda: bool(story.holding()))
+        story.echo()
+        await until(lambda: story.holding() == TO_ET2)
+
+
+async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
+    story = Story(timing=Timing(tick_s=3600, list_every_s=3600))
+    hanging = story.speakers["r2"] = HangingSpeaker("r2", story.log)
+    story.start(story.core.timing)
+    async with driven(story):
+        story.decide(override(exit=2))
+        await until(lambda: bool(story.holding()))
+        story.echo()
+        await until(lambda: story.holding() == TO_ET2)
+        hanging.hangs = True
+        story.gone(2)
+        await until(lambda: story.holding() == {"r2": "192.0.2.11"})
+
+
+async def test_an_answer_that_was_lost_is_found_by_listing() -> None:
+    story = Story()
+    story.speakers["r1"] = LossySpeaker("r1", story.log)
+    story.start(story.core.timing)
+    story.decide(override(exit=2))
+    await story.step()
+    assert not story.core.views["r1"].certain
+    await story.settle()
+    assert story.holding() == TO_ET2
+    assert story.told("announced")[0] == ("r1", "seen after a failure")
+    assert [line for line in story.log if line.startswith("r1")] == [f"r1 + {PREFIX} > 198.51.100.2"]
+
+
+async def test_a_speaker_that_is_down_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    story = Story()
+    await story.settle()
+    story.speakers["r1"].down = True
+    await story.wait(30)
+    assert len(caplog.records) == 1
+    assert "router r1: memory speaker: ListPath failed" in caplog.text
