@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 POP = "rhv1000"
 TARGET_PEER = "127.0.0.32"
 NATURAL, MOVED = ("198.51.100.1", "198.51.100.4"), ("198.51.100.2", "192.0.2.11")
-Best = Callable[[str], Awaitable[tuple[str, str]]]
 
 
 def move(prefix: str) -> Override:
@@ -47,8 +46,10 @@ class Telemetry:
         self._producer = AIOKafkaProducer(bootstrap_servers=broker)
         self._seq = 0
 
+    async def start(self) -> None:
+        await self._producer.start()
+
     async def decide(self, *overrides: Override, released: tuple[str, ...] = ()) -> None:
-        await self._producer.start() if not self._seq else None
         self._seq += 1
         now = utc(SystemClock().now_s())
         decision = Decision(
@@ -70,70 +71,92 @@ class Telemetry:
         await self._producer.stop()
 
 
+class Acting:
+    """A stack with an actuator in auto mode, and what may be asked of it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.telemetry = Telemetry(stack.broker)
+
+    async def hops(self, prefix: str) -> tuple[str, str]:
+        """The next hops that r1 and r2 use."""
+        at_r1, at_r2 = await paths_at_r1(self.stack.r1_grpc, prefix), await paths_at_r2(self.stack, prefix)
+        return at_r1[0]["next_hop"], at_r2[0]["next_hop"]
+
+    async def goes(self, to: tuple[str, str], *prefixes: str, within_s: float = 5.0) -> None:
+        """Wait until both edges send these prefixes there."""
+
+        async def is_so() -> bool:
+            return all([await self.hops(prefix) == to for prefix in prefixes])
+
+        await eventually(is_so, within_s)
+
+    async def told(self, action: str, count: int) -> list[Actuation]:
+        """The records of this action, once there are so many."""
+        found = await records_until(
+            self.stack.broker,
+            topics.ACTUATIONS.name,
+            lambda records: sum(record["action"] == action for record in records) >= count,
+        )
+        return [msgspec.convert(record, Actuation) for record in found if record["action"] == action]
+
+
 @asynccontextmanager
-async def acting() -> AsyncIterator[tuple[Stack, Telemetry]]:
+async def acting() -> AsyncIterator[Acting]:
     async with Stack(INVENTORY, announced(), settings_overrides={"mode": "auto"}) as stack:
         argv = [sys.executable, "-m", "app", "actuator", "--cell", POP, "--config", str(stack.settings_file)]
         await stack.spawn("actuator", argv)
-        telemetry = Telemetry(stack.broker)
+        made = Acting(stack)
+        await made.telemetry.start()
         try:
-            yield stack, telemetry
+            yield made
         finally:
-            await telemetry.close()
+            await made.telemetry.close()
 
 
-def goes(stack: Stack, prefix: str, to: tuple[str, str]) -> Callable[[], Awaitable[bool]]:
-    """Whether the best paths of both edges are these."""
+async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: None) -> None:
+    first, second, third = PREFIXES
+    async with acting() as made:
+        await made.telemetry.decide(move(first), move(second), move(third))
+        await made.goes(MOVED, *PREFIXES, within_s=40)
+        shown_at = {(each.router, each.prefix): each.at for each in await made.told("confirmed", 6)}
+        sent_at = {(each.router, each.prefix): each.at for each in await made.told("announced", 6)}
+        assert all(shown_at["r1", prefix] <= sent_at["r2", prefix] for prefix in PREFIXES), "the exit comes first"
 
-    async def is_so() -> bool:
-        at_r1, at_r2 = await paths_at_r1(stack.r1_grpc, prefix), await paths_at_r2(stack, prefix)
-        return (at_r1[0]["next_hop"], at_r2[0]["next_hop"]) == to
+        await made.telemetry.decide(move(second), move(third), released=(first,))
+        await made.goes(NATURAL, first)
 
-    return is_so
-
-
-async def told(stack: Stack, action: str, count: int) -> list[Actuation]:
-    """The first records of this action, once there are so many."""
-    found = await records_until(
-        stack.broker, topics.ACTUATIONS.name, lambda all: sum(each["action"] == action for each in all) >= count
-    )
-    return [msgspec.convert(each, Actuation) for each in found if each["action"] == action]
-
-
-async def test_a_decision_moves_a_prefix_on_both_edges_and_its_release_moves_it_back(daemons: None) -> None:
-    async with acting() as (stack, telemetry):
-        first, second, third = PREFIXES
-        await telemetry.decide(move(first), move(second), move(third))
-        for prefix in PREFIXES:
-            await eventually(goes(stack, prefix, MOVED), within_s=40)
-        confirmed = await told(stack, "confirmed", 6)
-        at = {(each.router, each.prefix): each.at for each in confirmed}
-        announced = {(each.router, each.prefix): each.at for each in await told(stack, "announced", 6)}
-        assert all(at["r1", prefix] <= announced["r2", prefix] for prefix in PREFIXES), "exit first"
-
-        await telemetry.decide(move(second), move(third), released=(first,))
-        await eventually(goes(stack, first, NATURAL))
-
-        await send_control(stack.broker, "*", True, "a test")
-        await eventually(goes(stack, second, NATURAL))
-        await eventually(goes(stack, third, NATURAL))
-        await send_control(stack.broker, "*", False, "a test")
+        await send_control(made.stack.broker, "*", True, "a test")
+        await made.goes(NATURAL, second, third)
+        await send_control(made.stack.broker, "*", False, "a test")
 
         async def back() -> bool:
-            await telemetry.decide(move(second), move(third))
+            """An actuator that is still halted follows none of these."""
+            await made.telemetry.decide(move(second), move(third))
             await asyncio.sleep(0.2)
-            return await goes(stack, second, MOVED)() and await goes(stack, third, MOVED)()
+            return await made.hops(second) == await made.hops(third) == MOVED
 
         await eventually(back)
-        began_s = asyncio.get_running_loop().time()
-        await stack.kill_neighbour(TARGET_PEER)
+        killed_s = await made.stack.kill_neighbour(TARGET_PEER)
 
         async def off() -> bool:
-            hops = [(await paths_at_r1(stack.r1_grpc, p))[0]["next_hop"] for p in (second, third)]
-            hops += [(await paths_at_r2(stack, p))[0]["next_hop"] for p in (second, third)]
-            return not {"198.51.100.2", "192.0.2.11"} & set(hops)
+            return not {*MOVED} & {*await made.hops(second), *await made.hops(third)}
 
         await eventually(off, within_s=10)
-        assert asyncio.get_running_loop().time() - began_s < 2.0
-        lost = await told(stack, "withdrawn", 10)
-        assert {each.reason for each in lost[-4:]} == {"source-path-lost"}
+        lost = (await made.told("withdrawn", 10))[-4:]
+        assert {each.reason for each in lost} == {"source-path-lost"}
+        assert max(each.at.timestamp() for each in lost) - killed_s < 2.0
+
+
+async def test_a_killed_actuator_leaves_the_routes_and_its_successor_takes_them_over(daemons: None) -> None:
+    first, second, _ = PREFIXES
+    async with acting() as made:
+        await made.telemetry.decide(move(first), move(second))
+        await made.goes(MOVED, first, second, within_s=40)
+        await made.stack.runner.kill("actuator")  # the runner starts it again
+        await made.goes(MOVED, first, second)
+        await made.told("drift", 4)  # found at start
+        await made.telemetry.decide(move(second), released=(first,))
+        await made.goes(NATURAL, first, within_s=40)
+        assert await made.hops(second) == MOVED
+        assert len(await made.told("announced", 4)) == 4, "nothing was announced again"
