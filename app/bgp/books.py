@@ -131,18 +131,19 @@ class Books:
                 return reason
             if entry is None and (reason := self._over_budget(override, held, new)) is not None:
                 return reason
-            entry = self._open(override, add_until_s)
+            entry = self._open(override)
         elif not entry.wanted:
             entry.state, entry.since_s = "standing", self._clock.monotonic_s()
+        entry.add_until_s = max(entry.add_until_s, add_until_s)
         entry.reason, entry.exit, entry.routes = override.reason, override.exit, routes
         self._renew(entry, decision)
         return None
 
-    def _open(self, override: Override, add_until_s: float) -> Entry:
+    def _open(self, override: Override) -> Entry:
         """The entry of something new to announce."""
         now_s = self._clock.monotonic_s()
         entry = self.entries.setdefault(override.prefix, Entry(override.prefix, "adding", "", now_s, now_s))
-        entry.state, entry.since_s, entry.add_until_s = "adding", now_s, add_until_s
+        entry.state, entry.since_s = "adding", now_s
         return entry
 
     def _renew(self, entry: Entry, decision: Decision) -> None:

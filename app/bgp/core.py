@@ -4,6 +4,7 @@ Level-triggered: decisions, BMP changes and what the speakers hold come in by ca
 Whoever drives the speakers asks for the `work` of one router, does it, and says so; nothing is sent from here.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -17,6 +18,8 @@ from app.bgp.speaker import InjectedRoute
 from app.bgp.view import View, Work
 from app.clock import Clock
 from app.schemas import Decision, Override
+
+log = logging.getLogger(__name__)
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -62,6 +65,12 @@ class Core:
         if self.halts:
             self.books.newest = max(self.books.newest, (decision.epoch, decision.seq))
             return
+        if decision.epoch < (newest := self.books.newest[0]):
+            log.warning(
+                "decision of epoch %d is ignored, %d was seen: two writers, or a clock was wrong",
+                decision.epoch,
+                newest,
+            )
         self._plan(self.books.decide(decision, self.held, self._gate, self._journal.refused))
 
     def rib_changed(self, prefixes: Iterable[str]) -> None:

@@ -168,6 +168,18 @@ async def test_what_is_not_complete_when_its_time_to_add_ends_is_taken_back() ->
     assert story.told("withdrawn") == [("r1", "add-window-ended")]
 
 
+async def test_a_newer_decision_gives_more_time_to_complete_it() -> None:
+    story = Story(timing=Timing(confirm_s=60))
+    story.mute.add("r1")
+    story.decide(override(exit=2))
+    await story.wait(25)
+    story.decide(override(exit=2))
+    await story.wait(20)
+    story.mute.clear()
+    await story.settle()
+    assert story.holding() == TO_ET2
+
+
 async def test_no_hold_is_longer_than_ours_whatever_a_decision_asks() -> None:
     story = Story(timing=Timing(hold_s=60))
     story.decide(override(exit=2))
