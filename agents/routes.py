@@ -116,8 +116,8 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
     }
 
 
-def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> ExactReader:
-    """Attach the routes agent to an app; returns its reader, which knows whether the topic was read to its end."""
+def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
+    """Attach the routes agent to an app."""
     reader = ExactReader(app, state, [table.table], fence, die)
     stop_flow_at_recovery(app, table.table, state.load)
     channel = source(app, *[topics.BMP.for_pop(pop) for pop in pops])
@@ -125,5 +125,3 @@ def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFenc
     @app.agent(channel, name="routes")
     async def routes(stream: Any) -> None:
         await reader.run(stream)
-
-    return reader

@@ -1,7 +1,6 @@
 """The last look at an override before it may touch a router: all reasons to refuse, in one place. Pure.
 
-No decision and no setting goes past these. Documentation and benchmark ranges are not barred: labs route them, and
-an override copies nothing but what a neighbour announces.
+No decision and no setting goes past these.
 """
 
 import ipaddress
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from app.inventory import Pop
 from app.schemas import Override
+from app.te.guards import BOGONS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -16,21 +16,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NO_NEXT_HOP = tuple(
     map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
 )
-BOGONS = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            "0.0.0.0/8",
-            "10.0.0.0/8",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
-            "169.254.0.0/16",
-            "172.16.0.0/12",
-            "192.168.0.0/16",
-            "224.0.0.0/3",
-        ),
-    )
-)
+MARTIANS = tuple(map(ipaddress.ip_network, BOGONS))
 GLOBAL_UNICAST6 = ipaddress.IPv6Network("2000::/3")
 UINT32_MAX = 2**32 - 1
 
@@ -72,7 +58,7 @@ def _prefix(pop: Pop, override: Override) -> Iterator[str]:
     if isinstance(network, ipaddress.IPv6Network):
         if not network.subnet_of(GLOBAL_UNICAST6):
             yield "bogon"
-    elif _overlaps(network, BOGONS):
+    elif _overlaps(network, MARTIANS):
         yield "bogon"
     if not shortest <= network.prefixlen <= longest:
         yield "prefix-length"

@@ -58,6 +58,8 @@ class Attributes(NamedTuple):
 
 def announcement(route: InjectedRoute) -> pb.Path:
     """`route` as GoBGP wants it; replaces what has the same prefix."""
+    # An empty attribute would reset FRR's session with the injector, and all our routes with it.
+    assert route.communities, f"{route.prefix}: a route of ours carries its marker"
     admin, epoch, seq = route.large_community
     attributes: list[Message] = [
         pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
