@@ -1,5 +1,6 @@
 """A window is closed: put counters beside the flows, decide, and queue what everybody else will read."""
 
+import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -7,7 +8,7 @@ from math import ceil
 from app import metrics, topics
 from app.clock import Clock, utc
 from app.inventory import Pop
-from app.schemas import Decision, LinkUtilization
+from app.schemas import Decision, LinkUtilization, PrefixShare, PrefixTraffic
 from app.settings import Settings
 from app.stream.publish import Publisher
 from app.te.counters import Rates
@@ -19,6 +20,7 @@ from app.te.windows import Sums
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
 
+TOP_PREFIXES = 50
 RatesOf = Callable[[Pop, str, float, float], Rates | None]
 
 
@@ -132,8 +134,30 @@ class PopCloser:
                     counters=row.rates is not None,
                 ),
             )
+        for link, row in rows.items():
+            self._publisher.put(topics.PREFIX_TRAFFIC.name, self._pop.name, self._traffic(start_s, link, row.sums))
         self._publisher.put(
             topics.DECISIONS.for_pop(self._pop.name), self._pop.name, self._decision(start_s, end_s, result)
+        )
+
+    def _traffic(self, start_s: int, link: str, sums: Sums) -> PrefixTraffic:
+        """The largest prefixes of a link, whichever router their traffic came in by."""
+        window_s = self._settings.windows.length_s
+        totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for (_, prefix), (size_bytes, samples) in sums.demands.items():
+            totals[prefix][0] += size_bytes
+            totals[prefix][1] += samples
+        largest = heapq.nlargest(TOP_PREFIXES, totals.items(), key=lambda item: (item[1][0], item[0]))
+        return PrefixTraffic(
+            id=f"{link}@{start_s}",
+            pop=self._pop.name,
+            link=link,
+            window_start=utc(start_s),
+            window_s=window_s,
+            prefixes=tuple(
+                PrefixShare(prefix, self._natural.origin_as(prefix), 8 * size_bytes / window_s, samples)
+                for prefix, (size_bytes, samples) in largest
+            ),
         )
 
     def _decision(self, start_s: int, end_s: int, result: CycleResult) -> Decision:

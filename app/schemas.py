@@ -116,6 +116,27 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     counters: bool
 
 
+class PrefixShare(msgspec.Struct, frozen=True):
+    """One destination prefix on a link: flow estimate, with the samples it rests on and the AS it belongs to."""
+
+    prefix: str
+    origin_as: int | None
+    bps: float
+    samples: int
+
+
+class PrefixTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest prefixes of one link in one closed window, largest first: for insight, planning and DDoS."""
+
+    schema: Literal["prefix-traffic/1"] = "prefix-traffic/1"
+    id: str
+    pop: str
+    link: str
+    window_start: datetime
+    window_s: int
+    prefixes: tuple[PrefixShare, ...]
+
+
 class Actuation(msgspec.Struct, frozen=True, kw_only=True):
     """What the actuator did to one router, or why it did not."""
 
@@ -152,3 +173,6 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     at: datetime
     raw: bytes
+
+
+PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Actuation, Control, DeadLetter)

@@ -39,12 +39,13 @@ COUNTERS = Topic("sfacctd-counters-<pop>", "none", 1, 24 * HOUR_MS, "delete", "s
 BMP = Topic("bmp-<pop>", "router", 1, 72 * HOUR_MS, "delete", "pmbmpd", "telemetry, actuator")
 DECISIONS = Topic("decisions-<pop>", "pop", 1, 24 * HOUR_MS, "compact,delete", "telemetry", "actuator, view, planner")
 LINK_UTILIZATION = Topic("link-utilization", "pop", 1, 168 * HOUR_MS, "delete", "telemetry", "view, planner, anyone")
+PREFIX_TRAFFIC = Topic("prefix-traffic", "pop", 1, 24 * HOUR_MS, "delete", "telemetry", "planner, anyone")
 ACTUATIONS = Topic("actuations", "pop", 1, 720 * HOUR_MS, "delete", "actuator", "view, anyone")
 CONTROL = Topic("control", "pop or *", 1, 720 * HOUR_MS, "compact", "autopilot halt|resume", "actuator")
 DEAD_LETTERS = Topic("dead-letters", "source topic", 1, 168 * HOUR_MS, "delete", "telemetry, actuator", "people")
 
 INPUTS = (FLOWS, COUNTERS, BMP)
-ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, ACTUATIONS, CONTROL, DEAD_LETTERS)
+ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, ACTUATIONS, CONTROL, DEAD_LETTERS)
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:

@@ -58,6 +58,7 @@ ROOTS = (
     "app.control",
     "app.demo",
     "app.kafkaread",
+    "app.schemadocs",
 )
 MAY_IMPORT_FAUST = ("app.stream", "app.web", "agents", "tables", "app.telemetry", "app.actuator")
 

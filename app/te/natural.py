@@ -67,6 +67,10 @@ class NaturalRouting:
         """Where traffic that enters at `ingress` leaves by plain BGP; None without a path or by an unknown link."""
         return self.routes(prefix).exits.get(ingress)
 
+    def origin_as(self, prefix: str) -> int | None:
+        """The AS that originates the prefix, None where nobody holds a path or the path is our own."""
+        return next((one.path.as_path[-1] for one in self.routes(prefix).paths if one.path.as_path), None)
+
     def exits(self, prefix: str, hidden: Collection[str] = ()) -> dict[str, Exit]:
         """Exits by router when the `hidden` ones follow an override and so show the mesh no path of theirs."""
         if not hidden:

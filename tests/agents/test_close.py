@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
-from agents.close import PopCloser
+from agents.close import TOP_PREFIXES, PopCloser
 from app.clock import ManualClock, utc
 from app.inventory import Pop
-from app.schemas import Decision, LinkUtilization
+from app.schemas import Decision, LinkUtilization, PrefixTraffic
 from app.settings import Settings
 from app.te.counters import Rates
 from app.te.natural import NaturalRouting
@@ -94,3 +94,15 @@ def test_the_history_comes_back_from_the_rows() -> None:
     rows = rig.closer.close(T0, rig.sums)
     later.closer.load([(T0, link, row) for link, row in rows.items()], CycleRow(1, 1, rig.closer.cycle.state))
     assert later.closer._history == rig.closer._history
+
+
+def test_the_largest_prefixes_of_each_link_are_published() -> None:
+    rig = Rig()
+    many = {("r1", f"20.0.{index}.0/24"): [index, 1] for index in range(100)} | {("r2", "20.0.99.0/24"): [1, 1]}
+    rig.sums[SURGED] = Sums(applied=3, size_bytes=10**9, samples=400, demands=many)
+    rig.closer.close(T0, rig.sums)
+    by_link = {record.link: record.prefixes for record in rig.published(PrefixTraffic)}
+    assert by_link[SILENT] == ()
+    assert len(by_link[SURGED]) == TOP_PREFIXES
+    largest = by_link[SURGED][0]
+    assert (largest.prefix, largest.bps, largest.samples, largest.origin_as) == ("20.0.99.0/24", 80.0, 2, None)
