@@ -13,8 +13,10 @@ from app.settings import Settings
 from app.stream.publish import Publisher
 from app.te.counters import Rates
 from app.te.cycle import CycleResult, CycleState, run_cycle
+from app.te.explain import Explained, explain_link, explain_prefix
 from app.te.model import Demand, LinkWindow
 from app.te.natural import NaturalRouting
+from app.te.plan import Plan
 from app.te.rib import Rib
 from app.te.windows import Sums
 from tables.congestion import CycleRow
@@ -48,6 +50,7 @@ class PopCloser:
         self._history: deque[dict[str, LinkWindow]] = deque(maxlen=windows)
         self.cycle = CycleRow(epoch=int(clock.now_s()), seq=0, state=CycleState())
         self.last: CycleResult | None = None
+        self._papers: deque[Plan] = deque(maxlen=1)  # of the last decision
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         """Take up again: the history from its rows, the epoch above every earlier one."""
@@ -67,6 +70,7 @@ class PopCloser:
             for link, link_sums in sums.items()
         }
         self._history.append({link: self._window(start_s, link, row) for link, row in rows.items()})
+        self._papers.clear()
         result = run_cycle(
             self._pop,
             self._settings.marks,
@@ -76,12 +80,27 @@ class PopCloser:
             self._natural,
             self.cycle.state,
             end_s,
+            self._papers.append,
         )
         self.last = result
         self.cycle = CycleRow(epoch=self.cycle.epoch, seq=self.cycle.seq + 1, state=result.state)
         self._publish(start_s, end_s, result, rows)
         self._measure(result)
         return rows
+
+    def explain(self, of: str) -> Explained:
+        """The story of a link id, a prefix or an address, as of the last decision; LookupError where there is none."""
+        if not self._papers:
+            raise LookupError(f"{self._pop.name}: no window with traffic was decided on yet; ask again later")
+        plan = self._papers[0]
+        is_link = of in self._pop.links
+        return Explained(
+            pop=self._pop.name,
+            as_of=f"{self.cycle.epoch}.{self.cycle.seq}",
+            window_end=utc(plan.context.now_s),
+            link=explain_link(plan, of, self.cycle.state.links.get(of)) if is_link else None,
+            prefix=None if is_link else explain_prefix(plan, of),
+        )
 
     def _measure(self, result: CycleResult) -> None:
         for load in result.loads:

@@ -67,11 +67,12 @@ class Released(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A move that was wanted and not made."""
+    """A move that was wanted and not made. `prefix` is * for load above the goal that no prefix explains."""
 
     prefix: str
     link: str
     reason: str
+    bps: float = 0.0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

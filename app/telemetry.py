@@ -62,8 +62,14 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
         "rib": lambda: {name: routes.summary(state) for name, state in routes_state.feeds.items()},
         "ready": lambda: {name: recovered(app) for name in pops},
     }
+
+    def explain(name: str, of: str) -> object:
+        if name not in closers:
+            raise LookupError(f"no PoP {name} here; known: {', '.join(closers)}")
+        return closers[name].explain(of)
+
     fence.start()
-    return app, StateServer(views, settings.state_port)
+    return app, StateServer(views, settings.state_port, {"explain": explain})
 
 
 def committed(app: faust.App, topic: str) -> int:

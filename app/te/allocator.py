@@ -10,13 +10,12 @@ from itertools import product
 
 import msgspec
 
-from app.te.ledger import Candidate, Ledger, Move
+from app.te.ledger import NO_ROOM, Candidate, Ledger, Move
 from app.te.natural import Alternate
 
 NOTHING_BPS = 1.0  # less is rounding
 FUTILE_EXCHANGES_MAX = 40  # in a row, then what is left above the goals has no better place
 MIN_MOVED_SAMPLES = 30  # below, the shares of the moved prefixes are noise
-NO_ROOM = "no-room"
 BUDGET_BOUND = "budget-bound"
 TOO_FEW_SAMPLES = "too-few-samples"
 

@@ -3,7 +3,7 @@
 Computed from scratch each time; only hysteresis and stickiness look back, through `CycleState`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,7 +18,7 @@ from app.te.marks import Marks, Pacing
 from app.te.model import LinkLoad, LinkWindow
 from app.te.natural import NaturalRouting
 from app.te.placement import Placement
-from app.te.plan import Context, Plan, natural_exits
+from app.te.plan import Context, Plan
 from app.te.rib import Rib
 from app.te.shedding import evict, shed
 from app.te.state import CycleState, Held, LinkState
@@ -50,9 +50,11 @@ def run_cycle(
     natural: NaturalRouting,
     state: CycleState,
     window_end_s: int,
+    tell: Callable[[Plan], None] | None = None,
 ) -> CycleResult:
     """Decide for the newest (last) window of `history`; `natural` must answer for `rib`.
 
+    `tell` is shown the working paper at the end, from which `app.te.explain` says why.
     A newest window without any link means that the feed is lost: everything is held as it is.
     """
     assert natural.rib is rib, "natural routing of another Rib"
@@ -70,6 +72,8 @@ def run_cycle(
     evict(plan)
     shed(plan, fallen)
     unwind(plan, links)
+    if tell is not None:
+        tell(plan)
     return _result(plan, state, links, congestion, fallen, settling)
 
 
@@ -152,6 +156,5 @@ def _result(
 
 def _renewed(plan: Plan, prefix: str, held: Held) -> Held:
     """A kept override with the figures of today."""
-    natural = natural_exits(plan.context.pop, plan.homes(prefix))
-    override = msgspec.structs.replace(held.override, bps=plan.bps(prefix), natural=natural)
+    override = msgspec.structs.replace(held.override, bps=plan.bps(prefix), natural=plan.natural_exits(prefix))
     return msgspec.structs.replace(held, override=override)

@@ -9,6 +9,10 @@ import msgspec
 from app.te.guards import Budget
 from app.te.natural import Alternate
 
+NO_ROOM = "no-room"
+NOT_USABLE = "not-usable"
+SESSION_FULL = "session-full"
+
 
 class Candidate(msgspec.Struct, frozen=True, dict=True):
     """A prefix that could move as a whole: what it loads now, by link, and where else it could go.
@@ -70,6 +74,21 @@ class Ledger:
     def room_bps(self, links: Iterable[str]) -> float:
         """The most that one of these links may still receive."""
         return max((self._room_bps.get(link, 0.0) for link in links), default=0.0)
+
+    def headroom_bps(self, link: str) -> float | None:
+        """What this link may still receive; None where it may receive nothing at all."""
+        return self._room_bps.get(link)
+
+    def lack(self, candidate: Candidate, target: Alternate) -> str | None:
+        """What keeps `target` out of `targets`, for people: one rule, or None where there is room."""
+        leave, off_bps = target.exit, candidate.off_bps.get(target.exit.link, 0.0)
+        room_bps = self._room_bps.get(leave.link)
+        if room_bps is None:
+            return NOT_USABLE
+        if candidate.bps - off_bps > room_bps:
+            return NO_ROOM
+        session_bps = self._session_room_bps.get((leave.router, leave.peer), candidate.bps)
+        return SESSION_FULL if candidate.bps > session_bps else None
 
     @contextmanager
     def without(self, link: str) -> Iterator[None]:

@@ -83,9 +83,24 @@ class NaturalRouting:
         found = [
             Alternate(one.exit, one.path)
             for one in self.routes(prefix).paths
-            if one.exit is not None and self._eligible(one.exit, one.path)
+            if one.exit is not None and self.barred(one.exit, one.path) is None
         ]
         return tuple(sorted(found, key=lambda a: (a.exit.next_hop, a.exit.router, a.exit.peer, a.exit.path_id)))
+
+    def barred(self, leave: Exit, path: Path) -> str | None:
+        """Why this path may not be a target, or None."""
+        router = leave.router
+        if (router, leave.next_hop) not in self._pop.link_by_next_hop:
+            return "unknown-next-hop"
+        if (router, leave.peer) not in self._pop.link_by_session:
+            return "unknown-session"
+        if self.rib.peer_asn(router, leave.peer) is None:
+            return "session-down"
+        if self._pop.links[leave.link].drain:
+            return "drained"
+        if self._pop.routers[router].exports_learned_routes:
+            return "exports-learned-routes"
+        return None if BARRED_COMMUNITIES.isdisjoint(path.communities) else "barred-community"
 
     def holders(self, prefix: str) -> frozenset[str]:
         """Routers that hold the prefix: by any path seen, or because the mesh would give it to them."""
@@ -125,17 +140,6 @@ class NaturalRouting:
             link = by_next_hop or self._pop.link_by_session.get((router, path.peer))
             self._exits[key] = Exit(router, link, path.peer, path.next_hop, path.path_id) if link else None
         return self._exits[key]
-
-    def _eligible(self, leave: Exit, path: Path) -> bool:
-        router = leave.router
-        return (
-            (router, leave.next_hop) in self._pop.link_by_next_hop
-            and (router, leave.peer) in self._pop.link_by_session
-            and self.rib.peer_asn(router, leave.peer) is not None
-            and not self._pop.links[leave.link].drain
-            and not self._pop.routers[router].exports_learned_routes
-            and BARRED_COMMUNITIES.isdisjoint(path.communities)
-        )
 
 
 def _exits(best: Mapping[str, RouterPath]) -> dict[str, Exit]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from app.inventory import Pop
 from app.schemas import Exit, NaturalExit, Override, Refused
-from app.te.allocator import NO_ROOM, NOTHING_BPS, Task, allocate, excess_bps
+from app.te.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.guards import Budget, Guards
 from app.te.keep import copied
-from app.te.ledger import Candidate, Ledger, Move
+from app.te.ledger import NO_ROOM, Candidate, Ledger, Move
 from app.te.loads import Pair, Traffic
 from app.te.marks import Marks, Pacing
 from app.te.natural import Alternate, NaturalRouting
@@ -43,6 +43,7 @@ class Plan:
     made: dict[str, Held] = field(default_factory=dict)
     released: dict[str, str] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    unmoved: dict[str, tuple[str, str]] = field(default_factory=dict)  # all refusals: prefix -> (link, reason)
 
     def __post_init__(self) -> None:
         self.pairs: dict[str, list[Pair]] = {}
@@ -61,6 +62,10 @@ class Plan:
             homes[pair.natural] = homes.get(pair.natural, 0.0) + pair.bps
         return homes or {leave.link: 0.0 for leave in self.context.natural.exits(prefix).values()}
 
+    def natural_exits(self, prefix: str) -> tuple[NaturalExit, ...]:
+        """Its homes as shares."""
+        return natural_exits(self.context.pop, self.homes(prefix))
+
     def bps(self, prefix: str) -> float:
         return sum(pair.bps for pair in self.pairs.get(prefix, ()))
 
@@ -74,7 +79,7 @@ class Plan:
 
     def relieve(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
         """Allocate, note what was made, for the reason of its source link, and what was refused."""
-        for task in allocate(tasks, self.ledger, self._verdict):
+        for task in allocate(tasks, self.ledger, self.verdict):
             for move in task.moves:
                 self._make(move, reasons[task.source])
             self._note_refusals(task)
@@ -112,7 +117,7 @@ class Plan:
                 room_bps[leave.router, leave.peer] -= pair.bps
         return room_bps
 
-    def _verdict(self, candidate: Candidate, target: Alternate) -> str | None:
+    def verdict(self, candidate: Candidate, target: Alternate) -> str | None:
         """Why this move is not safe, asked once a cycle."""
         key = candidate.prefix, target.exit
         if key not in self._verdicts:
@@ -133,7 +138,7 @@ class Plan:
             prefix=prefix,
             exit=leave,
             inject_on=self._inject_on(prefix, leave),
-            natural=natural_exits(self.context.pop, self.homes(prefix)),
+            natural=self.natural_exits(prefix),
             source_path=copied(move.target.path),
             bps=move.candidate.bps,
             reason=reason,
@@ -150,9 +155,10 @@ class Plan:
 
     def _note_refusals(self, task: Task) -> None:
         largest = sorted(task.refused, key=lambda prefix: (-self.bps(prefix), prefix))[:REFUSED_MAX]
-        self.refused += [Refused(prefix, task.source, task.refused[prefix]) for prefix in largest]
-        if not task.pool and not largest and excess_bps(task, self.ledger) > NOTHING_BPS:
-            self.refused.append(Refused("*", task.source, NO_ROOM))
+        self.unmoved |= {prefix: (task.source, reason) for prefix, reason in task.refused.items()}
+        self.refused += [Refused(prefix, task.source, task.refused[prefix], self.bps(prefix)) for prefix in largest]
+        if not task.pool and not largest and (excess := excess_bps(task, self.ledger)) > NOTHING_BPS:
+            self.refused.append(Refused("*", task.source, NO_ROOM, excess))
 
 
 def natural_exits(pop: Pop, homes: Mapping[str, float]) -> tuple[NaturalExit, ...]:

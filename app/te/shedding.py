@@ -69,7 +69,8 @@ def _share(plan: Plan, link: str) -> float:
     return plan.traffic.loads[link].natural_bps / plan.capacity_bps(link)
 
 
-def _goal(plan: Plan, link: str) -> float:
+def goal_share(plan: Plan, link: str) -> float:
+    """Down to which share of its capacity a congested link is relieved."""
     marks = plan.context.marks
     return marks.shed_to_saturated if plan.traffic.loads[link].saturated else marks.shed_to
 
@@ -80,7 +81,7 @@ def _needs_relief(plan: Plan, link: str) -> bool:
     "Well" is midway between entering and saturation, or the enter mark while it saturates.
     """
     marks, load = plan.context.marks, plan.traffic.loads[link]
-    trigger = _goal(plan, link)
+    trigger = goal_share(plan, link)
     if load.moved_out_bps > 0:
         trigger = marks.enter if load.saturated else (marks.enter + marks.act_now) / 2
     return plan.ledger.load_bps[link] > trigger * load.capacity_bps
@@ -92,17 +93,18 @@ def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
         {pair.prefix for pair in plan.traffic.pairs if pair.planned == link} - plan.kept.keys() - plan.made.keys()
     )
     prefixes = prefixes if among is None else prefixes.intersection(among)
-    refused = {prefix: reason for prefix in prefixes if (reason := _forbidden(plan, prefix)) is not None}
+    refused = {prefix: reason for prefix in prefixes if (reason := forbidden(plan, prefix)) is not None}
     return Task(
         source=link,
-        goal_bps=_goal(plan, link) * plan.capacity_bps(link),
+        goal_bps=goal_share(plan, link) * plan.capacity_bps(link),
         pool=[plan.candidate(prefix) for prefix in sorted(prefixes - refused.keys())],
         samples=sum(pair.samples for pair in plan.traffic.pairs if pair.natural == link != pair.planned),
         refused=refused,
     )
 
 
-def _forbidden(plan: Plan, prefix: str) -> str | None:
+def forbidden(plan: Plan, prefix: str) -> str | None:
+    """Why the guards never move this prefix, or None."""
     guards = plan.context.guards
     if plan.context.natural.routes(prefix).blackholed:
         return "blackholed"

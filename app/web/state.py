@@ -1,4 +1,4 @@
-"""Read-only table state of one worker on loopback: `/state/NAME` as JSON, `/healthz`, `/metrics`.
+"""Read-only table state of one worker on loopback: `/state/NAME` and answers as JSON, `/healthz`, `/metrics`.
 
 Served from the agents' memory, never from an iterator over RocksDB; nothing here changes anything.
 """
@@ -11,14 +11,15 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 Views = Mapping[str, Callable[[], object]]
+Answers = Mapping[str, Callable[[str, str], object]]  # (pop, what is asked), LookupError for what is unknown
 
 
 class StateServer(mode.Service):
     """Starts before the Faust app, so that it answers during recovery."""
 
-    def __init__(self, views: Views, port: int) -> None:
+    def __init__(self, views: Views, port: int, answers: Answers | None = None) -> None:
         super().__init__()
-        self._runner = web.AppRunner(make_web(views), access_log=None)
+        self._runner = web.AppRunner(make_web(views, answers or {}), access_log=None)
         self._port = port
 
     async def on_start(self) -> None:
@@ -30,14 +31,26 @@ class StateServer(mode.Service):
         await self._runner.cleanup()
 
 
-def make_web(views: Views) -> web.Application:
-    """A web application over functions that each return something JSON-able."""
+def make_web(views: Views, answers: Answers) -> web.Application:
+    """A web application over functions that each return something JSON-able; answers are at `/state/NAME/POP/WHAT`."""
 
     async def state(request: web.Request) -> web.Response:
         view = views.get(request.match_info["name"])
         if view is None:
             return web.json_response({"error": f"no such state; known: {', '.join(views)}"}, status=404)
         return web.Response(body=msgspec.json.encode(view()), content_type="application/json")
+
+    async def answer(request: web.Request) -> web.Response:
+        asked = answers.get(request.match_info["name"])
+        if asked is None:
+            return web.json_response({"error": f"no such answer; known: {', '.join(answers)}"}, status=404)
+        try:
+            told = asked(request.match_info["pop"], request.match_info["what"])
+        except (KeyError, IndexError):
+            raise  # a mistake of ours
+        except LookupError as error:
+            return web.json_response({"error": str(error)}, status=404)
+        return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"ok": True})
@@ -47,6 +60,7 @@ def make_web(views: Views) -> web.Application:
 
     app = web.Application()
     app.router.add_get("/state/{name}", state)
+    app.router.add_get("/state/{name}/{pop}/{what:.+}", answer)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     return app

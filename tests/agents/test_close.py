@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from agents.close import TOP_PREFIXES, PopCloser
 from app.clock import ManualClock, utc
@@ -106,3 +107,21 @@ def test_the_largest_prefixes_of_each_link_are_published() -> None:
     assert len(by_link[SURGED]) == TOP_PREFIXES
     largest = by_link[SURGED][0]
     assert (largest.prefix, largest.bps, largest.samples, largest.origin_as) == ("20.0.99.0/24", 80.0, 2, None)
+
+
+def test_it_explains_what_it_decided_last() -> None:
+    rig = Rig()
+    with pytest.raises(LookupError, match="no window with traffic"):
+        rig.closer.explain(SURGED)
+    rig.closer.close(T0, rig.sums)
+    told = rig.closer.explain(SURGED)
+    assert told.as_of == f"{rig.closer.cycle.epoch}.{rig.closer.cycle.seq}"
+    assert told.window_end == utc(T0 + 10)
+    assert told.link is not None
+    assert told.link.load.dropped_bps == 1e9
+    assert told.link.congestion == rig.closer.cycle.state.links[SURGED]
+    with pytest.raises(LookupError, match=r"no router of rhv1000 holds a route for 203\.0\.113\.7"):
+        rig.closer.explain("203.0.113.7")
+    rig.closer.close(T0 + 10, {})
+    with pytest.raises(LookupError, match="no window with traffic"):
+        rig.closer.explain(SURGED)

@@ -4,9 +4,9 @@ import pytest
 
 from app.inventory import Budgets
 from app.schemas import Exit
-from app.te.allocator import BUDGET_BOUND, NO_ROOM, TOO_FEW_SAMPLES, Refuse, Task, allocate, excess_bps
+from app.te.allocator import BUDGET_BOUND, TOO_FEW_SAMPLES, Refuse, Task, allocate, excess_bps
 from app.te.guards import Budget
-from app.te.ledger import Candidate, Ledger
+from app.te.ledger import NO_ROOM, NOT_USABLE, SESSION_FULL, Candidate, Ledger
 from app.te.model import Path
 from app.te.natural import Alternate
 from tests.app.te.world import G
@@ -150,3 +150,15 @@ def test_others_do_without_the_room_that_only_one_can_use() -> None:
     theirs = [Candidate("w", {"warm": 5 * G}, 100, (to("free"),))]
     tasks = allocate([Task("warm", 90 * G, theirs), Task("hot", 92 * G, mine)], book, allow)
     assert {(task.source, *moved(task)) for task in tasks} == {("hot", ("a", "paid")), ("warm", ("w", "free"))}
+
+
+@pytest.mark.parametrize(
+    ("gbps", "link", "lack"),
+    [(20, "free", None), (90, "free", NO_ROOM), (20, "paid", SESSION_FULL), (20, "down", NOT_USABLE)],
+)
+def test_lack_names_the_rule_by_which_a_target_is_left_out(gbps: float, link: str, lack: str | None) -> None:
+    book = ledger(session_g={("r1", "10.0.0.2"): 10})
+    target = to(link, 2 if link == "paid" else 1)
+    one = candidate("p", gbps, target)
+    assert book.lack(one, target) == lack
+    assert book.targets(one, "hot") == ([] if lack else [target])

@@ -12,6 +12,7 @@ from app.te.cycle import CycleResult, CycleState, run_cycle
 from app.te.marks import Marks, Pacing
 from app.te.model import LinkWindow, Path
 from app.te.natural import NaturalRouting
+from app.te.plan import Plan
 from app.te.rib import Rib
 from tests.app.te.world import ASN, WINDOW_S, G, link, path, pop, rib_of, window
 
@@ -35,6 +36,7 @@ class Desk:
         self.state = CycleState()
         self.history: list[dict[str, LinkWindow]] = []
         self.start_s = START_S
+        self.plan: Plan | None = None
 
     def decide(self, carried_g: Mapping[str, Mapping[str, float]], skip: int = 0, **changes: Any) -> CycleResult:
         """One window with this traffic (Gb/s by link and prefix), `skip` windows after the last."""
@@ -49,7 +51,15 @@ class Desk:
         self.history = [*self.history[-8:], windows]
         self.start_s += WINDOW_S
         result = run_cycle(
-            self.pop, Marks(), self.pacing, self.history, self.rib, self.natural, self.state, self.start_s
+            self.pop,
+            Marks(),
+            self.pacing,
+            self.history,
+            self.rib,
+            self.natural,
+            self.state,
+            self.start_s,
+            lambda plan: setattr(self, "plan", plan),
         )
         self.state = result.state
         return result
@@ -183,7 +193,7 @@ def test_a_link_that_is_down_or_open_or_silent_receives_nothing() -> None:
     result = desk.decide({A: spread(95)}, instead={B: down, D: hot}, silent=[C])
     assert not result.overrides
     assert [(one.link, one.reason) for one in result.refused if one.link == A] == [(A, "no-room")] * 10
-    assert Refused("*", D, "no-room") in result.refused, "load that no prefix explains"
+    assert Refused("*", D, "no-room", 12 * G) in result.refused, "load that no prefix explains"
 
 
 def test_a_congested_link_receives_nothing_even_with_room() -> None:
@@ -266,7 +276,9 @@ def test_between_two_full_links_bgp_decides() -> None:
     grown[B]["50.0.0.0/16"] = 82
     second = desk.decide(grown)
     assert moved(second) == moved(first), "not yet dropping: held"
-    assert Refused(next(iter(moved(first))), B, "no-room") in second.refused
+    assert [(one.prefix, one.link, one.reason) for one in second.refused if one.link == B] == [
+        (next(iter(moved(first))), B, "no-room")
+    ]
     grown[B]["50.0.0.0/16"] = 90
     third = desk.decide(grown)
     assert [one.reason for one in third.released] == ["target-congested"]

@@ -11,7 +11,7 @@ class Row(msgspec.Struct):
 
 
 async def test_state_health_and_metrics_are_served_and_nothing_can_be_changed() -> None:
-    async with TestClient(TestServer(make_web({"progress": lambda: {"rhv1000": Row()}}))) as client:
+    async with TestClient(TestServer(make_web({"progress": lambda: {"rhv1000": Row()}}, {}))) as client:
         answer = await client.get("/state/progress")
         assert await answer.json() == {"rhv1000": {"bytes": 7}}
         assert (await client.get("/healthz")).status == 200
@@ -20,7 +20,21 @@ async def test_state_health_and_metrics_are_served_and_nothing_can_be_changed() 
 
 
 async def test_an_unknown_state_names_the_known_ones() -> None:
-    async with TestClient(TestServer(make_web({"progress": dict}))) as client:
+    async with TestClient(TestServer(make_web({"progress": dict}, {}))) as client:
         answer = await client.get("/state/nothing")
         assert answer.status == 404
         assert "progress" in await answer.text()
+
+
+async def test_answers_are_asked_with_a_slash_and_say_what_is_unknown() -> None:
+    def explain(pop: str, what: str) -> object:
+        if what != "20.0.0.0/24":
+            raise LookupError(f"{pop} has no {what}")
+        return {"pop": pop, "of": what}
+
+    async with TestClient(TestServer(make_web({}, {"explain": explain}))) as client:
+        answer = await client.get("/state/explain/rhv1000/20.0.0.0/24")
+        assert await answer.json() == {"pop": "rhv1000", "of": "20.0.0.0/24"}
+        unknown = await client.get("/state/explain/rhv1000/20.0.0.0/25")
+        assert (unknown.status, await unknown.json()) == (404, {"error": "rhv1000 has no 20.0.0.0/25"})
+        assert (await client.get("/state/foresee/rhv1000/x")).status == 404
