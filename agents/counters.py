@@ -8,6 +8,7 @@ import faust
 from faust.types import TP
 
 from app import topics
+from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.lines import Bad
 from app.inventory import Pop
@@ -61,10 +62,20 @@ class CountersState:
             return
         router = pop.router_by_agent.get(parsed.exporter)
         if router is None:
-            progress.ignored["unknown-router"] = progress.ignored.get("unknown-router", 0) + (not replay)
+            self._ignore(progress, "unknown-router", replay)
+            return
+        if (router, parsed.ifindex) not in pop.link_by_interface:
+            self._ignore(progress, "unknown-interface", replay)
+            return
+        if parsed.at_s > record.timestamp_s + CLOCK_SKEW_MAX_S:
+            self._ignore(progress, "clock-skew", replay)  # else nothing would be newer until that time comes
             return
         progress.records += not replay
         self._take(f"{pop.name}|{router}|{parsed.ifindex}", parsed)
+
+    @staticmethod
+    def _ignore(progress: CountersProgress, reason: str, replay: bool) -> None:
+        progress.ignored[reason] = progress.ignored.get(reason, 0) + (not replay)
 
     def _take(self, key: str, counters: InterfaceCounters) -> None:
         samples, at_s = self._samples[key], counters.at_s

@@ -1,15 +1,18 @@
 """pmbmpd's topic: one BMP message of one router per Kafka message (pmacct 1.7.7, no dump configured)."""
 
 import ipaddress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from app.feeds.lines import Bad, bad
+from app.feeds.lines import Bad, bad, check_size
 from app.te.model import Origin, Path
 
 ORIGINS: dict[str, Origin] = {"i": "igp", "e": "egp", "u": "incomplete"}
 UNICAST = 1
+UINT32_MAX = 2**32 - 1
+Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT32_MAX)]
+REMOVALS = ("withdraw", "delete")
 
 
 class BmpRecord(msgspec.Struct, frozen=True):
@@ -26,16 +29,16 @@ class BmpRecord(msgspec.Struct, frozen=True):
     is_post: int = 0
     safi: int = UNICAST
     peer_ip: str = ""
-    peer_asn: int = 0
+    peer_asn: Uint32 = 0
     ip_prefix: str = ""
     bgp_nexthop: str = ""
     as_path: str | list[Any] = ""
     comms: str | list[str] = ""
     lcomms: str | list[str] = ""
     origin: str = "u"
-    local_pref: int | None = None
-    med: int | None = None
-    as_path_id: int = 0
+    local_pref: Uint32 | None = None
+    med: Uint32 | None = None
+    as_path_id: Uint32 = 0
     rd: str = ""
 
     @property
@@ -56,21 +59,38 @@ _decoder = msgspec.json.Decoder(BmpRecord)
 def decode(message: bytes) -> BmpRecord | Bad:
     """One message; routes come with a canonical prefix, valid addresses and a numeric AS path, or as a Bad."""
     try:
+        check_size(message)
         record = _decoder.decode(message)
+        if record.is_route or record.bmp_msg_type in ("peer_up", "peer_down"):
+            _check_address(record.peer_ip)
         if record.is_route:
-            _check_prefix(record.ip_prefix)
-            if record.log_type == "update":
-                ipaddress.ip_address(record.bgp_nexthop)
-                as_numbers(record.as_path)
+            _check_route(record)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return bad(message, error)
     return record
 
 
+def _check_route(record: BmpRecord) -> None:
+    """An update, or one of the two words for its end; anything else must not pass for a withdraw."""
+    _check_prefix(record.ip_prefix)
+    if record.log_type == "update":
+        _check_address(record.bgp_nexthop)
+        if any(not 0 <= number <= UINT32_MAX for number in as_numbers(record.as_path)):
+            raise ValueError(f"as_path {record.as_path}: an AS number has 32 bits")
+    elif record.log_type not in REMOVALS:
+        raise ValueError(f"log_type {record.log_type!r} is neither update nor {' nor '.join(REMOVALS)}")
+
+
 def _check_prefix(text: str) -> None:
-    """Canonical, with a length in digits: `ip_network` alone would take a bare address or a netmask."""
-    if str(ipaddress.ip_network(text)) != text:
+    """Canonical, with a length in digits: `ip_network` alone would take a bare address, a netmask or an IPv6 zone."""
+    if "%" in text or str(ipaddress.ip_network(text)) != text:
         raise ValueError(f"{text!r} is no canonical prefix")
+
+
+def _check_address(text: str) -> None:
+    if "%" in text:
+        raise ValueError(f"{text!r}: a zone means nothing outside its router")
+    ipaddress.ip_address(text)
 
 
 def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Path:

@@ -4,9 +4,10 @@ import math
 
 import msgspec
 
-from app.feeds.lines import Bad, bad
+from app.feeds.lines import Bad, bad, check_size
 
 COUNTER_MAX = (1 << 64) - 1
+SPEED_MAX_BPS = 10**14  # a link that claims more would look empty for ever
 OPER_UP = 2  # ifStatus: bit 0 admin, bit 1 operational state (sFlow version 5, generic interface counters)
 
 
@@ -45,7 +46,11 @@ _counters = msgspec.json.Decoder(InterfaceCounters)
 def decode(message: bytes) -> InterfaceCounters | Bad | None:
     """The counters of one message; None for what is valid and not for us (log_init, other counter types)."""
     try:
-        if _envelope.decode(message).sf_cnt_type != "sflow_cnt_generic":
+        check_size(message)
+        envelope = _envelope.decode(message)
+        if envelope.event_type == "log" and not envelope.sf_cnt_type:
+            raise ValueError("a counter sample without sf_cnt_type")
+        if envelope.sf_cnt_type != "sflow_cnt_generic":
             return None
         counters = _counters.decode(message)
         _check(counters)
@@ -56,8 +61,10 @@ def decode(message: bytes) -> InterfaceCounters | Bad | None:
 
 def _check(counters: InterfaceCounters) -> None:
     """msgspec cannot bound an integer at 64 bits, nor see a time in a text."""
-    if not math.isfinite(counters.at_s):
+    if not (math.isfinite(counters.at_s) and counters.at_s >= 0):
         raise ValueError(f"timestamp {counters.arrived} is no time")
     for name, value in msgspec.structs.asdict(counters).items():
         if isinstance(value, int) and not 0 <= value <= COUNTER_MAX:
             raise ValueError(f"{name} {value} is no counter")
+    if counters.speed_bps > SPEED_MAX_BPS:
+        raise ValueError(f"ifSpeed {counters.speed_bps} is no speed")

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import msgspec
 
-from app.feeds.lines import Bad, bad
+from app.feeds.lines import Bad, bad, check_size
 from app.te.windows import PurgeKind
 
-COUNT_MAX = 1 << 40  # bytes of one record: a larger one is a broken exporter, not traffic
+COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: a larger one is a broken exporter, not traffic
+BAD_LINES_MAX = 100  # of one message: a megabyte of junk must not become half a million dead letters
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 
@@ -54,18 +55,34 @@ _decoder = msgspec.json.Decoder(Flow | _Init | _Close)
 
 
 def decode(message: bytes) -> Iterator[Flow | Marker | Bad]:
-    """Every line of one Kafka message; never raises."""
+    """Every line of one Kafka message; never raises. Bad ones beyond BAD_LINES_MAX come as one that counts them."""
+    unusable = 0
     for line in message.split(b"\n"):
-        if line.strip():
-            yield _decode_line(line)
+        if not line.strip():
+            continue
+        parsed = _decode_line(line)
+        unusable += isinstance(parsed, Bad)
+        if unusable <= BAD_LINES_MAX or not isinstance(parsed, Bad):
+            yield parsed
+    if unusable > BAD_LINES_MAX:
+        yield bad(message, ValueError(f"{unusable - BAD_LINES_MAX} more lines of this message cannot be used"))
 
 
 def _decode_line(line: bytes) -> Flow | Marker | Bad:
     try:
+        check_size(line)
         parsed = _decoder.decode(line)
         if isinstance(parsed, Flow):
-            _ = parsed.at_s
+            _check(parsed)
             return parsed
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         return bad(line, error)
     return Marker("purge_init" if isinstance(parsed, _Init) else "purge_close", parsed.writer_id)
+
+
+def _check(flow: Flow) -> None:
+    """What no type can say: a moment before 1970 has no window, and sums must fit 64 bits."""
+    if flow.at_s < 0:
+        raise ValueError(f"timestamp_arrival {flow.arrived} is no time")
+    if flow.size_bytes * flow.sampling_rate > COUNT_MAX:
+        raise ValueError(f"{flow.size_bytes} bytes x {flow.sampling_rate} are no traffic of one second")

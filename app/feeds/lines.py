@@ -3,6 +3,8 @@
 import msgspec
 
 RAW_BYTES_MAX = 64 * 1024
+RECORD_BYTES_MAX = 64 * 1024  # of one record: collectors write some hundred bytes, a BGP message has 4,096
+REASON_CHARS_MAX = 300
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -13,5 +15,11 @@ class Bad(msgspec.Struct, frozen=True):
 
 
 def bad(raw: bytes, error: Exception) -> Bad:
-    """A Bad of these bytes."""
-    return Bad(raw[:RAW_BYTES_MAX], str(error) or type(error).__name__)
+    """A Bad of these bytes; the reason is cut too, for errors quote what they found."""
+    return Bad(raw[:RAW_BYTES_MAX], (str(error) or type(error).__name__)[:REASON_CHARS_MAX])
+
+
+def check_size(raw: bytes) -> None:
+    """ValueError for a record larger than RECORD_BYTES_MAX, before anything parses it."""
+    if len(raw) > RECORD_BYTES_MAX:
+        raise ValueError(f"a record of {len(raw)} bytes, at most {RECORD_BYTES_MAX} are read")

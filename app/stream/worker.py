@@ -1,16 +1,22 @@
 """The one way we make and run a Faust app: the settings that held under faults, and nothing that listens in public."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import faust
 import mode
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
+from app.errors import DaemonError
 from app.settings import Settings
 from app.stream.consumer import BatchConsumer
 from tables.store import ExactTable
+
+ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
 
 
 def create_app(app_id: str, settings: Settings) -> faust.App:
@@ -71,6 +77,45 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
 
 
 def run(app: faust.App, *services: mode.Service) -> None:
-    """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code."""
+    """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
+
+    DaemonError, before anything starts, where no broker answers or an input topic is missing: Faust would go on trying
+    to make the topic, with its own idea of what that is.
+    """
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
+    loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without its loop
+    try:
+        loop.run_until_complete(check_inputs(brokers_of(app), inputs_of(app)))
+    finally:
+        loop.close()
     faust.Worker(app, *services, loglevel=logging.INFO, redirect_stdouts=False).execute_from_commandline()
+
+
+def brokers_of(app: faust.App) -> str:
+    """The bootstrap addresses of an app, as aiokafka takes them."""
+    return ",".join(f"{url.host}:{url.port}" for url in app.conf.broker)
+
+
+def inputs_of(app: faust.App) -> list[str]:
+    """The topics that the agents of an app read."""
+    channels: list[Any] = [agent.channel for agent in app.agents.values()]
+    return sorted({topic for channel in channels for topic in channel.topics})
+
+
+async def check_inputs(broker: str, wanted: Sequence[str]) -> None:
+    """DaemonError where the broker does not answer within ANSWER_S, or does not have all of these topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(ANSWER_S * 1000))
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await admin.start()
+            missing = set(wanted) - set(await admin.list_topics())
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(
+            f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
+        ) from error
+    finally:
+        await admin.close()
+    if missing:
+        raise DaemonError(
+            f"broker {broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
+        )

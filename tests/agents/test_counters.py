@@ -89,6 +89,23 @@ def test_an_unknown_router_is_counted_and_kept_out() -> None:
     assert rig.flush() == ["rhv1000|progress"]
 
 
+@pytest.mark.parametrize("ifindex", [0, 0x3FFFFFFF, 0x80000002, 999, 2**63])
+def test_an_interface_that_is_no_link_makes_no_row(ifindex: int) -> None:
+    rig = Rig()
+    rig.poll(0, 9.0, ifIndex=ifindex)
+    assert rig.state.progress["rhv1000"].ignored == {"unknown-interface": 1}
+    assert rig.flush() == ["rhv1000|progress"]
+
+
+def test_a_reading_from_the_future_does_not_stop_the_later_ones() -> None:
+    rig = Rig()
+    rig.poll(0, 9.0)
+    rig.poll(1, 10.0, timestamp="1e300")
+    rig.poll(2, 21.0)
+    assert rig.state.progress["rhv1000"].ignored == {"clock-skew": 1}
+    assert rig.carried_bps() == pytest.approx(8e9)
+
+
 def test_what_does_not_parse_is_a_dead_letter_once() -> None:
     rig = Rig()
     rig.poll(0, 9.0, ifOutOctets=-1)

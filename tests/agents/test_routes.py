@@ -1,12 +1,16 @@
 """The routes state: packed rows in front of which the Rib lives, and what a restart finds in them."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from faust.types import TP
 
 from agents.routes import RoutesState, summary
+from app.bgp.liveness import Witness
+from app.clock import SystemClock
 from app.stream.consumer import Record
+from app.te.natural import NaturalRouting
 from tables.rib import RibTable, bucket_of
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop
@@ -116,3 +120,86 @@ def test_revoking_empties_the_rib_that_others_hold() -> None:
     rig.flush()
     rig.state.load()
     assert rig.state.ribs["rhv1000"] is rib
+
+
+STORM = [f"20.{index // 256}.{index % 256}.0/24" for index in range(500)]
+STORM_WITHIN_S = 2.0  # some 30 ms on one core; a storm that is quadratic takes far longer
+
+
+def route(name: str, prefix: str) -> bytes:
+    raw = json.loads((DATA / f"{name}.json").read_text()) | {"ip_prefix": prefix, "peer_ip": "127.0.0.31"}
+    return json.dumps(raw).encode()
+
+
+def stormed() -> Rig:
+    """Two routers, 500 prefixes by a peer of r1."""
+    rig = Rig()
+    rig.feed(*UP)
+    for offset, prefix in enumerate(STORM, len(UP)):
+        rig.raw(route("gobgpd_update", prefix), offset)
+    rig.flush()
+    rig.changes.clear()
+    return rig
+
+
+def test_a_storm_of_withdraws_and_peer_down_leaves_nothing_in_bounded_time() -> None:
+    rig, clock = stormed(), SystemClock()
+    began_s = clock.monotonic_s()
+    for offset, prefix in enumerate(STORM, 1000):
+        rig.raw(route("gobgpd_withdraw", prefix), offset)
+    rig.feed("gobgpd_peer_down", first=2000)
+    rig.flush()
+    assert clock.monotonic_s() - began_s < STORM_WITHIN_S
+    assert not rig.state.ribs["rhv1000"].prefixes("r1")
+    assert rig.held("r2") == ["127.0.0.34"], "the other router keeps its own"
+    assert {prefix for _, _, prefixes in rig.changes for prefix in prefixes} == set(STORM)
+    rig.restart()
+    assert not rig.state.ribs["rhv1000"].prefixes("r1")
+
+
+def test_peer_down_before_its_withdraws_is_the_same_storm() -> None:
+    rig = stormed()
+    rig.feed("gobgpd_peer_down", first=1000)
+    for offset, prefix in enumerate(STORM, 2000):
+        rig.raw(route("gobgpd_withdraw", prefix), offset)
+    assert set(rig.changes[0][2]) == set(STORM)
+    assert not rig.state.ribs["rhv1000"].prefixes("r1")
+    rig.flush()
+    rig.restart()
+    assert not rig.state.ribs["rhv1000"].prefixes("r1")
+
+
+def test_a_path_of_a_peer_never_seen_up_is_kept_and_is_no_target() -> None:
+    rig = Rig()
+    rig.feed("gobgpd_init", "gobgpd_update")
+    assert rig.held("r1") == ["127.0.0.31"]
+    rib, pop = rig.state.ribs["rhv1000"], demo_pop()
+    natural = NaturalRouting(pop, rib)
+    leave = natural.natural_exit("r1", PREFIX)
+    assert leave is not None
+    assert natural.alternates(PREFIX) == ()
+    (path,) = rib.paths("r1", PREFIX).values()
+    assert natural.barred(leave, path) == "session-down"
+    assert not Witness(pop, rib).exit_alive(PREFIX, leave)
+    rig.feed("gobgpd_peer_up", first=2)
+    assert [one.exit for one in natural.alternates(PREFIX)] == [leave]
+
+
+def test_junk_among_routes_never_reaches_a_row() -> None:
+    rig = Rig()
+    rig.feed(*UP)
+    before = dict(rig.state.ribs["rhv1000"].paths("r1", PREFIX))
+    for offset, change in enumerate(({"local_pref": 2**64}, {"log_type": "surprise"}, {"peer_ip": ""}), len(UP)):
+        rig.raw(json.dumps(json.loads(route("gobgpd_update", PREFIX)) | change).encode(), offset)
+    assert rig.state.ribs["rhv1000"].paths("r1", PREFIX) == before
+    assert len(rig.outbox.letters) == 3
+    rig.flush()
+
+
+def test_a_replayed_peer_down_sends_the_tombstones_that_the_changelog_may_lack() -> None:
+    rig = Rig()
+    rig.feed(*UP, "gobgpd_peer_down")
+    rig.flush()  # the local disk has no row any more
+    rig.restart()
+    rig.feed("gobgpd_peer_down", first=len(UP))
+    assert row_of("r1") in rig.flush()
