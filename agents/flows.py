@@ -80,7 +80,8 @@ class FlowsState:
             for key, row in self._rows.items(f"{name}|"):
                 _, start_s, link = parts_of(key)
                 self._stored[key] = row.sums.applied
-                if row.closed:
+                # A row may be ahead of the progress row: a close that the progress does not know is closed again.
+                if row.closed and account.progress.is_late(start_s):
                     closed.append((start_s, link, row))
                 else:
                     account.open[start_s, link] = row.sums

@@ -7,7 +7,7 @@ import faust
 from faust.types import TP
 
 from app import topics
-from app.feeds.bmp import decode
+from app.feeds.bmp import BmpRecord, decode
 from app.feeds.lines import Bad
 from app.feeds.ribfeed import RibFeed, Sessions
 from app.inventory import Pop
@@ -17,7 +17,7 @@ from app.stream.fence import StallFence, die
 from app.stream.publish import Publisher
 from app.stream.worker import source, stop_flow_at_recovery
 from app.te.rib import Rib
-from tables.rib import RibRow, RibTable, bucket_of
+from tables.rib import BUCKETS, RibRow, RibTable, bucket_of, progress_key
 
 OnChange = Callable[[str, str, Sequence[str]], None]
 
@@ -40,18 +40,19 @@ class RoutesState:
         self._members: dict[tuple[str, str, int], set[str]] = {}
         self._dirty: set[tuple[str, str, int]] = set()
         self.feeds = {pop.name: RibFeed(pop, self.ribs[pop.name]) for pop in self._pops.values()}
+        self._publisher.drop()
 
     def load(self) -> None:
         """Rebuild from the rows."""
         self.reset()
         for pop in self._pops.values():
-            sessions = self._table.progress.get(f"{pop.name}|progress") or Sessions()
+            sessions = self._table.progress.get(progress_key(pop.name)) or Sessions()
             self.feeds[pop.name] = RibFeed(pop, self.ribs[pop.name], sessions)
-            for router in pop.routers:
-                for _, row in self._table.rows.items(f"{pop.name}|{router}|"):
-                    for prefix, path in row.paths:
-                        self.ribs[pop.name].update(router, prefix, path)
-                        self._bucket(pop.name, router, prefix).add(prefix)
+            for key, row in self._table.rows.items(f"{pop.name}|", but=progress_key(pop.name)):
+                router = key.split("|")[1]
+                for prefix, path in row.paths:
+                    self.ribs[pop.name].update(router, prefix, path)
+                    self._bucket(pop.name, router, prefix).add(prefix)
 
     def apply(self, tp: TP, record: Record) -> None:
         """One BMP message; a replay is not applied, but its rows are written again."""
@@ -65,21 +66,23 @@ class RoutesState:
                 self._publisher.dead_letter(tp, record, parsed)
             return
         if replay:
-            self._mark_replayed(pop.name, feed, parsed.ip_prefix, feed.router_of(parsed))
+            self._mark_replayed(pop.name, feed, parsed)
             return
         feed.sessions.records += 1
-        if (touched := feed.apply(parsed)) is not None:
-            router, prefixes = touched
+        touched = feed.apply(parsed, record.timestamp_s)
+        for router, prefixes in [*([touched] if touched else []), *feed.expire(record.timestamp_s)]:
             for prefix in prefixes:
                 self._bucket(pop.name, router, prefix).add(prefix)
                 self._dirty.add((pop.name, router, bucket_of(prefix)))
             self._on_change(pop.name, router, prefixes)
 
-    def _mark_replayed(self, pop: str, feed: RibFeed, prefix: str, router: str | None) -> None:
-        if prefix and router:
-            self._dirty.add((pop, router, bucket_of(prefix)))
-        elif router:  # a session came or went: every row of the router may have changed with it
-            self._dirty |= {key for key in self._members if key[:2] == (pop, router)}
+    def _mark_replayed(self, pop: str, feed: RibFeed, record: BmpRecord) -> None:
+        """The rows it changed may be missing from the changelog; a peer that went may have changed any row."""
+        router = feed.router_of(record)
+        if router and record.ip_prefix:
+            self._dirty.add((pop, router, bucket_of(record.ip_prefix)))
+        elif router and record.bmp_msg_type == "peer_down":
+            self._dirty |= {(pop, router, bucket) for bucket in range(BUCKETS)}
 
     def _bucket(self, pop: str, router: str, prefix: str) -> set[str]:
         return self._members.setdefault((pop, router, bucket_of(prefix)), set())
@@ -89,6 +92,7 @@ class RoutesState:
         for pop, router, bucket in sorted(self._dirty):
             rib = self.ribs[pop]
             members = self._members.get((pop, router, bucket), set())
+            members -= {prefix for prefix in members if not rib.paths(router, prefix)}
             paths = [(prefix, path) for prefix in sorted(members) for path in rib.paths(router, prefix).values()]
             key = f"{pop}|{router}|{bucket:04d}"
             if paths:
@@ -105,7 +109,7 @@ class RoutesState:
     def write_progress(self) -> None:
         """Sessions and the offset, last."""
         for name, feed in self.feeds.items():
-            self._table.progress.put(f"{name}|progress", feed.sessions)
+            self._table.progress.put(progress_key(name), feed.sessions)
 
 
 def summary(feed: RibFeed) -> dict[str, dict[str, int]]:

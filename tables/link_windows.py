@@ -1,7 +1,7 @@
 """`link_windows`: traffic of one link in one window.
 
 Key `pop|start|link` (start zero-padded, so that keys sort by time); value `LinkWindowRow`. Bound: links x windows of
-the retention; a row holds the active (ingress, prefix) pairs of one link, some 40 bytes each. Written by the flows
+the retention; a row holds the active (ingress, prefix) pairs of one link, some 26 bytes each. Written by the flows
 agent only.
 """
 

@@ -32,6 +32,10 @@ class RibTable:
         self.progress = Rows(table, Sessions)
 
 
+def progress_key(pop: str) -> str:
+    return f"{pop}|progress"
+
+
 def bucket_of(prefix: str) -> int:
     """The same in every process and release: it is part of the key."""
     return zlib.crc32(prefix.encode()) % BUCKETS

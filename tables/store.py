@@ -13,7 +13,7 @@ from app.errors import ExactnessError
 S = TypeVar("S", bound=msgspec.Struct)
 
 MIB = 1 << 20
-ROW_BYTES_MAX = 512 * 1024
+ROW_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size and a topic's max.message.bytes
 
 
 class ExactTable(Table[bytes, bytes]):
@@ -31,13 +31,14 @@ class ExactTable(Table[bytes, bytes]):
         return unanswered
 
     def put(self, key: bytes, row: bytes) -> None:
-        """Write a row within the bound that the changelog's max.message.bytes leaves room for."""
-        assert len(row) <= ROW_BYTES_MAX, f"{self.name}: row {key!r} has {len(row)} bytes"
+        """Write a row; ExactnessError above the bound, for its changelog record would be refused."""
+        if len(row) > ROW_BYTES_MAX:
+            raise ExactnessError(f"{self.name}: row {key.decode()} has {len(row)} bytes, more than {ROW_BYTES_MAX}")
         self[key] = row
 
 
 def open_table(app: faust.App, name: str) -> ExactTable:
-    """Open a table of raw bytes with one partition. Only these arguments recover byte for byte (faust.md)."""
+    """Open a table of raw bytes with one partition. Only these arguments recover byte for byte."""
     # Faust's defaults are a 2 GiB block cache and 3 x 64 MiB buffers per partition. The dict must be fresh: Faust
     # takes keys out of it.
     options = {
@@ -69,19 +70,19 @@ class Rows(Generic[S]):
             self.table.put(key.encode(), stored)
 
     def delete(self, key: str) -> None:
-        """Remove a row, with a tombstone in the changelog."""
-        if key.encode() in self.table:
-            del self.table[key.encode()]
+        """Remove a row. Its tombstone goes out even where the local disk has no row: the changelog may have one."""
+        del self.table[key.encode()]
 
     def get(self, key: str) -> S | None:
         stored = self.table.get(key.encode())
         return None if stored is None else self._decode(key, stored)
 
-    def items(self, prefix: str = "") -> Iterator[tuple[str, S]]:
-        """All rows whose key begins so. Consume it without awaiting: an open iterator keeps RocksDB locked."""
-        for key, stored in list(self.table.items()):
-            if key.startswith(prefix.encode()):
-                yield key.decode(), self._decode(key.decode(), stored)
+    def items(self, prefix: str = "", but: str = "") -> Iterator[tuple[str, S]]:
+        """All rows whose key begins so, `but` one. Consume it without awaiting: an open iterator locks RocksDB."""
+        for key, stored in self.table.items():
+            name = key.decode()
+            if name.startswith(prefix) and name != but:
+                yield name, self._decode(name, stored)
 
     def _decode(self, key: str, stored: bytes) -> S:
         if stored[:1] != self._version:

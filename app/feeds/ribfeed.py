@@ -3,6 +3,7 @@
 import msgspec
 
 from app.feeds.bmp import BmpRecord, to_path
+from app.feeds.resync import Resync
 from app.inventory import Pop
 from app.te.rib import Rib
 
@@ -24,6 +25,7 @@ class RibFeed:
         self.pop = pop
         self.rib = rib
         self.sessions = sessions or Sessions()
+        self._resync = Resync(rib)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
         self._by_address = {
             address: router.name
@@ -38,40 +40,56 @@ class RibFeed:
         """The router behind a BMP session: by the name it gave at init, else by its address."""
         return self.sessions.routers.get(record.session) or self._by_address.get(record.bmp_router)
 
-    def apply(self, record: BmpRecord) -> tuple[str, list[str]] | None:
-        """Apply one record; (router, prefixes touched), or None where it is not for us (counted)."""
+    def expire(self, at_s: float) -> list[tuple[str, list[str]]]:
+        """Remove what sessions that began anew have not told again by now (the stream's time): (router, prefixes)."""
+        touched = [(router, self._peer_down(router, peer)) for router, peer in self._resync.overdue_peers(at_s)]
+        for router, paths in self._resync.overdue_paths(at_s):
+            for prefix, key in paths:
+                self.rib.withdraw(router, prefix, *key)
+            touched.append((router, [prefix for prefix, _ in paths]))
+        return touched
+
+    def apply(self, record: BmpRecord, at_s: float = 0.0) -> tuple[str, list[str]] | None:
+        """Apply one record of Kafka time `at_s`; (router, prefixes touched), None where it is not for us (counted)."""
         router = self.router_of(record)
         match record.bmp_msg_type:
             case "":
                 pass  # log_init and log_close of pmbmpd itself
             case "init":
-                self._init(record)
+                self._init(record, at_s)
             case _ if router is None:
                 self._ignore("unknown-router")
             case "peer_up":
                 return self._peer_up(router, record)
             case "peer_down":
-                self.sessions.peers.get(router, {}).pop(record.peer_ip, None)
-                return router, self.rib.peer_down(router, record.peer_ip)
+                return router, self._peer_down(router, record.peer_ip)
             case _ if record.is_route:
                 return self._route(router, record)
         return None
 
-    def _init(self, record: BmpRecord) -> None:
+    def _init(self, record: BmpRecord, at_s: float) -> None:
         router = self._by_sysname.get(record.bmp_init_info_sysname)
         if router is None:
             self._ignore("unknown-sysname")
             return
         live = {session: name for session, name in self.sessions.routers.items() if name != router}
         self.sessions.routers = live | {record.session: router}
+        self._resync.router_began(router, at_s)
 
     def _peer_up(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
         asn = record.peer_asn or self.pop.asn
+        self._resync.peer_told(router, record.peer_ip)
         self.sessions.peers.setdefault(router, {})[record.peer_ip] = asn
         self.rib.peer_up(router, record.peer_ip, asn)
         return router, []
 
+    def _peer_down(self, router: str, peer: str) -> list[str]:
+        self._resync.peer_gone(router, peer)
+        self.sessions.peers.get(router, {}).pop(peer, None)
+        return self.rib.peer_down(router, peer)
+
     def _route(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
+        self._resync.path_told(router, record.peer_ip, record.ip_prefix, record.as_path_id)
         if record.log_type == "update":
             ebgp = self._is_ebgp(router, record.peer_ip)
             path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))

@@ -31,7 +31,10 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 def link_rates(members: Sequence[Sequence[CounterSample]], start_s: float, end_s: float) -> Rates | None:
-    """Sum over a link's members in [start_s, end_s); None where one has no trusted reading of both borders."""
+    """Sum over a link's members in [start_s, end_s); None where one has no trusted reading of both borders.
+
+    A port that was never read counts for nothing, neither load nor capacity: vendors report a LAG or its members.
+    """
     rates = [port_rates(samples, start_s, end_s) for samples in members if samples]
     known = [rate for rate in rates if rate is not None]
     if not known or len(known) < len(rates):

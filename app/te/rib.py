@@ -44,13 +44,17 @@ class Rib:
     def peer_down(self, router: str, peer: str) -> list[str]:
         """The session is gone, and every path of it; the prefixes that lost a path."""
         self._up.pop((router, peer), None)
-        lost = [
-            (prefix, key) for prefix, paths in self._paths.get(router, {}).items() for key in paths if key[0] == peer
-        ]
+        lost = self.keys_of(router, peer)
         for prefix, key in lost:
             self.withdraw(router, prefix, *key)
         self.version += 1
         return [prefix for prefix, _ in lost]
+
+    def keys_of(self, router: str, peer: str) -> set[tuple[str, PeerKey]]:
+        """(prefix, key) of every path of one peer."""
+        return {
+            (prefix, key) for prefix, paths in self._paths.get(router, {}).items() for key in paths if key[0] == peer
+        }
 
     def peer_asn(self, router: str, peer: str) -> int | None:
         """The peer's AS, None while its session is down or was never seen up."""

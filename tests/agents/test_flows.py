@@ -130,6 +130,25 @@ def test_a_crash_between_rows_and_progress_doubles_nothing() -> None:
     assert (progress.counted_bytes, progress.records) == (200_000, 2)
 
 
+def test_a_crash_between_the_rows_of_a_close_and_progress_loses_nothing() -> None:
+    rig = Rig()
+    messages = [(T0 + 2.0, flow(T0 + 1)), (T0 + 3.0, flow(T0 + 2))]
+    rig.feed(messages)
+    rig.flush()
+    closing = [*purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))]
+    rig.feed(closing, first=2)
+    rig.state.write_rows()  # the row says closed, the progress row does not know, and the process is gone
+    rig.restart()
+    assert rig.closings.loaded == []
+    rig.feed([*messages, *closing])
+    rig.flush()
+    row, progress = rig.link_windows.get(OPEN_KEY), rig.congestion.progress.get(progress_key("rhv1000"))
+    assert row is not None
+    assert progress is not None
+    assert (row.sums.size_bytes, row.closed, progress.counted_bytes) == (200_000, True, 200_000)
+    assert rig.closings.closed == [T0]
+
+
 def test_old_rows_go_only_when_the_commit_has_passed_them() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), *purge(T0 + 64)])

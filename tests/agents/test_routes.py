@@ -86,15 +86,6 @@ def test_a_replay_changes_nothing_and_writes_its_rows_again() -> None:
     assert rig.flush() == [row_of("r1"), row_of("r2"), "rhv1000|progress"]
 
 
-def test_a_replayed_session_event_writes_every_row_of_its_router_again() -> None:
-    rig = Rig()
-    rig.feed(*UP, "gobgpd_peer_up")
-    rig.flush()
-    rig.restart()
-    rig.feed("gobgpd_peer_up", first=len(UP))
-    assert row_of("r1") in rig.flush()
-
-
 def test_the_last_path_of_a_bucket_takes_its_row_along() -> None:
     rig = Rig()
     rig.feed(*UP, "gobgpd_peer_down")

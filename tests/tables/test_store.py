@@ -1,12 +1,15 @@
 """Row codecs: version byte, bounds, and what a replay touches."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import msgspec
 import pytest
 
 from app.errors import ExactnessError
 from app.te.windows import Sums
 from tables.link_windows import LinkWindowRow, key_of, parts_of
-from tables.store import Rows
+from tables.store import ROW_BYTES_MAX, ExactTable, Rows
 from tests.tables.memory import memory_rows, memory_table, written
 
 
@@ -36,12 +39,12 @@ def test_touch_writes_the_same_bytes_again_and_only_what_is_there() -> None:
     assert written(rows.table) == ["a"]
 
 
-def test_delete_is_a_tombstone_only_for_what_is_there() -> None:
+def test_delete_is_a_tombstone_even_where_the_local_disk_has_no_row() -> None:
     rows = memory_rows(LinkWindowRow)
     rows.put("a", LinkWindowRow(Sums()))
     rows.delete("a")
     rows.delete("a")
-    assert written(rows.table) == ["a", "a"]
+    assert written(rows.table) == ["a", "a", "a"]
     assert rows.get("a") is None
 
 
@@ -59,3 +62,8 @@ def test_what_is_no_row_does_not_pass() -> None:
     table[b"a"] = b"\x01nonsense"
     with pytest.raises(msgspec.MsgspecError):
         Rows(table, LinkWindowRow).get("a")
+
+
+def test_a_row_beyond_the_bound_is_refused_before_it_is_written() -> None:
+    with pytest.raises(ExactnessError, match="row a has"):
+        ExactTable.put(cast(ExactTable, SimpleNamespace(name="sums")), b"a", b"x" * (ROW_BYTES_MAX + 1))

@@ -1,0 +1,64 @@
+"""A BMP session that breaks and comes back: what is not told again goes, what is stays without a gap."""
+
+from app.feeds.resync import DUMP_WITHIN_S
+from app.feeds.ribfeed import RibFeed
+from tests.app.feeds.test_bmp import captured, feed_of
+
+UP = ("gobgpd_init", "gobgpd_peer_up", "gobgpd_update")
+PREFIX, PEER = "20.0.0.0/24", "127.0.0.31"
+AGAIN, LATER = 100.0, 100.0 + DUMP_WITHIN_S + 1
+
+
+def reconnected() -> RibFeed:
+    feed = feed_of(*UP)
+    feed.apply(captured("gobgpd_init", bmp_router_port=60000), AGAIN)
+    return feed
+
+
+def again(feed: RibFeed, name: str) -> None:
+    feed.apply(captured(name, bmp_router_port=60000), AGAIN)
+
+
+def test_what_is_told_again_never_went() -> None:
+    feed = reconnected()
+    again(feed, "gobgpd_peer_up")
+    again(feed, "gobgpd_update")
+    assert feed.expire(LATER) == [("r1", [])]
+    assert feed.rib.paths("r1", PREFIX)
+    assert feed.rib.peer_asn("r1", PEER) == 64601
+
+
+def test_paths_stay_until_the_dump_had_its_time() -> None:
+    feed = reconnected()
+    assert feed.expire(AGAIN + 1) == []
+    assert feed.rib.paths("r1", PREFIX)
+
+
+def test_a_path_that_is_not_told_again_is_gone() -> None:
+    feed = reconnected()
+    again(feed, "gobgpd_peer_up")
+    assert feed.expire(LATER) == [("r1", [PREFIX])]
+    assert not feed.rib.paths("r1", PREFIX)
+    assert feed.rib.peer_asn("r1", PEER) == 64601
+
+
+def test_a_peer_that_is_not_told_up_again_is_down() -> None:
+    feed = reconnected()
+    assert feed.expire(LATER) == [("r1", [PREFIX])]
+    assert feed.rib.peer_asn("r1", PEER) is None
+    assert feed.sessions.peers["r1"] == {}
+    assert feed.expire(LATER) == []
+
+
+def test_the_other_router_is_not_in_doubt() -> None:
+    feed = feed_of(*UP, "frr_init", "frr_peer_up", "frr_update")
+    feed.apply(captured("gobgpd_init", bmp_router_port=60000), AGAIN)
+    feed.expire(LATER)
+    assert feed.rib.paths("r2", PREFIX)
+
+
+def test_a_peer_told_up_twice_in_one_session_keeps_its_paths() -> None:
+    feed = feed_of(*UP)
+    feed.apply(captured("gobgpd_peer_up"), AGAIN)
+    assert feed.expire(LATER) == []
+    assert feed.rib.paths("r1", PREFIX)
