@@ -12,6 +12,7 @@ from app.demo.score import Figure
 from app.sim.report import LinkSnapshot, Snapshot
 
 NOTES = 4
+BAR_WIDTH = 30
 FULL = 0.9
 LINE_EVERY_S = 10
 
@@ -96,7 +97,7 @@ def _table(snapshot: Snapshot) -> Table:
     table = Table("link", "carried", "", "dropped", "natural", title=f"{snapshot.at_s:.0f} s: {now(snapshot)}")
     for link in snapshot.links:
         style = "red" if link.dropped > 0 else "yellow" if link.carried >= 0.9 else "green"
-        bar = Text("#" * round(30 * min(link.carried, 1.0)), style=style)
+        bar = Text(("#" * round(BAR_WIDTH * min(link.carried, 1.0))).ljust(BAR_WIDTH), style=style)
         table.add_row(_short(link), f"{link.carried:.0%}", bar, f"{link.dropped:.1%}", f"{link.natural:.0%}")
     return table
 

@@ -78,9 +78,14 @@ def binary(name: str) -> str:
 
 
 def make_run_dir(wanted: Path | None) -> Path:
-    """The wanted directory, or a fresh temporary one with a short name."""
+    """The wanted directory, or a fresh temporary one with a short name.
+
+    EnvironmentProblem where it holds anything: another run may live in it, and the daemons' user will own it.
+    """
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="autopilot-"))
+    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+        raise EnvironmentProblem(f"{wanted} is not an empty directory: name one that does not exist yet")
     wanted.mkdir(parents=True, exist_ok=True)
     return wanted.resolve()
 

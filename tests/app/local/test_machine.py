@@ -56,3 +56,15 @@ def test_a_directory_that_the_daemons_cannot_enter_is_told(tmp_path: Path, monke
     closed.chmod(0o700)
     with pytest.raises(EnvironmentProblem, match="user nobody, as whom the daemons run, cannot write in"):
         open_site(run_dir)
+
+
+def test_a_directory_that_holds_anything_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(EnvironmentProblem, match="not an empty directory"):
+        make_run_dir(tmp_path)
+    assert tmp_path.stat().st_uid == os.getuid()
+
+
+def test_a_new_or_an_empty_directory_is_taken(tmp_path: Path) -> None:
+    assert make_run_dir(tmp_path) == tmp_path
+    assert make_run_dir(tmp_path / "new" / "one").is_dir()
