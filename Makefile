@@ -25,6 +25,7 @@ install:
 	@$(MAKE) --no-print-directory --silent .venv/installed >&2
 
 .venv/installed: requirements.lock pyproject.toml
+	@echo 'making the Python environment in .venv (half a minute)'
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
