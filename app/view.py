@@ -1,0 +1,110 @@
+"""Composition root of `autopilot view`: a read model of the output topics behind a web page. No Faust, no state."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from app import topics
+from app.clock import Clock, SystemClock
+from app.errors import EnvironmentProblem
+from app.schemas import Actuation, Decision, LinkUtilization
+from app.settings import Deployment
+from app.web.hub import Hub
+from app.web.model import HISTORY_S, PopModel
+from app.web.pages import encode_update, make_site
+from app.web.reader import Take, TopicsReader
+from app.web.truth import TruthLine, TruthReader
+
+T = TypeVar("T")
+TELL_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class View:
+    """The read models of every PoP of a deployment, who feeds them, and who is told."""
+
+    def __init__(self, deployment: Deployment, clock: Clock, truth: Path | None = None) -> None:
+        settings = deployment.settings
+        self._clock = clock
+        self._hub = Hub()
+        self._models = {
+            name: PopModel(pop, settings.windows.length_s, settings.marks.enter, list(deployment.pops))
+            for name, pop in deployment.pops.items()
+        }
+        self._reader = TopicsReader(settings.kafka.broker, self._takes(), HISTORY_S, clock)
+        self._truth = TruthReader(truth, self._take_truth) if truth else None
+        self.site = make_site(self._models, self._hub, clock, lambda: self._reader.caught_up)
+
+    async def run(self) -> None:
+        """Read and tell until cancelled."""
+        async with asyncio.TaskGroup() as jobs:
+            jobs.create_task(self._reader.run())
+            jobs.create_task(self._tell())
+            if self._truth:
+                jobs.create_task(self._truth.run())
+
+    async def _tell(self) -> None:
+        while True:
+            for name, model in self._models.items():
+                self._hub.tell(name, encode_update(model.changes(self._clock.now_s())))
+            await asyncio.sleep(TELL_EVERY_S)
+
+    def _takes(self) -> dict[str, Take]:
+        def window(record: LinkUtilization) -> None:
+            if model := self._models.get(record.pop):
+                model.take_window(record)
+
+        def actuation(record: Actuation) -> None:
+            if model := self._models.get(record.pop):
+                model.take_actuation(record)
+
+        takes = {
+            topics.LINK_UTILIZATION.name: _decoded(LinkUtilization, window),
+            topics.ACTUATIONS.name: _decoded(Actuation, actuation),
+        }
+        for name, model in self._models.items():
+            takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, model.take_decision)
+        return takes
+
+    def _take_truth(self, line: TruthLine) -> None:
+        if model := self._models.get(line.pop):
+            for link, point in line.links.items():
+                model.take_truth(link, point)
+
+
+def main(deployment: Deployment, host: str, port: int, truth: Path | None) -> None:
+    """Serve until a signal; EnvironmentProblem when the port cannot be had."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(serve(View(deployment, SystemClock(), truth), host, port))
+
+
+async def serve(view: View, host: str, port: int) -> None:
+    """Serve until cancelled; SIGTERM cancels."""
+    task = asyncio.current_task()
+    assert task is not None, "runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    runner = web.AppRunner(view.site, access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise EnvironmentProblem(f"{host}:{port}: {error.strerror}; choose another port") from error
+        log.info("open http://%s:%d", host, port)
+        await view.run()
+    finally:
+        await runner.cleanup()
+
+
+def _decoded(kind: type[T], take: Callable[[T], None]) -> Take:
+    decoder = msgspec.json.Decoder(kind)
+    return lambda value: take(decoder.decode(value))

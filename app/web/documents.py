@@ -1,0 +1,120 @@
+"""What the web view tells: the documents of its JSON API and of its stream of updates. Loads are bits per second."""
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from app.inventory import Kind
+from app.schemas import Congestion, Decision, LinkUtilization, Mode, Override, Refused, Released
+
+Feed = Literal["live", "gap", "untrusted", "silent"]
+
+
+class Point(NamedTuple):
+    """One window of a link, at its end in Unix seconds."""
+
+    end_s: int
+    capacity_bps: float
+    carried_bps: float
+    dropped_bps: float
+    natural_bps: float
+
+
+class TruthPoint(NamedTuple):
+    """What really left and what plain BGP would have sent, in the second that ends here (a simulated PoP only)."""
+
+    end_s: float
+    carried_bps: float
+    dropped_bps: float
+    natural_bps: float
+
+
+class LinkView(msgspec.Struct, frozen=True):
+    """One link now: the state of its feed, and its newest window (None before the first)."""
+
+    link: str
+    kind: Kind
+    capacity_bps: float
+    feed: Feed
+    congestion: Congestion | None
+    window: LinkUtilization | None
+
+
+class OverrideView(msgspec.Struct, frozen=True):
+    """One override as decided, with the last action of the actuator by router."""
+
+    override: Override
+    routers: dict[str, str]
+
+
+class OverridesView(msgspec.Struct, frozen=True):
+    """What the newest decision wants, and until when it is held without another."""
+
+    pop: str
+    mode: Mode
+    epoch: int
+    seq: int
+    window_start: datetime
+    made_at: datetime
+    hold_until: datetime
+    overrides: tuple[OverrideView, ...]
+
+
+class DecisionView(msgspec.Struct, frozen=True):
+    """A decision without its overrides, which it only counts."""
+
+    pop: str
+    mode: Mode
+    epoch: int
+    seq: int
+    window_start: datetime
+    made_at: datetime
+    overrides: int
+    moved_bps: float
+    congestion: tuple[Congestion, ...]
+    released: tuple[Released, ...]
+    refused: tuple[Refused, ...]
+
+    @classmethod
+    def of(cls, decision: Decision) -> "DecisionView":
+        return cls(
+            pop=decision.pop,
+            mode=decision.mode,
+            epoch=decision.epoch,
+            seq=decision.seq,
+            window_start=decision.window_start,
+            made_at=decision.made_at,
+            overrides=len(decision.overrides),
+            moved_bps=sum(override.bps for override in decision.overrides),
+            congestion=decision.congestion,
+            released=decision.released,
+            refused=decision.refused,
+        )
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened, in one line; repeats have the same id."""
+
+    id: str
+    at: datetime
+    kind: Literal["congestion", "move", "release", "refusal", "actuation"]
+    text: str
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is new in a PoP, or all of it when `full`. A part that is left out has not changed.
+
+    Windows, truth and events may come twice; their ends and ids tell.
+    """
+
+    pop: str
+    now: datetime
+    full: bool = False
+    pops: tuple[str, ...] = ()
+    enter_mark: float = 0.0
+    links: tuple[LinkView, ...] | None = None
+    windows: dict[str, list[Point]] = {}
+    truth: dict[str, list[TruthPoint]] = {}
+    overrides: OverridesView | None = None
+    events: list[Event] = []

@@ -1,0 +1,92 @@
+"""The routes of the web view: one page, its JSON, its stream. Nothing here changes anything."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from app.clock import Clock
+from app.web.documents import Update
+from app.web.hub import Hub
+from app.web.model import PopModel
+
+STATIC = Path(__file__).parent / "static"
+SEND_WITHIN_S = 30.0
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def encode_update(update: Update) -> bytes:
+    """One message of the stream (server-sent events)."""
+    return b"data: " + msgspec.json.encode(update) + b"\n\n"
+
+
+def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up: Callable[[], bool]) -> web.Application:
+    """The web application over read models of one or more PoPs; the first one is shown when none is asked for."""
+
+    def model_of(request: web.Request) -> PopModel:
+        name = request.query.get("pop") or next(iter(models))
+        if name not in models:
+            raise web.HTTPNotFound(text=f"no PoP of that name; known: {', '.join(models)}")
+        return models[name]
+
+    async def links(request: web.Request) -> web.Response:
+        return _json(model_of(request).links(clock.now_s()))
+
+    async def overrides(request: web.Request) -> web.Response:
+        return _json(model_of(request).overrides())
+
+    async def decisions(request: web.Request) -> web.Response:
+        return _json(model_of(request).decisions())
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        model = model_of(request)
+        if hub.full:
+            raise web.HTTPServiceUnavailable(text="too many open pages")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+
+        def snapshot() -> bytes:
+            return encode_update(model.snapshot(clock.now_s()))
+
+        # A page that went away, or that takes nothing any more, asks again by itself.
+        with hub.page(model.pop.name, snapshot) as page, contextlib.suppress(ConnectionError, TimeoutError):
+            await response.prepare(request)
+            async for update in page.updates():
+                await asyncio.wait_for(response.write(update), SEND_WITHIN_S)
+        return response
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _json({"ok": True, "caught_up": caught_up()})
+
+    async def index(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(STATIC / "index.html")
+
+    async def close_pages(_: web.Application) -> None:
+        hub.close()
+
+    site = web.Application()
+    site.on_response_prepare.append(_harden)
+    site.on_shutdown.append(close_pages)
+    routes = {"/": index, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
+    for path, handler in {**routes, "/events": events, "/healthz": healthz}.items():
+        site.router.add_get(path, handler)
+    site.router.add_static("/static", STATIC)
+    return site
+
+
+async def _harden(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")

@@ -1,0 +1,85 @@
+"""Follows the output topics: back by the length of the history at first, then on from where it stands. No group."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.clock import Clock
+
+RETRY_S = 2.0
+POLL_MS = 500
+
+log = logging.getLogger(__name__)
+Take = Callable[[bytes], None]
+
+
+class TopicsReader:
+    """Gives the value of every record to the `take` of its topic. `caught_up` once the history was read."""
+
+    def __init__(self, broker: str, takes: Mapping[str, Take], history_s: float, clock: Clock) -> None:
+        self.caught_up = False
+        self._broker = broker
+        self._takes = takes
+        self._history_s = history_s
+        self._clock = clock
+        self._next: dict[TopicPartition, int] = {}
+
+    async def run(self) -> None:
+        """Until cancelled; a broker that is away is tried again, and reading goes on where it stopped."""
+        while True:
+            try:
+                await self._follow()
+            except KafkaError as error:
+                log.warning("%s: %s; trying again", self._broker, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        # A new broker with an empty log is read from its beginning.
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._broker, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        try:
+            await consumer.start()
+            ends = await self._assign(consumer)
+            while True:
+                for partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
+                    for record in records:
+                        self._take(partition.topic, record.offset, record.value)
+                    self._next[partition] = records[-1].offset + 1
+                if not self.caught_up:
+                    self.caught_up = all([await consumer.position(tp) >= end for tp, end in ends.items()])
+        finally:
+            await consumer.stop()
+
+    async def _assign(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        """Every partition of our topics, at its place; the ends that they have now."""
+        known = await consumer.topics()
+        if missing := self._takes.keys() - known:
+            raise KafkaError(f"no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in self._takes
+            for number in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+        consumer.assign(partitions)
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        since_ms = int((self._clock.now_s() - self._history_s) * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        for partition in partitions:
+            # The last record counts however old it is: the newest decision may be the one in force.
+            last = max(begins[partition], ends[partition] - 1)
+            since = found[partition].offset if found[partition] else last
+            consumer.seek(partition, self._next.get(partition, min(since, last)))
+        return dict(ends)
+
+    def _take(self, topic: str, offset: int, value: bytes | None) -> None:
+        if value is None:
+            return
+        try:
+            self._takes[topic](value)
+        except msgspec.MsgspecError as error:
+            log.error("%s: the record at offset %d cannot be read: %s", topic, offset, error)

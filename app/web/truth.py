@@ -1,0 +1,50 @@
+"""The simulator's truth beside the estimate: JSON lines, one a second, written by the demo and followed by the view."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from app.web.documents import TruthPoint
+
+POLL_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class TruthLine(msgspec.Struct, frozen=True):
+    """One second of every link of one PoP."""
+
+    pop: str
+    links: dict[str, TruthPoint]
+
+
+class TruthReader:
+    """Follows a file that may not exist yet and only grows."""
+
+    def __init__(self, path: Path, take: Callable[[TruthLine], None]) -> None:
+        self._path = path
+        self._take = take
+        self._read_bytes = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.read()
+            await asyncio.sleep(POLL_S)
+
+    def read(self) -> None:
+        """Take the lines that were completed since the last call."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read_bytes)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._read_bytes += len(whole) + len(newline)
+        for line in whole.splitlines():
+            try:
+                self._take(msgspec.json.decode(line, type=TruthLine))
+            except msgspec.MsgspecError as error:
+                log.error("%s: a line cannot be read: %s", self._path, error)

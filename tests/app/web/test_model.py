@@ -1,0 +1,166 @@
+"""The read model: bounded, untouched by repeats, and sure of what a feed is worth."""
+
+import pytest
+
+from app.schemas import Refused, Released
+from app.web.documents import Feed, TruthPoint
+from app.web.model import EVENTS_MAX, HISTORY_S, PopModel
+from tests.app.web.records import FULL, POP, PREFIX, WINDOW_S, actuation, congestion, decision, override, window
+from tests.pops import demo_pop
+
+T0 = 1_700_000_000
+
+
+def new_model() -> PopModel:
+    return PopModel(demo_pop(), WINDOW_S, 0.9, [POP])
+
+
+def feed(model: PopModel, now_s: float) -> Feed:
+    return next(view.feed for view in model.links(now_s) if view.link == FULL)
+
+
+def test_it_knows_every_link_of_the_inventory_before_the_first_record() -> None:
+    model = new_model()
+    assert [view.link for view in model.links(T0)] == list(demo_pop().links)
+    assert {view.feed for view in model.links(T0)} == {"silent"}
+    assert model.overrides() is None
+    assert model.snapshot(T0).overrides is None
+
+
+def test_history_is_bounded_and_keeps_the_newest() -> None:
+    model = new_model()
+    count = 2 * HISTORY_S // WINDOW_S
+    for number in range(count):
+        model.take_window(window(T0 + number * WINDOW_S))
+    points = model.snapshot(T0).windows[FULL]
+    assert len(points) == HISTORY_S // WINDOW_S
+    assert points[-1].end_s == T0 + count * WINDOW_S
+
+
+@pytest.mark.parametrize(
+    ("starts", "counters", "age_s", "state"),
+    [
+        ([0, 10], True, 5, "live"),
+        ([0, 10], False, 5, "untrusted"),
+        ([0, 20], True, 5, "gap"),
+        ([0, 20, *range(30, 100, 10)], True, 5, "live"),  # an old gap is no longer told
+        ([0, 10], True, 30, "live"),
+        ([0, 10], True, 31, "silent"),
+        ([0, 10], False, 31, "silent"),
+    ],
+)
+def test_the_state_of_a_feed(starts: list[int], counters: bool, age_s: int, state: Feed) -> None:
+    model = new_model()
+    for start_s in starts:
+        model.take_window(window(T0 + start_s, counters=counters))
+    assert feed(model, T0 + starts[-1] + WINDOW_S + age_s) == state
+
+
+def test_a_repeated_window_changes_nothing() -> None:
+    model = new_model()
+    model.take_window(window(T0, carried=0.5))
+    model.take_window(window(T0, carried=0.9))
+    (point,) = model.snapshot(T0).windows[FULL]
+    assert point.carried_bps == 50e9
+
+
+def test_a_link_that_the_inventory_does_not_know_is_left_out() -> None:
+    model = new_model()
+    model.take_window(window(T0, link="rhv1000/r9/et-0/0/0"))
+    model.take_truth("rhv1000/r9/et-0/0/0", TruthPoint(T0, 1.0, 0.0, 1.0))
+    assert "rhv1000/r9/et-0/0/0" not in model.snapshot(T0).windows
+    assert model.snapshot(T0).truth == {}
+
+
+def test_congestion_appears_and_clears() -> None:
+    model = new_model()
+    model.take_decision(decision(1, T0, congested=(congestion(T0),)))
+    assert [view.link for view in model.links(T0) if view.congestion] == [FULL]
+    model.take_decision(decision(2, T0 + 10, congested=(congestion(T0, "closed"),)))
+    assert [view.link for view in model.links(T0) if view.congestion] == []
+    assert [event.kind for event in model.snapshot(T0).events] == ["congestion", "congestion"]
+
+
+def test_the_newest_decision_stands_and_an_older_one_changes_nothing() -> None:
+    model = new_model()
+    model.take_decision(decision(7, T0, epoch=2, overrides=(override(),)))
+    model.take_decision(decision(7, T0, epoch=2))
+    model.take_decision(decision(9, T0, epoch=1))
+    view = model.overrides()
+    assert view is not None
+    assert [shown.override.prefix for shown in view.overrides] == [PREFIX]
+    assert [shown.overrides for shown in model.decisions()] == [1]
+
+
+def test_decisions_are_told_newest_first_with_what_they_move() -> None:
+    model = new_model()
+    model.take_decision(decision(1, T0))
+    model.take_decision(decision(2, T0 + 10, overrides=(override(),)))
+    assert [(shown.seq, shown.moved_bps) for shown in model.decisions()] == [(2, 12e9), (1, 0)]
+
+
+def test_an_override_says_what_the_actuator_did_last_on_each_router() -> None:
+    model = new_model()
+    model.take_decision(decision(1, T0, overrides=(override(),)))
+    model.take_actuation(actuation(1, T0, "announced"))
+    model.take_actuation(actuation(2, T0, "announced", router="r2"))
+    model.take_actuation(actuation(3, T0, "confirmed"))
+    view = model.overrides()
+    assert view is not None
+    assert view.overrides[0].routers == {"r1": "confirmed", "r2": "announced"}
+    model.take_actuation(actuation(4, T0, "withdrawn"))
+    view = model.overrides()
+    assert view is not None
+    assert view.overrides[0].routers == {"r2": "announced"}
+
+
+def test_events_tell_moves_releases_and_refusals_once() -> None:
+    model = new_model()
+    refused = (Refused("198.51.100.0/24", FULL, "no-room"),)
+    model.take_decision(decision(1, T0, overrides=(override(),), refused=refused))
+    model.take_decision(decision(2, T0 + 10, overrides=(override(),), refused=refused))
+    model.take_decision(decision(3, T0 + 20, released=(Released(PREFIX, "natural-load-fits"),)))
+    events = model.snapshot(T0).events
+    assert [event.kind for event in events] == ["move", "refusal", "release"]
+    assert events[0].text == f"{PREFIX} (12.00 Gb/s) from {FULL} to rhv1000/r1/et-0/0/2: sheds-congested-link"
+
+
+def test_a_move_to_another_exit_is_told() -> None:
+    model = new_model()
+    model.take_decision(decision(1, T0, overrides=(override(),)))
+    model.take_decision(decision(2, T0 + 10, overrides=(override(next_hop="198.51.100.3"),)))
+    assert [event.kind for event in model.snapshot(T0).events] == ["move", "move"]
+
+
+def test_events_are_bounded_and_repeats_told_once() -> None:
+    model = new_model()
+    for number in range(2 * EVENTS_MAX):
+        model.take_actuation(actuation(number, T0 + number, "announced"))
+    model.take_actuation(actuation(2 * EVENTS_MAX - 1, T0, "announced"))
+    events = model.snapshot(T0).events
+    assert len(events) == EVENTS_MAX
+    assert events[-1].id == f"a{2 * EVENTS_MAX - 1}"
+    assert events[-2].id == f"a{2 * EVENTS_MAX - 2}"
+
+
+def test_changes_are_told_once_and_only_where_something_changed() -> None:
+    model = new_model()
+    model.take_window(window(T0))
+    model.take_truth(FULL, TruthPoint(T0 + 1, 5e9, 0.0, 5e9))
+    model.take_decision(decision(1, T0, overrides=(override(),)))
+    first = model.changes(T0 + 15)
+    assert first.links
+    assert list(first.windows) == list(first.truth) == [FULL]
+    assert first.overrides
+    assert [event.kind for event in first.events] == ["move"]
+
+    second = model.changes(T0 + 16)
+    assert second.links is None
+    assert second.overrides is None
+    assert not second.windows
+    assert not second.truth
+    assert not second.events
+
+    silent = model.changes(T0 + 60)
+    assert silent.links
+    assert {view.feed for view in silent.links} == {"silent"}
