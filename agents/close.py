@@ -1,6 +1,7 @@
 """A window is closed: put counters beside the flows, decide, and queue what everybody else will read."""
 
 import heapq
+import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -22,6 +23,7 @@ from app.te.windows import Sums
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
 
+log = logging.getLogger(__name__)
 TOP_PREFIXES = 50
 RatesOf = Callable[[Pop, str, float, float], Rates | None]
 
@@ -82,11 +84,24 @@ class PopCloser:
             end_s,
             self._papers.append,
         )
+        before = self.cycle.state
         self.last = result
         self.cycle = CycleRow(epoch=self.cycle.epoch, seq=self.cycle.seq + 1, state=result.state)
         self._publish(start_s, end_s, result, rows)
         self._measure(result)
+        self._tell(result, before)
         return rows
+
+    def _tell(self, result: CycleResult, before: CycleState) -> None:
+        """The story of the log: what changed with this decision."""
+        for event in result.congestion:
+            if event.state != "open":
+                log.info("%s: congestion %s, natural %.0f %%", event.link, event.state, 100 * event.natural)
+        held = {override.prefix for override in result.overrides}
+        if held != before.held.keys():
+            made, gone = len(held - before.held.keys()), len(before.held.keys() - held)
+            number = f"{self.cycle.epoch}.{self.cycle.seq}"
+            log.info("%s: decision %s, %d overrides: %d new, %d gone", self._pop.name, number, len(held), made, gone)
 
     def explain(self, of: str) -> Explained:
         """The story of a link id, a prefix or an address, as of the last decision; LookupError where there is none."""

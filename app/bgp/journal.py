@@ -1,5 +1,6 @@
 """What is told about every change on a router: `actuations` records, whose ids follow from their content."""
 
+import logging
 from collections.abc import Callable
 from typing import Literal
 
@@ -8,6 +9,7 @@ from app.bgp.speaker import InjectedRoute
 from app.clock import Clock, utc
 from app.schemas import Actuation, Exit
 
+log = logging.getLogger(__name__)
 Action = Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]
 WOULD: dict[Action, Action] = {"announced": "would-announce", "withdrawn": "would-withdraw"}
 REMEMBERED = 10_000
