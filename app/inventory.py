@@ -13,6 +13,7 @@ from app.configfile import convert, read_toml
 from app.errors import ConfigError
 
 Kind = Literal["pni", "ixp", "transit"]
+UINT16_MAX, UINT32_MAX = 2**16 - 1, 2**32 - 1
 
 
 class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +88,7 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     router: tuple[Router, ...]
     link: tuple[Link, ...]
     marker: int = 911
+    marker_asn: int | None = None  # with a 4-byte AS, which has no room in a community
     override_local_pref: int = 1000
     budgets: Budgets = Budgets()
     pinned_prefixes: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     @property
     def marker_community(self) -> str:
         """The community on every route of ours, denied on every eBGP export policy."""
-        return f"{self.asn}:{self.marker}"
+        return f"{self.asn if self.marker_asn is None else self.marker_asn}:{self.marker}"
 
     @cached_property
     def routers(self) -> dict[str, Router]:
@@ -161,12 +163,7 @@ def load_pop(path: Path) -> Pop:
 
 def check_pop(pop: Pop) -> list[str]:
     """Mistakes between the parts of a PoP; empty when it is coherent."""
-    problems = [*_duplicates(pop), *_references(pop), *_addresses(pop)]
-    problems.extend(
-        f"link {link.name} of {link.router}: capacity_bps must be above 0"
-        for link in pop.link
-        if link.capacity_bps <= 0
-    )
+    problems = [*_duplicates(pop), *_references(pop), *_addresses(pop), *_marking(pop), *_budgets(pop), *_numbers(pop)]
     if len(pop.router) < 1 or not pop.link:
         problems.append("needs at least one router and one link")
     return problems
@@ -228,6 +225,50 @@ def _addresses(pop: Pop) -> Iterator[str]:
     for prefix in (*pop.own_prefixes, *pop.pinned_prefixes):
         if not _valid(prefix, ipaddress.ip_network):
             yield f"prefix {prefix!r} is not a network in canonical form"
+
+
+def _marking(pop: Pop) -> Iterator[str]:
+    """A route of ours must be told from others by its marker, and win against them by its local-pref."""
+    if not 0 < pop.asn <= UINT32_MAX:
+        yield f"asn must be 1 to {UINT32_MAX}"
+    high, low = (int(half) for half in pop.marker_community.split(":"))
+    if not (0 < high < UINT16_MAX and 0 <= low <= UINT16_MAX):  # 0 and 65535 are reserved for well-known communities
+        yield (
+            f"marker community {pop.marker_community}: both halves have 16 bits: give a marker_asn of 1 to"
+            f" {UINT16_MAX - 1} and a marker of 0 to {UINT16_MAX}"
+        )
+    highest = max((link.local_pref for link in pop.link), default=0)
+    if pop.override_local_pref <= highest:
+        yield f"override_local_pref must be above the local_pref of every link, the highest is {highest}"
+    if pop.override_local_pref > UINT32_MAX:
+        yield f"override_local_pref must be at most {UINT32_MAX}"
+
+
+def _budgets(pop: Pop) -> Iterator[str]:
+    budgets = pop.budgets
+    if budgets.max_overrides < 0 or budgets.max_new_per_cycle < 0:
+        yield "budgets.max_overrides and max_new_per_cycle must not be negative"
+    if not 0 <= budgets.max_moved_share <= 1:
+        yield "budgets.max_moved_share must lie between 0 and 1"
+    if not 0 <= budgets.min_prefix_length4 <= budgets.max_prefix_length4 <= 32:
+        yield "budgets: IPv4 prefix lengths must be in order and within 0 to 32"
+    if not 0 <= budgets.min_prefix_length6 <= budgets.max_prefix_length6 <= 128:
+        yield "budgets: IPv6 prefix lengths must be in order and within 0 to 128"
+
+
+def _numbers(pop: Pop) -> Iterator[str]:
+    """Written so that nan, which TOML has, is a mistake too."""
+    for link in pop.link:
+        if not link.capacity_bps > 0:
+            yield f"link {link.name} of {link.router}: capacity_bps must be above 0"
+        if not link.cost >= 0:
+            yield f"link {link.name} of {link.router}: cost must not be negative"
+    for link, session in pop._sessions():
+        if session.cap_bps is not None and not session.cap_bps >= 0:
+            yield f"session {session.peer} of {link.router}: cap_bps must not be negative"
+    for router in pop.router:
+        if router.maximum_prefix <= 0:
+            yield f"router {router.name}: maximum_prefix must be above 0"
 
 
 def _valid(text: str, parse: object) -> bool:

@@ -1,12 +1,15 @@
 """Inventories: what is derived from them, and every mistake listed at once."""
 
+from math import nan
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from app.bgp.wire import community_number, community_text
 from app.errors import ConfigError
-from app.inventory import check_pop, load_pop
+from app.inventory import Budgets, check_pop, load_pop
 from tests.pops import INVENTORY, demo_pop
 
 
@@ -45,8 +48,8 @@ def test_every_mistake_of_shape_is_listed_with_its_place(tmp_path: Path) -> None
         ("capacity_bps = 100e9\n", ""),
     )
     assert problems_of(path) == [
-        "pop.toml.colour: unknown key; known: name, asn, own_prefixes, router, link, marker, override_local_pref,"
-        " budgets, pinned_prefixes",
+        "pop.toml.colour: unknown key; known: name, asn, own_prefixes, router, link, marker, marker_asn,"
+        " override_local_pref, budgets, pinned_prefixes",
         "pop.toml.asn: expected `int`, got `str`",
         "pop.toml.link[0].capacity_bps: missing",
         "pop.toml.link[0].kind: invalid enum value 'peering'",
@@ -90,3 +93,60 @@ def test_what_is_not_an_inventory(tmp_path: Path, content: bytes) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "cannot be read" in problems_of(tmp_path / "nowhere.toml")[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"asn": 4_200_000_001}, "marker community 4200000001:911: both halves have 16 bits: give a marker_asn"),
+        ({"marker_asn": 65_535}, "marker community 65535:911"),  # the well-known communities
+        ({"marker_asn": 0}, "marker community 0:911"),
+        ({"marker": 65_536 + 911}, "marker community 64512:66447"),
+        ({"marker": -1}, "marker community 64512:-1"),
+        ({"asn": 0}, "asn must be 1 to 4294967295"),
+        ({"asn": 2**32, "marker_asn": 64_512}, "asn must be 1 to 4294967295"),
+        (
+            {"override_local_pref": 300},
+            "override_local_pref must be above the local_pref of every link, the highest is",
+        ),
+        ({"override_local_pref": 2**32}, "override_local_pref must be at most 4294967295"),
+    ],
+)
+def test_a_route_of_ours_is_known_and_wins(changes: dict[str, Any], problem: str) -> None:
+    assert problem in "\n".join(check_pop(msgspec.structs.replace(demo_pop(), **changes)))
+
+
+def test_a_four_byte_as_marks_with_another_number() -> None:
+    pop = msgspec.structs.replace(demo_pop(), asn=4_200_000_001, marker_asn=64_512)
+    assert check_pop(pop) == []
+    assert community_text(community_number(pop.marker_community)) == "64512:911"
+
+
+@pytest.mark.parametrize(
+    ("budgets", "problem"),
+    [
+        (Budgets(max_overrides=-1), "budgets.max_overrides and max_new_per_cycle must not be negative"),
+        (Budgets(max_new_per_cycle=-1), "budgets.max_overrides and max_new_per_cycle must not be negative"),
+        (Budgets(max_moved_share=-0.1), "budgets.max_moved_share must lie between 0 and 1"),
+        (Budgets(max_moved_share=nan), "budgets.max_moved_share must lie between 0 and 1"),
+        (Budgets(max_moved_share=30), "budgets.max_moved_share must lie between 0 and 1"),
+        (Budgets(min_prefix_length4=25), "budgets: IPv4 prefix lengths must be in order and within 0 to 32"),
+        (Budgets(max_prefix_length6=129), "budgets: IPv6 prefix lengths must be in order and within 0 to 128"),
+    ],
+)
+def test_budgets_that_make_no_sense(budgets: Budgets, problem: str) -> None:
+    assert check_pop(msgspec.structs.replace(demo_pop(), budgets=budgets)) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("cost = 0.1", "cost = -0.1", "link et-0/0/2 of r1: cost must not be negative"),
+        ("cost = 0.1", "cost = nan", "link et-0/0/2 of r1: cost must not be negative"),
+        ("capacity_bps = 10e9", "capacity_bps = nan", "link xe-0/0/1 of r2: capacity_bps must be above 0"),
+        ("asn = 64601,", "asn = 64601, cap_bps = -1.0,", "session 127.0.0.31 of r1: cap_bps must not be negative"),
+        ('bmp_sysname = "r1"', 'bmp_sysname = "r1"\nmaximum_prefix = 0', "router r1: maximum_prefix must be above 0"),
+    ],
+)
+def test_numbers_that_make_no_sense(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert problems_of(write(tmp_path, (old, new))) == [f"pop.toml: {problem}"]
