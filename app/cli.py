@@ -112,6 +112,17 @@ def actuator(deployment: Deployment, cell: str) -> None:
 
 
 @main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on: the page has no login.")
+@click.option("--truth", type=click.Path(path_type=Path), help="A demo's truth.jsonl, to draw beside the estimate.")
+@with_deployment
+def view(deployment: Deployment, host: str, truth: Path | None) -> None:
+    """Serve the web page: links over time, live overrides, decisions and actuations as they happen."""
+    from app import view as process
+
+    process.main(deployment, host, deployment.settings.view_port, truth)
+
+
+@main.command()
 @click.option("--dump", is_flag=True, help="Print the effective configuration.")
 @click.option("--offline", is_flag=True, help="Only the files, without asking the broker.")
 @json_option

@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pacing: Pacing = Pacing()
     state_port: int = 6070
     actuator_port: int = 0  # the actuator's own `/state` and `/metrics` on loopback; 0 is none
+    view_port: int = 6072
     halt_file: str = "halt"
     cells: dict[str, tuple[str, ...]] = {}
 

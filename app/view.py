@@ -98,7 +98,7 @@ async def serve(view: View, host: str, port: int) -> None:
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise EnvironmentProblem(f"{host}:{port}: {error.strerror}; choose another port") from error
+            raise EnvironmentProblem(f"{host}:{port}: {error.strerror}; choose another view_port") from error
         log.info("open http://%s:%d", host, port)
         await view.run()
     finally:

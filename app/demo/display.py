@@ -45,6 +45,10 @@ class Display:
         else:
             self._console.print(line, markup=False, soft_wrap=True)
 
+    def say(self, line: str) -> None:
+        """Something to keep in sight, above the live table."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
     def tick(self, snapshot: Snapshot) -> None:
         """One second of traffic."""
         self._snapshot = snapshot

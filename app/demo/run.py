@@ -14,6 +14,7 @@ from app.demo.display import Display
 from app.demo.evidence import Evidence, Kill, Progress, Surge
 from app.demo.killer import kill_busiest, overrides_now
 from app.demo.score import Figure, score
+from app.demo.truthfile import TruthFile
 from app.errors import DaemonError
 from app.inventory import load_pop
 from app.kafkaread import read_topic
@@ -31,6 +32,7 @@ DRAIN_WITHIN_S = 30.0
 LOOK_AT_EDGES_S = 85.0  # the surge is on since 40 s
 KILL_AT_S = 90.0
 POLL_S = 0.2
+TRUTH_FILE = "truth.jsonl"
 # Shorter than the defaults of 300 s, so that the whole story fits into minutes; the display says so.
 PACING = {"hold_s": 60.0, "min_hold_s": 20.0}
 
@@ -55,8 +57,8 @@ async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
     clock = SystemClock()
     began_s = clock.monotonic_s()
     sim_pop = generate(load_pop(INVENTORY), options.seed)
-    state_port = free_port()
-    settings = {"mode": "auto", "state_port": state_port, "pacing": PACING}
+    state_port, view_port = free_port(), free_port()
+    settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
     display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
     async with Stack(INVENTORY, sim_pop.announcements, options.run_dir, settings, display.note) as stack:
         demo = Demo(options.seconds, display, clock, stack, sim_pop, gather.StateClient(state_port, stack.pop.name))
@@ -92,8 +94,9 @@ class Demo:
         self._after: list[edges.Shown] = []
 
     async def run(self, began_s: float) -> dict[str, Figure]:
-        """Workers up, traffic, drain, verdict."""
+        """View and workers up, traffic, drain, verdict."""
         try:
+            await self._start_view()
             await self._start_workers()
             ready_s = self._clock.monotonic_s() - began_s
             traffic_s = self._clock.now_s()
@@ -104,6 +107,12 @@ class Demo:
         finally:
             for reader in self._readers.values():
                 await reader.close()
+
+    async def _start_view(self) -> None:
+        """To look at only: the demo goes on without it when it ends."""
+        argv = [sys.executable, "-m", "app", "view", "--config", str(self._stack.settings_file)]
+        await self._stack.spawn("view", [*argv, "--truth", str(self._stack.run_dir / TRUTH_FILE)], restarts_max=0)
+        self._display.say(f"open http://127.0.0.1:{self._stack.deployment.settings.view_port}")
 
     async def _start_workers(self) -> None:
         self._display.note("starting telemetry and actuator")
@@ -126,9 +135,11 @@ class Demo:
         async with asyncio.TaskGroup() as tasks:
             flowing = tasks.create_task(self._sim.run(self._seconds))
             tasks.create_task(self._story())
+            truth = TruthFile(self._stack.run_dir / TRUTH_FILE, self._sim_pop, self._clock.now_s())
             while not flowing.done():
                 if (snapshot := self._sim.snapshot) is not None:
                     self._display.tick(snapshot)
+                    truth.write(self._sim.truth, int(snapshot.at_s))
                 await asyncio.wait([flowing], timeout=1.0)
 
     async def _story(self) -> None:
