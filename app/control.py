@@ -52,6 +52,7 @@ class ControlReader:
         self.caught_up = False
         self._broker = broker
         self._on_change = on_change
+        self._orders = Orders()
 
     async def run(self) -> None:
         """Until cancelled; a broker that is away is tried again, with the last orders standing."""
@@ -63,7 +64,8 @@ class ControlReader:
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        partition, orders = TopicPartition(topics.CONTROL.name, 0), Orders()
+        """Read and follow. Nothing is told before the end: on the way there old orders come by again."""
+        partition, at_end = TopicPartition(topics.CONTROL.name, 0), False
         consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)
         try:
             await consumer.start()
@@ -73,10 +75,11 @@ class ControlReader:
             while True:
                 for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
                     for record in records:
-                        orders.take(record.key, record.value)
-                if self.caught_up or await consumer.position(partition) >= end:
+                        self._orders.take(record.key, record.value)
+                at_end = at_end or await consumer.position(partition) >= end
+                if at_end:
                     self.caught_up = True
-                    self._on_change(orders)
+                    self._on_change(self._orders)
         finally:
             await consumer.stop()
 

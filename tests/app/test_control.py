@@ -1,9 +1,12 @@
 """Orders over the `control` topic."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from app.clock import ManualClock, utc
 from app.control import ControlReader, Orders, send_control
@@ -59,3 +62,87 @@ async def test_a_reader_without_a_broker_waits_and_does_not_end() -> None:
         async with asyncio.timeout(1.0):
             await reader.run()
     assert not reader.caught_up
+
+
+class Broker:
+    """What consumers of the topic are given, fetch by fetch: records, or an error. Without more they wait."""
+
+    def __init__(self, end: int, *fetches: list[tuple[bytes, bytes | None]] | Exception) -> None:
+        self.end = end
+        self.all_read = asyncio.Event()
+        self._fetches = list(fetches)
+
+    def consumer(self, **_: Any) -> "Consumer":
+        return Consumer(self)
+
+    async def fetch(self) -> list[tuple[bytes, bytes | None]]:
+        if not self._fetches:
+            self.all_read.set()
+            await asyncio.Event().wait()
+        fetched = self._fetches.pop(0)
+        if isinstance(fetched, Exception):
+            raise fetched
+        return fetched
+
+
+class Consumer:
+    """As much of aiokafka's as the reader uses."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._position = 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assign(self, partitions: list[Any]) -> None: ...
+
+    async def seek_to_beginning(self, partition: Any) -> None: ...
+
+    async def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(partitions, self._broker.end)
+
+    async def position(self, partition: Any) -> int:
+        return self._position
+
+    async def getmany(self, partition: Any, timeout_ms: int) -> dict[Any, list[Any]]:
+        fetched = await self._broker.fetch()
+        self._position += len(fetched)
+        return {partition: [SimpleNamespace(key=key, value=value) for key, value in fetched]}
+
+
+async def halted_over_time(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[bool]:
+    """Whether the PoP is halted, as told by the reader each time."""
+    monkeypatch.setattr("app.control.AIOKafkaConsumer", broker.consumer)
+    monkeypatch.setattr("app.control.RETRY_S", 0.0)
+    told: list[bool] = []
+    reader = asyncio.create_task(ControlReader("nowhere:1", lambda orders: told.append(orders.halted("rhv1000"))).run())
+    async with asyncio.timeout(5):
+        await broker.all_read.wait()
+    reader.cancel()
+    return told
+
+
+async def test_orders_stand_while_the_topic_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = order("rhv1000", False), order("rhv1000", True)
+    broker = Broker(2, [first, last], KafkaConnectionError(), [], [first], [last], [])
+    told = await halted_over_time(monkeypatch, broker)
+    assert told
+    assert all(told)
+
+
+async def test_orders_stand_where_the_topic_lost_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(0, [order("rhv1000", True)], KafkaConnectionError(), [], [])
+    told = await halted_over_time(monkeypatch, broker)
+    assert told
+    assert all(told)
+
+
+async def test_an_order_that_came_during_an_error_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, go = order("rhv1000", True), order("rhv1000", False)
+    assert await halted_over_time(monkeypatch, Broker(1, [stop], KafkaConnectionError(), [stop], [go])) == [
+        True,
+        True,
+        False,
+    ]
