@@ -1,0 +1,66 @@
+"""The composition root of the view: it serves whatever the broker does, and says which port it cannot have."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from app.clock import SystemClock
+from app.errors import EnvironmentProblem
+from app.local.ports import free_port
+from app.settings import Deployment, load
+from app.view import View, serve
+from tests.pops import INVENTORY
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    """One whose broker is not there."""
+    (tmp_path / "rhv1000.toml").write_text(INVENTORY.read_text())
+    path = tmp_path / "autopilot.toml"
+    path.write_text(f'pops = ["rhv1000.toml"]\n[kafka]\nbroker = "127.0.0.1:{free_port()}"')
+    return load(path, {})
+
+
+@pytest_asyncio.fixture
+async def url(deployment: Deployment) -> AsyncIterator[str]:
+    port = free_port()
+    serving = asyncio.create_task(serve(View(deployment, SystemClock()), "127.0.0.1", port))
+    async with asyncio.timeout(5):
+        while not await answers(port):
+            await asyncio.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+async def answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_without_a_broker_it_serves_what_it_has(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/healthz") as response:
+            assert await response.json() == {"ok": True, "caught_up": False}
+        async with session.get(f"{url}/api/links") as response:
+            assert {view["feed"] for view in await response.json()} == {"silent"}
+        async with session.get(f"{url}/api/overrides") as response:
+            assert await response.json() is None
+
+
+async def test_a_port_that_is_taken_is_named(deployment: Deployment) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=f"127.0.0.1:{port}: .*view_port"):
+            await serve(View(deployment, SystemClock()), "127.0.0.1", port)
