@@ -1,0 +1,58 @@
+"""A forwarding loop on the real routers is seen and counted by the simulator: its `loops: 0` means something."""
+
+import pytest
+
+from app.bgp.gobgp import GobgpSpeaker
+from app.bgp.speaker import InjectedRoute
+from app.clock import SystemClock
+from app.errors import EnvironmentProblem
+from app.inventory import load_pop
+from app.local.gobgp import target
+from app.local.stack import Stack
+from app.sim.pop import SimPop, generate
+from app.sim.ribs import FrrRib, GobgpRib, RibReader
+from app.sim.run import SimOptions, Simulation
+from app.sim.scenario import Scenario
+from tests.integration.conftest import INVENTORY, unavailable
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+
+
+async def plant(stack: Stack, sim_pop: SimPop) -> None:
+    """Each edge is told to send one prefix to the other, as half of an override does where edges keep their best path."""
+    r1, r2 = stack.pop.router
+    (route, *_) = sim_pop.announcements["127.0.0.31"]
+    for router, towards in ((r1, r2), (r2, r1)):
+        speaker = GobgpSpeaker(target(stack.site, f"injector-{router.name}"), stack.pop.marker_community)
+        await speaker.announce(
+            [
+                InjectedRoute(
+                    prefix=route.prefix,
+                    next_hop=towards.loopback4,
+                    as_path=route.as_path,
+                    origin="igp",
+                    med=None,
+                    local_pref=stack.pop.override_local_pref,
+                    communities=(stack.pop.marker_community, "65535:65281"),
+                    large_community=(stack.pop.asn, 1, 1),
+                )
+            ]
+        )
+        await speaker.close()
+
+
+async def test_two_contradicting_overrides_are_a_loop() -> None:
+    sim_pop = generate(load_pop(INVENTORY), seed=1)
+    try:
+        async with Stack(INVENTORY, sim_pop.announcements) as stack:
+            readers: dict[str, RibReader] = {"r1": GobgpRib(stack.r1_grpc), "r2": FrrRib(stack.r2_vty)}
+            await plant(stack, sim_pop)
+            sim = Simulation(sim_pop, Scenario(), readers, stack.sflow, SystemClock(), SimOptions())
+            await sim.run(6)
+            summary = sim.summary()
+            for reader in readers.values():
+                await reader.close()
+    except EnvironmentProblem as problem:
+        unavailable(problem)
+    assert summary.loops > 0
+    assert summary.looped_bytes > 0
