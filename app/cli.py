@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -164,6 +165,43 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 
     decisions = asyncio.run(show.latest_decisions(deployment, pop))
     print_json(decisions) if as_json else Console().print(show.overrides_table(decisions))
+
+
+@main.command()
+@click.argument("target")
+@pop_option
+@json_option
+@with_deployment
+def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool) -> None:
+    """Why a prefix (or an address in it), a link or a decision (EPOCH.SEQ, latest) is as it is."""
+    from app import explain as answers
+    from app.explaintext import text
+
+    answer = asyncio.run(answers.explain(deployment, target, pop))
+    print_json(answer) if as_json else Console(highlight=False, markup=False).print(text(answer))
+
+
+@main.command()
+@pop_option
+@json_option
+@with_deployment
+def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
+    """What is congested now and what was in the last hour, with the highest loads of each."""
+    from app import show
+
+    rows = asyncio.run(show.recent_congestion(deployment, pop))
+    print_json(rows) if as_json else Console().print(show.congestion_table(rows))
+
+
+@main.command()
+@pop_option
+@with_deployment
+def watch(deployment: Deployment, pop: str | None) -> None:
+    """Links and overrides live in the terminal, until Ctrl-C."""
+    from app import watch as screen
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(screen.watch(deployment, pop, Console(highlight=False)))
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:

@@ -1,6 +1,6 @@
 """Reading our own output topics from the outside: the command line and the demo's score. No consumer group."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -9,23 +9,44 @@ from aiokafka.errors import KafkaError
 from app.errors import DaemonError
 
 TIMEOUT_MS = 10_000
+POLL_MS = 500
 
 
 async def read_topic(broker: str, topic: str, last: int | None = None) -> list[ConsumerRecord]:
     """The records that partition 0 of a topic holds now, or the `last` of them; DaemonError says what to check."""
-    partition = TopicPartition(topic, 0)
     async with _consumer(broker) as consumer:
-        if topic not in await consumer.topics():
-            raise DaemonError(f"{broker}: no topic {topic}; does `autopilot check` pass?")
-        consumer.assign([partition])
-        begin = (await consumer.beginning_offsets([partition]))[partition]
-        end = (await consumer.end_offsets([partition]))[partition]
-        consumer.seek(partition, begin if last is None else max(begin, end - last))
+        ((partition, end),) = (await _assign(broker, consumer, {topic: last})).items()
         records: list[ConsumerRecord] = []
         while await consumer.position(partition) < end:
             for batch in (await consumer.getmany(partition, timeout_ms=TIMEOUT_MS)).values():
                 records.extend(record for record in batch if record.offset < end)
         return records
+
+
+async def follow(broker: str, wanted: Mapping[str, int]) -> AsyncGenerator[ConsumerRecord, None]:
+    """So many of the last records of partition 0 of each topic, then every new one; until cancelled."""
+    async with _consumer(broker) as consumer:
+        await _assign(broker, consumer, wanted)
+        while True:
+            for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in batch:
+                    yield record
+
+
+async def _assign(
+    broker: str, consumer: AIOKafkaConsumer, wanted: Mapping[str, int | None]
+) -> dict[TopicPartition, int]:
+    """Stand so many records (None: all) before the end of each topic; the ends."""
+    if missing := wanted.keys() - await consumer.topics():
+        raise DaemonError(f"{broker}: no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
+    partitions = {TopicPartition(topic, 0): last for topic, last in wanted.items()}
+    consumer.assign(list(partitions))
+    begins = await consumer.beginning_offsets(list(partitions))
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
+    for partition, last in partitions.items():
+        begin = begins[partition]
+        consumer.seek(partition, begin if last is None else max(begin, ends[partition] - last))
+    return ends
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
-"""What `autopilot links` and `autopilot overrides` print, read from the output topics like any consumer would."""
+"""What `links`, `overrides` and `congestion` print, read from the output topics like any consumer would."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 from rich.table import Table
@@ -12,6 +13,23 @@ from app.schemas import Decision, LinkUtilization
 from app.settings import Deployment
 
 GIGA = 1e9
+RECENT_DECISIONS = 360  # an hour of windows
+
+
+class Episode(msgspec.Struct, frozen=True):
+    """One congestion from opening to closing, as its events told it: the last loads, and the highest."""
+
+    pop: str
+    id: str
+    link: str
+    since: datetime
+    until: datetime | None
+    carried: float
+    dropped: float
+    natural: float
+    error: float
+    natural_max: float
+    dropped_max: float
 
 
 def chosen(deployment: Deployment, pop: str | None) -> list[str]:
@@ -36,6 +54,49 @@ async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Deci
     broker = deployment.settings.kafka.broker
     found = [await read_topic(broker, topics.DECISIONS.for_pop(name), last=1) for name in chosen(deployment, pop)]
     return [msgspec.json.decode(records[-1].value, type=Decision) for records in found if records]
+
+
+async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Episode]:
+    """What is congested, or was in the last RECENT_DECISIONS windows of each PoP."""
+    broker = deployment.settings.kafka.broker
+    found: list[Episode] = []
+    for name in chosen(deployment, pop):
+        records = await read_topic(broker, topics.DECISIONS.for_pop(name), last=RECENT_DECISIONS)
+        found += episodes(msgspec.json.decode(record.value, type=Decision) for record in records)
+    return found
+
+
+def episodes(decisions: Iterable[Decision]) -> list[Episode]:
+    """Congestion by its id, the open ones first, then the last closed; `decisions` in their order."""
+    by_id: dict[str, Episode] = {}
+    for decision in decisions:
+        for event in decision.congestion:
+            before = by_id.get(event.id)
+            by_id[event.id] = Episode(
+                pop=decision.pop,
+                id=event.id,
+                link=event.link,
+                since=event.since,
+                until=decision.window_start if event.state == "closed" else None,
+                carried=event.carried,
+                dropped=event.dropped,
+                natural=event.natural,
+                error=event.error,
+                natural_max=max(event.natural, before.natural_max if before else 0.0),
+                dropped_max=max(event.dropped, before.dropped_max if before else 0.0),
+            )
+    newest_first = sorted(by_id.values(), key=lambda one: (one.until or one.since, one.link), reverse=True)
+    return sorted(newest_first, key=lambda one: one.until is not None)
+
+
+def congestion_table(rows: Iterable[Episode]) -> Table:
+    """One line per congestion; loads are shares of capacity."""
+    table = Table("link", "since", "until", "carried", "dropped", "natural", "most natural", "most dropped")
+    for row in rows:
+        shares = (row.carried, row.dropped, row.natural, row.natural_max, row.dropped_max)
+        until = f"{row.until:%H:%M:%S}" if row.until else "open"
+        table.add_row(row.link, f"{row.since:%H:%M:%S}", until, *(f"{share:.1%}" for share in shares))
+    return table
 
 
 def links_table(rows: Iterable[LinkUtilization]) -> Table:

@@ -53,7 +53,7 @@ def test_check_says_that_no_broker_answers(tmp_path: Path) -> None:
     assert "kafka.broker" in problem
 
 
-@pytest.mark.parametrize("command", ["links", "overrides"])
+@pytest.mark.parametrize("command", ["links", "overrides", "congestion", "watch"])
 def test_reading_without_a_broker_fails_and_says_what_to_check(tmp_path: Path, command: str) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     result = run(command, "--config", deployment(tmp_path, f'[kafka]\nbroker = "{nobody}"'))
@@ -61,7 +61,7 @@ def test_reading_without_a_broker_fails_and_says_what_to_check(tmp_path: Path, c
     assert nobody in result.stderr
 
 
-@pytest.mark.parametrize("command", ["links", "overrides", "halt", "resume"])
+@pytest.mark.parametrize("command", ["links", "overrides", "congestion", "watch", "halt", "resume"])
 def test_an_unknown_pop_is_a_usage_error_that_names_the_known(tmp_path: Path, command: str) -> None:
     result = run(command, "--pop", "ams9", "--config", deployment(tmp_path))
     assert result.exit_code == 2

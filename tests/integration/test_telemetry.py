@@ -146,6 +146,14 @@ async def the_commands_tell_the_same(rig: Rig) -> None:
     assert await rig.command("check") == {"ok": True, "problems": []}
     (decision,) = await rig.command("overrides")
     assert (decision["pop"], decision["overrides"]) == (POP, [])
+    told = await rig.command("explain", "20.0.0.9")
+    assert (told["prefix"]["prefix"], told["prefix"]["status"]) == ("20.0.0.0/24", "untouched")
+    assert {one["link"] for one in told["prefix"]["alternates"]} == set(rig.stack.pop.links)
+    assert "below the mark of 90%" in told["prefix"]["why"]
+    link = next(iter(rig.stack.pop.links))
+    assert (await rig.command("explain", link))["link"]["load"]["capacity_bps"] == 100e9
+    assert (await rig.command("explain", "latest"))["decision"]["pop"] == POP
+    assert await rig.command("congestion") == []
 
 
 async def test_the_worker_counts_survives_and_tells() -> None:

@@ -1,0 +1,241 @@
+"""`autopilot explain`, `congestion` and `watch`: what people and programs get, with worker and topics faked."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from aiohttp.test_utils import TestServer
+
+from app import explain, show, watch
+from app.clock import utc
+from app.errors import ConfigError, DaemonError
+from app.explain import ask
+from app.local.ports import free_port
+from app.schemas import Actuation, Congestion, Decision, Exit, NaturalExit, Override, Refused, Released, SourcePath
+from app.te.explain import AlternatePath, Demand, Explained, Ingress, PrefixStory, explain_link
+from app.web.state import make_web
+from tests.app.demo.test_score import window
+from tests.app.te.test_cycle import A as LINK_A
+from tests.app.te.test_cycle import Desk
+from tests.app.test_cli import deployment, run
+
+T0 = 1_795_246_100
+POP, PREFIX = "rhv1000", "20.0.0.0/24"
+FULL, FREE = "rhv1000/r1/et-0/0/1", "rhv1000/r1/et-0/0/2"
+OVERRIDE = Override(
+    prefix=PREFIX,
+    exit=Exit("r1", FREE, "127.0.0.32", "198.51.100.2"),
+    inject_on=("r1", "r2"),
+    natural=(NaturalExit("r1", FULL, 1.0),),
+    source_path=SourcePath((64602, 65010), "igp", 10),
+    bps=4e9,
+    reason=f"{FULL} natural 112% of capacity",
+)
+
+
+class Record(NamedTuple):
+    """What a consumer gives, as far as we look."""
+
+    topic: str
+    value: bytes
+
+
+def decided(seq: int, **changes: Any) -> Decision:
+    start_s = T0 + 10 * seq
+    times: dict[str, Any] = {"window_start": utc(start_s), "made_at": utc(start_s + 13), "add_until": utc(start_s + 40)}
+    return Decision(pop=POP, epoch=7, seq=seq, mode="auto", hold_until=utc(start_s + 310), **times, **changes)
+
+
+def event(state: Any, natural: float, dropped: float = 0.0) -> Congestion:
+    return Congestion(f"{FULL}/{T0}", FULL, state, utc(T0), min(natural, 1.0), dropped, natural, 0.04)
+
+
+REFUSED = Refused("20.0.1.0/24", FULL, "no-room", 3e9)
+DECISIONS = [
+    decided(1, congestion=(event("opened", 1.12, 0.08),), overrides=(OVERRIDE,)),
+    decided(2, congestion=(event("open", 1.2),), overrides=(OVERRIDE,), refused=(REFUSED,)),
+    decided(3, congestion=(event("closed", 0.7),), released=(Released(PREFIX, "natural-load-fits"),)),
+]
+STORY = PrefixStory(
+    prefix=PREFIX,
+    status="moved",
+    why=OVERRIDE.reason,
+    demand=Demand(4e9, 0.4e9, 430.0),
+    ingress=(Ingress("r1", FULL, "198.51.100.1", FREE, Demand(4e9, 0.4e9, 430.0)),),
+    natural=OVERRIDE.natural,
+    alternates=(
+        AlternatePath("r1", "127.0.0.32", "198.51.100.2", (64602, 65010), FREE, 0.1, 12e9, "chosen"),
+        AlternatePath("r1", "127.0.0.33", "198.51.100.3", (64603, 65010), "rhv1000/r1/et-0/0/3", 1.0, None, "drained"),
+    ),
+    override=OVERRIDE,
+    since=utc(T0 + 20),
+)
+
+
+def act(action: Any, router: str, prefix: str, at_s: float) -> Actuation:
+    return Actuation(
+        id=f"{action}{router}{at_s}",
+        pop=POP,
+        router=router,
+        prefix=prefix,
+        action=action,
+        reason="surge",
+        next_hop="198.51.100.2",
+        epoch=7,
+        seq=1,
+        at=utc(at_s),
+    )
+
+
+ACTUATIONS = [
+    act("announced", "r1", PREFIX, T0 + 20.25),
+    act("announced", "r1", "20.0.9.0/24", T0 + 20.3),
+    act("confirmed", "r1", PREFIX, T0 + 20.5),
+]
+TOPICS: dict[str, list[Any]] = {
+    "decisions-rhv1000": DECISIONS,
+    "actuations": ACTUATIONS,
+    "link-utilization": [window(9.5e10, 1.12e11)],
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A deployment whose topics and whose worker are these."""
+
+    async def read_topic(broker: str, topic: str, last: int | None = None) -> list[Record]:
+        return [Record(topic, msgspec.json.encode(one)) for one in TOPICS[topic][-(last or 0) :]]
+
+    async def asked(port: int, pop: str, of: str) -> Explained:
+        if of not in (PREFIX, "20.0.0.9"):
+            raise ConfigError([f"no router of {pop} holds a route for {of}"])
+        return Explained(pop=pop, as_of="7.2", window_end=utc(T0 + 30), prefix=STORY)
+
+    monkeypatch.setattr(explain, "read_topic", read_topic)
+    monkeypatch.setattr(show, "read_topic", read_topic)
+    monkeypatch.setattr(explain, "ask", asked)
+    return deployment(tmp_path)
+
+
+def document(*arguments: str) -> Any:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def text(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
+def test_a_moved_prefix_as_one_document(config: str) -> None:
+    told = document("explain", "20.0.0.9", "--config", config)
+    assert (told["pop"], told["as_of"], told["decided_by"]) == (POP, "7.2", "7.1")
+    assert (told["prefix"]["status"], told["prefix"]["prefix"]) == ("moved", PREFIX)
+    assert [(one["router"], one["action"]) for one in told["actuations"]] == [("r1", "announced"), ("r1", "confirmed")]
+
+
+def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = text("explain", PREFIX, "--config", config)
+    for words in (
+        f"{PREFIX} of rhv1000 is moved: {FULL} natural 112% of capacity",
+        "4.00 Gb/s ± 0.40 (430 samples), with the sampling error at 95 %",
+        f"by decision 7.1 to {FREE}, next hop 198.51.100.2, on r1, r2",
+        "copied path: AS path 64602 65010, origin igp, MED 10",
+        "drained",
+        "12.00",
+        "confirmed",
+    ):
+        assert words in shown
+
+
+def test_the_latest_decision_and_one_by_its_number(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    latest = document("explain", "latest", "--config", config)
+    assert latest["decision"]["seq"] == 3
+    assert latest["released_bps"] == {PREFIX: 4e9}
+    shown = text("explain", "7.2", "--config", config)
+    assert "decision 7.2 of rhv1000, auto" in shown
+    assert "1 overrides, 0 released, 1 refused" in shown
+    for words in ("120.0%", "20.0.1.0/24", "3.00", "no-room"):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("9.9.9.9", "no router of rhv1000 holds a route for 9.9.9.9"),
+        ("r1/et-9", f"{POP} has no such link; its links: {FULL}, {FREE}"),
+        ("7.99", "has no decision 7.99; known here: from 7.2 to 7.3"),
+        ("8.1", "has no decision 8.1; known here: from 7.1 to 7.3"),
+    ],
+)
+def test_what_is_unknown_is_a_usage_error_that_names_the_known(config: str, target: str, says: str) -> None:
+    result = run("explain", target, "--config", config)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_a_link_is_asked_for_by_its_short_name(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    result = desk.decide({LINK_A: {"40.0.0.0/16": 80, "40.1.0.0/16": 15}})
+    assert desk.plan is not None
+    story = explain_link(desk.plan, LINK_A, result.state.links[LINK_A])
+
+    async def asked(port: int, pop: str, of: str) -> Explained:
+        assert of == FULL
+        return Explained(pop=pop, as_of="7.2", window_end=utc(T0), link=story)
+
+    monkeypatch.setattr(explain, "ask", asked)
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = text("explain", "r1/et-0/0/1", "--config", config)
+    for words in (f"{LINK_A} is congested since", "natural │ 95.00 │ 95.0%", "planned │ 80.00", "40.1.0.0/16", "15.00"):
+        assert words in shown
+    assert document("explain", FULL, "--config", config)["link"]["load"]["natural_bps"] == 95e9
+
+
+def test_congestion_is_told_from_opening_to_closing(config: str) -> None:
+    [row] = document("congestion", "--config", config)
+    assert (row["link"], row["natural_max"], row["dropped_max"], row["natural"]) == (FULL, 1.2, 0.08, 0.7)
+    [still] = [one for one in show.episodes(DECISIONS[:2]) if one.until is None]
+    assert (still.since, still.natural) == (utc(T0), 1.2)
+    assert show.episodes(DECISIONS)[0].until == still.since + timedelta(seconds=30)
+    assert "open" not in text("congestion", "--config", config)
+
+
+def test_watch_shows_links_and_overrides_and_ends_well(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def follow(broker: str, wanted: Mapping[str, int]) -> AsyncGenerator[Record, None]:
+        assert wanted == {"decisions-rhv1000": 1, "link-utilization": 18}
+        for topic, record in (("link-utilization", window(9.5e10, 1.12e11)), ("decisions-rhv1000", DECISIONS[1])):
+            yield Record(topic, msgspec.json.encode(record))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "follow", follow)
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = text("watch", "--config", config)
+    assert "95.0%" in shown
+    assert f"1 overrides, 0 released, 1 refused; congested: {FULL}" in shown
+    assert PREFIX in shown
+
+
+async def test_the_worker_is_asked_over_http() -> None:
+    told = Explained(pop=POP, as_of="7.2", window_end=utc(T0), prefix=STORY)
+
+    def answer(pop: str, of: str) -> object:
+        if of != PREFIX:
+            raise LookupError(f"{pop} does not know {of}")
+        return told
+
+    async with TestServer(make_web({}, {"explain": answer})) as server:
+        assert server.port is not None
+        assert await ask(server.port, POP, PREFIX) == told
+        with pytest.raises(ConfigError, match="rhv1000 does not know ::1%2"):
+            await ask(server.port, POP, "::1%2")
+    with pytest.raises(DaemonError, match="does it run on this host"):
+        await ask(free_port(), POP, PREFIX)
