@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 
 
 async def plant(stack: Stack, sim_pop: SimPop) -> None:
-    """Each edge is told to send one prefix to the other, as half of an override does where edges keep their best path."""
+    """Each edge is told to send one prefix to the other: what half of an override does where edges share all paths."""
     r1, r2 = stack.pop.router
     (route, *_) = sim_pop.announcements["127.0.0.31"]
     for router, towards in ((r1, r2), (r2, r1)):
