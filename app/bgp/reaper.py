@@ -113,6 +113,9 @@ class Reaper:
             return list(self._speakers[router].routes().values())
         except SpeakerError:
             return []  # the actuator tells of it; there is nothing to reap where nothing answers
+        except Exception:  # a gobgpd that cannot be understood must not save the others' routes
+            log.exception("router %s: the reaper cannot read its routes", router)
+            return []
 
     def _withdraw(self, router: str, prefixes: list[str]) -> None:
         if not prefixes:
@@ -122,7 +125,12 @@ class Reaper:
             self._speakers[router].withdraw(prefixes)
         except SpeakerError as error:
             log.error("router %s: %s", router, error)
+        except Exception:
+            log.exception("router %s: the reaper cannot withdraw", router)
 
     def _run(self, every_s: float) -> None:
         while not self._stop.wait(every_s):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # the last resort does not end while there is anything to guard
+                log.exception("the reaper of %s failed, and looks again in %g s", self._pop.name, every_s)

@@ -1,5 +1,6 @@
 """The last resort: what outlives its hold goes, whatever else stands still."""
 
+import threading
 from typing import cast
 
 import pytest
@@ -20,16 +21,19 @@ class Held:
 
     def __init__(self, log: list[str], name: str, *routes: InjectedRoute) -> None:
         self.held = {each.prefix: each for each in routes}
-        self.down = False
+        self.fails: Exception | None = None
+        self.refuses: Exception | None = None
         self._log = log
         self._name = name
 
     def routes(self) -> dict[str, InjectedRoute]:
-        if self.down:
-            raise SpeakerError("down")
+        if self.fails is not None:
+            raise self.fails
         return dict(self.held)
 
     def withdraw(self, prefixes: list[str]) -> None:
+        if self.refuses is not None:
+            raise self.refuses
         for prefix in prefixes:
             del self.held[prefix]
             self._log.append(f"{self._name} - {prefix}")
@@ -80,11 +84,37 @@ def test_what_nobody_keeps_books_on_has_one_hold_from_when_it_was_first_seen() -
     assert len(rig.reaper.look()) == 3
 
 
-def test_a_gobgpd_that_does_not_answer_does_not_keep_the_others_waiting() -> None:
+@pytest.mark.parametrize("error", [SpeakerError("down"), ValueError("a path of a kind nobody foresaw")])
+def test_a_gobgpd_that_does_not_answer_does_not_keep_the_others_waiting(error: Exception) -> None:
     rig = Rig()
-    rig.speakers["r2"].down = True
+    rig.speakers["r2"].fails = error
     rig.clock.advance(361)
     assert rig.reaper.look() == [("r1", PREFIX), ("r3", PREFIX)]
+
+
+@pytest.mark.parametrize("error", [SpeakerError("down"), ValueError("closed")])
+def test_a_withdrawal_that_fails_does_not_keep_the_others_waiting(error: Exception) -> None:
+    rig = Rig()
+    rig.speakers["r2"].refuses = error
+    rig.clock.advance(361)
+    rig.reaper.look()
+    assert rig.log == [f"r3 - {PREFIX}", f"r1 - {PREFIX}"]
+
+
+def test_the_thread_logs_an_error_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    looks = threading.Semaphore(0)
+
+    def halted() -> bool:
+        looks.release()
+        raise PermissionError("halt")
+
+    reaper = Reaper(POP, cast(dict[str, BlockingGobgp], rig.speakers), rig.clock, 300, halted)
+    reaper.start(every_s=0.001)
+    assert all(looks.acquire(timeout=5) for _ in range(2)), "it ended"
+    reaper.stop()
+    assert "reaper" in caplog.text
+    assert "PermissionError" in caplog.text
 
 
 def test_the_halt_file_needs_no_event_loop() -> None:
