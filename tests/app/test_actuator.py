@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any, cast
 
 import pytest
@@ -69,7 +70,7 @@ def test_after_a_rebalance_they_are_read_anew() -> None:
 class Broker:
     """Takes what it is sent, but for the first `away` times."""
 
-    def __init__(self, away: int = 0) -> None:
+    def __init__(self, away: float = 0) -> None:
         self.away = away
         self.taken: list[str] = []
         self._queue: list[Callable[[], Awaitable[Any]]] = []
@@ -114,6 +115,30 @@ async def test_records_leave_in_order() -> None:
 
 async def test_a_broker_that_is_away_gets_them_when_it_is_back() -> None:
     assert await delivered(Broker(away=1), "1", "2") == ["1", "2"]
+
+
+async def test_while_the_broker_is_away_the_oldest_make_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.actuator.WAITING_MAX", 3)
+    monkeypatch.setattr("app.actuator.BATCH", 2)
+    monkeypatch.setattr("app.actuator.RETRY_S", 0.01)
+    broker = Broker(away=inf)
+    outbox = Outbox(cast(Publisher, broker))
+    for number in range(5):
+        outbox.put(record(str(number)))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(5):
+        while "records wait" not in caplog.text:
+            await asyncio.sleep(0.01)
+        for number in range(5, 100):
+            outbox.put(record(str(number)))
+        assert not broker.take(), "nothing waits in the publisher"
+        broker.away = 0
+        while "99" not in broker.taken:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert broker.taken == ["2", "3", "97", "98", "99"], "what is on its way stays, then the newest"
 
 
 async def test_the_end_of_a_job_is_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
