@@ -12,6 +12,8 @@ from app.inventory import Pop, load_pop
 from app.schemas import Mode
 from app.te.marks import Marks, Pacing, Windows
 
+PORT_MAX = 2**16 - 1
+
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The broker and what we ask of it."""
@@ -75,22 +77,56 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
 
 def check_settings(settings: Settings, pops: Mapping[str, Pop]) -> list[str]:
     """Mistakes between keys; empty when they fit together."""
-    marks, windows = settings.marks, settings.windows
-    rules = {
+    rules = _marks(settings.marks) | _clocks(settings.windows, settings.pacing) | _process(settings)
+    problems = [rule for rule, holds in rules.items() if not holds]
+    cells_of: dict[str, list[str]] = {}
+    for cell, names in settings.cells.items():
+        problems.extend(f"cells.{cell}: no PoP {name}" for name in names if name not in pops)
+        for name in names:
+            cells_of.setdefault(name, []).append(cell)
+    problems.extend(
+        f"PoP {name} is in more than one cell: {', '.join(cells)}" for name, cells in cells_of.items() if len(cells) > 1
+    )
+    return problems
+
+
+def _marks(marks: Marks) -> dict[str, bool]:
+    return {
         "marks.leave must be below marks.enter": marks.leave < marks.enter,
+        "marks.act_now must not be below marks.enter": marks.act_now >= marks.enter,
         "marks.fill_to must be below marks.enter, or a target congests at once": marks.fill_to < marks.enter,
+        "marks.shed_to must not be above marks.enter, or what is left stays congested": marks.shed_to <= marks.enter,
         "marks.shed_to_saturated must not be above marks.shed_to": marks.shed_to_saturated <= marks.shed_to,
         "marks must lie between 0 and 1": all(0 < mark <= 1 for mark in msgspec.structs.astuple(marks)),
+    }
+
+
+def _clocks(windows: Windows, pacing: Pacing) -> dict[str, bool]:
+    """Each rule is what must hold, which no comparison with nan does."""
+    history_s = 2 * pacing.share_decay_s
+    return {
         "windows.length_s must be above 0": windows.length_s > 0,
         "windows.grace_s and refresh_s must not be negative": windows.grace_s >= 0 and windows.refresh_s >= 0,
-        "pacing.unwind_share must lie between 0 and 1": 0 < settings.pacing.unwind_share <= 1,
+        "windows.retention_s must be at least 3 * windows.length_s": windows.retention_s >= 3 * windows.length_s,
+        "windows.retention_s must be at least 2 * pacing.share_decay_s, the history of shares": (
+            windows.retention_s >= history_s
+        ),
+        "pacing.share_decay_s must be above 0": pacing.share_decay_s > 0,
+        "pacing.hold_s and add_within_s must be above 0": pacing.hold_s > 0 and pacing.add_within_s > 0,
+        "pacing.min_hold_s must not be negative": pacing.min_hold_s >= 0,
+        "pacing.unwind_share must lie between 0 and 1": 0 < pacing.unwind_share <= 1,
+    }
+
+
+def _process(settings: Settings) -> dict[str, bool]:
+    state, actuator = settings.state_port, settings.actuator_port
+    return {
+        f"state_port must be a port, 1 to {PORT_MAX}": 0 < state <= PORT_MAX,
+        f"actuator_port must be a port, 1 to {PORT_MAX}, or 0 for none": 0 <= actuator <= PORT_MAX,
+        "state_port and actuator_port must differ: both processes may run on one host": state != actuator,
         "kafka.session_timeout_s must be at least 6, the broker's floor": settings.kafka.session_timeout_s >= 6,
         "pops: at least one inventory file": bool(settings.pops),
     }
-    problems = [rule for rule, holds in rules.items() if not holds]
-    for cell, names in settings.cells.items():
-        problems.extend(f"cells.{cell}: no PoP {name}" for name in names if name not in pops)
-    return problems
 
 
 def _overlaid(raw: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:

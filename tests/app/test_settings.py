@@ -1,11 +1,15 @@
 """Settings: defaults that hold together, the environment's overlay, and every mistake of all files at once."""
 
+from math import nan
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from app.errors import ConfigError
 from app.settings import Deployment, Settings, check_settings, load
+from app.te.marks import Marks, Pacing, Windows
 from tests.pops import INVENTORY, demo_pop
 
 
@@ -51,6 +55,43 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
     assert any("nowhere.toml: cannot be read" in problem for problem in problems)
     assert "autopilot.toml: marks.leave must be below marks.enter" in problems
     assert "autopilot.toml: cells.west: no PoP east" in problems
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"marks": Marks(act_now=0.85)}, "marks.act_now must not be below marks.enter"),
+        (
+            {"marks": Marks(shed_to=0.95)},
+            "marks.shed_to must not be above marks.enter, or what is left stays congested",
+        ),
+        ({"pacing": Pacing(share_decay_s=0)}, "pacing.share_decay_s must be above 0"),
+        ({"pacing": Pacing(share_decay_s=-1)}, "pacing.share_decay_s must be above 0"),
+        ({"pacing": Pacing(share_decay_s=nan)}, "pacing.share_decay_s must be above 0"),
+        ({"pacing": Pacing(hold_s=0)}, "pacing.hold_s and add_within_s must be above 0"),
+        ({"pacing": Pacing(hold_s=-1)}, "pacing.hold_s and add_within_s must be above 0"),
+        ({"pacing": Pacing(add_within_s=-1)}, "pacing.hold_s and add_within_s must be above 0"),
+        ({"pacing": Pacing(min_hold_s=-1)}, "pacing.min_hold_s must not be negative"),
+        ({"state_port": 65_536}, "state_port must be a port, 1 to 65535"),
+        ({"state_port": 0}, "state_port must be a port, 1 to 65535"),
+        ({"actuator_port": -1}, "actuator_port must be a port, 1 to 65535, or 0 for none"),
+        ({"actuator_port": 70_000}, "actuator_port must be a port, 1 to 65535, or 0 for none"),
+        ({"actuator_port": 6070}, "state_port and actuator_port must differ: both processes may run on one host"),
+        (
+            {"windows": Windows(retention_s=179)},
+            "windows.retention_s must be at least 2 * pacing.share_decay_s, the history of shares",
+        ),
+        (
+            {"windows": Windows(length_s=300)},
+            "windows.retention_s must be at least 3 * windows.length_s",
+        ),
+        ({"cells": {"a": ("rhv1000",), "b": ("rhv1000",)}}, "PoP rhv1000 is in more than one cell: a, b"),
+        ({"cells": {"a": ("rhv1000", "rhv1000")}}, "PoP rhv1000 is in more than one cell: a, a"),
+    ],
+)
+def test_every_mistake_between_keys_is_named(changes: dict[str, Any], problem: str) -> None:
+    settings = msgspec.structs.replace(Settings(pops=("rhv1000.toml",)), **changes)
+    assert problem in check_settings(settings, {"rhv1000": demo_pop()})
 
 
 def test_unknown_keys_and_values_are_named(tmp_path: Path) -> None:
