@@ -70,24 +70,27 @@ def main() -> None:
 
 @main.command()
 @click.option(
+    "--scenario", default="surge", show_default=True, help="surge, link-failure, no-room, or the path of a file."
+)
+@click.option(
     "--for",
     "seconds",
-    default=240,
-    show_default=True,
+    default=None,
     type=click.IntRange(min=220),
-    help="Seconds of traffic: the surge ends at 160, and its moves are taken back after it.",
+    help="Seconds of traffic; the scenario's own when left out (240).",
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of the simulated PoP.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory and leave logs and state there.")
 @json_option
 @reports_errors
-def demo(seconds: int, seed: int, keep: Path | None, as_json: bool) -> None:
+def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool) -> None:
     """The whole loop on real daemons: a link congests, prefixes move, the drops stop, every move is taken back."""
     from app.demo.display import Display
     from app.demo.run import Options, run_demo  # Faust and gRPC are slow to import: only where needed
 
     with Display(live=not as_json and errors.is_terminal) as display:
-        document = asyncio.run(run_demo(Options(seconds=seconds, seed=seed, run_dir=keep), display))
+        options = Options(scenario=scenario, seconds=seconds, seed=seed, run_dir=keep)
+        document = asyncio.run(run_demo(options, display))
     print_json(document) if as_json else display.summary(document)
     raise SystemExit(0 if document["ok"] else EXIT_FAILED)
 

@@ -4,10 +4,11 @@ import msgspec
 
 from app.schemas import Actuation, Decision, LinkUtilization
 from app.sim.report import Summary
+from app.sim.scenario import Verdict
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """The neighbour that was killed while it carried overrides."""
+    """The neighbour that was killed, and the overrides that it carried."""
 
     peer: str
     at_s: float
@@ -44,7 +45,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the score is computed from."""
+    """Everything the score is computed from; `pushed_over` are links that our moves filled above the fill mark."""
 
     seconds_to_ready: float
     drained: bool
@@ -66,3 +67,5 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     announcements_leaked: tuple[str, ...]
     announcements_received: int
     restarts: int
+    verdict: Verdict = "surge"
+    pushed_over: tuple[str, ...] = ()

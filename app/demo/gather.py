@@ -1,7 +1,7 @@
 """Evidence from the outside: our topics as any consumer reads them, and the telemetry worker's read-only state."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import aiohttp
@@ -17,8 +17,11 @@ from app.kafkaread import read_topic
 from app.schemas import Decision
 from app.sim.exits import Floats
 from app.sim.run import Simulation
+from app.sim.truth import Loads
 from app.te.marks import Windows
 from app.te.windows import Progress
+
+FILL_SLACK = 0.02  # what a level by counters may be off by, share of capacity
 
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
@@ -104,3 +107,18 @@ def _mean_bps(ticks: Floats, from_s: float, length_s: int) -> float:
     total = np.concatenate([[0.0], np.cumsum(ticks)])
     edges = np.interp([from_s, from_s + length_s], np.arange(len(total)), total)
     return float(8 * (edges[1] - edges[0]) / length_s)
+
+
+def pushed_over(loads: Loads, links: Sequence[str], capacity_bps: Floats, length_s: int, mark: float) -> Iterator[str]:
+    """Links that in some window were offered clearly more than `mark` of capacity where plain BGP alone stays at it.
+
+    `loads` has a row a second; windows are counted from the first.
+    """
+    whole = len(loads.offered) // length_s * length_s
+
+    def shares(bytes_: Floats) -> Floats:
+        windows = bytes_[:whole].reshape(-1, length_s, len(links)).mean(axis=1)
+        return np.asarray(windows * 8 / capacity_bps)
+
+    over = (shares(loads.offered) > mark + FILL_SLACK) & (shares(loads.natural) <= mark)
+    yield from (link for index, link in enumerate(links) if over[:, index].any())

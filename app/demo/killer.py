@@ -1,4 +1,4 @@
-"""Kills the neighbour that carries most overrides, and watches how fast both routers let go of them."""
+"""Kills a neighbour as a scenario asks for, and watches how fast both routers let go of the overrides through it."""
 
 import asyncio
 from collections import Counter
@@ -16,6 +16,7 @@ from app.local.stack import Stack
 from app.schemas import Decision, Override
 from app.sim.model import RouterTable
 from app.sim.ribs import RibReader
+from app.sim.scenario import BUSIEST
 
 POLL_S = 0.05
 GIVE_UP_S = 20.0
@@ -27,21 +28,40 @@ async def overrides_now(broker: str, pop: str) -> tuple[Override, ...]:
     return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
 
 
-async def kill_busiest(
-    stack: Stack, readers: Mapping[str, RibReader], clock: Clock, died: Callable[[str], None]
+async def kill(
+    stack: Stack, readers: Mapping[str, RibReader], clock: Clock, died: Callable[[str], None], whom: str
 ) -> Kill | None:
-    """Kill it; None when no override points anywhere. `died` is told at once."""
+    """Kill that peer, or with BUSIEST the one that carries most overrides; None when no override points anywhere.
+
+    `died` is told at once.
+    """
     pop = stack.pop
-    carried = Counter(override.exit.peer for override in await overrides_now(stack.broker, pop.name))
-    if not carried:
+    peer = await _busiest(stack) if whom == BUSIEST else whom
+    if peer is None:
         return None
-    peer, _ = carried.most_common(1)[0]
     doomed = [override for override in await overrides_now(stack.broker, pop.name) if override.exit.peer == peer]
     at_s = await stack.kill_neighbour(peer)
     died(peer)
     gone_s = await _moment(clock, lambda: _all_gone(pop, readers, doomed))
-    down_s = await peer_down_s(stack.broker, pop.name, peer, at_s - 1)
-    return Kill(peer, at_s, len(doomed), down_s if down_s is not None else float("nan"), gone_s)
+    return Kill(peer, at_s, len(doomed), await _down_s(stack, peer, at_s - 1, clock), gone_s)
+
+
+async def _busiest(stack: Stack) -> str | None:
+    carried = Counter(override.exit.peer for override in await overrides_now(stack.broker, stack.pop.name))
+    return carried.most_common(1)[0][0] if carried else None
+
+
+async def _down_s(stack: Stack, peer: str, after_s: float, clock: Clock) -> float:
+    """Kafka time of the record of its death, which takes a moment where no override had to go first; nan for none."""
+    told_s: list[float] = []
+
+    async def told() -> bool:
+        down_s = await peer_down_s(stack.broker, stack.pop.name, peer, after_s)
+        told_s.extend([] if down_s is None else [down_s])
+        return down_s is not None
+
+    await _moment(clock, told)
+    return told_s[-1] if told_s else float("nan")
 
 
 async def _moment(clock: Clock, happened: Callable[[], Awaitable[bool]]) -> float:

@@ -1,8 +1,10 @@
-"""The demo: a stack of real daemons, a simulated PoP on top, our two workers, one neighbour killed, and the verdict."""
+"""The demo: real daemons, a simulated PoP on top, our two workers, what the scenario breaks, and the verdict."""
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ from app.clock import Clock, SystemClock
 from app.demo import edges, gather
 from app.demo.display import Display
 from app.demo.evidence import Evidence, Kill, Progress, Surge
-from app.demo.killer import kill_busiest, overrides_now
+from app.demo.killer import kill, overrides_now
 from app.demo.score import Figure, score
 from app.demo.truthfile import TruthFile
 from app.errors import DaemonError
@@ -21,16 +23,14 @@ from app.kafkaread import read_topic
 from app.local.ports import free_port, udp_drops
 from app.local.stack import Stack
 from app.schemas import Actuation, Decision, LinkUtilization
-from app.sim.pop import SimPop, generate
+from app.sim.pop import FILL, SimPop, generate
 from app.sim.ribs import FrrRib, GobgpRib, RibReader
 from app.sim.run import SimOptions, Simulation
-from app.sim.scenario import Scenario
+from app.sim.scenario import Event, Scenario, load_scenario
 
 INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 READY_WITHIN_S = 60.0
 DRAIN_WITHIN_S = 30.0
-LOOK_AT_EDGES_S = 85.0  # the surge is on since 40 s
-KILL_AT_S = 90.0
 POLL_S = 0.2
 TRUTH_FILE = "truth.jsonl"
 # Shorter than the defaults of 300 s, so that the whole story fits into minutes; the display says so.
@@ -38,9 +38,10 @@ PACING = {"hold_s": 60.0, "min_hold_s": 20.0}
 
 
 class Options(msgspec.Struct, frozen=True):
-    """`seconds` of traffic: at least until the surge is over and its moves are taken back."""
+    """`scenario` is a name or the path of a file; it says how many `seconds` of traffic where None is given."""
 
-    seconds: int = 240
+    scenario: str = "surge"
+    seconds: int | None = None
     seed: int = 1
     run_dir: Path | None = None
 
@@ -53,15 +54,18 @@ class RouterRib(msgspec.Struct, frozen=True):
 
 
 async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
-    """Run it all; the document of figures. Raises what the stack raises when it cannot come up."""
+    """Run it all; the document of figures. ConfigError for the scenario, else what the stack raises."""
     clock = SystemClock()
     began_s = clock.monotonic_s()
-    sim_pop = generate(load_pop(INVENTORY), options.seed)
+    pop = load_pop(INVENTORY)
+    scenario = load_scenario(options.scenario, pop)
+    sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
     state_port, view_port = free_port(), free_port()
     settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
     display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
     async with Stack(INVENTORY, sim_pop.announcements, options.run_dir, settings, display.note) as stack:
-        demo = Demo(options.seconds, display, clock, stack, sim_pop, gather.StateClient(state_port, stack.pop.name))
+        seconds, state = options.seconds or scenario.seconds, gather.StateClient(state_port, stack.pop.name)
+        demo = Demo(scenario, seconds, display, clock, stack, sim_pop, state)
         return await demo.run(began_s)
 
 
@@ -70,6 +74,7 @@ class Demo:
 
     def __init__(
         self,
+        scenario: Scenario,
         seconds: int,
         display: Display,
         clock: Clock,
@@ -82,14 +87,14 @@ class Demo:
         self._clock = clock
         self._stack = stack
         self._sim_pop = sim_pop
-        self._scenario = Scenario()
+        self._scenario = scenario
         self._state = state
         self._readers: dict[str, RibReader] = {
             stack.pop.router[0].name: GobgpRib(stack.r1_grpc),
             stack.pop.router[1].name: FrrRib(stack.r2_vty),
         }
         self._sim = Simulation(sim_pop, self._scenario, self._readers, stack.sflow, clock, SimOptions())
-        self._kill: Kill | None = None
+        self._kills: list[Kill] = []
         self._during: list[edges.Shown] = []
         self._after: list[edges.Shown] = []
 
@@ -143,18 +148,33 @@ class Demo:
                 await asyncio.wait([flowing], timeout=1.0)
 
     async def _story(self) -> None:
-        await asyncio.sleep(LOOK_AT_EDGES_S)
+        """The look at the edges and the events of the scenario, each at its second."""
+        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._scenario.look_s, self._look)]
+        moments += [(event.at_s, partial(self._strike, event)) for event in self._scenario.event]
+        began_s = self._clock.monotonic_s()
+        for at_s, happens in sorted(moments, key=itemgetter(0)):
+            await asyncio.sleep(max(0.0, began_s + at_s - self._clock.monotonic_s()))
+            await happens()
+
+    async def _look(self) -> None:
         self._during = await edges.show(self._stack)
         for shown in self._during:
             self._display.note(f"{shown.router}: {len(shown.lines)} routes of ours, e.g. {shown.lines[:1]}")
-        await asyncio.sleep(KILL_AT_S - LOOK_AT_EDGES_S)
-        self._kill = await kill_busiest(self._stack, self._readers, self._clock, self._sim.neighbour_died)
-        if self._kill is not None:
-            gone_s = self._kill.gone_s - self._kill.peer_down_s
-            self._display.note(f"killed {self._kill.peer}: {self._kill.overrides} overrides gone {gone_s:.2f} s later")
+
+    async def _strike(self, event: Event) -> None:
+        killed = await kill(self._stack, self._readers, self._clock, self._sim.neighbour_died, event.kill)
+        if killed is not None:
+            self._kills.append(killed)
+            gone_s = killed.gone_s - killed.peer_down_s
+            told = (
+                f"{killed.overrides} overrides gone {gone_s:.2f} s later"
+                if killed.overrides
+                else "it carried no override"
+            )
+            self._display.note(f"killed {killed.peer}: {told}")
 
     async def _drain(self) -> bool:
-        """Everything sent is counted and every move taken back; False when that takes too long."""
+        """Everything sent is counted and, where the overload ends, every move taken back; False when too late."""
         self._display.note("draining: last windows, last releases")
         length_s = self._stack.deployment.settings.windows.length_s
         last_end_s = int(self._clock.now_s() // length_s + 1) * length_s
@@ -162,6 +182,8 @@ class Demo:
         async def drained() -> bool:
             progress = await self._state.get("progress", Progress)
             closed = (progress.closed_up_to_s or 0) >= last_end_s
+            if self._scenario.verdict == "link-failure":
+                return closed  # the link stays dead, and its moves stay needed
             tables = [await reader.best() for reader in self._readers.values()]
             marker = self._stack.pop.marker_community
             ours = any(marker in path.communities for table in tables for path in table.values())
@@ -196,13 +218,21 @@ class Demo:
             truth=tuple(gather.link_truth(self._sim, surged, traffic_s, windows)),
             actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
             surge=self._surge(surged, traffic_s),
-            kill=self._kill,
+            kill=self._kills[0] if self._kills else None,
             marked_during={shown.router: len(shown.lines) for shown in self._during},
             marked_copies={shown.router: shown.copies(self._sim_pop.announcements) for shown in self._during},
             marked_after={shown.router: len(shown.lines) for shown in self._after},
             announcements_leaked=tuple(line for line in received if line.split()[0] not in own),
             announcements_received=len(received),
             restarts=sum(stack.runner.restarts.values()),
+            verdict=self._scenario.verdict,
+            pushed_over=tuple(self._pushed_over()),
+        )
+
+    def _pushed_over(self) -> Iterator[str]:
+        settings, sim = self._stack.deployment.settings, self._sim_pop
+        return gather.pushed_over(
+            self._sim.truth, sim.link_ids, sim.capacity_bps, settings.windows.length_s, settings.marks.fill_to
         )
 
     def _surge(self, link: int, traffic_s: float) -> Surge:
@@ -211,7 +241,7 @@ class Demo:
         mark = self._stack.deployment.settings.marks.enter
         over_s = next((second for second, share in enumerate(natural) if share >= mark), len(natural))
         drops_s = self._sim.truth.dropped.sum(axis=1).nonzero()[0]
-        killed_s = self._kill.at_s - traffic_s if self._kill else None
+        killed_s = self._kills[0].at_s - traffic_s if self._kills else None
         return Surge(
             peak_natural=float(natural.max()),
             over_mark_s=float(over_s),

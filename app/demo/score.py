@@ -1,5 +1,6 @@
 """The demo's verdict: one document of figures, and the names of the bounds that do not hold. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
@@ -9,6 +10,8 @@ from app.schemas import Actuation, LinkUtilization
 
 Figure = bool | int | float | str | None | list[str] | dict[str, int]
 LOST = "source-path-lost"
+NO_ROOM = "no-room"
+RELIEVED_WITHIN_S = 60.0
 RELEASED = "released"  # the actuator adds why; the end of a hold is no release
 
 
@@ -18,6 +21,7 @@ def score(evidence: Evidence) -> dict[str, Figure]:
         **_delivery(evidence),
         **_congestion(evidence),
         **_overrides(evidence),
+        **_refusals(evidence),
         **_losses(evidence),
         **_times(evidence),
     }
@@ -92,6 +96,18 @@ def _overrides(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
+def _refusals(evidence: Evidence) -> dict[str, Figure]:
+    told = {
+        (refused.prefix, refused.link, refused.reason)
+        for decision in evidence.decisions
+        for refused in decision.refused
+    }
+    return {
+        "refused_by_reason": dict(Counter(reason for _, _, reason in told)),
+        "links_pushed_over_fill_mark": list(evidence.pushed_over),
+    }
+
+
 @dataclass
 class Episodes:
     """Overrides counted once per prefix, from its first route to its last."""
@@ -145,42 +161,91 @@ def _times(evidence: Evidence) -> dict[str, Figure]:
         "window_close_to_decision_median_s": median(evidence.close_to_decision_s or [0.0]),
         "killed_neighbour": kill.peer if kill else None,
         "overrides_on_killed_neighbour": kill.overrides if kill else None,
-        "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill else None,
+        "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill and kill.overrides else None,
         "drops_after_kill_s": surge.drops_after_kill_s,
         "simulator_late_s": evidence.summary.late_s_max,
     }
 
 
 def _bounds(figures: dict[str, Figure], evidence: Evidence) -> dict[str, bool]:
-    """What must hold in every run; times are judged over several runs and are not among them."""
+    """What must hold in every run of the scenario; times are judged over several runs and are not among them."""
+    numbers = Numbers(figures)
+    own = {"surge": _surge_bounds, "link-failure": _failure_bounds, "no-room": _no_room_bounds}[evidence.verdict]
+    return _common_bounds(numbers, evidence) | own(numbers, evidence)
 
-    def number(name: str) -> float:
-        value = figures[name]
+
+class Numbers:
+    """The figures as numbers; what is none compares false."""
+
+    def __init__(self, figures: dict[str, Figure]) -> None:
+        self._figures = figures
+
+    def __call__(self, name: str) -> float:
+        value = self._figures[name]
         return float(value) if isinstance(value, int | float) else float("nan")
 
+
+def _common_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     accounted = number("bytes_counted") + number("bytes_late") + number("bytes_unattributed")
-    ended = number("overrides_announced") - number("overrides_lost_with_path")
     return {
-        "not void: no datagram was lost in the kernel": not figures["void"],
+        "not void: no datagram was lost in the kernel": not number("void"),
         "drained": evidence.drained,
         "every sampled byte is accounted for": accounted == number("sampled_bytes_sent") > 0,
         "unattributed below 0.1 %": number("bytes_unattributed") < 0.001 * number("sampled_bytes_sent"),
         "no dead letters": number("dead_letters") == 0,
-        "congestion opened and closed": number("congestion_opened") == number("congestion_closed") > 0,
         "natural load above capacity": number("peak_natural") > 1.0,
         "carried load within capacity": number("peak_carried") <= 1.0,
         "carried within 2 %": number("carried_error") <= 0.02,
-        "natural within 10 %": number("natural_error") <= 0.10,
-        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
-        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
         "overrides announced": number("overrides_announced") > 0,
-        "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
-        "every override released or lost": number("overrides_released") == ended,
-        "no override left": number("overrides_left") == 0,
-        "the traffic of the killed neighbour is placed again": number("overrides_placed_again") > 0,
         "both edges showed our routes": min(evidence.marked_during.values(), default=0) > 0,
         "with copied AS paths": evidence.marked_copies == evidence.marked_during,
         "no leaks": number("leaks") == 0 < number("announcements_received_by_neighbours"),
         "no loops": number("loops") == 0,
         "no restarts": number("restarts") == 0,
+    }
+
+
+def _taken_back(number: Numbers) -> dict[str, bool]:
+    """Where the overload ends within the run."""
+    ended = number("overrides_announced") - number("overrides_lost_with_path")
+    return {
+        "congestion opened and closed": number("congestion_opened") == number("congestion_closed") > 0,
+        "every override released or lost": number("overrides_released") == ended,
+        "no override left": number("overrides_left") == 0,
+    }
+
+
+def _surge_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+    return _taken_back(number) | {
+        "natural within 10 %": number("natural_error") <= 0.10,
+        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
+        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
+        "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
+        "the traffic of the killed neighbour is placed again": number("overrides_placed_again") > 0,
+    }
+
+
+def _failure_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+    """The neighbour stays dead and so does the overload under plain BGP: the overrides are still needed at the end.
+
+    In the window in which it dies natural load is two loads, so natural load is judged by its median.
+    """
+    return {
+        "a neighbour died": evidence.kill is not None,
+        "congestion opened": number("congestion_opened") > 0,
+        "natural within 10 % at the median": number("natural_error_median") <= 0.10,
+        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
+        "no drops later than 60 s after the failure": number("drops_after_kill_s") <= RELIEVED_WITHIN_S,
+        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
+        "no link over its fill mark by our moves": not evidence.pushed_over,
+    }
+
+
+def _no_room_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+    reasons = [refused.reason for decision in evidence.decisions for refused in decision.refused]
+    return _taken_back(number) | {
+        "natural within 10 %": number("natural_error") <= 0.10,
+        "drops less than without us": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
+        "no link over its fill mark by our moves": not evidence.pushed_over,
+        "refused for want of room": NO_ROOM in reasons,
     }

@@ -73,6 +73,12 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
 
 
+def test_an_unknown_scenario_is_a_usage_error_that_names_the_known() -> None:
+    result = run("demo", "--scenario", "storm")
+    assert result.exit_code == 2
+    assert "known: link-failure, no-room, surge" in result.stderr
+
+
 @pytest.mark.parametrize("process", ["telemetry", "actuator"])
 def test_an_unknown_cell_is_named(tmp_path: Path, process: str) -> None:
     result = run(process, "--cell", "west", "--config", deployment(tmp_path))

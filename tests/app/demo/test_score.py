@@ -9,7 +9,7 @@ import pytest
 from app.clock import utc
 from app.demo.evidence import Evidence, Kill, LinkTruth, Progress, Surge
 from app.demo.score import Episodes, episodes, score
-from app.schemas import Actuation, Congestion, Decision, LinkUtilization
+from app.schemas import Actuation, Congestion, Decision, LinkUtilization, Refused
 from app.sim.report import Summary
 
 T0 = 1_795_246_100
@@ -144,3 +144,55 @@ def test_an_override_is_counted_once_whatever_its_routers_and_next_hops() -> Non
 def test_windows_are_compared_by_their_start() -> None:
     later = msgspec.structs.replace(window(5e10, 5e10), window_start=utc(T0) + timedelta(seconds=10))
     assert score(msgspec.structs.replace(GOOD, utilization=(*GOOD.utilization, later)))["windows_compared"] == 1
+
+
+FAILURE = msgspec.structs.replace(
+    GOOD,
+    verdict="link-failure",
+    decisions=(decision("opened"),),
+    actuations=(act("announced"),),
+    kill=Kill("127.0.0.31", T0 + 60.0, 0, T0 + 60.1, T0 + 60.1),
+    surge=Surge(1.1, 60.0, 80.0, 24.0),
+    marked_after={"r1": 9, "r2": 9},
+)
+REFUSED = Refused("20.0.0.0/24", LINK, "no-room", 1e9)
+NO_ROOM = msgspec.structs.replace(
+    GOOD,
+    verdict="no-room",
+    decisions=(msgspec.structs.replace(decision("opened"), refused=(REFUSED, REFUSED)), decision("closed")),
+    actuations=(STORY[2], STORY[3]),
+    summary=msgspec.structs.replace(SUMMARY, dropped_bytes=70),
+    kill=None,
+)
+
+
+@pytest.mark.parametrize("evidence", [FAILURE, NO_ROOM], ids=lambda evidence: evidence.verdict)
+def test_every_scenario_has_its_own_good_run(evidence: Evidence) -> None:
+    assert score(evidence)["failed"] == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "change", "bound"),
+    [
+        (FAILURE, {"kill": None}, "a neighbour died"),
+        (FAILURE, {"surge": Surge(1.1, 60.0, 80.0, 61.0)}, "no drops later than 60 s after the failure"),
+        (FAILURE, {"surge": Surge(1.1, 60.0, 80.0, None)}, "no drops later than 60 s after the failure"),
+        (FAILURE, {"surge": Surge(0.9, 60.0, 80.0, 24.0)}, "natural load above capacity"),
+        (FAILURE, {"decisions": ()}, "congestion opened"),
+        (FAILURE, {"pushed_over": (LINK,)}, "no link over its fill mark by our moves"),
+        (FAILURE, {"drained": False}, "drained"),
+        (NO_ROOM, {"pushed_over": (LINK,)}, "no link over its fill mark by our moves"),
+        (NO_ROOM, {"summary": msgspec.structs.replace(SUMMARY, dropped_bytes=100)}, "drops less than without us"),
+        (NO_ROOM, {"decisions": (decision("opened"), decision("closed"))}, "refused for want of room"),
+        (NO_ROOM, {"actuations": (act("announced"),)}, "every override released or lost"),
+        (NO_ROOM, {"announcements_leaked": ("20.0.0.0/24",)}, "no leaks"),
+    ],
+)
+def test_every_broken_bound_of_a_scenario_is_named(evidence: Evidence, change: dict[str, Any], bound: str) -> None:
+    failed = score(msgspec.structs.replace(evidence, **change))["failed"]
+    assert isinstance(failed, list)
+    assert bound in failed
+
+
+def test_refusals_are_counted_once_each() -> None:
+    assert score(NO_ROOM)["refused_by_reason"] == {"no-room": 1}

@@ -1,0 +1,40 @@
+"""Evidence from the truth: whether our moves, and not plain BGP, filled a link too far."""
+
+import numpy as np
+import pytest
+
+from app.demo.gather import pushed_over
+from app.sim.exits import Floats
+from app.sim.truth import Loads
+
+LINKS = ("p/r1/a", "p/r1/b")
+CAPACITY_BPS = np.array([800.0, 800.0])
+
+
+def loads(offered: list[float], natural: list[float], seconds: int = 25) -> Loads:
+    """Shares of capacity by link, the same in every second; a second at capacity is 100 bytes."""
+    rows: list[Floats] = [np.tile(np.array(shares) * 100, (seconds, 1)) for shares in (offered, natural)]
+    nothing = np.zeros((seconds, 2))
+    return Loads(rows[0], rows[0], nothing, rows[1], nothing)
+
+
+@pytest.mark.parametrize(
+    ("offered", "natural", "pushed"),
+    [
+        ([0.79, 0.5], [1.20, 0.1], []),
+        ([0.90, 0.5], [0.79, 0.1], ["p/r1/a"]),
+        ([0.90, 0.5], [0.85, 0.1], []),  # plain BGP itself is over the mark
+        ([0.81, 0.5], [0.50, 0.1], []),  # within what counters are off by
+        ([0.90, 0.9], [0.50, 0.1], ["p/r1/a", "p/r1/b"]),
+    ],
+)
+def test_pushed_over(offered: list[float], natural: list[float], pushed: list[str]) -> None:
+    assert list(pushed_over(loads(offered, natural), LINKS, CAPACITY_BPS, 10, 0.80)) == pushed
+
+
+def test_one_window_is_enough_and_a_second_is_not() -> None:
+    calm = loads([0.5, 0.5], [0.5, 0.5])
+    calm.offered[3] = [100.0, 50.0]
+    assert list(pushed_over(calm, LINKS, CAPACITY_BPS, 10, 0.80)) == []
+    calm.offered[10:20, 0] = 90.0
+    assert list(pushed_over(calm, LINKS, CAPACITY_BPS, 10, 0.80)) == ["p/r1/a"]
