@@ -24,7 +24,11 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything a process needs besides the inventories, which `pops` names relative to the settings file."""
+    """Everything a process needs besides the inventories, which `pops` names.
+
+    `pops`, `data_dir` and `halt_file` are relative to the folder of the settings file; absolute paths stay. A port is
+    opened by each process that is given it: several cells on one host need a settings file each.
+    """
 
     pops: tuple[str, ...]
     data_dir: str = "data"
@@ -72,7 +76,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
         problems.extend(f"{path.name}: {problem}" for problem in check_settings(settings, pops))
     if problems or settings is None:
         raise ConfigError(problems)
-    return Deployment(settings, pops)
+    return Deployment(_rooted(settings, path.parent.absolute()), pops)
 
 
 def check_settings(settings: Settings, pops: Mapping[str, Pop]) -> list[str]:
@@ -119,14 +123,24 @@ def _clocks(windows: Windows, pacing: Pacing) -> dict[str, bool]:
 
 
 def _process(settings: Settings) -> dict[str, bool]:
-    state, actuator = settings.state_port, settings.actuator_port
+    state, actuator, view = settings.state_port, settings.actuator_port, settings.view_port
     return {
         f"state_port must be a port, 1 to {PORT_MAX}": 0 < state <= PORT_MAX,
         f"actuator_port must be a port, 1 to {PORT_MAX}, or 0 for none": 0 <= actuator <= PORT_MAX,
-        "state_port and actuator_port must differ: both processes may run on one host": state != actuator,
+        f"view_port must be a port, 1 to {PORT_MAX}": 0 < view <= PORT_MAX,
+        "state_port, actuator_port and view_port must differ: each process opens its own": (
+            len({state, actuator, view}) == 3
+        ),
         "kafka.session_timeout_s must be at least 6, the broker's floor": settings.kafka.session_timeout_s >= 6,
         "pops: at least one inventory file": bool(settings.pops),
     }
+
+
+def _rooted(settings: Settings, folder: Path) -> Settings:
+    """With paths that hold wherever a process is started."""
+    return msgspec.structs.replace(
+        settings, data_dir=str(folder / settings.data_dir), halt_file=str(folder / settings.halt_file)
+    )
 
 
 def _overlaid(raw: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:

@@ -46,6 +46,22 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert (deployment.settings.kafka.broker, deployment.settings.mode) == ("b:2", "auto")
 
 
+def test_paths_are_relative_to_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etc").mkdir()
+    write(tmp_path / "etc", 'pops = ["rhv1000.toml"]\ndata_dir = "state"')
+    monkeypatch.chdir(tmp_path)
+    settings = load(Path("etc/autopilot.toml"), {}).settings
+    assert (settings.data_dir, settings.halt_file) == (f"{tmp_path}/etc/state", f"{tmp_path}/etc/halt")
+    settings = load(Path("etc/autopilot.toml"), {"AUTOPILOT_DATA_DIR": "data"}).settings
+    assert settings.data_dir == f"{tmp_path}/etc/data"
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    path = write(tmp_path, 'pops = ["rhv1000.toml"]\ndata_dir = "/var/lib/autopilot"\nhalt_file = "/run/halt"')
+    settings = load(path, {}).settings
+    assert (settings.data_dir, settings.halt_file) == ("/var/lib/autopilot", "/run/halt")
+
+
 def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
     path = write(tmp_path, 'pops = ["rhv1000.toml", "nowhere.toml"]\n[marks]\nleave = 0.95\n[cells]\nwest = ["east"]')
     (tmp_path / "rhv1000.toml").write_text(INVENTORY.read_text().replace("asn = 64512", "", 1))
@@ -76,7 +92,9 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
         ({"state_port": 0}, "state_port must be a port, 1 to 65535"),
         ({"actuator_port": -1}, "actuator_port must be a port, 1 to 65535, or 0 for none"),
         ({"actuator_port": 70_000}, "actuator_port must be a port, 1 to 65535, or 0 for none"),
-        ({"actuator_port": 6070}, "state_port and actuator_port must differ: both processes may run on one host"),
+        ({"view_port": 0}, "view_port must be a port, 1 to 65535"),
+        ({"actuator_port": 6070}, "state_port, actuator_port and view_port must differ: each process opens its own"),
+        ({"view_port": 6070}, "state_port, actuator_port and view_port must differ: each process opens its own"),
         (
             {"windows": Windows(retention_s=179)},
             "windows.retention_s must be at least 2 * pacing.share_decay_s, the history of shares",
