@@ -3,12 +3,10 @@
 `gc=False` where there are very many: they hold no cycle, and tracking them took half the time of a pass over a table.
 """
 
-from typing import Literal, NewType
+from typing import Literal
 
 import msgspec
 
-Prefix = NewType("Prefix", str)  # canonical text, "203.0.113.0/24"
-LinkId = NewType("LinkId", str)  # "pop/router/name"
 Origin = Literal["igp", "egp", "incomplete"]
 
 

@@ -143,7 +143,7 @@ class Plan:
             bps=move.candidate.bps,
             reason=reason,
         )
-        self.made[prefix] = Held(override, self.context.now_s, move.candidate.bps, self._mispredicted(prefix))
+        self.made[prefix] = Held(override, self.context.now_s, self._mispredicted(prefix))
 
     def _mispredicted(self, prefix: str) -> dict[str, tuple[str, str]]:
         exits = self.context.natural.exits(prefix)

@@ -25,7 +25,6 @@ class Held(msgspec.Struct, frozen=True):
 
     override: Override
     since_s: int
-    first_bps: float
     observed: dict[str, tuple[str, str]] = {}
 
 

@@ -20,7 +20,7 @@ PATHS = {P: [path(1), path(2, 7), path(3, 7, 8)], Q: [path(1), path(2, 7)]}
 def held(prefix: str, to_link: str, **changes: dict[str, tuple[str, str]]) -> dict[str, Held]:
     leave = Exit(to_link.split("/")[1], to_link, "peer", "hop")
     override = Override(prefix, leave, ("r1", "r2"), (), SourcePath((), "igp"), 0.0, "")
-    return {prefix: Held(override, 0, 0.0, **changes)}
+    return {prefix: Held(override, 0, **changes)}
 
 
 def see(
