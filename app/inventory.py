@@ -80,7 +80,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """One PoP. `samples` names the side that routers sample: each packet once, as it leaves an external link."""
+    """One PoP. Its routers sample each packet once, as it leaves by an external link."""
 
     name: str
     asn: int

@@ -1,6 +1,6 @@
 """Every Kafka topic in one table: name, key, partitions, retention, who writes and who reads.
 
-Topics are created from here (local stack, charts) and checked against here; nothing relies on auto-creation.
+Topics are created from here (by the local stack) and checked against here; nothing relies on auto-creation.
 """
 
 from collections.abc import Iterable
@@ -37,9 +37,9 @@ class Topic(msgspec.Struct, frozen=True):
 FLOWS = Topic("sfacctd-flows-<pop>", "none", 1, 24 * HOUR_MS, "delete", "sfacctd", "telemetry")
 COUNTERS = Topic("sfacctd-counters-<pop>", "none", 1, 24 * HOUR_MS, "delete", "sfacctd", "telemetry")
 BMP = Topic("bmp-<pop>", "router", 1, 72 * HOUR_MS, "delete", "pmbmpd", "telemetry, actuator")
-DECISIONS = Topic("decisions-<pop>", "pop", 1, 24 * HOUR_MS, "compact,delete", "telemetry", "actuator, view, planner")
-LINK_UTILIZATION = Topic("link-utilization", "pop", 1, 168 * HOUR_MS, "delete", "telemetry", "view, planner, anyone")
-PREFIX_TRAFFIC = Topic("prefix-traffic", "pop", 1, 24 * HOUR_MS, "delete", "telemetry", "planner, anyone")
+DECISIONS = Topic("decisions-<pop>", "pop", 1, 24 * HOUR_MS, "compact,delete", "telemetry", "actuator, view, anyone")
+LINK_UTILIZATION = Topic("link-utilization", "pop", 1, 168 * HOUR_MS, "delete", "telemetry", "view, anyone")
+PREFIX_TRAFFIC = Topic("prefix-traffic", "pop", 1, 24 * HOUR_MS, "delete", "telemetry", "anyone")
 ACTUATIONS = Topic("actuations", "pop", 1, 720 * HOUR_MS, "delete", "actuator", "view, anyone")
 CONTROL = Topic("control", "pop or *", 1, 720 * HOUR_MS, "compact", "autopilot halt|resume", "actuator")
 DEAD_LETTERS = Topic("dead-letters", "source topic", 1, 168 * HOUR_MS, "delete", "telemetry, actuator", "people")
