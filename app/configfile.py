@@ -50,6 +50,9 @@ def _value(raw: Any, wanted: Any, where: str, problems: list[str]) -> Any:
         return convert(raw, wanted, where, problems)
     if (item := _item_struct(wanted)) is not None and isinstance(raw, list):
         return tuple(convert(entry, item, f"{where}[{index}]", problems) for index, entry in enumerate(raw))
+    if typing.get_origin(wanted) is typing.Literal and raw not in (allowed := typing.get_args(wanted)):
+        problems.append(f"{where}: {raw!r} is none of {', '.join(allowed)}")
+        return None
     try:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:

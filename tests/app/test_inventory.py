@@ -52,7 +52,7 @@ def test_every_mistake_of_shape_is_listed_with_its_place(tmp_path: Path) -> None
         " override_local_pref, budgets, pinned_prefixes",
         "pop.toml.asn: expected `int`, got `str`",
         "pop.toml.link[0].capacity_bps: missing",
-        "pop.toml.link[0].kind: invalid enum value 'peering'",
+        "pop.toml.link[0].kind: 'peering' is none of pni, ixp, transit",
     ]
 
 
