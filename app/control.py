@@ -16,6 +16,10 @@ from app.schemas import Control
 ALL = "*"
 RETRY_S = 2.0
 POLL_MS = 500
+INSTEAD = (
+    "; create the halt file on the actuator's host instead: `halt_file` in what `autopilot check --offline --dump`"
+    " prints there"
+)
 
 log = logging.getLogger(__name__)
 _decoder = msgspec.json.Decoder(Control)
@@ -95,8 +99,6 @@ async def send_control(broker: str, pop: str, halt: bool, by: str, clock: Clock 
         await producer.start()
         await producer.send_and_wait(topics.CONTROL.name, msgspec.json.encode(order), key=pop.encode())
     except KafkaError as error:
-        raise DaemonError(
-            f"{broker}: the order was not confirmed ({error}); create the halt file on the actuator's host instead"
-        ) from error
+        raise DaemonError(f"{broker}: the order was not confirmed ({error}){INSTEAD if halt else ''}") from error
     finally:
         await producer.stop()

@@ -52,8 +52,14 @@ def test_what_cannot_be_read_changes_nothing() -> None:
 
 
 async def test_an_order_that_no_broker_takes_says_what_else_to_do() -> None:
-    with pytest.raises(DaemonError, match="create the halt file"):
+    with pytest.raises(DaemonError, match="create the halt file on the actuator's host instead: `halt_file` in"):
         await send_control(f"127.0.0.1:{free_port()}", "*", True, "a test")
+
+
+async def test_a_halt_file_resumes_nothing() -> None:
+    with pytest.raises(DaemonError, match="the order was not confirmed") as caught:
+        await send_control(f"127.0.0.1:{free_port()}", "*", False, "a test")
+    assert "halt file" not in str(caught.value)
 
 
 async def test_a_reader_without_a_broker_waits_and_does_not_end() -> None:
