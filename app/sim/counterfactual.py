@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from app.sim.elastic import Elasticity
 from app.sim.exits import Exits, Floats, per_link, trace_all
 from app.sim.natural import natural_tables
 from app.sim.pop import SimPop
@@ -33,11 +34,18 @@ class NaturalNetwork:
 
 
 def dropped_bytes(sim: SimPop, scenario: Scenario, deaths: Mapping[str, int], ticks: int, tick_s: float) -> Floats:
-    """Bytes dropped by (tick, link) without overrides; `deaths` gives the first tick without that peer."""
+    """Bytes dropped by (tick, link) without overrides; `deaths` gives the first tick without that peer.
+
+    Elastic demand reacts to these drops, so it may be sent less here than with overrides.
+    """
     network, demand = NaturalNetwork(sim), Demand(sim, scenario, tick_s)
+    elastic = Elasticity(sim, scenario.elastic_share, tick_s)
     dropped = np.zeros((ticks, len(sim.link_ids)))
     for tick in range(ticks):
         for peer in (peer for peer, at in deaths.items() if at == tick):
             network.died(peer)
-        dropped[tick] = carry(demand.wanted_bytes(tick), network.exits, sim.capacity_bps * tick_s / 8).dropped
+        sent_bytes = elastic.sent_bytes(demand.wanted_bytes(tick))
+        carried = carry(sent_bytes, network.exits, sim.capacity_bps * tick_s / 8)
+        elastic.learn(sent_bytes, carried.by_pair, network.exits)
+        dropped[tick] = carried.dropped
     return dropped

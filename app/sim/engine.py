@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.inventory import Pop
 from app.sim.counterfactual import NaturalNetwork
+from app.sim.elastic import Elasticity
 from app.sim.exits import Exits, trace_all
 from app.sim.losses import Ledger
 from app.sim.model import Tables
@@ -28,11 +29,13 @@ class Engine:
         self.sim, self.tick_s = sim, tick_s
         self.log: list[Loads] = []
         self.wanted_bytes = 0.0
+        self.withheld_bytes = 0.0  # wanted and not sent: elastic demand that backed off
         self.loops = Ledger(sim.demand_bps.shape)
         self.dead_ends = Ledger(sim.demand_bps.shape)
         self.overrides: list[int] = []  # prefixes with a route of ours in any table, by tick
         self.deaths: dict[str, int] = {}  # first tick without that peer
         self._demand = Demand(sim, scenario, tick_s)
+        self._elastic = Elasticity(sim, scenario.elastic_share, tick_s)
         self._natural = NaturalNetwork(sim)
         self._match_orders = sim.prefixes.match_orders
         self._dead_hops: set[tuple[str, str]] = set()
@@ -47,14 +50,17 @@ class Engine:
         """Advance by one tick."""
         tick = len(self.log)
         wanted_bytes = self._demand.wanted_bytes(tick)
+        sent_bytes = self._elastic.sent_bytes(wanted_bytes)
         exits = trace_all(self.sim.pop, tables, self._match_orders, self._dead_hops)
-        carried = carry(wanted_bytes, exits, self.sim.capacity_bps * self.tick_s / 8)
-        self.loops.update(tick * self.tick_s, exits.looped, wanted_bytes)
-        self.dead_ends.update(tick * self.tick_s, exits.dead_end, wanted_bytes)
+        carried = carry(sent_bytes, exits, self.sim.capacity_bps * self.tick_s / 8)
+        self._elastic.learn(sent_bytes, carried.by_pair, exits)
+        self.loops.update(tick * self.tick_s, exits.looped, sent_bytes)
+        self.dead_ends.update(tick * self.tick_s, exits.dead_end, sent_bytes)
         self.overrides.append(count_overrides(tables, self.sim.pop.marker_community))
         natural = self._natural.offered_bytes(wanted_bytes)
         self.log.append(Loads(carried.offered, carried.carried, carried.dropped, natural, carried.blackholed))
         self.wanted_bytes += float(wanted_bytes.sum())
+        self.withheld_bytes += float((wanted_bytes - sent_bytes).sum())
         return Step(exits, carried)
 
 

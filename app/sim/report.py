@@ -35,6 +35,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     duration_s: float
     wanted_bytes: int
+    withheld_bytes: int = 0  # of these, what elastic senders held back
     dropped_bytes: int
     dropped_bytes_without_overrides: int  # the same demand and deaths under plain BGP
     dropped_bytes_before_first_override: int
@@ -82,6 +83,7 @@ def summarize(engine: Engine, scenario: Scenario, account: Account, late_s_max: 
     return Summary(
         duration_s=ticks * engine.tick_s,
         wanted_bytes=round(engine.wanted_bytes),
+        withheld_bytes=round(engine.withheld_bytes),
         dropped_bytes=round(loads.dropped.sum()),
         dropped_bytes_without_overrides=round(without.sum()),
         dropped_bytes_before_first_override=round(loads.dropped[:first].sum()),

@@ -34,6 +34,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ramp_s: float = 10.0
     surge_until_s: float = 150.0
     peak_share: float = 1.25
+    elastic_share: float = 0.0  # of each prefix's demand, what backs off when its link drops
     fill: Mapping[str, float] = {}  # calm share of capacity by link, where it is not the simulator's own
     look_s: float = 85.0  # when both edges are asked for our routes by their own commands
     seconds: int = 240  # of traffic, unless asked for otherwise
@@ -84,6 +85,7 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
         "ramp_s must be above 0": scenario.ramp_s > 0,
         "surge_until_s must not be before calm_s + ramp_s": scenario.surge_until_s >= scenario.calm_s + scenario.ramp_s,
         "peak_share must not be negative; 0 is no surge": scenario.peak_share >= 0,
+        "elastic_share must lie between 0 and 1": 0 <= scenario.elastic_share <= 1,
         f"seconds must be at least {SECONDS_MIN}": scenario.seconds >= SECONDS_MIN,
         "look_s must lie in the run": 0 <= scenario.look_s < scenario.seconds,
     }

@@ -14,7 +14,7 @@ class Loads(NamedTuple):
     offered: Floats  # what the routers sent to the port: carried + dropped
     carried: Floats
     dropped: Floats
-    natural: Floats  # what plain BGP would have sent there
+    natural: Floats  # what plain BGP would have sent there of all that was wanted, whoever backed off meanwhile
     blackholed: Floats  # sent to a dead next hop on that link; never reached the port
 
 

@@ -57,6 +57,7 @@ def test_every_mistake_is_listed_at_once(tmp_path: Path) -> None:
         """
         link = "r9/nowhere"
         ramp_s = 0
+        elastic_share = 1.5
         surge_until_s = 5
         seconds = 100
         look_s = 500
@@ -70,7 +71,16 @@ def test_every_mistake_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load_scenario(str(path), inventory())
     text = str(raised.value)
-    for part in ("link r9", "ramp_s", "surge_until_s", "seconds", "look_s", "event[0].kill", "event[0].at_s"):
+    for part in (
+        "link r9",
+        "ramp_s",
+        "elastic_share",
+        "surge_until_s",
+        "seconds",
+        "look_s",
+        "event[0].kill",
+        "event[0].at_s",
+    ):
         assert f"bad.toml: {part}" in text
     assert text.count("bad.toml: fill.r9/nowhere") == 2
 
