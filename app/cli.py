@@ -2,6 +2,8 @@
 
 import asyncio
 import getpass
+import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -20,6 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+PIPE_COLUMNS = 160
 errors = Console(stderr=True, highlight=False)
 
 
@@ -40,6 +43,12 @@ def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
             fail(error)
 
     return run
+
+
+def for_people() -> Console:
+    """Plain text on stdout; wide where no terminal limits it, so that tables keep their shape through a pipe."""
+    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
 
 
 def print_json(document: object) -> None:
@@ -181,7 +190,7 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
     from app.explaintext import text
 
     answer = asyncio.run(answers.explain(deployment, target, pop))
-    print_json(answer) if as_json else Console(highlight=False, markup=False).print(text(answer))
+    print_json(answer) if as_json else for_people().print(text(answer))
 
 
 @main.command()
@@ -193,7 +202,7 @@ def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     from app import show
 
     rows = asyncio.run(show.recent_congestion(deployment, pop))
-    print_json(rows) if as_json else Console().print(show.congestion_table(rows))
+    print_json(rows) if as_json else for_people().print(show.congestion_table(rows))
 
 
 @main.command()
@@ -204,7 +213,7 @@ def watch(deployment: Deployment, pop: str | None) -> None:
     from app import watch as screen
 
     with suppress(KeyboardInterrupt):
-        asyncio.run(screen.watch(deployment, pop, Console(highlight=False)))
+        asyncio.run(screen.watch(deployment, pop, for_people()))
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:

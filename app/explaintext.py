@@ -8,7 +8,7 @@ from rich.table import Table
 from app.clock import utc
 from app.explain import Answer, DecisionAnswer, number
 from app.schemas import Decision
-from app.show import GIGA, overrides_table
+from app.show import GIGA, columns, overrides_table
 from app.te.explain import Demand, LinkStory, PrefixStory, Share
 
 NONE = "-"
@@ -45,14 +45,14 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
 
 
 def _ingress_table(story: PrefixStory) -> Table:
-    table = Table("enters at", "natural link", "next hop", "leaves now by", "demand")
+    table = columns("enters at", "natural link", "next hop", "leaves now by", "demand")
     for one in story.ingress:
         table.add_row(one.router, one.natural or NONE, one.next_hop or NONE, one.now or NONE, _estimate(one.demand))
     return table
 
 
 def _alternates_table(story: PrefixStory) -> Table:
-    table = Table("path by", "link", "next hop", "AS path", "cost", "room Gb/s", "verdict")
+    table = columns("path by", "link", "next hop", "AS path", "cost", "room Gb/s", "verdict")
     for one in story.alternates:
         cost = NONE if one.cost is None else f"{one.cost:g}"
         room = NONE if one.headroom_bps is None else _gbps(one.headroom_bps)
@@ -62,7 +62,7 @@ def _alternates_table(story: PrefixStory) -> Table:
 
 
 def _actuations_table(answer: Answer) -> Table:
-    table = Table("at", "router", "actuator", "next hop", "decision", "reason")
+    table = columns("at", "router", "actuator", "next hop", "decision", "reason")
     for one in answer.actuations:
         decision = f"{one.epoch}.{one.seq}"
         table.add_row(f"{one.at:%H:%M:%S.%f}"[:-3], one.router, one.action, one.next_hop or NONE, decision, one.reason)
@@ -79,7 +79,7 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     for title, shares in (
         ("moved off it", story.moved_off),
         ("moved onto it", story.moved_onto),
-        ("largest that leave by it on their own", story.largest),
+        ("largest that leave by it on their own, and where they could go", story.largest),
         ("wanted off it and refused", story.refused),
     ):
         if shares:
@@ -97,7 +97,7 @@ def _condition(story: LinkStory) -> str:
 
 def _loads_table(story: LinkStory) -> Table:
     marks, load = story.marks, story.load
-    table = Table("load", "Gb/s", "of capacity", "marks")
+    table = columns("load", "Gb/s", "of capacity", "marks")
     rows = {
         "carried": (load.carried_bps, f"act at once at {marks.act_now:.0%}"),
         "dropped": (load.dropped_bps, "act at once on any"),
@@ -111,7 +111,7 @@ def _loads_table(story: LinkStory) -> Table:
 
 
 def _shares_table(title: str, shares: tuple[Share, ...]) -> Table:
-    table = Table("prefix", "Gb/s", "link", "rule", title=title, title_justify="left")
+    table = columns("prefix", "Gb/s", "link", "rule", title=title)
     for one in shares:
         table.add_row(one.prefix, _gbps(one.bps), one.other or NONE, one.rule or NONE)
     return table
@@ -128,20 +128,20 @@ def _decision(answer: DecisionAnswer) -> Iterator[RenderableType]:
     if one.overrides:
         yield overrides_table([one])
     if one.released:
-        table = Table("released", "Gb/s", "reason")
+        table = columns("released", "Gb/s", "reason")
         for gone in one.released:
             bps = answer.released_bps.get(gone.prefix)
             table.add_row(gone.prefix, NONE if bps is None else _gbps(bps), gone.reason)
         yield table
     if one.refused:
-        table = Table("refused", "Gb/s", "link", "reason")
+        table = columns("refused", "Gb/s", "link", "reason")
         for stays in one.refused:
             table.add_row(stays.prefix, _gbps(stays.bps), stays.link, stays.reason)
         yield table
 
 
 def _events_table(decision: Decision) -> Table:
-    table = Table("congestion", "state", "since", "carried", "dropped", "natural", "error")
+    table = columns("congestion", "state", "since", "carried", "dropped", "natural", "error")
     for event in decision.congestion:
         shares = (event.carried, event.dropped, event.natural, event.error)
         table.add_row(event.link, event.state, f"{event.since:%H:%M:%S}", *(f"{share:.1%}" for share in shares))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
-from rich.table import Table
+from rich.table import Column, Table
 
 from app import topics
 from app.errors import ConfigError
@@ -91,7 +91,7 @@ def episodes(decisions: Iterable[Decision]) -> list[Episode]:
 
 def congestion_table(rows: Iterable[Episode]) -> Table:
     """One line per congestion; loads are shares of capacity."""
-    table = Table("link", "since", "until", "carried", "dropped", "natural", "most natural", "most dropped")
+    table = columns("link", "since", "until", "carried", "dropped", "natural", "most natural", "most dropped")
     for row in rows:
         shares = (row.carried, row.dropped, row.natural, row.natural_max, row.dropped_max)
         until = f"{row.until:%H:%M:%S}" if row.until else "open"
@@ -99,9 +99,14 @@ def congestion_table(rows: Iterable[Episode]) -> Table:
     return table
 
 
+def columns(*names: str, title: str | None = None) -> Table:
+    """A table that cuts nothing off where the terminal is narrow."""
+    return Table(*(Column(name, overflow="fold") for name in names), title=title, title_justify="left")
+
+
 def links_table(rows: Iterable[LinkUtilization]) -> Table:
     """One line per link; shares of capacity, moved traffic in Gb/s."""
-    table = Table("link", "Gb/s", "carried", "dropped", "natural", "moved in", "moved out", "window")
+    table = columns("link", "Gb/s", "carried", "dropped", "natural", "moved in", "moved out", "window")
     for row in rows:
         loads = (row.carried_bps, row.dropped_bps, row.natural_bps)
         shares = (f"{load / row.capacity_bps:.1%}" for load in loads)
@@ -112,7 +117,7 @@ def links_table(rows: Iterable[LinkUtilization]) -> Table:
 
 def overrides_table(decisions: Iterable[Decision]) -> Table:
     """One line per override."""
-    table = Table("pop", "prefix", "Gb/s", "exit", "next hop", "instead of", "reason")
+    table = columns("pop", "prefix", "Gb/s", "exit", "next hop", "instead of", "reason")
     for decision in decisions:
         for override in decision.overrides:
             instead = ", ".join(sorted({exit_.link for exit_ in override.natural}))

@@ -1,6 +1,7 @@
 """Why a prefix or a link is as it is: read from the working paper of the last cycle, by the rules that decided.
 
-Nothing here takes part in a decision. Answers are made when somebody asks.
+Nothing here takes part in a decision. Answers are made when somebody asks: loads and budgets are those of that cycle,
+routes those of now.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,8 @@
 """The broker holds exactly the topics of the table, with their configuration."""
 
+import asyncio
+from contextlib import aclosing
+
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -7,6 +10,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from app import topics
+from app.errors import DaemonError
+from app.kafkaread import follow
 from app.local.stack import Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
@@ -39,3 +44,20 @@ async def test_a_topic_that_nobody_made_is_refused(stack: Stack) -> None:
             await producer.send_and_wait("no-such-topic", b"")
     finally:
         await producer.stop()
+
+
+async def test_following_begins_at_the_last_records_and_goes_on(stack: Stack) -> None:
+    topic = topics.PREFIX_TRAFFIC.name
+    producer = AIOKafkaProducer(bootstrap_servers=stack.broker)
+    await producer.start()
+    try:
+        for value in (b"1", b"2", b"3"):
+            await producer.send_and_wait(topic, value)
+        async with aclosing(follow(stack.broker, {topic: 2})) as records, asyncio.timeout(30):
+            assert [(await anext(records)).value, (await anext(records)).value] == [b"2", b"3"]
+            await producer.send_and_wait(topic, b"4")
+            assert (await anext(records)).value == b"4"
+    finally:
+        await producer.stop()
+    with pytest.raises(DaemonError, match="no topic nowhere"):
+        await anext(follow(stack.broker, {"nowhere": 1}))
