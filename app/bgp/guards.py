@@ -8,16 +8,12 @@ from collections.abc import Callable, Iterator
 
 from app.inventory import Pop
 from app.schemas import Override
-from app.te.guards import BOGONS
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from app.te.guards import Guards
 
 # gobgpd takes 127/8 as a withdraw and FRR resets the session for it: all its overrides would be gone for 13 s.
 NO_NEXT_HOP = tuple(
     map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
 )
-MARTIANS = tuple(map(ipaddress.ip_network, BOGONS))
-GLOBAL_UNICAST6 = ipaddress.IPv6Network("2000::/3")
 UINT32_MAX = 2**32 - 1
 
 
@@ -32,36 +28,20 @@ def next_hop_refusal(next_hop: str) -> str | None:
         address = ipaddress.ip_address(next_hop)
     except ValueError:
         return "next-hop-invalid"
-    return "next-hop-martian" if any(address in network for network in _same(NO_NEXT_HOP, address.version)) else None
+    return "next-hop-martian" if any(address in network for network in NO_NEXT_HOP) else None
 
 
 def _prefix(pop: Pop, override: Override) -> Iterator[str]:
     try:
         network = ipaddress.ip_network(override.prefix)
+        never = Guards(pop).prefix(str(network))  # the rules of the decision itself
     except ValueError:
         yield "prefix-invalid"
         return
-    budgets = pop.budgets
-    shortest, longest = (
-        (budgets.min_prefix_length4, budgets.max_prefix_length4)
-        if network.version == 4
-        else (budgets.min_prefix_length6, budgets.max_prefix_length6)
-    )
     if str(network) != override.prefix:
         yield "prefix-not-canonical"
-    if network.prefixlen == 0:
-        yield "default-route"
-    if _overlaps(network, tuple(map(ipaddress.ip_network, pop.own_prefixes))):
-        yield "own-prefix"
-    if _overlaps(network, tuple(map(ipaddress.ip_network, pop.pinned_prefixes))):
-        yield "pinned-prefix"
-    if isinstance(network, ipaddress.IPv6Network):
-        if not network.subnet_of(GLOBAL_UNICAST6):
-            yield "bogon"
-    elif _overlaps(network, MARTIANS):
-        yield "bogon"
-    if not shortest <= network.prefixlen <= longest:
-        yield "prefix-length"
+    if never is not None:
+        yield never
 
 
 def _exit(pop: Pop, override: Override) -> Iterator[str]:
@@ -88,7 +68,7 @@ def _routers(pop: Pop, override: Override) -> Iterator[str]:
         if router is None:
             yield "unknown-router"
         elif router.exports_learned_routes:
-            yield "router-exports-learned-routes"
+            yield "exports-learned-routes"
 
 
 def _source(pop: Pop, override: Override) -> Iterator[str]:
@@ -111,11 +91,3 @@ def _natural(pop: Pop, override: Override) -> Iterator[str]:
 
 
 _GUARDS: tuple[Callable[[Pop, Override], Iterator[str]], ...] = (_prefix, _exit, _routers, _source, _natural)
-
-
-def _overlaps(network: Network, others: tuple[Network, ...]) -> bool:
-    return any(network.overlaps(other) for other in _same(others, network.version))
-
-
-def _same(networks: tuple[Network, ...], version: int) -> list[Network]:
-    return [network for network in networks if network.version == version]

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from app.inventory import Budgets, Pop
 from app.te.prefixes import Network, parse_network
 
-# RFC 6890 and multicast. Documentation prefixes are left out: examples and laboratories route them.
+# RFC 6890, multicast, and what is no global unicast. Documentation prefixes are left out: examples and laboratories
+# route them.
 BOGONS = (
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -17,14 +18,11 @@ BOGONS = (
     "192.168.0.0/16",
     "198.18.0.0/15",
     "224.0.0.0/3",
-    "::/8",
-    "64:ff9b:1::/48",
-    "100::/64",
+    "::/3",
     "2001::/23",
     "2002::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "ff00::/8",
+    "4000::/2",
+    "8000::/1",
 )
 
 
@@ -35,17 +33,16 @@ class Guards:
         self._budgets = pop.budgets
         self._own = _networks(pop.own_prefixes)
         self._pinned = _networks(pop.pinned_prefixes)
-        self._bogons = _networks(BOGONS)
         self._strict = {name for name, link in pop.links.items() if link.urpf == "strict"}
         self._exporting = {router.name for router in pop.router if router.exports_learned_routes}
 
     def prefix(self, prefix: str) -> str | None:
-        """Why this prefix is never moved, or None."""
+        """Why this prefix is never moved, or None. One that covers ours or a pinned one would carry it along."""
         network = parse_network(prefix)
         if network.length == 0:
             return "default-route"
-        for reason, holders in (("own-prefix", self._own), ("pinned", self._pinned), ("bogon", self._bogons)):
-            if any(holder.holds(network) for holder in holders):
+        for reason, others in (("own-prefix", self._own), ("pinned", self._pinned), ("bogon", _BOGONS)):
+            if any(network.overlaps(other) for other in others):
                 return reason
         return None if self._length_allowed(network) else "prefix-length"
 
@@ -87,3 +84,6 @@ class Budget:
 
 def _networks(prefixes: Iterable[str]) -> tuple[Network, ...]:
     return tuple(parse_network(prefix) for prefix in prefixes)
+
+
+_BOGONS = _networks(BOGONS)

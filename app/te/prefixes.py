@@ -34,6 +34,10 @@ class Network(NamedTuple):
         same = self.version == other.version and self.length <= other.length
         return same and self.value >> shift == other.value >> shift
 
+    def overlaps(self, other: "Network") -> bool:
+        """Whether they share any address."""
+        return self.holds(other) or other.holds(self)
+
 
 def _parse(text: str) -> tuple[int, int] | None:
     """(IP version, number), or None where it is no address; several times faster than `ipaddress`."""

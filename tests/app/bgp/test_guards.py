@@ -6,6 +6,7 @@ import pytest
 from app.bgp.guards import next_hop_refusal, refusal
 from app.inventory import Pop
 from app.schemas import SourcePath
+from app.te.guards import Guards
 from tests.app.bgp.pop import POP, PREFIX6, exit_at, override
 
 
@@ -45,6 +46,7 @@ def test_a_plain_override_passes(exit: int) -> None:
         ("2001:db8:7::/49", "prefix-length"),
         ("2001:DB8:7::/48", "prefix-not-canonical"),
         ("203.0.113.0", "prefix-not-canonical"),
+        ("2001:db8:7::%eth0/48", "prefix-invalid"),
         ("not a prefix", "prefix-invalid"),
     ],
 )
@@ -52,8 +54,29 @@ def test_prefixes_that_are_never_announced(prefix: str, reason: str) -> None:
     assert refusal(POP, override(prefix)) == reason
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("0.0.0.0/0", "::/0", "198.18.0.0/16", "198.18.7.0/24", "198.16.0.0/13", "2001:db8:1::/48", "2001:db8::/32"),
+        *("203.0.112.0/22", "203.0.113.0/24", "203.0.0.0/16", "2001:db8:7::/48"),
+        *("10.20.0.0/16", "100.0.0.0/8", "192.0.0.0/16", "224.0.0.0/8"),
+        *("fc00::/20", "4000::/32", "64:ff9b:1::/48", "2001:0:7::/48", "2002:a00::/32", "::/20"),
+        *("40.0.0.0/8", "40.0.0.0/7", "40.0.0.0/25", "2400::/32", "2400::/18", "2400::/49"),
+    ],
+)
+def test_the_decision_and_the_last_look_agree(prefix: str) -> None:
+    """What one allows and the other refuses would be decided anew and refused for ever."""
+    pop = changed(pinned_prefixes=("203.0.112.0/22",))
+    assert refusal(pop, override(prefix)) == Guards(pop).prefix(prefix)
+
+
+def test_routers_that_export_have_one_reason_on_both_sides() -> None:
+    fabric = changed(router=tuple(msgspec.structs.replace(each, exports_learned_routes=True) for each in POP.router))
+    assert refusal(fabric, override()) == Guards(fabric).routers(override().inject_on) == "exports-learned-routes"
+
+
 def test_pinned_prefixes_stay_where_they_are() -> None:
-    assert refusal(changed(pinned_prefixes=("203.0.112.0/22",)), override()) == "pinned-prefix"
+    assert refusal(changed(pinned_prefixes=("203.0.112.0/22",)), override()) == "pinned"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +136,7 @@ def test_routers() -> None:
     assert refusal(POP, override(inject_on=("r2", "r3"))) == "exit-not-injected"
     assert refusal(POP, override(inject_on=("r1", "r9"))) == "unknown-router"
     fabric = tuple(msgspec.structs.replace(r, exports_learned_routes=r.name == "r3") for r in POP.router)
-    assert refusal(changed(router=fabric), override()) == "router-exports-learned-routes"
+    assert refusal(changed(router=fabric), override()) == "exports-learned-routes"
     assert refusal(changed(router=fabric), override(inject_on=("r1", "r2"))) is None
 
 
