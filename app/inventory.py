@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -223,7 +223,7 @@ def _addresses(pop: Pop) -> Iterator[str]:
             if _valid(loopback, ipaddress.ip_address) and ipaddress.ip_address(loopback).is_loopback:
                 yield f"router {router.name}: loopback {loopback} is 127/8 or ::1, which no router takes as a next hop"
     for prefix in (*pop.own_prefixes, *pop.pinned_prefixes):
-        if not _valid(prefix, ipaddress.ip_network):
+        if not _valid(prefix, _canonical):
             yield f"prefix {prefix!r} is not a network in canonical form"
 
 
@@ -271,9 +271,15 @@ def _numbers(pop: Pop) -> Iterator[str]:
             yield f"router {router.name}: maximum_prefix must be above 0"
 
 
-def _valid(text: str, parse: object) -> bool:
+def _canonical(prefix: str) -> None:
+    """ValueError unless a prefix is written in the one form that the guards read."""
+    if "%" in prefix or str(ipaddress.ip_network(prefix)) != prefix:
+        raise ValueError(prefix)
+
+
+def _valid(text: str, parse: Callable[[str], object]) -> bool:
     try:
-        parse(text)  # type: ignore[operator]
+        parse(text)
     except ValueError:
         return False
     return True

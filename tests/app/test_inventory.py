@@ -77,6 +77,13 @@ def test_every_mistake_between_parts_is_listed(tmp_path: Path) -> None:
         assert mistake in problems
 
 
+@pytest.mark.parametrize("prefix", ["198.18.0.1", "198.18.0.0/255.255.0.0", "2001:DB8::/32", "fe80::%eth0/64"])
+@pytest.mark.parametrize("key", ["own_prefixes", "pinned_prefixes"])
+def test_prefixes_are_written_as_the_guards_read_them(key: str, prefix: str) -> None:
+    pop = msgspec.structs.replace(demo_pop(), **{key: (prefix,)})
+    assert check_pop(pop) == [f"prefix {prefix!r} is not a network in canonical form"]
+
+
 def test_duplicates_are_named() -> None:
     pop = demo_pop()
     twice = msgspec.structs.replace(pop, link=(*pop.link, pop.link[0]))
