@@ -72,14 +72,13 @@ def _actuations_table(answer: Answer) -> Table:
 def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     yield f"{story.link} is {_condition(story)}"
     yield as_of
-    room = "may receive nothing" if story.headroom_bps is None else f"may receive {_gbps(story.headroom_bps)} Gb/s more"
     error = f"flow estimate ± {story.load.error_share:.1%} at 95 % from {story.load.samples} samples"
-    yield f"capacity {_gbps(story.load.capacity_bps)} Gb/s; {room}; {error}"
+    yield f"capacity {_gbps(story.load.capacity_bps)} Gb/s; it {_room(story.headroom_bps)}; {error}"
     yield _loads_table(story)
     for title, shares in (
         ("moved off it", story.moved_off),
         ("moved onto it", story.moved_onto),
-        ("largest that leave by it on their own, and where they could go", story.largest),
+        ("largest left, and where they could go", story.largest),
         ("wanted off it and refused", story.refused),
     ):
         if shares:
@@ -93,6 +92,12 @@ def _condition(story: LinkStory) -> str:
         return "not congested"
     since = utc(story.congestion.since_s)
     return f"congested since {since:%H:%M:%S}, {_gbps(story.load.moved_out_bps)} Gb/s moved off it before this decision"
+
+
+def _room(headroom_bps: float | None) -> str:
+    if headroom_bps is None:
+        return "may receive nothing"
+    return f"may receive {_gbps(headroom_bps)} Gb/s more" if headroom_bps > 0 else "is full to its fill mark"
 
 
 def _loads_table(story: LinkStory) -> Table:

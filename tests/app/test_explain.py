@@ -195,7 +195,14 @@ def test_a_link_is_asked_for_by_its_short_name(config: str, monkeypatch: pytest.
     monkeypatch.setattr(explain, "ask", asked)
     monkeypatch.setenv("COLUMNS", "200")
     shown = text("explain", "r1/et-0/0/1", "--config", config)
-    for words in (f"{LINK_A} is congested since", "natural │ 95.00 │ 95.0%", "planned │ 80.00", "40.1.0.0/16", "15.00"):
+    for words in (
+        f"{LINK_A} is congested since",
+        "it may receive nothing",
+        "natural │ 95.00 │ 95.0%",
+        "planned │ 80.00",
+        "40.1.0.0/16",
+        "15.00",
+    ):
         assert words in shown
     assert document("explain", FULL, "--config", config)["link"]["load"]["natural_bps"] == 95e9
 
