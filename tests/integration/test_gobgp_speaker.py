@@ -85,9 +85,9 @@ class Rig:
 
     async def begin(self) -> None:
         """Natural paths on the edge and in the Rib; wait for the session."""
+        hops = {prefix: exit_at(1, 6 if ":" in prefix else 4).next_hop for prefix in PREFIXES}
         await self.edge.send(
-            announcement(route(prefix, exit_at(1, 6 if ":" in prefix else 4).next_hop, local_pref=100, communities=()))
-            for prefix in PREFIXES
+            announcement(route(prefix, hop, local_pref=100, communities=("64601:1",))) for prefix, hop in hops.items()
         )
         for prefix in PREFIXES:
             where = exit_at(2, 6 if ":" in prefix else 4)
