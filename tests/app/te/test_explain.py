@@ -1,5 +1,6 @@
 """Stories of prefixes and links, with the numbers that decided."""
 
+import random
 from datetime import UTC, datetime
 
 import msgspec
@@ -189,3 +190,20 @@ def test_asking_changes_nothing() -> None:
     assert msgspec.json.encode(one.state) == before
     again = [msgspec.json.encode(desk.decide({A: spread(125)})) for desk in (one, other)]
     assert again[0] == again[1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_rules_told_are_those_that_decided(seed: int) -> None:
+    """One congested link, loads at random: who was refused for want of room is shown none, who moved one choice."""
+    rng = random.Random(seed)
+    desk = Desk(min_hold_s=0)
+    own = {prefix: rng.uniform(5, 25) for prefix in PREFIXES}
+    others = {name: {f"5{index}.0.0.0/16": rng.uniform(50, 80)} for index, name in enumerate((B, C, D))}
+    desk.decide({A: own, **others})
+    stories = [explain_prefix(plan_of(desk), prefix) for prefix in PREFIXES]
+    assert any(story.status != "untouched" for story in stories)
+    for story in stories:
+        told = [one.rule for one in story.alternates]
+        assert told.count("chosen") == (story.status == "moved")
+        if story.status == "refused":
+            assert set(told) == {"natural", "no-room"}
