@@ -8,7 +8,7 @@ from typing import Any
 
 import faust
 import mode
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from app.errors import DaemonError
@@ -86,6 +86,7 @@ def run(app: faust.App, *services: mode.Service) -> None:
     loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without its loop
     try:
         loop.run_until_complete(check_inputs(brokers_of(app), inputs_of(app)))
+        loop.run_until_complete(make_changelogs(app))
     finally:
         loop.close()
     faust.Worker(app, *services, loglevel=logging.INFO, redirect_stdouts=False).execute_from_commandline()
@@ -119,3 +120,19 @@ async def check_inputs(broker: str, wanted: Sequence[str]) -> None:
         raise DaemonError(
             f"broker {broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
         )
+
+
+async def make_changelogs(app: faust.App) -> None:
+    """Make the changelogs that do not exist, before Faust does: it may join its group before it knows a new one.
+
+    Seen once in a dozen first starts: recovery without the partition, then PartitionsMismatch at the first write.
+    """
+    names = {str(table.changelog_topic_name) for table in app.tables.values()}
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(app), request_timeout_ms=int(ANSWER_S * 1000))
+    try:
+        await admin.start()
+        new = sorted(names - set(await admin.list_topics()))
+        factor, config = app.conf.topic_replication_factor, {"cleanup.policy": "compact"}
+        await admin.create_topics([NewTopic(name, 1, factor, topic_configs=config) for name in new])
+    finally:
+        await admin.close()
