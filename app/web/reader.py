@@ -56,15 +56,11 @@ class TopicsReader:
             await consumer.stop()
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Every partition of our topics, at its place; the ends that they have now."""
+        """Our topics, of one partition each, at their places; the ends that they have now."""
         known = await consumer.topics()
         if missing := self._takes.keys() - known:
             raise KafkaError(f"no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in self._takes
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
-        ]
+        partitions = [TopicPartition(topic, 0) for topic in self._takes]
         consumer.assign(partitions)
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         since_ms = int((self._clock.now_s() - self._history_s) * 1000)
@@ -72,7 +68,7 @@ class TopicsReader:
         for partition in partitions:
             # The last record counts however old it is: the newest decision may be the one in force.
             last = max(begins[partition], ends[partition] - 1)
-            since = found[partition].offset if found[partition] else last
+            since = found[partition].offset if found[partition] and found[partition].offset >= 0 else last
             consumer.seek(partition, self._next.get(partition, min(since, last)))
         return dict(ends)
 

@@ -34,7 +34,7 @@ class Card {
     this.figures = element("dl");
     this.state = element("p", { class: "state" });
     this.feed = element("span", { class: "badge" });
-    this.name = element("h3", {}, view.link.split("/").slice(1).join(" "));
+    this.name = element("h3", {}, short(view.link));
     this.kind = element("span", { class: "kind" });
     const chart = element("div", { class: "chart", role: "img", "aria-label": `load of ${view.link} over time` });
     this.node = element("article", { "data-link": view.link },
@@ -125,7 +125,11 @@ function showOverrides(view) {
   $("mode").textContent = view ? `mode ${view.mode}` : "";
 }
 
-const short = (link) => link.split("/").slice(1).join(" ");
+// "pop/router/name", and names hold slashes themselves: et-0/0/1.
+function short(link) {
+  const [, router, ...name] = link.split("/");
+  return `${router} ${name.join("/")}`;
+}
 
 function showEvents(added) {
   for (const event of added) events.set(event.id, event);

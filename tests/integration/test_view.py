@@ -1,0 +1,199 @@
+"""`autopilot view` as users have it: the command, a real broker, a real browser that is never reloaded."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from app import topics
+from app.clock import SystemClock
+from app.local.deployment import to_toml
+from app.local.kafka import create_topics, format_storage, kafka, start_kafka
+from app.local.machine import make_run_dir, open_site
+from app.local.ports import free_port
+from app.local.runner import Runner
+from app.schemas import Actuation, Decision, LinkUtilization, Released
+from app.web.documents import TruthPoint
+from app.web.truth import TruthLine
+from tests.app.web.records import (
+    CAPACITY_BPS,
+    FULL,
+    POP,
+    PREFIX,
+    ROOMY,
+    WINDOW_S,
+    actuation,
+    congestion,
+    decision,
+    override,
+    window,
+)
+from tests.integration.browser import CHROMIUM, opened
+from tests.integration.conftest import INVENTORY, unavailable
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+Record = LinkUtilization | Decision | Actuation
+
+
+def now_s() -> int:
+    """The end of the newest window that can be closed by now."""
+    return int(SystemClock().now_s()) // WINDOW_S * WINDOW_S
+
+
+async def publish(broker: str, *records: Record) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=broker)
+    await producer.start()
+    try:
+        for record in records:
+            topic = {
+                LinkUtilization: topics.LINK_UTILIZATION.name,
+                Actuation: topics.ACTUATIONS.name,
+                Decision: topics.DECISIONS.for_pop(POP),
+            }[type(record)]
+            await producer.send(topic, msgspec.json.encode(record), key=POP.encode())
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def view(folder: Path, broker: str, *arguments: str) -> AsyncIterator[str]:
+    """The command, until the block is left: its address. It ends well and at once, whoever still looks."""
+    (folder / INVENTORY.name).write_text(INVENTORY.read_text())
+    port = free_port()
+    settings: dict[str, object] = {"pops": [INVENTORY.name], "view_port": port, "kafka": {"broker": broker}}
+    (folder / "autopilot.toml").write_text(to_toml(settings))
+    argv = (sys.executable, "-m", "app", "view", "--config", str(folder / "autopilot.toml"), *arguments)
+    process = await asyncio.create_subprocess_exec(*argv)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        await until(lambda: caught_up(url))
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert await process.wait() == 0
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(40):
+        while not await happened():
+            await asyncio.sleep(0.1)
+
+
+async def get(url: str) -> Any:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.json()
+
+
+async def caught_up(url: str) -> bool:
+    try:
+        return bool((await get(f"{url}/healthz"))["caught_up"])
+    except aiohttp.ClientError:
+        return False
+
+
+def calm(end_s: int, count: int) -> Sequence[Record]:
+    starts = range(end_s - count * WINDOW_S, end_s, WINDOW_S)
+    windows = [window(start, link, carried=0.62, natural=0.62) for start in starts for link in (FULL, ROOMY)]
+    return [*windows, decision(1, end_s - WINDOW_S)]
+
+
+def write_truth(path: Path, end_s: int) -> None:
+    lines = (
+        TruthLine(POP, {FULL: TruthPoint(second, (0.6 + second % 7 / 200) * CAPACITY_BPS, 0.0, 0.62 * CAPACITY_BPS)})
+        for second in range(end_s - 60, end_s)
+    )
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+
+
+async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: None, tmp_path: Path) -> None:
+    if not CHROMIUM.exists():
+        unavailable(f"no {CHROMIUM}: install chromium")
+    problems: list[str] = []
+    began_s, truth = now_s(), tmp_path / "truth.jsonl"
+    write_truth(truth, began_s)
+    async with kafka(topics.named([POP])) as broker:
+        await publish(broker, *calm(began_s, 12))
+        async with view(tmp_path, broker, "--truth", str(truth)) as url, opened(f"{url}/", problems) as page:
+            await page.evaluate("window.neverReloaded = true")
+            card = f'article[data-link="{FULL}"]'
+            await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="live"] .u-over')
+            assert await page.is_hidden("#overrides")
+            assert await page.is_visible("li.truth")
+
+            await publish(
+                broker,
+                window(began_s, carried=0.99, dropped=0.13, natural=1.12),
+                window(began_s, ROOMY, carried=0.62, natural=0.62),
+                decision(2, began_s, congested=(congestion(began_s),), overrides=(override(),)),
+                actuation(1, began_s + 15, "announced"),
+                actuation(2, began_s + 15.2, "confirmed"),
+            )
+            await page.wait_for_selector(f'{card}[data-state="congested"]')
+            row = await page.wait_for_selector(f'tr[data-prefix="{PREFIX}"]')
+            assert row is not None
+            shown = await row.inner_text()
+            assert "12.00" in shown
+            assert "r1 et-0/0/1 (100.0 %)" in shown
+            assert "r1 confirmed, r2 not yet announced" in shown
+            assert "sheds-congested-link" in shown
+            figures = await page.inner_text(f"{card} dl")
+            assert "99.00 Gb/s" in figures
+            assert "112.0 %" in figures
+            assert await page.screenshot(path=tmp_path / "congested.png", full_page=True)
+
+            later_s = began_s + WINDOW_S
+            await publish(
+                broker,
+                window(later_s, carried=0.85, natural=0.7, counters=False),
+                window(later_s, ROOMY, carried=0.6, natural=0.6),
+                decision(
+                    3,
+                    later_s,
+                    congested=(congestion(began_s, "closed"),),
+                    released=(Released(PREFIX, "natural-load-fits"),),
+                ),
+                actuation(3, later_s + 15, "withdrawn"),
+            )
+            await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="untrusted"]')
+            await page.wait_for_selector("#overrides", state="hidden")
+            events = await page.inner_text("#events")
+            for happened in ("congestion opened", "congestion closed", f"{PREFIX} given back: natural-load-fits"):
+                assert happened in events
+            assert await page.evaluate("window.neverReloaded")
+    assert problems == []
+
+
+async def test_it_reads_on_when_the_broker_comes_back(daemons: None, tmp_path: Path) -> None:
+    began_s = now_s()
+    site = open_site(make_run_dir(None))
+    async with Runner(site.run_dir, site.user) as runner:
+        await format_storage(runner, site)
+        broker = await start_kafka(runner, site)
+        await create_topics(broker, topics.named([POP]))
+        await publish(broker, *calm(began_s, 3))
+        async with view(tmp_path, broker) as url:
+
+            async def carried() -> float:
+                return float((await get(f"{url}/api/links"))[0]["window"]["carried_bps"])
+
+            assert await carried() == 0.62 * CAPACITY_BPS
+            await runner.stop("kafka")
+            assert await carried() == 0.62 * CAPACITY_BPS
+            await start_kafka(runner, site)
+            await publish(broker, window(began_s, carried=0.8), decision(2, began_s))
+
+            async def read_on() -> bool:
+                return await carried() == 0.8 * CAPACITY_BPS
+
+            await until(read_on)
+            assert [shown["seq"] for shown in await get(f"{url}/api/decisions")] == [2, 1]
