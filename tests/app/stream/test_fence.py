@@ -23,8 +23,9 @@ def test_a_gap_above_the_limit_ends_the_process() -> None:
 
 
 def test_regular_looks_do_not() -> None:
-    clock = ManualClock()
-    fence = StallFence(5.0, clock, end)
-    for _ in range(100):
+    clock, ended = ManualClock(), list[str]()
+    fence = StallFence(5.0, clock, ended.append)
+    for _ in range(200):
         clock.advance(0.05)
         fence.check()
+    assert ended == []
