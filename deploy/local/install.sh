@@ -3,7 +3,7 @@
 # Silent and quick when everything is there. The daemons are not started, now or at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv chromium"
+packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv chromium libatomic1"
 policy=/usr/sbin/policy-rc.d
 
 missing() {
