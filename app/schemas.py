@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 Mode = Literal["observe", "dry-run", "auto"]
+Feed = Literal["live", "silent", "gap", "untrusted"]
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -76,7 +77,10 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole desired override set of one PoP; only `released`, end of hold or path loss removes a route."""
+    """The whole desired override set of one PoP; only `released`, end of hold or path loss removes a route.
+
+    `egress_mismatch_share` is the part of the traffic we do not steer that left by another link than predicted.
+    """
 
     schema: Literal["decision/1"] = "decision/1"
     pop: str
@@ -91,10 +95,15 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     overrides: tuple[Override, ...] = ()
     released: tuple[Released, ...] = ()
     refused: tuple[Refused, ...] = ()
+    egress_mismatch_share: float = 0.0
 
 
 class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
-    """One link in one closed window (bits per second, shares of capacity are left to the reader)."""
+    """One link in one closed window (bits per second, shares of capacity are left to the reader).
+
+    `feed` says whether the figures can be relied on: a `silent` link sent nothing, which is not zero; a `gap` lacks
+    flows or counters; `untrusted` ones contradict each other. `flow_ratio` is the flow estimate over the counters.
+    """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"
     id: str
@@ -115,6 +124,8 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     error: float
     up: bool
     counters: bool
+    feed: Feed = "live"
+    flow_ratio: float | None = None
 
 
 class PrefixShare(msgspec.Struct, frozen=True):
