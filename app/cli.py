@@ -2,47 +2,70 @@
 
 import asyncio
 import getpass
+import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 from rich.console import Console
 
+from app import logs
 from app.clock import SystemClock
 from app.errors import AutopilotError, ConfigError
 from app.settings import Deployment, load
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 PIPE_COLUMNS = 160
 errors = Console(stderr=True, highlight=False)
+log = logging.getLogger(__name__)
 
 
-def fail(error: AutopilotError) -> NoReturn:
-    """Say what is wrong, and exit 1; a configuration that is wrong is a usage error, 2."""
-    errors.print(str(error), style="red", markup=False, soft_wrap=True)
-    raise SystemExit(EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED)
+class Commands(click.Group):
+    """Our errors are messages, not tracebacks; with `--json` every error is one document on stdout."""
 
-
-def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Our errors are messages, not tracebacks."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+    def invoke(self, ctx: click.Context) -> Any:
+        as_json = "--json" in ctx.args
         try:
-            return command(*args, **kwargs)
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if not as_json:
+                raise
+            _print_error(error.format_message(), [])
+            ctx.exit(EXIT_USAGE)
         except AutopilotError as error:
-            fail(error)
+            if as_json:
+                _print_error(str(error), error.problems if isinstance(error, ConfigError) else [])
+            else:
+                errors.print(str(error), style="red", markup=False, soft_wrap=True)
+            ctx.exit(exit_code(error))
 
-    return run
+
+def exit_code(error: AutopilotError) -> int:
+    """1; a configuration that is wrong is a usage error, 2."""
+    return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+
+
+def _print_error(message: str, problems: list[str]) -> None:
+    print_json({"ok": False, "error": message, "problems": problems})
+
+
+@contextmanager
+def worker(deployment: Deployment) -> Iterator[None]:
+    """Inside, stderr is the log's alone: an error that ends the process is its last line."""
+    logs.set_up(deployment.settings.log_format)
+    try:
+        yield
+    except AutopilotError as error:
+        log.critical("%s", error)
+        raise SystemExit(exit_code(error)) from error
 
 
 def for_people() -> Console:
@@ -60,21 +83,25 @@ def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
 
     @click.option("--config", type=click.Path(path_type=Path), default="autopilot.toml", show_default=True)
     @wraps(command)
-    @reports_errors
     def run(config: Path, **kwargs: Any) -> T:
         return command(load(config), **kwargs)
 
     return run
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, errors too.")
 pop_option = click.option("--pop", default=None, help="Only this PoP; all of the deployment when left out.")
+cell_option = click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="egress-autopilot")
 def main() -> None:
-    """Automated egress traffic engineering: sFlow and BMP in, BGP overrides out."""
+    """Automated egress traffic engineering: sFlow and BMP in, BGP overrides out.
+
+    Exit codes: 0 done, 1 failed (no broker, a daemon that does not answer, a demo whose bounds do not hold), 2 wrong
+    usage or configuration, 70 a worker that ended itself because its counts would become wrong: start it again.
+    """
 
 
 @main.command()
@@ -88,10 +115,9 @@ def main() -> None:
     type=click.IntRange(min=220),
     help="Seconds of traffic; the scenario's own when left out (240).",
 )
-@click.option("--seed", default=1, show_default=True, help="Seed of the simulated PoP.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Seed of the simulated PoP.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory and leave logs and state there.")
 @json_option
-@reports_errors
 def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool) -> None:
     """The whole loop on real daemons: a link congests, prefixes move, the drops stop, every move is taken back."""
     from app.demo.display import Display
@@ -105,23 +131,27 @@ def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_js
 
 
 @main.command()
-@click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
+@cell_option
 @with_deployment
 def telemetry(deployment: Deployment, cell: str) -> None:
     """Run the telemetry worker of one cell: windows, detection, decisions."""
     from app import telemetry as process
 
-    process.main(deployment, cell)
+    deployment.cell(cell)  # a cell that is not there is wrong usage
+    with worker(deployment):
+        process.main(deployment, cell)
 
 
 @main.command()
-@click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
+@cell_option
 @with_deployment
 def actuator(deployment: Deployment, cell: str) -> None:
     """Run the actuator of one cell: programs its injectors with what was decided."""
     from app import actuator as process
 
-    process.main(deployment, cell)
+    deployment.cell(cell)  # a cell that is not there is wrong usage
+    with worker(deployment):
+        process.main(deployment, cell)
 
 
 @main.command()
@@ -132,7 +162,8 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
     """Serve the web page: links over time, live overrides, decisions and actuations as they happen."""
     from app import view as process
 
-    process.main(deployment, host, deployment.settings.view_port, truth)
+    with worker(deployment):
+        process.main(deployment, host, deployment.settings.view_port, truth)
 
 
 @main.command()
@@ -160,11 +191,14 @@ def check(deployment: Deployment, dump: bool, offline: bool, as_json: bool) -> N
 @json_option
 @with_deployment
 def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
-    """Every link in its last closed window: carried, dropped, natural load, what overrides move."""
+    """Every link in its last closed window: feed, carried, dropped, natural load, what overrides move."""
     from app import show
 
-    rows = asyncio.run(show.latest_links(deployment, pop))
-    print_json(rows) if as_json else Console().print(show.links_table(rows))
+    rows, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_links))
+    if as_json:
+        print_json(show.marked(rows, halts))
+    else:
+        for_people().print(*show.halt_lines(halts), show.links_table(rows, SystemClock().now_s()), sep="\n")
 
 
 @main.command()
@@ -175,8 +209,11 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """The overrides of the last decision: which prefix leaves where, instead of where, and why."""
     from app import show
 
-    decisions = asyncio.run(show.latest_decisions(deployment, pop))
-    print_json(decisions) if as_json else Console().print(show.overrides_table(decisions))
+    decisions, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_decisions))
+    if as_json:
+        print_json(show.marked(decisions, halts))
+    else:
+        for_people().print(*show.halt_lines(halts), show.overrides_table(decisions), sep="\n")
 
 
 @main.command()
@@ -213,7 +250,7 @@ def watch(deployment: Deployment, pop: str | None) -> None:
     from app import watch as screen
 
     with suppress(KeyboardInterrupt):
-        asyncio.run(screen.watch(deployment, pop, for_people()))
+        asyncio.run(screen.watch(deployment, pop, for_people(), SystemClock()))
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from app import topics
 from app.clock import Clock, SystemClock, utc
 from app.errors import DaemonError
+from app.kafkaread import read_topic
 from app.schemas import Control
 
 ALL = "*"
@@ -29,24 +30,36 @@ class Orders:
     """The last order of each key. A PoP is halted by its own order or by the one for all."""
 
     def __init__(self) -> None:
-        self._halted: dict[str, bool] = {}
+        self._orders: dict[str, Control] = {}
 
-    def take(self, key: bytes | None, value: bytes | None) -> None:
-        """One record of the topic; what cannot be read is logged and changes nothing."""
+    def take(self, key: bytes | None, value: bytes | None) -> Control | None:
+        """One record of the topic: the order, if it is news. What cannot be read is logged and changes nothing."""
         name = (key or b"").decode(errors="replace")
         if value is None:
-            self._halted.pop(name, None)
-            return
+            self._orders.pop(name, None)
+            return None
         try:
             order = _decoder.decode(value)
         except msgspec.MsgspecError as error:
             log.error("control: record of key %s cannot be read, %s: write it with `autopilot halt`", name, error)
-            return
-        self._halted[order.pop] = order.halt
-        log.warning("control: %s %s by %s", order.pop, "halted" if order.halt else "resumed", order.by)
+            return None
+        before, self._orders[order.pop] = self._orders.get(order.pop), order
+        return None if order == before else order
+
+    def halt(self, pop: str) -> Control | None:
+        """The order that halts this PoP, the one for all before its own; None while it may work."""
+        return next((one for key in (ALL, pop) if (one := self._orders.get(key)) is not None and one.halt), None)
 
     def halted(self, pop: str) -> bool:
-        return self._halted.get(ALL, False) or self._halted.get(pop, False)
+        return self.halt(pop) is not None
+
+
+async def read_orders(broker: str) -> Orders:
+    """The orders that stand now; DaemonError as from any reading."""
+    orders = Orders()
+    for record in await read_topic(broker, topics.CONTROL.name):
+        orders.take(record.key, record.value)
+    return orders
 
 
 class ControlReader:
@@ -79,7 +92,9 @@ class ControlReader:
             while True:
                 for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
                     for record in records:
-                        self._orders.take(record.key, record.value)
+                        if order := self._orders.take(record.key, record.value):
+                            said = "halted" if order.halt else "resumed"
+                            log.warning("control: %s %s by %s", order.pop, said, order.by, extra={"pop": order.pop})
                 at_end = at_end or await consumer.position(partition) >= end
                 if at_end:
                     self.caught_up = True

@@ -23,8 +23,8 @@ async def read_topic(broker: str, topic: str, last: int | None = None) -> list[C
         return records
 
 
-async def follow(broker: str, wanted: Mapping[str, int]) -> AsyncGenerator[ConsumerRecord, None]:
-    """So many of the last records of partition 0 of each topic, then every new one; until cancelled."""
+async def follow(broker: str, wanted: Mapping[str, int | None]) -> AsyncGenerator[ConsumerRecord, None]:
+    """So many (None: all) of the last records of partition 0 of each topic, then every new one; until cancelled."""
     async with _consumer(broker) as consumer:
         await _assign(broker, consumer, wanted)
         while True:

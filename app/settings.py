@@ -9,6 +9,7 @@ import msgspec
 from app.configfile import convert, read_toml
 from app.errors import ConfigError
 from app.inventory import Pop, load_pop
+from app.logs import LogFormat
 from app.schemas import Mode
 from app.te.marks import Marks, Pacing, Windows
 
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     actuator_port: int = 0  # the actuator's own `/state` and `/metrics` on loopback; 0 is none
     view_port: int = 6072
     halt_file: str = "halt"
+    log_format: LogFormat = "json"  # of telemetry, actuator and view, on stderr
     cells: dict[str, tuple[str, ...]] = {}
 
 
@@ -144,11 +146,11 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
 
 
 def _overlaid(raw: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:
-    """`AUTOPILOT_BROKER`, `AUTOPILOT_DATA_DIR` and `AUTOPILOT_MODE` win over the file."""
+    """`AUTOPILOT_BROKER`, `AUTOPILOT_DATA_DIR`, `AUTOPILOT_MODE` and `AUTOPILOT_LOG_FORMAT` win over the file."""
     kafka = raw.get("kafka", {})
     if (broker := environ.get("AUTOPILOT_BROKER")) and isinstance(kafka, dict):
         raw = raw | {"kafka": kafka | {"broker": broker}}
-    for key in ("data_dir", "mode"):
+    for key in ("data_dir", "mode", "log_format"):
         if value := environ.get(f"AUTOPILOT_{key.upper()}"):
             raw = raw | {key: value}
     return raw

@@ -1,18 +1,24 @@
 """What `links`, `overrides` and `congestion` print, read from the output topics like any consumer would."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from rich.table import Column, Table
 
 from app import topics
+from app.control import read_orders
 from app.errors import ConfigError
 from app.kafkaread import read_topic
-from app.schemas import Decision, LinkUtilization
+from app.schemas import Control, Decision, LinkUtilization
 from app.settings import Deployment
 
+Row = TypeVar("Row", Decision, LinkUtilization)
+Halts = Mapping[str, Control]  # by PoP, those that are halted by the control topic
 GIGA = 1e9
+QUIET_WINDOWS = 3  # a window is told some 5 s after its end: with so many missing nobody tells
 RECENT_DECISIONS = 360  # an hour of windows
 
 
@@ -37,6 +43,28 @@ def chosen(deployment: Deployment, pop: str | None) -> list[str]:
     if pop is not None and pop not in deployment.pops:
         raise ConfigError([f"no PoP {pop}; known: {', '.join(deployment.pops)}"])
     return [pop] if pop else list(deployment.pops)
+
+
+async def with_halts(
+    deployment: Deployment, pop: str | None, read: Callable[[Deployment, str | None], Awaitable[list[Row]]]
+) -> tuple[list[Row], Halts]:
+    """What `read` finds, and which of the PoPs asked for are halted."""
+    names = chosen(deployment, pop)
+    rows, orders = await asyncio.gather(read(deployment, pop), read_orders(deployment.settings.kafka.broker))
+    return rows, {name: halt for name in names if (halt := orders.halt(name)) is not None}
+
+
+def marked(rows: Iterable[Row], halts: Halts) -> list[dict[str, object]]:
+    """The records with `halted`, the order that halts their PoP, or null."""
+    return [{**msgspec.structs.asdict(row), "halted": halts.get(row.pop)} for row in rows]
+
+
+def halt_lines(halts: Halts) -> list[str]:
+    """Who halted what, since when."""
+    return [
+        f"{pop} is halted since {halt.at:%Y-%m-%d %H:%M:%S} UTC by {halt.by}: nothing of ours is announced"
+        for pop, halt in halts.items()
+    ]
 
 
 async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtilization]:
@@ -104,14 +132,21 @@ def columns(*names: str, title: str | None = None) -> Table:
     return Table(*(Column(name, overflow="fold") for name in names), title=title, title_justify="left")
 
 
-def links_table(rows: Iterable[LinkUtilization]) -> Table:
+def feed_of(row: LinkUtilization, now_s: float) -> str:
+    """The state of its feed, or for how long nothing was told of the link."""
+    quiet_s = now_s - row.window_start.timestamp() - row.window_s
+    return f"no record for {quiet_s:.0f} s" if quiet_s > QUIET_WINDOWS * row.window_s else row.feed
+
+
+def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
     """One line per link; shares of capacity, moved traffic in Gb/s."""
-    table = columns("link", "Gb/s", "carried", "dropped", "natural", "moved in", "moved out", "window")
+    table = columns("link", "feed", "Gb/s", "carried", "dropped", "natural", "moved in", "moved out", "window")
     for row in rows:
         loads = (row.carried_bps, row.dropped_bps, row.natural_bps)
         shares = (f"{load / row.capacity_bps:.1%}" for load in loads)
         moved = (f"{load / GIGA:.1f}" for load in (row.moved_in_bps, row.moved_out_bps))
-        table.add_row(row.link, f"{row.capacity_bps / GIGA:.0f}", *shares, *moved, f"{row.window_start:%H:%M:%S}")
+        capacity, start = f"{row.capacity_bps / GIGA:.0f}", f"{row.window_start:%H:%M:%S}"
+        table.add_row(row.link, feed_of(row, now_s), capacity, *shares, *moved, start)
     return table
 
 

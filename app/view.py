@@ -82,7 +82,6 @@ class View:
 
 def main(deployment: Deployment, host: str, port: int, truth: Path | None) -> None:
     """Serve until a signal; EnvironmentProblem when the port cannot be had."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
         asyncio.run(serve(View(deployment, SystemClock(), truth), host, port))
 

@@ -8,29 +8,35 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from app import topics
+from app.clock import Clock
+from app.control import Orders
 from app.kafkaread import follow
 from app.schemas import Decision, LinkUtilization
 from app.settings import Deployment
-from app.show import chosen, episodes, links_table, overrides_table
+from app.show import chosen, episodes, halt_lines, links_table, overrides_table
 
 OVERRIDES_MAX = 15
 
 
 class Screen:
-    """The newest record of every link and the newest decision of every PoP."""
+    """The newest record of every link, the newest decision of every PoP, and the orders that stand."""
 
-    def __init__(self, deployment: Deployment, pop: str | None) -> None:
-        names = chosen(deployment, pop)
-        self._order = [link for name in names for link in deployment.pops[name].links]
+    def __init__(self, deployment: Deployment, pop: str | None, clock: Clock) -> None:
+        self._names = chosen(deployment, pop)
+        self._order = [link for name in self._names for link in deployment.pops[name].links]
+        self._clock = clock
         self._links: dict[str, LinkUtilization] = {}
         self._decisions: dict[str, Decision] = {}
+        self._orders = Orders()
         every_link = sum(len(one.link) for one in deployment.pops.values())
-        self.topics = {topics.DECISIONS.for_pop(name): 1 for name in names}
-        self.topics[topics.LINK_UTILIZATION.name] = 3 * every_link
+        self.topics: dict[str, int | None] = {topics.DECISIONS.for_pop(name): 1 for name in self._names}
+        self.topics |= {topics.LINK_UTILIZATION.name: 3 * every_link, topics.CONTROL.name: None}
 
-    def take(self, topic: str, value: bytes) -> None:
+    def take(self, topic: str, key: bytes | None, value: bytes) -> None:
         """One record of one of the `topics`."""
-        if topic == topics.LINK_UTILIZATION.name:
+        if topic == topics.CONTROL.name:
+            self._orders.take(key, value)
+        elif topic == topics.LINK_UTILIZATION.name:
             window = msgspec.json.decode(value, type=LinkUtilization)
             self._links[window.link] = window
         else:
@@ -38,7 +44,7 @@ class Screen:
             self._decisions[decision.pop] = decision
 
     def view(self) -> Group:
-        """What is shown now: links, then the largest overrides."""
+        """What is shown now: who halted, links, then the largest overrides."""
         decisions = list(self._decisions.values())
         largest = [
             msgspec.structs.replace(
@@ -46,8 +52,10 @@ class Screen:
             )
             for one in decisions
         ]
-        links = links_table(self._links[name] for name in self._order if name in self._links)
-        return Group(links, *map(_headline, decisions), overrides_table(largest))
+        known = (self._links[name] for name in self._order if name in self._links)
+        links = links_table(known, self._clock.now_s())
+        halts = {name: halt for name in self._names if (halt := self._orders.halt(name)) is not None}
+        return Group(*halt_lines(halts), links, *map(_headline, decisions), overrides_table(largest))
 
 
 def _headline(decision: Decision) -> str:
@@ -60,13 +68,12 @@ def _headline(decision: Decision) -> str:
     )
 
 
-async def watch(deployment: Deployment, pop: str | None, console: Console) -> None:
+async def watch(deployment: Deployment, pop: str | None, console: Console, clock: Clock) -> None:
     """Until cancelled; DaemonError where the broker does not answer."""
-    screen = Screen(deployment, pop)
+    screen = Screen(deployment, pop, clock)
     records = follow(deployment.settings.kafka.broker, screen.topics)
     async with aclosing(records):
-        with Live(screen.view(), console=console, refresh_per_second=2) as live:
+        with Live(get_renderable=screen.view, console=console, refresh_per_second=2):  # ages grow without records, too
             record: ConsumerRecord
             async for record in records:
-                screen.take(record.topic, record.value)
-                live.update(screen.view())
+                screen.take(record.topic, record.key, record.value)

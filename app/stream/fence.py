@@ -4,19 +4,21 @@ A worker frozen for longer than half the session timeout (VM pause, cgroup freez
 what it still writes would overwrite newer rows. So it exits before it writes (seen: 20 stale rows without this).
 """
 
+import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 
 from app.clock import Clock
+
+log = logging.getLogger(__name__)
 
 EXIT_CODE = 70  # EX_SOFTWARE: started again by the supervisor, from the last commit
 
 
 def die(reason: str) -> None:
     """End the process at once, without the shutdown that would still flush."""
-    print(f"exactness: {reason}; exit and start again from the last commit", file=sys.stderr, flush=True)
+    log.critical("exactness: %s; exit and start again from the last commit", reason)
     os._exit(EXIT_CODE)
 
 

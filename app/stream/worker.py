@@ -1,7 +1,6 @@
 """The one way we make and run a Faust app: the settings that held under faults, and nothing that listens in public."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,10 @@ def run(app: faust.App, *services: mode.Service) -> None:
         loop.run_until_complete(make_changelogs(app))
     finally:
         loop.close()
-    faust.Worker(app, *services, loglevel=logging.INFO, redirect_stdouts=False).execute_from_commandline()
+    # Logging is set up by then (app/logs.py), and nothing else is printed.
+    worker = faust.Worker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None
+    worker.execute_from_commandline()
 
 
 def brokers_of(app: faust.App) -> str:

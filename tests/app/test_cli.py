@@ -68,7 +68,35 @@ def test_an_unknown_pop_is_a_usage_error_that_names_the_known(tmp_path: Path, co
     assert "no PoP ams9; known: rhv1000" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("telemetry",), ("demo", "--for", "0"), ("fly",)])
+@pytest.mark.parametrize("command", ["links", "overrides", "congestion"])
+def test_an_error_is_one_json_document_where_json_is_asked_for(tmp_path: Path, command: str) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    result = run(command, "--json", "--config", deployment(tmp_path, f'[kafka]\nbroker = "{nobody}"'))
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert (document["ok"], document["problems"]) == (False, [])
+    assert nobody in document["error"]
+
+
+def test_mistakes_of_a_configuration_are_listed_in_json(tmp_path: Path) -> None:
+    result = run("check", "--json", "--config", deployment(tmp_path, 'mode = "yolo"\nspeed = 9'))
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert document["ok"] is False
+    assert len(document["problems"]) == 2
+    assert "speed: unknown key" in document["error"]
+
+
+def test_wrong_usage_is_one_json_document_too() -> None:
+    result = run("demo", "--seed", "-1", "--json")
+    assert result.exit_code == 2
+    assert "--seed" in json.loads(result.stdout)["error"]
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("telemetry",), ("demo", "--for", "0"), ("demo", "--seed", "-1"), ("fly",), ("links", "--bogus")]
+)
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
 

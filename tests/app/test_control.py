@@ -43,6 +43,21 @@ def test_an_order_for_all_halts_every_pop_and_does_not_lift_one_of_its_own() -> 
     assert not after(order("*", True), order("*", False)).halted("rhv1000")
 
 
+def test_a_halt_names_the_order_that_counts() -> None:
+    orders = after(order("rhv1000", True), order("*", True))
+    halt = orders.halt("rhv1000")
+    assert halt is not None
+    assert (halt.pop, halt.by) == ("*", "a test")
+    assert after(order("rhv1000", False)).halt("rhv1000") is None
+
+
+def test_an_order_is_news_once() -> None:
+    orders = Orders()
+    assert orders.take(*order("rhv1000", True)) is not None
+    assert orders.take(*order("rhv1000", True)) is None
+    assert orders.take(*order("rhv1000", False)) is not None
+
+
 def test_a_tombstone_takes_an_order_away() -> None:
     assert not after(order("rhv1000", True), (b"rhv1000", None)).halted("rhv1000")
 

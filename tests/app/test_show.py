@@ -1,24 +1,33 @@
 """The tables that people read."""
 
-from rich.console import Console
-from rich.table import Table
+import msgspec
+from rich.console import Console, RenderableType
 
-from app.clock import utc
-from app.schemas import Decision, Exit, NaturalExit, Override, SourcePath
-from app.show import links_table, overrides_table
-from tests.app.demo.test_score import LINK, T0, window
+from app.clock import ManualClock, utc
+from app.schemas import Control, Decision, Exit, NaturalExit, Override, SourcePath
+from app.settings import Deployment, Settings
+from app.show import feed_of, halt_lines, links_table, marked, overrides_table
+from app.topics import CONTROL, LINK_UTILIZATION
+from app.watch import Screen
+from tests.app.web.records import FULL as LINK
+from tests.app.web.records import window
+from tests.pops import demo_pop
+
+T0 = 1_795_246_100
+HALT = Control(pop="*", halt=True, by="ada", at=utc(T0))
 
 
-def text(table: Table) -> str:
+def text(shown: RenderableType) -> str:
     console = Console(width=200, force_terminal=False)
     with console.capture() as captured:
-        console.print(table)
+        console.print(shown)
     return captured.get()
 
 
 def test_links_show_shares_of_capacity() -> None:
-    shown = text(links_table([window(9.5e10, 1.2e11)]))
+    shown = text(links_table([window(T0, carried=0.95, natural=1.2)], T0 + 15))
     assert LINK in shown
+    assert "live" in shown
     assert "95.0%" in shown
     assert "120.0%" in shown
 
@@ -42,3 +51,33 @@ def test_overrides_show_where_to_and_instead_of_what() -> None:
     for word in ("20.0.0.0/24", "1.50", "198.51.100.2", LINK, "congestion"):
         assert word in shown
     assert shown.count(LINK) == 1
+
+
+def test_a_feed_is_told_until_nobody_tells_any_more() -> None:
+    row = msgspec.structs.replace(window(T0, carried=0.95, natural=1.2), feed="untrusted")
+    end_s = row.window_start.timestamp() + row.window_s
+    assert feed_of(row, end_s + 3 * row.window_s) == "untrusted"
+    assert feed_of(row, end_s + 3 * row.window_s + 1) == "no record for 31 s"
+
+
+def test_a_halt_says_who_and_since_when() -> None:
+    (line,) = halt_lines({"rhv1000": HALT})
+    assert line.startswith(f"rhv1000 is halted since {HALT.at:%Y-%m-%d %H:%M:%S} UTC by ada")
+    (document,) = marked([window(T0, carried=0.95, natural=1.2)], {"rhv1000": HALT})
+    assert document["halted"] == HALT
+    assert marked([window(T0, carried=0.95, natural=1.2)], {})[0]["halted"] is None
+
+
+def test_the_screen_follows_halts_and_ages() -> None:
+    clock = ManualClock(T0 + 15.0)
+    screen = Screen(Deployment(Settings(pops=("rhv1000.toml",)), {"rhv1000": demo_pop()}), None, clock)
+    screen.take(LINK_UTILIZATION.name, None, msgspec.json.encode(window(T0, carried=0.95, natural=1.2)))
+    screen.take(CONTROL.name, b"*", msgspec.json.encode(HALT))
+    shown = text(screen.view())
+    assert "halted since" in shown
+    assert "live" in shown
+    screen.take(CONTROL.name, b"*", msgspec.json.encode(msgspec.structs.replace(HALT, halt=False)))
+    clock.advance(600)
+    shown = text(screen.view())
+    assert "halted since" not in shown
+    assert "no record for" in shown

@@ -1,0 +1,87 @@
+"""One JSON object a line, whatever is logged; what it is about in fields of its own."""
+
+import json
+import logging
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from app.logs import FIELDS, JsonFormatter
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("agents.close", logging.WARNING, "close.py", 1, message, args, None)
+    made.__dict__.update(extra)
+    return made
+
+
+def line(made: logging.LogRecord) -> dict[str, Any]:
+    text = JsonFormatter().format(made)
+    assert "\n" not in text
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def test_a_line_says_when_how_bad_who_and_what() -> None:
+    made = record("%s: congestion %s\nin two lines", "rhv1000/r1/et-0/0/1", "opened")
+    document = line(made)
+    assert datetime.fromisoformat(document.pop("at")) == datetime.fromtimestamp(made.created, UTC)
+    assert document == {
+        "level": "warning",
+        "logger": "agents.close",
+        "message": "rhv1000/r1/et-0/0/1: congestion opened\nin two lines",
+    }
+
+
+def test_what_it_is_about_is_in_fields_of_its_own() -> None:
+    about = dict(zip(FIELDS, ("rhv1000", "rhv1000/r1/x", "7.41", "r1", "203.0.113.0/24"), strict=True))
+    document = line(record("moved", **about, other="not ours"))
+    assert {name: document[name] for name in FIELDS} == about
+    assert "other" not in document
+    assert "link" not in line(record("moved", pop="rhv1000", link=None))
+
+
+def test_an_exception_is_a_field() -> None:
+    made = record("failed")
+    try:
+        raise ValueError("of some\nlines")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    document = line(made)
+    assert document["traceback"].startswith("Traceback")
+    assert document["traceback"].endswith("ValueError: of some\nlines")
+
+
+PROGRAM = """
+import logging, warnings
+from app import logs
+logs.set_up({format!r})
+logging.getLogger("aiokafka").error("group %s", "lost")
+warnings.warn("old")
+raise RuntimeError("nobody catches this")
+"""
+
+
+def stderr_of(log_format: str) -> list[str]:
+    argv = [sys.executable, "-c", PROGRAM.format(format=log_format)]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=15, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    return ended.stderr.splitlines()
+
+
+def test_libraries_warnings_and_what_nobody_catches_are_lines_of_json() -> None:
+    documents = [json.loads(text) for text in stderr_of("json")]
+    assert [one["logger"] for one in documents] == ["aiokafka", "py.warnings", "app.logs"]
+    assert documents[0]["message"] == "group lost"
+    assert documents[2]["level"] == "critical"
+    assert "RuntimeError: nobody catches this" in documents[2]["traceback"]
+
+
+def test_text_is_for_people() -> None:
+    first = stderr_of("text")[0]
+    assert first.endswith("ERROR aiokafka: group lost")
+    with pytest.raises(ValueError, match=r"Extra data|Expecting"):
+        json.loads(first)
