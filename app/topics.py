@@ -1,6 +1,7 @@
-"""Every Kafka topic in one table: name, key, partitions, retention, who writes and who reads.
+"""Every Kafka topic in one table: name, key, partitions, retention, who writes and who reads, and what is in it.
 
 Topics are created from here (by the local stack) and checked against here; nothing relies on auto-creation.
+docs/topics.md is made from here: `python -m app.topicdocs`.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ HOUR_MS = 3_600_000
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One topic; `name` may hold `<pop>`, then there is one topic per PoP."""
+    """One topic; `name` may hold `<pop>`, then there is one topic per PoP. `schema` is that of records of ours."""
 
     name: str
     key: str
@@ -20,6 +21,8 @@ class Topic(msgspec.Struct, frozen=True):
     cleanup: str
     writers: str
     readers: str
+    record: str
+    schema: str | None = None
 
     def for_pop(self, pop: str) -> str:
         """The real name of this topic for one PoP."""
@@ -34,15 +37,102 @@ class Topic(msgspec.Struct, frozen=True):
         return config
 
 
-FLOWS = Topic("sfacctd-flows-<pop>", "none", 1, 24 * HOUR_MS, "delete", "sfacctd", "telemetry")
-COUNTERS = Topic("sfacctd-counters-<pop>", "none", 1, 24 * HOUR_MS, "delete", "sfacctd", "telemetry")
-BMP = Topic("bmp-<pop>", "router", 1, 72 * HOUR_MS, "delete", "pmbmpd", "telemetry, actuator")
-DECISIONS = Topic("decisions-<pop>", "pop", 1, 24 * HOUR_MS, "compact,delete", "telemetry", "actuator, view, anyone")
-LINK_UTILIZATION = Topic("link-utilization", "pop", 1, 168 * HOUR_MS, "delete", "telemetry", "view, anyone")
-PREFIX_TRAFFIC = Topic("prefix-traffic", "pop", 1, 24 * HOUR_MS, "delete", "telemetry", "anyone")
-ACTUATIONS = Topic("actuations", "pop", 1, 720 * HOUR_MS, "delete", "actuator", "view, anyone")
-CONTROL = Topic("control", "pop or *", 1, 720 * HOUR_MS, "compact", "autopilot halt|resume", "actuator")
-DEAD_LETTERS = Topic("dead-letters", "source topic", 1, 168 * HOUR_MS, "delete", "telemetry, actuator", "people")
+FLOWS = Topic(
+    "sfacctd-flows-<pop>",
+    "none",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "sfacctd",
+    "telemetry",
+    "pmacct JSON lines, many a message, and purge markers every refresh: the feed's heartbeat",
+)
+COUNTERS = Topic(
+    "sfacctd-counters-<pop>",
+    "none",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "sfacctd",
+    "telemetry",
+    "pmacct JSON, one sFlow counter sample a message",
+)
+BMP = Topic(
+    "bmp-<pop>",
+    "router",
+    1,
+    72 * HOUR_MS,
+    "delete",
+    "pmbmpd",
+    "telemetry, actuator",
+    "pmacct JSON, one BMP message each",
+)
+DECISIONS = Topic(
+    "decisions-<pop>",
+    "pop",
+    1,
+    24 * HOUR_MS,
+    "compact,delete",
+    "telemetry",
+    "actuator, view, anyone",
+    "the whole desired set of overrides, with congestion, releases and refusals",
+    "decision/1",
+)
+LINK_UTILIZATION = Topic(
+    "link-utilization",
+    "pop",
+    1,
+    168 * HOUR_MS,
+    "delete",
+    "telemetry",
+    "view, anyone",
+    "one link in one closed window",
+    "link-utilization/1",
+)
+PREFIX_TRAFFIC = Topic(
+    "prefix-traffic",
+    "pop",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "telemetry",
+    "anyone",
+    "the largest prefixes of one link in one closed window",
+    "prefix-traffic/1",
+)
+ACTUATIONS = Topic(
+    "actuations",
+    "pop",
+    1,
+    720 * HOUR_MS,
+    "delete",
+    "actuator",
+    "view, anyone",
+    "what was done to one router, and why",
+    "actuation/1",
+)
+CONTROL = Topic(
+    "control",
+    "pop or *",
+    1,
+    720 * HOUR_MS,
+    "compact",
+    "autopilot halt, resume",
+    "actuator, view",
+    "an operator's order: halt or resume",
+    "control/1",
+)
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    "source topic",
+    1,
+    168 * HOUR_MS,
+    "delete",
+    "telemetry, actuator",
+    "people",
+    "bytes that could not be used, and why",
+    "dead-letter/1",
+)
 
 INPUTS = (FLOWS, COUNTERS, BMP)
 ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, ACTUATIONS, CONTROL, DEAD_LETTERS)
