@@ -6,7 +6,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.wire import FAMILIES, BestPath, best
+from app.bgp.wire import FAMILIES
 from app.errors import SpeakerError
 
 SERVICE = "/apipb.GobgpApi"
@@ -29,6 +29,9 @@ class GobgpClient:
         self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         self._list = self._channel.unary_stream(
             f"{SERVICE}/ListPath", pb.ListPathRequest.SerializeToString, pb.ListPathResponse.FromString
+        )
+        self._watch = self._channel.unary_stream(
+            f"{SERVICE}/WatchEvent", pb.WatchEventRequest.SerializeToString, pb.WatchEventResponse.FromString
         )
         self._send = self._channel.stream_unary(
             f"{SERVICE}/AddPathStream", pb.AddPathStreamRequest.SerializeToString, Empty.FromString
@@ -54,6 +57,16 @@ class GobgpClient:
         except grpc.aio.AioRpcError as error:
             raise self._failed("ListPath", error) from error
         return found
+
+    async def watch_best(self) -> AsyncIterator[Sequence[pb.Path]]:
+        """The best paths of the global table, then every change as it happens, until the call is cancelled."""
+        best = pb.WatchEventRequest.Table.Filter(type=pb.WatchEventRequest.Table.Filter.BEST, init=True)
+        request = pb.WatchEventRequest(table=pb.WatchEventRequest.Table(filters=[best]))
+        try:
+            async for event in self._watch(request):
+                yield event.table.paths
+        except grpc.aio.AioRpcError as error:
+            raise self._failed("WatchEvent", error) from error
 
     async def send(self, paths: Iterable[pb.Path]) -> None:
         """Add paths, or remove those with `is_withdraw`, in order. A refused path leaves the later ones unsent."""
@@ -84,11 +97,6 @@ class GobgpClient:
 
     def _failed(self, call: str, error: grpc.aio.AioRpcError) -> SpeakerError:
         return failed(self.target, call, error)
-
-
-async def best_paths(client: GobgpClient) -> dict[str, BestPath]:
-    """What the router behind `client` uses now, by prefix, both families."""
-    return best(await client.destinations())
 
 
 def requests(paths: Sequence[pb.Path]) -> Iterable[pb.AddPathStreamRequest]:

@@ -94,18 +94,19 @@ def ours(destinations: Iterable[pb.Destination], marker: str) -> dict[str, Injec
     return found
 
 
-def best(destinations: Iterable[pb.Destination]) -> dict[str, BestPath]:
-    """The path in use for every prefix of a router's global table."""
-    chosen: dict[str, BestPath] = {}
-    for destination in destinations:
-        for path in destination.paths:
-            if path.best:
-                seen = read_attributes(path.pattrs)
-                chosen[destination.prefix] = BestPath(
-                    seen.next_hop, seen.as_path, seen.communities, seen.local_pref, path.neighbor_ip
-                )
-                break
-    return chosen
+def changes(paths: Iterable[pb.Path]) -> dict[str, BestPath | None]:
+    """What an event of the best paths says of each prefix; None where the router has no path any more."""
+    return {_prefix(path): None if path.is_withdraw else _best(path) for path in paths}
+
+
+def _prefix(path: pb.Path) -> str:
+    nlri = pb.IPAddressPrefix.FromString(path.nlri.value)
+    return f"{nlri.prefix}/{nlri.prefix_len}"
+
+
+def _best(path: pb.Path) -> BestPath:
+    seen = read_attributes(path.pattrs)
+    return BestPath(seen.next_hop, seen.as_path, seen.communities, seen.local_pref, path.neighbor_ip)
 
 
 def read_attributes(packed: Iterable[Any]) -> Attributes:

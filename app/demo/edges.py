@@ -11,11 +11,12 @@ from app.errors import DaemonError
 from app.local.stack import Stack
 from app.sim.model import Route
 
-PREFIX = re.compile(r"\d+\.\d+\.\d+\.\d+/\d+")
+PREFIX = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|[0-9a-f]+:[0-9a-f:]+)/\d+")
+FAMILIES = ("ipv4", "ipv6")
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """The lines of one router's command that carry our community."""
+    """The lines of one router's command that carry our community, of both address families."""
 
     router: str
     command: str
@@ -38,18 +39,21 @@ def _is_copy(line: str, paths: Mapping[str, set[str]]) -> bool:
 async def show(stack: Stack) -> list[Shown]:
     """Ask both edges now; DaemonError when a command fails."""
     r1, r2 = stack.pop.router
-    gobgp = ["gobgp", "--target", stack.r1_grpc, "global", "rib"]
     community = stack.pop.marker_community
+    gobgp = ["gobgp", "--target", stack.r1_grpc, "global", "rib", "-a"]
     vtysh = ["vtysh", "--vty_socket", str(stack.r2_vty.parent), "-d", "bgpd", "-c"]
-    asked = [
-        (r1.name, gobgp, lambda line: line.startswith("*>") and community in line),
-        (r2.name, [*vtysh, f"show bgp ipv4 unicast community {community}"], lambda line: line.startswith("*>")),
-    ]
-    outputs = await asyncio.gather(*(_output(argv) for _, argv, _ in asked))
+    wide = f"unicast community {community} wide"  # else a long prefix has a line of its own
     return [
-        Shown(router, " ".join(argv), tuple(filter(ours, output.splitlines())))
-        for (router, argv, ours), output in zip(asked, outputs, strict=True)
+        await _shown(r1.name, [[*gobgp, family] for family in FAMILIES], ("*>", community)),
+        await _shown(r2.name, [[*vtysh, f"show bgp {family} {wide}"] for family in FAMILIES], ("*>",)),
     ]
+
+
+async def _shown(router: str, commands: Sequence[Sequence[str]], ours: Sequence[str]) -> Shown:
+    """The lines of these commands that hold every one of the texts in `ours`."""
+    outputs = await asyncio.gather(*map(_output, commands))
+    lines = [line for output in outputs for line in output.splitlines() if all(text in line for text in ours)]
+    return Shown(router, "; ".join(map(" ".join, commands)), tuple(lines))
 
 
 async def _output(argv: Sequence[str]) -> str:

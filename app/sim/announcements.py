@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from app.inventory import Link, Pop
+from app.inventory import Link, Pop, Session
 from app.sim.model import Route
 from app.sim.prefixes import PrefixSet
 
@@ -21,24 +21,28 @@ class Home(msgspec.Struct, frozen=True):
     """
 
     link: str | None
-    prefixes: int
+    prefixes4: int
+    prefixes6: int
     also: Mapping[str, float] = {}
 
 
 # The demo's PoP. r1's private peering has alternatives with room; the 10G links must not inherit r1's traffic.
 HOMES: Final = (
-    Home("r1/et-0/0/1", 200, {"r1/et-0/0/2": 0.65, "r2/xe-0/0/1": 0.10, "r2/xe-0/0/2": 0.15}),
-    Home("r1/et-0/0/2", 110),
-    Home("r2/xe-0/0/1", 45, {"r1/et-0/0/2": 0.50}),
-    Home("r2/xe-0/0/2", 45),
-    Home(None, 100),
+    Home("r1/et-0/0/1", 800, 200, {"r1/et-0/0/2": 0.65, "r2/xe-0/0/1": 0.10, "r2/xe-0/0/2": 0.15}),
+    Home("r1/et-0/0/2", 440, 110),
+    Home("r2/xe-0/0/1", 180, 45, {"r1/et-0/0/2": 0.50}),
+    Home("r2/xe-0/0/2", 180, 45),
+    Home(None, 400, 100),
 )
 
 
 def draw_homes(rng: np.random.Generator, homes: Sequence[Home]) -> list[Home]:
-    """The home of each prefix, in random order."""
-    each = [home for home in homes for _ in range(home.prefixes)]
-    return [each[int(index)] for index in rng.permutation(len(each))]
+    """The home of each prefix, in random order, those of IPv4 first."""
+    families = (
+        [home for home in homes for _ in range(home.prefixes4)],
+        [home for home in homes for _ in range(home.prefixes6)],
+    )
+    return [each[int(index)] for each in families for index in rng.permutation(len(each))]
 
 
 def draw_announcements(
@@ -57,8 +61,12 @@ def draw_announcements(
             middles = home_middles if link is home_link else _middles(rng, link, home_link, home_middles)
             for session in link.sessions:
                 path = (session.asn, *_draw_middles(rng, middles), origin)
-                routes[session.peer].append(Route(prefix, session.next_hops[0], path))
+                routes[session.peer].append(Route(prefix, _next_hop(session, prefix), path))
     return {peer: tuple(announced) for peer, announced in routes.items()}
+
+
+def _next_hop(session: Session, prefix: str) -> str:
+    return next(hop for hop in session.next_hops if (":" in hop) == (":" in prefix))
 
 
 def _is_announced(rng: np.random.Generator, home: Home, name: str, link: Link) -> bool:

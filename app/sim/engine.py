@@ -7,7 +7,7 @@ from app.sim.counterfactual import NaturalNetwork
 from app.sim.elastic import Elasticity
 from app.sim.exits import Exits, trace_all
 from app.sim.losses import Ledger
-from app.sim.model import Tables
+from app.sim.model import RouterTable, Tables
 from app.sim.pop import SimPop
 from app.sim.scenario import Scenario
 from app.sim.traffic import Carried, Demand, carry
@@ -39,6 +39,8 @@ class Engine:
         self._natural = NaturalNetwork(sim)
         self._match_orders = sim.prefixes.match_orders
         self._dead_hops: set[tuple[str, str]] = set()
+        self._seen: tuple[int, dict[str, RouterTable]] = (0, {})  # dead next hops and tables that `_exits` is of
+        self._exits: Exits
 
     def neighbour_died(self, peer: str) -> None:
         """From the next tick on its next hops swallow what is sent there, and plain BGP is without it."""
@@ -51,7 +53,7 @@ class Engine:
         tick = len(self.log)
         wanted_bytes = self._demand.wanted_bytes(tick)
         sent_bytes = self._elastic.sent_bytes(wanted_bytes)
-        exits = trace_all(self.sim.pop, tables, self._match_orders, self._dead_hops)
+        exits = self._trace(tables)
         carried = carry(sent_bytes, exits, self.sim.capacity_bps * self.tick_s / 8)
         self._elastic.learn(sent_bytes, carried.by_pair, exits)
         self.loops.update(tick * self.tick_s, exits.looped, sent_bytes)
@@ -62,6 +64,15 @@ class Engine:
         self.wanted_bytes += float(wanted_bytes.sum())
         self.withheld_bytes += float((wanted_bytes - sent_bytes).sum())
         return Step(exits, carried)
+
+    def _trace(self, tables: Tables) -> Exits:
+        """Anew only when a table is another object than in the last tick: readers replace what changed."""
+        dead, before = self._seen
+        same = before.keys() == tables.keys() and all(before[router] is table for router, table in tables.items())
+        if not same or dead != len(self._dead_hops):
+            self._exits = trace_all(self.sim.pop, tables, self._match_orders, self._dead_hops)
+            self._seen = len(self._dead_hops), dict(tables)
+        return self._exits
 
 
 def next_hops_of(pop: Pop, peer: str) -> set[tuple[str, str]]:

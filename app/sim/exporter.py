@@ -48,7 +48,9 @@ class Exporter:
 
     def __init__(self, sim: SimPop, rate: int, rng: np.random.Generator) -> None:
         self._sim, self._rate, self._rng = sim, rate, rng
-        self._source = str(ipaddress.ip_network(sim.pop.own_prefixes[0])[1])
+        self._sources = {
+            network.version: str(network[1]) for network in map(ipaddress.ip_network, sim.pop.own_prefixes)
+        }
         self._sequence = dict.fromkeys(sim.pop.routers, 0)
 
     def flows(self, samples: Samples, uptime_s: float) -> list[Datagram]:
@@ -86,7 +88,7 @@ class Exporter:
                 input_ifindex=self._input_ifindex(link.router, self._sim.pop.router[ingress].name),
                 output_ifindex=link.ifindexes[0],
                 frame_bytes=frame_bytes,
-                header=tcp_frame(self._source, host, frame_bytes, CLIENT_PORT),
+                header=tcp_frame(self._sources[6 if ":" in host else 4], host, frame_bytes, CLIENT_PORT),
             )
         )
 

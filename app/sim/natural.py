@@ -45,13 +45,17 @@ def _candidates(pop: Pop, announcements: Announcements, dead_peers: Collection[s
 
 def _best(pop: Pop, router: str, known: list[_Candidate]) -> BestPath:
     chosen = min(known, key=lambda candidate: _rank(pop, router, candidate))
-    local = chosen.router == router
     return BestPath(
-        next_hop=chosen.route.next_hop if local else pop.routers[chosen.router].loopback4,
+        next_hop=chosen.route.next_hop if chosen.router == router else _loopback(pop, chosen),
         communities=(),
         as_path=chosen.route.as_path,
         local_pref=chosen.local_pref,
     )
+
+
+def _loopback(pop: Pop, chosen: _Candidate) -> str:
+    router = pop.routers[chosen.router]
+    return router.loopback6 if ":" in chosen.route.prefix else router.loopback4
 
 
 def _rank(pop: Pop, router: str, candidate: _Candidate) -> tuple[int, int, bool, int, int]:

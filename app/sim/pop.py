@@ -15,9 +15,10 @@ from app.sim.announcements import HOMES, Home, draw_announcements, draw_homes
 from app.sim.exits import Floats, Ints, per_link, trace_all
 from app.sim.model import Route
 from app.sim.natural import natural_tables
-from app.sim.prefixes import PrefixSet, draw_prefixes
+from app.sim.prefixes import IPV4, IPV6, PrefixSet, draw_prefixes
 
-PAIRS: Final = 20
+PAIRS4: Final = 20
+PAIRS6: Final = 5
 ZIPF_SHIFT: Final = 20  # flattens the head: no prefix is so large that moving it is coarse
 # Share of capacity that plain BGP puts on each link in calm times.
 FILL: Final[Mapping[str, float]] = {
@@ -62,7 +63,8 @@ class SimPop:
 def generate(pop: Pop, seed: int, homes: Sequence[Home] = HOMES, fill: Mapping[str, float] = FILL) -> SimPop:
     """The PoP of that seed; `homes` and `fill` name links as `router/name` of the inventory."""
     rng = np.random.default_rng(seed)
-    prefixes = draw_prefixes(rng, sum(home.prefixes for home in homes), PAIRS)
+    prefixes = draw_prefixes(rng, IPV4, sum(home.prefixes4 for home in homes), PAIRS4)
+    prefixes += draw_prefixes(rng, IPV6, sum(home.prefixes6 for home in homes), PAIRS6)
     home_of = draw_homes(rng, homes)
     announcements = draw_announcements(rng, pop, prefixes, home_of)
     exits = trace_all(pop, natural_tables(pop, announcements), prefixes.match_orders).link
@@ -73,9 +75,10 @@ def generate(pop: Pop, seed: int, homes: Sequence[Home] = HOMES, fill: Mapping[s
 
 
 def _draw_weights(rng: np.random.Generator, home_of: Sequence[Home], routers: int) -> Floats:
-    """Zipf-like sizes within each home, each split at random between the ingress routers."""
+    """Zipf-like sizes within each home, whatever the family, each split at random between the ingress routers."""
     size, rank = np.empty(len(home_of)), dict[str | None, int]()
-    for index, home in enumerate(home_of):
+    for index in rng.permutation(len(home_of)).tolist():
+        home = home_of[index]
         rank[home.link] = rank.get(home.link, 0) + 1
         size[index] = 1 / (ZIPF_SHIFT + rank[home.link])
     split = rng.uniform(0.35, 0.65, size=(routers, len(home_of)))

@@ -1,19 +1,56 @@
 """Destination prefixes of the simulated PoP, and the hosts in them that traffic goes to."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
 import msgspec
 import numpy as np
 
-LENGTHS: Final = (20, 21, 22, 23, 24)
-LENGTH_SHARE: Final = (0.10, 0.10, 0.20, 0.15, 0.45)
-BLOCK_BYTES: Final = 2**12  # every prefix lies in a /20 of its own, so that only the pairs made on purpose overlap
 HOSTS_PER_PREFIX: Final = 16
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Family(msgspec.Struct, frozen=True):
+    """What prefixes of one address family look like.
+
+    Every prefix lies in a block of its own, of `block_length`, so that only the pairs made on purpose overlap. Blocks
+    are drawn from the `tops`: the first `top_length` bits of public space.
+    """
+
+    bits: int
+    top_length: int
+    tops: tuple[int, ...]
+    block_length: int
+    lengths: tuple[int, ...]
+    length_share: tuple[float, ...]
+    covering_lengths: tuple[int, ...]  # of a prefix that has another inside
+    inside_length: int
+
+
 # First octets with private, shared, loopback, link-local, benchmark or documentation space in them.
-RESERVED_OCTETS: Final = frozenset({0, 10, 100, 127, 169, 172, 192, 198, 203})
+_RESERVED_OCTETS: Final = frozenset({0, 10, 100, 127, 169, 172, 192, 198, 203})
+IPV4: Final = Family(
+    bits=32,
+    top_length=8,
+    tops=tuple(octet for octet in range(1, 224) if octet not in _RESERVED_OCTETS),
+    block_length=20,
+    lengths=(20, 21, 22, 23, 24),
+    length_share=(0.10, 0.10, 0.20, 0.15, 0.45),
+    covering_lengths=(20, 21, 22),
+    inside_length=24,
+)
+IPV6: Final = Family(
+    bits=128,
+    top_length=12,
+    tops=(0x240, 0x260, 0x280, 0x2A0, 0x2C0),  # one /12 for each regional registry
+    block_length=28,
+    lengths=(29, 36, 40, 44, 48),  # no /32: ExaBGP 4.2 then takes the mask of its IPv4 peer for one of 128 bits
+    length_share=(0.25, 0.10, 0.10, 0.10, 0.45),
+    covering_lengths=(29, 36, 40),
+    inside_length=48,
+)
 
 
 class PrefixSet(msgspec.Struct, frozen=True):
@@ -32,42 +69,51 @@ class PrefixSet(msgspec.Struct, frozen=True):
             for prefix, outer in zip(self.prefixes, self.covering, strict=True)
         ]
 
+    def __add__(self, other: "PrefixSet") -> "PrefixSet":
+        """These prefixes and, after them, those of another family."""
+        shifted = (None if outer is None else outer + len(self.prefixes) for outer in other.covering)
+        return PrefixSet(self.prefixes + other.prefixes, (*self.covering, *shifted), self.hosts + other.hosts)
 
-def draw_prefixes(rng: np.random.Generator, count: int, pairs: int) -> PrefixSet:
-    """`count` distinct public IPv4 prefixes of which `pairs` are a /24 inside another one."""
+
+def draw_prefixes(rng: np.random.Generator, family: Family, count: int, pairs: int) -> PrefixSet:
+    """`count` distinct public prefixes of which `pairs` are one of `inside_length` inside another one."""
     assert 0 <= 2 * pairs <= count, "a pair is two of the prefixes"
-    blocks = _draw_blocks(rng, count - pairs)
-    networks = [_network(rng, block, _length(rng, covering=i < pairs)) for i, block in enumerate(blocks)]
-    inside = [_network(rng, int(outer.network_address), 24, within=outer) for outer in networks[:pairs]]
+    blocks = _draw_blocks(rng, family, count - pairs)
+    networks = [
+        _network(rng, block, _length(rng, family, covering=index < pairs)) for index, block in enumerate(blocks)
+    ]
+    inside = [_network(rng, outer, family.inside_length) for outer in networks[:pairs]]
     hosts = [_hosts(rng, outer, hole) for outer, hole in zip(networks[:pairs], inside, strict=True)]
     hosts += [_hosts(rng, network, None) for network in (*networks[pairs:], *inside)]
     covering = (None,) * len(networks) + tuple(range(pairs))
     return PrefixSet(tuple(str(network) for network in (*networks, *inside)), covering, tuple(hosts))
 
 
-def _draw_blocks(rng: np.random.Generator, count: int) -> Sequence[int]:
-    octets = np.array([octet for octet in range(1, 224) if octet not in RESERVED_OCTETS])
-    numbers = rng.choice(len(octets) * BLOCK_BYTES, size=count, replace=False)
-    return [(int(octets[number // BLOCK_BYTES]) << 24) + (int(number) % BLOCK_BYTES << 12) for number in numbers]
+def _draw_blocks(rng: np.random.Generator, family: Family, count: int) -> Iterator[Network]:
+    per_top = 2 ** (family.block_length - family.top_length)
+    numbers = rng.choice(len(family.tops) * per_top, size=count, replace=False)
+    for top, block in zip(*np.divmod(numbers, per_top), strict=True):
+        first = (family.tops[int(top)] * per_top + int(block)) << (family.bits - family.block_length)
+        kind = ipaddress.IPv4Network if family.bits == 32 else ipaddress.IPv6Network
+        yield kind((first, family.block_length))
 
 
-def _length(rng: np.random.Generator, covering: bool) -> int:
-    return int(rng.integers(20, 23)) if covering else int(rng.choice(LENGTHS, p=LENGTH_SHARE))
+def _length(rng: np.random.Generator, family: Family, covering: bool) -> int:
+    if covering:
+        return int(rng.choice(family.covering_lengths))
+    return int(rng.choice(family.lengths, p=family.length_share))
 
 
-def _network(
-    rng: np.random.Generator, block: int, length: int, within: ipaddress.IPv4Network | None = None
-) -> ipaddress.IPv4Network:
-    """A prefix of that length somewhere in a /20, or in the network given."""
-    outer_length = within.prefixlen if within else 20
-    place = int(rng.integers(2 ** (length - outer_length)))
-    return ipaddress.IPv4Network((block + (place << (32 - length)), length))
+def _network(rng: np.random.Generator, within: Network, length: int) -> Network:
+    """A prefix of that length somewhere in the network given."""
+    place = int(rng.integers(2 ** (length - within.prefixlen)))
+    return type(within)((int(within.network_address) + (place << (within.max_prefixlen - length)), length))
 
 
-def _hosts(
-    rng: np.random.Generator, network: ipaddress.IPv4Network, hole: ipaddress.IPv4Network | None
-) -> tuple[str, ...]:
-    offsets = 1 + rng.permutation(network.num_addresses - 2)
-    addresses = (network[int(offset)] for offset in offsets)
+def _hosts(rng: np.random.Generator, network: Network, hole: Network | None) -> tuple[str, ...]:
+    """Distinct addresses, none the first or the last of the network, none in the hole."""
+    # Enough are left: a hole is at most a quarter of its network, and the smallest network has 254.
+    drawn = rng.integers(1, min(network.num_addresses, 2**62) - 1, size=8 * HOSTS_PER_PREFIX)
+    addresses = (network[offset] for offset in dict.fromkeys(drawn.tolist()))
     usable = (str(address) for address in addresses if hole is None or address not in hole)
     return tuple(islice(usable, HOSTS_PER_PREFIX))

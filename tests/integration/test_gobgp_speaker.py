@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from app.bgp.client import GobgpClient, best_paths
+from app.bgp.client import GobgpClient
 from app.bgp.core import Core
 from app.bgp.driver import Driver
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.journal import Journal
 from app.bgp.liveness import Witness
 from app.bgp.speaker import NO_EXPORT
-from app.bgp.wire import LOCAL, BestPath, announcement, read_attributes
+from app.bgp.wire import LOCAL, BestPath, announcement, changes, read_attributes
 from app.clock import SystemClock
 from app.inventory import Injector
 from app.schemas import Actuation
@@ -114,7 +114,8 @@ class Rig:
             self.rib.update("r1", prefix, path)
         self.core.tick()
         await self.driver.converge("r1")
-        return await best_paths(self.edge)
+        best = [path for each in await self.edge.destinations() for path in each.paths if path.best]
+        return {prefix: path for prefix, path in changes(best).items() if path}
 
     def decide(self, seq: int, released: tuple[str, ...] = ()) -> None:
         wanted = [override(prefix, inject_on=("r1",)) for prefix in PREFIXES if prefix not in released]

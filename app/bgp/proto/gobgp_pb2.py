@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61pp/bgp/proto/gobgp.proto\x12\x05\x61pipb\x1a\x19google/protobuf/any.proto\"\xa7\x01\n\x06\x46\x61mily\x12\x1e\n\x03\x61\x66i\x18\x01 \x01(\x0e\x32\x11.apipb.Family.Afi\x12 \n\x04safi\x18\x02 \x01(\x0e\x32\x12.apipb.Family.Safi\"/\n\x03\x41\x66i\x12\x0f\n\x0b\x41\x46I_UNKNOWN\x10\x00\x12\n\n\x06\x41\x46I_IP\x10\x01\x12\x0b\n\x07\x41\x46I_IP6\x10\x02\"*\n\x04Safi\x12\x10\n\x0cSAFI_UNKNOWN\x10\x00\x12\x10\n\x0cSAFI_UNICAST\x10\x01\"\xbb\x01\n\x04Path\x12\"\n\x04nlri\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12$\n\x06pattrs\x18\x02 \x03(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04\x62\x65st\x18\x04 \x01(\x08\x12\x13\n\x0bis_withdraw\x18\x05 \x01(\x08\x12\x1d\n\x06\x66\x61mily\x18\t \x01(\x0b\x32\r.apipb.Family\x12\x13\n\x0bneighbor_ip\x18\x0f \x01(\t\x12\x12\n\nidentifier\x18\x12 \x01(\r\"9\n\x0b\x44\x65stination\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x1a\n\x05paths\x18\x02 \x03(\x0b\x32\x0b.apipb.Path\"\x0f\n\rGetBgpRequest\"(\n\x06Global\x12\x0b\n\x03\x61sn\x18\x01 \x01(\r\x12\x11\n\trouter_id\x18\x02 \x01(\t\"/\n\x0eGetBgpResponse\x12\x1d\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\r.apipb.Global\"d\n\x0fListPathRequest\x12$\n\ntable_type\x18\x01 \x01(\x0e\x32\x10.apipb.TableType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1d\n\x06\x66\x61mily\x18\x03 \x01(\x0b\x32\r.apipb.Family\";\n\x10ListPathResponse\x12\'\n\x0b\x64\x65stination\x18\x01 \x01(\x0b\x32\x12.apipb.Destination\"X\n\x14\x41\x64\x64PathStreamRequest\x12$\n\ntable_type\x18\x01 \x01(\x0e\x32\x10.apipb.TableType\x12\x1a\n\x05paths\x18\x03 \x03(\x0b\x32\x0b.apipb.Path\"5\n\x0fIPAddressPrefix\x12\x12\n\nprefix_len\x18\x01 \x01(\r\x12\x0e\n\x06prefix\x18\x02 \x01(\t\"!\n\x0fOriginAttribute\x12\x0e\n\x06origin\x18\x01 \x01(\r\"s\n\tAsSegment\x12#\n\x04type\x18\x01 \x01(\x0e\x32\x15.apipb.AsSegment.Type\x12\x0f\n\x07numbers\x18\x02 \x03(\r\"0\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41S_SET\x10\x01\x12\x0f\n\x0b\x41S_SEQUENCE\x10\x02\"5\n\x0f\x41sPathAttribute\x12\"\n\x08segments\x18\x01 \x03(\x0b\x32\x10.apipb.AsSegment\"$\n\x10NextHopAttribute\x12\x10\n\x08next_hop\x18\x01 \x01(\t\"%\n\x16MultiExitDiscAttribute\x12\x0b\n\x03med\x18\x01 \x01(\r\"(\n\x12LocalPrefAttribute\x12\x12\n\nlocal_pref\x18\x01 \x01(\r\"+\n\x14\x43ommunitiesAttribute\x12\x13\n\x0b\x63ommunities\x18\x01 \x03(\r\"P\n\x0eLargeCommunity\x12\x14\n\x0cglobal_admin\x18\x01 \x01(\r\x12\x13\n\x0blocal_data1\x18\x02 \x01(\r\x12\x13\n\x0blocal_data2\x18\x03 \x01(\r\"G\n\x19LargeCommunitiesAttribute\x12*\n\x0b\x63ommunities\x18\x01 \x03(\x0b\x32\x15.apipb.LargeCommunity\"H\n\x14MpReachNLRIAttribute\x12\x1d\n\x06\x66\x61mily\x18\x01 \x01(\x0b\x32\r.apipb.Family\x12\x11\n\tnext_hops\x18\x02 \x03(\t*;\n\tTableType\x12\n\n\x06GLOBAL\x10\x00\x12\t\n\x05LOCAL\x10\x01\x12\n\n\x06\x41\x44J_IN\x10\x02\x12\x0b\n\x07\x41\x44J_OUT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61pp/bgp/proto/gobgp.proto\x12\x05\x61pipb\x1a\x19google/protobuf/any.proto\"\xa7\x01\n\x06\x46\x61mily\x12\x1e\n\x03\x61\x66i\x18\x01 \x01(\x0e\x32\x11.apipb.Family.Afi\x12 \n\x04safi\x18\x02 \x01(\x0e\x32\x12.apipb.Family.Safi\"/\n\x03\x41\x66i\x12\x0f\n\x0b\x41\x46I_UNKNOWN\x10\x00\x12\n\n\x06\x41\x46I_IP\x10\x01\x12\x0b\n\x07\x41\x46I_IP6\x10\x02\"*\n\x04Safi\x12\x10\n\x0cSAFI_UNKNOWN\x10\x00\x12\x10\n\x0cSAFI_UNICAST\x10\x01\"\xbb\x01\n\x04Path\x12\"\n\x04nlri\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12$\n\x06pattrs\x18\x02 \x03(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04\x62\x65st\x18\x04 \x01(\x08\x12\x13\n\x0bis_withdraw\x18\x05 \x01(\x08\x12\x1d\n\x06\x66\x61mily\x18\t \x01(\x0b\x32\r.apipb.Family\x12\x13\n\x0bneighbor_ip\x18\x0f \x01(\t\x12\x12\n\nidentifier\x18\x12 \x01(\r\"9\n\x0b\x44\x65stination\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x1a\n\x05paths\x18\x02 \x03(\x0b\x32\x0b.apipb.Path\"\x0f\n\rGetBgpRequest\"(\n\x06Global\x12\x0b\n\x03\x61sn\x18\x01 \x01(\r\x12\x11\n\trouter_id\x18\x02 \x01(\t\"/\n\x0eGetBgpResponse\x12\x1d\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\r.apipb.Global\"d\n\x0fListPathRequest\x12$\n\ntable_type\x18\x01 \x01(\x0e\x32\x10.apipb.TableType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1d\n\x06\x66\x61mily\x18\x03 \x01(\x0b\x32\r.apipb.Family\";\n\x10ListPathResponse\x12\'\n\x0b\x64\x65stination\x18\x01 \x01(\x0b\x32\x12.apipb.Destination\"X\n\x14\x41\x64\x64PathStreamRequest\x12$\n\ntable_type\x18\x01 \x01(\x0e\x32\x10.apipb.TableType\x12\x1a\n\x05paths\x18\x03 \x03(\x0b\x32\x0b.apipb.Path\"\x84\x02\n\x11WatchEventRequest\x12-\n\x05table\x18\x02 \x01(\x0b\x32\x1e.apipb.WatchEventRequest.Table\x1a\xbf\x01\n\x05Table\x12\x36\n\x07\x66ilters\x18\x01 \x03(\x0b\x32%.apipb.WatchEventRequest.Table.Filter\x1a~\n\x06\x46ilter\x12\x38\n\x04type\x18\x01 \x01(\x0e\x32*.apipb.WatchEventRequest.Table.Filter.Type\x12\x0c\n\x04init\x18\x02 \x01(\x08\",\n\x04Type\x12\x08\n\x04\x42\x45ST\x10\x00\x12\t\n\x05\x41\x44JIN\x10\x01\x12\x0f\n\x0bPOST_POLICY\x10\x02\"s\n\x12WatchEventResponse\x12\x33\n\x05table\x18\x03 \x01(\x0b\x32$.apipb.WatchEventResponse.TableEvent\x1a(\n\nTableEvent\x12\x1a\n\x05paths\x18\x02 \x03(\x0b\x32\x0b.apipb.Path\"5\n\x0fIPAddressPrefix\x12\x12\n\nprefix_len\x18\x01 \x01(\r\x12\x0e\n\x06prefix\x18\x02 \x01(\t\"!\n\x0fOriginAttribute\x12\x0e\n\x06origin\x18\x01 \x01(\r\"s\n\tAsSegment\x12#\n\x04type\x18\x01 \x01(\x0e\x32\x15.apipb.AsSegment.Type\x12\x0f\n\x07numbers\x18\x02 \x03(\r\"0\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41S_SET\x10\x01\x12\x0f\n\x0b\x41S_SEQUENCE\x10\x02\"5\n\x0f\x41sPathAttribute\x12\"\n\x08segments\x18\x01 \x03(\x0b\x32\x10.apipb.AsSegment\"$\n\x10NextHopAttribute\x12\x10\n\x08next_hop\x18\x01 \x01(\t\"%\n\x16MultiExitDiscAttribute\x12\x0b\n\x03med\x18\x01 \x01(\r\"(\n\x12LocalPrefAttribute\x12\x12\n\nlocal_pref\x18\x01 \x01(\r\"+\n\x14\x43ommunitiesAttribute\x12\x13\n\x0b\x63ommunities\x18\x01 \x03(\r\"P\n\x0eLargeCommunity\x12\x14\n\x0cglobal_admin\x18\x01 \x01(\r\x12\x13\n\x0blocal_data1\x18\x02 \x01(\r\x12\x13\n\x0blocal_data2\x18\x03 \x01(\r\"G\n\x19LargeCommunitiesAttribute\x12*\n\x0b\x63ommunities\x18\x01 \x03(\x0b\x32\x15.apipb.LargeCommunity\"H\n\x14MpReachNLRIAttribute\x12\x1d\n\x06\x66\x61mily\x18\x01 \x01(\x0b\x32\r.apipb.Family\x12\x11\n\tnext_hops\x18\x02 \x03(\t*;\n\tTableType\x12\n\n\x06GLOBAL\x10\x00\x12\t\n\x05LOCAL\x10\x01\x12\n\n\x06\x41\x44J_IN\x10\x02\x12\x0b\n\x07\x41\x44J_OUT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'app.bgp.proto.gobgp_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TABLETYPE']._serialized_start=1498
-  _globals['_TABLETYPE']._serialized_end=1557
+  _globals['_TABLETYPE']._serialized_start=1878
+  _globals['_TABLETYPE']._serialized_end=1937
   _globals['_FAMILY']._serialized_start=64
   _globals['_FAMILY']._serialized_end=231
   _globals['_FAMILY_AFI']._serialized_start=140
@@ -56,28 +56,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPATHRESPONSE']._serialized_end=751
   _globals['_ADDPATHSTREAMREQUEST']._serialized_start=753
   _globals['_ADDPATHSTREAMREQUEST']._serialized_end=841
-  _globals['_IPADDRESSPREFIX']._serialized_start=843
-  _globals['_IPADDRESSPREFIX']._serialized_end=896
-  _globals['_ORIGINATTRIBUTE']._serialized_start=898
-  _globals['_ORIGINATTRIBUTE']._serialized_end=931
-  _globals['_ASSEGMENT']._serialized_start=933
-  _globals['_ASSEGMENT']._serialized_end=1048
-  _globals['_ASSEGMENT_TYPE']._serialized_start=1000
-  _globals['_ASSEGMENT_TYPE']._serialized_end=1048
-  _globals['_ASPATHATTRIBUTE']._serialized_start=1050
-  _globals['_ASPATHATTRIBUTE']._serialized_end=1103
-  _globals['_NEXTHOPATTRIBUTE']._serialized_start=1105
-  _globals['_NEXTHOPATTRIBUTE']._serialized_end=1141
-  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_start=1143
-  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_end=1180
-  _globals['_LOCALPREFATTRIBUTE']._serialized_start=1182
-  _globals['_LOCALPREFATTRIBUTE']._serialized_end=1222
-  _globals['_COMMUNITIESATTRIBUTE']._serialized_start=1224
-  _globals['_COMMUNITIESATTRIBUTE']._serialized_end=1267
-  _globals['_LARGECOMMUNITY']._serialized_start=1269
-  _globals['_LARGECOMMUNITY']._serialized_end=1349
-  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_start=1351
-  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_end=1422
-  _globals['_MPREACHNLRIATTRIBUTE']._serialized_start=1424
-  _globals['_MPREACHNLRIATTRIBUTE']._serialized_end=1496
+  _globals['_WATCHEVENTREQUEST']._serialized_start=844
+  _globals['_WATCHEVENTREQUEST']._serialized_end=1104
+  _globals['_WATCHEVENTREQUEST_TABLE']._serialized_start=913
+  _globals['_WATCHEVENTREQUEST_TABLE']._serialized_end=1104
+  _globals['_WATCHEVENTREQUEST_TABLE_FILTER']._serialized_start=978
+  _globals['_WATCHEVENTREQUEST_TABLE_FILTER']._serialized_end=1104
+  _globals['_WATCHEVENTREQUEST_TABLE_FILTER_TYPE']._serialized_start=1060
+  _globals['_WATCHEVENTREQUEST_TABLE_FILTER_TYPE']._serialized_end=1104
+  _globals['_WATCHEVENTRESPONSE']._serialized_start=1106
+  _globals['_WATCHEVENTRESPONSE']._serialized_end=1221
+  _globals['_WATCHEVENTRESPONSE_TABLEEVENT']._serialized_start=1181
+  _globals['_WATCHEVENTRESPONSE_TABLEEVENT']._serialized_end=1221
+  _globals['_IPADDRESSPREFIX']._serialized_start=1223
+  _globals['_IPADDRESSPREFIX']._serialized_end=1276
+  _globals['_ORIGINATTRIBUTE']._serialized_start=1278
+  _globals['_ORIGINATTRIBUTE']._serialized_end=1311
+  _globals['_ASSEGMENT']._serialized_start=1313
+  _globals['_ASSEGMENT']._serialized_end=1428
+  _globals['_ASSEGMENT_TYPE']._serialized_start=1380
+  _globals['_ASSEGMENT_TYPE']._serialized_end=1428
+  _globals['_ASPATHATTRIBUTE']._serialized_start=1430
+  _globals['_ASPATHATTRIBUTE']._serialized_end=1483
+  _globals['_NEXTHOPATTRIBUTE']._serialized_start=1485
+  _globals['_NEXTHOPATTRIBUTE']._serialized_end=1521
+  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_start=1523
+  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_end=1560
+  _globals['_LOCALPREFATTRIBUTE']._serialized_start=1562
+  _globals['_LOCALPREFATTRIBUTE']._serialized_end=1602
+  _globals['_COMMUNITIESATTRIBUTE']._serialized_start=1604
+  _globals['_COMMUNITIESATTRIBUTE']._serialized_end=1647
+  _globals['_LARGECOMMUNITY']._serialized_start=1649
+  _globals['_LARGECOMMUNITY']._serialized_end=1729
+  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_start=1731
+  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_end=1802
+  _globals['_MPREACHNLRIATTRIBUTE']._serialized_start=1804
+  _globals['_MPREACHNLRIATTRIBUTE']._serialized_end=1876
 # @@protoc_insertion_point(module_scope)

@@ -109,6 +109,43 @@ class AddPathStreamRequest(_message.Message):
     paths: _containers.RepeatedCompositeFieldContainer[Path]
     def __init__(self, table_type: _Optional[_Union[TableType, str]] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
 
+class WatchEventRequest(_message.Message):
+    __slots__ = ("table",)
+    class Table(_message.Message):
+        __slots__ = ("filters",)
+        class Filter(_message.Message):
+            __slots__ = ("type", "init")
+            class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+                __slots__ = ()
+                BEST: _ClassVar[WatchEventRequest.Table.Filter.Type]
+                ADJIN: _ClassVar[WatchEventRequest.Table.Filter.Type]
+                POST_POLICY: _ClassVar[WatchEventRequest.Table.Filter.Type]
+            BEST: WatchEventRequest.Table.Filter.Type
+            ADJIN: WatchEventRequest.Table.Filter.Type
+            POST_POLICY: WatchEventRequest.Table.Filter.Type
+            TYPE_FIELD_NUMBER: _ClassVar[int]
+            INIT_FIELD_NUMBER: _ClassVar[int]
+            type: WatchEventRequest.Table.Filter.Type
+            init: bool
+            def __init__(self, type: _Optional[_Union[WatchEventRequest.Table.Filter.Type, str]] = ..., init: _Optional[bool] = ...) -> None: ...
+        FILTERS_FIELD_NUMBER: _ClassVar[int]
+        filters: _containers.RepeatedCompositeFieldContainer[WatchEventRequest.Table.Filter]
+        def __init__(self, filters: _Optional[_Iterable[_Union[WatchEventRequest.Table.Filter, _Mapping]]] = ...) -> None: ...
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    table: WatchEventRequest.Table
+    def __init__(self, table: _Optional[_Union[WatchEventRequest.Table, _Mapping]] = ...) -> None: ...
+
+class WatchEventResponse(_message.Message):
+    __slots__ = ("table",)
+    class TableEvent(_message.Message):
+        __slots__ = ("paths",)
+        PATHS_FIELD_NUMBER: _ClassVar[int]
+        paths: _containers.RepeatedCompositeFieldContainer[Path]
+        def __init__(self, paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    table: WatchEventResponse.TableEvent
+    def __init__(self, table: _Optional[_Union[WatchEventResponse.TableEvent, _Mapping]] = ...) -> None: ...
+
 class IPAddressPrefix(_message.Message):
     __slots__ = ("prefix_len", "prefix")
     PREFIX_LEN_FIELD_NUMBER: _ClassVar[int]

@@ -38,6 +38,10 @@ def test_each_agent_numbers_its_datagrams_in_order_of_time(datagrams: list[Datag
     assert max(np.diff(due_s)) < 2 * FLUSH_S
 
 
+def destination(frame: bytes) -> str:
+    return str(ipaddress.ip_address(frame[30:34] if frame[12:14] == b"\x08\x00" else frame[38:54]))
+
+
 def test_input_tells_where_the_packet_entered_and_output_the_link(datagrams: list[Datagram]) -> None:
     sim, exits = world(), natural_exits().link
     index_of_host = {host: i for i, hosts in enumerate(sim.prefixes.hosts) for host in hosts}
@@ -45,7 +49,7 @@ def test_input_tells_where_the_packet_entered_and_output_the_link(datagrams: lis
     for datagram in decoded(datagrams):
         exit_router = ROUTER[datagram.agent]
         for flow in datagram.flows:
-            host = str(ipaddress.IPv4Address(flow["header"][30:34]))
+            host = destination(flow["header"])
             ingress = inventory().ingress_by_interface[exit_router, flow["input"]]
             link = inventory().link_by_interface[exit_router, flow["output"]]
             where = exits[sim.router_names.index(ingress), index_of_host[host]]

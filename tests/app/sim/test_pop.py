@@ -27,29 +27,29 @@ MARKS = Marks()
 def test_calm_loads_are_the_ones_meant(seed: int) -> None:
     sim = world(seed)
     assert sim.base_share == pytest.approx([0.70, 0.37, 0.25, 0.50, 0.45, 0.25])
-    assert sim.demand_bps.shape == (2, 500)
+    assert sim.demand_bps.shape == (2, 2500)
 
 
 def test_both_routers_send_the_cone_of_r1_private_peering_there() -> None:
     sim = world()
     cone = [route.prefix for route in sim.announcements["127.0.0.31"]]
     where = [sim.prefixes.prefixes.index(prefix) for prefix in cone]
-    assert len(cone) == 200
+    assert len(cone) == 1000
     assert (sim.home_link[:, where] == PNI_1).all()
 
 
 def test_what_the_neighbours_announce() -> None:
     sim = world()
     announced = {peer: {route.prefix: route.as_path for route in routes} for peer, routes in sim.announcements.items()}
-    assert len(announced[TRANSIT_1_PEER]) == len(announced[TRANSIT_2_PEER]) == 500
+    assert len(announced[TRANSIT_1_PEER]) == len(announced[TRANSIT_2_PEER]) == 2500
     shared = announced["127.0.0.31"].keys() & announced[IXP_1_PEER].keys()
-    assert 80 < len(shared) < 200, "part of the cone, not all of it"
+    assert 400 < len(shared) < 1000, "part of the cone, not all of it"
     for link in sim.pop.link:
         for session in link.sessions:
             assert {path[0] for path in announced[session.peer].values()} == {session.asn}
             assert {route.next_hop for route in sim.announcements[session.peer]} == set(session.next_hops)
     origins = {(prefix, path[-1]) for routes in announced.values() for prefix, path in routes.items()}
-    assert len(origins) == 500, "one origin for each prefix, whoever announces it"
+    assert len(origins) == 2500, "one origin for each prefix, whoever announces it"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from app.errors import SpeakerError
 from app.sim.model import BestPath
-from app.sim.ribs import SHOW, FrrRib, parse_frr
+from app.sim.ribs import SHOW, SUMMARY, FrrRib, parse_frr
 
 # As FRR 8.4.4 prints it, fields that we do not read taken out; the first entry of a prefix is a heading.
 TABLE = b"""{"vrfId": 0, "localAS": 64512, "routes": {
@@ -29,6 +29,11 @@ TABLE = b"""{"vrfId": 0, "localAS": 64512, "routes": {
 }}"""
 
 
+TABLE6 = b"""{"routes": {"2a00:10::/29": [{"prefix": "2a00:10::/29"},
+  {"aspath": {"string": "64602 65001"}, "locPrf": 200, "bestpath": {"overall": true},
+   "nexthops": [{"ip": "2001:db8:0:2::1", "afi": "ipv6", "scope": "global", "used": true}]}]}}"""
+
+
 def test_only_the_best_path_of_a_prefix_is_read() -> None:
     assert parse_frr(TABLE) == {
         "8.8.8.0/24": BestPath("192.0.2.11", ("64512:911", "noExport"), (64602, 65001), 1000),
@@ -43,8 +48,8 @@ def test_an_empty_table_is_no_error_and_another_answer_is() -> None:
 
 
 @contextlib.asynccontextmanager
-async def bgpd(path: Path, answer: bytes, code: int = 0) -> AsyncIterator[list[bytes]]:
-    """A vty socket that answers every command but `enable` with these bytes; yields the commands it got."""
+async def bgpd(path: Path, answers: Callable[[str], bytes], code: int = 0) -> AsyncIterator[list[bytes]]:
+    """A vty socket that answers every command but `enable` so; yields the commands it got."""
     commands: list[bytes] = []
     served: list[asyncio.Task[None] | None] = []
 
@@ -54,7 +59,9 @@ async def bgpd(path: Path, answer: bytes, code: int = 0) -> AsyncIterator[list[b
             while True:
                 commands.append((await reader.readuntil(b"\0"))[:-1])
                 enabling = commands[-1] == b"enable"
-                writer.write((b"" if enabling else answer) + b"\0\0\0" + bytes([0 if enabling else code]))
+                writer.write(
+                    (b"" if enabling else answers(commands[-1].decode())) + b"\0\0\0" + bytes([0 if enabling else code])
+                )
         writer.close()
 
     async with await asyncio.start_unix_server(serve, path):
@@ -62,19 +69,29 @@ async def bgpd(path: Path, answer: bytes, code: int = 0) -> AsyncIterator[list[b
         await asyncio.gather(*filter(None, served))
 
 
-async def test_the_socket_is_asked_in_the_enable_node(tmp_path: Path) -> None:
-    async with bgpd(tmp_path / "bgpd.vty", TABLE) as commands:
+async def test_the_socket_is_asked_in_the_enable_node_and_for_a_table_only_when_it_is_a_new_one(tmp_path: Path) -> None:
+    version = 8
+    tables = dict(zip(SHOW, (TABLE, TABLE6), strict=True))
+
+    def answer(command: str) -> bytes:
+        return tables.get(command) or b'{"ipv4Unicast": {"tableVersion": %d}, "ipv6Unicast": {}}' % version
+
+    async with bgpd(tmp_path / "bgpd.vty", answer) as commands:
         rib = FrrRib(tmp_path / "bgpd.vty")
-        assert await rib.best() == parse_frr(TABLE)
-        first, second = await asyncio.gather(rib.best(), rib.best())
-        assert first == second == parse_frr(TABLE), "two readers at once do not get each other's answer"
-    assert sorted(commands) == [b"enable"] * 3 + [SHOW.encode()] * 3
+        first = await rib.best()
+        assert first == parse_frr(TABLE) | parse_frr(TABLE6)
+        assert await rib.best() is first
+        version = 9
+        assert await rib.best() is not first
+    whole = [SUMMARY, *SHOW]
+    assert [command.decode() for command in commands if command != b"enable"] == [*whole, SUMMARY, *whole]
+    assert commands[::2] == [b"enable"] * 7
 
 
 async def test_refused_and_absent_say_so(tmp_path: Path) -> None:
     rib = FrrRib(tmp_path / "bgpd.vty")
     with pytest.raises(SpeakerError, match="is the daemon running"):
         await rib.best()
-    async with bgpd(tmp_path / "bgpd.vty", b"% Unknown command", code=2):
+    async with bgpd(tmp_path / "bgpd.vty", lambda _: b"% Unknown command", code=2):
         with pytest.raises(SpeakerError, match="refused with code 2: % Unknown command"):
             await rib.best()
