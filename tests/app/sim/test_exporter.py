@@ -1,7 +1,5 @@
 """Datagrams of the agents: which interface, which agent, what numbering."""
 
-import ipaddress
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,7 @@ from app.sim.exporter import FLUSH_S, Datagram, Exporter
 from app.sim.packets import FRAME_BYTES_MEAN
 from app.sim.sampler import Sampler
 from app.sim.traffic import PortCounters
-from tests.app.sim.wire import Decoded, decode
+from tests.app.sim.wire import Decoded, decode, destination
 from tests.app.sim.world import inventory, natural_exits, world
 
 RATE = 32768
@@ -36,10 +34,6 @@ def test_each_agent_numbers_its_datagrams_in_order_of_time(datagrams: list[Datag
     due_s = [datagram.due_s for datagram in datagrams]
     assert due_s == sorted(due_s)
     assert max(np.diff(due_s)) < 2 * FLUSH_S
-
-
-def destination(frame: bytes) -> str:
-    return str(ipaddress.ip_address(frame[30:34] if frame[12:14] == b"\x08\x00" else frame[38:54]))
 
 
 def test_input_tells_where_the_packet_entered_and_output_the_link(datagrams: list[Datagram]) -> None:

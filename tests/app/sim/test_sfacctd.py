@@ -1,6 +1,5 @@
 """What we say we sent is what a real sfacctd counts: frame length x sampling rate, to the byte."""
 
-import ipaddress
 import json
 import signal
 from collections import Counter
@@ -19,7 +18,7 @@ from app.sim.sampler import Sampler
 from app.sim.sender import Account, Sender
 from app.sim.traffic import PortCounters
 from tests.app.sim.daemons import needed
-from tests.app.sim.wire import decode
+from tests.app.sim.wire import decode, destination
 from tests.app.sim.world import inventory, natural_exits, world
 
 CONFIG = """\
@@ -103,7 +102,7 @@ def sent(datagrams: list[Datagram]) -> Counter[Key]:
     sums = Counter[Key]()
     for datagram in (decode(each.payload) for each in datagrams):
         for flow in datagram.flows:
-            host = str(ipaddress.IPv4Address(flow["header"][30:34]))
+            host = destination(flow["header"])
             sums[datagram.agent, flow["input"], flow["output"], host] += flow["frame_length"] * flow["rate"]
     return sums
 

@@ -81,3 +81,8 @@ def _counters(xdr: _Xdr) -> dict[str, Any]:
         counters[name.removesuffix(":64")] = record.u64() if name.endswith(":64") else record.u32()
     assert record.done()
     return counters
+
+
+def destination(frame: bytes) -> str:
+    """The destination address of an Ethernet frame with IPv4 or IPv6 in it."""
+    return str(ipaddress.ip_address(frame[30:34] if frame[12:14] == b"\x08\x00" else frame[38:54]))
