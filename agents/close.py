@@ -4,7 +4,7 @@ import heapq
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, nan
 
 from app import metrics, topics
 from app.clock import Clock, utc
@@ -119,8 +119,9 @@ class PopCloser:
 
     def _measure(self, result: CycleResult) -> None:
         for load in result.loads:
-            metrics.LINK_CARRIED.labels(load.link).set(load.carried_bps / load.capacity_bps)
-            metrics.LINK_DROPPED.labels(load.link).set(load.dropped_bps / load.capacity_bps)
+            known = nan if load.feed == "silent" else 1.0  # silence is not zero
+            metrics.LINK_CARRIED.labels(load.link).set(known * load.carried_bps / load.capacity_bps)
+            metrics.LINK_DROPPED.labels(load.link).set(known * load.dropped_bps / load.capacity_bps)
             metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / load.capacity_bps)
         metrics.OVERRIDES.labels(self._pop.name).set(len(result.overrides))
         open_links = sum(event.state != "closed" for event in result.congestion)
@@ -139,6 +140,7 @@ class PopCloser:
             up=rates.up if rates else True,
             samples=row.sums.samples,
             demands=tuple(Demand(*pair, *amounts) for pair, amounts in row.sums.demands.items()),
+            unroutable_bytes=row.sums.unroutable_bytes,
         )
 
     def _publish(self, start_s: int, end_s: int, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
@@ -166,6 +168,8 @@ class PopCloser:
                     error=load.error_share,
                     up=row.rates.up if row.rates else True,
                     counters=row.rates is not None,
+                    feed=load.feed,
+                    flow_ratio=load.flow_ratio,
                 ),
             )
         for link, row in rows.items():
@@ -209,4 +213,5 @@ class PopCloser:
             overrides=result.overrides,
             released=result.released,
             refused=result.refused,
+            egress_mismatch_share=result.egress_mismatch_share,
         )

@@ -103,7 +103,10 @@ def _marks(marks: Marks) -> dict[str, bool]:
         "marks.fill_to must be below marks.enter, or a target congests at once": marks.fill_to < marks.enter,
         "marks.shed_to must not be above marks.enter, or what is left stays congested": marks.shed_to <= marks.enter,
         "marks.shed_to_saturated must not be above marks.shed_to": marks.shed_to_saturated <= marks.shed_to,
-        "marks must lie between 0 and 1": all(0 < mark <= 1 for mark in msgspec.structs.astuple(marks)),
+        "marks.ratio_high must be above 1": marks.ratio_high > 1,
+        "marks must lie between 0 and 1, but for ratio_high": all(
+            0 < mark <= 1 for name, mark in msgspec.structs.asdict(marks).items() if name != "ratio_high"
+        ),
     }
 
 
@@ -118,8 +121,10 @@ def _clocks(windows: Windows, pacing: Pacing) -> dict[str, bool]:
             windows.retention_s >= history_s
         ),
         "pacing.share_decay_s must be above 0": pacing.share_decay_s > 0,
+        "pacing.share_attack_s must be above 0": pacing.share_attack_s > 0,
         "pacing.hold_s and add_within_s must be above 0": pacing.hold_s > 0 and pacing.add_within_s > 0,
         "pacing.min_hold_s must not be negative": pacing.min_hold_s >= 0,
+        "pacing.quarantine_s must not be negative": pacing.quarantine_s >= 0,
         "pacing.unwind_share must lie between 0 and 1": 0 < pacing.unwind_share <= 1,
     }
 

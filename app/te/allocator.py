@@ -10,7 +10,7 @@ from itertools import product
 
 import msgspec
 
-from app.te.ledger import NO_ROOM, Candidate, Ledger, Move
+from app.te.ledger import Candidate, Ledger, Move
 from app.te.natural import Alternate
 
 NOTHING_BPS = 1.0  # less is rounding
@@ -156,7 +156,7 @@ def _choose(candidate: Candidate, task: Task, ledger: Ledger, refuse: Refuse) ->
     refused = task.refused
     fitting = ledger.targets(candidate, task.source)
     if not fitting:
-        refused[candidate.prefix] = NO_ROOM
+        refused[candidate.prefix] = ledger.shortage(candidate, task.source)
         return None
     if not ledger.affords(candidate):
         refused[candidate.prefix] = BUDGET_BOUND

@@ -37,6 +37,15 @@ def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, 
     return {router.name: own.get(router.name) or _nearest(router.igp_cost, own) for router in routers}
 
 
+def equals(paths: Sequence[RouterPath], router: Router) -> list[RouterPath]:
+    """The paths among which only a tie-breaker chooses for this router: its own, else those that are nearest."""
+    tied = _survivors(paths) if paths else []
+    if own := [one for one in tied if one.router == router.name]:
+        return own
+    cost = {one.router: router.igp_cost.get(one.router, inf) for one in tied}
+    return [one for one in tied if cost[one.router] == min(cost.values())]
+
+
 def _nearest(igp_cost: Mapping[str, int], own: Mapping[str, RouterPath]) -> RouterPath:
     """For a router with no survivor of its own: the cheapest exit of another. An unknown cost is the highest."""
     if len(own) == 1:

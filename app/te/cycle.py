@@ -11,10 +11,12 @@ import msgspec
 from app.inventory import Pop
 from app.schemas import Congestion, Override, Refused, Released
 from app.te.detector import Event, step
+from app.te.effect import INEFFECTIVE, SETTLING_WINDOWS, confirmed, ineffective
 from app.te.guards import Guards
 from app.te.keep import keep
 from app.te.loads import Traffic, measure
 from app.te.marks import Marks, Pacing
+from app.te.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
 from app.te.model import LinkLoad, LinkWindow
 from app.te.natural import NaturalRouting
 from app.te.placement import Placement
@@ -23,11 +25,10 @@ from app.te.rib import Rib
 from app.te.shedding import evict, shed
 from app.te.state import CycleState, Held, LinkState
 from app.te.trace import Igp
+from app.te.trust import Trust, judge, trusting
 from app.te.unwind import unwind
 
 __all__ = ["CycleResult", "CycleState", "run_cycle"]
-
-SETTLING_WINDOWS = 2  # after a release this many whole windows may still show the old exit
 
 
 class CycleResult(msgspec.Struct, frozen=True):
@@ -39,6 +40,7 @@ class CycleResult(msgspec.Struct, frozen=True):
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
     state: CycleState
+    egress_mismatch_share: float = 0.0
 
 
 def run_cycle(
@@ -60,12 +62,31 @@ def run_cycle(
     assert natural.rib is rib, "natural routing of another Rib"
     if not history or not history[-1]:
         return CycleResult((), (), _overrides(state.held), (), (), state)
-    context = Context(pop, marks, pacing, natural, Guards(pop), Igp(pop), window_end_s)
-    kept, fallen = keep(pop, context.guards, natural, Placement(natural, state.held, state.settling), state.held)
+    guards = Guards(pop)
+    kept, fallen = keep(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
+    kept = confirmed(kept, natural, window_end_s)
+    fallen |= dict.fromkeys(ineffective(kept, history, marks), INEFFECTIVE)
+    kept = {prefix: held for prefix, held in kept.items() if prefix not in fallen}
+    trust = judge(history, marks, pacing.share_decay_s, state.untrusted)
+    mismatch = mismatch_share(history[-1], natural, state.held.keys() | state.settling.keys())
+    state = _remembering(state, trust, mismatch, fallen, marks, pacing, window_end_s)
+    context = Context(
+        pop=pop,
+        marks=marks,
+        pacing=pacing,
+        natural=natural,
+        guards=guards,
+        igp=Igp(pop),
+        now_s=window_end_s,
+        window_s=max(window.window_s for window in history[-1].values()),
+        mismatch_share=mismatch or 0.0,
+        barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
+        quarantine=state.quarantine,
+    )
     settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, history[-1])} | _as_of(
         {prefix: state.held[prefix] for prefix in fallen}, window_end_s
     )
-    traffic = measure(history, Placement(natural, kept, settling), marks, pacing)
+    traffic = trusting(measure(history, Placement(natural, kept, settling), marks, pacing), trust)
     unseen = _unseen(natural, traffic, kept)
     links, congestion = _detect(state.links, traffic, marks, unseen, history[-1])
     plan = Plan(context, traffic, kept, frozenset(link for link, one in links.items() if one.open), unseen)
@@ -75,6 +96,30 @@ def run_cycle(
     if tell is not None:
         tell(plan)
     return _result(plan, state, links, congestion, fallen, settling)
+
+
+def _remembering(
+    before: CycleState,
+    trust: Mapping[str, Trust],
+    mismatch: float | None,
+    fallen: Mapping[str, str],
+    marks: Marks,
+    pacing: Pacing,
+    now_s: int,
+) -> CycleState:
+    """The state with what this window says of links, routing and moves; without evidence it stays as it was."""
+    untrusted = {link for link, one in trust.items() if one.untrusted} | set(before.untrusted).difference(trust)
+    mismatched = (
+        before.mismatched if mismatch is None else before.mismatched + 1 if mismatch > marks.mismatch_max else 0
+    )
+    kept_out = {prefix: until_s for prefix, until_s in before.quarantine.items() if until_s > now_s}
+    useless = sorted(prefix for prefix, reason in fallen.items() if reason == INEFFECTIVE)
+    return msgspec.structs.replace(
+        before,
+        untrusted=tuple(sorted(untrusted)),
+        mismatched=mismatched,
+        quarantine=kept_out | dict.fromkeys(useless, int(now_s + pacing.quarantine_s)),
+    )
 
 
 def _overrides(held: Mapping[str, Held]) -> tuple[Override, ...]:
@@ -150,7 +195,8 @@ def _result(
         overrides=_overrides(held),
         released=tuple(Released(prefix, released[prefix]) for prefix in sorted(released)),
         refused=tuple(plan.refused),
-        state=CycleState(links, held, still_settling),
+        state=msgspec.structs.replace(before, links=links, held=held, settling=still_settling),
+        egress_mismatch_share=plan.context.mismatch_share,
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from app.te.guards import Budget
 from app.te.natural import Alternate
+from app.te.trust import UNTRUSTED
 
 NO_ROOM = "no-room"
 NOT_USABLE = "not-usable"
@@ -41,7 +42,8 @@ class Move(msgspec.Struct, frozen=True):
 class Ledger:
     """Loads as planned so far, and the room left in links, sessions and budgets.
 
-    `limit_bps` names only links that may receive; `session_room_bps` only (router, peer) with a cap.
+    `limit_bps` names only links that may receive; `session_room_bps` only (router, peer) with a cap; `untrusted` are
+    links that might have room, were their figures to be believed.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Ledger:
         cost: Mapping[str, float],
         session_room_bps: Mapping[tuple[str, str], float],
         budget: Budget,
+        untrusted: frozenset[str] = frozenset(),
     ) -> None:
         self.load_bps = dict(load_bps)
         self._room_bps = {link: bps - load_bps.get(link, 0.0) for link, bps in limit_bps.items()}
         self._cost = cost
         self._session_room_bps = dict(session_room_bps)
         self._budget = budget
+        self._untrusted = untrusted
         self._barred = ""
 
     def targets(self, candidate: Candidate, source: str) -> list[Alternate]:
@@ -71,6 +75,11 @@ class Ledger:
         ]
         return sorted(fitting, key=lambda one: (self._cost[one.exit.link], one.exit.next_hop))
 
+    def shortage(self, candidate: Candidate, source: str) -> str:
+        """Why there are no `targets`: no room, or a link among them that cannot be trusted to have some."""
+        others = {one.exit.link for one in candidate.targets} - {source}
+        return UNTRUSTED if others & self._untrusted else NO_ROOM
+
     def room_bps(self, links: Iterable[str]) -> float:
         """The most that one of these links may still receive."""
         return max((self._room_bps.get(link, 0.0) for link in links), default=0.0)
@@ -84,7 +93,7 @@ class Ledger:
         leave, off_bps = target.exit, candidate.off_bps.get(target.exit.link, 0.0)
         room_bps = self._room_bps.get(leave.link)
         if room_bps is None:
-            return NOT_USABLE
+            return UNTRUSTED if leave.link in self._untrusted else NOT_USABLE
         if candidate.bps - off_bps > room_bps:
             return NO_ROOM
         session_bps = self._session_room_bps.get((leave.router, leave.peer), candidate.bps)

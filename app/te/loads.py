@@ -5,13 +5,14 @@ them. So a level follows the counters at once, while the split among prefixes is
 """
 
 from collections.abc import Mapping, Sequence
-from math import exp, sqrt
+from math import sqrt
 
 import msgspec
 
 from app.te.marks import Marks, Pacing
 from app.te.model import LinkLoad, LinkWindow
 from app.te.placement import Placement
+from app.te.shares import weights
 
 Windows = Mapping[str, LinkWindow]  # all links of one window, by link id
 MIN_FLOW_SAMPLES = 400  # without counters a level rests on at least so many: +-10 %
@@ -54,7 +55,7 @@ def measure(history: Sequence[Windows], placement: Placement, marks: Marks, paci
     unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
     natural_bps, planned_bps = _levels(newest, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
-    pairs = _pairs(history, placement, explained_bps, pacing.share_decay_s)
+    pairs = _pairs(history, placement, explained_bps, marks, pacing)
     moved_in: dict[str, float] = {}
     moved_out: dict[str, float] = {}
     for pair in pairs:
@@ -113,36 +114,20 @@ def _levels(
 
 
 def _pairs(
-    history: Sequence[Windows], placement: Placement, natural_bps: Mapping[str, float], decay_s: float
+    history: Sequence[Windows], placement: Placement, natural_bps: Mapping[str, float], marks: Marks, pacing: Pacing
 ) -> tuple[Pair, ...]:
     """Every pair of the history, its share of its natural link's level by decayed average."""
-    sums = _decayed(history, decay_s)
-    homes = {pair: placement.natural(*pair, seen_on) for pair, (seen_on, _, _) in sums.items()}
+    found = weights(history, placement, _scale, marks, pacing)
     totals: dict[str, float] = {}
-    for pair, home in homes.items():
-        totals[home] = totals.get(home, 0.0) + sums[pair][1]
+    for one in found.values():
+        totals[one.home] = totals.get(one.home, 0.0) + one.load
     scale = {home: natural_bps.get(home, 0.0) / total if total else 0.0 for home, total in totals.items()}
     return tuple(
         [
-            Pair(*pair, homes[pair], placement.planned(*pair, homes[pair]), weight * scale[homes[pair]], samples)
-            for pair, (_, weight, samples) in sums.items()
+            Pair(*pair, one.home, placement.planned(*pair, one.home), one.load * scale[one.home], one.samples)
+            for pair, one in found.items()
         ]
     )
-
-
-def _decayed(history: Sequence[Windows], decay_s: float) -> dict[tuple[str, str], tuple[str, float, float]]:
-    """By (ingress, prefix): the link it was last seen on, its decayed load (any unit) and its decayed samples."""
-    sums: dict[tuple[str, str], tuple[str, float, float]] = {}
-    now_s = max(window.window_start_s for window in history[-1].values())
-    for windows in reversed(history):
-        for link, window in windows.items():
-            fade = exp((window.window_start_s - now_s) / decay_s)
-            scale = fade * _scale(window)
-            for demand in window.demands:
-                pair = (demand.ingress, demand.prefix)
-                seen_on, weight, samples = sums.get(pair, (link, 0.0, 0.0))
-                sums[pair] = (seen_on, weight + demand.size_bytes * scale, samples + demand.samples * fade)
-    return sums
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, marks: Marks) -> LinkLoad:

@@ -4,7 +4,7 @@ import msgspec
 
 
 class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one table of thresholds, as shares of capacity."""
+    """The one table of thresholds, as shares of capacity where nothing else is said."""
 
     enter: float = 0.90  # open congestion: natural load at or above
     act_now: float = 0.97  # open at once: carried at or above, or any discards
@@ -12,6 +12,11 @@ class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shed_to_saturated: float = 0.85
     fill_to: float = 0.80  # a target link may be filled up to this
     leave: float = 0.80  # close congestion: natural load at or below
+    jump: float = 0.10  # a level that rose by so much makes older shares fade fast
+    ratio_low: float = 0.7  # flows over counters of a trusted link, sampling error aside
+    ratio_high: float = 1.3
+    mismatch_max: float = 0.02  # share of a PoP's bytes that may leave where routing does not predict it
+    effective_min: float = 0.5  # share of a moved prefix's bytes that must be seen on its new link
 
 
 class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,6 +27,8 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_hold_s: float = 300.0
     unwind_share: float = 0.25
     share_decay_s: float = 90.0
+    share_attack_s: float = 15.0  # instead, for windows from before a jump of the link's level
+    quarantine_s: float = 900.0  # a prefix whose traffic did not follow its override is not moved again before
 
 
 class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,9 +3,12 @@
 `gc=False` where there are very many: they hold no cycle, and tracking them took half the time of a pass over a table.
 """
 
+from functools import cached_property
 from typing import Literal
 
 import msgspec
+
+from app.schemas import Feed
 
 Origin = Literal["igp", "egp", "incomplete"]
 
@@ -34,10 +37,11 @@ class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     samples: int
 
 
-class LinkWindow(msgspec.Struct, frozen=True):
+class LinkWindow(msgspec.Struct, frozen=True, dict=True):
     """What was seen of one link in one closed window.
 
     `carried_bps` and `dropped_bps` come from counters and are None where no trusted counters exist.
+    `unroutable_bytes` were sampled, too, but no route was known for them: they are in no demand.
     """
 
     link: str
@@ -50,15 +54,16 @@ class LinkWindow(msgspec.Struct, frozen=True):
     up: bool
     samples: int
     demands: tuple[Demand, ...]
+    unroutable_bytes: int = 0
 
-    @property
+    @cached_property
     def flow_bps(self) -> float:
         """The flow estimate of the carried load, bits per second."""
         return 8 * sum(demand.size_bytes for demand in self.demands) / self.window_s
 
 
 class LinkLoad(msgspec.Struct, frozen=True):
-    """The four loads of a link (bits per second) and what our overrides move."""
+    """The four loads of a link (bits per second), what our overrides move, and what its figures are worth."""
 
     link: str
     capacity_bps: float
@@ -71,3 +76,5 @@ class LinkLoad(msgspec.Struct, frozen=True):
     samples: int
     error_share: float
     saturated: bool
+    feed: Feed = "live"
+    flow_ratio: float | None = None

@@ -12,7 +12,7 @@ import msgspec
 
 from app.inventory import Pop
 from app.schemas import Exit
-from app.te.bestpath import RouterPath, choose
+from app.te.bestpath import RouterPath, choose, equals
 from app.te.model import Path
 from app.te.prefixes import PrefixTable, TableCache
 from app.te.rib import Rib
@@ -67,6 +67,11 @@ class NaturalRouting:
         """Where traffic that enters at `ingress` leaves by plain BGP; None without a path or by an unknown link."""
         return self.routes(prefix).exits.get(ingress)
 
+    def may_leave(self, ingress: str, prefix: str, link: str) -> bool:
+        """Whether plain BGP could use this link: the best path or, vendors breaking ties differently, an equal one."""
+        tied = equals(self.routes(prefix).paths, self._pop.routers[ingress])
+        return any(one.exit is not None and one.exit.link == link for one in tied)
+
     def origin_as(self, prefix: str) -> int | None:
         """The AS that originates the prefix, None where nobody holds a path or the path is our own."""
         return next((one.path.as_path[-1] for one in self.routes(prefix).paths if one.path.as_path), None)
@@ -106,6 +111,11 @@ class NaturalRouting:
         """Routers that hold the prefix: by any path seen, or because the mesh would give it to them."""
         seen = (name for name in self._pop.routers if self.rib.paths(name, prefix))
         return frozenset(seen).union(self.routes(prefix).exits)
+
+    def followers(self, prefix: str) -> frozenset[str]:
+        """Routers that show a route of ours for this prefix."""
+        held = ((name, self.rib.paths(name, prefix).values()) for name in self._names)
+        return frozenset(name for name, paths in held if any(self._marker in path.communities for path in paths))
 
     def table(self, ingress: str) -> PrefixTable:
         """The table of a router: in a full mesh it holds what any of them holds. Built when the prefixes changed."""

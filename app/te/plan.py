@@ -20,7 +20,7 @@ REFUSED_MAX = 10  # largest prefixes named per link
 
 @dataclass(frozen=True)
 class Context:
-    """What does not change within a cycle."""
+    """What does not change within a cycle. `barred` is why no new move may be made at all, None where they may."""
 
     pop: Pop
     marks: Marks
@@ -29,6 +29,10 @@ class Context:
     guards: Guards
     igp: Igp
     now_s: int  # end of the newest window
+    window_s: int
+    mismatch_share: float = 0.0
+    barred: str | None = None
+    quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> not to be moved before
 
 
 @dataclass
@@ -49,6 +53,7 @@ class Plan:
         self.pairs: dict[str, list[Pair]] = {}
         for pair in self.traffic.pairs:
             self.pairs.setdefault(pair.prefix, []).append(pair)
+        self.untrusted = frozenset(link for link, load in self.traffic.loads.items() if load.feed == "untrusted")
         self.ledger = self._ledger()
         self._verdicts: dict[tuple[str, Exit], str | None] = {}
 
@@ -84,6 +89,11 @@ class Plan:
                 self._make(move, reasons[task.source])
             self._note_refusals(task)
 
+    def refuse_link(self, link: str, goal_share: float, reason: str) -> None:
+        """Note that what is above the goal stays, whichever prefixes it is."""
+        excess = self.ledger.load_bps[link] - goal_share * self.capacity_bps(link)
+        self.refused.append(Refused("*", link, reason, max(excess, 0.0)))
+
     def release(self, prefix: str, reason: str) -> None:
         """Give a kept override back: its load goes home at once in the books."""
         off_bps = self.candidate(prefix).off_bps
@@ -100,7 +110,8 @@ class Plan:
         moved_bps = sum(load.moved_out_bps for load in loads.values())
         budget = Budget(pop.budgets, self.traffic.offered_bps, len(self.kept), moved_bps)
         cost = {name: link.cost for name, link in pop.links.items()}
-        return Ledger(self.traffic.planned_bps, limits, cost, self._session_room_bps(), budget)
+        room_bps = self._session_room_bps()
+        return Ledger(self.traffic.planned_bps, limits, cost, room_bps, budget, self.untrusted)
 
     def _session_room_bps(self) -> dict[tuple[str, str], float]:
         """What sessions with a cap may still receive."""
@@ -119,6 +130,8 @@ class Plan:
 
     def verdict(self, candidate: Candidate, target: Alternate) -> str | None:
         """Why this move is not safe, asked once a cycle."""
+        if self.context.barred is not None:
+            return self.context.barred
         key = candidate.prefix, target.exit
         if key not in self._verdicts:
             inject_on = self._inject_on(*key)

@@ -4,8 +4,11 @@ from collections.abc import Collection
 from math import inf
 
 from app.te.allocator import Task
+from app.te.effect import INEFFECTIVE
 from app.te.plan import Plan
+from app.te.trust import UNTRUSTED
 
+SETTLING = "settling"
 TARGET_CONGESTED = "target-congested"
 
 
@@ -58,11 +61,30 @@ def fits_at_home(plan: Plan, prefix: str) -> bool:
 
 def shed(plan: Plan, fallen: Collection[str]) -> None:
     """Relieve every open link that needs it; overrides that fell in this cycle go first, which spares a change."""
+    _refuse_untrusted(plan)
     needy = [link for link in sorted(plan.open_links & plan.traffic.usable) if _needs_relief(plan, link)]
+    for link in [link for link in needy if not fallen and is_settling(plan, link)]:
+        plan.refuse_link(link, goal_share(plan, link), SETTLING)
+        needy.remove(link)
     reasons = {link: f"{link} natural {_share(plan, link):.0%} of capacity" for link in needy}
     again = [_task(plan, link, fallen) for link in needy] if fallen else []
     plan.relieve([task for task in again if task.pool], reasons)
     plan.relieve([_task(plan, link) for link in needy], reasons)
+
+
+def _refuse_untrusted(plan: Plan) -> None:
+    for link in sorted(plan.untrusted):
+        full = plan.ledger.load_bps[link] > plan.context.marks.enter * plan.capacity_bps(link)
+        if full or plan.traffic.loads[link].saturated:
+            plan.refuse_link(link, goal_share(plan, link), UNTRUSTED)
+
+
+def is_settling(plan: Plan, link: str) -> bool:
+    """Something left it so lately that no whole window shows the effect; only saturation asks for more meanwhile."""
+    since_s = plan.context.now_s - 2 * plan.context.window_s
+    changed = (held for held in plan.kept.values() if held.since_s > since_s)
+    moved_off = any(link in {home.link for home in held.override.natural} for held in changed)
+    return moved_off and not plan.traffic.loads[link].saturated
 
 
 def _share(plan: Plan, link: str) -> float:
@@ -104,8 +126,10 @@ def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
 
 
 def forbidden(plan: Plan, prefix: str) -> str | None:
-    """Why the guards never move this prefix, or None."""
+    """Why this prefix is not moved, wherever there is room; None where it may be."""
     guards = plan.context.guards
+    if plan.context.quarantine.get(prefix, 0) > plan.context.now_s:
+        return INEFFECTIVE
     if plan.context.natural.routes(prefix).blackholed:
         return "blackholed"
     return guards.prefix(prefix) or guards.links(plan.homes(prefix))

@@ -21,16 +21,26 @@ class Held(msgspec.Struct, frozen=True):
     """An override with its history.
 
     `observed` remembers where BGP proved us wrong: ingress router -> (link we predict, link it really took).
+    `confirmed_s` is the end of the window since when all routers concerned have shown the route, None before.
     """
 
     override: Override
     since_s: int
     observed: dict[str, tuple[str, str]] = {}
+    confirmed_s: int | None = None
 
 
 class CycleState(msgspec.Struct, frozen=True):
-    """All that looks back. `settling` are overrides released so lately that windows may still show them."""
+    """All that looks back.
+
+    `settling` are overrides released so lately that windows may still show them, `untrusted` links whose flows and
+    counters contradict each other, `mismatched` the number of windows in a row in which too much traffic left where
+    routing does not predict it, `quarantine` prefixes that are not moved again before a time, since that had no effect.
+    """
 
     links: dict[str, LinkState] = {}
     held: dict[str, Held] = {}
     settling: dict[str, Held] = {}
+    untrusted: tuple[str, ...] = ()
+    mismatched: int = 0
+    quarantine: dict[str, int] = {}

@@ -1,5 +1,8 @@
 """Level from counters, shares from flows, and where each byte is credited."""
 
+from math import exp
+from typing import Any
+
 import pytest
 
 from app.schemas import Exit, Override, SourcePath
@@ -17,7 +20,7 @@ P, Q = "203.0.113.0/24", "198.51.100.0/24"
 PATHS = {P: [path(1), path(2, 7), path(3, 7, 8)], Q: [path(1), path(2, 7)]}
 
 
-def held(prefix: str, to_link: str, **changes: dict[str, tuple[str, str]]) -> dict[str, Held]:
+def held(prefix: str, to_link: str, **changes: Any) -> dict[str, Held]:
     leave = Exit(to_link.split("/")[1], to_link, "peer", "hop")
     override = Override(prefix, leave, ("r1", "r2"), (), SourcePath((), "igp"), 0.0, "")
     return {prefix: Held(override, 0, **changes)}
@@ -104,15 +107,34 @@ def test_an_override_that_we_lost_track_of_is_not_taken_for_natural() -> None:
     assert traffic.loads[A].natural_bps == pytest.approx(30 * G)
 
 
-def test_the_level_follows_at_once_and_the_shares_smoothly() -> None:
+@pytest.mark.parametrize(
+    ("of_p", "decay_s"),
+    [pytest.param(29, 90, id="9 % of capacity more: slowly"), pytest.param(60, 15, id="40 % more: another mix")],
+)
+def test_the_level_follows_at_once_and_the_shares_smoothly_but_for_a_jump(of_p: float, decay_s: float) -> None:
     calm = {A: window(POP, A, 100, 40, {("r1", P): 20, ("r1", Q): 20})}
-    surge = {A: window(POP, A, 110, 80, {("r1", P): 60, ("r1", Q): 20})}
+    surge = {A: window(POP, A, 110, of_p + 20, {("r1", P): of_p, ("r1", Q): 20})}
     traffic = see(calm, surge)
-    assert traffic.loads[A].natural_bps == pytest.approx(80 * G)
-    fade = 2.718281828 ** (-WINDOW_S / 90)
-    assert bps_of(traffic, P) == pytest.approx(80 * G * (60 + 20 * fade) / (80 + 40 * fade))
-    assert bps_of(traffic, P) + bps_of(traffic, Q) == pytest.approx(80 * G)
+    assert traffic.loads[A].natural_bps == pytest.approx((of_p + 20) * G)
+    fade = exp(-WINDOW_S / decay_s)
+    share = (of_p + 20 * fade) / (of_p + 20 + 40 * fade)
+    assert bps_of(traffic, P) == pytest.approx((of_p + 20) * G * share)
+    assert bps_of(traffic, P) + bps_of(traffic, Q) == pytest.approx((of_p + 20) * G)
     assert traffic.pairs[0].samples == pytest.approx(1000 * (1 + fade))
+
+
+def test_an_override_is_no_jump() -> None:
+    """P was on b for a while and is home again: its link rises by 20, its share of it is as ever."""
+    away = [
+        {A: window(POP, A, start_s, 60, {("r1", Q): 60}), B: window(POP, B, start_s, 20, {("r1", P): 20})}
+        for start_s in range(100, 150, WINDOW_S)
+    ]
+    home = {A: window(POP, A, 150, 80, {("r1", P): 20, ("r1", Q): 60}), B: window(POP, B, 150, 0, {})}
+    traffic = see(*away, home, routing=natural_of(POP, {P: [path(1)], Q: [path(1)]}))
+    assert bps_of(traffic, P) == pytest.approx(20 * G)
+    assert [pair.samples for pair in traffic.pairs] == pytest.approx(
+        [1000 * sum(exp(-age / 9) for age in range(6))] * 2
+    )
 
 
 def test_history_follows_the_natural_exit_of_today() -> None:
