@@ -106,20 +106,26 @@ def main() -> None:
 
 @main.command()
 @click.option(
-    "--scenario", default="surge", show_default=True, help="surge, link-failure, no-room, or the path of a file."
+    "--scenario",
+    default="surge",
+    show_default=True,
+    help="surge, link-failure, no-room, leak, loop, bad-input, or the path of a file.",
 )
 @click.option(
     "--for",
     "seconds",
     default=None,
-    type=click.IntRange(min=220),
-    help="Seconds of traffic; the scenario's own when left out (240).",
+    type=click.IntRange(min=1),
+    help="Seconds of traffic; the scenario's own when left out.",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Seed of the simulated PoP.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory and leave logs and state there.")
 @json_option
 def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool) -> None:
-    """The whole loop on real daemons: a link congests, prefixes move, the drops stop, every move is taken back."""
+    """The whole loop on real daemons: a link congests, prefixes move, the drops stop, every move is taken back.
+
+    Other scenarios show what must never happen, and what bad input does.
+    """
     from app.demo.display import Display
     from app.demo.run import Options, run_demo  # Faust and gRPC are slow to import: only where needed
 

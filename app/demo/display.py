@@ -8,7 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.demo.score import Figure
+from app.demo.bounds import Figure
+from app.demo.wording import groups, verdict
 from app.sim.report import LinkSnapshot, Snapshot
 
 NOTES = 4
@@ -59,13 +60,14 @@ class Display:
 
     def summary(self, document: dict[str, Figure]) -> None:
         """The figures for people, at the end."""
-        table = Table("figure", "value")
-        for name, value in document.items():
-            table.add_row(
-                name,
-                f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value),
-            )
-        Console(highlight=False).print(table)
+        console = Console(highlight=False)
+        for title, rows in groups(document):
+            table = Table(title=title, title_justify="left", show_header=False)
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+        for line in verdict(document):
+            console.print(line, markup=False)
 
     def _view(self) -> Group:
         notes = Text("\n".join(self._notes), style="dim")
@@ -79,13 +81,13 @@ def now(snapshot: Snapshot) -> str:
         return f"{_short(worst)} is full and drops {worst.dropped:.0%} of its capacity"
     if relieved := [link for link in snapshot.links if link.natural > FULL]:
         worst = max(relieved, key=lambda link: link.natural)
-        kept = (
-            f"{snapshot.overrides} overrides keep it at {worst.carried:.0%}"
-            if snapshot.overrides
-            else "no override yet"
-        )
+        kept = f"{_overrides(snapshot)} keep it at {worst.carried:.0%}" if snapshot.overrides else "no override yet"
         return f"{_short(worst)} would be at {worst.natural:.0%}; {kept}"
-    return f"{snapshot.overrides} overrides left to take back" if snapshot.overrides else "calm"
+    return f"{_overrides(snapshot)} left to take back" if snapshot.overrides else "calm"
+
+
+def _overrides(snapshot: Snapshot) -> str:
+    return f"{snapshot.overrides} override{'' if snapshot.overrides == 1 else 's'}"
 
 
 def _line(snapshot: Snapshot) -> str:

@@ -8,7 +8,7 @@ from app.sim.scenario import Verdict
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """The neighbour that was killed, and the overrides that it carried."""
+    """The neighbour that was killed, and the overrides that it carried by the routers' own tables."""
 
     peer: str
     at_s: float
@@ -17,11 +17,33 @@ class Kill(msgspec.Struct, frozen=True):
     gone_s: float  # when neither router had an override through it any more
 
 
+class Planted(msgspec.Struct, frozen=True):
+    """A route that somebody else put in; Unix seconds."""
+
+    kind: str
+    prefix: str
+    from_s: float
+    gone_s: float  # infinity when it stayed although it was taken out
+    taken_out: bool  # by the hand that put it in, as nobody else had done so by then
+
+
+class Injected(msgspec.Struct, frozen=True):
+    """What was put in beside the simulated traffic and where it must be found; bytes are scaled."""
+
+    unattributed_bytes: dict[str, int]  # by reason
+    late_bytes: int
+    dead_letters: int
+
+    @property
+    def total_bytes(self) -> int:
+        return self.late_bytes + sum(self.unattributed_bytes.values())
+
+
 class Surge(msgspec.Struct, frozen=True):
     """The surged link by the simulator's truth; seconds since the start of traffic."""
 
     peak_natural: float  # share of capacity
-    over_mark_s: float
+    over_mark_s: float | None  # None when it never was
     first_override_s: float | None
     drops_after_kill_s: float | None  # from the kill to the end of the last second with drops, None without a kill
 
@@ -65,7 +87,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     marked_copies: dict[str, int]  # of those, how many show the AS path of a live neighbour's announcement
     marked_after: dict[str, int]
     announcements_leaked: tuple[str, ...]
+    overrides_leaked: int  # of those, with our community
     announcements_received: int
     restarts: int
     verdict: Verdict = "surge"
     pushed_over: tuple[str, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    loop_after_removal_s: float | None = None
+    injected: Injected = Injected({}, 0, 0)

@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 
 from app import topics
-from app.demo.evidence import LinkTruth
+from app.demo.evidence import Kill, LinkTruth, Planted, Surge
 from app.errors import DaemonError
 from app.feeds.bmp import BmpRecord
 from app.feeds.flows import Marker, decode
 from app.kafkaread import read_topic
-from app.schemas import Decision
+from app.schemas import Decision, Override
 from app.sim.exits import Floats
+from app.sim.pop import SimPop
 from app.sim.run import Simulation
 from app.sim.truth import Loads
 from app.te.marks import Windows
@@ -52,6 +53,12 @@ async def published(broker: str, topic: str, kind: type[S]) -> tuple[S, ...]:
     records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(broker, topic)]
     unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
     return tuple(unique.values())
+
+
+async def overrides_now(broker: str, pop: str) -> tuple[Override, ...]:
+    """What the newest decision wants."""
+    newest = await read_topic(broker, topics.DECISIONS.for_pop(pop), last=1)
+    return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
 
 
 async def close_to_decision(broker: str, pop: str, windows: Windows, since_s: float) -> tuple[float, ...]:
@@ -109,6 +116,26 @@ def _mean_bps(ticks: Floats, from_s: float, length_s: int) -> float:
     total = np.concatenate([[0.0], np.cumsum(ticks)])
     edges = np.interp([from_s, from_s + length_s], np.arange(len(total)), total)
     return float(8 * (edges[1] - edges[0]) / length_s)
+
+
+def surge(sim: Simulation, sim_pop: SimPop, link: int, began_s: float, mark: float, kill: Kill | None) -> Surge:
+    """What the surge did to its link; the truth has a row a second."""
+    natural = sim.truth.natural[:, link] * 8 / sim_pop.capacity_bps[link]
+    over_s = next((second for second, share in enumerate(natural) if share >= mark), None)
+    drops_s = sim.truth.dropped.sum(axis=1).nonzero()[0]
+    killed_s = None if kill is None else kill.at_s - began_s
+    return Surge(
+        peak_natural=float(natural.max()),
+        over_mark_s=None if over_s is None else float(over_s),
+        first_override_s=sim.summary().first_override_s,
+        drops_after_kill_s=None if killed_s is None else max(0.0, float(drops_s.max(initial=-1)) + 1 - killed_s),
+    )
+
+
+def loop_after_removal_s(planted: Sequence[Planted], last_loop_s: float | None, began_s: float) -> float | None:
+    """How long a loop went on after the route that made it was gone; None where no such route was planted."""
+    gone_s = max((route.gone_s - began_s for route in planted if route.kind == "loop"), default=None)
+    return None if gone_s is None else max(0.0, (last_loop_s or 0.0) - gone_s)
 
 
 def pushed_over(loads: Loads, links: Sequence[str], capacity_bps: Floats, length_s: int, mark: float) -> Iterator[str]:

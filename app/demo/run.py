@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -12,10 +11,13 @@ import msgspec
 from app import topics
 from app.clock import Clock, SystemClock
 from app.demo import edges, gather
+from app.demo.bounds import Figure
 from app.demo.display import Display
-from app.demo.evidence import Evidence, Kill, Progress, Surge
-from app.demo.killer import kill, overrides_now
-from app.demo.score import Figure, score
+from app.demo.evidence import Evidence, Progress
+from app.demo.killer import read_tables
+from app.demo.programme import programme
+from app.demo.score import score
+from app.demo.story import Story
 from app.demo.truthfile import TruthFile
 from app.errors import DaemonError
 from app.inventory import load_pop
@@ -23,10 +25,11 @@ from app.kafkaread import read_topic
 from app.local.ports import free_port, udp_drops
 from app.local.stack import Stack
 from app.schemas import Actuation, Decision, LinkUtilization
+from app.sim.engine import count_overrides
 from app.sim.pop import FILL, SimPop, generate
 from app.sim.ribs import FrrRib, GobgpRib, RibReader
 from app.sim.run import SimOptions, Simulation
-from app.sim.scenario import Event, Scenario, load_scenario
+from app.sim.scenario import STILL_NEEDED, Scenario, load_scenario
 
 INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 READY_WITHIN_S = 60.0
@@ -58,15 +61,48 @@ async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
     clock = SystemClock()
     began_s = clock.monotonic_s()
     pop = load_pop(INVENTORY)
-    scenario = load_scenario(options.scenario, pop)
+    scenario = load_scenario(options.scenario, pop, options.seconds)
+    for line in programme(options.scenario, scenario):
+        display.say(line)
     sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
     state_port, view_port = free_port(), free_port()
     settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
     display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
-    async with Stack(INVENTORY, sim_pop.announcements, options.run_dir, settings, display.note) as stack:
-        seconds, state = options.seconds or scenario.seconds, gather.StateClient(state_port, stack.pop.name)
-        demo = Demo(scenario, seconds, display, clock, stack, sim_pop, state)
+    stack = Stack(
+        INVENTORY,
+        sim_pop.announcements,
+        options.run_dir,
+        settings,
+        display.note,
+        on_broker=lambda: start_view(stack, display),
+        export_policy=scenario.export_policy,
+    )
+    async with stack:
+        demo = Demo(scenario, display, clock, stack, sim_pop, gather.StateClient(state_port, stack.pop.name))
         return await demo.run(began_s)
+
+
+async def start_view(stack: Stack, display: Display) -> None:
+    """To look at only: the demo goes on without it when it ends."""
+    port = stack.deployment.settings.view_port
+    argv = [sys.executable, "-m", "app", "view", "--config", str(stack.settings_file)]
+    await stack.spawn("view", [*argv, "--truth", str(stack.run_dir / TRUTH_FILE)], restarts_max=0)
+    try:
+        await stack.runner.ready("view", partial(_serves, port))
+    except DaemonError as error:
+        display.note(str(error))
+    else:
+        display.say(f"open http://127.0.0.1:{port}")
+
+
+async def _serves(port: int) -> str | None:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        return str(error)
+    writer.close()
+    await writer.wait_closed()
+    return None
 
 
 class Demo:
@@ -75,14 +111,12 @@ class Demo:
     def __init__(
         self,
         scenario: Scenario,
-        seconds: int,
         display: Display,
         clock: Clock,
         stack: Stack,
         sim_pop: SimPop,
         state: gather.StateClient,
     ) -> None:
-        self._seconds = seconds
         self._display = display
         self._clock = clock
         self._stack = stack
@@ -94,30 +128,29 @@ class Demo:
             stack.pop.router[1].name: FrrRib(stack.r2_vty),
         }
         self._sim = Simulation(sim_pop, self._scenario, self._readers, stack.sflow, clock, SimOptions())
-        self._kills: list[Kill] = []
-        self._during: list[edges.Shown] = []
-        self._after: list[edges.Shown] = []
+        self._story = Story(
+            scenario,
+            stack,
+            sim_pop,
+            self._readers,
+            clock,
+            self._sim.neighbour_died,
+            self._window_closed,
+            display.note,
+        )
 
     async def run(self, began_s: float) -> dict[str, Figure]:
-        """View and workers up, traffic, drain, verdict."""
+        """Workers up, traffic, drain, verdict."""
         try:
-            await self._start_view()
             await self._start_workers()
             ready_s = self._clock.monotonic_s() - began_s
             traffic_s = self._clock.now_s()
             await self._traffic()
             drained = await self._drain()
-            self._after = await edges.show(self._stack)
             return score(await self._evidence(ready_s, traffic_s, drained))
         finally:
             for reader in self._readers.values():
                 await reader.close()
-
-    async def _start_view(self) -> None:
-        """To look at only: the demo goes on without it when it ends."""
-        argv = [sys.executable, "-m", "app", "view", "--config", str(self._stack.settings_file)]
-        await self._stack.spawn("view", [*argv, "--truth", str(self._stack.run_dir / TRUTH_FILE)], restarts_max=0)
-        self._display.say(f"open http://127.0.0.1:{self._stack.deployment.settings.view_port}")
 
     async def _start_workers(self) -> None:
         self._display.note("starting telemetry and actuator")
@@ -138,8 +171,8 @@ class Demo:
     async def _traffic(self) -> None:
         """Let it flow, show every second of it, and tell the story at its moments."""
         async with asyncio.TaskGroup() as tasks:
-            flowing = tasks.create_task(self._sim.run(self._seconds))
-            tasks.create_task(self._story())
+            flowing = tasks.create_task(self._sim.run(self._scenario.seconds))
+            tasks.create_task(self._story.run())
             truth = TruthFile(self._stack.run_dir / TRUTH_FILE, self._sim_pop, self._clock.now_s())
             while not flowing.done():
                 if (snapshot := self._sim.snapshot) is not None:
@@ -147,31 +180,14 @@ class Demo:
                     truth.write(self._sim.truth, int(snapshot.at_s))
                 await asyncio.wait([flowing], timeout=1.0)
 
-    async def _story(self) -> None:
-        """The look at the edges and the events of the scenario, each at its second."""
-        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._scenario.look_s, self._look)]
-        moments += [(event.at_s, partial(self._strike, event)) for event in self._scenario.event]
-        began_s = self._clock.monotonic_s()
-        for at_s, happens in sorted(moments, key=itemgetter(0)):
-            await asyncio.sleep(max(0.0, began_s + at_s - self._clock.monotonic_s()))
-            await happens()
+    async def _window_closed(self) -> None:
+        """Wait for the first; DaemonError when none comes."""
 
-    async def _look(self) -> None:
-        self._during = await edges.show(self._stack)
-        for shown in self._during:
-            self._display.note(f"{shown.router}: {len(shown.lines)} routes of ours, e.g. {shown.lines[:1]}")
+        async def closed() -> bool:
+            return (await self._state.get("progress", Progress)).closed_up_to_s is not None
 
-    async def _strike(self, event: Event) -> None:
-        killed = await kill(self._stack, self._readers, self._clock, self._sim.neighbour_died, event.kill)
-        if killed is not None:
-            self._kills.append(killed)
-            gone_s = killed.gone_s - killed.peer_down_s
-            told = (
-                f"{killed.overrides} overrides gone {gone_s:.2f} s later"
-                if killed.overrides
-                else "it carried no override"
-            )
-            self._display.note(f"killed {killed.peer}: {told}")
+        if not await self._until(closed, DRAIN_WITHIN_S):
+            raise DaemonError(f"telemetry closed no window in {DRAIN_WITHIN_S:g} s")
 
     async def _drain(self) -> bool:
         """Everything sent is counted and, where the overload ends, every move taken back; False when too late."""
@@ -182,12 +198,10 @@ class Demo:
         async def drained() -> bool:
             progress = await self._state.get("progress", Progress)
             closed = (progress.closed_up_to_s or 0) >= last_end_s
-            if self._scenario.verdict == "link-failure":
-                return closed  # the link stays dead, and its moves stay needed
-            tables = [await reader.best() for reader in self._readers.values()]
-            marker = self._stack.pop.marker_community
-            ours = any(marker in path.communities for table in tables for path in table.values())
-            return closed and not ours and not await overrides_now(self._stack.broker, self._stack.pop.name)
+            if self._scenario.verdict in STILL_NEEDED:
+                return closed
+            ours = count_overrides(await read_tables(self._readers), self._stack.pop.marker_community)
+            return closed and not ours and not await gather.overrides_now(self._stack.broker, self._stack.pop.name)
 
         return await self._until(drained, DRAIN_WITHIN_S)
 
@@ -202,13 +216,17 @@ class Demo:
     async def _evidence(self, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
         stack, pop, windows = self._stack, self._stack.pop, self._stack.deployment.settings.windows
         surged = next(index for index, link in enumerate(pop.links) if link.endswith(self._scenario.link))
-        own = set(pop.own_prefixes)
+        mark = stack.deployment.settings.marks.enter
+        own, story, summary = set(pop.own_prefixes), self._story, self._sim.summary()
+        kill = story.kills[0] if story.kills else None
+        after = await edges.show(stack)
         received = [line for peer in self._sim_pop.announcements for line in stack.received(peer)]
+        leaked = tuple(line for line in received if line.split()[0] not in own)
         return Evidence(
             seconds_to_ready=ready_s,
             drained=drained,
             surged_link=list(pop.links)[surged],
-            summary=self._sim.summary(),
+            summary=summary,
             progress=await self._state.get("progress", Progress),
             dead_letters=len(await read_topic(stack.broker, topics.DEAD_LETTERS.name)),
             udp_drops=udp_drops(stack.sflow[1]),
@@ -217,34 +235,24 @@ class Demo:
             utilization=await gather.published(stack.broker, topics.LINK_UTILIZATION.name, LinkUtilization),
             truth=tuple(gather.link_truth(self._sim, surged, traffic_s, windows)),
             actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
-            surge=self._surge(surged, traffic_s),
-            kill=self._kills[0] if self._kills else None,
-            marked_during={shown.router: len(shown.lines) for shown in self._during},
-            marked_copies={shown.router: shown.copies(self._sim_pop.announcements) for shown in self._during},
-            marked_after={shown.router: len(shown.lines) for shown in self._after},
-            announcements_leaked=tuple(line for line in received if line.split()[0] not in own),
+            surge=gather.surge(self._sim, self._sim_pop, surged, traffic_s, mark, kill),
+            kill=kill,
+            marked_during={shown.router: len(shown.lines) for shown in story.during},
+            marked_copies={shown.router: shown.copies(self._sim_pop.announcements) for shown in story.during},
+            marked_after={shown.router: len(shown.lines) for shown in after},
+            announcements_leaked=leaked,
+            overrides_leaked=sum(pop.marker_community in line.split() for line in leaked),
             announcements_received=len(received),
             restarts=sum(stack.runner.restarts.values()),
             verdict=self._scenario.verdict,
             pushed_over=tuple(self._pushed_over()),
+            planted=tuple(story.planted),
+            loop_after_removal_s=gather.loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),
+            injected=story.injected,
         )
 
     def _pushed_over(self) -> Iterator[str]:
         settings, sim = self._stack.deployment.settings, self._sim_pop
         return gather.pushed_over(
             self._sim.truth, sim.link_ids, sim.capacity_bps, settings.windows.length_s, settings.marks.fill_to
-        )
-
-    def _surge(self, link: int, traffic_s: float) -> Surge:
-        """What the surge did to its link; the truth has a row a second."""
-        natural = self._sim.truth.natural[:, link] * 8 / self._sim_pop.capacity_bps[link]
-        mark = self._stack.deployment.settings.marks.enter
-        over_s = next((second for second, share in enumerate(natural) if share >= mark), len(natural))
-        drops_s = self._sim.truth.dropped.sum(axis=1).nonzero()[0]
-        killed_s = self._kills[0].at_s - traffic_s if self._kills else None
-        return Surge(
-            peak_natural=float(natural.max()),
-            over_mark_s=float(over_s),
-            first_override_s=self._sim.summary().first_override_s,
-            drops_after_kill_s=None if killed_s is None else max(0.0, float(drops_s.max(initial=-1)) + 1 - killed_s),
         )

@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from app.demo.bounds import Figure, bounds
 from app.demo.evidence import Evidence, LinkTruth
 from app.schemas import Actuation, LinkUtilization
 
-Figure = bool | int | float | str | None | list[str] | dict[str, int]
 LOST = "source-path-lost"
-NO_ROOM = "no-room"
-RELIEVED_WITHIN_S = 60.0
 RELEASED = "released"  # the actuator adds why; the end of a hold is no release
 
 
@@ -24,15 +22,16 @@ def score(evidence: Evidence) -> dict[str, Figure]:
         **_refusals(evidence),
         **_losses(evidence),
         **_times(evidence),
+        **_provoked(evidence),
     }
-    failed = [name for name, holds in _bounds(figures, evidence).items() if not holds]
+    failed = [name for name, holds in bounds(figures, evidence).items() if not holds]
     return {"ok": not failed, "failed": failed, **figures}
 
 
 def _delivery(evidence: Evidence) -> dict[str, Figure]:
     progress, sent = evidence.progress, evidence.summary.sampled_bytes
     unattributed = sum(progress.unattributed_bytes.values())
-    missing = sent - progress.counted_bytes - progress.late_bytes - unattributed
+    missing = sent + evidence.injected.total_bytes - progress.counted_bytes - progress.late_bytes - unattributed
     return {
         "records": progress.records,
         "samples_sent": evidence.summary.sampled_records,
@@ -85,12 +84,13 @@ def _overrides(evidence: Evidence) -> dict[str, Figure]:
         "overrides_lost_with_path": told.lost,
         "overrides_placed_again": told.placed_again,
         "overrides_released": told.released,
-        "overrides_left": evidence.summary.overrides_left + sum(evidence.marked_after.values()),
+        "overrides_left": max(evidence.summary.overrides_left, *evidence.marked_after.values()),
         "overrides_max": evidence.summary.overrides_max,
         "edges_marked_during_surge": evidence.marked_during,
         "edges_marked_with_copied_as_path": evidence.marked_copies,
         "edges_marked_after": evidence.marked_after,
         "leaks": len(evidence.announcements_leaked),
+        "leaked_overrides": evidence.overrides_leaked,
         "announcements_received_by_neighbours": evidence.announcements_received,
         "restarts": evidence.restarts,
     }
@@ -147,16 +147,17 @@ def _losses(evidence: Evidence) -> dict[str, Figure]:
         "blackholed_bytes": summary.blackholed_bytes,
         "blackholed_seconds": 8 * summary.blackholed_bytes / (summary.blackholed_bps_max or 1),
         "loops": summary.loops,
+        "looped_bytes": summary.looped_bytes,
         "dead_ends": summary.dead_ends,
     }
 
 
 def _times(evidence: Evidence) -> dict[str, Figure]:
     surge, kill = evidence.surge, evidence.kill
-    first = surge.first_override_s
+    first, over = surge.first_override_s, surge.over_mark_s
     return {
         "seconds_to_ready": evidence.seconds_to_ready,
-        "onset_to_override_s": None if first is None else first - surge.over_mark_s,
+        "onset_to_override_s": None if first is None or over is None else first - over,
         "window_close_to_decision_s": max(evidence.close_to_decision_s, default=None),
         "window_close_to_decision_median_s": median(evidence.close_to_decision_s or [0.0]),
         "killed_neighbour": kill.peer if kill else None,
@@ -167,85 +168,21 @@ def _times(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
-def _bounds(figures: dict[str, Figure], evidence: Evidence) -> dict[str, bool]:
-    """What must hold in every run of the scenario; times are judged over several runs and are not among them."""
-    numbers = Numbers(figures)
-    own = {"surge": _surge_bounds, "link-failure": _failure_bounds, "no-room": _no_room_bounds}[evidence.verdict]
-    return _common_bounds(numbers, evidence) | own(numbers, evidence)
-
-
-class Numbers:
-    """The figures as numbers; what is none compares false."""
-
-    def __init__(self, figures: dict[str, Figure]) -> None:
-        self._figures = figures
-
-    def __call__(self, name: str) -> float:
-        value = self._figures[name]
-        return float(value) if isinstance(value, int | float) else float("nan")
-
-
-def _common_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
-    accounted = number("bytes_counted") + number("bytes_late") + number("bytes_unattributed")
+def _provoked(evidence: Evidence) -> dict[str, Figure]:
+    """What was done on purpose, and what became of it."""
+    injected = evidence.injected
+    stood_s = {planted.kind: planted.gone_s - planted.from_s for planted in evidence.planted}
     return {
-        "not void: no datagram was lost in the kernel": not number("void"),
-        "drained": evidence.drained,
-        "every sampled byte is accounted for": accounted == number("sampled_bytes_sent") > 0,
-        "unattributed below 0.1 %": number("bytes_unattributed") < 0.001 * number("sampled_bytes_sent"),
-        "no dead letters": number("dead_letters") == 0,
-        "natural load above capacity": number("peak_natural") > 1.0,
-        "carried load within capacity": number("peak_carried") <= 1.0,
-        "carried within 2 %": number("carried_error") <= 0.02,
-        "overrides announced": number("overrides_announced") > 0,
-        "both edges showed our routes": min(evidence.marked_during.values(), default=0) > 0,
-        "with copied AS paths": evidence.marked_copies == evidence.marked_during,
-        "no leaks": number("leaks") == 0 < number("announcements_received_by_neighbours"),
-        "no loops": number("loops") == 0,
-        "no restarts": number("restarts") == 0,
-    }
-
-
-def _taken_back(number: Numbers) -> dict[str, bool]:
-    """Where the overload ends within the run."""
-    ended = number("overrides_announced") - number("overrides_lost_with_path")
-    return {
-        "congestion opened and closed": number("congestion_opened") == number("congestion_closed") > 0,
-        "every override released or lost": number("overrides_released") == ended,
-        "no override left": number("overrides_left") == 0,
-    }
-
-
-def _surge_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
-    return _taken_back(number) | {
-        "natural within 10 %": number("natural_error") <= 0.10,
-        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
-        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
-        "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
-        "the traffic of the killed neighbour is placed again": number("overrides_placed_again") > 0,
-    }
-
-
-def _failure_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
-    """The neighbour stays dead and so does the overload under plain BGP: the overrides are still needed at the end.
-
-    In the window in which it dies natural load is two loads, so natural load is judged by its median.
-    """
-    return {
-        "a neighbour died": evidence.kill is not None,
-        "congestion opened": number("congestion_opened") > 0,
-        "natural within 10 % at the median": number("natural_error_median") <= 0.10,
-        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
-        "no drops later than 60 s after the failure": number("drops_after_kill_s") <= RELIEVED_WITHIN_S,
-        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
-        "no link over its fill mark by our moves": not evidence.pushed_over,
-    }
-
-
-def _no_room_bounds(number: Numbers, evidence: Evidence) -> dict[str, bool]:
-    reasons = [refused.reason for decision in evidence.decisions for refused in decision.refused]
-    return _taken_back(number) | {
-        "natural within 10 %": number("natural_error") <= 0.10,
-        "drops less than without us": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
-        "no link over its fill mark by our moves": not evidence.pushed_over,
-        "refused for want of room": NO_ROOM in reasons,
+        "stray_route_stood_s": stood_s.get("stray"),
+        "stray_route_taken_out_by_us": any(
+            planted.taken_out for planted in evidence.planted if planted.kind == "stray"
+        ),
+        "drifts_reported": sum(act.action == "drift" for act in evidence.actuations),
+        "loop_route_stood_s": stood_s.get("loop"),
+        "loop_after_removal_s": evidence.loop_after_removal_s,
+        "injected_bytes": injected.total_bytes,
+        "injected_bytes_late": injected.late_bytes,
+        "injected_bytes_unattributed": sum(injected.unattributed_bytes.values()),
+        "injected_unattributed_by_reason": injected.unattributed_bytes,
+        "injected_dead_letters": injected.dead_letters,
     }

@@ -5,11 +5,11 @@ Entering it returns when everything is up, asked from the daemons themselves; le
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from app import topics
 from app.clock import Clock, SystemClock
@@ -29,7 +29,8 @@ class Stack:
     """A PoP of two edge routers (gobgpd and FRR) with its collectors, on loopback.
 
     `routes` maps a session's peer address to what that neighbour announces, AS paths as the edge receives them.
-    `export_policy=False` takes the export guard off the gobgpd edge. Run it in the main thread (see runner).
+    `export_policy=False` takes the export guard off the gobgpd edge. `on_broker` runs as soon as the broker has its
+    topics, beside what still starts. Run it in the main thread (see runner).
     """
 
     run_dir: Path
@@ -48,6 +49,7 @@ class Stack:
         settings_overrides: Mapping[str, object] | None = None,
         on_progress: Callable[[str], None] = lambda line: None,
         *,
+        on_broker: Callable[[], Coroutine[Any, Any, None]] | None = None,
         export_policy: bool = True,
         ports: Ports | None = None,
         clock: Clock | None = None,
@@ -57,6 +59,7 @@ class Stack:
         self._wanted_run_dir = run_dir
         self._overrides = settings_overrides or {}
         self._progress = on_progress
+        self._on_broker = on_broker
         self._export_policy = export_policy
         self._ports = ports
         self._clock = clock or SystemClock()
@@ -127,7 +130,7 @@ class Stack:
         await format_storage(self.runner, self.site)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._start_feeds())
+                group.create_task(self._start_feeds(group))
                 group.create_task(self._start_bgp(r1, r2))
         except* AutopilotError as errors:
             raise errors.exceptions[0] from None
@@ -136,10 +139,12 @@ class Stack:
         await collectors.wait_for_bmp(self.runner, self.site, self.pop, peers, self._routes)
         self._progress("ready")
 
-    async def _start_feeds(self) -> None:
+    async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
         self._progress("starting Kafka")
         await start_kafka(self.runner, self.site)
         await create_topics(self.broker, topics.named([self.pop.name]))
+        if self._on_broker is not None:
+            beside.create_task(self._on_broker())
         self._progress("starting collectors")
         await collectors.start_pmbmpd(self.runner, self.site, self.pop.name)
         refresh_s = self.deployment.settings.windows.refresh_s

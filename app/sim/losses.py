@@ -23,6 +23,7 @@ class Ledger:
         self._confirmed = np.zeros(shape, dtype=bool)
         self.confirmed_bytes = 0.0
         self._passed_bytes = 0.0
+        self.last_s: float | None = None  # the last read that a confirmed one was seen at
         self.count = 0  # confirmed contradictions, one for each (ingress router, prefix) and time
 
     @property
@@ -40,3 +41,5 @@ class Ledger:
         self._held_bytes[ripe] = 0
         self.count += int((ripe & ~self._confirmed).sum())
         self._confirmed = ripe
+        if ripe.any():
+            self.last_s = at_s

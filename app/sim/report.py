@@ -46,6 +46,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     blackholed_bps_max: float
     looped_bytes: int
     loops: int
+    last_loop_s: float | None = None  # when one was last seen, since the start
     dead_end_bytes: int
     dead_ends: int
     transient_bytes: int  # lost by tables that contradicted each other at one read only
@@ -94,6 +95,7 @@ def summarize(engine: Engine, scenario: Scenario, account: Account, late_s_max: 
         blackholed_bps_max=float(loads.blackholed.sum(axis=1).max()) * 8 / engine.tick_s,
         looped_bytes=round(engine.loops.confirmed_bytes),
         loops=engine.loops.count,
+        last_loop_s=engine.loops.last_s,
         dead_end_bytes=round(engine.dead_ends.confirmed_bytes),
         dead_ends=engine.dead_ends.count,
         transient_bytes=round(engine.loops.transient_bytes + engine.dead_ends.transient_bytes),

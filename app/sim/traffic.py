@@ -28,9 +28,10 @@ class Demand:
 
     def wanted_bytes(self, tick: int) -> Floats:
         """By (ingress router, prefix), for the tick that starts at `tick * tick_s`."""
-        factor = self._scenario.multiplier(tick * self._tick_s, self._base_share)
+        at_s = tick * self._tick_s
+        daily, factor = self._scenario.daily(at_s), self._scenario.multiplier(at_s, self._base_share)
         noise = np.random.default_rng((self._sim.seed, tick)).normal(1, NOISE, self._surged.shape).clip(0)
-        rate_bps = self._sim.demand_bps * np.where(self._surged, factor, 1.0) * noise
+        rate_bps = self._sim.demand_bps * daily * np.where(self._surged, factor, 1.0) * noise
         return np.asarray(rate_bps * self._tick_s / 8)
 
 

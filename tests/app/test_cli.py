@@ -104,7 +104,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 def test_an_unknown_scenario_is_a_usage_error_that_names_the_known() -> None:
     result = run("demo", "--scenario", "storm")
     assert result.exit_code == 2
-    assert "known: link-failure, no-room, surge" in result.stderr
+    assert "known: bad-input, leak, link-failure, loop, no-room, surge" in result.stderr
 
 
 @pytest.mark.parametrize("process", ["telemetry", "actuator"])

@@ -19,6 +19,7 @@ def moment(carried: float, dropped: float, natural: float, overrides: int) -> Sn
         (moment(0.95, 0.0, 0.95, 0), "r1/a would be at 95%; no override yet"),
         (moment(0.84, 0.0, 1.25, 27), "r1/a would be at 125%; 27 overrides keep it at 84%"),
         (moment(0.5, 0.0, 0.7, 17), "17 overrides left to take back"),
+        (moment(0.5, 0.0, 0.7, 1), "1 override left to take back"),
     ],
 )
 def test_every_moment_has_its_sentence(snapshot: Snapshot, said: str) -> None:

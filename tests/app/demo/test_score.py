@@ -83,7 +83,7 @@ GOOD = Evidence(
     actuations=STORY, surge=Surge(1.25, 35.0, 55.0, 8.0),
     kill=Kill("127.0.0.32", T0 + 90.0, 12, T0 + 90.1, T0 + 90.6), marked_during={"r1": 9, "r2": 9},
     marked_copies={"r1": 9, "r2": 9}, marked_after={"r1": 0, "r2": 0}, announcements_leaked=(),
-    announcements_received=6, restarts=0,
+    overrides_leaked=0, announcements_received=6, restarts=0,
 )  # fmt: skip
 
 

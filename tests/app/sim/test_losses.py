@@ -34,3 +34,8 @@ def test_short_ticks_need_a_second_as_well() -> None:
 def test_a_second_loop_is_a_second_count() -> None:
     ledger = book(1, LOST, LOST, FINE, LOST, LOST)
     assert (ledger.count, ledger.confirmed_bytes) == (2, 40)
+
+
+def test_the_last_read_of_a_confirmed_one_is_known() -> None:
+    assert book(1, FINE, LOST, FINE).last_s is None
+    assert book(1, LOST, LOST, LOST, FINE, LOST, FINE).last_s == 2

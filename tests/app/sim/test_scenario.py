@@ -1,6 +1,7 @@
 """The time line of demand, and the files that describe it."""
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from app.errors import ConfigError
 from app.sim.exits import per_link
 from app.sim.pop import FILL, SimPop, generate
-from app.sim.scenario import BUSIEST, FOLDER, Event, Scenario, load_scenario
+from app.sim.scenario import BUSIEST, FOLDER, Event, Scenario, Verdict, load_scenario, mistakes
 from app.te.marks import Marks
 from tests.app.sim.world import IXP_1, PNI_1, inventory, natural_exits, surged_bps
 
@@ -41,13 +42,14 @@ def test_every_file_loads_by_name_and_by_path(file: Path) -> None:
     assert load_scenario(file.stem, inventory()) == load_scenario(str(file), inventory())
 
 
-def test_every_key_is_explained_in_a_file() -> None:
-    text = "".join(file.read_text() for file in FOLDER.glob("*.toml"))
-    assert [field.name for field in msgspec.structs.fields(Scenario) if field.name not in text] == []
+def test_every_key_and_verdict_is_explained() -> None:
+    text = (FOLDER.parents[2] / "docs" / "scenarios.md").read_text()
+    keys = [field.name for kind in (Scenario, Event) for field in msgspec.structs.fields(kind)]
+    assert [name for name in (*keys, *get_args(Verdict)) if f"`{name}`" not in text] == []
 
 
 def test_an_unknown_scenario_names_the_known() -> None:
-    with pytest.raises(ConfigError, match="known: link-failure, no-room, surge"):
+    with pytest.raises(ConfigError, match="known: bad-input, leak, link-failure, loop, no-room, surge"):
         load_scenario("storm", inventory())
 
 
@@ -58,6 +60,8 @@ def test_every_mistake_is_listed_at_once(tmp_path: Path) -> None:
         link = "r9/nowhere"
         ramp_s = 0
         elastic_share = 1.5
+        daily_share = 1.0
+        day_s = 0
         surge_until_s = 5
         seconds = 100
         look_s = 500
@@ -75,6 +79,8 @@ def test_every_mistake_is_listed_at_once(tmp_path: Path) -> None:
         "link r9",
         "ramp_s",
         "elastic_share",
+        "daily_share",
+        "day_s",
         "surge_until_s",
         "seconds",
         "look_s",
@@ -87,11 +93,56 @@ def test_every_mistake_is_listed_at_once(tmp_path: Path) -> None:
 
 def test_wrong_types_and_unknown_keys_are_listed_with_their_place(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
-    path.write_text('peak_share = "high"\nspeed = 9\n[[event]]\nat_s = 5\n')
+    path.write_text('peak_share = "high"\nspeed = 9\n[[event]]\nkill = "busiest"\n')
     with pytest.raises(ConfigError) as raised:
         load_scenario(str(path), inventory())
     assert len(raised.value.problems) == 3
-    assert "bad.toml.event[0].kill: missing" in raised.value.problems
+    assert "bad.toml.event[0].at_s: missing" in raised.value.problems
+
+
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        ("at_s = 5", "event[0]: exactly one of kill, plant, inject, not none"),
+        (
+            'at_s = 5\nkill = "busiest"\ninject = "bad-records"',
+            "event[0]: exactly one of kill, plant, inject, not kill and inject",
+        ),
+        ('at_s = 5\nplant = "loop"', "event[0].for_s: goes with plant, and plant with for_s"),
+        ('at_s = 5\nkill = "busiest"\nfor_s = 3', "event[0].for_s: goes with plant, and plant with for_s"),
+        ('at_s = 5\nplant = "loop"\nfor_s = 0', "event[0].for_s: must be above 0 and end in the run"),
+        ('at_s = 230\nplant = "stray"\nfor_s = 20', "event[0].for_s: must be above 0 and end in the run"),
+    ],
+)
+def test_an_event_is_exactly_one_thing(tmp_path: Path, event: str, problem: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(f"[[event]]\n{event}\n")
+    with pytest.raises(ConfigError) as raised:
+        load_scenario(str(path), inventory())
+    assert f"bad.toml: {problem}" in raised.value.problems
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seconds", "enough"),
+    [("surge", 219, False), ("no-room", 219, False), ("surge", 220, True), ("leak", 30, True), ("leak", 29, False)],
+)
+def test_only_what_must_be_taken_back_takes_long(verdict: Verdict, seconds: int, enough: bool) -> None:
+    problems = list(mistakes(Scenario(verdict=verdict, seconds=seconds, look_s=5), inventory()))
+    assert (problems == []) is enough
+
+
+def test_a_length_asked_for_is_checked_as_the_one_of_the_file() -> None:
+    assert load_scenario("surge", inventory(), seconds=230).seconds == 230
+    with pytest.raises(ConfigError, match="seconds must be at least 220 for the verdict surge"):
+        load_scenario("surge", inventory(), seconds=100)
+
+
+def test_a_day_swings_all_demand_and_the_surge_reaches_its_share_all_the_same() -> None:
+    day = Scenario(daily_share=0.4, day_s=400, calm_s=50, ramp_s=10, surge_until_s=300, peak_share=1.25)
+    assert [day.daily(at_s) for at_s in (0, 100, 200, 300)] == pytest.approx([1, 1.4, 1, 0.6])
+    assert day.multiplier(0, base_share=0.7) == 1
+    for at_s in (100, 150, 300):
+        assert 0.7 * day.daily(at_s) * day.multiplier(at_s, base_share=0.7) == pytest.approx(1.25)
 
 
 MARKS = Marks()
@@ -105,7 +156,9 @@ def filled(name: str, seed: int) -> tuple[Scenario, SimPop]:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_link_failure_overloads_a_link_and_leaves_room(seed: int) -> None:
     scenario, sim = filled("link-failure", seed)
-    exits = natural_exits(seed, scenario.event[0].kill).link
+    killed = scenario.event[0].kill
+    assert killed is not None
+    exits = natural_exits(seed, killed).link
     load = per_link(sim.demand_bps, exits, 6) / sim.capacity_bps
     assert sim.base_share.max() < MARKS.leave, "calm before"
     assert load[IXP_1] > 1.02

@@ -52,6 +52,13 @@ def test_demand_follows_the_scenario_and_is_the_same_again() -> None:
     assert calm.mean() == pytest.approx(1, abs=0.01)
 
 
+def test_a_day_swings_the_demand_of_every_prefix() -> None:
+    sim = world()
+    calm, busy = (Demand(sim, Scenario(peak_share=0, daily_share=share, day_s=400), 0.5) for share in (0.0, 0.3))
+    assert busy.wanted_bytes(0) == pytest.approx(calm.wanted_bytes(0))
+    assert busy.wanted_bytes(200) == pytest.approx(1.3 * calm.wanted_bytes(200))
+
+
 def test_counters_add_up_octets_and_discarded_packets() -> None:
     sim = world()
     counters = PortCounters(sim.pop.link)
