@@ -16,4 +16,5 @@ LINK_NATURAL = Gauge("autopilot_link_natural_ratio", "Load of a link without ove
 OVERRIDES = Gauge("autopilot_overrides", "Overrides that the last decision wants", ["pop"])
 CONGESTED_LINKS = Gauge("autopilot_congested_links", "Links whose congestion is open", ["pop"])
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "Write, changelog, publish, acknowledge: one flush of one agent")
+VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
 ACTUATIONS = Counter("autopilot_actuations", "What was done to a router's injector", ["pop", "router", "action"])

@@ -11,8 +11,9 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from app import topics
+from app import metrics, topics
 from app.clock import Clock, SystemClock
+from app.control import Orders
 from app.errors import EnvironmentProblem
 from app.schemas import Actuation, Decision, LinkUtilization
 from app.settings import Deployment
@@ -35,12 +36,16 @@ class View:
         settings = deployment.settings
         self._clock = clock
         self._hub = Hub()
+        marks, names = settings.marks, list(deployment.pops)
         self._models = {
-            name: PopModel(pop, settings.windows.length_s, settings.marks.enter, list(deployment.pops))
+            name: PopModel(pop, settings.windows.length_s, marks.enter, names, marks.mismatch_max)
             for name, pop in deployment.pops.items()
         }
-        self._reader = TopicsReader(settings.kafka.broker, self._takes(), HISTORY_S, clock)
+        self._orders = Orders()
+        whole = [topics.CONTROL.name]
+        self._reader = TopicsReader(settings.kafka.broker, self._takes(), HISTORY_S, clock, whole)
         self._truth = TruthReader(truth, self._take_truth) if truth else None
+        metrics.VIEW_PAGES.set_function(lambda: self._hub.open_pages)
         self.site = make_site(self._models, self._hub, clock, lambda: self._reader.caught_up)
 
     async def run(self) -> None:
@@ -66,7 +71,13 @@ class View:
             if model := self._models.get(record.pop):
                 model.take_actuation(record)
 
-        takes = {
+        def order(key: bytes | None, value: bytes | None) -> None:
+            self._orders.take(key, value)
+            for name, model in self._models.items():
+                model.take_halt(self._orders.halt(name))
+
+        takes: dict[str, Take] = {
+            topics.CONTROL.name: order,
             topics.LINK_UTILIZATION.name: _decoded(LinkUtilization, window),
             topics.ACTUATIONS.name: _decoded(Actuation, actuation),
         }
@@ -106,4 +117,9 @@ async def serve(view: View, host: str, port: int) -> None:
 
 def _decoded(kind: type[T], take: Callable[[T], None]) -> Take:
     decoder = msgspec.json.Decoder(kind)
-    return lambda value: take(decoder.decode(value))
+
+    def decode(_: bytes | None, value: bytes | None) -> None:
+        if value is not None:
+            take(decoder.decode(value))
+
+    return decode

@@ -6,9 +6,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.inventory import Kind
-from app.schemas import Congestion, Decision, LinkUtilization, Mode, Override, Refused, Released
-
-Feed = Literal["live", "gap", "untrusted", "silent"]
+from app.schemas import Congestion, Control, Decision, Feed, LinkUtilization, Mode, Override, Refused, Released
 
 
 class Point(NamedTuple):
@@ -30,13 +28,29 @@ class TruthPoint(NamedTuple):
     natural_bps: float
 
 
+class PopView(msgspec.Struct, frozen=True):
+    """How the PoP stands: who halted it, how much traffic leaves where routing does not predict it, its last window.
+
+    `quiet` says that nothing is told any more; `told_until` is the end of the newest window, None before the first.
+    """
+
+    halted: Control | None
+    egress_mismatch_share: float | None
+    quiet: bool
+    told_until: datetime | None
+
+
 class LinkView(msgspec.Struct, frozen=True):
-    """One link now: the state of its feed, and its newest window (None before the first)."""
+    """One link now, with its newest window. `feed` is what that window said of itself, None before the first.
+
+    `quiet` says that no window has been told for too long, whatever the last one said.
+    """
 
     link: str
     kind: Kind
     capacity_bps: float
-    feed: Feed
+    feed: Feed | None
+    quiet: bool
     congestion: Congestion | None
     window: LinkUtilization | None
 
@@ -61,7 +75,7 @@ class OverridesView(msgspec.Struct, frozen=True):
     overrides: tuple[OverrideView, ...]
 
 
-class DecisionView(msgspec.Struct, frozen=True):
+class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     """A decision without its overrides, which it only counts."""
 
     pop: str
@@ -75,6 +89,7 @@ class DecisionView(msgspec.Struct, frozen=True):
     congestion: tuple[Congestion, ...]
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
+    egress_mismatch_share: float
 
     @classmethod
     def of(cls, decision: Decision) -> "DecisionView":
@@ -90,16 +105,22 @@ class DecisionView(msgspec.Struct, frozen=True):
             congestion=decision.congestion,
             released=decision.released,
             refused=decision.refused,
+            egress_mismatch_share=decision.egress_mismatch_share,
         )
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened, in one line; repeats have the same id."""
+    """Something that happened, in one line: to a subject (a prefix or a link), what. Repeats have the same id.
+
+    Events of one moment that say the same of many subjects may be shown as one.
+    """
 
     id: str
     at: datetime
     kind: Literal["congestion", "move", "release", "refusal", "actuation"]
-    text: str
+    subject: str
+    what: str
+    bps: float = 0.0
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,6 +134,9 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     full: bool = False
     pops: tuple[str, ...] = ()
     enter_mark: float = 0.0
+    mismatch_max: float = 0.0
+    window_s: int = 0
+    state: PopView | None = None
     links: tuple[LinkView, ...] | None = None
     windows: dict[str, list[Point]] = {}
     truth: dict[str, list[TruthPoint]] = {}

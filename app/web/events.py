@@ -12,31 +12,38 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[Event
     for event in decision.congestion:
         if event.state != "open":
             loads = f"carried {event.carried:.0%}, dropped {event.dropped:.1%}, natural {event.natural:.0%} of capacity"
-            text = f"{event.link}: congestion {event.state}; {loads}"
-            yield Event(f"{name}/{event.state}/{event.link}", at, "congestion", text)
+            what = f"congestion {event.state}; {loads}"
+            yield Event(f"{name}/{event.state}/{event.link}", at, "congestion", short(event.link), what)
     before = {override.prefix: override for override in previous.overrides} if previous else {}
     for override in decision.overrides:
         known = before.get(override.prefix)
         if known is None or known.exit != override.exit:
-            yield Event(f"{name}/move/{override.prefix}", at, "move", _moved(override))
+            what = _moved(override)
+            yield Event(f"{name}/move/{override.prefix}", at, "move", override.prefix, what, override.bps)
     for released in decision.released:
-        text = f"{released.prefix} given back: {released.reason}"
-        yield Event(f"{name}/release/{released.prefix}", at, "release", text)
-    known_refusals = set(previous.refused) if previous else set()
+        gone = before.get(released.prefix)
+        what, bps = f"given back: {released.reason}", gone.bps if gone else 0.0
+        yield Event(f"{name}/release/{released.prefix}", at, "release", released.prefix, what, bps)
+    known_refusals = {(one.prefix, one.link, one.reason) for one in previous.refused} if previous else set()
     for refused in decision.refused:
-        if refused not in known_refusals:
-            text = f"{refused.prefix} stays on {refused.link}: {refused.reason}"
-            yield Event(f"{name}/refuse/{refused.prefix}/{refused.link}", at, "refusal", text)
+        if (refused.prefix, refused.link, refused.reason) not in known_refusals:
+            subject = "load of no known prefix" if refused.prefix == "*" else refused.prefix
+            what = f"kept on {short(refused.link)}: {refused.reason}"
+            yield Event(f"{name}/refuse/{refused.prefix}/{refused.link}", at, "refusal", subject, what, refused.bps)
 
 
 def of_actuation(actuation: Actuation) -> Event:
     """What was done to a router, or not done."""
-    hop = f" to {actuation.next_hop}" if actuation.next_hop else ""
-    text = f"{actuation.router}: {actuation.prefix} {actuation.action}{hop}; {actuation.reason}"
-    return Event(actuation.id, actuation.at, "actuation", text)
+    what = f"{actuation.action} on {actuation.router}: {actuation.reason}"
+    return Event(actuation.id, actuation.at, "actuation", actuation.prefix, what)
+
+
+def short(link: str) -> str:
+    """A link as the page of its PoP names it: `pop/router/name`, where names hold slashes themselves (et-0/0/1)."""
+    _, router, name = link.split("/", 2)
+    return f"{router} {name}"
 
 
 def _moved(override: Override) -> str:
-    natural = ", ".join(sorted({exit_.link for exit_ in override.natural})) or "nowhere"
-    gbps = f"{override.bps / 1e9:.2f} Gb/s"
-    return f"{override.prefix} ({gbps}) from {natural} to {override.exit.link}: {override.reason}"
+    natural = ", ".join(sorted({short(exit_.link) for exit_ in override.natural})) or "nowhere"
+    return f"moved from {natural} to {short(override.exit.link)}: {override.reason}"

@@ -54,8 +54,12 @@ class Hub:
         self._pages: dict[str, set[Page]] = {}
 
     @property
+    def open_pages(self) -> int:
+        return sum(len(pages) for pages in self._pages.values())
+
+    @property
     def full(self) -> bool:
-        return sum(len(pages) for pages in self._pages.values()) >= PAGES_MAX
+        return self.open_pages >= PAGES_MAX
 
     @contextmanager
     def page(self, pop: str, snapshot: Callable[[], bytes]) -> Iterator[Page]:

@@ -2,40 +2,41 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from app.clock import utc
 from app.inventory import Pop
-from app.schemas import Actuation, Congestion, Decision, LinkUtilization
+from app.schemas import Actuation, Congestion, Control, Decision, LinkUtilization
 from app.web.documents import (
     DecisionView,
     Event,
-    Feed,
     LinkView,
     OverridesView,
     OverrideView,
     Point,
+    PopView,
     TruthPoint,
     Update,
 )
 from app.web.events import of_actuation, of_decision
 
 HISTORY_S = 1800
-EVENTS_MAX = 300
+EVENTS_MAX = 1000
 PREFIXES_MAX = 10_000
 # A window is told some 5 s after its end: with three of them missing nobody tells.
-SILENT_WINDOWS = 3
-GAP_SHOWN_WINDOWS = 6
+QUIET_WINDOWS = 3
 GONE = ("withdrawn", "would-withdraw")
 
 
 class PopModel:
     """Repeats change nothing: records are known by window, by (epoch, seq), by id."""
 
-    def __init__(self, pop: Pop, window_s: int, enter_mark: float, pops: Sequence[str]) -> None:
+    def __init__(
+        self, pop: Pop, window_s: int, enter_mark: float, pops: Sequence[str], mismatch_max: float = 0.0
+    ) -> None:
         self.pop = pop
         self._window_s = window_s
         self._enter_mark = enter_mark
+        self._mismatch_max = mismatch_max
         self._pops = tuple(pops)
         kept = HISTORY_S // window_s
         self._windows: dict[str, deque[LinkUtilization]] = {link: deque(maxlen=kept) for link in pop.links}
@@ -43,7 +44,9 @@ class PopModel:
         self._decision: Decision | None = None
         self._decisions: deque[DecisionView] = deque(maxlen=kept)
         self._routers: dict[str, dict[str, str]] = {}
-        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self._events: dict[str, Event] = {}
+        self._halt: Control | None = None
+        self._told_state: PopView | None = None
         self._told_links: tuple[LinkView, ...] = ()
         self._told_overrides: OverridesView | None = None
         self._begin_changes()
@@ -83,11 +86,25 @@ class PopModel:
         if len(self._routers) > PREFIXES_MAX:
             del self._routers[next(iter(self._routers))]
 
+    def take_halt(self, order: Control | None) -> None:
+        """The order that halts this PoP, None while it may work."""
+        self._halt = order
+
     def take_truth(self, link: str, point: TruthPoint) -> None:
         """A second of a simulated PoP."""
         if (known := self._truth.get(link)) is not None:
             known.append(point)
             self._new_truth.setdefault(link, []).append(point)
+
+    def state(self, now_s: float) -> PopView:
+        """How the PoP stands as a whole."""
+        ends_s = [_end_s(windows[-1]) for windows in self._windows.values() if windows]
+        return PopView(
+            halted=self._halt,
+            egress_mismatch_share=self._decision.egress_mismatch_share if self._decision else None,
+            quiet=self._is_quiet(max(ends_s), now_s) if ends_s else False,
+            told_until=utc(max(ends_s)) if ends_s else None,
+        )
 
     def links(self, now_s: float) -> tuple[LinkView, ...]:
         """Every link of the inventory, in its order."""
@@ -124,51 +141,56 @@ class PopModel:
             full=True,
             pops=self._pops,
             enter_mark=self._enter_mark,
+            mismatch_max=self._mismatch_max,
+            window_s=self._window_s,
+            state=self.state(now_s),
             links=self.links(now_s),
             windows={link: [_point(record) for record in records] for link, records in self._windows.items()},
             truth={link: list(points) for link, points in self._truth.items() if points},
             overrides=self.overrides(),
-            events=list(self._events),
+            events=list(self._events.values()),
         )
 
     def changes(self, now_s: float) -> Update:
         """What is new since this was asked last."""
-        links, overrides = self.links(now_s), self.overrides()
+        state, links, overrides = self.state(now_s), self.links(now_s), self.overrides()
         update = Update(
             pop=self.pop.name,
             now=utc(now_s),
+            state=None if state == self._told_state else state,
             links=None if links == self._told_links else links,
             windows=self._new_windows,
             truth=self._new_truth,
             overrides=None if overrides == self._told_overrides else overrides,
             events=list(self._new_events),
         )
-        self._told_links, self._told_overrides = links, overrides
+        self._told_state, self._told_links, self._told_overrides = state, links, overrides
         self._begin_changes()
         return update
 
     def _link(self, name: str, congested: dict[str, Congestion], now_s: float) -> LinkView:
         link, windows = self.pop.links[name], self._windows[name]
         last = windows[-1] if windows else None
-        capacity_bps = last.capacity_bps if last else link.capacity_bps
-        return LinkView(name, link.kind, capacity_bps, self._feed(windows, now_s), congested.get(name), last)
+        return LinkView(
+            link=name,
+            kind=link.kind,
+            capacity_bps=last.capacity_bps if last else link.capacity_bps,
+            feed=last.feed if last else None,
+            quiet=last is not None and self._is_quiet(_end_s(last), now_s),
+            congestion=congested.get(name),
+            window=last,
+        )
 
-    def _feed(self, windows: Sequence[LinkUtilization], now_s: float) -> Feed:
-        """Freshness first: what nobody tells any more cannot be trusted either way."""
-        if not windows or now_s - _end_s(windows[-1]) > SILENT_WINDOWS * self._window_s:
-            return "silent"
-        if not windows[-1].counters:
-            return "untrusted"
-        recent = list(windows)[-GAP_SHOWN_WINDOWS:]
-        missing = any(_end_s(one) < next_.window_start.timestamp() for one, next_ in pairwise(recent))
-        return "gap" if missing else "live"
+    def _is_quiet(self, end_s: int, now_s: float) -> bool:
+        return now_s - end_s > QUIET_WINDOWS * self._window_s
 
     def _happened(self, events: Iterable[Event]) -> None:
-        known = {event.id for event in self._events}
         for event in events:
-            if event.id not in known:
-                self._events.append(event)
+            if event.id not in self._events:
+                self._events[event.id] = event
                 self._new_events.append(event)
+        while len(self._events) > EVENTS_MAX:
+            del self._events[next(iter(self._events))]
 
 
 def _end_s(record: LinkUtilization) -> int:

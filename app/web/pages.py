@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.clock import Clock
 from app.web.documents import Update
@@ -40,6 +41,9 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up:
             raise web.HTTPNotFound(text=f"no PoP of that name; known: {', '.join(models)}")
         return models[name]
 
+    async def pop(request: web.Request) -> web.Response:
+        return _json(model_of(request).state(clock.now_s()))
+
     async def links(request: web.Request) -> web.Response:
         return _json(model_of(request).links(clock.now_s()))
 
@@ -68,6 +72,9 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up:
     async def healthz(_: web.Request) -> web.Response:
         return _json({"ok": True, "caught_up": caught_up()})
 
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
     async def index(_: web.Request) -> web.FileResponse:
         return web.FileResponse(STATIC / "index.html")
 
@@ -77,9 +84,10 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up:
     site = web.Application()
     site.on_response_prepare.append(_harden)
     site.on_shutdown.append(close_pages)
-    routes = {"/": index, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
-    for path, handler in {**routes, "/events": events, "/healthz": healthz}.items():
+    api = {"/api/pop": pop, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
+    for path, handler in {"/": index, **api, "/healthz": healthz, "/metrics": metrics}.items():
         site.router.add_get(path, handler)
+    site.router.add_get("/events", events)
     site.router.add_static("/static", STATIC)
     return site
 

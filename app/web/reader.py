@@ -1,8 +1,11 @@
-"""Follows the output topics: back by the length of the history at first, then on from where it stands. No group."""
+"""Follows the output topics: back by the length of the history at first, then on from where it stands. No group.
+
+A topic that is only compacted is read whole: its oldest record may be the one in force.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,17 +17,20 @@ RETRY_S = 2.0
 POLL_MS = 500
 
 log = logging.getLogger(__name__)
-Take = Callable[[bytes], None]
+Take = Callable[[bytes | None, bytes | None], None]
 
 
 class TopicsReader:
-    """Gives the value of every record to the `take` of its topic. `caught_up` once the history was read."""
+    """Gives key and value of every record to the `take` of its topic. `caught_up` once the history was read."""
 
-    def __init__(self, broker: str, takes: Mapping[str, Take], history_s: float, clock: Clock) -> None:
+    def __init__(
+        self, broker: str, takes: Mapping[str, Take], history_s: float, clock: Clock, whole: Collection[str] = ()
+    ) -> None:
         self.caught_up = False
         self._broker = broker
         self._takes = takes
         self._history_s = history_s
+        self._whole = whole
         self._clock = clock
         self._next: dict[TopicPartition, int] = {}
 
@@ -48,7 +54,7 @@ class TopicsReader:
             while True:
                 for partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                     for record in records:
-                        self._take(partition.topic, record.offset, record.value)
+                        self._take(partition.topic, record.offset, record.key, record.value)
                     self._next[partition] = records[-1].offset + 1
                 if not self.caught_up:
                     self.caught_up = all([await consumer.position(tp) >= end for tp, end in ends.items()])
@@ -67,15 +73,13 @@ class TopicsReader:
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         for partition in partitions:
             # The last record counts however old it is: the newest decision may be the one in force.
-            last = max(begins[partition], ends[partition] - 1)
+            last = begins[partition] if partition.topic in self._whole else max(begins[partition], ends[partition] - 1)
             since = found[partition].offset if found[partition] and found[partition].offset >= 0 else last
             consumer.seek(partition, self._next.get(partition, min(since, last)))
         return dict(ends)
 
-    def _take(self, topic: str, offset: int, value: bytes | None) -> None:
-        if value is None:
-            return
+    def _take(self, topic: str, offset: int, key: bytes | None, value: bytes | None) -> None:
         try:
-            self._takes[topic](value)
+            self._takes[topic](key, value)
         except msgspec.MsgspecError as error:
             log.error("%s: the record at offset %d cannot be read: %s", topic, offset, error)

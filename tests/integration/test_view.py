@@ -12,9 +12,11 @@ import aiohttp
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from playwright.async_api import Page
 
 from app import topics
 from app.clock import SystemClock
+from app.control import send_control
 from app.local.deployment import to_toml
 from app.local.kafka import create_topics, format_storage, kafka, start_kafka
 from app.local.machine import make_run_dir, open_site
@@ -115,6 +117,21 @@ def write_truth(path: Path, end_s: int) -> None:
     path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
+async def halted_and_resumed(page: Page, broker: str) -> None:
+    await send_control(broker, "*", True, "ada")
+    await page.wait_for_selector('#notices .alarming:has-text("halted since")')
+    assert await page.is_visible("#halted")
+    await send_control(broker, "*", False, "ada")
+    await page.wait_for_selector("#halted", state="hidden")
+
+
+async def quiet(page: Page, card: str) -> None:
+    """Nobody tells any more: after three windows the page says so."""
+    await page.wait_for_selector(f'{card}[data-feed="quiet"]', timeout=60_000)
+    await page.wait_for_selector('#notices .alarming:has-text("Nothing was told")')
+    assert "no record" in await page.inner_text(f"{card} .head")
+
+
 async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: None, tmp_path: Path) -> None:
     if not CHROMIUM.exists():
         unavailable(f"no {CHROMIUM}: install chromium")
@@ -142,19 +159,25 @@ async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: No
             row = await page.wait_for_selector(f'tr[data-prefix="{PREFIX}"]')
             assert row is not None
             shown = await row.inner_text()
-            assert "12.00" in shown
-            assert "r1 et-0/0/1 (100.0 %)" in shown
-            assert "r1 confirmed, r2 not yet announced" in shown
+            assert "12.0 Gb/s" in shown
+            assert "r1 confirmed, r2 not yet" in shown
             assert "sheds-congested-link" in shown
+            group = await page.inner_text("#overrides summary")
+            assert "r1 et-0/0/1 → r1 et-0/0/2" in group
+            assert "1 of 2 routes confirmed" in group
             figures = await page.inner_text(f"{card} dl")
-            assert "99.00 Gb/s" in figures
+            assert "99.0 Gb/s" in figures
             assert "112.0 %" in figures
+            assert await page.inner_text("#sum-congested") == "1 of 6"
+            label = await page.get_attribute(f"{card} .chart", "aria-label")
+            assert label is not None
+            assert "dropped 13.0 %" in label
             assert await page.screenshot(path=tmp_path / "congested.png", full_page=True)
 
             later_s = began_s + WINDOW_S
             await publish(
                 broker,
-                window(later_s, carried=0.85, natural=0.7, counters=False),
+                msgspec.structs.replace(window(later_s, carried=0.85, natural=0.7), feed="untrusted"),
                 window(later_s, ROOMY, carried=0.6, natural=0.6),
                 decision(
                     3,
@@ -167,8 +190,10 @@ async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: No
             await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="untrusted"]')
             await page.wait_for_selector("#overrides", state="hidden")
             events = await page.inner_text("#events")
-            for happened in ("congestion opened", "congestion closed", f"{PREFIX} given back: natural-load-fits"):
+            for happened in ("congestion opened", "congestion closed", f"{PREFIX} (12.0 Gb/s) given back: natural"):
                 assert happened in events
+            await halted_and_resumed(page, broker)
+            await quiet(page, card)
             assert await page.evaluate("window.neverReloaded")
     assert problems == []
 

@@ -1,93 +1,130 @@
-// One chart a link: loads in Gb/s over time in UTC, with the truth of a simulated PoP where there is one.
+// One chart a link: loads in % of capacity over time in UTC, with the truth of a simulated PoP where there is one.
 
-const GIGA = 1e9;
+import { element, percent, utc } from "/static/text.js";
+
 const HISTORY_S = 1800;
 const SHOWN_AT_LEAST_S = 300;
-const HEIGHT = 170;
-// Okabe and Ito's palette, told apart by dashes as well.
-const BLUE = "#0072b2", VERMILION = "#d55e00", PURPLE = "#aa4499", SKY = "#56b4e9", PINK = "#e5a3c6", GREY = "#555555";
+const HEIGHT = 128;
+const FONT = "11px system-ui, sans-serif";
 
-const pad = (number) => String(number).padStart(2, "0");
-export const utc = (date) => `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}:${pad(date.getUTCSeconds())}`;
-
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 // A window is a step that ends at its point.
 const stepped = uPlot.paths.stepped({ align: -1 });
 
-function series(label, stroke, options) {
-  return { label, stroke, width: 2, points: { show: false }, ...options };
+function series(label, color, options) {
+  return { label, stroke: () => css(color), width: 2, points: { show: false }, ...options };
 }
 
+// What is dropped is drawn between carried and offered, on top of what got through.
+// The truth lies underneath: where the estimate is right it covers it.
 const SERIES = [
   {},
-  series("really carried", SKY, { width: 1 }),
-  series("really natural", PINK, { width: 1 }),
-  series("natural", PURPLE, { paths: stepped, dash: [6, 4] }),
-  series("carried", BLUE, { paths: stepped, fill: "#0072b21a" }),
-  series("dropped", VERMILION, { paths: stepped, fill: "#d55e0066" }),
-  series("capacity", GREY, { width: 1.5, paths: stepped }),
-  series("mark", GREY, { width: 1, paths: stepped, dash: [2, 4] }),
+  series("really carried", "--truth-carried", { width: 3 }),
+  series("really natural", "--truth-natural", { width: 3 }),
+  series("offered", "--dropped", { paths: stepped, width: 1 }),
+  series("carried", "--carried", { paths: stepped, fill: () => css("--carried-fill") }),
+  series("natural", "--natural", { paths: stepped, dash: [6, 4] }),
 ];
+const BANDS = [{ series: [3, 4], fill: () => css("--dropped-fill") }];
 
 function axis(options) {
-  return { stroke: "#555555", font: "11px system-ui, sans-serif", grid: { stroke: "#00000012" }, ...options };
+  return { stroke: () => css("--axis"), font: FONT, grid: { stroke: () => css("--grid"), width: 1 }, ticks: { show: false },
+    ...options };
 }
 
 export class LinkChart {
-  constructor(element, enterMark) {
-    this.element = element;
+  constructor(place, enterMark) {
+    this.place = place;
     this.enterMark = enterMark;
     this.windows = [];
     this.truth = [];
-    this.plot = new uPlot(this.options(), [[], [], [], [], [], [], [], []], element);
-    this.resizing = new ResizeObserver(() => this.plot.setSize({ width: element.clientWidth, height: HEIGHT }));
-    this.resizing.observe(element);
+    this.awaited = element("p", { class: "awaited" }, "awaiting the first window of this link");
+    this.readout = element("p", { class: "at", hidden: "" });
+    this.plot = new uPlot(this.options(), [[], [], [], [], [], []], place);
+    place.append(this.awaited, this.readout);
+    this.resizing = new ResizeObserver(() => this.plot.setSize({ width: place.clientWidth, height: HEIGHT }));
+    this.resizing.observe(place);
+    this.scheme = matchMedia("(prefers-color-scheme: dark)");
+    this.recolour = () => this.plot.redraw();
+    this.scheme.addEventListener("change", this.recolour);
   }
 
   options() {
     return {
-      width: this.element.clientWidth || 400,
+      width: this.place.clientWidth || 400,
       height: HEIGHT,
+      padding: [4, 6, 0, 0],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       legend: { show: false },
-      cursor: { sync: { key: "links" }, y: false, drag: { x: false, y: false } },
+      cursor: { sync: { key: "links" }, y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: {
         x: { range: () => this.shown() },
-        y: { range: (_, low, high) => [0, Math.max(high || 0, 0.001) * 1.06] },
+        y: { range: (_, low, high) => [0, Math.max(108, (high || 0) * 1.05)] },
       },
       axes: [
-        axis({ values: (_, ticks) => ticks.map((s) => utc(new Date(s * 1000)).slice(0, 5)), size: 24, space: 50 }),
-        axis({ values: (_, ticks) => ticks.map((gbps) => `${+gbps.toFixed(2)} Gb/s`), space: 32, size: 68 }),
+        axis({ values: (_, ticks) => ticks.map((s) => utc(new Date(s * 1000)).slice(0, 5)), size: 20, space: 60 }),
+        axis({ values: (_, ticks) => ticks.map((share) => `${share} %`), incrs: [25, 50, 100, 200, 500], space: 26, size: 42 }),
       ],
       series: SERIES,
+      bands: BANDS,
+      hooks: { drawAxes: [(plot) => this.limits(plot)], setCursor: [(plot) => this.read(plot.cursor.idx)] },
     };
   }
 
+  limits(plot) {
+    const { left, width } = plot.bbox, pixel = devicePixelRatio;
+    plot.ctx.save();
+    plot.ctx.strokeStyle = css("--axis");
+    plot.ctx.lineWidth = pixel;
+    for (const [share, dash] of [[100, []], [100 * this.enterMark, [3 * pixel, 3 * pixel]]]) {
+      const y = Math.round(plot.valToPos(share, "y", true)) + 0.5;
+      plot.ctx.setLineDash(dash);
+      plot.ctx.beginPath();
+      plot.ctx.moveTo(left, y);
+      plot.ctx.lineTo(left + width, y);
+      plot.ctx.stroke();
+    }
+    plot.ctx.restore();
+  }
+
+  // What the pointer is on, in all charts at once.
+  read(index) {
+    const at = index === null || index === undefined ? undefined : this.plot.data[0][index];
+    const window = at === undefined ? undefined : this.windows.find((point) => point[0] >= at);
+    this.readout.hidden = !window;
+    if (!window) return;
+    const [end, capacity, carried, dropped, natural] = window;
+    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${percent(bps / capacity)}`);
+    this.readout.textContent = `${utc(new Date(end * 1000))}  ${loads.join("  ")}`;
+  }
+
   shown() {
-    const times = [...this.windows.slice(0, 1), ...this.truth.slice(0, 1)].map((point) => point[0]);
+    const begins = [...this.windows.slice(0, 1), ...this.truth.slice(0, 1)].map((point) => point[0]);
     const ends = [...this.windows.slice(-1), ...this.truth.slice(-1)].map((point) => point[0]);
     const end = ends.length ? Math.max(...ends) : Date.now() / 1000;
-    const begin = times.length ? Math.max(Math.min(...times) - 10, end - HISTORY_S) : end;
+    const begin = begins.length ? Math.max(Math.min(...begins) - 10, end - HISTORY_S) : end;
     return [Math.min(begin, end - SHOWN_AT_LEAST_S), end];
   }
 
-  add(windows, truth) {
+  add(windows, truth, capacityBps) {
     append(this.windows, windows);
     append(this.truth, truth);
-    this.draw();
+    this.awaited.hidden = this.windows.length > 0;
+    this.draw(capacityBps);
   }
 
-  draw() {
-    const column = (rows, index) => rows.map((row) => (row[index] === null ? null : row[index] / GIGA));
+  draw(capacityBps) {
     const rows = withGaps(this.windows);
-    const capacity = column(rows, 1);
-    const mark = capacity.map((gbps) => gbps === null ? null : gbps * this.enterMark);
-    const estimate = [rows.map((row) => row[0]), column(rows, 4), column(rows, 2), column(rows, 3), capacity, mark];
-    const truth = [this.truth.map((row) => row[0]), column(this.truth, 1), column(this.truth, 3)];
+    const column = (load) => rows.map((row) => (row[1] === null ? null : (100 * load(row)) / row[1]));
+    const estimate = [rows.map((row) => row[0]), column((row) => row[2] + row[3]), column((row) => row[2]), column((row) => row[4])];
+    const real = (index) => this.truth.map((row) => (100 * row[index]) / capacityBps);
+    const truth = [this.truth.map((row) => row[0]), real(1), real(3)];
     this.plot.setData(truth[0].length ? uPlot.join([truth, estimate]) : [estimate[0], [], [], ...estimate.slice(1)]);
   }
 
   end() {
     this.resizing.disconnect();
+    this.scheme.removeEventListener("change", this.recolour);
     this.plot.destroy();
   }
 }

@@ -1,28 +1,30 @@
 """The read model: bounded, untouched by repeats, and sure of what a feed is worth."""
 
-import pytest
+import msgspec
 
-from app.schemas import Refused, Released
-from app.web.documents import Feed, TruthPoint
+from app.clock import utc
+from app.schemas import Control, Refused, Released
+from app.web.documents import LinkView, TruthPoint
 from app.web.model import EVENTS_MAX, HISTORY_S, PopModel
-from tests.app.web.records import FULL, POP, PREFIX, WINDOW_S, actuation, congestion, decision, override, window
+from tests.app.web.records import FULL, POP, PREFIX, ROOMY, WINDOW_S, actuation, congestion, decision, override, window
 from tests.pops import demo_pop
 
 T0 = 1_700_000_000
 
 
 def new_model() -> PopModel:
-    return PopModel(demo_pop(), WINDOW_S, 0.9, [POP])
+    return PopModel(demo_pop(), WINDOW_S, 0.9, [POP], 0.02)
 
 
-def feed(model: PopModel, now_s: float) -> Feed:
-    return next(view.feed for view in model.links(now_s) if view.link == FULL)
+def full(model: PopModel, now_s: float) -> LinkView:
+    return next(view for view in model.links(now_s) if view.link == FULL)
 
 
 def test_it_knows_every_link_of_the_inventory_before_the_first_record() -> None:
     model = new_model()
     assert [view.link for view in model.links(T0)] == list(demo_pop().links)
-    assert {view.feed for view in model.links(T0)} == {"silent"}
+    assert {(view.feed, view.quiet) for view in model.links(T0)} == {(None, False)}
+    assert (model.state(T0).told_until, model.state(T0).quiet) == (None, False)
     assert model.overrides() is None
     assert model.snapshot(T0).overrides is None
 
@@ -37,23 +39,39 @@ def test_history_is_bounded_and_keeps_the_newest() -> None:
     assert points[-1].end_s == T0 + count * WINDOW_S
 
 
-@pytest.mark.parametrize(
-    ("starts", "counters", "age_s", "state"),
-    [
-        ([0, 10], True, 5, "live"),
-        ([0, 10], False, 5, "untrusted"),
-        ([0, 20], True, 5, "gap"),
-        ([0, 20, *range(30, 100, 10)], True, 5, "live"),  # an old gap is no longer told
-        ([0, 10], True, 30, "live"),
-        ([0, 10], True, 31, "silent"),
-        ([0, 10], False, 31, "silent"),
-    ],
-)
-def test_the_state_of_a_feed(starts: list[int], counters: bool, age_s: int, state: Feed) -> None:
+def test_a_feed_is_what_its_newest_window_says() -> None:
     model = new_model()
-    for start_s in starts:
-        model.take_window(window(T0 + start_s, counters=counters))
-    assert feed(model, T0 + starts[-1] + WINDOW_S + age_s) == state
+    for number, feed in enumerate(("live", "gap", "untrusted", "silent")):
+        start_s = T0 + number * WINDOW_S
+        model.take_window(msgspec.structs.replace(window(start_s), feed=feed))
+        view = full(model, start_s + WINDOW_S + 5)
+        assert (view.feed, view.quiet) == (feed, False)
+
+
+def test_a_link_and_then_its_pop_are_quiet_when_nothing_is_told() -> None:
+    model = new_model()
+    model.take_window(window(T0))
+    model.take_window(window(T0 + 10, ROOMY))
+    assert not full(model, T0 + WINDOW_S + 30).quiet
+    assert full(model, T0 + WINDOW_S + 31).quiet
+    assert not model.state(T0 + WINDOW_S + 31).quiet, "the other link still tells"
+    assert model.state(T0 + WINDOW_S + 41).quiet
+    assert model.state(T0).told_until == utc(T0 + 20)
+
+
+def test_a_halt_and_the_egress_mismatch_are_told_while_they_last() -> None:
+    model, order = new_model(), Control(pop="*", halt=True, by="ada", at=utc(T0))
+    assert model.state(T0).egress_mismatch_share is None
+    model.take_halt(order)
+    model.take_decision(msgspec.structs.replace(decision(1, T0), egress_mismatch_share=0.03))
+    first = model.changes(T0 + 15)
+    assert first.state is not None
+    assert (first.state.halted, first.state.egress_mismatch_share) == (order, 0.03)
+    assert model.changes(T0 + 16).state is None
+    model.take_halt(None)
+    later = model.changes(T0 + 17)
+    assert later.state is not None
+    assert later.state.halted is None
 
 
 def test_a_repeated_window_changes_nothing() -> None:
@@ -122,7 +140,20 @@ def test_events_tell_moves_releases_and_refusals_once() -> None:
     model.take_decision(decision(3, T0 + 20, released=(Released(PREFIX, "natural-load-fits"),)))
     events = model.snapshot(T0).events
     assert [event.kind for event in events] == ["move", "refusal", "release"]
-    assert events[0].text == f"{PREFIX} (12.00 Gb/s) from {FULL} to rhv1000/r1/et-0/0/2: sheds-congested-link"
+    move, refusal, release = events
+    assert (move.subject, move.bps) == (PREFIX, 12e9)
+    assert move.what == "moved from r1 et-0/0/1 to r1 et-0/0/2: sheds-congested-link"
+    assert (refusal.subject, refusal.what) == ("198.51.100.0/24", "kept on r1 et-0/0/1: no-room")
+    assert (release.what, release.bps) == ("given back: natural-load-fits", 12e9)
+
+
+def test_a_refusal_whose_load_alone_changes_is_no_news() -> None:
+    model = new_model()
+    for seq, bps in enumerate((1e9, 2e9), 1):
+        refused = (Refused("*", FULL, "no-room", bps),)
+        model.take_decision(decision(seq, T0 + 10 * seq, refused=refused))
+    (event,) = model.snapshot(T0).events
+    assert event.subject == "load of no known prefix"
 
 
 def test_a_move_to_another_exit_is_told() -> None:
@@ -161,6 +192,8 @@ def test_changes_are_told_once_and_only_where_something_changed() -> None:
     assert not second.truth
     assert not second.events
 
-    silent = model.changes(T0 + 60)
-    assert silent.links
-    assert {view.feed for view in silent.links} == {"silent"}
+    quiet = model.changes(T0 + 60)
+    assert quiet.links
+    assert [view.link for view in quiet.links if view.quiet] == [FULL]
+    assert quiet.state
+    assert quiet.state.quiet

@@ -52,10 +52,12 @@ async def message(stream: ClientResponse) -> dict[str, Any]:
 
 async def test_links_overrides_and_decisions_as_json(client: Client) -> None:
     links = await (await client.get("/api/links")).json()
-    assert [(view["link"], view["feed"]) for view in links][:2] == [(FULL, "live"), ("rhv1000/r1/et-0/0/2", "silent")]
+    assert [(view["link"], view["feed"]) for view in links][:2] == [(FULL, "live"), ("rhv1000/r1/et-0/0/2", None)]
     assert links[0]["window"]["carried_bps"] == 75e9
     overrides = await (await client.get("/api/overrides?pop=rhv1000")).json()
     assert overrides["overrides"][0]["override"]["prefix"] == PREFIX
+    pop = await (await client.get("/api/pop")).json()
+    assert (pop["halted"], pop["quiet"], pop["egress_mismatch_share"]) == (None, False, 0.0)
     decisions = await (await client.get("/api/decisions")).json()
     assert [(view["seq"], view["overrides"]) for view in decisions] == [(1, 1)]
 
@@ -64,7 +66,11 @@ async def test_it_says_that_it_is_well(client: Client) -> None:
     assert await (await client.get("/healthz")).json() == {"ok": True, "caught_up": True}
 
 
-@pytest.mark.parametrize("path", ["/api/links", "/api/overrides", "/api/decisions", "/events"])
+async def test_its_metrics_are_served(client: Client) -> None:
+    assert "autopilot_" in await (await client.get("/metrics")).text()
+
+
+@pytest.mark.parametrize("path", ["/api/pop", "/api/links", "/api/overrides", "/api/decisions", "/events"])
 async def test_an_unknown_pop_is_not_found(client: Client, path: str) -> None:
     response = await client.get(path, params={"pop": "ams9"})
     assert response.status == 404

@@ -1,0 +1,76 @@
+// One link: what its feed is worth, its loads now, and its chart.
+
+import { LinkChart } from "/static/chart.js";
+import { badge, bits, element, lasting, percent, short, time } from "/static/text.js";
+
+const KINDS = { pni: "PNI", ixp: "IXP", transit: "transit" };
+const FEEDS = {
+  live: "flows and counters arrive and agree",
+  gap: "flows or counters are missing: the figures are incomplete",
+  untrusted: "flows and counters contradict each other: nothing is moved from or to this link",
+  silent: "the link sent nothing, which is not the same as no traffic",
+};
+
+export class Card {
+  constructor(view, enterMark) {
+    const name = short(view.link);
+    this.name = name;
+    this.kind = element("small");
+    this.state = element("span", { class: "state" });
+    this.feed = element("span");
+    this.figures = element("dl", { class: "card-figures" });
+    const place = element("div", { class: "chart", role: "img", "aria-label": `${name}: nothing known yet` });
+    this.place = place;
+    this.node = element("article", { "data-link": view.link, "aria-label": `link ${name}` },
+      element("div", { class: "head" }, element("h3", {}, name), this.kind, this.state, this.feed), this.figures, place);
+    document.getElementById("links").append(this.node);
+    this.chart = new LinkChart(place, enterMark);
+  }
+
+  show(view, now) {
+    this.view = view;
+    this.kind.textContent = `${KINDS[view.kind]} ${view.capacity_bps / 1e9}G`;
+    this.node.dataset.state = view.congestion ? "congested" : "calm";
+    this.figures.replaceChildren(...(view.window ? figures(view.window) : []));
+    if (view.window) this.place.setAttribute("aria-label", `${this.name}: ${said(view.window)}`);
+    this.age(now);
+  }
+
+  // Ages grow by themselves while nothing is told.
+  age(now) {
+    const since = this.view.congestion?.since;
+    const congested = since ? `congested ${lasting(now - Date.parse(since) / 1000)}` : "";
+    if (this.state.textContent !== congested) this.state.replaceChildren(...(since ? [badge("alarm", congested)] : []));
+    const [state, text, title] = feedOf(this.view, now);
+    this.node.dataset.feed = state;
+    this.feed.className = `badge feed-${state} ${state === "quiet" || state === "down" ? "alarm" : ""}`;
+    this.feed.title = title;
+    if (this.feed.textContent !== text) this.feed.replaceChildren(element("i", { "aria-hidden": "true" }), text);
+  }
+}
+
+export function endOf(window) {
+  return Date.parse(window.window_start) / 1000 + window.window_s;
+}
+
+function feedOf(view, now) {
+  if (!view.window) return ["awaited", "awaiting data", "no window of this link has been told"];
+  if (view.quiet) return ["quiet", `no record ${lasting(now - endOf(view.window))}`, "what is shown is old: is telemetry running?"];
+  return view.window.up ? [view.feed, view.feed, FEEDS[view.feed]] : ["down", "down", "the interface is down"];
+}
+
+function figures(window) {
+  const { capacity_bps: capacity, carried_bps: carried, dropped_bps: dropped, natural_bps: natural } = window;
+  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]].filter(([, bps]) => bps >= 1e6);
+  const moved = moves.map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") || "none";
+  const figure = (name, kind, ...shown) => element("div", { class: kind }, element("dt", {}, name), element("dd", {}, ...shown));
+  const load = (name, bps, kind = name) => figure(name, kind, percent(bps / capacity), element("small", {}, bits(bps)));
+  return [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped"),
+    load("natural", natural), figure("moved here", "moved", moved)];
+}
+
+function said(window) {
+  const share = (bps) => percent(bps / window.capacity_bps);
+  return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)} ` +
+    `of capacity in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;
+}

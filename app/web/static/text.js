@@ -1,0 +1,31 @@
+// Numbers, times and names as the page writes them, and the making of elements.
+
+const pad = (number) => String(number).padStart(2, "0");
+export const utc = (date) => `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}:${pad(date.getUTCSeconds())}`;
+export const time = (iso) => utc(new Date(iso));
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : noun.endsWith("x") ? "es" : "s"}`;
+
+export function bits(bps) {
+  return bps < 1e6 ? "0 Gb/s" : bps < 1e8 ? `${(bps / 1e6).toFixed(0)} Mb/s` : `${(bps / 1e9).toFixed(bps < 1e10 ? 2 : 1)} Gb/s`;
+}
+
+export function lasting(seconds) {
+  if (seconds < 120) return `${Math.max(0, Math.round(seconds))} s`;
+  return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
+
+// "pop/router/name", and names hold slashes themselves: et-0/0/1.
+export function short(link) {
+  const [, router, ...name] = link.split("/");
+  return `${router} ${name.join("/")}`;
+}
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export const badge = (kind, ...children) => element("span", { class: `badge ${kind}` }, ...children);
