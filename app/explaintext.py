@@ -35,6 +35,8 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
             f"moved since {story.since:%H:%M:%S} by decision {answer.decided_by or 'unknown'} to {leave.link}, "
             f"next hop {leave.next_hop}, on {', '.join(story.override.inject_on)}"
         )
+        shown = f"since {story.confirmed:%H:%M:%S}" if story.confirmed else "not yet"
+        yield f"shown by all these routers {shown}"
         as_path = " ".join(map(str, source.as_path))
         med = NONE if source.med is None else source.med
         yield f"copied path: AS path {as_path}, origin {source.origin}, MED {med}"
@@ -74,6 +76,7 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     yield as_of
     error = f"flow estimate ± {story.load.error_share:.1%} at 95 % from {story.load.samples} samples"
     yield f"capacity {_gbps(story.load.capacity_bps)} Gb/s; it {_room(story.headroom_bps)}; {error}"
+    yield f"feed {story.load.feed}; flows over counters {_ratio(story.load.flow_ratio)}"
     yield _loads_table(story)
     for title, shares in (
         ("moved off it", story.moved_off),
@@ -86,6 +89,10 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
 
 
 def _condition(story: LinkStory) -> str:
+    if story.load.feed == "untrusted":
+        return "not usable: its flows and its counters contradict each other"
+    if story.load.feed == "silent":
+        return "not usable: neither flows nor counters in this window"
     if not story.usable:
         return "not usable: down, or its load is unknown"
     if story.congestion is None or not story.congestion.open:
@@ -116,9 +123,9 @@ def _loads_table(story: LinkStory) -> Table:
 
 
 def _shares_table(title: str, shares: tuple[Share, ...]) -> Table:
-    table = columns("prefix", "Gb/s", "link", "rule", title=title)
+    table = columns("prefix", "Gb/s", "±", "link", "rule", title=title)
     for one in shares:
-        table.add_row(one.prefix, _gbps(one.bps), one.other or NONE, one.rule or NONE)
+        table.add_row(one.prefix, _gbps(one.bps), _gbps(one.error_bps), one.other or NONE, one.rule or NONE)
     return table
 
 
@@ -128,6 +135,8 @@ def _decision(answer: DecisionAnswer) -> Iterator[RenderableType]:
     window = f"on the window from {one.window_start:%Y-%m-%d %H:%M:%S} UTC"
     yield f"decision {number(one)} of {answer.pop}, {one.mode}, {window}: {counts}"
     yield f"made {one.made_at:%H:%M:%S}, may add until {one.add_until:%H:%M:%S}, held until {one.hold_until:%H:%M:%S}"
+    if one.egress_mismatch_share:
+        yield f"{one.egress_mismatch_share:.1%} of what it does not steer left where routing does not predict it"
     if one.congestion:
         yield _events_table(one)
     if one.overrides:
@@ -157,6 +166,10 @@ def _estimate(demand: Demand) -> str:
     if not demand.samples:
         return "none seen"
     return f"{_gbps(demand.bps)} Gb/s ± {_gbps(demand.error_bps)} ({demand.samples:.0f} samples)"
+
+
+def _ratio(ratio: float | None) -> str:
+    return "unknown" if ratio is None else f"{ratio:.0%}"
 
 
 def _gbps(bps: float) -> str:

@@ -89,13 +89,13 @@ def run_cycle(
     traffic = trusting(measure(history, Placement(natural, kept, settling), marks, pacing), trust)
     unseen = _unseen(natural, traffic, kept)
     links, congestion = _detect(state.links, traffic, marks, unseen, history[-1])
-    plan = Plan(context, traffic, kept, frozenset(link for link, one in links.items() if one.open), unseen)
+    plan = Plan(context, traffic, kept, fallen, frozenset(link for link, one in links.items() if one.open), unseen)
     evict(plan)
-    shed(plan, fallen)
+    shed(plan)
     unwind(plan, links)
     if tell is not None:
         tell(plan)
-    return _result(plan, state, links, congestion, fallen, settling)
+    return _result(plan, state, links, congestion, settling)
 
 
 def _remembering(
@@ -182,11 +182,10 @@ def _result(
     before: CycleState,
     links: dict[str, LinkState],
     congestion: tuple[Congestion, ...],
-    fallen: Mapping[str, str],
     settling: Mapping[str, Held],
 ) -> CycleResult:
     held = {prefix: _renewed(plan, prefix, one) for prefix, one in plan.kept.items()} | plan.made
-    released = {prefix: reason for prefix, reason in (plan.released | dict(fallen)).items() if prefix not in held}
+    released = {prefix: reason for prefix, reason in (plan.released | plan.fallen).items() if prefix not in held}
     leaving = _as_of({prefix: before.held[prefix] for prefix in plan.released}, plan.context.now_s)
     still_settling = {prefix: one for prefix, one in (dict(settling) | leaving).items() if prefix not in held}
     return CycleResult(

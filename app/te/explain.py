@@ -64,7 +64,10 @@ class AlternatePath(msgspec.Struct, frozen=True):
 
 
 class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one prefix; `since` is the end of the window that made the override."""
+    """Everything about one prefix.
+
+    `since` is the end of the window that made the override; `confirmed` of that since when its routers show it.
+    """
 
     prefix: str
     status: Status
@@ -75,18 +78,20 @@ class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
     alternates: tuple[AlternatePath, ...]
     override: Override | None
     since: datetime | None
+    confirmed: datetime | None = None
 
 
 class Share(msgspec.Struct, frozen=True):
     """One prefix and its load on the link; `other` is where it comes from or goes to, or could go to.
 
-    `rule` says what keeps it where it is.
+    `rule` says what keeps it where it is, `error_bps` is the sampling error at 95 %. * stands for any prefix.
     """
 
     prefix: str
     bps: float
     other: str | None = None
     rule: str | None = None
+    error_bps: float = 0.0
 
 
 class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +148,8 @@ def explain_prefix(plan: Plan, asked: str) -> PrefixStory:
         natural=plan.natural_exits(prefix),
         alternates=_alternates(plan, prefix, held),
         override=held.override if held else None,
-        since=datetime.fromtimestamp(held.since_s, UTC) if held else None,
+        since=_utc(held.since_s if held else None),
+        confirmed=_utc(held.confirmed_s if held else None),
     )
 
 
@@ -153,6 +159,7 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
     if load is None:
         raise LookupError(f"{link} had no window in the last cycle: neither flows nor counters")
     held = plan.kept | plan.made
+    as_a_whole = [Share("*", one.bps, rule=one.reason) for one in plan.refused if (one.prefix, one.link) == ("*", link)]
     return LinkStory(
         link=link,
         load=load,
@@ -161,13 +168,19 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
         usable=link in plan.traffic.usable,
         marks=plan.context.marks,
         congestion=state,
-        moved_off=_largest_first(_moved_off(plan, link, held[prefix], prefix) for prefix in held),
-        moved_onto=_largest_first(_moved_onto(plan, link, held[prefix], prefix) for prefix in held),
-        largest=tuple(_could_go(plan, link, prefix) for prefix in _leaving_by(plan, link)),
-        refused=_largest_first(
-            Share(prefix, plan.bps(prefix), rule=reason)
-            for prefix, (source, reason) in plan.unmoved.items()
-            if source == link and prefix not in held
+        moved_off=_largest_first(plan, (_moved_off(plan, link, held[prefix], prefix) for prefix in held)),
+        moved_onto=_largest_first(plan, (_moved_onto(plan, link, held[prefix], prefix) for prefix in held)),
+        largest=tuple(_with_error(plan, _could_go(plan, link, prefix)) for prefix in _leaving_by(plan, link)),
+        refused=(
+            *as_a_whole,
+            *_largest_first(
+                plan,
+                (
+                    Share(prefix, plan.bps(prefix), rule=reason)
+                    for prefix, (source, reason) in plan.unmoved.items()
+                    if source == link and prefix not in held
+                ),
+            ),
         ),
     )
 
@@ -279,5 +292,15 @@ def _could_go(plan: Plan, link: str, prefix: str) -> Share:
     return Share(prefix, bps, best.link) if best else Share(prefix, bps, rule=", ".join(others) or "no-alternate")
 
 
-def _largest_first(shares: Iterator[Share]) -> tuple[Share, ...]:
-    return tuple(sorted((one for one in shares if one.bps > 0), key=lambda one: (-one.bps, one.prefix)))
+def _largest_first(plan: Plan, shares: Iterator[Share]) -> tuple[Share, ...]:
+    ordered = sorted((one for one in shares if one.bps > 0), key=lambda one: (-one.bps, one.prefix))
+    return tuple(_with_error(plan, one) for one in ordered)
+
+
+def _with_error(plan: Plan, share: Share) -> Share:
+    samples = sum(pair.samples for pair in plan.pairs.get(share.prefix, ()))
+    return msgspec.structs.replace(share, error_bps=share.bps * error_share(int(samples)))
+
+
+def _utc(at_s: int | None) -> datetime | None:
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC)

@@ -37,11 +37,15 @@ class Context:
 
 @dataclass
 class Plan:
-    """Kept and made overrides by prefix; `open_links` are congested, `unseen` ones have load that we cannot see."""
+    """Kept and made overrides by prefix; `fallen` are those that cannot stay, with the reason.
+
+    `open_links` are congested, `unseen` ones have load that we cannot see.
+    """
 
     context: Context
     traffic: Traffic
     kept: dict[str, Held]
+    fallen: dict[str, str]
     open_links: frozenset[str]
     unseen: frozenset[str]
     made: dict[str, Held] = field(default_factory=dict)

@@ -1,16 +1,21 @@
 """What the rules mean, in sentences with the numbers they were judged by."""
 
 from app.te.allocator import BUDGET_BOUND, MIN_MOVED_SAMPLES, TOO_FEW_SAMPLES
+from app.te.effect import INEFFECTIVE
 from app.te.ledger import NO_ROOM
+from app.te.mismatch import MISMATCH
 from app.te.plan import Plan
-from app.te.shedding import forbidden, goal_share
+from app.te.shedding import SETTLING, forbidden, goal_share, is_settling
 from app.te.trace import DEAD_END, LOOP
+from app.te.trust import UNTRUSTED
 
 MEANING = {
     LOOP: "on the way to the other exit a router would send it back",
     DEAD_END: "while the routers change one by one, one of them would have no route for it",
     "exports-learned-routes": "a router that would carry the override exports what it learns to others",
     "strict-urpf": "its natural link drops what comes back by it when the prefix is routed elsewhere",
+    INEFFECTIVE: "the routers took its override over, and its traffic did not follow",
+    SETTLING: "others were moved off it so lately that no whole window shows the effect",
     "blackholed": "a router's best path for it is a blackhole",
     "own-prefix": "it is ours, and never moved",
     "pinned": "the inventory pins it",
@@ -28,8 +33,8 @@ def refusal(plan: Plan, prefix: str, link: str, reason: str) -> str:
 def untouched(plan: Plan, prefix: str) -> str:
     """Why nobody wanted to move it."""
     homes = plan.homes(prefix)
-    if prefix in plan.released:
-        return f"given back by this decision: {plan.released[prefix]}"
+    if (gone := plan.released.get(prefix) or plan.fallen.get(prefix)) is not None:
+        return f"given back by this decision: {gone}"
     if not homes:
         return "plain BGP has no exit for it by a link of the inventory"
     never = forbidden(plan, prefix)
@@ -42,13 +47,29 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
         return _room(plan, prefix, link)
     if reason == BUDGET_BOUND:
         return _budgets(plan)
+    if reason == UNTRUSTED:
+        return "; ".join(untrusted(plan, name) for name in sorted(_others(plan, prefix, link) & plan.untrusted))
+    if reason == MISMATCH:
+        share, most = plan.context.mismatch_share, plan.context.marks.mismatch_max
+        return f"{share:.1%} of what we do not steer leaves where routing does not predict it, and {most:.0%} may"
     if reason == TOO_FEW_SAMPLES:
         return f"{plan.candidate(prefix).samples:.0f} samples, and a move must rest on {MIN_MOVED_SAMPLES}"
     return MEANING.get(reason, reason)
 
 
+def untrusted(plan: Plan, link: str) -> str:
+    """What makes a link untrusted."""
+    ratio, marks = plan.traffic.loads[link].flow_ratio, plan.context.marks
+    seen = "too little to tell again" if ratio is None else f"{ratio:.0%}"
+    return f"flows over counters of {link} were outside of {marks.ratio_low:g} to {marks.ratio_high:g}; now {seen}"
+
+
+def _others(plan: Plan, prefix: str, link: str) -> set[str]:
+    return {one.exit.link for one in plan.candidate(prefix).targets} - {link}
+
+
 def _room(plan: Plan, prefix: str, link: str) -> str:
-    targets = {one.exit.link for one in plan.candidate(prefix).targets} - {link}
+    targets = _others(plan, prefix, link)
     room_bps = {name: room for name in targets if (room := plan.ledger.headroom_bps(name)) is not None}
     if not room_bps:
         return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive anything"
@@ -68,13 +89,18 @@ def _budgets(plan: Plan) -> str:
 def _natural_link(plan: Plan, link: str) -> str:
     """How full the natural link is, and what follows from it."""
     marks, load = plan.context.marks, plan.traffic.loads.get(link)
+    if link in plan.untrusted:
+        return f"nothing is moved off its natural link {link}, {UNTRUSTED}: {untrusted(plan, link)}"
     if load is None or link not in plan.traffic.usable:
         return f"its natural link {link} is down, silent or of unknown load, so nothing is moved off it"
     natural = f"{load.natural_bps / load.capacity_bps:.0%}"
     if link not in plan.open_links:
         return f"its natural link {link} is at {natural}, below the mark of {marks.enter:.0%}"
     planned, goal = f"{plan.ledger.load_bps[link] / load.capacity_bps:.0%}", f"{goal_share(plan, link):.0%}"
-    return f"its natural link {link} is congested: {natural}, {planned} with others moved off it; the goal is {goal}"
+    congested = f"its natural link {link} is congested: {natural}, {planned} with others moved off it"
+    return f"{congested}; the goal is {goal}" + (
+        f"; {SETTLING}: {MEANING[SETTLING]}" if is_settling(plan, link) else ""
+    )
 
 
 def gbps(bps: float) -> str:

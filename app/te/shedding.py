@@ -59,15 +59,15 @@ def fits_at_home(plan: Plan, prefix: str) -> bool:
     )
 
 
-def shed(plan: Plan, fallen: Collection[str]) -> None:
+def shed(plan: Plan) -> None:
     """Relieve every open link that needs it; overrides that fell in this cycle go first, which spares a change."""
     _refuse_untrusted(plan)
     needy = [link for link in sorted(plan.open_links & plan.traffic.usable) if _needs_relief(plan, link)]
-    for link in [link for link in needy if not fallen and is_settling(plan, link)]:
+    for link in [link for link in needy if not plan.fallen and is_settling(plan, link)]:
         plan.refuse_link(link, goal_share(plan, link), SETTLING)
         needy.remove(link)
     reasons = {link: f"{link} natural {_share(plan, link):.0%} of capacity" for link in needy}
-    again = [_task(plan, link, fallen) for link in needy] if fallen else []
+    again = [_task(plan, link, plan.fallen) for link in needy] if plan.fallen else []
     plan.relieve([task for task in again if task.pool], reasons)
     plan.relieve([_task(plan, link) for link in needy], reasons)
 

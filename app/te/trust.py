@@ -50,7 +50,9 @@ def _judge(past: Sequence[LinkWindow], marks: Marks, decay_s: float, before: boo
     telling = [window for window in past if _is_telling(window, marks, sample_bytes)]
     seen, expected = _samples(telling, decay_s, sample_bytes)
     enough = max(seen, expected) >= MIN_RATIO_SAMPLES
-    if enough:
+    if _is_saturated(newest, marks):
+        untrusted = before  # it shows less than is wanted, which is no contradiction
+    elif enough:
         untrusted = _contradict(seen, expected, marks, before)
     else:
         untrusted = before and any(_is_saturated(window, marks) for window in past)

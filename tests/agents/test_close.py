@@ -1,16 +1,19 @@
 """Closing a window: counters beside the flows, one record a link, one decision, and numbers that only grow."""
 
+from math import isnan
 from typing import Any
 
 import msgspec
 import pytest
 
 from agents.close import TOP_PREFIXES, PopCloser
+from app import metrics
 from app.clock import ManualClock, utc
 from app.inventory import Pop
 from app.schemas import Decision, LinkUtilization, PrefixTraffic
 from app.settings import Settings
 from app.te.counters import Rates
+from app.te.model import Path
 from app.te.natural import NaturalRouting
 from app.te.rib import Rib
 from app.te.windows import Sums
@@ -20,22 +23,24 @@ from tests.pops import demo_pop
 
 T0 = 1_795_246_100
 SURGED, SILENT = "rhv1000/r1/et-0/0/1", "rhv1000/r2/et-0/0/3"
+LYING, UNREAD, UNROUTED = "rhv1000/r1/et-0/0/2", "rhv1000/r2/xe-0/0/1", "rhv1000/r2/xe-0/0/2"
 RATES = Rates(carried_bps=9.5e10, dropped_bps=1e9, received_bps=2e9, capacity_bps=1e11, up=True)
 
 
 class Rig:
-    """A closer whose counters know one link only."""
+    """A closer with the counters of `rates`, of one link at first. `rib` is empty."""
 
     def __init__(self) -> None:
-        self.outbox, self.clock, rib, pop = Outbox(), ManualClock(T0 + 15.0), Rib(), demo_pop()
+        self.outbox, self.clock, self.rib, pop = Outbox(), ManualClock(T0 + 15.0), Rib(), demo_pop()
+        self.rates = {SURGED: RATES}
 
         def rates_of(_: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
             assert end_s - start_s == 10
-            return RATES if link == SURGED else None
+            return self.rates.get(link)
 
         settings = Settings(pops=("rhv1000.toml",))
-        natural = NaturalRouting(pop, rib)
-        self.closer = PopCloser(pop, settings, rib, natural, rates_of, self.outbox.publisher, self.clock)
+        natural = NaturalRouting(pop, self.rib)
+        self.closer = PopCloser(pop, settings, self.rib, natural, rates_of, self.outbox.publisher, self.clock)
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demands={("r1", "20.0.0.0/24"): [10**9, 400]}
@@ -57,6 +62,40 @@ def test_one_record_a_link_with_what_counters_say() -> None:
     assert (silent.counters, silent.received_bps, silent.capacity_bps) == (False, None, 1e11)
     assert rows[SURGED].closed
     assert rows[SURGED].rates == RATES
+
+
+def test_a_record_says_what_its_figures_are_worth() -> None:
+    rig = Rig()
+    flows = Sums(applied=3, size_bytes=10**10, samples=400, demands={("r1", "20.0.0.0/24"): [10**10, 400]})
+    sums = dict.fromkeys(rig.sums, Sums()) | {LYING: flows, UNREAD: flows, UNROUTED: Sums(unroutable_bytes=10**10)}
+    honest = msgspec.structs.replace(RATES, carried_bps=8e9, dropped_bps=0.0)
+    rig.rates = {SURGED: honest, UNROUTED: honest, LYING: msgspec.structs.replace(honest, carried_bps=2e9)}
+    rig.closer.close(T0, sums)
+    told = {record.link: (record.feed, record.flow_ratio) for record in rig.published(LinkUtilization)}
+    assert told == {
+        SURGED: ("gap", None),
+        LYING: ("untrusted", pytest.approx(4.0)),
+        UNREAD: ("live", None),
+        UNROUTED: ("live", pytest.approx(1.0)),
+        SILENT: ("silent", None),
+        "rhv1000/r1/et-0/0/3": ("silent", None),
+    }
+    rig.rates = {}
+    rig.closer.close(T0 + 10, dict.fromkeys(rig.sums, Sums()))
+    later = rig.published(LinkUtilization)[len(told) :]
+    assert [record.feed for record in later] == ["silent"] * len(told), "every link has its record, silence is told"
+    assert isnan(metrics.LINK_CARRIED.labels(SURGED)._value.get()), "silence is not zero"
+
+
+def test_a_decision_tells_how_much_left_where_routing_does_not_predict_it() -> None:
+    rig = Rig()
+    rig.rib.peer_up("r1", "127.0.0.32", 64602)
+    for prefix, size_bytes in (("20.0.0.0/24", 9 * 10**8), ("20.0.1.0/24", 10**8)):
+        peer, hop = ("127.0.0.31", "198.51.100.1") if size_bytes > 10**8 else ("127.0.0.32", "198.51.100.2")
+        rig.rib.update("r1", prefix, Path(peer, hop, (64601, 65001)))
+        rig.sums[SURGED].demands["r1", prefix] = [size_bytes, 100]
+    rig.closer.close(T0, rig.sums)
+    assert rig.published(Decision)[0].egress_mismatch_share == pytest.approx(0.1)
 
 
 def test_every_record_can_be_read_back() -> None:

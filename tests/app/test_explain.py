@@ -147,6 +147,7 @@ def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch)
         f"{PREFIX} of rhv1000 is moved: {FULL} natural 112% of capacity",
         "4.00 Gb/s ± 0.40 (430 samples), with the sampling error at 95 %",
         f"by decision 7.1 to {FREE}, next hop 198.51.100.2, on r1, r2",
+        "shown by all these routers not yet",
         "copied path: AS path 64602 65010, origin igp, MED 10",
         "drained",
         "12.00",
@@ -200,6 +201,8 @@ def test_a_link_is_asked_for_by_its_short_name(config: str, monkeypatch: pytest.
         "it may receive nothing",
         "natural │ 95.00 │ 95.0%",
         "planned │ 80.00",
+        "feed live; flows over counters 100%",
+        "│ ± │",
         "40.1.0.0/16",
         "15.00",
     ):

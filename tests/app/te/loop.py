@@ -11,7 +11,7 @@ from app.inventory import Pop
 from app.schemas import Override
 from app.te.cycle import CycleResult, CycleState, run_cycle
 from app.te.marks import Marks, Pacing
-from app.te.model import Demand, LinkWindow
+from app.te.model import Demand, LinkWindow, Path
 from app.te.natural import NaturalRouting
 from app.te.rib import Rib
 from tests.app.te.world import WINDOW_S, G
@@ -48,6 +48,9 @@ class Loop:
         self.history: list[dict[str, LinkWindow]] = []
         self.steps: list[Step] = []
         self.silent: set[str] = set()
+        self.forged: dict[str, float] = {}  # links whose flows claim so many times the truth
+        self.mute: set[str] = set()  # prefixes whose traffic ignores overrides, whatever the routers show
+        self.shows_routes = False  # whether BMP tells of our routes
         self.actuated = True
         self.elastic = False
         self.really: str | None = None  # where the routers send all that has no override, whatever we predict
@@ -88,7 +91,7 @@ class Loop:
         """The link that the routers really use."""
         ingress, prefix = pair
         override = overrides.get(prefix)
-        if override is not None and ingress in override.inject_on:
+        if override is not None and ingress in override.inject_on and prefix not in self.mute:
             return override.exit.link
         leave = self.natural.natural_exit(ingress, prefix)
         assert leave is not None
@@ -103,7 +106,21 @@ class Loop:
             gone = {one.prefix for one in result.released}
             held = {prefix: one for prefix, one in self._in_force.items() if prefix not in gone}
             self._in_force = held | {one.prefix: one for one in result.overrides}
+        if self.shows_routes:
+            self._show()
         return result
+
+    def _show(self) -> None:
+        """Our routes as BMP tells of them, a moment after the decision."""
+        for router in self.pop.router:
+            injector = router.injector.address
+            for prefix, _ in self.rib.keys_of(router.name, injector):
+                self.rib.withdraw(router.name, prefix, injector)
+            for prefix, override in self._in_force.items():
+                if router.name in override.inject_on:
+                    marked = (self.pop.marker_community,)
+                    ours = Path(injector, override.exit.next_hop, (), local_pref=1000, communities=marked, ebgp=False)
+                    self.rib.update(router.name, prefix, ours)
 
     def _observe(self, link: str, pairs: Mapping[PairKey, float]) -> LinkWindow:
         capacity_bps = self.pop.links[link].capacity_bps
@@ -112,7 +129,7 @@ class Loop:
         passed = carried_bps / offered_bps if offered_bps else 0.0
         demands = []
         for (ingress, prefix), gbps in pairs.items():
-            packets = gbps * G * passed * WINDOW_S / 8 / PACKET_BYTES
+            packets = self.forged.get(link, 1.0) * gbps * G * passed * WINDOW_S / 8 / PACKET_BYTES
             samples = int(self.rng.poisson(packets / SAMPLING))
             if samples:
                 size = SAMPLING * max(self.rng.normal(PACKET_BYTES * samples, PACKET_SD * samples**0.5), 64)

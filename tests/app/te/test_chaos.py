@@ -1,4 +1,4 @@
-"""What must hold in every cycle, whatever happens: random demand, flapping sessions, silent links and feeds."""
+"""What must hold in every cycle, whatever happens: random demand, flapping sessions, silent and lying feeds."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.inventory import Budgets
+from app.te.cycle import CycleState
 from app.te.marks import Pacing
 from app.te.trace import Igp, fault
 from tests.app.te.loop import Loop, PairKey, Step, exits
@@ -39,6 +40,8 @@ class Chaos:
         self.loop.silent = {link for link in self.loop.pop.links if self.rng.random() < 0.05}
         if self.rng.random() < 0.05:
             self.loop.silent = set(self.loop.pop.links)
+        if self.rng.random() < 0.10:
+            self.loop.forged = {link: 2.5 for link in self.loop.pop.links if self.rng.random() < 0.15}
         [step] = self.loop.run(1)
         return step
 
@@ -73,12 +76,12 @@ def test_invariants(seed: int) -> None:
         step = chaos.next()
         check(chaos.loop, before, step)
         before = exits(step.result)
-    chaos.pni, chaos.small, chaos.loop.silent = 0.5, 0.4, set()
+    chaos.pni, chaos.small, chaos.loop.silent, chaos.loop.forged = 0.5, 0.4, set(), {}
     for number in sorted(chaos.down):
         chaos.restore(number)
     end = chaos.loop.run(60)
     assert not end[-1].result.overrides, "calm again: plain BGP again"
-    assert not end[-1].result.state.links
+    assert end[-1].result.state == CycleState()
 
 
 def check(loop: Loop, before: Mapping[str, str], step: Step) -> None:
@@ -99,4 +102,5 @@ def check(loop: Loop, before: Mapping[str, str], step: Step) -> None:
         assert override.inject_on[0] == override.exit.router
         if override.prefix in new:
             assert override.exit.link in loop.history[-1], "moved onto a silent link"
+            assert override.exit.link not in result.state.untrusted
             assert fault(loop.natural, Igp(loop.pop), override.prefix, override.exit, override.inject_on) is None
