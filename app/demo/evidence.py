@@ -53,7 +53,8 @@ class LinkTruth(msgspec.Struct, frozen=True):
 
     window_start_s: int
     carried_bps: float
-    natural_bps: float
+    natural_bps: float  # of what was sent
+    wanted_bps: float  # natural load of all that was wanted, whoever backed off
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -107,6 +107,7 @@ def link_truth(sim: Simulation, link: int, began_s: float, windows: Windows) -> 
         yield LinkTruth(
             start_s,
             _mean_bps(loads.carried[:, link], start_s - began_s, length_s),
+            _mean_bps(loads.natural_sent[:, link], start_s - began_s, length_s),
             _mean_bps(loads.natural[:, link], start_s - began_s, length_s),
         )
 

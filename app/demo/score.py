@@ -65,6 +65,7 @@ def _congestion(evidence: Evidence) -> dict[str, Figure]:
         "carried_error_median": median(carried or [1.0]),
         "natural_error": max(natural, default=1.0),
         "natural_error_median": median(natural or [1.0]),
+        "natural_hidden": max((1 - true.natural_bps / true.wanted_bps for _, true in pairs), default=0.0),
     }
 
 

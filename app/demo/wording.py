@@ -33,6 +33,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "carried_error_median": ("and in the median by", "%"),
         "natural_error": ("natural load was wrong by at most", "%"),
         "natural_error_median": ("and in the median by", "%"),
+        "natural_hidden": ("most of it that senders held back, which nobody can see", "%"),
     },
     "moves": {
         "overrides_announced": ("prefixes moved", ""),

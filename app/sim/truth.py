@@ -15,6 +15,7 @@ class Loads(NamedTuple):
     carried: Floats
     dropped: Floats
     natural: Floats  # what plain BGP would have sent there of all that was wanted, whoever backed off meanwhile
+    natural_sent: Floats  # of what was really sent: all that an estimate can know
     blackholed: Floats  # sent to a dead next hop on that link; never reached the port
 
 

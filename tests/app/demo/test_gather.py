@@ -15,7 +15,7 @@ def loads(offered: list[float], natural: list[float], seconds: int = 25) -> Load
     """Shares of capacity by link, the same in every second; a second at capacity is 100 bytes."""
     rows: list[Floats] = [np.tile(np.array(shares) * 100, (seconds, 1)) for shares in (offered, natural)]
     nothing = np.zeros((seconds, 2))
-    return Loads(rows[0], rows[0], nothing, rows[1], nothing)
+    return Loads(rows[0], rows[0], nothing, rows[1], rows[1], nothing)
 
 
 @pytest.mark.parametrize(

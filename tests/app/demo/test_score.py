@@ -79,7 +79,7 @@ GOOD = Evidence(
     seconds_to_ready=20.0, drained=True, surged_link=LINK, summary=SUMMARY,
     progress=Progress(records=5, counted_bytes=995, late_bytes=5, unattributed_bytes={}, closed_up_to_s=T0),
     dead_letters=0, udp_drops=0, decisions=(decision("opened"), decision("closed")), close_to_decision_s=(0.1, 0.2),
-    utilization=(window(0.99e11, 1.2e11),), truth=(LinkTruth(T0, 1e11, 1.25e11),),
+    utilization=(window(0.99e11, 1.2e11),), truth=(LinkTruth(T0, 1e11, 1.25e11, 1.25e11),),
     actuations=STORY, surge=Surge(1.25, 35.0, 55.0, 8.0),
     kill=Kill("127.0.0.32", T0 + 90.0, 12, T0 + 90.1, T0 + 90.6), marked_during={"r1": 9, "r2": 9},
     marked_copies={"r1": 9, "r2": 9}, marked_after={"r1": 0, "r2": 0}, announcements_leaked=(),

@@ -15,7 +15,8 @@ from tests.pops import demo_pop
 def loads(seconds: int, links: int) -> Loads:
     """Every second its own bytes: 1 Gb/s more each; natural twice as much, a tenth dropped."""
     carried = np.outer(np.arange(1, seconds + 1), np.ones(links)) * 1e9 / 8
-    return Loads(offered=carried, carried=carried, dropped=carried / 10, natural=carried * 2, blackholed=carried * 0)
+    natural = carried * 2
+    return Loads(carried, carried, dropped=carried / 10, natural=natural, natural_sent=natural, blackholed=carried * 0)
 
 
 def test_each_second_is_written_once_and_read_back(tmp_path: Path) -> None:

@@ -119,3 +119,6 @@ def test_plain_bgp_beside_a_run_reacts_by_the_same_rule(scenario: Scenario) -> N
         engine.step(natural(0, IXP_1_PEER) if tick >= 5 else natural(0))
     without = dropped_bytes(world(), scenario, engine.deaths, 12, 1.0)
     assert np.array_equal(without, np.array([loads.dropped for loads in engine.log]))
+    for loads in engine.log:
+        assert loads.natural_sent == pytest.approx(loads.offered), "nothing was moved"
+        assert (loads.natural_sent <= loads.natural * (1 + 1e-9)).all()

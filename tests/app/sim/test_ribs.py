@@ -79,7 +79,7 @@ async def test_the_socket_is_asked_in_the_enable_node_and_for_a_table_only_when_
     async with bgpd(tmp_path / "bgpd.vty", answer) as commands:
         rib = FrrRib(tmp_path / "bgpd.vty")
         first = await rib.best()
-        assert first == parse_frr(TABLE) | parse_frr(TABLE6)
+        assert first == {**parse_frr(TABLE), **parse_frr(TABLE6)}
         assert await rib.best() is first
         version = 9
         assert await rib.best() is not first
