@@ -5,11 +5,12 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from math import ceil, nan
+from typing import get_args
 
 from app import metrics, topics
 from app.clock import Clock, utc
 from app.inventory import Pop
-from app.schemas import Decision, LinkUtilization, PrefixShare, PrefixTraffic
+from app.schemas import Decision, Feed, LinkUtilization, PrefixShare, PrefixTraffic
 from app.settings import Settings
 from app.stream.publish import Publisher
 from app.te.counters import Rates
@@ -94,14 +95,19 @@ class PopCloser:
 
     def _tell(self, result: CycleResult, before: CycleState) -> None:
         """The story of the log: what changed with this decision."""
+        number = f"{self.cycle.epoch}.{self.cycle.seq}"
         for event in result.congestion:
             if event.state != "open":
-                log.info("%s: congestion %s, natural %.0f %%", event.link, event.state, 100 * event.natural)
+                about = {"pop": self._pop.name, "link": event.link, "decision": number}
+                log.info(
+                    "%s: congestion %s, natural %.0f %%", event.link, event.state, 100 * event.natural, extra=about
+                )
         held = {override.prefix for override in result.overrides}
         if held != before.held.keys():
             made, gone = len(held - before.held.keys()), len(before.held.keys() - held)
-            number = f"{self.cycle.epoch}.{self.cycle.seq}"
-            log.info("%s: decision %s, %d overrides: %d new, %d gone", self._pop.name, number, len(held), made, gone)
+            what = (self._pop.name, number, len(held), made, gone)
+            about = {"pop": self._pop.name, "decision": number}
+            log.info("%s: decision %s, %d overrides: %d new, %d gone", *what, extra=about)
 
     def explain(self, of: str) -> Explained:
         """The story of a link id, a prefix or an address, as of the last decision; LookupError where there is none."""
@@ -123,6 +129,11 @@ class PopCloser:
             metrics.LINK_CARRIED.labels(load.link).set(known * load.carried_bps / load.capacity_bps)
             metrics.LINK_DROPPED.labels(load.link).set(known * load.dropped_bps / load.capacity_bps)
             metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / load.capacity_bps)
+            metrics.LINK_ERROR.labels(load.link).set(load.error_share)
+            for state in get_args(Feed):
+                metrics.LINK_FEED.labels(load.link, state).set(load.feed == state)
+        metrics.DECISIONS.labels(self._pop.name).inc()
+        metrics.EGRESS_MISMATCH.labels(self._pop.name).set(result.egress_mismatch_share)
         metrics.OVERRIDES.labels(self._pop.name).set(len(result.overrides))
         open_links = sum(event.state != "closed" for event in result.congestion)
         metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)

@@ -101,6 +101,12 @@ class CountersState:
         keys = (f"{pop.name}|{definition.router}|{index}" for index in definition.ifindexes)
         return link_rates([self._samples[key] for key in keys if key in self._samples], start_s, end_s)
 
+    def last_reading_s(self, pop: Pop, link: str) -> float | None:
+        """Time of a link's newest reading, of the member read longest ago; None before the first."""
+        definition = pop.links[link]
+        known = (self._samples.get(f"{pop.name}|{definition.router}|{index}") for index in definition.ifindexes)
+        return min((samples[-1].at_s for samples in known if samples), default=None)
+
     def write_rows(self) -> None:
         """Write the interfaces that were read."""
         for key in sorted(self._dirty):

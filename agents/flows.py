@@ -19,6 +19,7 @@ from app.stream.fence import StallFence, die
 from app.stream.publish import Publisher
 from app.stream.worker import source, stop_flow_at_recovery
 from app.te.marks import Windows
+from app.te.recent import RecentShares
 from app.te.windows import Progress, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of, parts_of
@@ -69,6 +70,7 @@ class FlowsState:
         self.closers = {pop.name: self._new_closer(pop) for pop in self._pops.values()}
         self._final: dict[str, LinkWindowRow] = {}
         self._stored: dict[str, int] = {}
+        self._recent = {name: RecentShares() for name in self.accounts}
         self._publisher.drop()
 
     def load(self) -> None:
@@ -132,16 +134,19 @@ class FlowsState:
         for pop, account in self.accounts.items():
             self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
-            _measure(pop, account.progress)
+            _measure(pop, account.progress, self._recent[pop])
 
 
-def _measure(pop: str, progress: Progress) -> None:
+def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
     metrics.WATERMARK.labels(pop).set(progress.watermark_s)
     metrics.FLOW_RECORDS.labels(pop).set(progress.records)
     metrics.COUNTED_BYTES.labels(pop).set(progress.counted_bytes)
     metrics.LATE_BYTES.labels(pop).set(progress.late_bytes)
     for reason, size_bytes in progress.unattributed_bytes.items():
         metrics.UNATTRIBUTED_BYTES.labels(pop, reason).set(size_bytes)
+    late, unattributed = recent.take(progress)
+    metrics.LATE.labels(pop).set(late)
+    metrics.UNATTRIBUTED.labels(pop).set(unattributed)
 
 
 def attach(

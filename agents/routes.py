@@ -27,6 +27,7 @@ class RoutesState:
 
     def __init__(self, pops: Mapping[str, Pop], table: RibTable, publisher: Publisher, on_change: OnChange) -> None:
         self.ribs = {name: Rib() for name in pops}
+        self.heard_s: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
         self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
         self._table = table
         self._publisher = publisher
@@ -65,6 +66,8 @@ class RoutesState:
             if not replay:
                 self._publisher.dead_letter(tp, record, parsed)
             return
+        if (heard := feed.router_of(parsed)) is not None:
+            self.heard_s[pop.name, heard] = record.timestamp_s
         if replay:
             self._mark_replayed(pop.name, feed, parsed)
             return

@@ -14,8 +14,7 @@ from typing import Any
 import faust
 import mode
 from aiokafka.errors import KafkaError
-from faust.exceptions import ConsumerNotStarted, FaustError
-from faust.types import TP
+from faust.exceptions import FaustError
 
 from agents import decisions, routes
 from app import topics
@@ -23,9 +22,11 @@ from app.bgp.pop_actuator import PopActuator
 from app.clock import Clock, SystemClock
 from app.control import ControlReader, Orders
 from app.feeds.ribfeed import RibFeed
+from app.gauges import watch_actuator, watch_routes
 from app.schemas import Actuation, Decision
 from app.settings import Deployment
 from app.stream.fence import StallFence, die
+from app.stream.offsets import end_offset
 from app.stream.publish import Publisher
 from app.stream.worker import create_app, run
 from app.web.state import StateServer, Views
@@ -157,6 +158,9 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
     actuators.update({name: new_actuator(name) for name in pops})
     routes.attach(app, state, rib_table, fence, list(pops))
     decisions.attach(app, list(pops), on_decision, Publisher(app, clock))
+    for name, pop in pops.items():
+        watch_routes(app, clock, pop, state)
+        watch_actuator(app, clock, name, actuators[name])
     fence.start()
     services: list[mode.Service] = [
         Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values()))
@@ -172,16 +176,6 @@ def views(actuators: Mapping[str, PopActuator]) -> Views:
         "overrides": lambda: {name: actuator.core.overrides() for name, actuator in actuators.items()},
         "speakers": lambda: {name: actuator.core.speakers() for name, actuator in actuators.items()},
     }
-
-
-def end_offset(app: faust.App, topic: str) -> int | None:
-    """Where a one-partition topic ended at the last fetch; None before one."""
-    consumer: Any = app.consumer
-    try:
-        end: int | None = consumer.highwater(TP(topic, 0))
-    except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that the partition is assigned
-        return None
-    return end
 
 
 def main(deployment: Deployment, cell: str) -> None:

@@ -1,17 +1,17 @@
 """Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server."""
 
-from typing import Any
-
 import faust
 
 from agents import counters, flows, routes
 from agents.close import PopCloser
 from app.clock import Clock, SystemClock
 from app.feeds.account import Match
+from app.gauges import watch_inputs, watch_routes
 from app.inventory import Pop
 from app.settings import Deployment
 from app.stream.exact import recovered
 from app.stream.fence import StallFence
+from app.stream.offsets import committed
 from app.stream.publish import Publisher
 from app.stream.worker import create_app, run
 from app.te.natural import NaturalRouting
@@ -54,6 +54,9 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
     routes.attach(app, routes_state, rib_table, fence, names)
     counters.attach(app, counters_state, interfaces, fence, names)
     flows.attach(app, flows_state, tables, fence, names)
+    for pop in pops.values():
+        watch_inputs(app, clock, pop, flows_state, counters_state)
+        watch_routes(app, clock, pop, routes_state)
     views: Views = {
         "progress": lambda: {name: account.progress for name, account in flows_state.accounts.items()},
         "links": lambda: {name: closer.last.loads if closer.last else () for name, closer in closers.items()},
@@ -70,12 +73,6 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
 
     fence.start()
     return app, StateServer(views, settings.state_port, {"explain": explain})
-
-
-def committed(app: faust.App, topic: str) -> int:
-    """The committed offset of a one-partition topic; 0 before the first commit."""
-    consumer: Any = app.consumer
-    return next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
 
 
 def main(deployment: Deployment, cell: str) -> None:

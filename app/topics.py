@@ -21,7 +21,7 @@ class Topic(msgspec.Struct, frozen=True):
     cleanup: str
     writers: str
     readers: str
-    record: str
+    record: str = ""
     schema: str | None = None
 
     def for_pop(self, pop: str) -> str:

@@ -67,7 +67,7 @@ ROOTS = (
     "app.topicdocs",
     "app.gauges",
 )
-MAY_IMPORT_FAUST = ("app.stream", "app.web", "agents", "tables", "app.telemetry", "app.actuator")
+MAY_IMPORT_FAUST = ("app.stream", "app.web", "agents", "tables", "app.telemetry", "app.actuator", "app.gauges")
 
 BANNED = {
     "time.time": "app.clock: time enters as an argument",

@@ -70,6 +70,7 @@ class Core:
                 "decision of epoch %d is ignored, %d was seen: two writers, or a clock was wrong",
                 decision.epoch,
                 newest,
+                extra={"pop": decision.pop, "decision": f"{decision.epoch}.{decision.seq}"},
             )
         self._plan(self.books.decide(decision, self.held, self._gate, self._journal.refused))
 

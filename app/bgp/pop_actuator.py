@@ -55,9 +55,16 @@ class PopActuator:
         self._speakers: dict[str, BgpSpeaker] = {}
         self._blocking: dict[str, BlockingGobgp] = {}
         self._reaper: Reaper | None = None
+        self.decided_s: float | None = None  # when the newest decision was made, Unix seconds
+
+    @property
+    def reaped_s(self) -> float | None:
+        """When the reaper looked last, monotonic seconds."""
+        return self._reaper.looked_s if self._reaper else None
 
     def decide(self, decision: Decision) -> None:
         """Follow a decision as far as its mode and ours allow."""
+        self.decided_s = decision.made_at.timestamp()
         if self._mode == "auto" and decision.mode == "auto":
             self.core.decide(decision)
         elif self._mode == "dry-run" and decision.mode != "observe":
@@ -97,7 +104,11 @@ class PopActuator:
                 if self._mode == "auto":
                     raise
                 log.warning(
-                    "router %s is left alone, for in %s mode nothing is added: %s", router.name, self._mode, error
+                    "router %s is left alone, for in %s mode nothing is added: %s",
+                    router.name,
+                    self._mode,
+                    error,
+                    extra={"pop": self._pop.name, "router": router.name},
                 )
                 continue
             self._blocking[router.name] = BlockingGobgp(target, marker)

@@ -71,6 +71,7 @@ class Reaper:
         grace_s: float = 60.0,
     ) -> None:
         self.deadlines: Mapping[str, float] = {}
+        self.looked_s: float | None = None
         self._pop = pop
         self._speakers = speakers
         self._clock = clock
@@ -99,6 +100,7 @@ class Reaper:
                 self._withdraw(
                     router, [r.prefix for name, r in overdue if name == router and self._is_exit(r) is exits]
                 )
+        self.looked_s = self._clock.monotonic_s()
         return [(router, route.prefix) for router, route in overdue]
 
     def _is_overdue(self, prefix: str, now_s: float) -> bool:
@@ -114,23 +116,28 @@ class Reaper:
         except SpeakerError:
             return []  # the actuator tells of it; there is nothing to reap where nothing answers
         except Exception:  # a gobgpd that cannot be understood must not save the others' routes
-            log.exception("router %s: the reaper cannot read its routes", router)
+            log.exception("router %s: the reaper cannot read its routes", router, extra=self._about(router))
             return []
 
     def _withdraw(self, router: str, prefixes: list[str]) -> None:
         if not prefixes:
             return
-        log.error("router %s: %d overrides outlived their hold, withdrawing them: %s", router, len(prefixes), prefixes)
+        said, about = "router %s: %d overrides outlived their hold, withdrawing them: %s", self._about(router)
+        log.error(said, router, len(prefixes), prefixes, extra=about)
         try:
             self._speakers[router].withdraw(prefixes)
         except SpeakerError as error:
-            log.error("router %s: %s", router, error)
+            log.error("router %s: %s", router, error, extra=about)
         except Exception:
-            log.exception("router %s: the reaper cannot withdraw", router)
+            log.exception("router %s: the reaper cannot withdraw", router, extra=about)
+
+    def _about(self, router: str) -> dict[str, str]:
+        return {"pop": self._pop.name, "router": router}
 
     def _run(self, every_s: float) -> None:
         while not self._stop.wait(every_s):
             try:
                 self.look()
             except Exception:  # the last resort does not end while there is anything to guard
-                log.exception("the reaper of %s failed, and looks again in %g s", self._pop.name, every_s)
+                said = "the reaper of %s failed, and looks again in %g s"
+                log.exception(said, self._pop.name, every_s, extra={"pop": self._pop.name})

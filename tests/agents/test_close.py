@@ -1,16 +1,17 @@
 """Closing a window: counters beside the flows, one record a link, one decision, and numbers that only grow."""
 
 from math import isnan
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from agents.close import TOP_PREFIXES, PopCloser
 from app import metrics
 from app.clock import ManualClock, utc
 from app.inventory import Pop
-from app.schemas import Decision, LinkUtilization, PrefixTraffic
+from app.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
 from app.settings import Settings
 from app.te.counters import Rates
 from app.te.model import Path
@@ -164,3 +165,17 @@ def test_it_explains_what_it_decided_last() -> None:
     rig.closer.close(T0 + 10, {})
     with pytest.raises(LookupError, match="no window with traffic"):
         rig.closer.explain(SURGED)
+
+
+def test_what_a_feed_is_worth_is_one_of_its_states() -> None:
+    rig = Rig()
+    made = REGISTRY.get_sample_value("autopilot_decisions_total", {"pop": "rhv1000"}) or 0.0
+    rig.closer.close(T0, rig.sums)
+    for record in rig.published(LinkUtilization):
+        states = {
+            state: REGISTRY.get_sample_value("autopilot_link_feed", {"link": record.link, "state": state})
+            for state in get_args(Feed)
+        }
+        assert states == {state: float(state == record.feed) for state in states}
+    assert REGISTRY.get_sample_value("autopilot_decisions_total", {"pop": "rhv1000"}) == made + 1
+    assert REGISTRY.get_sample_value("autopilot_egress_mismatch_ratio", {"pop": "rhv1000"}) == 0.0

@@ -54,7 +54,9 @@ class Rig:
 def test_what_is_within_its_hold_and_grace_stays() -> None:
     rig = Rig()
     rig.clock.advance(360)
+    assert rig.reaper.looked_s is None
     assert rig.reaper.look() == []
+    assert rig.reaper.looked_s == rig.clock.monotonic_s()
 
 
 def test_what_outlives_both_goes_the_exit_last() -> None:

@@ -1,0 +1,84 @@
+"""Gauges that are computed when they are scraped: ages by the clock, lags by the consumer, tables by what they hold."""
+
+from collections.abc import Callable
+from math import nan
+
+import faust
+from prometheus_client import Gauge
+
+from agents.counters import CountersState
+from agents.flows import FlowsState
+from agents.routes import RoutesState
+from app import metrics, topics
+from app.bgp.pop_actuator import PopActuator
+from app.bgp.view import View
+from app.clock import Clock
+from app.inventory import Pop
+from app.stream.offsets import committed, end_offset
+
+
+def watch_inputs(app: faust.App, clock: Clock, pop: Pop, flows: FlowsState, counters: CountersState) -> None:
+    """Flows and counters of one PoP: how far they were read, and how old what they say is."""
+    name = pop.name
+    _lag(app, topics.FLOWS.for_pop(name), lambda: flows.accounts[name].progress.applied + 1)
+    _lag(app, topics.COUNTERS.for_pop(name), lambda: counters.progress[name].applied + 1)
+    # 0 is the watermark of a stream without a marker yet.
+    _age(metrics.WATERMARK_AGE.labels(name), clock.now_s, lambda: flows.accounts[name].progress.watermark_s or None)
+    _age(metrics.WINDOW_AGE.labels(name), clock.now_s, lambda: flows.accounts[name].progress.closed_up_to_s)
+    for link in pop.links:
+        _watch_link(clock, pop, link, counters)
+
+
+def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> None:
+    _age(metrics.COUNTER_AGE.labels(link), clock.now_s, lambda: counters.last_reading_s(pop, link))
+
+
+def watch_routes(app: faust.App, clock: Clock, pop: Pop, routes: RoutesState) -> None:
+    """BMP of one PoP: what is held of each router, and when it said something last."""
+    _lag(app, topics.BMP.for_pop(pop.name), lambda: routes.feeds[pop.name].sessions.applied + 1)
+    for router in pop.routers:
+        _watch_router(clock, pop.name, router, routes)
+
+
+def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> None:
+    rib = routes.ribs[pop]
+    metrics.BMP_PREFIXES.labels(pop, router).set_function(lambda: len(rib.prefixes(router)))
+    metrics.BMP_PEERS.labels(pop, router).set_function(lambda: len(rib.peers(router)))
+    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.heard_s.get((pop, router)))
+
+
+def watch_actuator(app: faust.App, clock: Clock, pop: str, actuator: PopActuator) -> None:
+    """Decisions, kill switches, reaper and speakers of one PoP."""
+    topic = topics.DECISIONS.for_pop(pop)
+    _lag(app, topic, lambda: committed(app, topic))
+    _age(metrics.DECISION_AGE.labels(pop), clock.now_s, lambda: actuator.decided_s)
+    _age(metrics.REAPER_AGE.labels(pop), clock.monotonic_s, lambda: actuator.reaped_s)
+    metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.core.halts))
+    for router, view in actuator.core.views.items():
+        _watch_speaker(pop, router, view)
+
+
+def _watch_speaker(pop: str, router: str, view: View) -> None:
+    metrics.SPEAKER_UP.labels(pop, router).set_function(lambda: view.reachable)
+    metrics.ROUTES_HELD.labels(pop, router).set_function(lambda: len(view.held))
+    metrics.ROUTES_DRIFT.labels(pop, router).set_function(lambda: len(view.work.withdraw) + len(view.work.announce))
+
+
+def _lag(app: faust.App, topic: str, next_offset: Callable[[], int]) -> None:
+    """Not a number until a fetch has told where the topic ends."""
+
+    def lag() -> float:
+        end = end_offset(app, topic)
+        return nan if end is None else max(0, end - next_offset())
+
+    metrics.LAG.labels(topic).set_function(lag)
+
+
+def _age(gauge: Gauge, now_s: Callable[[], float], at_s: Callable[[], float | None]) -> None:
+    """Not a number until there is something to be so old."""
+
+    def age() -> float:
+        at = at_s()
+        return nan if at is None else now_s() - at
+
+    gauge.set_function(age)

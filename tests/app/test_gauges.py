@@ -1,0 +1,110 @@
+"""What is computed at the scrape: ages grow while nothing comes, and nothing is invented before something came."""
+
+from math import isnan
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import faust
+from prometheus_client import REGISTRY
+
+from app.bgp.pop_actuator import PopActuator
+from app.clock import ManualClock
+from app.gauges import watch_actuator, watch_inputs, watch_routes
+from app.te.rib import Rib
+from tests.agents.test_counters import Rig as Counters
+from tests.agents.test_flows import Rig as Flows
+from tests.agents.test_routes import UP
+from tests.agents.test_routes import Rig as Routes
+from tests.app.bgp.routes import route
+from tests.app.feeds.test_account import T0, flow, purge
+from tests.app.web.records import decision
+from tests.pops import demo_pop
+
+POP, LINK = "rhv1000", "rhv1000/r1/et-0/0/1"
+FLOWS, COUNTERS, BMP, DECISIONS = (
+    "sfacctd-flows-rhv1000",
+    "sfacctd-counters-rhv1000",
+    "bmp-rhv1000",
+    "decisions-rhv1000",
+)
+
+
+def value(name: str, **labels: str) -> float:
+    found = REGISTRY.get_sample_value(name, labels)
+    assert found is not None, f"{name} {labels} is not exposed"
+    return found
+
+
+def app_of(**ends: int) -> faust.App:
+    """An app whose consumer knows where topics end, and has committed up to 7."""
+
+    def highwater(tp: Any) -> int | None:
+        return ends.get(tp.topic)
+
+    offsets = {Partition(topic): 7 for topic in ends}
+    return cast(faust.App, SimpleNamespace(consumer=SimpleNamespace(highwater=highwater, _committed_offset=offsets)))
+
+
+class Partition(str):
+    """A topic-partition as far as it is asked here."""
+
+    @property
+    def topic(self) -> str:
+        return str(self)
+
+
+def test_flows_and_counters_tell_their_lag_and_their_age() -> None:
+    clock, flows, counters = ManualClock(T0 + 15.0), Flows(), Counters()
+    watch_inputs(app_of(**{FLOWS: 100}), clock, demo_pop(), flows.state, counters.state)
+    assert value("autopilot_consumer_lag_records", topic=FLOWS) == 100
+    assert isnan(value("autopilot_consumer_lag_records", topic=COUNTERS)), "nobody knows where it ends"
+    assert isnan(value("autopilot_watermark_age_seconds", pop=POP))
+    assert isnan(value("autopilot_window_age_seconds", pop=POP))
+    assert isnan(value("autopilot_counter_age_seconds", link=LINK))
+
+    flows.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    counters.poll(0, T0 + 9.0)
+    assert value("autopilot_consumer_lag_records", topic=FLOWS) == 97
+    assert value("autopilot_watermark_age_seconds", pop=POP) == 3
+    assert value("autopilot_window_age_seconds", pop=POP) == 5
+    assert value("autopilot_counter_age_seconds", link=LINK) == 6
+    clock.advance(60)
+    assert value("autopilot_window_age_seconds", pop=POP) == 65, "nothing came, and it tells"
+    assert value("autopilot_counter_age_seconds", link=LINK) == 66
+    flows.state.reset()
+    assert isnan(value("autopilot_window_age_seconds", pop=POP)), "what was revoked is not ours to tell"
+
+
+def test_routes_tell_what_is_held_of_each_router() -> None:
+    clock, routes = ManualClock(30.0), Routes()
+    watch_routes(app_of(**{BMP: 6}), clock, demo_pop(), routes.state)
+    assert value("autopilot_bmp_prefixes", pop=POP, router="r1") == 0
+    assert isnan(value("autopilot_bmp_age_seconds", pop=POP, router="r1"))
+    routes.feed(*UP)
+    assert value("autopilot_bmp_prefixes", pop=POP, router="r1") == 1
+    assert value("autopilot_bmp_peers", pop=POP, router="r2") == 1
+    assert value("autopilot_bmp_age_seconds", pop=POP, router="r1") == 30
+    assert value("autopilot_consumer_lag_records", topic=BMP) == 0
+
+
+def test_an_actuator_tells_of_its_speakers_decisions_and_switches(tmp_path: Path) -> None:
+    clock, halt_file = ManualClock(T0 + 20.0), tmp_path / "halt"
+    actuator = PopActuator(demo_pop(), Rib(), clock, lambda record: None, lambda: True, "auto", 300.0, halt_file)
+    watch_actuator(app_of(**{DECISIONS: 9}), clock, POP, actuator)
+    assert value("autopilot_consumer_lag_records", topic=DECISIONS) == 2
+    for name in ("autopilot_decision_age_seconds", "autopilot_reaper_age_seconds"):
+        assert isnan(value(name, pop=POP))
+    assert value("autopilot_speaker_up", pop=POP, router="r1") == 0
+
+    actuator.decide(decision(1, T0))
+    actuator.core.listed("r1", {"20.0.0.0/24": route("20.0.0.0/24", "198.51.100.2")})
+    actuator.core.tick()
+    assert value("autopilot_decision_age_seconds", pop=POP) == 5.5
+    assert value("autopilot_speaker_up", pop=POP, router="r1") == 1
+    assert value("autopilot_routes_held", pop=POP, router="r1") == 1
+    assert value("autopilot_routes_drift", pop=POP, router="r1") == 1, "it leads nowhere, and has to go"
+    actuator.halt("control", True)
+    assert value("autopilot_halted", pop=POP) == 1
+    actuator.halt("control", False)
+    assert value("autopilot_halted", pop=POP) == 0
