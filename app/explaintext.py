@@ -37,6 +37,8 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
         )
         shown = f"since {story.confirmed:%H:%M:%S}" if story.confirmed else "not yet"
         yield f"shown by all these routers {shown}"
+        if story.stays is not None:
+            yield f"not given back: {story.stays}"
         as_path = " ".join(map(str, source.as_path))
         med = NONE if source.med is None else source.med
         yield f"copied path: AS path {as_path}, origin {source.origin}, MED {med}"

@@ -18,7 +18,7 @@ from app.te.marks import Marks
 from app.te.model import LinkLoad
 from app.te.natural import Alternate
 from app.te.plan import Plan
-from app.te.reasons import refusal, untouched
+from app.te.reasons import refusal, stays, untouched
 from app.te.shedding import forbidden
 from app.te.state import Held, LinkState
 
@@ -66,7 +66,8 @@ class AlternatePath(msgspec.Struct, frozen=True):
 class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one prefix.
 
-    `since` is the end of the window that made the override; `confirmed` of that since when its routers show it.
+    `since` is the end of the window that made the override; `confirmed` of that since when its routers show it;
+    `stays` says why it is not given back yet.
     """
 
     prefix: str
@@ -79,6 +80,7 @@ class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
     override: Override | None
     since: datetime | None
     confirmed: datetime | None = None
+    stays: str | None = None
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -150,6 +152,7 @@ def explain_prefix(plan: Plan, asked: str) -> PrefixStory:
         override=held.override if held else None,
         since=_utc(held.since_s if held else None),
         confirmed=_utc(held.confirmed_s if held else None),
+        stays=stays(plan, prefix, held.since_s) if held else None,
     )
 
 

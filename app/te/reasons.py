@@ -5,7 +5,7 @@ from app.te.effect import INEFFECTIVE
 from app.te.ledger import NO_ROOM
 from app.te.mismatch import MISMATCH
 from app.te.plan import Plan
-from app.te.shedding import SETTLING, forbidden, goal_share, is_settling
+from app.te.shedding import SETTLING, fits_at_home, forbidden, goal_share, is_settling
 from app.te.trace import DEAD_END, LOOP
 from app.te.trust import UNTRUSTED
 
@@ -30,11 +30,23 @@ def refusal(plan: Plan, prefix: str, link: str, reason: str) -> str:
     return f"{link} should be relieved, but {reason}: {_numbers(plan, prefix, link, reason)}"
 
 
+def stays(plan: Plan, prefix: str, since_s: int) -> str:
+    """Why an override is not given back yet."""
+    held_s, least_s = plan.context.now_s - since_s, plan.context.pacing.min_hold_s
+    if held_s < least_s:
+        return f"held for {held_s} s, and for {least_s:g} s at least"
+    if not fits_at_home(plan, prefix):
+        homes = "; ".join(_home(plan, link, bps) for link, bps in plan.homes(prefix).items())
+        return f"it does not fit at home: {homes}"
+    share = plan.context.pacing.unwind_share
+    return f"it fits at home, and waits: at most {share:.0%} of what was moved goes back in a window, the largest first"
+
+
 def untouched(plan: Plan, prefix: str) -> str:
     """Why nobody wanted to move it."""
     homes = plan.homes(prefix)
     if (gone := plan.released.get(prefix) or plan.fallen.get(prefix)) is not None:
-        return f"given back by this decision: {gone}"
+        return f"given back by this decision: {gone}" + (f": {MEANING[gone]}" if gone in MEANING else "")
     if not homes:
         return "plain BGP has no exit for it by a link of the inventory"
     never = forbidden(plan, prefix)
@@ -55,6 +67,18 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
     if reason == TOO_FEW_SAMPLES:
         return f"{plan.candidate(prefix).samples:.0f} samples, and a move must rest on {MIN_MOVED_SAMPLES}"
     return MEANING.get(reason, reason)
+
+
+def _home(plan: Plan, link: str, bps: float) -> str:
+    """What a natural link would be with a prefix back."""
+    if link in plan.untrusted:
+        return f"{link} is untrusted"
+    if link not in plan.traffic.usable or link in plan.unseen:
+        return f"{link} is not seen in full"
+    if link in plan.open_links:
+        return f"{link} is congested"
+    share, leave = (plan.ledger.load_bps[link] + bps) / plan.capacity_bps(link), plan.context.marks.leave
+    return f"{link} would be at {share:.0%}, and {leave:.0%} is the mark"
 
 
 def untrusted(plan: Plan, link: str) -> str:

@@ -73,6 +73,7 @@ STORY = PrefixStory(
     ),
     override=OVERRIDE,
     since=utc(T0 + 20),
+    stays="held for 10 s, and for 300 s at least",
 )
 
 
@@ -147,7 +148,7 @@ def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch)
         f"{PREFIX} of rhv1000 is moved: {FULL} natural 112% of capacity",
         "4.00 Gb/s ± 0.40 (430 samples), with the sampling error at 95 %",
         f"by decision 7.1 to {FREE}, next hop 198.51.100.2, on r1, r2",
-        "shown by all these routers not yet",
+        "shown by all these routers not yet not given back: held for 10 s, and for 300 s at least",
         "copied path: AS path 64602 65010, origin igp, MED 10",
         "drained",
         "12.00",
@@ -202,7 +203,7 @@ def test_a_link_is_asked_for_by_its_short_name(config: str, monkeypatch: pytest.
         "natural │ 95.00 │ 95.0%",
         "planned │ 80.00",
         "feed live; flows over counters 100%",
-        "│ ± │",
+        "│ 80.00 │ 5.24 │",
         "40.1.0.0/16",
         "15.00",
     ):

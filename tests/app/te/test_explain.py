@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from app.inventory import Budgets
+from app.te.cycle import CycleState
 from app.te.explain import AlternatePath, PrefixStory, explain_link, explain_prefix
 from app.te.loads import error_share
+from app.te.mismatch import MISMATCHED_WINDOWS
 from app.te.plan import Plan
 from tests.app.te.test_cycle import EVERYWHERE, POP, PREFIXES, START_S, TWO, A, B, C, D, Desk, after, spread
 from tests.app.te.world import WINDOW_S, G, link, path, pop
@@ -48,6 +50,60 @@ def test_a_moved_prefix_tells_where_it_was_and_why_there_and_not_elsewhere() -> 
     assert chosen == AlternatePath("r1", "10.0.0.2", "10.0.0.2", (64602, 7), B, 0.1, chosen.headroom_bps, "chosen")
     assert chosen.headroom_bps is not None
     assert round(chosen.headroom_bps / G, 6) == 5, "80 less 60 less the 15 that come"
+
+
+def test_a_moved_prefix_tells_why_it_is_not_home_yet() -> None:
+    desk = Desk(min_hold_s=10, unwind_share=0.01)
+    first = desk.decide({A: spread(120)})
+    prefix, *others = [one.prefix for one in first.overrides]
+    assert explain_prefix(plan_of(desk), prefix).stays == "held for 0 s, and for 10 s at least"
+    desk.decide(after(first, 120))
+    assert explain_prefix(plan_of(desk), prefix).stays == f"it does not fit at home: {A} is congested"
+    [gone] = desk.decide(after(first, 75)).released
+    told = {explain_prefix(plan_of(desk), one).stays for one in {prefix, *others} - {gone.prefix}}
+    assert told == {"it fits at home, and waits: at most 1% of what was moved goes back in a window, the largest first"}
+
+
+def test_what_had_no_effect_says_so_when_it_goes_and_while_it_stays_out() -> None:
+    desk = Desk()
+    first = desk.decide({A: spread(95)})
+    [prefix] = [one.prefix for one in first.overrides]
+    for router in desk.pop.router:
+        marked = path(2, peer=router.injector.address, communities=(desk.pop.marker_community,), ebgp=False)
+        desk.rib.update(router.name, prefix, marked)
+    meaning = "the routers took its override over, and its traffic did not follow"
+    for _ in range(3):
+        desk.decide({A: spread(95)})
+    confirmed = explain_prefix(plan_of(desk), prefix).confirmed
+    assert confirmed == datetime.fromtimestamp(START_S + 2 * WINDOW_S, UTC)
+    assert [one.reason for one in desk.decide({A: spread(95)}).released] == ["ineffective"]
+    story = explain_prefix(plan_of(desk), prefix)
+    assert story.why == f"{A} should be relieved, but ineffective: {meaning}"
+    for router in desk.pop.router:
+        desk.rib.withdraw(router.name, prefix, router.injector.address)
+    desk.decide({A: spread(60)})
+    assert f"below the mark of 90%; it could not be moved anyway, ineffective: {meaning}" in (
+        explain_prefix(plan_of(desk), prefix).why
+    )
+    assert {one.rule for one in explain_prefix(plan_of(desk), prefix).alternates} == {"natural", "ineffective"}
+
+
+def test_a_share_of_a_link_comes_with_its_sampling_error() -> None:
+    desk = Desk()
+    desk.decide({A: spread(70)})
+    largest = explain_link(plan_of(desk), A, None).largest[0]
+    assert round(largest.bps / G, 6) == 7
+    assert largest.error_bps == largest.bps * error_share(1000)
+
+
+def test_egress_mismatch_is_told_with_its_share() -> None:
+    desk = Desk(paths=dict.fromkeys(PREFIXES, EVERYWHERE) | {"50.0.0.0/16": EVERYWHERE})
+    desk.state = CycleState(mismatched=MISMATCHED_WINDOWS - 1)
+    desk.decide({A: spread(95), B: {"50.0.0.0/16": 5.0}})
+    assert explain_prefix(plan_of(desk), PREFIXES[0]).why == (
+        f"{A} should be relieved, but egress-mismatch: "
+        "5.0% of what we do not steer leaves where routing does not predict it, and 2% may"
+    )
 
 
 def test_a_refused_prefix_tells_the_rule_and_its_numbers() -> None:

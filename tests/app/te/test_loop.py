@@ -103,6 +103,23 @@ def test_a_surge_from_onset_to_the_last_release() -> None:
     assert loop.state == CycleState()
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_prefixes_that_surge_are_those_that_go(seed: int) -> None:
+    """Three grow by 40 Gb/s: the shares of a minute ago, when they were small, would move twice what is needed."""
+    calm = load(0.7)
+
+    def truth(at_s: int) -> Mapping[PairKey, float]:
+        more = {("r1", f"{40 + i}.0.0.0/16"): 40 / 3 for i in (5, 6, 7)} if at_s >= 150 else {}
+        return {pair: gbps + more.get(pair, 0.0) for pair, gbps in calm(at_s).items()}
+
+    loop = Loop(*demo(), truth, seed)
+    loop.run(15)
+    [first, *_, last] = loop.run(10)
+    assert first.dropped_g["p/r1/pni"] > 0
+    moved_g = sum(one.bps for one in last.result.overrides) / G
+    assert 110 - 85 - 5 <= moved_g <= 110 - 85 + 13.3, "down to 85, and at most one of them too much"
+
+
 def test_demand_that_hides_behind_a_full_link_is_found_step_by_step() -> None:
     """Senders back off, so the link shows 103 % where 140 % is wanted; each relief lets more of it out."""
     loop = Loop(*demo(), load(1.4))
