@@ -44,7 +44,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A surge on one link, in seconds since the start. `peak_share` is its natural load at the top, of capacity.
 
-    The defaults are those of `surge.toml` without its event, and with demand that neither reacts nor swings. A `peak_share` of 0 is no surge.
+    The defaults are those of `surge.toml` without its event, and with demand that neither reacts nor swings.
     """
 
     link: str = "r1/et-0/0/1"  # router/name; the verdict compares estimate and truth on it

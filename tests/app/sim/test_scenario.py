@@ -33,8 +33,9 @@ def test_without_a_peak_there_is_no_surge() -> None:
     assert {Scenario(peak_share=0).multiplier(at_s, base_share=0.7) for at_s in range(200)} == {1.0}
 
 
-def test_the_default_is_the_file_named_surge() -> None:
-    assert load_scenario("surge", inventory()) == Scenario(event=(Event(at_s=90, kill=BUSIEST),))
+def test_the_default_is_the_file_named_surge_with_demand_that_obeys() -> None:
+    told = Scenario(elastic_share=0.5, daily_share=0.05, day_s=240, event=(Event(at_s=90, kill=BUSIEST),))
+    assert load_scenario("surge", inventory()) == told
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.toml")), ids=lambda file: file.stem)
