@@ -5,7 +5,7 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 from rich.console import Console
+from rich.table import Table
 
 from app import logs
 from app.clock import SystemClock
@@ -72,6 +73,14 @@ def for_people() -> Console:
     """Plain text on stdout; wide where no terminal limits it, so that tables keep their shape through a pipe."""
     limited = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
+
+
+def _print_table(lines: Iterable[str], table: Table) -> None:
+    """What must be known before the table, then the table."""
+    console = for_people()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    console.print(table)
 
 
 def print_json(document: object) -> None:
@@ -204,7 +213,7 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     if as_json:
         print_json(show.marked(rows, halts))
     else:
-        for_people().print(*show.halt_lines(halts), show.links_table(rows, SystemClock().now_s()), sep="\n")
+        _print_table(show.halt_lines(halts), show.links_table(rows, SystemClock().now_s()))
 
 
 @main.command()
@@ -219,7 +228,7 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     if as_json:
         print_json(show.marked(decisions, halts))
     else:
-        for_people().print(*show.halt_lines(halts), show.overrides_table(decisions), sep="\n")
+        _print_table(show.halt_lines(halts), show.overrides_table(decisions))
 
 
 @main.command()

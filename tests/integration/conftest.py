@@ -22,7 +22,7 @@ def announced() -> dict[str, list[Route]]:
     pop = load_pop(INVENTORY)
     routes: dict[str, list[Route]] = {}
     for session in (session for link in pop.link for session in link.sessions):
-        (hop,) = session.next_hops
+        hop, *_ = session.next_hops
         routes[session.peer] = [Route(prefix, hop, (session.asn, 65010), med=10) for prefix in PREFIXES]
         hop6 = f"2001:db8:ffff::{hop.rpartition('.')[2]}"
         routes[session.peer].append(Route(PREFIX6, hop6, (session.asn, 65010)))

@@ -18,6 +18,7 @@ from app.schemas import Actuation, Decision, Exit, NaturalExit, Override, Releas
 from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
 from tests.integration.kafka_reader import records_until
+from tests.integration.loglines import log_lines
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
@@ -112,6 +113,7 @@ async def acting() -> AsyncIterator[Acting]:
             yield made
         finally:
             await made.telemetry.close()
+        assert log_lines(stack.runner.log("actuator"))
 
 
 async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: None) -> None:

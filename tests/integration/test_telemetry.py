@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from math import isnan
+from typing import Any, get_args
 
+import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -18,10 +21,12 @@ from app.errors import DaemonError, EnvironmentProblem
 from app.kafkaread import read_topic
 from app.local.ports import free_port
 from app.local.stack import Stack
+from app.schemas import Feed
 from app.sim.packets import tcp_frame
 from app.sim.sflow import FlowSample, encode_datagram, encode_flow
 from tests.app.feeds.test_flows import RECORD
 from tests.integration.conftest import INVENTORY, PREFIXES, announced, unavailable
+from tests.integration.loglines import log_lines
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
@@ -156,6 +161,48 @@ async def the_commands_tell_the_same(rig: Rig) -> None:
     assert await rig.command("congestion") == []
 
 
+async def a_halt_is_told(rig: Rig) -> None:
+    assert (await rig.command("links"))[0]["halted"] is None
+    argv = [sys.executable, "-m", "app", "halt", "--pop", POP, "--config", str(rig.stack.settings_file)]
+    assert await (await asyncio.create_subprocess_exec(*argv)).wait() == 0
+    assert {link["halted"]["pop"] for link in await rig.command("links")} == {POP}
+    (decision,) = await rig.command("overrides")
+    assert decision["halted"]["halt"]
+    argv[3:6] = ["links"]
+    environ = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = await asyncio.create_subprocess_exec(*argv, env=environ, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    first, *table = out.decode().splitlines()
+    assert first.startswith(f"{POP} is halted since ")
+    assert "feed" in table[1]
+    assert f"{POP}/r1/et-0/0/1" in table[3], "a pipe cuts nothing"
+
+
+async def the_metrics_tell_of_every_hop(port: int) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    values = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    for topic in (topics.FLOWS, topics.COUNTERS, topics.BMP):
+        assert values[f'autopilot_consumer_lag_records{{topic="{topic.for_pop(POP)}"}}'] < 10
+    pop = f'{{pop="{POP}"}}'
+    assert 0 < values[f"autopilot_watermark_age_seconds{pop}"] < 15
+    assert 0 < values[f"autopilot_window_age_seconds{pop}"] < 30
+    assert values[f"autopilot_decisions_total{pop}"] > 0
+    assert 0 <= values[f"autopilot_unattributed_ratio{pop}"] < 1
+    assert values[f'autopilot_bmp_prefixes{{pop="{POP}",router="r1"}}'] >= len(PREFIXES)
+    assert values[f'autopilot_bmp_peers{{pop="{POP}",router="r2"}}'] >= 3
+    link = f"{POP}/r1/et-0/0/1"
+    states = [values[f'autopilot_link_feed{{link="{link}",state="{state}"}}'] for state in get_args(Feed)]
+    assert sorted(states) == [0, 0, 0, 1]
+    assert isnan(values[f'autopilot_counter_age_seconds{{link="{link}"}}']), "nobody sends counters here"
+
+
+def what_it_logs_is_json(rig: Rig) -> None:
+    """Faust's lines and aiokafka's as well as ours."""
+    loggers = {line["logger"].partition(".")[0] for line in log_lines(rig.stack.runner.log("telemetry"))}
+    assert {"faust", "aiokafka"} <= loggers
+
+
 async def test_the_worker_counts_survives_and_tells() -> None:
     port = free_port()
     settings = {"state_port": port, "kafka": {"session_timeout_s": 6.0}}
@@ -168,6 +215,9 @@ async def test_the_worker_counts_survives_and_tells() -> None:
             await every_byte_and_every_bad_record(rig)
             await a_killed_worker_goes_on_where_it_was(rig)
             await the_commands_tell_the_same(rig)
+            await a_halt_is_told(rig)
+            await the_metrics_tell_of_every_hop(port)
+            what_it_logs_is_json(rig)
     except EnvironmentProblem as problem:
         unavailable(problem)
 
