@@ -108,7 +108,6 @@ def _remembering(
     now_s: int,
 ) -> CycleState:
     """The state with what this window says of links, routing and moves; without evidence it stays as it was."""
-    untrusted = {link for link, one in trust.items() if one.untrusted} | set(before.untrusted).difference(trust)
     mismatched = (
         before.mismatched if mismatch is None else before.mismatched + 1 if mismatch > marks.mismatch_max else 0
     )
@@ -116,7 +115,7 @@ def _remembering(
     useless = sorted(prefix for prefix, reason in fallen.items() if reason == INEFFECTIVE)
     return msgspec.structs.replace(
         before,
-        untrusted=tuple(sorted(untrusted)),
+        untrusted=tuple(sorted(link for link, one in trust.items() if one.untrusted)),
         mismatched=mismatched,
         quarantine=kept_out | dict.fromkeys(useless, int(now_s + pacing.quarantine_s)),
     )

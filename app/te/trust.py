@@ -50,12 +50,9 @@ def _judge(past: Sequence[LinkWindow], marks: Marks, decay_s: float, before: boo
     telling = [window for window in past if _is_telling(window, marks, sample_bytes)]
     seen, expected = _samples(telling, decay_s, sample_bytes)
     enough = max(seen, expected) >= MIN_RATIO_SAMPLES
+    untrusted = enough and _contradict(seen, expected, marks, before)
     if _is_saturated(newest, marks):
-        untrusted = before  # it shows less than is wanted, which is no contradiction
-    elif enough:
-        untrusted = _contradict(seen, expected, marks, before)
-    else:
-        untrusted = before and any(_is_saturated(window, marks) for window in past)
+        untrusted = before  # a full link shows less than is wanted: no contradiction, and no proof either
     ratio = seen / expected if enough and expected else None
     return Trust(_feed(newest, past, untrusted, sample_bytes), ratio, untrusted)
 

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.te.effect import SETTLING_WINDOWS
-from app.te.marks import Pacing
+from app.schemas import Exit, Override, SourcePath
+from app.te.effect import SETTLING_WINDOWS, ineffective
+from app.te.marks import Marks, Pacing
+from app.te.state import Held
 from tests.app.te.loop import Loop, Step, exits
+from tests.app.te.test_cycle import POP, A, B
 from tests.app.te.test_loop import demo, load
-from tests.app.te.world import WINDOW_S
+from tests.app.te.world import WINDOW_S, window
 
 
 def loop_at(share: Mapping[int, float] | float, **pacing: float) -> Loop:
@@ -74,6 +77,29 @@ def test_nothing_is_said_of_a_plan_that_the_routers_do_not_show(shows: bool) -> 
     loop.actuated, loop.shows_routes = False, shows
     assert not released(loop.run(30))
     assert all(one.confirmed_s is None for one in loop.state.held.values())
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "samples", "useless"),
+    [
+        pytest.param(("r1", 6.0), 15, True, id="most of it leaves elsewhere"),
+        pytest.param(("r1", 4.0), 15, False, id="most of it follows"),
+        pytest.param(("r1", 6.0), 14, False, id="28 samples say nothing"),
+        pytest.param(("r3", 6.0), 30, False, id="a router that is not steered"),
+    ],
+)
+def test_where_its_bytes_are_seen(elsewhere: tuple[str, float], samples: int, useless: bool) -> None:
+    prefix, (ingress, gbps) = "203.0.113.0/24", elsewhere
+    override = Override(prefix, Exit("r1", B, "10.0.0.2", "10.0.0.2"), ("r1", "r2"), (), SourcePath((), "igp"), 0.0, "")
+    history = [
+        {
+            A: window(POP, A, 1020, 10, {(ingress, prefix): gbps}, samples),
+            B: window(POP, B, 1020, 10, {("r1", prefix): 5.0}, samples),
+        }
+    ]
+    for confirmed_s, judged in ((1000, useless), (1001, False), (None, False)):
+        held = {prefix: Held(override, 990, confirmed_s=confirmed_s)}
+        assert ineffective(held, history, Marks()) == ({prefix} if judged else set())
 
 
 def test_a_route_that_is_gone_for_a_while_is_confirmed_anew() -> None:

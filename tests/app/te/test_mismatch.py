@@ -72,7 +72,7 @@ def desk() -> Desk:
 
 def test_too_much_of_it_in_three_windows_stops_new_moves_and_says_why() -> None:
     one = desk()
-    for _ in range(MISMATCHED_WINDOWS - 1):
+    for _ in range(2):
         assert not one.decide(wrong(70, 3)).refused
     result = one.decide(wrong(95, 3))
     assert result.egress_mismatch_share == pytest.approx(3 / 98)
@@ -112,6 +112,16 @@ def test_it_stops_neither_what_stands_nor_what_goes_home() -> None:
     released = one.decide(calm)
     assert {item.reason for item in released.released} == {"natural-load-fits"}
     assert released.state.mismatched > MISMATCHED_WINDOWS
+
+
+def test_what_went_home_just_now_and_is_still_seen_away_is_no_mismatch() -> None:
+    one = Desk(min_hold_s=10)
+    first = one.decide({A: spread(95)})
+    released = one.decide(after(first, 60))
+    assert len(released.released) == 1
+    late = one.decide(after(first, 60))
+    assert late.state.settling
+    assert late.egress_mismatch_share == 0
 
 
 def test_silence_does_not_say_that_routing_is_as_predicted() -> None:

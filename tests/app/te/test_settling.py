@@ -40,7 +40,9 @@ def test_a_link_that_still_drops_does_not_wait() -> None:
 
 def test_what_lost_its_path_does_not_wait_either() -> None:
     desk = Desk()
-    first = desk.decide({A: spread(95)})
-    [prefix] = moved(first)
-    desk.rib.withdraw("r1", prefix, "10.0.0.2")
-    assert desk.decide(after(first, 95)).overrides[0].exit.link != B
+    first = desk.decide({A: spread(120)})
+    lost = min(prefix for prefix, exit_link in moved(first).items() if exit_link == B)
+    desk.rib.withdraw("r1", lost, "10.0.0.2")
+    second = moved(desk.decide(after(first, 120)))
+    assert second.keys() == moved(first).keys()
+    assert second[lost] != B

@@ -137,11 +137,21 @@ def test_flows_without_a_route_are_flows() -> None:
     assert trust.ratio == pytest.approx(1.0)
 
 
-def test_the_band_widens_with_the_sampling_error() -> None:
-    """160 samples where 100 are expected: 1.6 is out of the band, but not by more than chance."""
-    few = window(POP, A, 0, 10, {("r1", P): 14}, 140)
-    many = window(POP, A, 0, 10, {("r1", P): 14}, 1400)
+@pytest.mark.parametrize("ratio", [0.6, 1.4])
+def test_the_band_widens_with_the_sampling_error(ratio: float) -> None:
+    """A hundred samples are out of the band by chance, a thousand are not; what was untrusted stays so meanwhile."""
+    few = window(POP, A, 0, 10, {("r1", P): 10 * ratio}, round(100 * ratio))
+    many = window(POP, A, 0, 10, {("r1", P): 10 * ratio}, round(1000 * ratio))
     assert [judge([{A: one}], Marks(), 90.0)[A].untrusted for one in (few, many)] == [False, True]
+    assert judge([{A: few}], Marks(), 90.0, [A])[A].untrusted
+    assert not judge([{A: window(POP, A, 0, 10, {("r1", P): 10}, 100)}], Marks(), 90.0, [A])[A].untrusted
+
+
+def test_what_a_sample_is_worth_is_the_link_s_own() -> None:
+    """Another link is sampled ten times as often: this one still has 58 samples to expect, and so nothing to tell."""
+    rarely = window(POP, A, 0, 2, {("r1", P): 1}, SAMPLES_PER_G)
+    often = window(POP, B, 0, 10, {("r1", P): 10}, 100 * SAMPLES_PER_G)
+    assert judge([{A: rarely, B: often}], Marks(), 90.0)[A].ratio is None
 
 
 loads = st.floats(0, 100)
