@@ -143,7 +143,9 @@ def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
     table = columns("link", "feed", "Gb/s", "carried", "dropped", "natural", "moved in", "moved out", "window")
     for row in rows:
         loads = (row.carried_bps, row.dropped_bps, row.natural_bps)
-        shares = (f"{load / row.capacity_bps:.1%}" for load in loads)
+        shares = [f"{load / row.capacity_bps:.1%}" for load in loads]
+        if row.feed == "silent":
+            shares[:2] = "unknown", "unknown"
         moved = (f"{load / GIGA:.1f}" for load in (row.moved_in_bps, row.moved_out_bps))
         capacity, start = f"{row.capacity_bps / GIGA:.0f}", f"{row.window_start:%H:%M:%S}"
         table.add_row(row.link, feed_of(row, now_s), capacity, *shares, *moved, start)

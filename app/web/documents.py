@@ -10,12 +10,12 @@ from app.schemas import Congestion, Control, Decision, Feed, LinkUtilization, Mo
 
 
 class Point(NamedTuple):
-    """One window of a link, at its end in Unix seconds."""
+    """One window of a link, at its end in Unix seconds. What a silent link carried is not known: None, not zero."""
 
     end_s: int
     capacity_bps: float
-    carried_bps: float
-    dropped_bps: float
+    carried_bps: float | None
+    dropped_bps: float | None
     natural_bps: float
 
 
@@ -117,7 +117,7 @@ class Event(msgspec.Struct, frozen=True):
 
     id: str
     at: datetime
-    kind: Literal["congestion", "move", "release", "refusal", "actuation"]
+    kind: Literal["congestion", "relief", "move", "release", "refusal", "actuation"]
     subject: str
     what: str
     bps: float = 0.0

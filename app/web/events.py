@@ -1,6 +1,7 @@
 """What happened between two decisions of a PoP, and what an actuation says, in one line each."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from app.schemas import Actuation, Decision, Override
 from app.web.documents import Event
@@ -13,7 +14,8 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[Event
         if event.state != "open":
             loads = f"carried {event.carried:.0%}, dropped {event.dropped:.1%}, natural {event.natural:.0%} of capacity"
             what = f"congestion {event.state}; {loads}"
-            yield Event(f"{name}/{event.state}/{event.link}", at, "congestion", short(event.link), what)
+            kind: Literal["congestion", "relief"] = "congestion" if event.state == "opened" else "relief"
+            yield Event(f"{name}/{event.state}/{event.link}", at, kind, short(event.link), what)
     before = {override.prefix: override for override in previous.overrides} if previous else {}
     for override in decision.overrides:
         known = before.get(override.prefix)

@@ -198,5 +198,11 @@ def _end_s(record: LinkUtilization) -> int:
 
 
 def _point(record: LinkUtilization) -> Point:
-    loads = record.carried_bps, record.dropped_bps, record.natural_bps
-    return Point(_end_s(record), record.capacity_bps, *loads)
+    silent = record.feed == "silent"
+    return Point(
+        end_s=_end_s(record),
+        capacity_bps=record.capacity_bps,
+        carried_bps=None if silent else record.carried_bps,
+        dropped_bps=None if silent else record.dropped_bps,
+        natural_bps=record.natural_bps,
+    )

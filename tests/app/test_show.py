@@ -53,6 +53,13 @@ def test_overrides_show_where_to_and_instead_of_what() -> None:
     assert shown.count(LINK) == 1
 
 
+def test_what_a_silent_link_carries_is_unknown() -> None:
+    silent = msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent")
+    shown = text(links_table([silent], T0 + 15))
+    assert shown.count("unknown") == 2
+    assert "20.0%" in shown
+
+
 def test_a_feed_is_told_until_nobody_tells_any_more() -> None:
     row = msgspec.structs.replace(window(T0, carried=0.95, natural=1.2), feed="untrusted")
     end_s = row.window_start.timestamp() + row.window_s

@@ -57,6 +57,8 @@ async def test_without_a_broker_it_serves_what_it_has(url: str) -> None:
             assert {view["feed"] for view in await response.json()} == {None}
         async with session.get(f"{url}/api/overrides") as response:
             assert await response.json() is None
+        async with session.get(f"{url}/metrics") as response:
+            assert "autopilot_view_pages 0.0" in await response.text()
 
 
 async def test_a_port_that_is_taken_is_named(deployment: Deployment) -> None:

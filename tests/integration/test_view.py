@@ -40,6 +40,7 @@ from tests.app.web.records import (
 )
 from tests.integration.browser import CHROMIUM, opened
 from tests.integration.conftest import INVENTORY, unavailable
+from tests.integration.loglines import log_lines
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 Record = LinkUtilization | Decision | Actuation
@@ -74,7 +75,8 @@ async def view(folder: Path, broker: str, *arguments: str) -> AsyncIterator[str]
     settings: dict[str, object] = {"pops": [INVENTORY.name], "view_port": port, "kafka": {"broker": broker}}
     (folder / "autopilot.toml").write_text(to_toml(settings))
     argv = (sys.executable, "-m", "app", "view", "--config", str(folder / "autopilot.toml"), *arguments)
-    process = await asyncio.create_subprocess_exec(*argv)
+    with (folder / "view.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*argv, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         await until(lambda: caught_up(url))
@@ -83,6 +85,7 @@ async def view(folder: Path, broker: str, *arguments: str) -> AsyncIterator[str]
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(5):
             assert await process.wait() == 0
+        assert log_lines(folder / "view.log")
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:

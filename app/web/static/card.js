@@ -65,11 +65,13 @@ function figures(window) {
   const moved = moves.map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") || "none";
   const figure = (name, kind, ...shown) => element("div", { class: kind }, element("dt", {}, name), element("dd", {}, ...shown));
   const load = (name, bps, kind = name) => figure(name, kind, percent(bps / capacity), element("small", {}, bits(bps)));
-  return [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped"),
-    load("natural", natural), figure("moved here", "moved", moved)];
+  const seen = window.feed === "silent" ? [figure("carried", "unknown", "unknown"), figure("dropped", "unknown", "unknown")]
+    : [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped")];
+  return [...seen, load("natural", natural), figure("moved here", "moved", moved)];
 }
 
 function said(window) {
+  if (window.feed === "silent") return "silent: what it carries is unknown";
   const share = (bps) => percent(bps / window.capacity_bps);
   return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)} ` +
     `of capacity in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;

@@ -94,7 +94,7 @@ export class LinkChart {
     this.readout.hidden = !window;
     if (!window) return;
     const [end, capacity, carried, dropped, natural] = window;
-    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${percent(bps / capacity)}`);
+    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${bps === null ? "unknown" : percent(bps / capacity)}`);
     this.readout.textContent = `${utc(new Date(end * 1000))}  ${loads.join("  ")}`;
   }
 
@@ -115,8 +115,9 @@ export class LinkChart {
 
   draw(capacityBps) {
     const rows = withGaps(this.windows);
-    const column = (load) => rows.map((row) => (row[1] === null ? null : (100 * load(row)) / row[1]));
-    const estimate = [rows.map((row) => row[0]), column((row) => row[2] + row[3]), column((row) => row[2]), column((row) => row[4])];
+    const column = (...loads) => rows.map((row) => (
+      loads.some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
+    const estimate = [rows.map((row) => row[0]), column(2, 3), column(2), column(4)];
     const real = (index) => this.truth.map((row) => (100 * row[index]) / capacityBps);
     const truth = [this.truth.map((row) => row[0]), real(1), real(3)];
     this.plot.setData(truth[0].length ? uPlot.join([truth, estimate]) : [estimate[0], [], [], ...estimate.slice(1)]);

@@ -93,7 +93,7 @@ export function showEvents(events) {
 function lineOf(key, group) {
   const [{ at, kind, subject, what }] = group;
   const bps = sum(group.map((event) => event.bps ?? 0));
-  const who = group.length > 1 ? count(group.length, kind === "congestion" ? "link" : "prefix") : subject;
+  const who = group.length > 1 ? count(group.length, kind === "congestion" || kind === "relief" ? "link" : "prefix") : subject;
   const text = `${who}${bps ? ` (${bits(bps)})` : ""} ${what}`;
   const parts = [element("time", { datetime: at }, time(at)), badge(`kind-${kind}`, kind), element("span", {}, text)];
   if (group.length === 1) return element("div", { class: "event" }, ...parts);

@@ -48,6 +48,13 @@ def test_a_feed_is_what_its_newest_window_says() -> None:
         assert (view.feed, view.quiet) == (feed, False)
 
 
+def test_what_a_silent_link_carried_is_not_zero() -> None:
+    model = new_model()
+    model.take_window(msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent"))
+    (point,) = model.snapshot(T0).windows[FULL]
+    assert (point.carried_bps, point.dropped_bps, point.natural_bps) == (None, None, 20e9)
+
+
 def test_a_link_and_then_its_pop_are_quiet_when_nothing_is_told() -> None:
     model = new_model()
     model.take_window(window(T0))
@@ -96,7 +103,7 @@ def test_congestion_appears_and_clears() -> None:
     assert [view.link for view in model.links(T0) if view.congestion] == [FULL]
     model.take_decision(decision(2, T0 + 10, congested=(congestion(T0, "closed"),)))
     assert [view.link for view in model.links(T0) if view.congestion] == []
-    assert [event.kind for event in model.snapshot(T0).events] == ["congestion", "congestion"]
+    assert [event.kind for event in model.snapshot(T0).events] == ["congestion", "relief"]
 
 
 def test_the_newest_decision_stands_and_an_older_one_changes_nothing() -> None:

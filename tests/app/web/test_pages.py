@@ -66,10 +66,6 @@ async def test_it_says_that_it_is_well(client: Client) -> None:
     assert await (await client.get("/healthz")).json() == {"ok": True, "caught_up": True}
 
 
-async def test_its_metrics_are_served(client: Client) -> None:
-    assert "autopilot_" in await (await client.get("/metrics")).text()
-
-
 @pytest.mark.parametrize("path", ["/api/pop", "/api/links", "/api/overrides", "/api/decisions", "/events"])
 async def test_an_unknown_pop_is_not_found(client: Client, path: str) -> None:
     response = await client.get(path, params={"pop": "ams9"})
