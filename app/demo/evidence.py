@@ -22,7 +22,7 @@ class Planted(msgspec.Struct, frozen=True):
 
     kind: str
     prefix: str
-    from_s: float
+    from_s: float  # infinity when it never showed
     gone_s: float  # infinity when it stayed although it was taken out
     taken_out: bool  # by the hand that put it in, as nobody else had done so by then
 

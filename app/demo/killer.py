@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from app.clock import Clock
 from app.demo.evidence import Kill
 from app.demo.gather import peer_down_s
+from app.demo.scene import Scene
 from app.inventory import Pop
 from app.local.stack import Stack
 from app.sim.engine import next_hops_of
@@ -17,26 +18,22 @@ POLL_S = 0.05
 GIVE_UP_S = 20.0
 
 
-async def kill(
-    stack: Stack, readers: Mapping[str, RibReader], clock: Clock, died: Callable[[str], None], whom: str
-) -> Kill | None:
-    """Kill that peer, or with BUSIEST the one that carries most overrides; None when no override points anywhere.
-
-    `died` is told at once.
-    """
-    pop, tables = stack.pop, await read_tables(readers)
+async def kill(scene: Scene, whom: str) -> Kill | None:
+    """Kill that peer, or with BUSIEST the one that most overrides lead to; None when no override leads anywhere."""
+    pop, readers, clock = scene.stack.pop, scene.readers, scene.clock
+    tables = await read_tables(readers)
     peer = _busiest(pop, tables) if whom == BUSIEST else whom
     if peer is None:
         return None
     doomed = held_through(pop, tables, peer)
-    at_s = await stack.kill_neighbour(peer)
-    died(peer)
+    at_s = await scene.stack.kill_neighbour(peer)
+    scene.sim.neighbour_died(peer)
 
     async def gone() -> bool:
         return not still_sent(pop, await read_tables(readers), peer, doomed)
 
     gone_s = await moment(clock, gone)
-    return Kill(peer, at_s, len(doomed), await _down_s(stack, peer, at_s - 1, clock), gone_s)
+    return Kill(peer, at_s, len(doomed), await _down_s(scene.stack, peer, at_s - 1, clock), gone_s)
 
 
 async def read_tables(readers: Mapping[str, RibReader]) -> Tables:

@@ -2,29 +2,28 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from app import topics
-from app.clock import Clock, SystemClock
-from app.demo import edges, gather
+from app.clock import SystemClock
+from app.demo import gather
 from app.demo.bounds import Figure
+from app.demo.collect import collect
 from app.demo.display import Display
-from app.demo.evidence import Evidence, Progress
+from app.demo.evidence import Progress
 from app.demo.killer import read_tables
 from app.demo.programme import programme
+from app.demo.scene import Scene
 from app.demo.score import score
 from app.demo.story import Story
 from app.demo.truthfile import TruthFile
-from app.errors import DaemonError
+from app.errors import AutopilotError, DaemonError
 from app.inventory import load_pop
-from app.kafkaread import read_topic
-from app.local.ports import free_port, udp_drops
+from app.local.ports import free_port
 from app.local.stack import Stack
-from app.schemas import Actuation, Decision, LinkUtilization
 from app.sim.engine import count_overrides
 from app.sim.pop import FILL, SimPop, generate
 from app.sim.ribs import FrrRib, GobgpRib, RibReader
@@ -78,8 +77,22 @@ async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
         export_policy=scenario.export_policy,
     )
     async with stack:
-        demo = Demo(scenario, display, clock, stack, sim_pop, gather.StateClient(state_port, stack.pop.name))
-        return await demo.run(began_s)
+        scene = make_scene(scenario, stack, sim_pop, gather.StateClient(state_port, stack.pop.name), clock)
+        try:
+            return await Demo(scene, display).run(began_s)
+        finally:
+            for reader in scene.readers.values():
+                await reader.close()
+
+
+def make_scene(
+    scenario: Scenario, stack: Stack, sim_pop: SimPop, state: gather.StateClient, clock: SystemClock
+) -> Scene:
+    """The simulated PoP over a stack that is up."""
+    r1, r2 = stack.pop.router
+    readers: dict[str, RibReader] = {r1.name: GobgpRib(stack.r1_grpc), r2.name: FrrRib(stack.r2_vty)}
+    sim = Simulation(sim_pop, scenario, readers, stack.sflow, clock, SimOptions())
+    return Scene(scenario, stack, sim_pop, sim, readers, state, clock)
 
 
 async def start_view(stack: Stack, display: Display) -> None:
@@ -106,51 +119,19 @@ async def _serves(port: int) -> str | None:
 
 
 class Demo:
-    """One run over a stack that is up."""
+    """One run."""
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        display: Display,
-        clock: Clock,
-        stack: Stack,
-        sim_pop: SimPop,
-        state: gather.StateClient,
-    ) -> None:
-        self._display = display
-        self._clock = clock
-        self._stack = stack
-        self._sim_pop = sim_pop
-        self._scenario = scenario
-        self._state = state
-        self._readers: dict[str, RibReader] = {
-            stack.pop.router[0].name: GobgpRib(stack.r1_grpc),
-            stack.pop.router[1].name: FrrRib(stack.r2_vty),
-        }
-        self._sim = Simulation(sim_pop, self._scenario, self._readers, stack.sflow, clock, SimOptions())
-        self._story = Story(
-            scenario,
-            stack,
-            sim_pop,
-            self._readers,
-            clock,
-            self._sim.neighbour_died,
-            self._window_closed,
-            display.note,
-        )
+    def __init__(self, scene: Scene, display: Display) -> None:
+        self._scene, self._stack, self._clock, self._display = scene, scene.stack, scene.clock, display
+        self._story = Story(scene, self._window_closed, display.note)
 
     async def run(self, began_s: float) -> dict[str, Figure]:
-        """Workers up, traffic, drain, verdict."""
-        try:
-            await self._start_workers()
-            ready_s = self._clock.monotonic_s() - began_s
-            traffic_s = self._clock.now_s()
-            await self._traffic()
-            drained = await self._drain()
-            return score(await self._evidence(ready_s, traffic_s, drained))
-        finally:
-            for reader in self._readers.values():
-                await reader.close()
+        """Workers up, traffic, drain, verdict; it began at `began_s`, monotonic."""
+        await self._start_workers()
+        ready_s, traffic_s = self._clock.monotonic_s() - began_s, self._clock.now_s()
+        await self._traffic()
+        drained = await self._drain()
+        return score(await collect(self._scene, self._story, ready_s, traffic_s, drained))
 
     async def _start_workers(self) -> None:
         self._display.note("starting telemetry and actuator")
@@ -163,28 +144,35 @@ class Demo:
 
     async def _routes_known(self) -> bool:
         try:
-            ribs = await self._state.get("rib", dict[str, RouterRib])
+            ribs = await self._scene.state.get("rib", dict[str, RouterRib])
         except DaemonError:
             return False  # still starting
-        return all(rib.prefixes >= len(self._sim_pop.home_link) for rib in ribs.values())
+        return all(rib.prefixes >= len(self._scene.sim_pop.home_link) for rib in ribs.values())
 
     async def _traffic(self) -> None:
         """Let it flow, show every second of it, and tell the story at its moments."""
-        async with asyncio.TaskGroup() as tasks:
-            flowing = tasks.create_task(self._sim.run(self._scenario.seconds))
-            tasks.create_task(self._story.run())
-            truth = TruthFile(self._stack.run_dir / TRUTH_FILE, self._sim_pop, self._clock.now_s())
-            while not flowing.done():
-                if (snapshot := self._sim.snapshot) is not None:
-                    self._display.tick(snapshot)
-                    truth.write(self._sim.truth, int(snapshot.at_s))
-                await asyncio.wait([flowing], timeout=1.0)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                flowing = tasks.create_task(self._scene.sim.run(self._scene.scenario.seconds))
+                tasks.create_task(self._story.run())
+                await self._show(flowing)
+        except* AutopilotError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _show(self, flowing: asyncio.Task[None]) -> None:
+        sim, sim_pop = self._scene.sim, self._scene.sim_pop
+        truth = TruthFile(self._stack.run_dir / TRUTH_FILE, sim_pop, self._clock.now_s())
+        while not flowing.done():
+            if (snapshot := sim.snapshot) is not None:
+                self._display.tick(snapshot)
+                truth.write(sim.truth, int(snapshot.at_s))
+            await asyncio.wait([flowing], timeout=1.0)
 
     async def _window_closed(self) -> None:
         """Wait for the first; DaemonError when none comes."""
 
         async def closed() -> bool:
-            return (await self._state.get("progress", Progress)).closed_up_to_s is not None
+            return (await self._scene.state.get("progress", Progress)).closed_up_to_s is not None
 
         if not await self._until(closed, DRAIN_WITHIN_S):
             raise DaemonError(f"telemetry closed no window in {DRAIN_WITHIN_S:g} s")
@@ -196,11 +184,11 @@ class Demo:
         last_end_s = int(self._clock.now_s() // length_s + 1) * length_s
 
         async def drained() -> bool:
-            progress = await self._state.get("progress", Progress)
+            progress = await self._scene.state.get("progress", Progress)
             closed = (progress.closed_up_to_s or 0) >= last_end_s
-            if self._scenario.verdict in STILL_NEEDED:
+            if self._scene.scenario.verdict in STILL_NEEDED:
                 return closed
-            ours = count_overrides(await read_tables(self._readers), self._stack.pop.marker_community)
+            ours = count_overrides(await read_tables(self._scene.readers), self._stack.pop.marker_community)
             return closed and not ours and not await gather.overrides_now(self._stack.broker, self._stack.pop.name)
 
         return await self._until(drained, DRAIN_WITHIN_S)
@@ -212,47 +200,3 @@ class Demo:
                 return False
             await asyncio.sleep(POLL_S)
         return True
-
-    async def _evidence(self, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
-        stack, pop, windows = self._stack, self._stack.pop, self._stack.deployment.settings.windows
-        surged = next(index for index, link in enumerate(pop.links) if link.endswith(self._scenario.link))
-        mark = stack.deployment.settings.marks.enter
-        own, story, summary = set(pop.own_prefixes), self._story, self._sim.summary()
-        kill = story.kills[0] if story.kills else None
-        after = await edges.show(stack)
-        received = [line for peer in self._sim_pop.announcements for line in stack.received(peer)]
-        leaked = tuple(line for line in received if line.split()[0] not in own)
-        return Evidence(
-            seconds_to_ready=ready_s,
-            drained=drained,
-            surged_link=list(pop.links)[surged],
-            summary=summary,
-            progress=await self._state.get("progress", Progress),
-            dead_letters=len(await read_topic(stack.broker, topics.DEAD_LETTERS.name)),
-            udp_drops=udp_drops(stack.sflow[1]),
-            decisions=await gather.published(stack.broker, topics.DECISIONS.for_pop(pop.name), Decision),
-            close_to_decision_s=await gather.close_to_decision(stack.broker, pop.name, windows, traffic_s),
-            utilization=await gather.published(stack.broker, topics.LINK_UTILIZATION.name, LinkUtilization),
-            truth=tuple(gather.link_truth(self._sim, surged, traffic_s, windows)),
-            actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
-            surge=gather.surge(self._sim, self._sim_pop, surged, traffic_s, mark, kill),
-            kill=kill,
-            marked_during={shown.router: len(shown.lines) for shown in story.during},
-            marked_copies={shown.router: shown.copies(self._sim_pop.announcements) for shown in story.during},
-            marked_after={shown.router: len(shown.lines) for shown in after},
-            announcements_leaked=leaked,
-            overrides_leaked=sum(pop.marker_community in line.split() for line in leaked),
-            announcements_received=len(received),
-            restarts=sum(stack.runner.restarts.values()),
-            verdict=self._scenario.verdict,
-            pushed_over=tuple(self._pushed_over()),
-            planted=tuple(story.planted),
-            loop_after_removal_s=gather.loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),
-            injected=story.injected,
-        )
-
-    def _pushed_over(self) -> Iterator[str]:
-        settings, sim = self._stack.deployment.settings, self._sim_pop
-        return gather.pushed_over(
-            self._sim.truth, sim.link_ids, sim.capacity_bps, settings.windows.length_s, settings.marks.fill_to
-        )

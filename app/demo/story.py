@@ -1,56 +1,40 @@
 """What the scenario asks for at its moments: the look at both edges, neighbours that die, foreign routes, bad input."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from operator import itemgetter
 
-from app.clock import Clock
 from app.demo import badrecords, edges
 from app.demo.evidence import Injected, Kill, Planted
 from app.demo.killer import kill
-from app.demo.planter import Planter
-from app.local.stack import Stack
-from app.sim.pop import SimPop
-from app.sim.ribs import RibReader
-from app.sim.scenario import Event, Scenario
+from app.demo.planter import loop, stray
+from app.demo.scene import Scene
+from app.sim.scenario import Event
 
 
 class Story:
     """Runs beside the traffic, one moment after the other, and keeps what it did and saw."""
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        stack: Stack,
-        sim_pop: SimPop,
-        readers: Mapping[str, RibReader],
-        clock: Clock,
-        died: Callable[[str], None],
-        window_closed: Callable[[], Awaitable[None]],
-        note: Callable[[str], None],
-    ) -> None:
-        """`died` is told of every killed neighbour, `window_closed` returns once one window was closed."""
+    def __init__(self, scene: Scene, window_closed: Callable[[], Awaitable[None]], note: Callable[[str], None]) -> None:
+        """`window_closed` returns once a window was closed."""
         self.kills: list[Kill] = []
         self.planted: list[Planted] = []
         self.injected = Injected({}, 0, 0)
         self.during: list[edges.Shown] = []
-        self._scenario, self._stack, self._sim_pop = scenario, stack, sim_pop
-        self._readers, self._clock, self._died = readers, clock, died
-        self._window_closed, self._note = window_closed, note
-        self._planter = Planter(stack, sim_pop, readers, clock)
+        self._scene, self._window_closed, self._note = scene, window_closed, note
 
     async def run(self) -> None:
         """Each at its second from now; DaemonError when a daemon refuses."""
-        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._scenario.look_s, self._look)]
-        moments += [(event.at_s, partial(self._strike, event)) for event in self._scenario.event]
-        began_s = self._clock.monotonic_s()
+        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._scene.scenario.look_s, self._look)]
+        moments += [(event.at_s, partial(self._strike, event)) for event in self._scene.scenario.event]
+        began_s = self._scene.clock.monotonic_s()
         for at_s, happens in sorted(moments, key=itemgetter(0)):
-            await asyncio.sleep(max(0.0, began_s + at_s - self._clock.monotonic_s()))
+            await asyncio.sleep(max(0.0, began_s + at_s - self._scene.clock.monotonic_s()))
             await happens()
 
     async def _look(self) -> None:
-        self.during = await edges.show(self._stack)
+        self.during = await edges.show(self._scene.stack)
         for shown in self.during:
             example = f", the first is {' '.join(shown.lines[0].split())}" if shown.lines else ""
             self._note(f"{shown.router}: {len(shown.lines)} routes of ours{example}")
@@ -66,7 +50,7 @@ class Story:
             await self._inject()
 
     async def _kill(self, whom: str) -> None:
-        killed = await kill(self._stack, self._readers, self._clock, self._died, whom)
+        killed = await kill(self._scene, whom)
         if killed is None:
             self._note("nobody is killed: no override leads anywhere")
             return
@@ -78,7 +62,7 @@ class Story:
         self._note(f"killed {killed.peer}: {told}")
 
     async def _plant_stray(self, within_s: float) -> None:
-        planted = await self._planter.stray(within_s)
+        planted = await stray(self._scene, within_s)
         self.planted.append(planted)
         who = "us, as Autopilot had not done so" if planted.taken_out else "Autopilot"
         stood_s = planted.gone_s - planted.from_s
@@ -86,13 +70,13 @@ class Story:
 
     async def _plant_loop(self, for_s: float) -> None:
         self._note(f"somebody makes r2 send back to r1 what r1 sends it, for {for_s:g} s")
-        planted = await self._planter.loop(for_s)
+        planted = await loop(self._scene, for_s)
         self.planted.append(planted)
         self._note(f"{planted.prefix} looped between r1 and r2 for {planted.gone_s - planted.from_s:.2f} s")
 
     async def _inject(self) -> None:
         await self._window_closed()  # before that nothing is late
-        routed = next(hosts[0] for hosts in self._sim_pop.prefixes.hosts if ":" not in hosts[0])
-        self.injected = await badrecords.inject(self._stack, routed, self._clock.now_s())
+        routed = next(hosts[0] for hosts in self._scene.sim_pop.prefixes.hosts if ":" not in hosts[0])
+        self.injected = await badrecords.inject(self._scene.stack, routed, self._scene.clock.now_s())
         told = f"{self.injected.total_bytes:,} bytes and {self.injected.dead_letters} lines of no use"
         self._note(f"bad input: {told} were put in beside the traffic")

@@ -20,7 +20,10 @@ async def demo(scenario: str) -> dict[str, Any]:
     assert process.returncode == 0, f"{out.decode()}\n{err.decode()}"
     figures: dict[str, Any] = msgspec.json.decode(out.splitlines()[-1])
     assert figures["ok"] is True
-    assert err.decode().splitlines()[0].startswith(f"{scenario}: "), "it says first what it is going to do"
+    told = err.decode().splitlines()
+    assert told[0].startswith(f"{scenario}: "), "it says first what it is going to do"
+    (page,) = (at for at, line in enumerate(told) if line.startswith("open http://"))
+    assert page < told.index("starting telemetry and actuator")
     return figures
 
 

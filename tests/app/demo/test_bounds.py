@@ -21,6 +21,8 @@ CALM = msgspec.structs.replace(
 LEAK = msgspec.structs.replace(GOOD, verdict="leak", announcements_leaked=("20.0.0.0/24",), overrides_leaked=1)
 LOOPED = msgspec.structs.replace(CALM.summary, loops=2, looped_bytes=500)
 STRAY = Planted("stray", "20.0.0.0/24", T0 + 8.0, T0 + 10.0, False)
+NEVER = msgspec.structs.replace(STRAY, from_s=float("inf"))
+ENDLESS = Planted("loop", "20.0.0.0/24", T0 + 18.0, float("inf"), True)
 LOOP = msgspec.structs.replace(
     CALM,
     verdict="loop",
@@ -55,7 +57,9 @@ def test_what_shows_what_it_is_to_show_is_ok(evidence: Evidence) -> None:
         (LOOP, {"summary": msgspec.structs.replace(LOOPED, loops=0)}, "a loop was seen"),
         (LOOP, {"loop_after_removal_s": 2.0}, "no loop after its cause was gone"),
         (LOOP, {"loop_after_removal_s": None}, "no loop after its cause was gone"),
+        (LOOP, {"planted": (STRAY, ENDLESS)}, "no loop after its cause was gone"),
         (LOOP, {"actuations": ()}, "the stray route was reported"),
+        (LOOP, {"planted": (NEVER,)}, "the stray route was taken out within 5 s"),
         (LOOP, {"planted": ()}, "the stray route was taken out within 5 s"),
         (
             LOOP,

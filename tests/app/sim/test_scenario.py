@@ -1,5 +1,7 @@
 """The time line of demand, and the files that describe it."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -43,8 +45,18 @@ def test_every_file_loads_by_name_and_by_path(file: Path) -> None:
     assert load_scenario(file.stem, inventory()) == load_scenario(str(file), inventory())
 
 
+DOCUMENT = FOLDER.parents[2] / "docs" / "scenarios.md"
+
+
+def test_every_default_is_told_as_it_is() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", DOCUMENT.read_text(), re.MULTILINE))
+    plain = [field for field in msgspec.structs.fields(Scenario) if field.name not in ("fill", "event")]
+    read = {field.name: tomllib.loads(f"value = {told[field.name].strip('`')}")["value"] for field in plain}
+    assert read == {field.name: field.default for field in plain}
+
+
 def test_every_key_and_verdict_is_explained() -> None:
-    text = (FOLDER.parents[2] / "docs" / "scenarios.md").read_text()
+    text = DOCUMENT.read_text()
     keys = [field.name for kind in (Scenario, Event) for field in msgspec.structs.fields(kind)]
     assert [name for name in (*keys, *get_args(Verdict)) if f"`{name}`" not in text] == []
 
