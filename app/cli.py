@@ -103,7 +103,7 @@ pop_option = click.option("--pop", default=None, help="Only this PoP; all of the
 cell_option = click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="egress-autopilot")
 def main() -> None:
     """Automated egress traffic engineering: sFlow and BMP in, BGP overrides out.
@@ -131,7 +131,7 @@ def main() -> None:
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory and leave logs and state there.")
 @json_option
 def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool) -> None:
-    """The whole loop on real daemons: a link congests, prefixes move, the drops stop, every move is taken back.
+    """Show the whole loop on real daemons. A link congests, prefixes move, the drops stop, every move is taken back.
 
     Other scenarios show what must never happen, and what bad input does.
     """
@@ -149,7 +149,7 @@ def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_js
 @cell_option
 @with_deployment
 def telemetry(deployment: Deployment, cell: str) -> None:
-    """Run the telemetry worker of one cell: windows, detection, decisions."""
+    """Run the telemetry worker of one cell. It makes windows, detects congestion and decides."""
     from app import telemetry as process
 
     deployment.cell(cell)  # a cell that is not there is wrong usage
@@ -161,7 +161,7 @@ def telemetry(deployment: Deployment, cell: str) -> None:
 @cell_option
 @with_deployment
 def actuator(deployment: Deployment, cell: str) -> None:
-    """Run the actuator of one cell: programs its injectors with what was decided."""
+    """Run the actuator of one cell. It programs its injectors with what was decided."""
     from app import actuator as process
 
     deployment.cell(cell)  # a cell that is not there is wrong usage
@@ -174,7 +174,7 @@ def actuator(deployment: Deployment, cell: str) -> None:
 @click.option("--truth", type=click.Path(path_type=Path), help="A demo's truth.jsonl, to draw beside the estimate.")
 @with_deployment
 def view(deployment: Deployment, host: str, truth: Path | None) -> None:
-    """Serve the web page: links over time, live overrides, decisions and actuations as they happen."""
+    """Serve the web page. Links over time, live overrides, decisions and actuations as they happen; it only reads."""
     from app import view as process
 
     with worker(deployment):
@@ -187,7 +187,7 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @json_option
 @with_deployment
 def check(deployment: Deployment, dump: bool, offline: bool, as_json: bool) -> None:
-    """Say everything that is wrong with the configuration and the broker's topics."""
+    """List all that is wrong with the configuration and topics."""
     from app import check as checks
 
     problems = checks.foreign_packages() if offline else asyncio.run(checks.problems_of(deployment))
@@ -206,7 +206,7 @@ def check(deployment: Deployment, dump: bool, offline: bool, as_json: bool) -> N
 @json_option
 @with_deployment
 def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
-    """Every link in its last closed window: feed, carried, dropped, natural load, what overrides move."""
+    """Show every link in its last closed window. Feed, carried, dropped and natural load, what overrides move."""
     from app import show
 
     rows, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_links))
@@ -221,7 +221,7 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @json_option
 @with_deployment
 def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
-    """The overrides of the last decision: which prefix leaves where, instead of where, and why."""
+    """Show the overrides of the last decision. Which prefix leaves where, instead of where, and why."""
     from app import show
 
     decisions, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_decisions))
@@ -237,7 +237,7 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @json_option
 @with_deployment
 def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool) -> None:
-    """Why a prefix (or an address in it), a link or a decision (EPOCH.SEQ, latest) is as it is."""
+    """Say why a prefix, link or decision is as it is. An address means its prefix; decisions: EPOCH.SEQ, latest."""
     from app import explain as answers
     from app.explaintext import text
 
@@ -250,7 +250,7 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
 @json_option
 @with_deployment
 def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
-    """What is congested now and what was in the last hour, with the highest loads of each."""
+    """Show what is congested, and was in the last hour. With the highest loads of each."""
     from app import show
 
     rows = asyncio.run(show.recent_congestion(deployment, pop))
@@ -261,7 +261,7 @@ def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @pop_option
 @with_deployment
 def watch(deployment: Deployment, pop: str | None) -> None:
-    """Links and overrides live in the terminal, until Ctrl-C."""
+    """Show links and overrides live, until Ctrl-C."""
     from app import watch as screen
 
     with suppress(KeyboardInterrupt):
