@@ -64,7 +64,7 @@ function figures(window) {
   const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]].filter(([, bps]) => bps >= 1e6);
   const moved = moves.map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") || "none";
   const figure = (name, kind, ...shown) => element("div", { class: kind }, element("dt", {}, name), element("dd", {}, ...shown));
-  const load = (name, bps, kind = name) => figure(name, kind, percent(bps / capacity), element("small", {}, bits(bps)));
+  const load = (name, bps, kind = name) => figure(name, kind, `${percent(bps / capacity)} `, element("small", {}, bits(bps)));
   const seen = window.feed === "silent" ? [figure("carried", "unknown", "unknown"), figure("dropped", "unknown", "unknown")]
     : [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped")];
   return [...seen, load("natural", natural), figure("moved here", "moved", moved)];

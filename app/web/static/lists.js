@@ -18,22 +18,35 @@ function grouped(items, keyOf) {
   return groups;
 }
 
-// A list that is drawn anew keeps what its reader opened and closed.
-class Folds {
-  constructor() {
-    this.chosen = new Map();
+// Draws a list anew and lets stand what stays: focus, scroll and what its reader opened.
+class Kept {
+  constructor(parent) {
+    this.parent = parent;
+    this.nodes = new Map();
   }
 
-  fold(key, open, ...children) {
-    const made = element("details", {}, ...children);
-    made.open = this.chosen.get(key) ?? open;
-    made.firstChild.addEventListener("click", () => this.chosen.set(key, !made.open));
-    return made;
+  // Entries of [key, draw]; `draw` is given the node of this key, if there is one, and returns it or a new one.
+  show(entries) {
+    const nodes = new Map(entries.map(([key, draw]) => [key, draw(this.nodes.get(key))]));
+    this.nodes.forEach((node, key) => { if (nodes.get(key) !== node) node.remove(); });
+    [...nodes.values()].forEach((node, index) => {
+      const there = this.parent.children[index];
+      if (there !== node) this.parent.insertBefore(node, there ?? null);
+    });
+    this.nodes = nodes;
   }
 }
 
-const overrideFolds = new Folds();
-const eventFolds = new Folds();
+const overrideGroups = new Kept($("overrides"));
+const eventLines = new Kept($("events"));
+
+function folded(known, open, summary, body, kind = "") {
+  const node = known ?? element("details", {}, element("summary", { class: kind }), "");
+  if (!known) node.open = open;
+  node.firstChild.replaceChildren(...summary);
+  node.lastChild.replaceWith(body);
+  return node;
+}
 
 export function showOverrides(view, halted) {
   const overrides = view?.overrides ?? [];
@@ -43,9 +56,11 @@ export function showOverrides(view, halted) {
   $("overrides").hidden = !overrides.length;
   const groups = grouped(overrides, ({ override }) => `${homes(override)} \u2192 ${short(override.exit.link)}`);
   const largest = [...groups].sort(([, a], [, b]) => load(b) - load(a));
-  $("overrides").replaceChildren(...largest.map(([route, shown]) => overrideFolds.fold(route, overrides.length <= OPEN_AT_MOST,
-    element("summary", {}, element("span", { class: "route" }, route), element("small", {}, confirmedOf(shown)),
-      element("span", {}, `${count(shown.length, "prefix")}, ${bits(load(shown))}`)), tableOf(shown))));
+  overrideGroups.show(largest.map(([route, shown]) => [route, (known) => folded(known, overrides.length <= OPEN_AT_MOST, [
+    element("span", { class: "route" }, route),
+    element("small", {}, confirmedOf(shown)),
+    element("span", {}, `${count(shown.length, "prefix")}, ${bits(load(shown))}`),
+  ], tableOf(shown))]));
 }
 
 const load = (shown) => sum(shown.map(({ override }) => override.bps));
@@ -87,16 +102,22 @@ export function showEvents(events) {
   const newest = [...events].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   const alike = grouped(newest, (event) => `${event.kind} ${event.what} ${Math.floor(Date.parse(event.at) / 1000 / ALIKE_S)}`);
   $("events-about").hidden = alike.size > 0;
-  $("events").replaceChildren(...[...alike].slice(0, LINES_MAX).map(([key, group]) => element("li", {}, lineOf(key, group))));
+  eventLines.show([...alike].slice(0, LINES_MAX).map(([key, group]) => [key, (known) => lineOf(known, group)]));
 }
 
-function lineOf(key, group) {
+function lineOf(known, group) {
+  if (known?.dataset.count === String(group.length)) return known;
   const [{ at, kind, subject, what }] = group;
   const bps = sum(group.map((event) => event.bps ?? 0));
   const who = group.length > 1 ? count(group.length, kind === "congestion" || kind === "relief" ? "link" : "prefix") : subject;
   const text = `${who}${bps ? ` (${bits(bps)})` : ""} ${what}`;
   const parts = [element("time", { datetime: at }, time(at)), badge(`kind-${kind}`, kind), element("span", {}, text)];
-  if (group.length === 1) return element("div", { class: "event" }, ...parts);
+  const line = element("li", { "data-count": group.length });
+  if (group.length === 1) {
+    line.append(element("div", { class: "event" }, ...parts));
+    return line;
+  }
   const subjects = group.map((event) => element("li", {}, event.bps ? `${event.subject}  ${bits(event.bps)}` : event.subject));
-  return eventFolds.fold(key, false, element("summary", { class: "event" }, ...parts), element("ul", { class: "subjects" }, ...subjects));
+  line.append(folded(undefined, known?.firstChild.open ?? false, parts, element("ul", { class: "subjects" }, ...subjects), "event"));
+  return line;
 }
