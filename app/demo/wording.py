@@ -73,17 +73,19 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "simulator_late_s": ("the simulator was late by at most", "s"),
         "restarts": ("processes that had to be started again", ""),
     },
-    "done on purpose": {
+    "routes of somebody else, on purpose": {
         "stray_route_stood_s": ("a stray override in an injector stood for", "s"),
         "stray_route_taken_out_by_us": ("and was taken out by hand", ""),
         "drifts_reported": ("foreign changes that Autopilot reported", ""),
         "loop_route_stood_s": ("a route that makes a loop stood for", "s"),
         "loop_after_removal_s": ("and the loop went on after it was gone for", "s"),
-        "injected_bytes": ("bad input put in", "B"),
+    },
+    "bad input, on purpose": {
+        "injected_bytes": ("traffic that it stands for", "B"),
         "injected_bytes_late": ("of this, late", "B"),
         "injected_bytes_unattributed": ("of this, of no link or prefix", "B"),
         "injected_unattributed_by_reason": ("the reasons why", "B"),
-        "injected_dead_letters": ("lines put in that are no records", ""),
+        "injected_dead_letters": ("lines that are no records", ""),
     },
 }
 BYTES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -124,5 +126,7 @@ def _number(value: float, unit: str) -> str:
 
 
 def _bytes(value: float) -> str:
-    scale, name = next(((scale, name) for scale, name in BYTES if value >= scale), (1.0, "B"))
-    return f"{value / scale:,.1f} {name}"
+    for scale, name in BYTES:
+        if value >= scale:
+            return f"{value / scale:,.1f} {name}"
+    return f"{value:,.0f} B"
