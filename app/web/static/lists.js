@@ -81,6 +81,7 @@ function about(view, halted) {
 
 function confirmedOf(shown) {
   const states = shown.flatMap(({ override, routers }) => override.inject_on.map((router) => routers[router]));
+  if (states.some((state) => state?.startsWith("would"))) return "dry run";
   const confirmed = states.filter((state) => state === "confirmed").length;
   return confirmed === states.length ? "all confirmed" : `${confirmed} of ${states.length} routes confirmed`;
 }

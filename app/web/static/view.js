@@ -13,6 +13,7 @@ let page = {};
 let cards = new Map();
 let events = new Map();
 let heardAt = 0;
+const openedAt = Date.now();
 
 function begin(update) {
   cards.forEach((card) => { card.chart.end(); card.node.remove(); });
@@ -61,7 +62,9 @@ function tell() {
 function showHead() {
   const { overrides, state } = page;
   $("mode").hidden = !overrides;
-  $("mode").textContent = overrides ? `mode ${overrides.mode}` : "";
+  const announces = overrides?.mode === "auto";
+  $("mode").textContent = overrides ? `mode ${overrides.mode}${announces ? "" : ": nothing is announced"}` : "";
+  $("mode").className = `badge ${announces ? "" : "dry"}`;
   $("halted").hidden = !state.halted;
 }
 
@@ -76,7 +79,7 @@ function showSums() {
   figure("dropped", windows.length && bits(total("dropped_bps")), total("dropped_bps") > 0);
   figure("congested", page.overrides && `${congested} of ${page.links.length}`, congested > 0);
   figure("overrides", page.overrides && (overrides.length ? `${overrides.length}, ${bits(moved)}` : "none"));
-  figure("mismatch", mismatch !== null && percent(mismatch), isMismatched());
+  figure("mismatch", mismatch !== null && `${percent(mismatch)} (limit ${percent(page.mismatchMax)})`, isMismatched());
   figure("window", until && `${lasting(page.now - Date.parse(until) / 1000)} ago`, quiet);
 }
 
@@ -111,8 +114,8 @@ function showNotices() {
 }
 
 function showConnection() {
-  const stale = Date.now() - heardAt > STALE_MS;
-  const text = stale ? "connection lost, retrying" : "connected";
+  const stale = Date.now() - (heardAt || openedAt) > STALE_MS;
+  const text = stale ? "connection lost, retrying" : heardAt ? "connected" : "connecting";
   if ($("connection").textContent !== text) $("connection").textContent = text;
   $("connection").className = `badge ${stale ? "alarm" : "good"}`;
   document.body.classList.toggle("stale", stale);
