@@ -51,11 +51,11 @@ def _always(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     sent = number("sampled_bytes_sent")
     return {
         "not void: no datagram was lost in the kernel": not number("void"),
-        "drained": evidence.drained,
+        "settled within 30 s of the end": evidence.drained,
         "every sampled byte is accounted for": accounted == sent + number("injected_bytes") and sent > 0,
         "unattributed below 0.1 %": own_unattributed < 0.001 * sent,
         "carried load within capacity": number("peak_carried") <= 1.0,
-        "carried within 2 %": number("carried_error") <= 0.02,
+        "carried load estimated within 2 %": number("carried_error") <= 0.02,
         "no restarts": number("restarts") == 0,
     }
 
@@ -80,9 +80,9 @@ def _moved(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     """Where a link is overloaded: prefixes are moved, on both edges, by copies of live paths."""
     return {
         "natural load above capacity": number("peak_natural") > 1.0,
-        "overrides announced": number("overrides_announced") > 0,
+        "prefixes were moved": number("overrides_announced") > 0,
         "both edges showed our routes": min(evidence.marked_during.values(), default=0) > 0,
-        "with copied AS paths": evidence.marked_copies == evidence.marked_during,
+        "every override a copy of a live AS path": evidence.marked_copies == evidence.marked_during,
     }
 
 
@@ -107,7 +107,7 @@ def _taken_back(number: Numbers) -> dict[str, bool]:
 
 def _surge(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     return {
-        "natural within 10 %": number("natural_error") <= 0.10,
+        "natural load estimated within 10 %": number("natural_error") <= 0.10,
         "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
         "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
         "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
@@ -123,7 +123,7 @@ def _failure(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     return {
         "a neighbour died": evidence.kill is not None,
         "congestion opened": number("congestion_opened") > 0,
-        "natural within 10 % at the median": number("natural_error_median") <= 0.10,
+        "natural load estimated within 10 % at the median": number("natural_error_median") <= 0.10,
         "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
         "no drops later than 60 s after the failure": number("drops_after_kill_s") <= RELIEVED_WITHIN_S,
         "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
@@ -134,7 +134,7 @@ def _failure(number: Numbers, evidence: Evidence) -> dict[str, bool]:
 def _no_room(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     reasons = [refused.reason for decision in evidence.decisions for refused in decision.refused]
     return {
-        "natural within 10 %": number("natural_error") <= 0.10,
+        "natural load estimated within 10 %": number("natural_error") <= 0.10,
         "drops less than without us": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
         "no link over its fill mark by our moves": not evidence.pushed_over,
         "refused for want of room": NO_ROOM in reasons,

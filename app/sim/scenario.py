@@ -120,6 +120,7 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
         "day_s must be above 0": scenario.day_s > 0,
         f"seconds must be at least {shortest} for the verdict {scenario.verdict}": scenario.seconds >= shortest,
         "look_s must lie in the run": 0 <= scenario.look_s < scenario.seconds,
+        "event: inject can be asked for once": sum(event.inject is not None for event in scenario.event) <= 1,
     }
     yield from (rule for rule, holds in rules.items() if not holds)
     for link, share in scenario.fill.items():

@@ -52,7 +52,7 @@ def test_what_shows_what_it_is_to_show_is_ok(evidence: Evidence) -> None:
     [
         (LEAK, {"announcements_leaked": ()}, "leaks were seen"),
         (LEAK, {"overrides_leaked": 0}, "overrides were among the leaks"),
-        (LEAK, {"actuations": ()}, "overrides announced"),
+        (LEAK, {"actuations": ()}, "prefixes were moved"),
         (LEAK, {"summary": msgspec.structs.replace(SUMMARY, loops=1)}, "no loops"),
         (LOOP, {"summary": msgspec.structs.replace(LOOPED, loops=0)}, "a loop was seen"),
         (LOOP, {"loop_after_removal_s": 2.0}, "no loop after its cause was gone"),

@@ -124,6 +124,10 @@ def test_wrong_types_and_unknown_keys_are_listed_with_their_place(tmp_path: Path
         ('at_s = 5\nplant = "loop"', "event[0].for_s: goes with plant, and plant with for_s"),
         ('at_s = 5\nkill = "busiest"\nfor_s = 3', "event[0].for_s: goes with plant, and plant with for_s"),
         ('at_s = 5\nplant = "loop"\nfor_s = 0', "event[0].for_s: must be above 0 and end in the run"),
+        (
+            'at_s = 5\ninject = "bad-records"\n[[event]]\nat_s = 9\ninject = "bad-records"',
+            "event: inject can be asked for once",
+        ),
         ('at_s = 230\nplant = "stray"\nfor_s = 20', "event[0].for_s: must be above 0 and end in the run"),
     ],
 )
