@@ -46,7 +46,7 @@ class Driver:
                 self._core.announced(router, new)
         except SpeakerError as error:
             if self._core.views[router].reachable or router not in self._listed_s:
-                log.warning("router %s: %s", router, error, extra={"router": router})
+                log.warning("router %s: %s", router, error, extra={"pop": self._core.books.pop.name, "router": router})
             self._core.failed(router)
 
     def _is_due(self, router: str) -> bool:

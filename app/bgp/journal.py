@@ -47,6 +47,8 @@ class Journal:
     ) -> None:
         now_s = self._clock.now_s()
         metrics.ACTUATIONS.labels(self._pop, router, action).inc()
+        about = {"pop": self._pop, "router": router, "prefix": prefix, "decision": f"{epoch}.{seq}"}
+        log.info("%s: %s %s, %s", router, prefix, action, reason, extra=about)
         self._publish(
             Actuation(
                 id=f"{self._pop}/{router}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",

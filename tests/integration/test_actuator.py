@@ -113,7 +113,9 @@ async def acting() -> AsyncIterator[Acting]:
             yield made
         finally:
             await made.telemetry.close()
-        assert log_lines(stack.runner.log("actuator"))
+        moves = [line for line in log_lines(stack.runner.log("actuator")) if line["logger"] == "app.bgp.journal"]
+        assert {(line["pop"], line["router"]) for line in moves} == {(POP, "r1"), (POP, "r2")}
+        assert {line["prefix"] for line in moves} <= {*PREFIXES}
 
 
 async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: None) -> None:
