@@ -127,7 +127,7 @@ def _failure(number: Numbers, evidence: Evidence) -> dict[str, bool]:
         "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
         "no drops later than 60 s after the failure": number("drops_after_kill_s") <= RELIEVED_WITHIN_S,
         "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
-        "no link over its fill mark by our moves": not evidence.pushed_over,
+        "no link congested by our moves": not evidence.congested_by_us,
     }
 
 
@@ -136,7 +136,7 @@ def _no_room(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     return {
         "natural load estimated within 10 %": number("natural_error") <= 0.10,
         "drops less than without us": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
-        "no link over its fill mark by our moves": not evidence.pushed_over,
+        "no link congested by our moves": not evidence.congested_by_us,
         "refused for want of room": NO_ROOM in reasons,
     }
 

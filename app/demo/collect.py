@@ -42,8 +42,8 @@ async def collect(scene: Scene, story: Story, ready_s: float, traffic_s: float, 
         announcements_received=len(heard),
         restarts=sum(stack.runner.restarts.values()),
         verdict=scene.scenario.verdict,
-        pushed_over=tuple(
-            gather.pushed_over(sim.truth, sim_pop.link_ids, sim_pop.capacity_bps, windows.length_s, marks.fill_to)
+        congested_by_us=tuple(
+            gather.congested_by_us(sim.truth, sim_pop.link_ids, sim_pop.capacity_bps, windows.length_s, marks.enter)
         ),
         planted=tuple(story.planted),
         loop_after_removal_s=gather.loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),

@@ -68,7 +68,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the score is computed from; `pushed_over` are links that our moves filled above the fill mark."""
+    """Everything the score is computed from; `congested_by_us` are links that only our moves filled above the mark that opens congestion."""
 
     seconds_to_ready: float
     drained: bool
@@ -92,7 +92,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     announcements_received: int
     restarts: int
     verdict: Verdict = "surge"
-    pushed_over: tuple[str, ...] = ()
+    congested_by_us: tuple[str, ...] = ()
     planted: tuple[Planted, ...] = ()
     loop_after_removal_s: float | None = None
     injected: Injected = Injected({}, 0, 0)

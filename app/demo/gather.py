@@ -22,10 +22,6 @@ from app.sim.truth import Loads
 from app.te.marks import Windows
 from app.te.windows import Progress
 
-# How far above its mark a link may end, share of capacity: what a move brings is an estimate, known to a third where a
-# prefix has 30 samples, and a move fills a tenth of a link here (seen: 0.8205 on a 10G link). 0.90 is congested.
-FILL_SLACK = 0.04
-
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")
 
@@ -139,8 +135,10 @@ def loop_after_removal_s(planted: Sequence[Planted], last_loop_s: float | None, 
     return None if gone_s is None else max(0.0, (last_loop_s or 0.0) - gone_s)
 
 
-def pushed_over(loads: Loads, links: Sequence[str], capacity_bps: Floats, length_s: int, mark: float) -> Iterator[str]:
-    """Links that in some window were offered clearly more than `mark` of capacity where plain BGP alone stays at it.
+def congested_by_us(
+    loads: Loads, links: Sequence[str], capacity_bps: Floats, length_s: int, mark: float
+) -> Iterator[str]:
+    """Links that in some window were offered more than `mark` of capacity where plain BGP alone stays at it.
 
     `loads` has a row a second; windows are counted from the first.
     """
@@ -150,5 +148,5 @@ def pushed_over(loads: Loads, links: Sequence[str], capacity_bps: Floats, length
         windows = bytes_[:whole].reshape(-1, length_s, len(links)).mean(axis=1)
         return np.asarray(windows * 8 / capacity_bps)
 
-    over = (shares(loads.offered) > mark + FILL_SLACK) & (shares(loads.natural) <= mark)
+    over = (shares(loads.offered) > mark) & (shares(loads.natural) <= mark)
     yield from (link for index, link in enumerate(links) if over[:, index].any())

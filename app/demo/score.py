@@ -105,7 +105,7 @@ def _refusals(evidence: Evidence) -> dict[str, Figure]:
     }
     return {
         "refused_by_reason": dict(Counter(reason for _, _, reason in told)),
-        "links_pushed_over_fill_mark": list(evidence.pushed_over),
+        "links_congested_by_moves": list(evidence.congested_by_us),
     }
 
 

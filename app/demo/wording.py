@@ -43,7 +43,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "overrides_placed_again": ("of these placed again elsewhere", ""),
         "overrides_left": ("left in the routers at the end", ""),
         "refused_by_reason": ("refused", ""),
-        "links_pushed_over_fill_mark": ("links that our moves filled too far", ""),
+        "links_congested_by_moves": ("links that only our moves congested", ""),
         "edges_marked_during_surge": ("routes of ours that the routers showed", ""),
         "edges_marked_with_copied_as_path": ("of these with the AS path of a live announcement", ""),
         "edges_marked_after": ("shown at the end", ""),

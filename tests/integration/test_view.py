@@ -170,7 +170,7 @@ async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: No
             assert "1 of 2 routes confirmed" in group
             figures = await page.inner_text(f"{card} dl")
             assert "99.0 Gb/s" in figures
-            assert "112.0 %" in figures
+            assert "112 %" in figures
             assert await page.inner_text("#sum-congested") == "1 of 6"
             label = await page.get_attribute(f"{card} .chart", "aria-label")
             assert label is not None

@@ -3,11 +3,13 @@
 const pad = (number) => String(number).padStart(2, "0");
 export const utc = (date) => `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}:${pad(date.getUTCSeconds())}`;
 export const time = (iso) => utc(new Date(iso));
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share < 0.9995 ? 1 : 0)} %`;
 export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : noun.endsWith("x") ? "es" : "s"}`;
 
 export function bits(bps) {
-  return bps < 1e6 ? "0 Gb/s" : bps < 1e8 ? `${(bps / 1e6).toFixed(0)} Mb/s` : `${(bps / 1e9).toFixed(bps < 1e10 ? 2 : 1)} Gb/s`;
+  if (bps < 1e6) return "0 Gb/s";
+  if (bps < 1e8) return `${(bps / 1e6).toFixed(0)} Mb/s`;
+  return `${(bps / 1e9).toFixed(bps < 1e10 ? 2 : bps < 1e11 ? 1 : 0)} Gb/s`;
 }
 
 export function lasting(seconds) {

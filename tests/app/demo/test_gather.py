@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.demo.gather import pushed_over
+from app.demo.gather import congested_by_us
 from app.sim.exits import Floats
 from app.sim.truth import Loads
 
@@ -22,20 +22,19 @@ def loads(offered: list[float], natural: list[float], seconds: int = 25) -> Load
     ("offered", "natural", "pushed"),
     [
         ([0.79, 0.5], [1.20, 0.1], []),
-        ([0.90, 0.5], [0.79, 0.1], ["p/r1/a"]),
-        ([0.90, 0.5], [0.85, 0.1], []),  # plain BGP itself is over the mark
-        ([0.83, 0.5], [0.50, 0.1], []),  # within what an estimate of a move is off by
-        ([0.85, 0.5], [0.50, 0.1], ["p/r1/a"]),
-        ([0.90, 0.9], [0.50, 0.1], ["p/r1/a", "p/r1/b"]),
+        ([0.92, 0.5], [0.79, 0.1], ["p/r1/a"]),
+        ([0.95, 0.5], [0.91, 0.1], []),  # plain BGP itself is over the mark
+        ([0.89, 0.5], [0.50, 0.1], []),
+        ([0.92, 0.95], [0.50, 0.1], ["p/r1/a", "p/r1/b"]),
     ],
 )
-def test_pushed_over(offered: list[float], natural: list[float], pushed: list[str]) -> None:
-    assert list(pushed_over(loads(offered, natural), LINKS, CAPACITY_BPS, 10, 0.80)) == pushed
+def test_congested_by_us(offered: list[float], natural: list[float], pushed: list[str]) -> None:
+    assert list(congested_by_us(loads(offered, natural), LINKS, CAPACITY_BPS, 10, 0.90)) == pushed
 
 
 def test_one_window_is_enough_and_a_second_is_not() -> None:
     calm = loads([0.5, 0.5], [0.5, 0.5])
     calm.offered[3] = [100.0, 50.0]
-    assert list(pushed_over(calm, LINKS, CAPACITY_BPS, 10, 0.80)) == []
-    calm.offered[10:20, 0] = 90.0
-    assert list(pushed_over(calm, LINKS, CAPACITY_BPS, 10, 0.80)) == ["p/r1/a"]
+    assert list(congested_by_us(calm, LINKS, CAPACITY_BPS, 10, 0.90)) == []
+    calm.offered[10:20, 0] = 91.0
+    assert list(congested_by_us(calm, LINKS, CAPACITY_BPS, 10, 0.90)) == ["p/r1/a"]

@@ -1,0 +1,96 @@
+"""The main job as a newcomer meets it: the demo runs, its page is open in a real browser and is never reloaded."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from playwright.async_api import Page
+
+from app.sim.scenario import Scenario
+from tests.integration.browser import CHROMIUM, opened
+from tests.integration.conftest import unavailable
+
+SURGED = f'article[data-link="rhv1000/{Scenario().link}"]'
+# No drops, and every route of ours confirmed.
+RELIEVED = """() => document.querySelector("#sum-dropped").textContent === "0 Gb/s" &&
+  [...document.querySelectorAll("#overrides summary")].every((one) => one.textContent.includes("all confirmed"))"""
+ms = 1000
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(360)]
+
+
+class Demo:
+    """The command, running."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._told: list[str] = []
+
+    async def page_address(self) -> str:
+        """Where it says that its page is."""
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            self._told.append(line.decode())
+            if line.startswith(b"open "):
+                return line.decode().split()[1]
+        raise AssertionError("".join(self._told))
+
+    async def figures(self) -> dict[str, Any]:
+        """Its verdict, at the end; it ends with status 0."""
+        out, err = await self._process.communicate()
+        assert self._process.returncode == 0, f"{out.decode()}\n{''.join(self._told)}{err.decode()}"
+        document: dict[str, Any] = msgspec.json.decode(out.splitlines()[-1])
+        return document
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[Demo]:
+    argv = (sys.executable, "-m", "app", "demo", "--json", *arguments)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
+    try:
+        yield Demo(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+async def see_it_come(page: Page) -> None:
+    """The surge fills the link, and prefixes move."""
+    await page.wait_for_selector(f'{SURGED}[data-state="calm"] .u-over', timeout=90 * ms)
+    await page.wait_for_selector(f'{SURGED}[data-state="congested"]', timeout=120 * ms)
+    await page.wait_for_selector("#overrides summary", timeout=60 * ms)
+    assert await page.is_visible("li.truth")
+
+
+async def see_it_go(page: Page) -> None:
+    """What moved is given back, and the page says so."""
+    await page.wait_for_selector(f'{SURGED}[data-state="calm"]', timeout=150 * ms)
+    await page.wait_for_selector("#overrides", state="hidden", timeout=90 * ms)
+    events = await page.inner_text("#events")
+    assert "congestion closed" in events
+    assert "given back" in events
+
+
+async def test_congestion_comes_and_goes_on_the_page_of_the_running_demo(tmp_path: Path) -> None:
+    if not CHROMIUM.exists():
+        unavailable(f"no {CHROMIUM}: install chromium")
+    problems: list[str] = []
+    async with running() as demo, opened(await demo.page_address(), problems) as page:
+        await page.evaluate("window.neverReloaded = true")
+        await see_it_come(page)
+        await page.wait_for_selector('#events :text("source-path-lost")', timeout=90 * ms)
+        await page.wait_for_function(RELIEVED, timeout=60 * ms)
+        await page.screenshot(path=tmp_path / "congested.png")
+        await see_it_go(page)
+        await page.screenshot(path=tmp_path / "calm.png")
+        assert await page.evaluate("window.neverReloaded")
+        assert problems == []
+        figures = await demo.figures()
+    assert figures["ok"] is True
+    assert figures["dropped_bytes_loop_on"] < figures["dropped_bytes_loop_off"]
