@@ -68,7 +68,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the score is computed from; `congested_by_us` are links that only our moves filled above the mark that opens congestion."""
+    """Everything the score is computed from; `congested_by_us` are links that only our moves filled above the mark."""
 
     seconds_to_ready: float
     drained: bool
