@@ -9,6 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from app import topics
+from app.kafkaadmin import create_topics, missing_topics
 from app.settings import Deployment
 from app.topics import Topic
 
@@ -19,6 +20,15 @@ ANSWER_S = 10.0
 async def problems_of(deployment: Deployment) -> list[str]:
     """What the running system has that the configuration does not allow for; empty when all is well."""
     return [*foreign_packages(), *await _broker_problems(deployment)]
+
+
+async def create_missing(deployment: Deployment) -> list[str]:
+    """Create the topics that the broker lacks; their names. DaemonError when it refuses."""
+    kafka = deployment.settings.kafka
+    missing = await missing_topics(kafka.broker, topics.named(deployment.pops))
+    if missing:
+        await create_topics(kafka.broker, missing, kafka.replication_factor)
+    return list(missing)
 
 
 def foreign_packages() -> list[str]:
@@ -48,7 +58,9 @@ async def _broker_problems(deployment: Deployment) -> list[str]:
 async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
     found = {entry["topic"]: entry for entry in await admin.describe_topics()}
     problems = [
-        f"topic {name}: missing; create it ({_describe(topic)})" for name, topic in wanted.items() if name not in found
+        f"topic {name}: missing; create it ({_describe(topic)}), or all by `check --create-topics`"
+        for name, topic in wanted.items()
+        if name not in found
     ]
     there = {name: topic for name, topic in wanted.items() if name in found}
     for name, topic in there.items():

@@ -184,12 +184,18 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @main.command()
 @click.option("--dump", is_flag=True, help="Print the effective configuration.")
 @click.option("--offline", is_flag=True, help="Only the files, without asking the broker.")
+@click.option("--create-topics", is_flag=True, help="First create the topics that the broker lacks.")
 @json_option
 @with_deployment
-def check(deployment: Deployment, dump: bool, offline: bool, as_json: bool) -> None:
+def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
     """List all that is wrong with the configuration and topics."""
     from app import check as checks
 
+    if offline and create_topics:
+        raise click.UsageError("--create-topics needs the broker, --offline does without")
+    if create_topics:
+        for name in asyncio.run(checks.create_missing(deployment)):
+            errors.print(f"created {name}", markup=False)
     problems = checks.foreign_packages() if offline else asyncio.run(checks.problems_of(deployment))
     document: dict[str, object] = {"ok": not problems, "problems": problems}
     if dump:

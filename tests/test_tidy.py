@@ -35,7 +35,8 @@ ARROWS = {
     "app.stream": ("app.stream", "app.feeds.lines", "app.settings", "app.topics", "app.metrics", "tables.store", *PURE),
     "app.web": ("app.web", "app.clock", "app.inventory", "app.schemas"),
     "app.sim": ("app.sim", "app.bgp", "app.te.model", *PURE),
-    "app.local": ("app.local", "app.sim.model", "app.sim.vty", "app.settings", "app.topics", *PURE),
+    "app.kafkaadmin": ("app.topics", "app.errors"),
+    "app.local": ("app.local", "app.kafkaadmin", "app.sim.model", "app.sim.vty", "app.settings", "app.topics", *PURE),
     "tables": ("tables", "app.te", "app.feeds", "app.schemas", "app.errors"),
     "agents": (
         "tables",

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, for_code
 
-from app.errors import DaemonError
+from app.kafkaadmin import create_topics
 from app.local.machine import KAFKA_JARS, Site, binary, fill, make_run_dir, open_site
 from app.local.runner import Probe, Program, Runner
 from app.topics import Topic
@@ -64,25 +62,6 @@ async def start_kafka(runner: Runner, site: Site) -> str:
     argv = (*_java(site), "kafka.Kafka", str(site.path("kafka.properties")))
     await runner.start(Program(name="kafka", argv=argv, stop_within_s=10), listens, within_s=40)
     return f"127.0.0.1:{port}"
-
-
-async def create_topics(broker: str, topics: Mapping[str, Topic]) -> None:
-    """Create all of them with their configuration, replication factor 1; DaemonError names what failed."""
-    wanted = [
-        NewTopic(name, num_partitions=topic.partitions, replication_factor=1, topic_configs=topic.config)
-        for name, topic in topics.items()
-    ]
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
-    try:
-        await admin.start()
-        response = await admin.create_topics(wanted)
-    except KafkaError as error:
-        raise DaemonError(f"kafka: cannot create topics: {error!r}") from error
-    finally:
-        await admin.close()
-    refused = [f"{name}: {for_code(code).__name__} {text or ''}" for name, code, text in response.topic_errors if code]
-    if refused:
-        raise DaemonError("kafka: cannot create topics: " + "; ".join(refused))
 
 
 @asynccontextmanager

@@ -15,9 +15,10 @@ from app import topics
 from app.clock import Clock, SystemClock
 from app.errors import AutopilotError, ConfigError, EnvironmentProblem
 from app.inventory import Pop, Router, Session, load_pop
+from app.kafkaadmin import create_topics
 from app.local import collectors, exabgp, frr, gobgp
 from app.local.deployment import load_local, write_inventory, write_settings
-from app.local.kafka import create_topics, format_storage, start_kafka
+from app.local.kafka import format_storage, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import Ports
 from app.local.runner import Program, Runner

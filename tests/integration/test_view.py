@@ -17,8 +17,9 @@ from playwright.async_api import Page
 from app import topics
 from app.clock import SystemClock
 from app.control import send_control
+from app.kafkaadmin import create_topics
 from app.local.deployment import to_toml
-from app.local.kafka import create_topics, format_storage, kafka, start_kafka
+from app.local.kafka import format_storage, kafka, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import free_port
 from app.local.runner import Runner
