@@ -90,7 +90,15 @@ def print_json(document: object) -> None:
 def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
     """Give a command `--config` and hand it the loaded deployment."""
 
-    @click.option("--config", type=click.Path(path_type=Path), default="autopilot.toml", show_default=True)
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        default="autopilot.toml",
+        show_default=True,
+        envvar="AUTOPILOT_CONFIG",
+        show_envvar=True,
+        help="The settings file.",
+    )
     @wraps(command)
     def run(config: Path, **kwargs: Any) -> T:
         return command(load(config), **kwargs)

@@ -112,3 +112,9 @@ def test_an_unknown_cell_is_named(tmp_path: Path, process: str) -> None:
     result = run(process, "--cell", "west", "--config", deployment(tmp_path))
     assert result.exit_code == 2
     assert "cell west: no PoP west; known: rhv1000" in result.stderr
+
+
+def test_the_environment_names_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPILOT_CONFIG", deployment(tmp_path))
+    assert run("check", "--offline").exit_code == 0
+    assert run("check", "--offline", "--config", str(tmp_path / "nowhere.toml")).exit_code == 2
