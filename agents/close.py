@@ -225,4 +225,5 @@ class PopCloser:
             released=result.released,
             refused=result.refused,
             egress_mismatch_share=result.egress_mismatch_share,
+            barred=result.barred,
         )

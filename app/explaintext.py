@@ -139,6 +139,8 @@ def _decision(answer: DecisionAnswer) -> Iterator[RenderableType]:
     yield f"made {one.made_at:%H:%M:%S}, may add until {one.add_until:%H:%M:%S}, held until {one.hold_until:%H:%M:%S}"
     if one.egress_mismatch_share:
         yield f"{one.egress_mismatch_share:.1%} of what it does not steer left where routing does not predict it"
+    if one.barred:
+        yield f"nothing new is moved: {one.barred}"
     if one.congestion:
         yield _events_table(one)
     if one.overrides:

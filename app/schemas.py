@@ -79,7 +79,8 @@ class Refused(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The whole desired override set of one PoP; only `released`, end of hold or path loss removes a route.
 
-    `egress_mismatch_share` is the part of the traffic we do not steer that left by another link than predicted.
+    `egress_mismatch_share` is the part of the traffic we do not steer that left by another link than predicted;
+    `barred` says why nothing new is moved in this PoP, where that is so.
     """
 
     schema: Literal["decision/1"] = "decision/1"
@@ -96,6 +97,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     released: tuple[Released, ...] = ()
     refused: tuple[Refused, ...] = ()
     egress_mismatch_share: float = 0.0
+    barred: str | None = None
 
 
 class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ class CycleResult(msgspec.Struct, frozen=True):
     refused: tuple[Refused, ...]
     state: CycleState
     egress_mismatch_share: float = 0.0
+    barred: str | None = None
 
 
 def run_cycle(
@@ -195,6 +196,7 @@ def _result(
         refused=tuple(plan.refused),
         state=msgspec.structs.replace(before, links=links, held=held, settling=still_settling),
         egress_mismatch_share=plan.context.mismatch_share,
+        barred=plan.context.barred,
     )
 
 

@@ -31,11 +31,14 @@ class TruthPoint(NamedTuple):
 class PopView(msgspec.Struct, frozen=True):
     """How the PoP stands: who halted it, how much traffic leaves where routing does not predict it, its last window.
 
+    `barred` says why nothing new is moved, None where it may be.
+
     `quiet` says that nothing is told any more; `told_until` is the end of the newest window, None before the first.
     """
 
     halted: Control | None
     egress_mismatch_share: float | None
+    barred: str | None
     quiet: bool
     told_until: datetime | None
 

@@ -102,6 +102,7 @@ class PopModel:
         return PopView(
             halted=self._halt,
             egress_mismatch_share=self._decision.egress_mismatch_share if self._decision else None,
+            barred=self._decision.barred if self._decision else None,
             quiet=self._is_quiet(max(ends_s), now_s) if ends_s else False,
             told_until=utc(max(ends_s)) if ends_s else None,
         )

@@ -16,8 +16,9 @@ from tests.integration.browser import CHROMIUM, opened
 from tests.integration.conftest import unavailable
 
 SURGED = f'article[data-link="rhv1000/{Scenario().link}"]'
-# No drops, and every route of ours confirmed.
+# The links have told of the death, there are no drops, and every route of ours is confirmed.
 RELIEVED = """() => document.querySelector("#sum-dropped").textContent === "0 Gb/s" &&
+  [...document.querySelectorAll(".carried dd")].some((one) => one.textContent.startsWith("0.0 %")) &&
   [...document.querySelectorAll("#overrides summary")].every((one) => one.textContent.includes("all confirmed"))"""
 ms = 1000
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(360)]

@@ -79,7 +79,7 @@ function showSums() {
   figure("dropped", windows.length && bits(total("dropped_bps")), total("dropped_bps") > 0);
   figure("congested", page.overrides && `${congested} of ${page.links.length}`, congested > 0);
   figure("overrides", page.overrides && (overrides.length ? `${overrides.length}, ${bits(moved)}` : "none"));
-  figure("mismatch", mismatch !== null && `${percent(mismatch)} (limit ${percent(page.mismatchMax)})`, isMismatched());
+  figure("mismatch", mismatch !== null && `${percent(mismatch)} (limit ${percent(page.mismatchMax)})`, Boolean(page.state.barred));
   figure("window", until && `${lasting(page.now - Date.parse(until) / 1000)} ago`, quiet);
 }
 
@@ -88,11 +88,9 @@ function figure(name, text, bad = false) {
   $(`sum-${name}`).classList.toggle("bad", Boolean(text) && bad);
 }
 
-const isMismatched = () => page.mismatchMax > 0 && page.state.egress_mismatch_share > page.mismatchMax;
-
 // What an operator must know before reading anything else, in sentences.
 function showNotices() {
-  const { halted, quiet, told_until: until, egress_mismatch_share: mismatch } = page.state, notices = [];
+  const { halted, quiet, told_until: until, egress_mismatch_share: mismatch, barred } = page.state, notices = [];
   const alarm = (text) => notices.push(["alarming", text]);
   if (halted) {
     const what = halted.pop === "*" ? "Every PoP is" : "This PoP is";
@@ -105,8 +103,8 @@ function showNotices() {
     alarm(`Nothing was told in the topic link-utilization since the window that ended at ${time(until)}, ` +
       "whose loads these are. Is telemetry running, do flows arrive?");
   }
-  if (isMismatched()) alarm(`${percent(mismatch)} of the traffic leaves where routing does not predict it, ` +
-    `more than ${percent(page.mismatchMax)}: nothing new is moved.`);
+  if (barred) alarm(`Nothing new is moved (${barred}): ${percent(mismatch)} of the traffic leaves where routing does not ` +
+    `predict it, and ${percent(page.mismatchMax)} may.`);
   const shown = [...$("notices").children].map((item) => [item.className, item.textContent]);
   if (shown.join() !== notices.join()) {
     $("notices").replaceChildren(...notices.map(([kind, text]) => element("li", { class: kind }, text)));

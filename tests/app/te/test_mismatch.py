@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.te.mismatch import MISMATCHED_WINDOWS, mismatch_share
+from app.te.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
 from app.te.model import Path
 from tests.app.te.test_cycle import EVERYWHERE, POP, PREFIXES, START_S, A, B, C, Desk, after, moved, spread
 from tests.app.te.world import natural_of, path, rib_of, window
@@ -106,6 +106,7 @@ def test_it_stops_neither_what_stands_nor_what_goes_home() -> None:
         mixed[C] = {**mixed.get(C, {}), "50.0.0.0/16": 5.0}
         held = one.decide(mixed)
         assert moved(held) == moved(first)
+    assert (first.barred, held.barred) == (None, MISMATCH)
     calm = after(first, 60)
     calm[C] = {**calm.get(C, {}), "50.0.0.0/16": 5.0}
     assert one.decide(calm).egress_mismatch_share > 0.02

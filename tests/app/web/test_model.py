@@ -70,10 +70,11 @@ def test_a_halt_and_the_egress_mismatch_are_told_while_they_last() -> None:
     model, order = new_model(), Control(pop="*", halt=True, by="ada", at=utc(T0))
     assert model.state(T0).egress_mismatch_share is None
     model.take_halt(order)
-    model.take_decision(msgspec.structs.replace(decision(1, T0), egress_mismatch_share=0.03))
+    model.take_decision(msgspec.structs.replace(decision(1, T0), egress_mismatch_share=0.03, barred="egress-mismatch"))
     first = model.changes(T0 + 15)
     assert first.state is not None
     assert (first.state.halted, first.state.egress_mismatch_share) == (order, 0.03)
+    assert first.state.barred == "egress-mismatch"
     assert model.changes(T0 + 16).state is None
     model.take_halt(None)
     later = model.changes(T0 + 17)
