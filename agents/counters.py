@@ -16,7 +16,8 @@ from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
 from app.stream.publish import Publisher
-from app.stream.worker import source, stop_flow_at_recovery
+from app.stream.recovery import stop_flow_at_recovery
+from app.stream.worker import source
 from app.te.counters import CounterSample, Rates, link_rates
 from tables.interfaces import CountersProgress, InterfaceRow, Interfaces
 

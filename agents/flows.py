@@ -17,7 +17,8 @@ from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
 from app.stream.publish import Publisher
-from app.stream.worker import source, stop_flow_at_recovery
+from app.stream.recovery import stop_flow_at_recovery
+from app.stream.worker import source
 from app.te.marks import Windows
 from app.te.recent import RecentShares
 from app.te.windows import Progress, Sums

@@ -28,6 +28,7 @@ from app.settings import Deployment
 from app.stream.fence import StallFence, die
 from app.stream.offsets import end_offset
 from app.stream.publish import Publisher
+from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
 from app.web.state import StateServer, Views
 from tables.rib import open_rib
@@ -162,11 +163,14 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
         watch_routes(app, clock, pop, state)
         watch_actuator(app, clock, name, actuators[name])
     fence.start()
+    watchdog = Watchdog(app, fence, clock)
     services: list[mode.Service] = [
-        Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values()))
+        watchdog,
+        Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values())),
     ]
     if settings.actuator_port:
-        services.append(StateServer(views(actuators), settings.actuator_port))
+        probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
+        services.append(StateServer(views(actuators), settings.actuator_port, probes=probes))
     return app, services
 
 

@@ -155,12 +155,18 @@ def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_js
 
 @main.command()
 @cell_option
+@click.option("--instance", help="Name of a second worker of the cell on this host: its data directory.")
+@click.option("--state-port", type=click.IntRange(1, 65535), help="In place of state_port; for a second worker.")
 @with_deployment
-def telemetry(deployment: Deployment, cell: str) -> None:
-    """Run the telemetry worker of one cell. It makes windows, detects congestion and decides."""
+def telemetry(deployment: Deployment, cell: str, instance: str | None, state_port: int | None) -> None:
+    """Run the telemetry worker of one cell. It makes windows, detects congestion and decides.
+
+    With kafka.standby_replicas = 1 a second worker of the cell is a hot standby.
+    """
     from app import telemetry as process
 
     deployment.cell(cell)  # a cell that is not there is wrong usage
+    deployment = deployment.instance(instance, state_port)
     with worker(deployment):
         process.main(deployment, cell)
 

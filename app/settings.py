@@ -22,6 +22,7 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker: str = "localhost:9092"
     replication_factor: int = 3
     session_timeout_s: float = 10.0
+    standby_replicas: int = 0  # 1 keeps a second worker of a cell warm, where one is started
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,6 +52,12 @@ class Deployment(msgspec.Struct, frozen=True):
 
     settings: Settings
     pops: dict[str, Pop]
+
+    def instance(self, name: str | None, state_port: int | None) -> "Deployment":
+        """What one of several workers of a cell on this host uses: a data directory and a port of its own."""
+        data_dir = str(Path(self.settings.data_dir) / name) if name else self.settings.data_dir
+        port = state_port or self.settings.state_port
+        return Deployment(msgspec.structs.replace(self.settings, data_dir=data_dir, state_port=port), self.pops)
 
     def cell(self, name: str) -> dict[str, Pop]:
         """The PoPs of a cell: a listed one, or the PoP of that name; ConfigError if there is none."""
@@ -139,6 +146,7 @@ def _process(settings: Settings) -> dict[str, bool]:
             len({state, actuator, view}) == 3
         ),
         "kafka.session_timeout_s must be at least 6, the broker's floor": settings.kafka.session_timeout_s >= 6,
+        "kafka.standby_replicas must be 0 or 1": settings.kafka.standby_replicas in (0, 1),
         "pops: at least one inventory file": bool(settings.pops),
     }
 

@@ -1,6 +1,7 @@
 """Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server."""
 
 import faust
+import mode
 
 from agents import counters, flows, routes
 from agents.close import PopCloser
@@ -13,6 +14,7 @@ from app.stream.exact import recovered
 from app.stream.fence import StallFence
 from app.stream.offsets import committed
 from app.stream.publish import Publisher
+from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
 from app.te.natural import NaturalRouting
 from app.web.state import StateServer, Views
@@ -22,8 +24,8 @@ from tables.link_windows import open_link_windows
 from tables.rib import open_rib
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, StateServer]:
-    """The whole telemetry app of a cell with its state server, not started."""
+def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, list[mode.Service]]:
+    """The whole telemetry app of a cell with its watchdog and state server, not started."""
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-telemetry-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
@@ -72,9 +74,12 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, S
         return closers[name].explain(of)
 
     fence.start()
-    return app, StateServer(views, settings.state_port, {"explain": explain})
+    watchdog = Watchdog(app, fence, clock)
+    probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
+    return app, [watchdog, StateServer(views, settings.state_port, {"explain": explain}, probes)]
 
 
 def main(deployment: Deployment, cell: str) -> None:
     """Run the worker of one cell until a signal."""
-    run(*build(deployment, cell, SystemClock()))
+    app, services = build(deployment, cell, SystemClock())
+    run(app, *services)

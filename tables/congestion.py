@@ -26,7 +26,7 @@ class Congestion:
     def __init__(self, table: ExactTable) -> None:
         self.table = table
         self.cycles = Rows(table, CycleRow)
-        self.progress = Rows(table, Progress)
+        self.progress = Rows(table, Progress, lambda row: row.applied)
 
 
 def cycle_key(pop: str) -> str:

@@ -32,7 +32,7 @@ class Interfaces:
     def __init__(self, table: ExactTable) -> None:
         self.table = table
         self.rows = Rows(table, InterfaceRow)
-        self.progress = Rows(table, CountersProgress)
+        self.progress = Rows(table, CountersProgress, lambda row: row.applied)
 
 
 def open_interfaces(app: faust.App) -> Interfaces:

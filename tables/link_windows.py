@@ -32,4 +32,4 @@ def parts_of(key: str) -> tuple[str, int, str]:
 
 
 def open_link_windows(app: faust.App) -> Rows[LinkWindowRow]:
-    return Rows(open_table(app, "link_windows"), LinkWindowRow)
+    return Rows(open_table(app, "link_windows"), LinkWindowRow, lambda row: row.sums.applied)

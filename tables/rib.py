@@ -29,7 +29,7 @@ class RibTable:
     def __init__(self, table: ExactTable) -> None:
         self.table = table
         self.rows = Rows(table, RibRow)
-        self.progress = Rows(table, Sessions)
+        self.progress = Rows(table, Sessions, lambda row: row.applied)
 
 
 def progress_key(pop: str) -> str:

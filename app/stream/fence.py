@@ -31,10 +31,17 @@ class StallFence:
         self._end = end
         self._seen_s = clock.monotonic_s()
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self, every_s: float = 0.05) -> None:
         """Look from a plain thread, which lives while the event loop is busy."""
-        threading.Thread(target=self._watch, args=(every_s,), name="stall-fence", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, args=(every_s,), name="stall-fence", daemon=True)
+        self._thread.start()
+
+    @property
+    def runs(self) -> bool:
+        """The thread looks."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
         self._stop.set()

@@ -1,7 +1,7 @@
 """The one way we make and run a Faust app: the settings that held under faults, and nothing that listens in public."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,12 @@ from aiokafka.errors import KafkaError
 from app.errors import DaemonError
 from app.settings import Settings
 from app.stream.consumer import BatchConsumer
-from tables.store import ExactTable
+from app.stream.recovery import LoudTable, LoudTables
 
+DAY_MS = 86_400_000
+# A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
+# before both were read: which is newer the rows tell (tables/store.py).
+CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
 ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
 
 
@@ -26,12 +30,13 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
         broker=f"kafka://{kafka.broker}",
         store="rocksdb://?driver=rocksdict",
         datadir=str(Path(settings.data_dir) / app_id),
-        Table=ExactTable,
+        Table=LoudTable,
+        TableManager=LoudTables,
         processing_guarantee="at_least_once",
         topic_replication_factor=kafka.replication_factor,
         topic_partitions=1,
         topic_disable_leader=True,
-        table_standby_replicas=0,
+        table_standby_replicas=kafka.standby_replicas,
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=1.0,
         broker_request_timeout=60.0,
@@ -58,21 +63,6 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
 def source(app: faust.App, *topics: str) -> faust.TopicT:
     """Input topics, undecoded: bad input is ours to judge, not the stream's to die of."""
     return app.topic(*topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
-
-
-def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], None]) -> None:
-    """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated.
-
-    `load` rebuilds the agent's memory from its recovered tables meanwhile. Faust itself resumes the flow.
-    """
-
-    @table.on_recover
-    async def stop() -> None:
-        consumer: Any = app.consumer
-        consumer.stop_flow()
-        app.flow_control.suspend()
-        await consumer.wait_for_stopped_flow()
-        load()
 
 
 def run(app: faust.App, *services: mode.Service) -> None:
@@ -134,7 +124,7 @@ async def make_changelogs(app: faust.App) -> None:
     try:
         await admin.start()
         new = sorted(names - set(await admin.list_topics()))
-        factor, config = app.conf.topic_replication_factor, {"cleanup.policy": "compact"}
-        await admin.create_topics([NewTopic(name, 1, factor, topic_configs=config) for name in new])
+        factor = app.conf.topic_replication_factor
+        await admin.create_topics([NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
     finally:
         await admin.close()

@@ -1,5 +1,7 @@
-"""Read-only table state of one worker on loopback: `/state/NAME` and answers as JSON, `/healthz`, `/metrics`.
+"""Read-only table state of one worker on loopback: `/state/NAME` and answers as JSON, probes, `/metrics`.
 
+Probes are `/healthz` (an answer at all says that the event loop runs; 503: end it and start it again) and, where the
+worker has one, `/readyz` (503 while it recovers or is behind, which is no reason to end it).
 Served from the agents' memory, never from an iterator over RocksDB; nothing here changes anything.
 """
 
@@ -12,14 +14,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 Views = Mapping[str, Callable[[], object]]
 Answers = Mapping[str, Callable[[str, str], object]]  # (pop, what is asked), LookupError for what is unknown
+Probes = Mapping[str, Callable[[], tuple[bool, object]]]  # by path: well or not, and what to tell
 
 
 class StateServer(mode.Service):
     """Starts before the Faust app, so that it answers during recovery."""
 
-    def __init__(self, views: Views, port: int, answers: Answers | None = None) -> None:
+    def __init__(self, views: Views, port: int, answers: Answers | None = None, probes: Probes | None = None) -> None:
         super().__init__()
-        self._runner = web.AppRunner(make_web(views, answers or {}), access_log=None)
+        self._runner = web.AppRunner(make_web(views, answers or {}, probes), access_log=None)
         self._port = port
 
     async def on_start(self) -> None:
@@ -31,8 +34,9 @@ class StateServer(mode.Service):
         await self._runner.cleanup()
 
 
-def make_web(views: Views, answers: Answers) -> web.Application:
+def make_web(views: Views, answers: Answers, probes: Probes | None = None) -> web.Application:
     """A web application over functions that each return something JSON-able; answers are at `/state/NAME/POP/WHAT`."""
+    probes = {"/healthz": lambda: (True, {"ok": True})} | dict(probes or {})
 
     async def state(request: web.Request) -> web.Response:
         view = views.get(request.match_info["name"])
@@ -52,8 +56,9 @@ def make_web(views: Views, answers: Answers) -> web.Application:
             return web.json_response({"error": str(error)}, status=404)
         return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
-    async def healthz(_: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
+    async def probe(request: web.Request) -> web.Response:
+        well, told = probes[request.path]()
+        return web.json_response(told, status=200 if well else 503)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -61,6 +66,7 @@ def make_web(views: Views, answers: Answers) -> web.Application:
     app = web.Application()
     app.router.add_get("/state/{name}", state)
     app.router.add_get("/state/{name}/{pop}/{what:.+}", answer)
-    app.router.add_get("/healthz", healthz)
+    for path in probes:
+        app.router.add_get(path, probe)
     app.router.add_get("/metrics", metrics)
     return app

@@ -13,7 +13,8 @@ from app.settings import Kafka, Settings
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
-from app.stream.worker import create_app, run, source, stop_flow_at_recovery
+from app.stream.recovery import stop_flow_at_recovery
+from app.stream.worker import create_app, run, source
 from tables.store import ExactTable, Rows, open_table
 
 APP_ID = "sums-worker"
@@ -66,7 +67,7 @@ def build(broker: str, data_dir: str) -> faust.App:
     kafka = Kafka(broker=broker, replication_factor=1, session_timeout_s=6)
     app = create_app(APP_ID, Settings(pops=("none",), data_dir=data_dir, kafka=kafka))
     table: ExactTable = open_table(app, "sums")
-    state = Sums(Rows(table, Row))
+    state = Sums(Rows(table, Row, lambda row: row.applied))
     fence = StallFence(kafka.session_timeout_s / 2, SystemClock())
     fence.start()
     reader = ExactReader(app, state, [table], fence, die)

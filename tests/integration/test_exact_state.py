@@ -20,6 +20,7 @@ from app.errors import EnvironmentProblem
 from app.kafkaread import read_topic
 from app.local.kafka import kafka
 from app.topics import Topic
+from tables.store import HEADER
 from tests.integration.conftest import unavailable
 from tests.integration.sums_worker import APP_ID, KEYS, SOURCE, Row
 
@@ -83,7 +84,7 @@ async def start_worker(broker: str, data: Path) -> asyncio.subprocess.Process:
 async def changelog_sums(broker: str) -> dict[str, int]:
     records = await read_topic(broker, f"{APP_ID}-sums-changelog")
     return {
-        record.key.decode(): msgspec.msgpack.decode(record.value[1:], type=Row).total
+        record.key.decode(): msgspec.msgpack.decode(record.value[HEADER.size :], type=Row).total
         for record in records
         if record.value
     }

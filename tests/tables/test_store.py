@@ -9,7 +9,7 @@ import pytest
 from app.errors import ExactnessError
 from app.te.windows import Sums
 from tables.link_windows import LinkWindowRow, key_of, parts_of
-from tables.store import ROW_BYTES_MAX, ExactTable, Rows
+from tables.store import HEADER, NO_OFFSET, ROW_BYTES_MAX, VERSION, ExactTable, Rows
 from tests.tables.memory import memory_rows, memory_table, written
 
 
@@ -25,8 +25,8 @@ def test_rows_come_back_as_they_went() -> None:
 
 def test_a_row_of_another_version_is_refused() -> None:
     table = memory_table("sums")
-    Rows(table, LinkWindowRow, version=2).put("a", LinkWindowRow(Sums()))
-    with pytest.raises(ExactnessError, match="row a has version 2"):
+    Rows(table, LinkWindowRow, version=VERSION + 1).put("a", LinkWindowRow(Sums()))
+    with pytest.raises(ExactnessError, match="row a has version 3"):
         Rows(table, LinkWindowRow).get("a")
 
 
@@ -59,7 +59,7 @@ def test_keys_sort_by_time_and_come_apart_again() -> None:
 
 def test_what_is_no_row_does_not_pass() -> None:
     table = memory_table("sums")
-    table[b"a"] = b"\x01nonsense"
+    table[b"a"] = HEADER.pack(VERSION, NO_OFFSET) + b"nonsense"
     with pytest.raises(msgspec.MsgspecError):
         Rows(table, LinkWindowRow).get("a")
 

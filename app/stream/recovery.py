@@ -1,0 +1,67 @@
+"""Recovery that ends in one of two ways: the tables are whole and the flow goes on, or the process ends and says why.
+
+Faust 0.15.3 has three silent ends: a step that takes too long ends the recovery task for good (F1), an exception in an
+`on_recover` callback is dropped, and one while changelog records are applied is logged and tried again for ever.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import faust
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery, ServiceStopped
+from faust.types import EventT
+
+from app.stream.fence import die
+from tables.store import ExactTable
+
+
+class LoudRecovery(Recovery):
+    """As Faust's, but a step that times out ends the process instead of the recovery."""
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        try:
+            await super()._wait(coro, timeout)
+        except ServiceStopped:
+            if not self.should_stop:  # mode says "stopped" of a timeout, too
+                die(f"recovery: a step took longer than {timeout:g} s; does the broker answer?")
+            raise
+
+
+class LoudTables(TableManager):
+    """Makes the recovery above."""
+
+    @property
+    def recovery(self) -> Recovery:
+        if self._recovery is None:
+            self._recovery = LoudRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
+
+
+class LoudTable(ExactTable):
+    """A table whose changelog is applied, or the process ends."""
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
+        try:
+            super().apply_changelog_batch(batch)
+        except Exception as error:
+            die(f"{self.name}: cannot apply the changelog: {type(error).__name__}: {error}; is the disk full?")
+
+
+def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], None]) -> None:
+    """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated.
+
+    `load` rebuilds the agent's memory from its recovered tables meanwhile; the process ends when it cannot, for Faust
+    would go on with an empty memory. Faust itself resumes the flow.
+    """
+
+    @table.on_recover
+    async def stop() -> None:
+        consumer: Any = app.consumer
+        try:
+            consumer.stop_flow()
+            app.flow_control.suspend()
+            await consumer.wait_for_stopped_flow()
+            load()
+        except Exception as error:
+            die(f"{table.name}: cannot take up from its rows: {type(error).__name__}: {error}")

@@ -1,0 +1,162 @@
+"""A worker that stands still is ended, from a plain thread: Faust's own timers start only after the first recovery.
+
+The event loop says twice a second where it stands. The thread asks the broker, by clients of its own, how the inputs
+and the group's commits stand, for what the process believes of both may be wrong (Faust's F7 and F24).
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import faust
+import mode
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from app.clock import Clock
+from app.stream.fence import StallFence, die
+from app.stream.progress import Inside, Judge, Outside
+from app.stream.worker import ANSWER_S, brokers_of, inputs_of
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY_S = 0.5
+LOOK_EVERY_S = 5.0
+# Above the session timeout, a rebalance with a dead member and thirty tries to open a locked RocksDB; below the minutes
+# after which overrides run out of their hold.
+PATIENCE_S = 60.0
+TELL_EVERY_S = 60.0
+READY_LAG_RECORDS = 1000
+
+Answer = tuple[bool, Mapping[str, object]]
+
+
+class Watchdog(mode.Service):
+    """Starts before the Faust app. Its thread outlives its stop, so that a stop that hangs has an end, too."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        fence: StallFence,
+        clock: Clock,
+        end: Callable[[str], None] = die,
+        patience_s: float = PATIENCE_S,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        super().__init__()
+        self._app = app
+        self._fence = fence
+        self._clock = clock
+        self._end = end
+        self._look_every_s = look_every_s
+        self._judge = Judge(patience_s)
+        self._inside: Inside | None = None
+        self._outside: Outside | None = None
+        self._looked_s = self._answered_s = self._told_s = clock.monotonic_s()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    async def on_start(self) -> None:
+        self._thread.start()
+
+    @mode.Service.task
+    async def _beat(self) -> None:
+        while not self.should_stop:
+            self._inside = inside(self._app, self._clock.monotonic_s())
+            await self.sleep(BEAT_EVERY_S)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._watch())
+        except Exception as error:
+            self._end(f"watchdog: {type(error).__name__}: {error}")
+
+    async def _watch(self) -> None:
+        broker, group, topics = brokers_of(self._app), self._app.conf.id, inputs_of(self._app)
+        while True:
+            self.look(await ask(broker, group, topics))
+            await asyncio.sleep(self._look_every_s)
+
+    def look(self, outside: Outside | None) -> None:
+        """Judge what is seen now; `outside` is None where no broker answers, which is nobody's standstill."""
+        now_s = self._looked_s = self._clock.monotonic_s()
+        self._outside = outside
+        if outside is not None:
+            self._answered_s = self._told_s = now_s
+        elif now_s - self._told_s >= TELL_EVERY_S:
+            self._told_s = now_s
+            log.warning("no broker answers, for %.0f s: waiting for it", now_s - self._answered_s)
+        if reason := self._judge.look(now_s, self._inside, outside):
+            self._end(reason)
+
+    def alive(self) -> Answer:
+        """For `/healthz`: whoever answers has an event loop; the two threads must look, too."""
+        problems = []
+        if not self._fence.runs:
+            problems.append("the stall fence does not run")
+        if self._clock.monotonic_s() - self._looked_s > self._look_every_s + 4 * ANSWER_S:
+            problems.append("the watchdog does not run")
+        return not problems, {"ok": not problems, "problems": problems}
+
+    def ready(self) -> Answer:
+        """For `/readyz`: recovered, and few records wait. A standby is ready: its tables are there."""
+        seen, outside = self._inside, self._outside
+        waiting = {topic: outside.waiting(topic) for topic in seen.owned} if seen and outside else {}
+        state = _state(seen, outside, waiting)
+        ok = state in ("running", "standby")
+        return ok, {"ready": ok, "state": state, "waiting_records": waiting}
+
+
+def _state(seen: Inside | None, outside: Outside | None, waiting: Mapping[str, int]) -> str:
+    if seen is None:
+        return "starting"
+    if seen.stopping:
+        return "stopping"
+    if outside is None:
+        return "no-broker"
+    if seen.recovering:
+        return "recovering"
+    if not seen.owned:
+        return "standby"
+    return "behind" if max(waiting.values()) > READY_LAG_RECORDS else "running"
+
+
+def inside(app: faust.App, now_s: float) -> Inside:
+    """Where the application stands; called from its event loop."""
+    tables: Any = app.tables
+    recovery, assignor = tables.recovery, app.assignor
+    offsets = sum(offset or 0 for offset in recovery.active_offsets.values())
+    return Inside(
+        at_s=now_s,
+        recovering=app.rebalancing or not recovery.completed.is_set(),
+        stopping=app.should_stop,
+        step=(app.rebalancing_count, app.consumer_generation_id, recovery.in_recovery, offsets),
+        owned=frozenset(tp.topic for tp in assignor.assigned_actives()) & frozenset(inputs_of(app)),
+    )
+
+
+async def ask(broker: str, group: str, topics: Sequence[str]) -> Outside | None:
+    """How the inputs and the group's commits stand; None where the broker does not answer within ANSWER_S."""
+    partitions = {topic: TopicPartition(topic, 0) for topic in topics}
+    timeout_ms = int(ANSWER_S * 1000)
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, request_timeout_ms=timeout_ms)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=timeout_ms)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await consumer.start()
+            await admin.start()
+            begins = await consumer.beginning_offsets(list(partitions.values()))
+            ends = await consumer.end_offsets(list(partitions.values()))
+            offsets = await admin.list_consumer_group_offsets(group)
+    except (KafkaError, TimeoutError, OSError):
+        return None
+    finally:
+        await consumer.stop()
+        await admin.close()
+    return Outside(
+        begins={topic: begins[tp] for topic, tp in partitions.items()},
+        ends={topic: ends[tp] for topic, tp in partitions.items()},
+        committed={topic: offsets[tp].offset for topic, tp in partitions.items() if tp in offsets},
+    )
