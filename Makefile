@@ -3,7 +3,7 @@
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench install
+.PHONY: demo test check bench faults install
 
 demo: install
 	@$(BIN)/autopilot demo $(ARGS)
@@ -18,6 +18,9 @@ check: .venv/installed
 
 bench: .venv/installed
 	@$(BIN)/python -m tests.bench.core $(ARGS)
+
+faults: install
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.
 install:

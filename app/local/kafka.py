@@ -38,10 +38,10 @@ async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> Asy
             shutil.rmtree(site.run_dir)
 
 
-async def format_storage(runner: Runner, site: Site) -> None:
-    """Write the broker's configuration and its empty data directory."""
+async def format_storage(runner: Runner, site: Site, more: str = "") -> None:
+    """Write the broker's configuration, `more` properties last, and its empty data directory."""
     values = {"kafka": site.ports.kafka, "controller": site.ports.controller, "data": site.path("kafka")}
-    properties = site.write("kafka.properties", fill("kafka.properties", **values))
+    properties = site.write("kafka.properties", fill("kafka.properties", **values) + more)
     site.write("log4j2.properties", fill("log4j2.properties"))
     argv = (*_java(site), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
     await runner.run(Program(name="kafka-format", argv=argv), within_s=30)

@@ -1,0 +1,37 @@
+"""A planted violation of the flush protocol, which the suite must catch: acknowledge first, write rows later."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from agents import flows
+from app import telemetry
+from app.settings import load
+from app.stream.exact import ExactReader
+from tests.faults.rig import CELL
+
+WRITE_EVERY = 100  # batches, some seconds
+
+
+class EarlyAck(ExactReader):
+    """The commit passes what no row holds yet; without a fault nobody notices."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._unwritten: list[Any] = []
+
+    async def _flush(self) -> None:
+        held, self._held = self._held, []
+        assert self._acknowledge is not None
+        for event in held:
+            await self._acknowledge(event)
+        self._unwritten += held
+        if self._unwritten and (not held or len(self._unwritten) >= WRITE_EVERY):
+            unwritten, self._unwritten = self._unwritten, []
+            await self._write(unwritten[-1])
+
+
+if __name__ == "__main__":
+    with patch.object(flows, "ExactReader", EarlyAck):
+        telemetry.main(load(Path(sys.argv[1])), CELL)

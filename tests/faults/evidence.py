@@ -1,0 +1,128 @@
+"""What the worker says, from all sides: topics, changelogs, its own port, its local disk."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import rocksdict
+
+from app import topics
+from app.kafkaread import read_topic
+from app.schemas import DeadLetter, LinkUtilization, PrefixTraffic
+from app.te.windows import Progress
+from tables.congestion import progress_key
+from tables.link_windows import LinkWindowRow, parts_of
+from tables.store import HEADER
+from tests.faults.ledger import Amounts, Slot
+
+
+class Row(NamedTuple):
+    """A row of `link_windows` at one moment of its history; None is a tombstone."""
+
+    pop: str
+    slot: Slot
+    row: LinkWindowRow | None
+
+
+class Published(NamedTuple):
+    """A record of `link-utilization` with the moment of its publication."""
+
+    at_s: float
+    record: LinkUtilization
+
+    @property
+    def slot(self) -> Slot:
+        return Slot(self.record.link, int(self.record.window_start.timestamp()))
+
+    @property
+    def amounts(self) -> Amounts:
+        return Counter(total=self.record.sampled_bytes)
+
+
+async def utilization(broker: str, pop: str) -> list[Published]:
+    records = await read_topic(broker, topics.LINK_UTILIZATION.name)
+    decoded = [(one.timestamp / 1000, msgspec.json.decode(one.value, type=LinkUtilization)) for one in records]
+    return [Published(*pair) for pair in decoded if pair[1].pop == pop]
+
+
+async def prefix_traffic(broker: str, pop: str) -> list[tuple[Slot, Amounts]]:
+    records = await read_topic(broker, topics.PREFIX_TRAFFIC.name)
+    decoded = [msgspec.json.decode(one.value, type=PrefixTraffic) for one in records]
+    return [
+        (
+            Slot(one.link, int(one.window_start.timestamp())),
+            Counter({share.prefix: round(share.bps * one.window_s / 8) for share in one.prefixes}),
+        )
+        for one in decoded
+        if one.pop == pop
+    ]
+
+
+async def changelog(broker: str, cell: str) -> list[Row]:
+    """The whole history of `link_windows`, stale rows and all."""
+    records = await read_topic(broker, f"autopilot-telemetry-{cell}-link_windows-changelog")
+    return [_row(record.key, record.value) for record in records]
+
+
+async def changelog_progress(broker: str, cell: str, pop: str) -> Progress:
+    records = await read_topic(broker, f"autopilot-telemetry-{cell}-congestion-changelog")
+    newest = [record.value for record in records if record.key == progress_key(pop).encode()][-1]
+    return msgspec.msgpack.decode(newest[HEADER.size :], type=Progress)
+
+
+async def dead_letters(broker: str, pop: str) -> int:
+    """How many different ones; a repeat after a restart is the same letter."""
+    letters = [
+        msgspec.json.decode(record.value, type=DeadLetter) for record in await read_topic(broker, "dead-letters")
+    ]
+    return len({(letter.offset, letter.raw) for letter in letters if letter.topic == topics.FLOWS.for_pop(pop)})
+
+
+def disk(data_dir: Path) -> list[Row]:
+    """The rows of `link_windows` in RocksDB, of a worker that has ended."""
+    (path,) = data_dir.rglob("link_windows-0.db")
+    options: Any = rocksdict.Options(raw_mode=True)
+    database = rocksdict.Rdict(str(path), options=options, access_type=rocksdict.AccessType.read_only())
+    try:
+        return [_row(key, value) for key, value in _raw(database) if b"|" in key]
+    finally:
+        database.close()
+
+
+def _raw(database: Any) -> Iterator[tuple[bytes, bytes]]:
+    yield from database.items()
+
+
+def newest(rows: Iterable[Row]) -> Iterator[Row]:
+    """The history as a recovery applies it: what goes back in its offset was sent by a worker with a successor."""
+    applied: dict[Slot, int] = {}
+    for row in rows:
+        if row.row is not None:
+            if row.row.sums.applied < applied.get(row.slot, -1):
+                continue
+            applied[row.slot] = row.row.sums.applied
+        yield row
+
+
+def amounts_of(row: LinkWindowRow) -> Amounts:
+    """Bytes by "ingress prefix", and what was unroutable."""
+    demands = {" ".join(pair): size_bytes for pair, (size_bytes, _) in row.sums.demands.items()}
+    return +Counter(demands | {"unroutable": row.sums.unroutable_bytes})
+
+
+def closed(rows: Iterable[Row], pop: str) -> Iterator[tuple[Slot, Amounts]]:
+    """Every version of every row that claimed to be final."""
+    return ((slot, amounts_of(row)) for of, slot, row in rows if of == pop and row is not None and row.closed)
+
+
+def progress_amounts(progress: Progress) -> Amounts:
+    left_out = {f"unattributed {reason}": size for reason, size in progress.unattributed_bytes.items()}
+    return +Counter(left_out | {"counted": progress.counted_bytes, "late": progress.late_bytes})
+
+
+def _row(key: bytes, value: bytes | None) -> Row:
+    pop, start_s, link = parts_of(key.decode())
+    row = msgspec.msgpack.decode(value[HEADER.size :], type=LinkWindowRow) if value else None
+    return Row(pop, Slot(link, start_s), row)

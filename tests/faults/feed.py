@@ -1,0 +1,136 @@
+"""The collectors of one PoP: flow messages between purge markers and counters every refresh, steadily, into Kafka."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from app import topics
+from app.clock import Clock
+from app.inventory import Pop
+from app.te.marks import Windows
+from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
+
+MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message
+PACE = 0.8  # share of the refresh in which a purge is written
+# Longer than any fault: a batch that is given up would be in the ledger and not in the topic.
+PRODUCER_PATIENCE_MS = 180_000
+
+
+@contextlib.asynccontextmanager
+async def exact_producer(broker: str) -> AsyncIterator[AIOKafkaProducer]:
+    """One that neither loses nor repeats: the ledger rests on it."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=broker, enable_idempotence=True, acks="all", request_timeout_ms=PRODUCER_PATIENCE_MS
+    )
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+class Feed:
+    """Stands for the sfacctd and pmbmpd of a PoP; `run` until `stop`."""
+
+    def __init__(self, pop: Pop, windows: Windows, producer: AIOKafkaProducer, clock: Clock, seed: str) -> None:
+        self.pop = pop
+        self.traffic = Traffic(pop, windows, seed)
+        self.records = RECORDS  # a message; 0 is a PoP without traffic, whose markers go on
+        self.speed_share = 1.0  # of every link's capacity, as the counters tell it
+        self.alive = asyncio.Event()
+        self.alive.set()
+        self.topic = topics.FLOWS.for_pop(pop.name)
+        self.last_offset = -1
+        self._windows = windows
+        self._producer = producer
+        self._clock = clock
+        self._stopping = False
+        self._writers = 0
+        self._purged_s: deque[float] = deque(maxlen=3)
+        self._unclosed: bytes | None = None
+        self._answers: set[asyncio.Future[Any]] = set()
+
+    async def announce(self) -> None:
+        """The routes, once."""
+        for message in bmp_messages(self.pop):
+            await self._producer.send(topics.BMP.for_pop(self.pop.name), message)
+        await self._producer.flush()
+
+    async def run(self) -> None:
+        """Purge after purge; a failed send ends it, for then the ledger is wrong."""
+        while not self._stopping:
+            await self.alive.wait()
+            await self._purge()
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def kill(self) -> None:
+        """As SIGKILL of sfacctd: no more markers, and the purge that is open is never closed."""
+        self.alive.clear()
+
+    async def send(self, messages: Sequence[bytes]) -> None:
+        """Messages into the flow topic, past the ledger."""
+        for message in messages:
+            await self._send(self.topic, message)
+
+    async def settled(self) -> int:
+        """Wait until the broker has all that was sent; the offset of the newest flow message."""
+        while self._answers:
+            await asyncio.gather(*self._answers)
+        return self.last_offset
+
+    async def _purge(self) -> None:
+        began_s = self._clock.monotonic_s()
+        purged_s = round(self._clock.now_s(), 3)
+        self._writers += 1
+        writer = f"flows/{self._writers}"
+        await self._mark(marker("purge_init", writer), purged_s)
+        if self._unclosed is not None:  # the writer before was slow: two were open at once
+            await self._mark(self._unclosed, purged_s)
+            self._unclosed = None
+        self._purged_s.append(purged_s)
+        closed_s = self._purged_s[0] - self._windows.refresh_s - self._windows.grace_s
+        await self._counters(purged_s)
+        for number in range(MESSAGES):
+            if not self.alive.is_set():
+                return
+            if self.records:
+                await self._send(self.topic, self.traffic.message(writer, purged_s, closed_s, self.records))
+            await self._until(began_s + self._windows.refresh_s * PACE * (number + 1) / MESSAGES)
+        close = marker("purge_close", writer, MESSAGES * self.records)
+        if self._writers % 5:
+            await self._mark(close, purged_s)
+        else:
+            self._unclosed = close
+        await self._until(began_s + self._windows.refresh_s)
+
+    async def _counters(self, at_s: float) -> None:
+        topic = topics.COUNTERS.for_pop(self.pop.name)
+        for name, link in self.pop.links.items():
+            agent, speed_bps = self.pop.routers[link.router].agent_address, int(link.capacity_bps * self.speed_share)
+            sample = counter_sample(agent, link.ifindexes[0], at_s, self.traffic.carried[name], speed_bps)
+            await self._send(topic, sample)
+
+    async def _until(self, moment_s: float) -> None:
+        await asyncio.sleep(max(0.0, moment_s - self._clock.monotonic_s()))
+
+    async def _mark(self, message: bytes, at_s: float) -> None:
+        await self._send(self.topic, message, at_s)
+
+    async def _send(self, topic: str, message: bytes, at_s: float | None = None) -> None:
+        stamp = round((self._clock.now_s() if at_s is None else at_s) * 1000)
+        answer = await self._producer.send(topic, message, timestamp_ms=stamp)
+        self._answers.add(answer)
+        answer.add_done_callback(self._answered)
+
+    def _answered(self, answer: asyncio.Future[Any]) -> None:
+        self._answers.discard(answer)
+        if answer.cancelled() or answer.exception() is not None:
+            self._stopping = True
+        elif answer.result().topic == self.topic:
+            self.last_offset = max(self.last_offset, answer.result().offset)

@@ -1,0 +1,124 @@
+"""The verdict on a row: everything that the worker says, from every side, against the ledger."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from app.errors import DaemonError
+from app.te.windows import Progress
+from tests.faults import evidence
+from tests.faults.feed import Feed
+from tests.faults.judge import NAMED_MAX, Difference, compare_slots, compare_totals
+from tests.faults.ledger import Amounts, Slot
+from tests.faults.rig import CELL, WINDOWS, Moment, Rig
+
+
+class Outcome(msgspec.Struct):
+    """One line of the table. `seconds_to_correct` is the worst of the row, None where output never became right."""
+
+    fault: str
+    times: int
+    bytes_lost: int
+    bytes_doubled: int
+    windows_wrong: int
+    seconds_to_correct: float | None
+    problems: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        wrong = self.bytes_lost or self.bytes_doubled or self.windows_wrong or self.problems
+        return not wrong and self.seconds_to_correct is not None
+
+
+async def judge(rig: Rig, fault: str) -> Outcome:
+    """Drain, ask, stop, read. The worst source counts, so that one loss is not counted once for each."""
+    await rig.drain()
+    told = {pop: await _told(rig, pop) for pop in rig.feeds}
+    if code := await rig.worker.stop():
+        rig.problems.append(f"SIGTERM at the end: exit code {code}")
+    history, stored = await evidence.changelog(rig.broker, CELL), evidence.disk(rig.worker.data_dir)
+    differences: list[Difference] = []
+    seconds: list[float | None] = []
+    for pop, feed in rig.feeds.items():
+        published = await evidence.utilization(rig.broker, pop)
+        differences += [
+            *await _topics(rig, pop, feed, published),
+            *_rows(feed, pop, history, stored),
+            *await _progress(rig, pop, feed, told[pop]),
+        ]
+        seconds += [_seconds_to_correct(feed, published, moment) for moment in rig.moments]
+    rig.problems += [line for one in differences for line in one.named][:NAMED_MAX]
+    correct = [one for one in seconds if one is not None]
+    return Outcome(
+        fault=fault,
+        times=len(rig.moments),
+        bytes_lost=max(one.bytes_lost for one in differences),
+        bytes_doubled=max(one.bytes_doubled for one in differences),
+        windows_wrong=len({slot for one in differences for slot in one.wrong}),
+        seconds_to_correct=round(max(correct), 1) if correct and len(correct) == len(seconds) else None,
+        problems=rig.problems,
+    )
+
+
+async def _told(rig: Rig, pop: str) -> Progress:
+    try:
+        return await rig.progress(pop)
+    except DaemonError as error:
+        rig.problems.append(str(error))
+        return Progress()
+
+
+async def _topics(rig: Rig, pop: str, feed: Feed, published: Sequence[evidence.Published]) -> list[Difference]:
+    ledger = feed.traffic.ledger
+    prefixes = await evidence.prefix_traffic(rig.broker, pop)
+    letters = await evidence.dead_letters(rig.broker, pop)
+    if letters != ledger.dead_letters:
+        rig.problems.append(f"{letters} dead letters of {pop}, {ledger.dead_letters} bad records were sent")
+    return [
+        compare_slots("link-utilization", ledger.totals(), [(one.slot, one.amounts) for one in published]),
+        compare_slots("prefix-traffic", ledger.prefixes(), prefixes),
+    ]
+
+
+def _rows(
+    feed: Feed, pop: str, history: Sequence[evidence.Row], stored: Sequence[evidence.Row]
+) -> Iterator[Difference]:
+    """The changelog with its whole history, and the local disk, where old rows may have expired."""
+    wanted = feed.traffic.ledger.rows()
+    yield compare_slots("changelog", wanted, evidence.closed(evidence.newest(history), pop))
+    on_disk = [(slot, evidence.amounts_of(row)) for of, slot, row in stored if of == pop and row is not None]
+    kept = {slot for slot, _ in on_disk}
+    newest_s = max((slot.start_s for slot in wanted), default=0)
+    recent = {
+        slot: amounts
+        for slot, amounts in wanted.items()
+        if slot in kept or slot.start_s > newest_s - WINDOWS.retention_s + WINDOWS.length_s
+    }
+    yield compare_slots("local disk", recent, on_disk)
+
+
+async def _progress(rig: Rig, pop: str, feed: Feed, told: Progress) -> list[Difference]:
+    """What is in no row: late bytes and unattributed ones, and the number of records."""
+    wanted = feed.traffic.ledger.progress()
+    logged = await evidence.changelog_progress(rig.broker, CELL, pop)
+    for source, progress in {"state": told, "changelog": logged}.items():
+        if progress.records != feed.traffic.ledger.records:
+            rig.problems.append(f"{source}: {progress.records} records of {pop}, sent {feed.traffic.ledger.records}")
+    return [
+        compare_totals("state", wanted, evidence.progress_amounts(told)),
+        compare_totals("changelog progress", wanted, evidence.progress_amounts(logged)),
+    ]
+
+
+def _seconds_to_correct(feed: Feed, published: Sequence[evidence.Published], moment: Moment) -> float | None:
+    """From the start of a fault until the window of its end is published right, for all links that had traffic."""
+    totals = feed.traffic.ledger.totals()
+    start_s = feed.traffic.ledger.slot("", moment.ended_s).start_s
+    wanted: dict[Slot, Amounts] = {slot: amounts for slot, amounts in totals.items() if slot.start_s >= start_s}
+    if not wanted:
+        return None
+    first_s = min(slot.start_s for slot in wanted)
+    right = {one.slot: one.at_s for one in reversed(published) if totals.get(one.slot) == one.amounts}
+    moments = [right.get(slot) for slot in wanted if slot.start_s == first_s]
+    known = [at_s for at_s in moments if at_s is not None]
+    return max(known) - moment.began_s if len(known) == len(moments) else None

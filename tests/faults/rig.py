@@ -1,0 +1,218 @@
+"""Brokers, collectors and a supervised telemetry worker under one roof; faults are noted here and judged at the end."""
+
+import asyncio
+import random
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from app import topics
+from app.clock import SystemClock
+from app.demo.gather import StateClient
+from app.errors import DaemonError
+from app.inventory import load_pop
+from app.kafkaadmin import create_topics
+from app.local.deployment import load_local, write_inventory, write_settings
+from app.local.ports import free_port
+from app.te.marks import Windows
+from app.te.windows import Progress
+from tests.faults.brokers import Brokers
+from tests.faults.feed import Feed, exact_producer
+from tests.faults.traffic import PREFIXES
+from tests.faults.worker import Worker
+
+INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
+CELL = "cell"
+# Short windows: a fault is seen in the output within seconds.
+WINDOWS = Windows(length_s=2, grace_s=2, refresh_s=1, retention_s=120)
+SETTINGS = {
+    "windows": msgspec.structs.asdict(WINDOWS),
+    "pacing": {"share_decay_s": 10.0, "share_attack_s": 2.0},
+    "kafka": {"session_timeout_s": 6.0},
+}
+START_WITHIN_S, CATCH_UP_WITHIN_S, POLL_S = 90.0, 90.0, 0.2
+TELEMETRY = ("-m", "app", "telemetry", "--cell", CELL, "--config")
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is followed by the settings."""
+
+    pops: tuple[str, ...] = ("rhv1000",)
+    brokers: int = 1
+    worker: tuple[str, ...] = TELEMETRY
+    data_dir: Path | None = None
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When a fault began and when it was over, Unix seconds."""
+
+    began_s: float
+    ended_s: float
+
+
+class Rig:
+    """Entering it returns when windows close; `moments` are the faults that were injected."""
+
+    def __init__(self, setup: Setup, seed: str) -> None:
+        self.setup = setup
+        self.random = random.Random(seed)
+        self.clock = SystemClock()
+        self.moments: list[Moment] = []
+        self.problems: list[str] = []
+        self.feeds: dict[str, Feed] = {}
+        self.brokers: Brokers
+        self.worker: Worker
+        self.run_dir: Path
+        self._seed = seed
+        self._exit = AsyncExitStack()
+        self._loads: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self.run_dir = Path(mkdtemp(prefix="faults-"))
+        self.run_dir.chmod(0o755)
+        try:
+            await self._start()
+        except BaseException:
+            await self._exit.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        await self._exit.aclose()
+        if kind is None and not self.problems:
+            shutil.rmtree(self.run_dir)
+
+    async def _start(self) -> None:
+        self.brokers = await self._exit.enter_async_context(Brokers(self.run_dir, self.setup.brokers))
+        self.broker = self.brokers.address
+        await create_topics(self.broker, topics.named(self.setup.pops), self.setup.brokers)
+        producer = await self._exit.enter_async_context(exact_producer(self.broker))
+        for name, path in self._write_settings().items():
+            self.feeds[name] = Feed(load_pop(path), WINDOWS, producer, self.clock, f"{self._seed} {name}")
+            await self.feeds[name].announce()
+        self.worker = self.new_worker("worker", self.settings_file)
+        await self.worker.start()
+        self._exit.push_async_callback(self.worker.stop)
+        await self.until(self.knows_routes, START_WITHIN_S)
+        self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
+        self._exit.push_async_callback(self._stop_loads)
+        await self.until(self._closes_windows, START_WITHIN_S)
+
+    def _write_settings(self) -> dict[str, Path]:
+        """One inventory a PoP, alike but for the name, and the settings that name them."""
+        text = INVENTORY.read_text(encoding="utf-8")
+        paths = {}
+        for name in self.setup.pops:
+            source = self.run_dir / f"{name}.toml"
+            source.write_text(text.replace('name = "rhv1000"', f'name = "{name}"'), encoding="utf-8")
+            paths[name] = write_inventory(self.run_dir, source)
+        self.port = free_port()
+        self.settings_file = self._settings(paths, self.run_dir, self.port)
+        return paths
+
+    def _settings(self, inventories: dict[str, Path], folder: Path, port: int) -> Path:
+        first, *_ = inventories.values()
+        ours = {
+            "pops": [str(path.relative_to(self.run_dir)) for path in inventories.values()],
+            "cells": {CELL: list(inventories)},
+            "state_port": port,
+            "data_dir": str(self.setup.data_dir or folder / "data"),
+            "kafka": SETTINGS["kafka"] | {"replication_factor": self.setup.brokers},
+        }
+        return write_settings(folder, first, self.broker, SETTINGS | ours)
+
+    def new_worker(self, name: str, settings: Path) -> Worker:
+        """A supervised worker with these settings, not started."""
+        argv = (sys.executable, *self.setup.worker, str(settings))
+        data_dir = Path(load_local(settings).settings.data_dir) / f"autopilot-telemetry-{CELL}"
+        return Worker(argv, self.run_dir / f"{name}.log", data_dir, self.clock, {})
+
+    @property
+    def feed(self) -> Feed:
+        """That of the first PoP."""
+        return next(iter(self.feeds.values()))
+
+    async def progress(self, pop: str) -> Progress:
+        return await StateClient(self.port, pop).get("progress", Progress)
+
+    async def until(self, happened: Callable[[], Awaitable[bool]], within_s: float) -> None:
+        """Await a condition of a worker that may not answer now; TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while True:
+                for load in self._loads:
+                    if load.done() and load.exception() is not None:
+                        load.result()
+                try:
+                    if await happened():
+                        return
+                except DaemonError:
+                    pass
+                await asyncio.sleep(POLL_S)
+
+    async def knows_routes(self) -> bool:
+        for name, feed in self.feeds.items():
+            ribs = await StateClient(self.port, name).get("rib", dict[str, dict[str, int]])
+            if any(ribs[router.name]["prefixes"] < len(PREFIXES) for router in feed.pop.router):
+                return False
+        return True
+
+    async def _closes_windows(self) -> bool:
+        progress = [await self.progress(name) for name in self.feeds]
+        return all(one.counted_bytes > 0 for one in progress)
+
+    @asynccontextmanager
+    async def fault(self) -> AsyncIterator[None]:
+        """The block in which a fault is made; its moments are noted."""
+        began_s = self.clock.now_s()
+        yield
+        self.moments.append(Moment(began_s, self.clock.now_s()))
+
+    async def goes_on(self) -> None:
+        """Wait until the worker has taken what was sent by now; a problem when it does not."""
+        wanted = {name: feed.last_offset for name, feed in self.feeds.items()}
+
+        async def has_taken() -> bool:
+            return all([(await self.progress(name)).applied >= offset for name, offset in wanted.items()])
+
+        try:
+            await self.until(has_taken, CATCH_UP_WITHIN_S)
+        except TimeoutError:
+            self.problems.append(f"the worker did not go on within {CATCH_UP_WITHIN_S:g} s")
+
+    async def drain(self) -> None:
+        """No more traffic, but markers, until all windows are closed; then the feeds end."""
+        for feed in self.feeds.values():
+            feed.records = 0
+        await self._drained()
+        await self._stop_loads()
+        await self.goes_on()
+
+    async def _drained(self) -> None:
+        try:
+            async with asyncio.timeout(CATCH_UP_WITHIN_S):
+                await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))
+            await self.until(self._closed_everything, CATCH_UP_WITHIN_S)
+        except TimeoutError:
+            self.problems.append(f"the last windows did not close within {CATCH_UP_WITHIN_S:g} s")
+
+    async def _closed_everything(self) -> bool:
+        for name, feed in self.feeds.items():
+            newest_s = max(slot.start_s for slot in feed.traffic.ledger.rows())
+            if ((await self.progress(name)).closed_up_to_s or 0) <= newest_s:
+                return False
+        return True
+
+    async def _stop_loads(self) -> None:
+        for feed in self.feeds.values():
+            feed.stop()
+            feed.alive.set()
+        await asyncio.gather(*self._loads)
+        self._loads = []
+        await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))

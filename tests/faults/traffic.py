@@ -1,0 +1,193 @@
+"""Flow messages in sfacctd's exact format, each entered into the ledger as it is made. Seeded, no I/O, no clock.
+
+Some of everything is always in: several ingresses, records out of order within the grace, late ones, and bytes that
+belong to no link, with each reason that a flow record alone can have.
+"""
+
+import ipaddress
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from app.inventory import Pop
+from app.te.marks import Windows
+from tests.faults.ledger import Ledger
+
+PREFIXES = tuple(f"20.0.{number}.0/24" for number in range(40))
+ANCIENT_S = 3600
+DISORDER_S = 0.9  # how much older than its purge a record may be; the rest of the grace is cut off by whole seconds
+
+
+class Mix(msgspec.Struct):
+    """What the traffic is made of; rows of faults change it while it flows."""
+
+    late_share: float = 0.01
+    odd_share: float = 0.04  # of bytes that belong to no link
+    rates: tuple[int, ...] = (32768,)
+    renumbered: dict[tuple[str, int], int] = {}  # (router, ifIndex) -> the index that it has now
+    skew_s: float = 0.0  # of the collector's clock, in its records
+
+
+class Traffic:
+    """Makes the messages of one PoP. `carried` are octets by link, for the counters."""
+
+    def __init__(self, pop: Pop, windows: Windows, seed: str) -> None:
+        self.ledger = Ledger(windows.length_s)
+        self.mix = Mix()
+        self.carried: Counter[str] = Counter()
+        self._pop = pop
+        self._windows = windows
+        self._random = random.Random(seed)
+        self._odd: tuple[Callable[[dict[str, object]], str], ...] = (
+            self._unknown_interface,
+            self._special_interface,
+            self._unknown_router,
+            self._unknown_rate,
+            self._unknown_ingress,
+        )
+
+    def message(self, writer: str, purged_s: float, closed_s: float, records: int) -> bytes:
+        """Records of one purge; windows that end by `closed_s` are closed already whatever the worker does."""
+        lines = [self._line(writer, purged_s, closed_s) for _ in range(records)]
+        return b"\n".join([*lines, b""])
+
+    def _line(self, writer: str, purged_s: float, closed_s: float) -> bytes:
+        kind = self._random.random()
+        at_s = purged_s - self._random.uniform(0, self._windows.refresh_s + DISORDER_S)
+        if kind < self.mix.late_share:
+            record = self._late(closed_s)
+        elif kind < self.mix.late_share + self.mix.odd_share:
+            record = self._odd_one(at_s)
+        else:
+            record = self._good(at_s)
+        self.ledger.records += 1
+        return json.dumps(record | {"writer_id": writer}).encode()
+
+    def _record(self, at_s: float) -> tuple[dict[str, object], str, str, str, int]:
+        """(record, link, ingress, prefix, scaled bytes) of traffic that is as it should be."""
+        name, link = self._random.choice(list(self._pop.links.items()))
+        router = self._pop.routers[link.router]
+        ingress, index = self._random.choice([(router.name, router.internal_ifindexes[0]), *router.core.items()])
+        prefix = self._random.choice(PREFIXES)
+        size_bytes, rate = self._random.randint(64, 9000), self._random.choice(self.mix.rates)
+        out = link.ifindexes[0]
+        record: dict[str, object] = {
+            "event_type": "purge",
+            "peer_ip_src": router.agent_address,
+            "iface_in": index,
+            "iface_out": self.mix.renumbered.get((router.name, out), out),
+            "ip_dst": str(ipaddress.ip_network(prefix)[self._random.randint(1, 254)]),
+            "sampling_rate": rate,
+            "timestamp_arrival": f"{int(at_s + self.mix.skew_s)}.000000",
+            "packets": 1,
+            "bytes": size_bytes,
+        }
+        return record, name, ingress, prefix, size_bytes * rate
+
+    def _good(self, at_s: float) -> dict[str, object]:
+        record, link, ingress, prefix, size_bytes = self._record(at_s)
+        self.carried[link] += size_bytes
+        if (self._pop.links[link].router, self._pop.links[link].ifindexes[0]) in self.mix.renumbered:
+            self.ledger.unattributed["unknown-interface"] += size_bytes
+        elif self.mix.skew_s > 0:
+            self.ledger.unattributed["clock-skew"] += size_bytes
+        elif self.mix.skew_s < 0:
+            self.ledger.late_bytes += size_bytes
+        else:
+            self.ledger.demands[self.ledger.slot(link, at_s)][f"{ingress} {prefix}"] += size_bytes
+        return record
+
+    def _late(self, closed_s: float) -> dict[str, object]:
+        """Of an hour ago, or of a window that was closed just now; a skewed clock must not bring it back in time."""
+        length_s = self._windows.length_s
+        newest_s = (int(closed_s) // length_s) * length_s - 1  # the last second of the last window that is closed
+        at_s = self._random.choice([newest_s, newest_s - ANCIENT_S]) - max(0.0, self.mix.skew_s)
+        record, *_, size_bytes = self._record(at_s)
+        reason = "unknown-interface" if record["iface_out"] in self.mix.renumbered.values() else None
+        if reason:
+            self.ledger.unattributed[reason] += size_bytes
+        else:
+            self.ledger.late_bytes += size_bytes
+        return record
+
+    def _odd_one(self, at_s: float) -> dict[str, object]:
+        """Bytes that belong to no link: unroutable ones are in their window's row, the others are only counted."""
+        record, link, *_, size_bytes = self._record(at_s)
+        if self._random.random() < 0.3 and not self.mix.skew_s and not self.mix.renumbered:
+            record["ip_dst"] = f"100.64.0.{self._random.randint(1, 254)}"
+            self.ledger.unroutable[self.ledger.slot(link, at_s)] += size_bytes
+        else:
+            reason = self._random.choice(self._odd)(record)
+            rate = max(1, int(str(record["sampling_rate"])))
+            self.ledger.unattributed[reason] += int(str(record["bytes"])) * rate
+        return record
+
+    @staticmethod
+    def _unknown_interface(record: dict[str, object]) -> str:
+        record["iface_out"] = 999
+        return "unknown-interface"
+
+    @staticmethod
+    def _special_interface(record: dict[str, object]) -> str:
+        record["iface_out"] = 0x3FFFFFFF
+        return "special-interface"
+
+    @staticmethod
+    def _unknown_router(record: dict[str, object]) -> str:
+        record["peer_ip_src"] = "192.0.2.99"
+        return "unknown-router"
+
+    @staticmethod
+    def _unknown_rate(record: dict[str, object]) -> str:
+        record["sampling_rate"] = 0
+        return "unknown-sampling-rate"
+
+    def _unknown_ingress(self, record: dict[str, object]) -> str:
+        """An interface that is ours, from one that is not."""
+        known = self.mix.renumbered.values()
+        record["iface_in"] = 77
+        return "unknown-interface" if record["iface_out"] in known else "unknown-ingress"
+
+
+def marker(kind: str, writer: str, entries: int = 0) -> bytes:
+    """`purge_init` or `purge_close` as sfacctd writes them."""
+    told: dict[str, str | int] = {"event_type": kind, "writer_id": writer}
+    if kind == "purge_close":
+        told |= {"purged_entries": entries, "total_entries": entries, "duration": 0}
+    return json.dumps(told).encode()
+
+
+def counter_sample(agent: str, ifindex: int, at_s: float, octets: int, speed_bps: int) -> bytes:
+    """A generic interface counter sample as sfacctd writes it, of the keys that anybody reads."""
+    sample = {
+        "timestamp": f"{at_s:.6f}",
+        "peer_ip_src": agent,
+        "event_type": "log",
+        "sf_cnt_type": "sflow_cnt_generic",
+        "ifIndex": ifindex,
+        "ifSpeed": speed_bps,
+        "ifStatus": 3,
+        "ifInOctets": octets // 10,
+        "ifOutOctets": octets,
+        "ifOutUcastPkts": octets // 1000,
+        "ifOutDiscards": 0,
+    }
+    return json.dumps(sample).encode()
+
+
+def bmp_messages(pop: Pop, prefixes: Sequence[str] = PREFIXES) -> list[bytes]:
+    """Both routers come up with all their eBGP peers, which announce every prefix."""
+    messages = []
+    for number, router in enumerate(pop.router):
+        session = {"bmp_router": "127.0.0.1", "bmp_router_port": 50000 + number, "writer_id": "default/1"}
+        log: dict[str, object] = {"event_type": "log", **session}
+        messages.append(log | {"bmp_msg_type": "init", "bmp_init_info_sysname": router.bmp_sysname})
+        for peer in (one for link in pop.link if link.router == router.name for one in link.sessions):
+            messages.append(log | {"bmp_msg_type": "peer_up", "peer_ip": peer.peer, "peer_asn": peer.asn})
+            update = log | {"bmp_msg_type": "route_monitor", "log_type": "update", "is_in": 1, "is_post": 1, "safi": 1}
+            path = {"peer_ip": peer.peer, "bgp_nexthop": peer.next_hops[0], "as_path": f"{peer.asn} 65000"}
+            messages += [update | path | {"origin": "i", "ip_prefix": prefix} for prefix in prefixes]
+    return [json.dumps(message).encode() for message in messages]
