@@ -24,6 +24,7 @@ from app.te.recent import RecentShares
 from app.te.windows import Progress, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of, parts_of
+from tables.settling import Settling
 from tables.store import Rows
 
 
@@ -54,6 +55,7 @@ class FlowsState:
         new_closer: Callable[[Pop], Closer],
         new_match: Callable[[Pop], Match],
         committed: Callable[[str], int],
+        settling: Settling,
     ) -> None:
         self._pops = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}
         self._windows = windows
@@ -63,6 +65,7 @@ class FlowsState:
         self._new_closer = new_closer
         self._new_match = new_match
         self._committed = committed
+        self._settling = settling
         self.reset()
 
     def reset(self) -> None:
@@ -73,6 +76,7 @@ class FlowsState:
         self._stored: dict[str, int] = {}
         self._recent = {name: RecentShares() for name in self.accounts}
         self._publisher.drop()
+        self._settling.clear()
 
     def load(self) -> None:
         """Rebuild from the rows: open windows to add to, closed ones for the history of shares."""
@@ -86,6 +90,7 @@ class FlowsState:
                 # A row may be ahead of the progress row: a close that the progress does not know is closed again.
                 if row.closed and account.progress.is_late(start_s):
                     closed.append((start_s, link, row))
+                    self._settling.put(key)
                 else:
                     account.open[start_s, link] = row.sums
             self.closers[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
@@ -101,7 +106,7 @@ class FlowsState:
                 self._final |= {key_of(pop, outcome.start_s, link): row for link, row in rows.items()}
 
     def write_rows(self) -> None:
-        """Open windows that grew, closed ones with their rates; then drop what is older than the retention."""
+        """Open windows that grew, closed ones with their rates and once more when they settled; drop the oldest."""
         rows = dict(self._final)
         for pop, account in self.accounts.items():
             for start_s, link in account.touched:
@@ -114,8 +119,12 @@ class FlowsState:
         for key, row in rows.items():
             self._rows.put(key, row)
             self._stored[key] = row.sums.applied
+        for key in self._final:
+            self._settling.put(key)
         self._final.clear()
         self._expire()
+        for key in self._settling.take():
+            self._rows.touch(key)
 
     def _expire(self) -> None:
         """Delete old rows, but never one that a replay from the committed offset could create again."""
@@ -125,6 +134,7 @@ class FlowsState:
             if start_s < keep_from_s and applied < self._committed(topics.FLOWS.for_pop(pop)):
                 self._rows.delete(key)
                 del self._stored[key]
+                self._settling.drop(key)
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         """Link loads and decisions of the windows closed since the last flush, and dead letters."""

@@ -22,6 +22,7 @@ from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
 from tables.link_windows import open_link_windows
 from tables.rib import open_rib
+from tables.settling import Settling
 
 
 def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, list[mode.Service]]:
@@ -50,8 +51,9 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
         routing = natural[pop.name]
         return lambda ingress, destinations: routing.table(ingress).match(destinations)
 
+    settling = Settling(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
     flows_state = flows.FlowsState(
-        pops, settings.windows, *tables, publisher, new_closer, new_match, lambda topic: committed(app, topic)
+        pops, settings.windows, *tables, publisher, new_closer, new_match, lambda topic: committed(app, topic), settling
     )
     routes.attach(app, routes_state, rib_table, fence, names)
     counters.attach(app, counters_state, interfaces, fence, names)

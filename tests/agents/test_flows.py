@@ -6,6 +6,7 @@ from typing import cast
 from faust.types import TP
 
 from agents.flows import FlowsState
+from app.clock import ManualClock
 from app.feeds.account import Match
 from app.inventory import Pop
 from app.stream.consumer import Record
@@ -14,6 +15,7 @@ from app.te.state import CycleState
 from app.te.windows import Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
+from tables.settling import Settling
 from tests.agents.outbox import Outbox
 from tests.app.feeds.test_account import SURGED, T0, flow, match, purge
 from tests.pops import demo_pop
@@ -48,6 +50,7 @@ class Rig:
         self.link_windows = memory_rows(LinkWindowRow)
         self.congestion = Congestion(memory_table("congestion"))
         self.committed = 0
+        self.clock = ManualClock()
         self.restart()
 
     def restart(self) -> None:
@@ -64,6 +67,7 @@ class Rig:
             lambda pop: Closings(),
             new_match,
             lambda topic: self.committed,
+            Settling(20.0, self.clock.monotonic_s),
         )
         self.state.load()
 
@@ -158,6 +162,22 @@ def test_old_rows_go_only_when_the_commit_has_passed_them() -> None:
     rig.feed(purge(T0 + 74), first=5)
     rig.flush()
     assert rig.link_windows.get(OPEN_KEY) is None
+
+
+def test_a_final_row_is_written_once_more_when_a_frozen_worker_must_have_ended() -> None:
+    """Such a worker may have written its older row over it; a restart, which may be a takeover, begins anew."""
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.flush()
+    rig.clock.advance(19.9)
+    assert OPEN_KEY not in rig.flush()
+    rig.restart()
+    rig.clock.advance(19.9)
+    assert OPEN_KEY not in rig.flush()
+    rig.clock.advance(0.2)
+    assert OPEN_KEY in rig.flush()
+    rig.clock.advance(100.0)
+    assert OPEN_KEY not in rig.flush()
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:
