@@ -1,10 +1,13 @@
 """A worker for tests: sums numbers by key through the flush protocol. Run: python -m tests.integration.sums_worker."""
 
+import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
+import mode
 import msgspec
 from faust.types import TP
 
@@ -14,8 +17,10 @@ from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
 from app.stream.recovery import stop_flow_at_recovery
+from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source
-from tables.store import ExactTable, Rows, open_table
+from app.web.state import StateServer
+from tables.store import VERSION, ExactTable, Rows, open_table
 
 APP_ID = "sums-worker"
 SOURCE = "numbers"
@@ -63,22 +68,62 @@ class Sums:
         """The rows say all there is to say."""
 
 
-def build(broker: str, data_dir: str) -> faust.App:
-    kafka = Kafka(broker=broker, replication_factor=1, session_timeout_s=6)
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a worker differs from the usual one; the last argument, as JSON."""
+
+    standby_replicas: int = 0
+    session_timeout_s: float = 6.0
+    patience_s: float = 60.0
+    broker_request_timeout_s: float = 60.0
+    state_port: int = 0  # 0 is none
+    stuck_after: int = -1  # the agent takes no record beyond this offset, and does not say so
+    unloadable: bool = False
+
+
+class Stuck(ExactReader):
+    """An agent that stops taking events, as consumers of Faust do after a while (F7)."""
+
+    after: int
+
+    async def _accept(self, event: Any) -> None:
+        if 0 <= self.after < event.message.offset:
+            await asyncio.Event().wait()
+        await super()._accept(event)
+
+
+def build(broker: str, data_dir: str, options: Options) -> tuple[faust.App, list[mode.Service]]:
+    kafka = Kafka(
+        broker=broker,
+        replication_factor=1,
+        session_timeout_s=options.session_timeout_s,
+        standby_replicas=options.standby_replicas,
+    )
     app = create_app(APP_ID, Settings(pops=("none",), data_dir=data_dir, kafka=kafka))
+    app.conf.broker_request_timeout = options.broker_request_timeout_s
     table: ExactTable = open_table(app, "sums")
-    state = Sums(Rows(table, Row, lambda row: row.applied))
-    fence = StallFence(kafka.session_timeout_s / 2, SystemClock())
+    state = Sums(Rows(table, Row, lambda row: row.applied, version=VERSION + options.unloadable))
+    clock = SystemClock()
+    fence = StallFence(kafka.session_timeout_s / 2, clock)
     fence.start()
-    reader = ExactReader(app, state, [table], fence, die)
+    reader = Stuck(app, state, [table], fence, die)
+    reader.after = options.stuck_after
     stop_flow_at_recovery(app, table, state.load)
 
     @app.agent(source(app, SOURCE), name="sums")
     async def sums(stream: Any) -> None:
         await reader.run(stream)
 
-    return app
+    watchdog = Watchdog(app, fence, clock, patience_s=options.patience_s, look_every_s=1.0)
+    services: list[mode.Service] = [watchdog]
+    if options.state_port:
+        services.append(
+            StateServer({}, options.state_port, probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready})
+        )
+    return app, services
 
 
 if __name__ == "__main__":
-    run(build(sys.argv[1], sys.argv[2]))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    told = msgspec.json.decode(sys.argv[3] if len(sys.argv) > 3 else "{}", type=Options)
+    app_, services_ = build(sys.argv[1], sys.argv[2], told)
+    run(app_, *services_)

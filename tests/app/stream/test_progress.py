@@ -1,0 +1,97 @@
+"""Standing still and legal silence, told apart."""
+
+import msgspec
+import pytest
+
+from app.stream.progress import Inside, Judge, Outside
+
+PATIENCE_S = 60.0
+RUNNING = Inside(at_s=0.0, recovering=False, stopping=False, step=(1,), owned=frozenset({"flows"}))
+
+
+def broker(end: int, committed: int | None = 0, begin: int = 0) -> Outside:
+    commits = {} if committed is None else {"flows": committed}
+    return Outside(begins={"flows": begin}, ends={"flows": end}, committed=commits)
+
+
+def reason_after(looks: list[tuple[Inside | None, Outside | None]], every_s: float = 10.0) -> str | None:
+    """What a look every 10 s ends with; the loop beats unless `at_s` is 0 from first to last."""
+    judge, reason = Judge(PATIENCE_S), None
+    for index, (inside, outside) in enumerate(looks):
+        reason = reason or judge.look(index * every_s, inside, outside)
+    return reason
+
+
+def beating(inside: Inside, looks: int) -> list[Inside]:
+    return [msgspec.structs.replace(inside, at_s=index + 1.0) for index in range(looks)]
+
+
+def test_f03_f07_records_wait_and_none_is_committed() -> None:
+    """Commits stopped at a gap, or the fetcher died: the end of the input is the broker's word, not the process's."""
+    looks = [(inside, broker(end=100 + index, committed=50)) for index, inside in enumerate(beating(RUNNING, 8))]
+    assert reason_after(list(looks)) == "flows: records wait and none is committed, for 70 s"
+    assert reason_after(list(looks[:7])) is None
+
+
+def test_f07_nothing_was_ever_committed() -> None:
+    looks = [(inside, broker(end=100, committed=None)) for inside in beating(RUNNING, 8)]
+    assert reason_after(list(looks)) == "flows: records wait and none is committed, for 70 s"
+
+
+def test_slow_is_not_still() -> None:
+    looks = [(inside, broker(end=1000, committed=index)) for index, inside in enumerate(beating(RUNNING, 60))]
+    assert reason_after(list(looks)) is None
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [
+        broker(end=50, committed=50),
+        broker(end=50, committed=None, begin=50),  # retention took all before anything was committed
+        broker(end=50, committed=10, begin=50),
+        None,  # no broker answers
+    ],
+)
+def test_legal_silence(silence: Outside | None) -> None:
+    assert reason_after([(inside, silence) for inside in beating(RUNNING, 60)]) is None
+
+
+def test_a_standby_is_not_judged_by_the_commits_of_the_worker_beside_it() -> None:
+    standby = msgspec.structs.replace(RUNNING, owned=frozenset())
+    assert reason_after([(inside, broker(end=100, committed=50)) for inside in beating(standby, 60)]) is None
+
+
+def test_patience_begins_anew_when_the_broker_is_back() -> None:
+    away = [(inside, None) for inside in beating(RUNNING, 30)]
+    back = [(inside, broker(end=100, committed=50)) for inside in beating(RUNNING, 60)[30:37]]
+    assert reason_after([*away, *back]) is None
+    back.append((msgspec.structs.replace(RUNNING, at_s=99.0), broker(end=100, committed=50)))
+    assert reason_after([*away, *back]) is not None
+
+
+RECOVERING = msgspec.structs.replace(RUNNING, recovering=True)
+
+
+def test_f01_f22_recovery_without_progress() -> None:
+    """It ended without a word, or a rebalance never does: seen from outside of Faust's own timers."""
+    looks = [(inside, broker(end=100)) for inside in beating(RECOVERING, 8)]
+    assert reason_after(list(looks)) == "recovery makes no progress, for 70 s"
+
+
+def test_a_long_recovery_is_not_a_standstill() -> None:
+    looks = [
+        (msgspec.structs.replace(inside, step=(index,)), broker(end=100))
+        for index, inside in enumerate(beating(RECOVERING, 60))
+    ]
+    assert reason_after(list(looks)) is None
+
+
+def test_f06_a_crash_that_does_not_end_the_process() -> None:
+    crashed = msgspec.structs.replace(RUNNING, stopping=True)
+    reason = reason_after([(inside, None) for inside in beating(crashed, 8)])
+    assert reason == "it crashed or was told to stop, and the process did not end, for 70 s"
+
+
+def test_f06_an_event_loop_that_stands_still() -> None:
+    assert reason_after([(RUNNING, None)] * 8) == "the event loop stands still, for 70 s"
+    assert reason_after([(None, None)] * 8) == "the event loop stands still, for 70 s"

@@ -1,0 +1,111 @@
+"""Recovery: the flow is stopped before anything is loaded, and whatever goes wrong ends the process with a reason."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import faust
+import pytest
+from faust.tables.recovery import Recovery, ServiceStopped
+from mode.utils.queues import FlowControlEvent, FlowControlQueue
+
+from app.settings import Settings
+from app.stream import recovery
+from app.stream.recovery import LoudRecovery, stop_flow_at_recovery
+from app.stream.worker import create_app
+from tables.store import ExactTable, open_table
+
+
+class Ended(Exception):
+    pass
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> faust.App:
+    def end(reason: str) -> None:
+        raise Ended(reason)
+
+    monkeypatch.setattr(recovery, "die", end)
+    return create_app("recovery-test", Settings(pops=("none",), data_dir=str(tmp_path)))
+
+
+class Flow:
+    """Faust's consumer and its flow control, in one; `log` has what was asked of them."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def stop_flow(self) -> None:
+        self.log.append("stop")
+
+    def suspend(self) -> None:
+        self.log.append("suspend")
+
+    async def wait_for_stopped_flow(self) -> None:
+        self.log.append("stopped")
+
+
+async def recovered(app: Any, load: Any) -> Flow:
+    flow = Flow()
+    app.consumer = app.flow_control = flow
+    table = open_table(app, "sums")
+    stop_flow_at_recovery(app, table, lambda: load(flow.log))
+    await table.call_recover_callbacks()
+    return flow
+
+
+async def test_the_flow_stands_before_the_rows_are_loaded(app: faust.App) -> None:
+    """Else single messages are dropped or repeated in up to half of the starts: Faust seeks next, and clears queues."""
+    flow = await recovered(app, lambda log: log.append("load"))
+    assert flow.log == ["stop", "suspend", "stopped", "load"]
+
+
+async def test_without_it_faust_clears_what_is_queued_when_it_resumes() -> None:
+    """The defect behind: `resume` of a flow that was not suspended drops what came meanwhile."""
+    control = FlowControlEvent()
+    queue: FlowControlQueue[int] = FlowControlQueue(flow_control=control, clear_on_resume=True)
+    control.resume()
+    await queue.put(1)
+    control.resume()
+    assert queue.empty()
+    control.suspend()
+    putting = asyncio.create_task(queue.put(2))
+    await asyncio.sleep(0)
+    control.resume()
+    await putting
+    assert queue.get_nowait() == 2
+
+
+async def test_rows_that_cannot_be_loaded_end_the_process(app: faust.App) -> None:
+    """Faust drops the exceptions of its callbacks, and would go on with an empty memory."""
+
+    def load(log: list[str]) -> None:
+        raise ValueError("row a has version 1")
+
+    with pytest.raises(Ended, match=r"sums: cannot take up from its rows: ValueError: row a has version 1"):
+        await recovered(app, load)
+
+
+async def test_f01_a_step_of_recovery_that_times_out_ends_the_process(app: faust.App) -> None:
+    tables: Any = app.tables
+    assert isinstance(tables.recovery, LoudRecovery)
+    with pytest.raises(Ended, match=r"a step took longer than 0\.01 s; does the broker answer"):
+        await tables.recovery._wait(asyncio.sleep(5), timeout=0.01)
+
+
+async def test_f01_faust_itself_takes_it_for_a_stop_and_ends_recovery_for_good(app: faust.App) -> None:
+    """When this fails the defect was repaired upstream."""
+    theirs = Recovery(app, app.tables)
+    with pytest.raises(ServiceStopped):
+        await theirs._wait(asyncio.sleep(5), timeout=0.01)
+
+
+async def test_a_changelog_that_cannot_be_applied_ends_the_process(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust logs a warning and never ends its recovery."""
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(ExactTable, "apply_changelog_batch", full)
+    with pytest.raises(Ended, match=r"sums: cannot apply the changelog: OSError: no space left on device"):
+        open_table(app, "sums").apply_changelog_batch([])

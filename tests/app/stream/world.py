@@ -1,0 +1,219 @@
+"""A world that can be killed between any two steps: a source, a disk, a changelog, a group's commit, an output topic.
+
+The reader under test is the real one. What a kill leaves is what Kafka and RocksDB would: the disk has every row that
+was put, the changelog those that were sent, in order, and the commit stands below the first event not acknowledged.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+from faust.types import TP
+
+from app.clock import Clock, ManualClock
+from app.stream.consumer import Record
+from app.stream.exact import ExactReader
+from app.stream.fence import StallFence
+from tables.store import HEADER, Rows
+
+SOURCE = TP("numbers", 0)
+NUMBERS = (7, 11, 13, 17, 19, 23, 29)
+BATCHES = ((0, 1), (2,), (3, 4), (5, 6))
+KEYS = 2
+PROGRESS = "progress"
+
+
+class Killed(BaseException):
+    """SIGKILL: nothing that runs may catch it."""
+
+
+class Ended(Exception):
+    """The worker ended itself."""
+
+
+def end(reason: str) -> None:
+    raise Ended(reason)
+
+
+class Row(msgspec.Struct):
+    applied: int = -1
+    total: int = 0
+
+
+class World:
+    """`kill_in` steps are left until SIGKILL; `refuse` is a row whose changelog record the broker does not take."""
+
+    def __init__(self) -> None:
+        self.disk: dict[bytes, bytes] = {}
+        self.changelog: list[tuple[bytes, bytes]] = []
+        self.published: set[int] = set()
+        self.acked: set[int] = set()
+        self.kill_in: int | None = None
+        self.refuse: bytes | None = None
+
+    def step(self) -> None:
+        if self.kill_in is not None:
+            self.kill_in -= 1
+            if self.kill_in < 0:
+                raise Killed
+
+    @property
+    def committed(self) -> int:
+        """Kafka's next offset: below it everything is acknowledged."""
+        return next(offset for offset in range(len(NUMBERS) + 1) if offset not in self.acked)
+
+    def recover(self, wiped: bool) -> None:
+        """What a start makes of it: the disk, or the changelog alone."""
+        self.kill_in = None
+        if wiped:
+            self.disk = dict(self.changelog)
+
+    def totals(self) -> dict[str, int]:
+        """What the changelog says: the last record of each row."""
+        rows = {key.decode(): value for key, value in self.changelog}
+        return {key: row_of(value).total for key, value in sorted(rows.items()) if key != PROGRESS}
+
+
+def row_of(value: bytes) -> Row:
+    return msgspec.msgpack.decode(value[HEADER.size :], type=Row)
+
+
+class Table:
+    """A table of one worker: rows are on the disk at once, their changelog records leave when they are awaited."""
+
+    name = "numbers"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pending: list[tuple[bytes, bytes]] = []
+
+    def put(self, key: bytes, row: bytes) -> None:
+        self._world.step()
+        self._world.disk[key] = row
+        self._pending.append((key, row))
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._world.disk.get(key)
+
+    def items(self) -> Any:
+        return list(self._world.disk.items())
+
+    def take_unanswered(self) -> list[Awaitable[None]]:
+        pending, self._pending = self._pending, []
+        return [self._send(*record) for record in pending]
+
+    async def _send(self, key: bytes, row: bytes) -> None:
+        self._world.step()
+        if key == self._world.refuse:
+            raise OSError("message too large")
+        self._world.changelog.append((key, row))
+
+
+class Sums:
+    """Sums by key; every third record closes a window, which is published. A progress row says how far it all went."""
+
+    def __init__(self, world: World, table: Table) -> None:
+        self._world = world
+        self.rows = Rows(cast(Any, table), Row, lambda row: row.applied)
+        self.reset()
+
+    def reset(self) -> None:
+        self._memory: dict[str, Row] = {}
+        self.dirty: set[str] = set()
+        self._closed: list[int] = []
+        self._progress = Row()
+
+    def load(self) -> None:
+        self.reset()
+        self._memory = dict(self.rows.items(but=PROGRESS))
+        self._progress = self.rows.get(PROGRESS) or Row()
+
+    def apply(self, tp: TP, record: Record) -> None:
+        key = str(record.offset % KEYS)
+        self.dirty.add(key)
+        if record.offset <= self._progress.applied:
+            return
+        self._progress.applied = record.offset
+        row = self._memory.setdefault(key, Row())
+        if record.offset > row.applied:
+            row.applied = record.offset
+            row.total += int(record.value)
+        if record.offset % 3 == 2:
+            self._closed.append(record.offset // 3)
+
+    def write_rows(self) -> None:
+        for key in sorted(self.dirty):
+            if key in self._memory:
+                self.rows.put(key, self._memory[key])
+        self.dirty.clear()
+
+    def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        closed, self._closed = self._closed, []
+
+        def publish(window: int) -> Callable[[], Awaitable[Any]]:
+            async def send() -> Awaitable[None]:
+                self._world.step()
+                self._world.published.add(window)
+                return asyncio.sleep(0)
+
+            return send
+
+        return [publish(window) for window in closed]
+
+    def write_progress(self) -> None:
+        self.rows.put(PROGRESS, self._progress)
+
+
+class Stream:
+    """The batches from the committed offset on; `dropped` is an event that Faust lost at the end of its recovery."""
+
+    def __init__(self, world: World, dropped: int | None = None) -> None:
+        self._world = world
+        after = [batch for batch in BATCHES if batch[-1] >= world.committed]
+        self._left = [batch for index, batch in enumerate(after) if index != dropped]
+        self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: True))
+
+    def noack(self) -> "Stream":
+        return self
+
+    async def events(self) -> AsyncIterator[Any]:
+        for batch in self._left:
+            value = [Record(offset, 0.0, None, b"%d" % NUMBERS[offset]) for offset in batch]
+            yield Event(SimpleNamespace(tp=SOURCE, offset=batch[-1]), value)
+
+    async def ack(self, event: Any) -> bool:
+        self._world.step()
+        self._world.acked |= {record.offset for record in event.value}
+        return True
+
+
+class Event:
+    """Weakly referable, as Faust's events are."""
+
+    def __init__(self, message: Any, value: list[Record]) -> None:
+        self.message, self.value = message, value
+
+
+def worker(
+    world: World, reader: type[ExactReader] = ExactReader, state: type[Sums] = Sums, clock: Clock | None = None
+) -> ExactReader:
+    """A worker that has just recovered from what the world holds."""
+
+    async def earliest(tp: TP) -> dict[TP, int]:
+        return {tp: 0}
+
+    consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
+    app = SimpleNamespace(consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None))
+    table = Table(world)
+    sums = state(world, table)
+    sums.load()
+    return reader(cast(Any, app), sums, [cast(Any, table)], StallFence(5.0, clock or ManualClock(), end), end)
+
+
+async def live(world: World, dropped: int | None = None, **parts: Any) -> None:
+    """One life of a worker: to the end of the source, to its kill or to its own end."""
+    with suppress(Killed, Ended):
+        await worker(world, **parts).run(Stream(world, dropped))
