@@ -9,6 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from app.cli import PIPE_COLUMNS
 from app.errors import AutopilotError
 from tests.faults.outcome import Outcome, judge
 from tests.faults.rig import Rig
@@ -77,7 +78,7 @@ def main(names: tuple[str, ...], short: bool, times: int | None, seed: int, json
     if json_:
         print(as_json(outcomes))
     else:
-        Console().print(table(outcomes))
+        Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table(outcomes))
     sys.exit(0 if all(one.ok for one in outcomes) else 1)
 
 

@@ -11,7 +11,7 @@ from app.settings import load
 from app.stream.exact import ExactReader
 from tests.faults.rig import CELL
 
-WRITE_EVERY = 100  # batches, some seconds
+WRITE_EVERY = 150  # batches, some seconds
 
 
 class EarlyAck(ExactReader):
@@ -20,6 +20,7 @@ class EarlyAck(ExactReader):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._unwritten: list[Any] = []
+        self._idle = 0  # flushes in a row without anything new: the ticker's
 
     async def _flush(self) -> None:
         held, self._held = self._held, []
@@ -27,7 +28,8 @@ class EarlyAck(ExactReader):
         for event in held:
             await self._acknowledge(event)
         self._unwritten += held
-        if self._unwritten and (not held or len(self._unwritten) >= WRITE_EVERY):
+        self._idle = 0 if held else self._idle + 1
+        if self._unwritten and (self._idle > 1 or len(self._unwritten) >= WRITE_EVERY):
             unwritten, self._unwritten = self._unwritten, []
             await self._write(unwritten[-1])
 

@@ -17,6 +17,8 @@ from tables.link_windows import LinkWindowRow, parts_of
 from tables.store import HEADER
 from tests.faults.ledger import Amounts, Slot
 
+LAST = 20  # records of that changelog: every flush writes two a PoP
+
 
 class Row(NamedTuple):
     """A row of `link_windows` at one moment of its history; None is a tombstone."""
@@ -66,10 +68,11 @@ async def changelog(broker: str, cell: str) -> list[Row]:
     return [_row(record.key, record.value) for record in records]
 
 
-async def changelog_progress(broker: str, cell: str, pop: str) -> Progress:
-    records = await read_topic(broker, f"autopilot-telemetry-{cell}-congestion-changelog")
-    newest = [record.value for record in records if record.key == progress_key(pop).encode()][-1]
-    return msgspec.msgpack.decode(newest[HEADER.size :], type=Progress)
+async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | None:
+    """The newest progress row of a PoP, which is the last write of every flush."""
+    topic, key = f"autopilot-telemetry-{cell}-congestion-changelog", progress_key(pop).encode()
+    rows = [record.value for record in await read_topic(broker, topic, LAST) if record.key == key]
+    return msgspec.msgpack.decode(rows[-1][HEADER.size :], type=Progress) if rows else None
 
 
 async def dead_letters(broker: str, pop: str) -> int:

@@ -100,7 +100,7 @@ def _rows(
 async def _progress(rig: Rig, pop: str, feed: Feed, told: Progress) -> list[Difference]:
     """What is in no row: late bytes and unattributed ones, and the number of records."""
     wanted = feed.traffic.ledger.progress()
-    logged = await evidence.changelog_progress(rig.broker, CELL, pop)
+    logged = await evidence.changelog_progress(rig.broker, CELL, pop) or Progress()
     for source, progress in {"state": told, "changelog": logged}.items():
         if progress.records != feed.traffic.ledger.records:
             rig.problems.append(f"{source}: {progress.records} records of {pop}, sent {feed.traffic.ledger.records}")

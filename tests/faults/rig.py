@@ -23,6 +23,7 @@ from app.local.deployment import load_local, write_inventory, write_settings
 from app.local.ports import free_port
 from app.te.marks import Windows
 from app.te.windows import Progress
+from tests.faults import evidence
 from tests.faults.brokers import Brokers
 from tests.faults.feed import Feed, exact_producer
 from tests.faults.traffic import PREFIXES
@@ -187,20 +188,25 @@ class Rig:
             self.problems.append(f"the worker did not go on within {CATCH_UP_WITHIN_S:g} s")
 
     async def drain(self) -> None:
-        """No more traffic, but markers, until all windows are closed; then the feeds end."""
+        """No more traffic, but markers, until all windows are closed; then the feeds end, and all is written."""
         for feed in self.feeds.values():
             feed.records = 0
-        await self._drained()
-        await self._stop_loads()
-        await self.goes_on()
-
-    async def _drained(self) -> None:
         try:
             async with asyncio.timeout(CATCH_UP_WITHIN_S):
                 await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))
             await self.until(self._closed_everything, CATCH_UP_WITHIN_S)
+            await self._stop_loads()
+            await self.until(self._wrote_everything, CATCH_UP_WITHIN_S)
         except TimeoutError:
-            self.problems.append(f"the last windows did not close within {CATCH_UP_WITHIN_S:g} s")
+            self.problems.append(f"the last windows were not closed and written within {CATCH_UP_WITHIN_S:g} s")
+            await self._stop_loads()
+
+    async def _wrote_everything(self) -> bool:
+        """The changelog is there, not only the worker's memory."""
+        written = {name: await evidence.changelog_progress(self.broker, CELL, name) for name in self.feeds}
+        return all(
+            (row := written[name]) is not None and row.applied >= feed.last_offset for name, feed in self.feeds.items()
+        )
 
     async def _closed_everything(self) -> bool:
         for name, feed in self.feeds.items():
