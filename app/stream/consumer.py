@@ -4,8 +4,8 @@ Faust spends four tasks and eleven loop turns on each message. This consumer yie
 fetch, one message that carries the *last* offset and the list of records as its value. Faust's own gap list turns the
 skipped offsets into acknowledged ones together with the batch. Changelogs stay message by message.
 
-Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_to_message`): the version is pinned and a
-test names them.
+Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_to_message`, `_add_gap`): the version is
+pinned and a test names them.
 """
 
 from collections.abc import AsyncIterator
@@ -38,6 +38,14 @@ class BatchConsumer(Consumer):
                 if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
                     return
                 yield tp, message
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Without the offset of the message that came, which Faust counts into the gap before it.
+
+        Twice in the list of what is acknowledged it ends a run of offsets, so that a commit went one batch further,
+        however many were done: once a second, while ten came (seen: 50 records a second of 1000 committed).
+        """
+        await super()._add_gap(tp, offset_from, offset_to - 1)
 
     def _messages(self, tp: TP, records: Any) -> list[Any]:
         if self._is_changelog_tp(tp):

@@ -26,9 +26,13 @@ class Outside(msgspec.Struct, frozen=True):
     ends: dict[str, int]
     committed: dict[str, int]
 
+    def next(self, topic: str) -> int:
+        """The first offset that nobody committed, of what retention left."""
+        return max(self.committed.get(topic, 0), self.begins[topic])
+
     def waiting(self, topic: str) -> int:
-        """Records that retention left and nobody committed."""
-        return self.ends[topic] - max(self.committed.get(topic, 0), self.begins[topic])
+        """Records from there to the end."""
+        return self.ends[topic] - self.next(topic)
 
 
 class Judge:

@@ -7,6 +7,7 @@ and the group's commits stand, for what the process believes of both may be wron
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ LOOK_EVERY_S = 5.0
 # after which overrides run out of their hold.
 PATIENCE_S = 60.0
 TELL_EVERY_S = 60.0
-READY_LAG_RECORDS = 1000
+READY_WITHIN_S = 10.0  # what came before that is committed by now
 
 Answer = tuple[bool, Mapping[str, object]]
 
@@ -55,6 +56,7 @@ class Watchdog(mode.Service):
         self._judge = Judge(patience_s)
         self._inside: Inside | None = None
         self._outside: Outside | None = None
+        self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))
         self._looked_s = self._answered_s = self._told_s = clock.monotonic_s()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -85,6 +87,7 @@ class Watchdog(mode.Service):
         self._outside = outside
         if outside is not None:
             self._answered_s = self._told_s = now_s
+            self._ends.append(outside.ends)
         elif now_s - self._told_s >= TELL_EVERY_S:
             self._told_s = now_s
             log.warning("no broker answers, for %.0f s: waiting for it", now_s - self._answered_s)
@@ -101,26 +104,26 @@ class Watchdog(mode.Service):
         return not problems, {"ok": not problems, "problems": problems}
 
     def ready(self) -> Answer:
-        """For `/readyz`: recovered, and few records wait. A standby is ready: its tables are there."""
-        seen, outside = self._inside, self._outside
-        waiting = {topic: outside.waiting(topic) for topic in seen.owned} if seen and outside else {}
-        state = _state(seen, outside, waiting)
+        """For `/readyz`: recovered, and not behind. A standby is ready: its tables are there."""
+        state, seen, outside = self._state(), self._inside, self._outside
+        waiting = {topic: outside.waiting(topic) for topic in sorted(seen.owned)} if seen and outside else {}
         ok = state in ("running", "standby")
         return ok, {"ready": ok, "state": state, "waiting_records": waiting}
 
-
-def _state(seen: Inside | None, outside: Outside | None, waiting: Mapping[str, int]) -> str:
-    if seen is None:
-        return "starting"
-    if seen.stopping:
-        return "stopping"
-    if outside is None:
-        return "no-broker"
-    if seen.recovering:
-        return "recovering"
-    if not seen.owned:
-        return "standby"
-    return "behind" if max(waiting.values()) > READY_LAG_RECORDS else "running"
+    def _state(self) -> str:
+        seen, outside = self._inside, self._outside
+        if seen is None or not self._ends:
+            return "starting"
+        if seen.stopping:
+            return "stopping"
+        if outside is None:
+            return "no-broker"
+        if seen.recovering:
+            return "recovering"
+        if not seen.owned:
+            return "standby"
+        behind = any(outside.next(topic) < self._ends[0][topic] for topic in seen.owned)
+        return "behind" if behind else "running"
 
 
 def inside(app: faust.App, now_s: float) -> Inside:

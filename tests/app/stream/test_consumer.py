@@ -1,11 +1,13 @@
 """The private names of Faust 0.15.3 that we lean on, and the batches made with them."""
 
 import inspect
+from collections import defaultdict
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, cast
 
 from faust.streams import _current_event
+from faust.transport import consumer as theirs
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
@@ -16,7 +18,7 @@ def test_the_pinned_faust_has_what_we_override() -> None:
     assert version("faust-streaming") == "0.15.3"
     assert list(inspect.signature(Consumer.getmany).parameters) == ["self", "timeout"]
     assert inspect.isasyncgenfunction(BatchConsumer.getmany)
-    for name in ("_wait_next_records", "_to_message", "_is_changelog_tp"):
+    for name in ("_wait_next_records", "_to_message", "_is_changelog_tp", "_add_gap", "_new_offset"):
         assert callable(getattr(Consumer, name))
     source = inspect.getsource(Consumer.__init__)
     assert "_committed_offset" in source
@@ -49,3 +51,52 @@ def test_a_source_batch_is_one_message_with_the_last_offset() -> None:
 def test_changelogs_stay_single_and_nothing_stays_nothing() -> None:
     assert [message.offset for message in messages(True, RAW)] == [4, 5]
     assert messages(False, []) == []
+
+
+class Bookkeeping(BatchConsumer):
+    """What a consumer knows of acknowledgements, and nothing else."""
+
+    def __init__(self) -> None:
+        self._acked = defaultdict(list)
+        self._acked_index = defaultdict(set)
+        self._gap = defaultdict(vars(theirs)["IntervalTree"])
+        self._committed_offset = defaultdict(lambda: None)
+
+    async def came(self, offset: int, after: int) -> None:
+        """A batch with this last offset came after that one."""
+        await self._add_gap(SOURCE, after + 1, offset)
+
+    def done(self, *offsets: int) -> None:
+        self._acked[SOURCE] += offsets
+        self._acked_index[SOURCE].update(offsets)
+
+
+SOURCE = TP("flows", 0)
+
+
+async def test_f03_all_batches_that_were_acknowledged_are_committed_at_once() -> None:
+    """Not one a second, which let the commits fall behind for ever under load."""
+    consumer = Bookkeeping()
+    consumer.done(9)
+    for last in (19, 29, 39):
+        await consumer.came(last, after=last - 10)
+    assert consumer._new_offset(SOURCE) == 10
+    consumer.done(19, 29, 39)
+    assert consumer._new_offset(SOURCE) == 40
+
+
+async def test_f02_a_commit_does_not_pass_a_batch_in_flight() -> None:
+    consumer = Bookkeeping()
+    consumer._committed_offset[SOURCE] = 10
+    for last in (19, 29):
+        await consumer.came(last, after=last - 10)
+    consumer.done(29)
+    assert consumer._new_offset(SOURCE) == 19, "19 is the first one in flight"
+
+
+def test_f02_single_messages_in_flight_are_passed_so_acknowledge_in_order() -> None:
+    """The defect that stays: the reason why a reader acknowledges in the order of the offsets (test_exact.py)."""
+    consumer = Bookkeeping()
+    consumer._committed_offset[SOURCE] = 2585
+    consumer.done(2586, 2587, 2588, 2589)
+    assert consumer._new_offset(SOURCE) == 2590
