@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 
 import click
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli import PIPE_COLUMNS
-from app.errors import AutopilotError
+from app.errors import AutopilotError, EnvironmentProblem
 from tests.faults.outcome import Outcome, judge
 from tests.faults.rig import Rig
 from tests.faults.rows import FAULTS, Fault
@@ -54,9 +55,13 @@ async def run_all(chosen: list[tuple[Fault, int]], seed: int) -> list[Outcome]:
     outcomes = []
     for fault, times in chosen:
         progress.print(f"{fault.name}: starting")
-        outcomes.append(await run_fault(fault, times, seed))
-        shown = outcomes[-1]
-        progress.print(f"{fault.name}: lost {shown.bytes_lost:,}, doubled {shown.bytes_doubled:,}")
+        try:
+            outcome = await run_fault(fault, times, seed)
+        except EnvironmentProblem as problem:
+            progress.print(f"{fault.name}: not run: {problem}")
+            continue
+        progress.print(f"{fault.name}: {as_json([outcome])}")
+        outcomes.append(outcome)
     return outcomes
 
 
@@ -68,6 +73,7 @@ async def run_all(chosen: list[tuple[Fault, int]], seed: int) -> list[Outcome]:
 @click.option("--json", "json_", is_flag=True, help="One JSON document as the last line of stdout.")
 def main(names: tuple[str, ...], short: bool, times: int | None, seed: int, json_: bool) -> None:
     """Inject faults and compare what comes out with what went in; exit code 1 where a byte differs."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # that a broker is gone is no news here
     named = [fault for fault in FAULTS if not names or fault.name in names]
     chosen = [(fault, times or (fault.short_times if short else fault.times)) for fault in named]
     try:

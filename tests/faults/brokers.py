@@ -63,7 +63,7 @@ class Brokers:
     def address(self) -> str:
         return ",".join(self.addresses)
 
-    async def start(self, number: int) -> None:
+    async def start(self, number: int = 0) -> None:
         await start_kafka(self._runners[number], self._sites[number])
 
     async def kill(self, number: int = 0) -> None:

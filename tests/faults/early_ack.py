@@ -1,15 +1,12 @@
 """A planted violation of the flush protocol, which the suite must catch: acknowledge first, write rows later."""
 
 import sys
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from agents import flows
-from app import telemetry
-from app.settings import load
+from app.cli import main
 from app.stream.exact import ExactReader
-from tests.faults.rig import CELL
 
 WRITE_EVERY = 150  # batches, some seconds
 
@@ -36,4 +33,4 @@ class EarlyAck(ExactReader):
 
 if __name__ == "__main__":
     with patch.object(flows, "ExactReader", EarlyAck):
-        telemetry.main(load(Path(sys.argv[1])), CELL)
+        main(["telemetry", *sys.argv[1:]])

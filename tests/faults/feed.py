@@ -41,12 +41,15 @@ class Feed:
         self.traffic = Traffic(pop, windows, seed)
         self.records = RECORDS  # a message; 0 is a PoP without traffic, whose markers go on
         self.speed_share = 1.0  # of every link's capacity, as the counters tell it
-        self.alive = asyncio.Event()
-        self.alive.set()
+        self.copies = 1  # of every message; more as from a sender that repeats itself
+        self._killed = False
+        self._alive = asyncio.Event()
+        self._alive.set()
+        self._waiting = asyncio.Event()
         self.topic = topics.FLOWS.for_pop(pop.name)
         self.last_offset = -1
         self._windows = windows
-        self._producer = producer
+        self.producer = producer
         self._clock = clock
         self._stopping = False
         self._writers = 0
@@ -57,13 +60,15 @@ class Feed:
     async def announce(self) -> None:
         """The routes, once."""
         for message in bmp_messages(self.pop):
-            await self._producer.send(topics.BMP.for_pop(self.pop.name), message)
-        await self._producer.flush()
+            await self.producer.send(topics.BMP.for_pop(self.pop.name), message)
+        await self.producer.flush()
 
     async def run(self) -> None:
         """Purge after purge; a failed send ends it, for then the ledger is wrong."""
         while not self._stopping:
-            await self.alive.wait()
+            self._waiting.set()
+            await self._alive.wait()
+            self._waiting.clear()
             await self._purge()
 
     def stop(self) -> None:
@@ -71,7 +76,18 @@ class Feed:
 
     def kill(self) -> None:
         """As SIGKILL of sfacctd: no more markers, and the purge that is open is never closed."""
-        self.alive.clear()
+        self._killed = True
+        self._alive.clear()
+
+    async def pause(self) -> None:
+        """Nothing more, not even markers, after the purge that is being written."""
+        self._alive.clear()
+        await self._waiting.wait()
+
+    def resume(self) -> None:
+        """After `kill` or `pause`."""
+        self._killed = False
+        self._alive.set()
 
     async def send(self, messages: Sequence[bytes]) -> None:
         """Messages into the flow topic, past the ledger."""
@@ -97,10 +113,10 @@ class Feed:
         closed_s = self._purged_s[0] - self._windows.refresh_s - self._windows.grace_s
         await self._counters(purged_s)
         for number in range(MESSAGES):
-            if not self.alive.is_set():
+            if self._killed:
                 return
             if self.records:
-                await self._send(self.topic, self.traffic.message(writer, purged_s, closed_s, self.records))
+                await self._message(writer, purged_s, closed_s)
             await self._until(began_s + self._windows.refresh_s * PACE * (number + 1) / MESSAGES)
         close = marker("purge_close", writer, MESSAGES * self.records)
         if self._writers % 5:
@@ -108,6 +124,11 @@ class Feed:
         else:
             self._unclosed = close
         await self._until(began_s + self._windows.refresh_s)
+
+    async def _message(self, writer: str, purged_s: float, closed_s: float) -> None:
+        message = self.traffic.message(writer, purged_s, closed_s, self.records, self.copies)
+        for _ in range(self.copies):
+            await self._send(self.topic, message)
 
     async def _counters(self, at_s: float) -> None:
         topic = topics.COUNTERS.for_pop(self.pop.name)
@@ -124,7 +145,7 @@ class Feed:
 
     async def _send(self, topic: str, message: bytes, at_s: float | None = None) -> None:
         stamp = round((self._clock.now_s() if at_s is None else at_s) * 1000)
-        answer = await self._producer.send(topic, message, timestamp_ms=stamp)
+        answer = await self.producer.send(topic, message, timestamp_ms=stamp)
         self._answers.add(answer)
         answer.add_done_callback(self._answered)
 

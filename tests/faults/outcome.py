@@ -34,9 +34,11 @@ async def judge(rig: Rig, fault: str) -> Outcome:
     """Drain, ask, stop, read. The worst source counts, so that one loss is not counted once for each."""
     await rig.drain()
     told = {pop: await _told(rig, pop) for pop in rig.feeds}
-    if code := await rig.worker.stop():
-        rig.problems.append(f"SIGTERM at the end: exit code {code}")
-    history, stored = await evidence.changelog(rig.broker, CELL), evidence.disk(rig.worker.data_dir)
+    active = await rig.active()
+    for worker in rig.workers:
+        if code := await worker.stop():
+            rig.problems.append(f"SIGTERM at the end: exit code {code}")
+    history, stored = await evidence.changelog(rig.broker, CELL), evidence.disk(active.data_dir)
     differences: list[Difference] = []
     seconds: list[float | None] = []
     for pop, feed in rig.feeds.items():

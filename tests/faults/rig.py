@@ -1,11 +1,13 @@
 """Brokers, collectors and a supervised telemetry worker under one roof; faults are noted here and judged at the end."""
 
 import asyncio
+import os
 import random
 import shutil
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
@@ -16,10 +18,10 @@ import msgspec
 from app import topics
 from app.clock import SystemClock
 from app.demo.gather import StateClient
-from app.errors import DaemonError
+from app.errors import DaemonError, EnvironmentProblem
 from app.inventory import load_pop
 from app.kafkaadmin import create_topics
-from app.local.deployment import load_local, write_inventory, write_settings
+from app.local.deployment import write_inventory, write_settings
 from app.local.ports import free_port
 from app.te.marks import Windows
 from app.te.windows import Progress
@@ -31,24 +33,38 @@ from tests.faults.worker import Worker
 
 INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 CELL = "cell"
+APP_ID = f"autopilot-telemetry-{CELL}"
 # Short windows: a fault is seen in the output within seconds.
 WINDOWS = Windows(length_s=2, grace_s=2, refresh_s=1, retention_s=120)
-SETTINGS = {
+SETTINGS: dict[str, object] = {
     "windows": msgspec.structs.asdict(WINDOWS),
     "pacing": {"share_decay_s": 10.0, "share_attack_s": 2.0},
-    "kafka": {"session_timeout_s": 6.0},
 }
 START_WITHIN_S, CATCH_UP_WITHIN_S, POLL_S = 90.0, 90.0, 0.2
-TELEMETRY = ("-m", "app", "telemetry", "--cell", CELL, "--config")
+TELEMETRY = ("-m", "app", "telemetry")
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is followed by the settings."""
+    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is what the worker is run as."""
 
     pops: tuple[str, ...] = ("rhv1000",)
     brokers: int = 1
     worker: tuple[str, ...] = TELEMETRY
-    data_dir: Path | None = None
+    standby: bool = False
+    disk_bytes: int | None = None  # of a file system of its own for the workers' data; takes root
+
+
+@contextmanager
+def small_disk(path: Path, size_bytes: int) -> Iterator[None]:
+    """A file system in memory at `path`; EnvironmentProblem for who may not mount."""
+    if os.geteuid():
+        raise EnvironmentProblem("a small file system takes root")
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -68,8 +84,8 @@ class Rig:
         self.moments: list[Moment] = []
         self.problems: list[str] = []
         self.feeds: dict[str, Feed] = {}
+        self.workers: list[Worker] = []
         self.brokers: Brokers
-        self.worker: Worker
         self.run_dir: Path
         self._seed = seed
         self._exit = AsyncExitStack()
@@ -78,6 +94,8 @@ class Rig:
     async def __aenter__(self) -> Self:
         self.run_dir = Path(mkdtemp(prefix="faults-"))
         self.run_dir.chmod(0o755)
+        if self.setup.disk_bytes is not None:
+            self._exit.enter_context(small_disk(self.run_dir / "data", self.setup.disk_bytes))
         try:
             await self._start()
         except BaseException:
@@ -98,9 +116,10 @@ class Rig:
         for name, path in self._write_settings().items():
             self.feeds[name] = Feed(load_pop(path), WINDOWS, producer, self.clock, f"{self._seed} {name}")
             await self.feeds[name].announce()
-        self.worker = self.new_worker("worker", self.settings_file)
-        await self.worker.start()
-        self._exit.push_async_callback(self.worker.stop)
+        for name in ("worker", "standby")[: 1 + self.setup.standby]:
+            self.workers.append(self._new_worker(name))
+            await self.workers[-1].start()
+            self._exit.push_async_callback(self.workers[-1].stop)
         await self.until(self.knows_routes, START_WITHIN_S)
         self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
         self._exit.push_async_callback(self._stop_loads)
@@ -114,34 +133,62 @@ class Rig:
             source = self.run_dir / f"{name}.toml"
             source.write_text(text.replace('name = "rhv1000"', f'name = "{name}"'), encoding="utf-8")
             paths[name] = write_inventory(self.run_dir, source)
-        self.port = free_port()
-        self.settings_file = self._settings(paths, self.run_dir, self.port)
+        ours = {
+            "pops": [str(path.relative_to(self.run_dir)) for path in paths.values()],
+            "cells": {CELL: list(paths)},
+            "kafka": {
+                "session_timeout_s": 6.0,
+                "replication_factor": self.setup.brokers,
+                "standby_replicas": int(self.setup.standby),
+            },
+        }
+        self.settings_file = write_settings(self.run_dir, paths[self.setup.pops[0]], self.broker, SETTINGS | ours)
         return paths
 
-    def _settings(self, inventories: dict[str, Path], folder: Path, port: int) -> Path:
-        first, *_ = inventories.values()
-        ours = {
-            "pops": [str(path.relative_to(self.run_dir)) for path in inventories.values()],
-            "cells": {CELL: list(inventories)},
-            "state_port": port,
-            "data_dir": str(self.setup.data_dir or folder / "data"),
-            "kafka": SETTINGS["kafka"] | {"replication_factor": self.setup.brokers},
-        }
-        return write_settings(folder, first, self.broker, SETTINGS | ours)
+    def arguments(self, name: str, port: int) -> tuple[str, ...]:
+        """What telemetry is told."""
+        ours = ("--instance", name, "--state-port", str(port))
+        return ("--cell", CELL, "--config", str(self.settings_file), *ours)
 
-    def new_worker(self, name: str, settings: Path) -> Worker:
-        """A supervised worker with these settings, not started."""
-        argv = (sys.executable, *self.setup.worker, str(settings))
-        data_dir = Path(load_local(settings).settings.data_dir) / f"autopilot-telemetry-{CELL}"
-        return Worker(argv, self.run_dir / f"{name}.log", data_dir, self.clock, {})
+    def _new_worker(self, name: str) -> Worker:
+        """A supervised worker with a port and a data directory of its own, not started."""
+        port = free_port()
+        argv = (*self.setup.worker, *self.arguments(name, port))
+        data_dir = self.run_dir / "data" / name / APP_ID
+        return Worker((sys.executable, *argv), self.run_dir / f"{name}.log", data_dir, port, self.clock)
 
     @property
     def feed(self) -> Feed:
         """That of the first PoP."""
         return next(iter(self.feeds.values()))
 
+    @property
+    def worker(self) -> Worker:
+        """The one that is there when there is one."""
+        return self.workers[0]
+
+    async def renew_producer(self) -> None:
+        """One that knows nothing of a topic that is gone."""
+        producer = await self._exit.enter_async_context(exact_producer(self.broker))
+        for feed in self.feeds.values():
+            feed.producer = producer
+
+    async def active(self) -> Worker:
+        """The worker that has taken most of the first PoP's flows; DaemonError when none answers."""
+        return (await self._furthest(self.feed.pop.name))[1]
+
     async def progress(self, pop: str) -> Progress:
-        return await StateClient(self.port, pop).get("progress", Progress)
+        """As the active worker tells it; DaemonError when none answers."""
+        return (await self._furthest(pop))[0]
+
+    async def _furthest(self, pop: str) -> tuple[Progress, Worker]:
+        told = []
+        for worker in self.workers:
+            with suppress(DaemonError):
+                told.append((await StateClient(worker.port, pop).get("progress", Progress), worker))
+        if not told:
+            raise DaemonError("no worker answers on its port")
+        return max(told, key=lambda pair: pair[0].applied)
 
     async def until(self, happened: Callable[[], Awaitable[bool]], within_s: float) -> None:
         """Await a condition of a worker that may not answer now; TimeoutError."""
@@ -159,7 +206,7 @@ class Rig:
 
     async def knows_routes(self) -> bool:
         for name, feed in self.feeds.items():
-            ribs = await StateClient(self.port, name).get("rib", dict[str, dict[str, int]])
+            ribs = await StateClient(self.worker.port, name).get("rib", dict[str, dict[str, int]])
             if any(ribs[router.name]["prefixes"] < len(PREFIXES) for router in feed.pop.router):
                 return False
         return True
@@ -218,7 +265,7 @@ class Rig:
     async def _stop_loads(self) -> None:
         for feed in self.feeds.values():
             feed.stop()
-            feed.alive.set()
+            feed.resume()
         await asyncio.gather(*self._loads)
         self._loads = []
         await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))

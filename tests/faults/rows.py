@@ -1,44 +1,48 @@
-"""The faults: each is one coroutine that does the damage, once; and how often it is done."""
+"""All rows of the table: the name of a fault, who does it, how often in a full run and in a short one."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from tests.faults import broker_faults as broker
+from tests.faults import feed_faults as feed
+from tests.faults import worker_faults as worker
 from tests.faults.rig import Rig, Setup
 
 
 class Fault(NamedTuple):
-    """One row. `short_times` is 0 where the short run leaves it out."""
+    """One row; `inject` does the damage once and returns when the worker goes on."""
 
     name: str
     inject: Callable[[Rig], Awaitable[None]]
     times: int
-    short_times: int = 0
+    short_times: int = 0  # 0 leaves it out of the short run
     setup: Setup = Setup()
 
 
-async def sigkill(rig: Rig, wipe: bool = False) -> None:
-    """At a random moment: mostly while it works, sometimes while it starts."""
-    during_start = rig.random.random() < 0.2
-    await _pause(rig, 0.0, 1.5)
-    async with rig.fault():
-        await rig.worker.kill(wipe)
-    if during_start:
-        await _pause(rig, 0.5, 8.0)
-        async with rig.fault():
-            await rig.worker.kill(wipe)
-    await rig.goes_on()
-
-
-async def sigkill_wiped(rig: Rig) -> None:
-    await sigkill(rig, wipe=True)
-
-
-async def _pause(rig: Rig, least_s: float, most_s: float) -> None:
-    await asyncio.sleep(rig.random.uniform(least_s, most_s))
-
-
+THREE = Setup(brokers=3)
 FAULTS = (
-    Fault("worker SIGKILL", sigkill, 60, 3),
-    Fault("worker SIGKILL, disk wiped", sigkill_wiped, 40, 2),
+    Fault("worker SIGKILL", worker.sigkill, 60, 3),
+    Fault("worker SIGKILL, disk wiped", worker.sigkill_wiped, 40, 2),
+    Fault("worker frozen", worker.frozen, 3),
+    Fault("worker frozen, standby takes over", worker.frozen_with_standby, 4, 1, Setup(standby=True)),
+    Fault("worker SIGKILL, standby takes over", worker.sigkill_with_standby, 6, 0, Setup(standby=True)),
+    Fault("worker SIGTERM", worker.sigterm, 5, 1),
+    Fault("worker disk full", worker.disk_full, 2, 0, Setup(disk_bytes=96 * 1024 * 1024)),
+    Fault("worker clock wrong", worker.clock_wrong, 2),
+    Fault("broker SIGKILL", broker.sigkill, 5, 1),
+    Fault("broker frozen", broker.frozen, 3),
+    Fault("broker frozen during recovery", broker.frozen_during_recovery, 3),
+    Fault("one of three brokers killed", broker.one_of_three_killed, 3, 0, THREE),
+    Fault("all of three brokers killed", broker.all_killed, 2, 0, THREE),
+    Fault("input topic made anew", broker.topic_made_anew, 1),
+    Fault("deliveries repeated", broker.deliveries_repeated, 3),
+    Fault("poison records", feed.poison, 3, 1),
+    Fault("messages sent twice", feed.sent_twice, 2),
+    Fault("late and out of order", feed.late, 2),
+    Fault("collector clock wrong", feed.clock_wrong, 2),
+    Fault("sampling rate changes", feed.rate_changes, 3),
+    Fault("interfaces renumbered", feed.renumbered, 2),
+    Fault("link speed changes", feed.speed_changes, 2),
+    Fault("collector killed", feed.collector_killed, 2),
+    Fault("one of two PoPs silent", feed.one_pop_silent, 2, 0, Setup(pops=("rhv1000", "rhv2000"))),
 )

@@ -49,9 +49,15 @@ class Traffic:
             self._unknown_ingress,
         )
 
-    def message(self, writer: str, purged_s: float, closed_s: float, records: int) -> bytes:
-        """Records of one purge; windows that end by `closed_s` are closed already whatever the worker does."""
-        lines = [self._line(writer, purged_s, closed_s) for _ in range(records)]
+    def message(self, writer: str, purged_s: float, closed_s: float, records: int, copies: int = 1) -> bytes:
+        """Records of one purge; windows that end by `closed_s` are closed already whatever the worker does.
+
+        The message will be sent `copies` times, and as often it is in the ledger.
+        """
+        before = self._random.getstate()
+        for _ in range(copies):
+            self._random.setstate(before)
+            lines = [self._line(writer, purged_s, closed_s) for _ in range(records)]
         return b"\n".join([*lines, b""])
 
     def _line(self, writer: str, purged_s: float, closed_s: float) -> bytes:

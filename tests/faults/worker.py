@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.clock import Clock
@@ -19,14 +19,14 @@ STOP_WITHIN_S = 15.0
 class Worker:
     """One supervised process; `exits` counts how it ended when nobody asked it to."""
 
-    def __init__(self, argv: Sequence[str], log: Path, data_dir: Path, clock: Clock, env: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str], log: Path, data_dir: Path, port: int, clock: Clock) -> None:
         self.exits: Counter[int] = Counter()
         self.data_dir = data_dir
+        self.port = port
         self.process: asyncio.subprocess.Process
-        self._argv = argv
+        self.argv = argv
         self._log = log
         self._clock = clock
-        self._env = env
         self._wipe = False
         self._supervisor: asyncio.Task[None]
 
@@ -75,8 +75,6 @@ class Worker:
     async def _fork(self) -> None:
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            self.process = await asyncio.create_subprocess_exec(
-                *setpriv(None), *self._argv, stdout=log, stderr=log, env={**os.environ, **self._env}
-            )
+            self.process = await asyncio.create_subprocess_exec(*setpriv(None), *self.argv, stdout=log, stderr=log)
         finally:
             os.close(log)

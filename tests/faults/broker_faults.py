@@ -1,0 +1,108 @@
+"""Faults of Kafka, and what only Kafka's administrator can do."""
+
+import asyncio
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from app import topics
+from app.kafkaadmin import create_topics
+from tests.faults.rig import APP_ID, Rig
+from tests.faults.worker_faults import pause
+
+FROZEN_S = 20.0  # longer than a session, a flush's patience and a request of the producer
+REPEATED_RECORDS = 500
+
+
+async def sigkill(rig: Rig) -> None:
+    await pause(rig, 0.0, 1.5)
+    async with rig.fault():
+        await rig.brokers.kill()
+        await pause(rig, 0.0, 8.0)
+        await rig.brokers.start()
+    await rig.goes_on()
+
+
+async def frozen(rig: Rig) -> None:
+    """It takes connections and answers nothing."""
+    await pause(rig, 0.0, 1.5)
+    async with rig.fault():
+        rig.brokers.freeze()
+        await asyncio.sleep(FROZEN_S)
+        rig.brokers.thaw()
+    await rig.goes_on()
+
+
+async def frozen_during_recovery(rig: Rig) -> None:
+    """While a worker without a disk reads its changelogs."""
+    async with rig.fault():
+        await rig.worker.kill(wipe=True)
+        await pause(rig, 2.0, 8.0)
+        rig.brokers.freeze()
+        await asyncio.sleep(FROZEN_S)
+        rig.brokers.thaw()
+    await rig.goes_on()
+
+
+async def one_of_three_killed(rig: Rig) -> None:
+    """The other two carry on; the worker goes on before it is back."""
+    number = rig.random.randrange(rig.brokers.count)
+    await pause(rig, 0.0, 1.5)
+    async with rig.fault():
+        await rig.brokers.kill(number)
+    await rig.goes_on()
+    await rig.brokers.start(number)
+    await pause(rig, 5.0, 8.0)  # it catches up with the others
+    await rig.goes_on()
+
+
+async def all_killed(rig: Rig) -> None:
+    await pause(rig, 0.0, 1.5)
+    numbers = range(rig.brokers.count)
+    async with rig.fault():
+        await asyncio.gather(*(rig.brokers.kill(number) for number in numbers))
+        await pause(rig, 5.0, 15.0)
+        await asyncio.gather(*(rig.brokers.start(number) for number in numbers))
+    await rig.goes_on()
+
+
+async def topic_made_anew(rig: Rig) -> None:
+    """Deleted after everything in it was taken: offsets begin at 0 again, and every byte after that counts."""
+    feed = rig.feed
+    await feed.pause()
+    await feed.settled()
+    await rig.goes_on()
+    async with rig.fault():
+        admin = AIOKafkaAdminClient(bootstrap_servers=rig.broker)
+        await admin.start()
+        try:
+            await admin.delete_topics([feed.topic])
+            while feed.topic in await admin.list_topics():
+                await asyncio.sleep(0.2)
+        finally:
+            await admin.close()
+        await create_topics(rig.broker, {feed.topic: topics.FLOWS}, rig.brokers.count)
+        await rig.renew_producer()
+        feed.last_offset = -1
+        feed.resume()
+    await asyncio.sleep(FROZEN_S)
+
+
+async def deliveries_repeated(rig: Rig) -> None:
+    """The group's commit goes back, as after an administrator's reset: Kafka delivers again what was applied."""
+    async with rig.fault():
+        await rig.worker.stop()
+        await _commit_back(rig, TopicPartition(rig.feed.topic, 0))
+        await rig.worker.start()
+    await rig.goes_on()
+
+
+async def _commit_back(rig: Rig, partition: TopicPartition) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=rig.broker, group_id=APP_ID, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        committed = await consumer.committed(partition)
+        await consumer.commit({partition: max(0, committed - REPEATED_RECORDS)})
+    finally:
+        await consumer.stop()

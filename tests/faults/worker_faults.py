@@ -1,0 +1,122 @@
+"""Faults of the worker and its machine."""
+
+import asyncio
+import signal
+
+from tests.faults.rig import Rig
+from tests.faults.worker import Worker
+
+FROZEN_S = 10.0  # past the session of 6 s
+FENCE_WITHIN_S = 10.0
+
+
+async def pause(rig: Rig, least_s: float, most_s: float) -> None:
+    """A random while of the row's own seed."""
+    await asyncio.sleep(rig.random.uniform(least_s, most_s))
+
+
+async def sigkill(rig: Rig, wipe: bool = False) -> None:
+    """At a random moment: while it works, and once in five again while it starts."""
+    again = rig.random.random() < 0.2
+    await pause(rig, 0.0, 1.5)
+    async with rig.fault():
+        await rig.worker.kill(wipe)
+    if again:
+        await pause(rig, 0.5, 8.0)
+        async with rig.fault():
+            await rig.worker.kill(wipe)
+    await rig.goes_on()
+
+
+async def sigkill_wiped(rig: Rig) -> None:
+    """With its local disk: everything comes back from the changelog."""
+    await sigkill(rig, wipe=True)
+
+
+async def frozen(rig: Rig) -> None:
+    """SIGSTOP past the session: the group forgets it, the fence ends it when it thaws."""
+    await pause(rig, 0.0, 1.5)
+    async with rig.fault():
+        await _freeze(rig, rig.worker)
+    await rig.goes_on()
+
+
+async def frozen_with_standby(rig: Rig) -> None:
+    """The standby takes over, then the frozen one thaws and must not write."""
+    await pause(rig, 0.0, 1.5)
+    active = await rig.active()
+    async with rig.fault():
+        active.signal(signal.SIGSTOP)
+        await rig.goes_on()
+    if await rig.active() is active:
+        rig.problems.append("the frozen worker is the furthest: nobody took over")
+    await _thaw(rig, active)
+    await rig.goes_on()
+
+
+async def sigkill_with_standby(rig: Rig) -> None:
+    """The standby takes over, and whoever was killed comes back as the standby."""
+    await pause(rig, 0.0, 1.5)
+    active = await rig.active()
+    async with rig.fault():
+        await active.kill()
+    await rig.goes_on()
+    await asyncio.sleep(FROZEN_S)  # the killed one joins and warms up
+
+
+async def sigterm(rig: Rig) -> None:
+    """A rolling restart."""
+    await pause(rig, 0.0, 1.5)
+    async with rig.fault():
+        if code := await rig.worker.stop():
+            rig.problems.append(f"SIGTERM: exit code {code}")
+        await rig.worker.start()
+    await rig.goes_on()
+
+
+async def disk_full(rig: Rig) -> None:
+    """No byte is left on its disk for a while."""
+    filler = rig.run_dir / "data" / "filler"
+    async with rig.fault():
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 20))
+            except OSError:
+                pass
+        await pause(rig, 10.0, 15.0)
+        filler.unlink()
+    await rig.goes_on()
+
+
+async def clock_wrong(rig: Rig) -> None:
+    """Ten minutes ahead, then ten minutes behind, then right again."""
+    right = rig.worker.argv
+    for skew_s in ("600", "-600"):
+        async with rig.fault():
+            await rig.worker.stop()
+            arguments = rig.arguments("worker", rig.worker.port)
+            rig.worker.argv = (right[0], "-m", "tests.faults.skewed", skew_s, *arguments)
+            await rig.worker.start()
+        await rig.goes_on()
+    rig.worker.argv = right
+    await rig.worker.kill()
+    await rig.goes_on()
+
+
+async def _freeze(rig: Rig, worker: Worker) -> None:
+    worker.signal(signal.SIGSTOP)
+    await asyncio.sleep(FROZEN_S)
+    await _thaw(rig, worker)
+
+
+async def _thaw(rig: Rig, worker: Worker) -> None:
+    """The fence must end it."""
+    before = worker.exits.total()
+    worker.signal(signal.SIGCONT)
+    try:
+        async with asyncio.timeout(FENCE_WITHIN_S):
+            while worker.exits.total() == before:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        rig.problems.append(f"the stall fence did not end a worker within {FENCE_WITHIN_S:g} s after it thawed")
