@@ -77,7 +77,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker_request_timeout_s: float = 60.0
     state_port: int = 0  # 0 is none
     stuck_after: int = -1  # the agent takes no record beyond this offset, and does not say so
-    unloadable: bool = False
+    unloadable: bool = False  # of another version than the rows that it finds
+    slow_recovery: bool = False  # a step of it is not answered
 
 
 class Stuck(ExactReader):
@@ -108,6 +109,10 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[faust.App, list
     reader = Stuck(app, state, [table], fence, die)
     reader.after = options.stuck_after
     stop_flow_at_recovery(app, table, state.load)
+
+    if options.slow_recovery:
+        tables: Any = app.tables
+        tables.recovery._build_highwaters = lambda *_: asyncio.sleep(3600)
 
     @app.agent(source(app, SOURCE), name="sums")
     async def sums(stream: Any) -> None:
