@@ -236,9 +236,10 @@ class Rig:
 
     async def drain(self) -> None:
         """No more traffic, but markers, until all windows are closed; then the feeds end, and all is written."""
-        for feed in self.feeds.values():
-            feed.records = 0
         try:
+            await self.until(self._passed_the_faults, CATCH_UP_WITHIN_S)
+            for feed in self.feeds.values():
+                feed.records = 0
             async with asyncio.timeout(CATCH_UP_WITHIN_S):
                 await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))
             await self.until(self._closed_everything, CATCH_UP_WITHIN_S)
@@ -253,6 +254,13 @@ class Rig:
         written = {name: await evidence.changelog_progress(self.broker, CELL, name) for name in self.feeds}
         return all(
             (row := written[name]) is not None and row.applied >= feed.last_offset for name, feed in self.feeds.items()
+        )
+
+    async def _passed_the_faults(self) -> bool:
+        """A window after the last fault is closed, so that there is something to be right."""
+        ended_s = max((moment.ended_s for moment in self.moments), default=0.0)
+        return all(
+            [((await self.progress(name)).closed_up_to_s or 0) > ended_s + WINDOWS.length_s for name in self.feeds]
         )
 
     async def _closed_everything(self) -> bool:
