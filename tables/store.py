@@ -119,8 +119,11 @@ class Rows(Generic[S]):
 
     def put(self, key: str, row: S) -> None:
         """Write one row (needs a current event)."""
-        offset = NO_OFFSET if self._applied is None else self._applied(row)
-        self.table.put(key.encode(), HEADER.pack(self._version, offset) + msgspec.msgpack.encode(row))
+        self.table.put(key.encode(), HEADER.pack(self._version, self.offset_of(row)) + msgspec.msgpack.encode(row))
+
+    def offset_of(self, row: S) -> int:
+        """The source offset that a row includes, or NO_OFFSET."""
+        return NO_OFFSET if self._applied is None else self._applied(row)
 
     def touch(self, key: str) -> None:
         """Write a row again as it is, so that the changelog has what the local disk has."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
 from faust.types import TP
 
 from agents.flows import FlowsState
@@ -178,6 +179,25 @@ def test_a_final_row_is_written_once_more_when_a_frozen_worker_must_have_ended()
     assert OPEN_KEY in rig.flush()
     rig.clock.advance(100.0)
     assert OPEN_KEY not in rig.flush()
+
+
+@pytest.mark.parametrize(("committed", "counted"), [(0, 200_000), (10**9, 100_000)])
+def test_without_the_commit_a_row_that_expired_too_early_is_a_loss(committed: int, counted: int) -> None:
+    """A window is closed and past the retention within one flush, and the process is gone before the progress row."""
+    rig = Rig()
+    rig.committed = committed  # 0 is the truth; the other is what leaving the point out comes to
+    first = [(T0 + 2.0, flow(T0 + 1))]
+    rest = [(T0 + 3.0, flow(T0 + 2)), *purge(T0 + 14), *purge(T0 + 64), *purge(T0 + 74)]
+    rig.feed(first)
+    rig.flush()
+    rig.feed(rest, first=1)
+    rig.state.write_rows()
+    rig.restart()
+    rig.feed([*first, *rest])
+    rig.flush()
+    progress = rig.congestion.progress.get(progress_key("rhv1000"))
+    assert progress is not None
+    assert progress.counted_bytes == counted
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:

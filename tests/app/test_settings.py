@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from app.errors import ConfigError
-from app.settings import Deployment, Settings, check_settings, load
+from app.settings import Deployment, Kafka, Settings, check_settings, load
 from app.te.marks import Marks, Pacing, Windows
 from tests.pops import INVENTORY, demo_pop
 
@@ -105,6 +105,7 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
             {"windows": Windows(length_s=300)},
             "windows.retention_s must be at least 3 * windows.length_s",
         ),
+        ({"kafka": Kafka(standby_replicas=2)}, "kafka.standby_replicas must be 0 or 1"),
         ({"cells": {"a": ("rhv1000",), "b": ("rhv1000",)}}, "PoP rhv1000 is in more than one cell: a, b"),
         ({"cells": {"a": ("rhv1000", "rhv1000")}}, "PoP rhv1000 is in more than one cell: a, a"),
     ],
@@ -118,3 +119,11 @@ def test_unknown_keys_and_values_are_named(tmp_path: Path) -> None:
     problems = problems_of(write(tmp_path, 'pops = ["rhv1000.toml"]\nmode = "yolo"\n[kafka]\nbrokers = "a:1"'))
     assert "autopilot.toml.mode: 'yolo' is none of observe, dry-run, auto" in problems
     assert any(problem.startswith("autopilot.toml.kafka.brokers: unknown key") for problem in problems)
+
+
+def test_a_second_worker_on_this_host_has_a_folder_and_a_port_of_its_own() -> None:
+    deployment = Deployment(Settings(pops=("rhv1000.toml",), data_dir="/data"), {"rhv1000": demo_pop()})
+    assert deployment.instance(None, None) == deployment
+    other = deployment.instance("b", 6071)
+    assert (other.settings.data_dir, other.settings.state_port) == ("/data/b", 6071)
+    assert other.pops == deployment.pops

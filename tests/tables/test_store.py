@@ -1,15 +1,23 @@
 """Row codecs: version byte, bounds, and what a replay touches."""
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
+import faust
 import msgspec
 import pytest
 
 from app.errors import ExactnessError
-from app.te.windows import Sums
-from tables.link_windows import LinkWindowRow, key_of, parts_of
-from tables.store import HEADER, NO_OFFSET, ROW_BYTES_MAX, VERSION, ExactTable, Rows
+from app.feeds.ribfeed import Sessions
+from app.settings import Settings
+from app.stream.worker import create_app
+from app.te.windows import Progress, Sums
+from tables.congestion import open_congestion
+from tables.interfaces import CountersProgress, open_interfaces
+from tables.link_windows import LinkWindowRow, key_of, open_link_windows, parts_of
+from tables.rib import open_rib
+from tables.store import HEADER, MIB, NO_OFFSET, ROW_BYTES_MAX, VERSION, ExactTable, Rows
 from tests.tables.memory import memory_rows, memory_table, written
 
 
@@ -67,3 +75,81 @@ def test_what_is_no_row_does_not_pass() -> None:
 def test_a_row_beyond_the_bound_is_refused_before_it_is_written() -> None:
     with pytest.raises(ExactnessError, match="row a has"):
         ExactTable.put(cast(ExactTable, SimpleNamespace(name="sums")), b"a", b"x" * (ROW_BYTES_MAX + 1))
+
+
+def event(key: bytes, value: bytes | None, topic: str = "app-sums-changelog") -> Any:
+    return SimpleNamespace(message=SimpleNamespace(topic=topic, partition=0, key=key, value=value))
+
+
+def row(applied: int, version: int = VERSION, rest: bytes = b"") -> bytes:
+    return HEADER.pack(version, applied) + rest
+
+
+def applied_to(stored: dict[bytes, bytes], *batch: Any) -> list[tuple[bytes, bytes | None]]:
+    """What is left of a batch for a table with these rows on its disk."""
+    table = SimpleNamespace(
+        name="sums", changelog_topic_name="app-sums-changelog", _stored=lambda partition, key: stored.get(key)
+    )
+    return [(cast(bytes, e.message.key), e.message.value) for e in ExactTable._newest(cast(ExactTable, table), batch)]
+
+
+def test_a_changelog_record_that_goes_back_in_its_offset_is_ignored() -> None:
+    """A worker that was frozen wrote it after its successor's: on the disk, or in the same batch."""
+    assert applied_to({b"a": row(7)}, event(b"a", row(6)), event(b"b", row(6))) == [(b"b", row(6))]
+    forth_and_back = [event(b"a", row(offset)) for offset in (5, 7, 6, 8)]
+    assert applied_to({}, *forth_and_back) == [(b"a", row(5)), (b"a", row(7)), (b"a", row(8))]
+
+
+def test_the_same_offset_is_set_again_and_a_tombstone_always_deletes() -> None:
+    closed = row(7, rest=b"closed")
+    assert applied_to({b"a": row(7)}, event(b"a", closed)) == [(b"a", closed)]
+    assert applied_to({b"a": row(7)}, event(b"a", None), event(b"a", row(3))) == [(b"a", None), (b"a", row(3))]
+
+
+@pytest.mark.parametrize("later", [row(NO_OFFSET), row(6, version=VERSION + 1), b"", b"\x02"])
+def test_rows_without_an_offset_or_of_another_version_are_set_as_they_are(later: bytes) -> None:
+    assert applied_to({b"a": row(7)}, event(b"a", later)) == [(b"a", later)]
+
+
+def test_f27_a_record_of_another_table_is_not_applied() -> None:
+    """After a quick double rebalance Faust gives it to the table of the record before."""
+    assert applied_to({}, event(b"a", row(1), topic="app-rib-changelog"), event(b"b", row(1))) == [(b"b", row(1))]
+
+
+def test_the_header_says_what_the_row_includes() -> None:
+    table = memory_table("sums")
+    Rows(table, LinkWindowRow, lambda row: row.sums.applied).put("a", LinkWindowRow(Sums(applied=7)))
+    Rows(table, LinkWindowRow).put("b", LinkWindowRow(Sums(applied=7)))
+    stored = cast(dict[bytes, bytes], table)
+    assert [HEADER.unpack_from(stored[key]) for key in (b"a", b"b")] == [(VERSION, 7), (VERSION, NO_OFFSET)]
+
+
+def opened(tmp_path: Path) -> faust.App:
+    app = create_app("store-test", Settings(pops=("none",), data_dir=str(tmp_path)))
+    for open_ in (open_link_windows, open_congestion, open_interfaces, open_rib):
+        open_(app)
+    return app
+
+
+def test_every_row_of_sums_and_of_progress_carries_its_offset(tmp_path: Path) -> None:
+    app = create_app("store-test", Settings(pops=("none",), data_dir=str(tmp_path)))
+    link_windows, congestion, interfaces, rib = (
+        open_link_windows(app),
+        open_congestion(app),
+        open_interfaces(app),
+        open_rib(app),
+    )
+    assert link_windows.offset_of(LinkWindowRow(Sums(applied=7))) == 7
+    assert congestion.progress.offset_of(Progress(applied=7)) == 7
+    assert interfaces.progress.offset_of(CountersProgress(applied=7)) == 7
+    assert rib.progress.offset_of(Sessions(applied=7)) == 7
+
+
+def test_f08_f09_f11_tables_are_not_windowed_bounded_and_without_a_ttl(tmp_path: Path) -> None:
+    for table in opened(tmp_path).tables.values():
+        store: Any = table.data
+        options = store.rocksdb_options
+        assert table.window is None
+        assert (options.block_cache_size, options.write_buffer_size, options.max_open_files) == (16 * MIB, 4 * MIB, 256)
+        assert not store.options.get("ttl")
+        assert table.recovery_buffer_size * ROW_BYTES_MAX < 100 * MIB

@@ -38,3 +38,14 @@ async def test_answers_are_asked_with_a_slash_and_say_what_is_unknown() -> None:
         unknown = await client.get("/state/explain/rhv1000/20.0.0.0/25")
         assert (unknown.status, await unknown.json()) == (404, {"error": "rhv1000 has no 20.0.0.0/25"})
         assert (await client.get("/state/foresee/rhv1000/x")).status == 404
+
+
+async def test_probes_tell_recovery_from_death() -> None:
+    recovering = (False, {"ready": False, "state": "recovering"})
+    probes = {"/healthz": lambda: (True, {"ok": True}), "/readyz": lambda: recovering}
+    async with TestClient(TestServer(make_web({}, {}, probes))) as client:
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+        assert (alive.status, await alive.json()) == (200, {"ok": True})
+        assert (ready.status, await ready.json()) == (503, recovering[1])
+    async with TestClient(TestServer(make_web({}, {}))) as client:
+        assert (await client.get("/readyz")).status == 404, "who does not know must not say so"

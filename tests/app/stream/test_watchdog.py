@@ -1,0 +1,120 @@
+"""The watchdog by what it tells and by what it ends; real workers are in tests/integration/test_recovery.py."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+
+from app.clock import ManualClock
+from app.stream import watchdog as module
+from app.stream.fence import StallFence
+from app.stream.progress import Outside
+from app.stream.watchdog import READY_WITHIN_S, Watchdog, ask
+
+LOOK_EVERY_S = 5.0
+
+
+class App:
+    """What the watchdog asks an application."""
+
+    def __init__(self) -> None:
+        self.rebalancing = False
+        self.should_stop = False
+        self.rebalancing_count = self.consumer_generation_id = 1
+        self.owned = {TP("flows", 0), TP("app-sums-changelog", 0)}
+        self.assignor = SimpleNamespace(assigned_actives=lambda: self.owned)
+        self.completed = True
+        recovery = SimpleNamespace(
+            active_offsets={}, in_recovery=False, completed=SimpleNamespace(is_set=lambda: self.completed)
+        )
+        self.tables = SimpleNamespace(recovery=recovery)
+        self.agents = {"flows": SimpleNamespace(channel=SimpleNamespace(topics=["flows"]))}
+
+
+class Rig:
+    """A watchdog without its thread: `look` is one round of loop and thread."""
+
+    def __init__(self) -> None:
+        self.app, self.clock = App(), ManualClock()
+        self.ended: list[str] = []
+        fence = StallFence(5.0, self.clock, self.ended.append)
+        app = cast(Any, self.app)
+        self.watchdog = Watchdog(app, fence, self.clock, self.ended.append, patience_s=60.0, look_every_s=LOOK_EVERY_S)
+
+    def look(self, end: int | None, committed: int = 0) -> str:
+        self.clock.advance(LOOK_EVERY_S)
+        self.watchdog._inside = module.inside(cast(Any, self.app), self.clock.monotonic_s())
+        answer = None if end is None else Outside({"flows": 0}, {"flows": end}, {"flows": committed})
+        self.watchdog.look(answer)
+        return str(self.watchdog.ready()[1]["state"])
+
+
+def test_it_is_ready_when_what_came_ten_seconds_ago_is_committed() -> None:
+    rig = Rig()
+    assert rig.watchdog.ready() == (False, {"ready": False, "state": "starting", "waiting_records": {}})
+    assert rig.look(end=100, committed=0) == "behind"
+    assert rig.look(end=200, committed=100) == "running"
+    assert rig.watchdog.ready() == (True, {"ready": True, "state": "running", "waiting_records": {"flows": 100}})
+    for _ in range(round(READY_WITHIN_S / LOOK_EVERY_S)):
+        state = rig.look(end=200, committed=100)
+    assert state == "behind"
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (lambda app: setattr(app, "rebalancing", True), "recovering"),
+        (lambda app: setattr(app, "completed", False), "recovering"),
+        (lambda app: setattr(app, "should_stop", True), "stopping"),
+        (lambda app: setattr(app, "owned", {TP("app-sums-changelog", 0)}), "standby"),
+    ],
+)
+def test_states(change: Callable[[App], None], state: str) -> None:
+    rig = Rig()
+    change(rig.app)
+    assert rig.look(end=1, committed=1) == state
+    assert rig.watchdog.ready()[0] is (state == "standby")
+
+
+def test_without_a_broker_it_waits_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.look(end=10, committed=0)
+    states = {rig.look(end=None) for _ in range(100)}
+    assert states == {"no-broker"}
+    assert rig.ended == []
+    assert len(caplog.messages) == 500 // 60
+    assert caplog.messages[0] == "no broker answers, for 60 s: waiting for it"
+
+
+def test_a_standstill_ends_the_process() -> None:
+    rig = Rig()
+    for end in range(100, 113):
+        rig.look(end, committed=10)
+    assert rig.ended == []
+    rig.look(end=200, committed=10)
+    assert rig.ended == ["flows: records wait and none is committed, for 65 s"]
+
+
+def test_it_is_alive_while_both_threads_look() -> None:
+    rig = Rig()
+    assert rig.watchdog.alive() == (False, {"ok": False, "problems": ["the stall fence does not run"]})
+    rig.watchdog._fence.start()
+    try:
+        assert rig.watchdog.alive() == (True, {"ok": True, "problems": []})
+        rig.clock.advance(4.9)
+        assert rig.watchdog.alive()[0]
+    finally:
+        rig.watchdog._fence.stop()
+
+
+def test_it_is_not_alive_when_the_watchdog_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StallFence, "runs", True)
+    rig = Rig()
+    rig.clock.advance(30.0)
+    assert rig.watchdog.alive() == (False, {"ok": False, "problems": ["the watchdog does not run"]})
+
+
+async def test_nobody_there_is_no_answer() -> None:
+    assert await ask("127.0.0.1:1", "group", ["flows"]) is None
