@@ -7,6 +7,7 @@ the progress last, and only then acknowledges. Each step prevents a loss that wa
 
 import asyncio
 import contextlib
+import logging
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from app.errors import ExactnessError
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from tables.store import ExactTable
+
+log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 1.0
 CHANGELOG_TIMEOUT_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
@@ -98,8 +101,11 @@ class ExactReader:
     async def _first_offset(self, tp: TP) -> int:
         """What must come first: the committed offset, or what retention left of the topic."""
         consumer: Any = self._app.consumer
+        committed: int = consumer._committed_offset[tp] or 0
         earliest: int = (await consumer.earliest_offsets(tp))[tp]
-        return max(consumer._committed_offset[tp] or 0, earliest)
+        if 0 < committed < earliest:
+            log.error("%s: retention removed %d records that nobody had read", tp.topic, earliest - committed)
+        return max(committed, earliest)
 
     async def _tick(self) -> None:
         """Flush what no later event pushes out; a held event would block every rebalance for ever."""

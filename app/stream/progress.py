@@ -30,6 +30,10 @@ class Outside(msgspec.Struct, frozen=True):
         """The first offset that nobody committed, of what retention left."""
         return max(self.committed.get(topic, 0), self.begins[topic])
 
+    def made_anew(self) -> str | None:
+        """An input that ends before what was committed of it; its records would be taken for repeats."""
+        return next((topic for topic, end in self.ends.items() if self.committed.get(topic, 0) > end), None)
+
     def waiting(self, topic: str) -> int:
         """Records from there to the end."""
         return self.ends[topic] - self.next(topic)
@@ -44,6 +48,9 @@ class Judge:
 
     def look(self, now_s: float, inside: Inside | None, outside: Outside | None) -> str | None:
         """The reason to end the process, if there is one; None for `outside` where no broker answers."""
+        if outside is not None and (topic := outside.made_anew()):
+            end, committed = outside.ends[topic], outside.committed[topic]
+            return f"{topic} ends at {end} and {committed} is committed: it was made anew, so its state must be, too"
         marks = dict(_marks(inside, outside))
         before = self._since
         self._since = {about: (value, _since(before.get(about), value, now_s)) for about, value in marks.items()}

@@ -150,9 +150,9 @@ async def ask(broker: str, group: str, topics: Sequence[str]) -> Outside | None:
         async with asyncio.timeout(ANSWER_S):
             await consumer.start()
             await admin.start()
+            offsets = await admin.list_consumer_group_offsets(group)  # first: a commit is never above a later end
             begins = await consumer.beginning_offsets(list(partitions.values()))
             ends = await consumer.end_offsets(list(partitions.values()))
-            offsets = await admin.list_consumer_group_offsets(group)
     except (KafkaError, TimeoutError, OSError):
         return None
     finally:

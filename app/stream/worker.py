@@ -36,6 +36,7 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
         topic_replication_factor=kafka.replication_factor,
         topic_partitions=1,
         topic_disable_leader=True,
+        topic_allow_declare=False,  # changelogs are made below, everything else by `autopilot check --create-topics`
         table_standby_replicas=kafka.standby_replicas,
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=1.0,

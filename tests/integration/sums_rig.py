@@ -24,6 +24,7 @@ from tests.integration.sums_worker import APP_ID, SOURCE, Options
 from tests.integration.test_exact_state import Load, changelog_sums, clients, commits_past, committed
 
 CHANGELOG = f"{APP_ID}-sums-changelog"
+NUMBERS = Topic(SOURCE, "none", 1, 3_600_000, "delete", "this test", "the worker")
 
 
 class Worker:
@@ -141,12 +142,11 @@ class Rig:
 async def sums_rig(folder: Path) -> AsyncIterator[Rig]:
     """A broker of its own for one test."""
     site = open_site(make_run_dir(None))
-    topic = Topic(SOURCE, "none", 1, 3_600_000, "delete", "this test", "the worker")
     try:
         async with Runner(site.run_dir, site.user) as runner:
             await format_storage(runner, site)
             broker = await start_kafka(runner, site)
-            await create_topics(broker, {SOURCE: topic})
+            await create_topics(broker, {SOURCE: NUMBERS})
             async with clients(broker) as (producer, admin):
                 rig = Rig(broker, runner.pid("kafka"), folder, producer, admin)
                 try:

@@ -100,16 +100,16 @@ class Signal:
         self.handler = handler
 
 
-async def earliest(tp: TP) -> dict[TP, int]:
-    return {tp: 0}
-
-
 def reader(
     log: list[str],
     committed: int | None = 0,
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
+    earliest: int = 0,
 ) -> tuple[ExactReader, Signal]:
-    consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: committed})
+    async def earliest_offsets(tp: TP) -> dict[TP, int]:
+        return {tp: earliest}
+
+    consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed})
     signal = Signal()
     app = cast(Any, SimpleNamespace(consumer=consumer, on_partitions_revoked=signal))
 
@@ -151,6 +151,14 @@ async def test_it_goes_on_from_the_committed_offset() -> None:
     log: list[str] = []
     await reader(log, committed=7)[0].run(Stream(log, [[7, 8]]))
     assert log[-1] == "ack 8"
+
+
+async def test_records_that_retention_removed_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    log: list[str] = []
+    removed, _ = reader(log, committed=7, earliest=9)
+    await removed.run(Stream(log, [[9]]))
+    assert log[-1] == "ack 9"
+    assert caplog.messages == ["flows: retention removed 2 records that nobody had read"]
 
 
 async def test_a_failed_changelog_record_ends_the_process_before_the_ack() -> None:
