@@ -18,7 +18,7 @@ EXIT_CODE = 70  # EX_SOFTWARE: started again by the supervisor, from the last co
 
 def die(reason: str) -> None:
     """End the process at once, without the shutdown that would still flush."""
-    log.critical("exactness: %s; exit and start again from the last commit", reason)
+    log.critical("ends itself: %s; exit and start again from the last commit", reason)
     os._exit(EXIT_CODE)
 
 

@@ -78,7 +78,8 @@ class Watchdog(mode.Service):
     async def _watch(self) -> None:
         broker, group, topics = brokers_of(self._app), self._app.conf.id, inputs_of(self._app)
         while True:
-            self.look(await ask(broker, group, topics))
+            # Nothing needs asking at a stop, whose last moments allow no lookup of a name.
+            self.look(None if self._app.should_stop else await ask(broker, group, topics))
             await asyncio.sleep(self._look_every_s)
 
     def look(self, outside: Outside | None) -> None:
