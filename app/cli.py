@@ -288,6 +288,26 @@ def watch(deployment: Deployment, pop: str | None) -> None:
         asyncio.run(screen.watch(deployment, pop, for_people(), SystemClock()))
 
 
+@main.command()
+@click.option("--seed", type=click.IntRange(min=0), help="Run this one, telling on stderr all that happens.")
+@click.option("--seeds", type=click.IntRange(min=1), help="Run so many, from seed 0 on, on all processors.")
+@click.option("--faults", is_flag=True, help="With crashes, freezes, lost answers, flapping paths and bad feeds.")
+@json_option
+def simulate(seed: int | None, seeds: int | None, faults: bool, as_json: bool) -> None:
+    """Run the whole loop in virtual time and check its invariants. No Kafka, no daemons; a seed repeats exactly."""
+    from app.simulate.campaign import run_many, run_one
+    from app.simulate.report import summary, text
+
+    if (seed is None) == (seeds is None):
+        raise click.UsageError("give either --seed or --seeds")
+    if seed is not None:
+        document = summary(run_one(seed, faults))
+    else:
+        document = run_many(range(seeds or 0), faults, SystemClock(), lambda line: errors.print(line, markup=False))
+    print_json(document) if as_json else click.echo(text(document))
+    raise SystemExit(EXIT_FAILED if document["violations"] else 0)
+
+
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
     from app.control import ALL, send_control
     from app.show import chosen

@@ -67,8 +67,18 @@ ROOTS = (
     "app.schemadocs",
     "app.topicdocs",
     "app.gauges",
+    "app.simulate",
 )
-MAY_IMPORT_FAUST = ("app.stream", "app.web", "agents", "tables", "app.telemetry", "app.actuator", "app.gauges")
+MAY_IMPORT_FAUST = (
+    "app.stream",
+    "app.web",
+    "agents",
+    "tables",
+    "app.telemetry",
+    "app.actuator",
+    "app.gauges",
+    "app.simulate",
+)
 
 BANNED = {
     "time.time": "app.clock: time enters as an argument",

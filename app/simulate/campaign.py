@@ -1,0 +1,61 @@
+"""Many seeds on all processors. What a seed does must not depend on the order of sets, so hashing is fixed."""
+
+import multiprocessing
+import multiprocessing.pool
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from app.clock import Clock
+from app.simulate.run import Outcome, run_seed
+
+CHUNK = 20
+TOLD_EVERY = 500
+SHOWN = 10  # seeds with a violation of which the report tells
+
+
+def run_many(seeds: Sequence[int], with_faults: bool, clock: Clock, tell: Callable[[str], None]) -> dict[str, object]:
+    """The report: counts, seconds, and the first seeds whose invariants do not hold."""
+    began_s = clock.monotonic_s()
+    wrong: list[Outcome] = []
+    with _pool(len(seeds)) as pool:
+        for done, outcome in enumerate(pool.imap(partial(run_seed, with_faults=with_faults), seeds, CHUNK), 1):
+            if outcome.violation:
+                wrong.append(outcome)
+                tell(f"seed {outcome.seed}: {outcome.violation}")
+            if done % TOLD_EVERY == 0:
+                tell(f"{done} of {len(seeds)} seeds, {len(wrong)} with a violation")
+    return {
+        "seeds": len(seeds),
+        "violations": len(wrong),
+        "seconds": round(clock.monotonic_s() - began_s, 1),
+        "faults": with_faults,
+        "first": [{"seed": one.seed, "violation": one.violation, "at_s": round(one.at_s, 3)} for one in wrong[:SHOWN]],
+    }
+
+
+def run_one(seed: int, with_faults: bool) -> Outcome:
+    """One seed, telling on stderr whatever happens."""
+    with _pool(1) as pool:
+        return pool.apply(run_seed, (seed, with_faults, _tell))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _pool(most: int) -> Iterator["multiprocessing.pool.Pool"]:
+    """Fresh interpreters, which take the seed of their hashing from the environment."""
+    before = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = "0"
+    try:
+        with multiprocessing.get_context("spawn").Pool(min(most, os.cpu_count() or 1)) as pool:
+            yield pool
+    finally:
+        if before is None:
+            del os.environ["PYTHONHASHSEED"]
+        else:
+            os.environ["PYTHONHASHSEED"] = before

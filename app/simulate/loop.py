@@ -1,0 +1,208 @@
+"""Virtual time and processes: each has an event loop of its own, and a seeded scheduler says whose turn it is.
+
+The real asyncio code of the product runs on these loops unchanged. A process that is killed is simply never stepped
+again, one that is frozen is stepped later; nothing here sleeps or reads a clock.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, cast
+
+from app.clock import ManualClock
+
+EVENTS_KEPT = 60
+
+
+class Died(BaseException):
+    """The process ended in the middle of what it did; no `except Exception` of the product may catch this."""
+
+
+class Violation(Exception):
+    """An invariant does not hold; the message begins with its number."""
+
+
+class _NoSelector:
+    def select(self, timeout: float | None) -> list[Any]:
+        return []
+
+
+class StepLoop(asyncio.BaseEventLoop):
+    """An event loop without I/O that goes one turn at a time, by the scheduler's clock."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._time = now
+        super().__init__()
+        self._own = cast(Any, self)  # what BaseEventLoop keeps is not in its public type
+        self._own._selector = _NoSelector()
+        self._own._clock_resolution = 1e-6  # a double of Unix seconds is no finer
+
+    def time(self) -> float:
+        return self._time()
+
+    def next_s(self) -> float:
+        """When there is something to do; infinity when there is nothing."""
+        if self._own._ready:
+            return self.time()
+        return self._own._scheduled[0]._when if self._own._scheduled else float("inf")
+
+    def step(self) -> None:
+        asyncio._set_running_loop(self)
+        try:
+            self._own._run_once()
+        finally:
+            asyncio._set_running_loop(None)
+
+    def call_exception_handler(self, context: Any) -> None:
+        """Tasks of a process that died end as they may; those of a living one are watched by Process."""
+
+    def _process_events(self, events: Any) -> None:
+        pass
+
+    def __del__(self) -> None:
+        pass
+
+
+class SkewedClock(ManualClock):
+    """The clock of one machine: the world's time and an error; its monotonic reading began some time ago."""
+
+    def __init__(self, world: "World", skew_s: float) -> None:
+        self._world, self.skew_s = world, skew_s
+
+    def now_s(self) -> float:
+        return self._world.now_s + self.skew_s
+
+    def monotonic_s(self) -> float:
+        return self._world.now_s
+
+
+class Process:
+    """One process. `on_end` is told once, with the reason."""
+
+    def __init__(self, world: "World", name: str, skew_s: float, on_end: Callable[["Process", str], None]) -> None:
+        self.world, self.name = world, name
+        self.clock = SkewedClock(world, skew_s)
+        self.loop = StepLoop(lambda: world.now_s)
+        self.alive, self.frozen_since_s = True, -1.0
+        self.writes_left = -1  # the process dies at this write; -1 never
+        self.superseded = False  # a successor has started, though this one may still live
+        self.on_crash: Callable[[], None] = lambda: None
+        self._on_end = on_end
+        self._tasks: list[asyncio.Task[None]] = []
+        world.processes.append(self)
+
+    @property
+    def frozen(self) -> bool:
+        return self.frozen_since_s >= 0
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run a job that ends only with the process."""
+        asyncio._set_running_loop(self.loop)
+        task = self.loop.create_task(job)
+        asyncio._set_running_loop(None)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def check(self) -> None:
+        """Before anything that others can see: Died where the process is no more."""
+        if not self.alive:
+            raise Died
+
+    def write(self) -> None:
+        """As `check`; each write may be the one at which the process dies."""
+        self.check()
+        if self.writes_left >= 0:
+            self.writes_left -= 1
+            if self.writes_left < 0:
+                self.kill("killed in the middle of a flush")
+                raise Died
+
+    def die(self, reason: str) -> NoReturn:
+        """The process ends itself."""
+        self.kill(reason)
+        raise Died
+
+    def kill(self, reason: str) -> None:
+        if self.alive:
+            self.alive = False
+            self.world.note(f"{self.name} ends: {reason}")
+            self.on_crash()
+            self._on_end(self, reason)
+
+    def bury(self) -> None:
+        """Let the coroutines of a dead process end, so that none is left for the collector; they change nothing."""
+        self.world.processes.remove(self)
+        for _ in range(20):
+            tasks = asyncio.all_tasks(self.loop)
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            self.loop.step()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self.alive and not task.cancelled():
+            error = task.exception()
+            self.kill(f"{type(error).__name__}: {error}")
+
+
+class World:
+    """The clock, the queue of what will happen, and whose turn it is."""
+
+    def __init__(self, seed: int, now_s: float) -> None:
+        self.rng = random.Random(seed)
+        self.now_s = self.start_s = now_s
+        self.processes: list[Process] = []
+        self.events: deque[str] = deque(maxlen=EVENTS_KEPT)
+        self.tell: Callable[[str], None] | None = None
+        self.steps = 0
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def note(self, event: str) -> None:
+        line = f"{self.now_s - self.start_s:9.3f} {event}"
+        self.events.append(line)
+        if self.tell is not None:
+            self.tell(line)
+
+    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Do this later; at one moment in the order of asking."""
+        self._count += 1
+        heapq.heappush(self._queue, (self.now_s + delay_s, self._count, act))
+
+    def every(self, period_s: float, act: Callable[[], None]) -> None:
+        """Do this for ever."""
+
+        def again() -> None:
+            act()
+            self.after(period_s, again)
+
+        self.after(period_s, again)
+
+    def run_until(self, until_s: float) -> None:
+        """Step whoever can, in random order, until nothing is left to do before this moment."""
+        while True:
+            running = [process for process in self.processes if not process.frozen]
+            ready = [process for process in running if process.loop.next_s() <= self.now_s]
+            due = bool(self._queue) and self._queue[0][0] <= self.now_s
+            if ready or due:
+                self._step(ready, due)
+                continue
+            next_s = min((process.loop.next_s() for process in running), default=until_s)
+            next_s = min(next_s, self._queue[0][0] if self._queue else until_s)
+            if next_s >= until_s:
+                self.now_s = until_s
+                return
+            self.now_s = next_s
+
+    def _step(self, ready: list[Process], due: bool) -> None:
+        self.steps += 1
+        turn = self.rng.randrange(len(ready) + due) if len(ready) + due > 1 else 0
+        if turn == len(ready):
+            heapq.heappop(self._queue)[2]()
+        else:
+            ready[turn].loop.step()
+        for process in [each for each in self.processes if not each.alive]:
+            process.bury()
