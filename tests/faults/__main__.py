@@ -20,16 +20,16 @@ progress = Console(stderr=True, highlight=False)
 COLUMNS = ("fault", "times", "bytes lost", "bytes doubled", "windows wrong", "seconds to correct")
 
 
-async def run_fault(fault: Fault, times: int, seed: int) -> Outcome:
-    """One row, on brokers and a worker of its own."""
-    async with Rig(fault.setup, f"{seed} {fault.name}") as rig:
+async def run_fault(fault: Fault, times: int, seed: int, keep_logs: bool = True) -> Outcome:
+    """One row, on brokers and a worker of its own, whose logs are kept when it goes wrong."""
+    async with Rig(fault.setup, f"{seed} {fault.name}", keep_logs) as rig:
         while len(rig.moments) < times and not rig.problems:
             await fault.inject(rig)
             progress.print(f"{fault.name}: {len(rig.moments)} of {times}")
         outcome = await judge(rig, fault.name)
         for problem in outcome.problems:
-            progress.print(f"  [red]{problem}[/]")
-        if outcome.problems:
+            progress.print(f"  {problem}", style="red", soft_wrap=True)
+        if outcome.problems and keep_logs:
             progress.print(f"  logs are in {rig.run_dir}")
         return outcome
 
@@ -51,6 +51,10 @@ def as_json(outcomes: list[Outcome]) -> str:
     return json.dumps({"faults": [{key: msgspec.structs.asdict(one)[key] for key in keys} for one in outcomes]})
 
 
+def _told(one: Outcome) -> str:
+    return f"lost {one.bytes_lost:,}, doubled {one.bytes_doubled:,}, wrong {one.windows_wrong:,}"
+
+
 async def run_all(chosen: list[tuple[Fault, int]], seed: int) -> list[Outcome]:
     outcomes = []
     for fault, times in chosen:
@@ -60,7 +64,10 @@ async def run_all(chosen: list[tuple[Fault, int]], seed: int) -> list[Outcome]:
         except EnvironmentProblem as problem:
             progress.print(f"{fault.name}: not run: {problem}")
             continue
-        progress.print(f"{fault.name}: {as_json([outcome])}")
+        except AutopilotError as error:
+            outcome = Outcome(fault.name, 0, 0, 0, 0, None, [str(error)])
+            progress.print(str(error), style="red", soft_wrap=True)
+        progress.print(f"{fault.name}: {_told(outcome)}")
         outcomes.append(outcome)
     return outcomes
 
@@ -76,16 +83,12 @@ def main(names: tuple[str, ...], short: bool, times: int | None, seed: int, json
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # that a broker is gone is no news here
     named = [fault for fault in FAULTS if not names or fault.name in names]
     chosen = [(fault, times or (fault.short_times if short else fault.times)) for fault in named]
-    try:
-        outcomes = asyncio.run(run_all([(fault, count) for fault, count in chosen if count], seed))
-    except AutopilotError as error:
-        progress.print(str(error), markup=False)
-        sys.exit(1)
+    outcomes = asyncio.run(run_all([(fault, count) for fault, count in chosen if count], seed))
     if json_:
         print(as_json(outcomes))
     else:
         Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS).print(table(outcomes))
-    sys.exit(0 if all(one.ok for one in outcomes) else 1)
+    sys.exit(0 if outcomes and all(one.ok for one in outcomes) else 1)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from aiokafka import AIOKafkaProducer
 
 from app import topics
 from app.clock import Clock
+from app.errors import DaemonError
 from app.inventory import Pop
 from app.te.marks import Windows
+from app.te.windows import OPEN_PURGE_MAX_S
 from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
 
 MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message
@@ -54,7 +56,9 @@ class Feed:
         self._stopping = False
         self._writers = 0
         self._purged_s: deque[float] = deque(maxlen=3)
+        self._orphan_s = 0.0
         self._unclosed: bytes | None = None
+        self._refused: BaseException | None = None
         self._answers: set[asyncio.Future[Any]] = set()
 
     async def announce(self) -> None:
@@ -64,8 +68,8 @@ class Feed:
         await self.producer.flush()
 
     async def run(self) -> None:
-        """Purge after purge; a failed send ends it, for then the ledger is wrong."""
-        while not self._stopping:
+        """Purge after purge."""
+        while not self._stopping and self._refused is None:
             self._waiting.set()
             await self._alive.wait()
             self._waiting.clear()
@@ -77,6 +81,7 @@ class Feed:
     def kill(self) -> None:
         """As SIGKILL of sfacctd: no more markers, and the purge that is open is never closed."""
         self._killed = True
+        self._orphan_s = self._purged_s[-1]
         self._alive.clear()
 
     async def pause(self) -> None:
@@ -95,9 +100,14 @@ class Feed:
             await self._send(self.topic, message)
 
     async def settled(self) -> int:
-        """Wait until the broker has all that was sent; the offset of the newest flow message."""
+        """Wait until the broker has all that was sent; the offset of the newest flow message.
+
+        DaemonError when it refused any, for then the ledger is wrong.
+        """
         while self._answers:
-            await asyncio.gather(*self._answers)
+            await asyncio.wait(self._answers)
+        if self._refused is not None:
+            raise DaemonError(f"{self.topic}: the broker refused a message: {self._refused!r}")
         return self.last_offset
 
     async def _purge(self) -> None:
@@ -110,7 +120,7 @@ class Feed:
             await self._mark(self._unclosed, purged_s)
             self._unclosed = None
         self._purged_s.append(purged_s)
-        closed_s = self._purged_s[0] - self._windows.refresh_s - self._windows.grace_s
+        closed_s = self._held_s() - self._windows.refresh_s - self._windows.grace_s
         await self._counters(purged_s)
         for number in range(MESSAGES):
             if self._killed:
@@ -129,6 +139,11 @@ class Feed:
         message = self.traffic.message(writer, purged_s, closed_s, self.records, self.copies)
         for _ in range(self.copies):
             await self._send(self.topic, message)
+
+    def _held_s(self) -> float:
+        """The oldest purge that may be open in the worker's eyes: a killed one is for OPEN_PURGE_MAX_S."""
+        oldest_s = self._purged_s[0]
+        return self._orphan_s if self._orphan_s >= oldest_s - OPEN_PURGE_MAX_S else oldest_s
 
     async def _counters(self, at_s: float) -> None:
         topic = topics.COUNTERS.for_pop(self.pop.name)
@@ -151,7 +166,7 @@ class Feed:
 
     def _answered(self, answer: asyncio.Future[Any]) -> None:
         self._answers.discard(answer)
-        if answer.cancelled() or answer.exception() is not None:
-            self._stopping = True
+        if (error := answer.exception()) is not None:
+            self._refused = error
         elif answer.result().topic == self.topic:
             self.last_offset = max(self.last_offset, answer.result().offset)

@@ -77,7 +77,7 @@ class Moment(msgspec.Struct, frozen=True):
 class Rig:
     """Entering it returns when windows close; `moments` are the faults that were injected."""
 
-    def __init__(self, setup: Setup, seed: str) -> None:
+    def __init__(self, setup: Setup, seed: str, keep_logs: bool = True) -> None:
         self.setup = setup
         self.random = random.Random(seed)
         self.clock = SystemClock()
@@ -88,6 +88,7 @@ class Rig:
         self.brokers: Brokers
         self.run_dir: Path
         self._seed = seed
+        self._keep_logs = keep_logs
         self._exit = AsyncExitStack()
         self._loads: list[asyncio.Task[None]] = []
 
@@ -105,7 +106,7 @@ class Rig:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         await self._exit.aclose()
-        if kind is None and not self.problems:
+        if not self._keep_logs or (kind is None and not self.problems):
             shutil.rmtree(self.run_dir)
 
     async def _start(self) -> None:
@@ -120,10 +121,13 @@ class Rig:
             self.workers.append(self._new_worker(name))
             await self.workers[-1].start()
             self._exit.push_async_callback(self.workers[-1].stop)
-        await self.until(self.knows_routes, START_WITHIN_S)
-        self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
-        self._exit.push_async_callback(self._stop_loads)
-        await self.until(self._closes_windows, START_WITHIN_S)
+        try:
+            await self.until(self._knows_routes, START_WITHIN_S)
+            self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
+            self._exit.push_async_callback(self._stop_loads)
+            await self.until(self._closes_windows, START_WITHIN_S)
+        except TimeoutError:
+            raise DaemonError(f"the worker closes no window; its log is in {self.run_dir}") from None
 
     def _write_settings(self) -> dict[str, Path]:
         """One inventory a PoP, alike but for the name, and the settings that name them."""
@@ -194,9 +198,8 @@ class Rig:
         """Await a condition of a worker that may not answer now; TimeoutError."""
         async with asyncio.timeout(within_s):
             while True:
-                for load in self._loads:
-                    if load.done() and load.exception() is not None:
-                        load.result()
+                for load in filter(asyncio.Task.done, self._loads):
+                    load.result()
                 try:
                     if await happened():
                         return
@@ -204,7 +207,7 @@ class Rig:
                     pass
                 await asyncio.sleep(POLL_S)
 
-    async def knows_routes(self) -> bool:
+    async def _knows_routes(self) -> bool:
         for name, feed in self.feeds.items():
             ribs = await StateClient(self.worker.port, name).get("rib", dict[str, dict[str, int]])
             if any(ribs[router.name]["prefixes"] < len(PREFIXES) for router in feed.pop.router):
