@@ -95,24 +95,21 @@ async def peer_down_s(broker: str, pop: str, peer: str, after_s: float) -> float
 
 
 def link_truth(sim: Simulation, link: int, began_s: float, windows: Windows) -> Iterator[LinkTruth]:
-    """The simulator's truth of one link in every window that lies wholly in the run; a tick is a second."""
-    loads = sim.truth
+    """The simulator's truth of one link in every window that lies wholly in the run."""
+    loads, times_s = sim.truth, np.array([0.0, *sim.truth_ends_s])
     length_s = windows.length_s
     first = int(-(-began_s // length_s) * length_s)
     for start_s in range(first, int(began_s + len(loads.carried)) - length_s + 1, length_s):
-        yield LinkTruth(
-            start_s,
-            _mean_bps(loads.carried[:, link], start_s - began_s, length_s),
-            _mean_bps(loads.natural_sent[:, link], start_s - began_s, length_s),
-            _mean_bps(loads.natural[:, link], start_s - began_s, length_s),
-        )
+        span_s = start_s - began_s, start_s - began_s + length_s
+        columns = (load[:, link] for load in (loads.carried, loads.natural_sent, loads.natural))
+        yield LinkTruth(start_s, *(mean_bps(column, times_s, *span_s) for column in columns))
 
 
-def _mean_bps(ticks: Floats, from_s: float, length_s: int) -> float:
-    """Mean over a span that may begin and end within a tick; `ticks` are bytes a second."""
-    total = np.concatenate([[0.0], np.cumsum(ticks)])
-    edges = np.interp([from_s, from_s + length_s], np.arange(len(total)), total)
-    return float(8 * (edges[1] - edges[0]) / length_s)
+def mean_bps(rows_bytes: Floats, times_s: Floats, from_s: float, until_s: float) -> float:
+    """Mean over a span that may begin and end within a row; `times_s` are the borders of the rows."""
+    total = np.concatenate([[0.0], np.cumsum(rows_bytes)])
+    edges = np.interp([from_s, until_s], times_s, total)
+    return float(8 * (edges[1] - edges[0]) / (until_s - from_s))
 
 
 def surge(sim: Simulation, sim_pop: SimPop, link: int, began_s: float, mark: float, kill: Kill | None) -> Surge:

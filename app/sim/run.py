@@ -8,6 +8,7 @@ import numpy as np
 
 from app.clock import Clock
 from app.sim.engine import Engine
+from app.sim.exits import Floats
 from app.sim.exporter import Datagram, Exporter
 from app.sim.model import Tables
 from app.sim.pop import SimPop
@@ -53,6 +54,7 @@ class Simulation:
         self._sender = Sender(collector, clock, options.window_s)
         self._stopping = False
         self._late_s_max = 0.0
+        self._ends_s: list[float] = []  # of each tick, since the start
 
     def neighbour_died(self, peer: str) -> None:
         """Call when the eBGP neighbour of that address is killed: what is sent to it from now on is lost."""
@@ -75,7 +77,17 @@ class Simulation:
     @property
     def truth(self) -> Loads:
         """Bytes by (second, link); at least one tick must have run."""
-        return stack(self._engine.log, group=round(1 / self._options.tick_s))
+        return stack(self._engine.log, group=self._ticks_a_second)
+
+    @property
+    def truth_ends_s(self) -> Floats:
+        """When each row of the truth was told, seconds since the start: a busy machine is late."""
+        group = self._ticks_a_second
+        return np.array([self._ends_s[start : start + group][-1] for start in range(0, len(self._ends_s), group)])
+
+    @property
+    def _ticks_a_second(self) -> int:
+        return round(1 / self._options.tick_s)
 
     def summary(self) -> Summary:
         """At the end of a run of at least one tick."""
@@ -92,6 +104,7 @@ class Simulation:
                 if self._stopping:
                     break
                 await self._sender.send(self._advance(tick, await self._read()), due_s)
+                self._ends_s.append(max(self._clock.monotonic_s() - start_s, (tick + 1) * tick_s))
         finally:
             self._sender.close()
 

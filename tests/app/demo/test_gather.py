@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.demo.gather import congested_by_us
+from app.demo.gather import congested_by_us, mean_bps
 from app.sim.exits import Floats
 from app.sim.truth import Loads
 
@@ -38,3 +38,9 @@ def test_one_window_is_enough_and_a_second_is_not() -> None:
     assert list(congested_by_us(calm, LINKS, CAPACITY_BPS, 10, 0.90)) == []
     calm.offered[10:20, 0] = 91.0
     assert list(congested_by_us(calm, LINKS, CAPACITY_BPS, 10, 0.90)) == ["p/r1/a"]
+
+
+def test_a_mean_follows_the_clock_of_what_was_told_late() -> None:
+    rows = np.array([100.0, 100.0, 300.0])
+    assert mean_bps(rows, np.array([0.0, 1.0, 2.0, 3.0]), 0.5, 2.5) == pytest.approx(8 * 300 / 2)
+    assert mean_bps(rows, np.array([0.0, 1.0, 3.0, 3.5]), 0.5, 2.5) == pytest.approx(8 * 125 / 2), "the second was late"

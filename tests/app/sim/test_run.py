@@ -70,6 +70,7 @@ async def test_what_arrives_is_what_is_accounted_and_the_truth_stands_beside(col
     octets = [each["ifOutOctets"] for each in polls if each["ifSpeed"] == 100e9 and each["ifIndex"] == 101]
     assert octets[-1] == pytest.approx(sim.truth.carried[0, PNI_1], abs=1)
     assert sim.truth.carried.shape == (1, 6), "one row for each second, also one begun"
+    assert sim.truth_ends_s == pytest.approx([0.2], abs=0.15)
 
 
 async def test_a_death_and_a_stop_in_the_middle_of_a_run(collector: socket.socket) -> None:
