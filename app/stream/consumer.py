@@ -4,8 +4,8 @@ Faust spends four tasks and eleven loop turns on each message. This consumer yie
 fetch, one message that carries the *last* offset and the list of records as its value. Faust's own gap list turns the
 skipped offsets into acknowledged ones together with the batch. Changelogs stay message by message.
 
-Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_to_message`, `_add_gap`): the version is
-pinned and a test names them.
+Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`): the
+version is pinned and a test names them.
 """
 
 from collections.abc import AsyncIterator
@@ -28,16 +28,30 @@ class BatchConsumer(Consumer):
     """The aiokafka driver's consumer, yielding batches for sources and single messages for changelogs."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Fetch once, and yield what came; stops early when the flow stops or the group changes generation."""
-        fetched, active = await self._wait_next_records(timeout)
+        """Fetch once, and yield what came; stops early when the flow stops or the group changes generation.
+
+        What is fetched and not yielded must be fetched again, or the next batch begins behind a hole.
+        """
         generation = self.app.consumer_generation_id
+        fetched, active = await self._wait_next_records(timeout)
         for tp, records in (fetched or {}).items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
             for message in self._messages(tp, records):
-                if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
+                if self.should_stop or self.app.consumer_generation_id != generation:
+                    return  # a rebalance seeks
+                if not self.flow_active:
+                    await self.perform_seek()
                     return
                 yield tp, message
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        """As Faust's, but `wait_for_stopped_flow` waits for it: Faust sets the event where it means to clear it."""
+        self.not_waiting_next_records.clear()
+        try:
+            return await super()._getmany(active_partitions, timeout)
+        finally:
+            self.not_waiting_next_records.set()
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Without the offset of the message that came, which Faust counts into the gap before it.

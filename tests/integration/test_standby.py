@@ -1,8 +1,8 @@
 """A second worker of the same cell: it keeps the tables warm, and takes over when the first is killed."""
 
 import asyncio
+import logging
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from app.local.ports import free_port
 from tests.integration.conftest import unavailable
 from tests.integration.sums_rig import Rig, Worker, sums_rig
 from tests.integration.test_exact_state import BATCH
+
+log = logging.getLogger(__name__)
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
@@ -32,10 +34,12 @@ async def takes_over(rig: Rig, first: Worker, number: signal.Signals) -> float:
     await first.ended(15.0)
     gone_s, sent = SystemClock().monotonic_s(), rig.load.sent
     await rig.commits_past(sent + BATCH)
-    return SystemClock().monotonic_s() - gone_s
+    took_s = SystemClock().monotonic_s() - gone_s
+    log.info("%s: the next commit came after %.1f s", number.name, took_s)
+    return took_s
 
 
-async def kill_one_after_the_other(rig: Rig, record: Callable[[str, object], None]) -> None:
+async def kill_one_after_the_other(rig: Rig) -> None:
     rig.begin()
     first = await start(rig, "a")
     await first.is_in("running")
@@ -44,20 +48,17 @@ async def kill_one_after_the_other(rig: Rig, record: Callable[[str, object], Non
     await rig.commits_past(await rig.commits() + 10 * BATCH)
     assert (await first.probe("/healthz"))[0] == 200
     took_s = await takes_over(rig, first, signal.SIGKILL)
-    record("takeover_s", round(took_s, 1))
     assert took_s < TAKEOVER_MAX_S
     assert (await second.probe("/readyz"))[1]["state"] == "running"
 
     back = await start(rig, "a")  # the old disk, which may hold rows that no changelog ever had
     await back.is_in("standby")
     took_s = await takes_over(rig, second, signal.SIGKILL)
-    record("takeover_by_the_old_disk_s", round(took_s, 1))
     assert took_s < TAKEOVER_MAX_S
 
     third = await start(rig, "b")
     await third.is_in("standby")
     took_s = await takes_over(rig, back, signal.SIGTERM)
-    record("handover_s", round(took_s, 1))
     assert took_s < SESSION_TIMEOUT_S, "who leaves says so: nobody waits for it"
     await rig.finish()
     third.signal(signal.SIGTERM)
@@ -67,11 +68,11 @@ async def kill_one_after_the_other(rig: Rig, record: Callable[[str, object], Non
 
 
 async def test_a_standby_takes_over_with_exact_sums(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path,
 ) -> None:
     try:
         async with sums_rig(tmp_path) as rig:
-            await kill_one_after_the_other(rig, record_property)
+            await kill_one_after_the_other(rig)
     except EnvironmentProblem as problem:
         unavailable(problem)
 

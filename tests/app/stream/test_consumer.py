@@ -1,14 +1,17 @@
 """The private names of Faust 0.15.3 that we lean on, and the batches made with them."""
 
+import asyncio
 import inspect
 from collections import defaultdict
+from collections.abc import Callable
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from faust.streams import _current_event
 from faust.transport import consumer as theirs
-from faust.transport.consumer import Consumer
+from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.types import TP
 
 from app.stream.consumer import BatchConsumer, Record
@@ -100,3 +103,69 @@ def test_f02_single_messages_in_flight_are_passed_so_acknowledge_in_order() -> N
     consumer._committed_offset[SOURCE] = 2585
     consumer.done(2586, 2587, 2588, 2589)
     assert consumer._new_offset(SOURCE) == 2590
+
+
+class Fetching(BatchConsumer):
+    """A consumer whose fetch is given; `flow_active` and the group's generation may change while it lasts."""
+
+    def __init__(self, meanwhile: Callable[["Fetching"], None]) -> None:
+        self.app = cast(Any, SimpleNamespace(consumer_generation_id=1))
+        self.flow_active = True
+        self.not_waiting_next_records = cast(Any, asyncio.Event())
+        self.not_waiting_next_records.set()
+        self._buffered_partitions = set()
+        self._stopped = self._crashed = cast(Any, asyncio.Event())
+        self.sought = 0
+        self._meanwhile = meanwhile
+
+    async def _wait_next_records(self, timeout: float) -> Any:
+        self._meanwhile(self)
+        return {SOURCE: RAW}, None
+
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return False
+
+    def _to_message(self, tp: TP, record: Any) -> Any:
+        return SimpleNamespace(offset=record.offset)
+
+    async def perform_seek(self) -> None:
+        self.sought += 1
+
+
+async def yielded(consumer: BatchConsumer) -> list[int]:
+    return [message.offset async for _, message in consumer.getmany(1.0)]
+
+
+async def test_a_fetch_is_yielded() -> None:
+    consumer = Fetching(lambda consumer: None)
+    assert (await yielded(consumer), consumer.sought) == ([5], 0)
+
+
+async def test_what_is_fetched_while_the_flow_stops_is_sought_again() -> None:
+    """Else the next batch begins behind a hole: a worker ended when a standby joined, once in some six times."""
+    consumer = Fetching(lambda consumer: setattr(consumer, "flow_active", False))
+    assert (await yielded(consumer), consumer.sought) == ([], 1)
+
+
+async def test_what_an_earlier_generation_fetched_is_not_yielded() -> None:
+    consumer = Fetching(lambda consumer: setattr(consumer.app, "consumer_generation_id", 2))
+    assert (await yielded(consumer), consumer.sought) == ([], 0)
+
+
+async def test_stopping_the_flow_waits_for_a_fetch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust's own never waits: it sets the event both before and after the fetch."""
+    fetched = asyncio.Event()
+
+    async def slow(*_: Any) -> dict[TP, Any]:
+        await fetched.wait()
+        return {}
+
+    monkeypatch.setattr(ThreadDelegateConsumer, "_getmany", slow)
+    consumer = Fetching(lambda consumer: None)
+    fetching = asyncio.ensure_future(consumer._getmany(None, 1.0))
+    await asyncio.sleep(0)
+    stopping = asyncio.ensure_future(consumer.wait_for_stopped_flow())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    fetched.set()
+    await asyncio.gather(fetching, stopping)
