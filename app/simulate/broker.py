@@ -50,6 +50,7 @@ class Broker:
         self.on_landed: OnLanded = lambda table, key, row, owned: None
         self.on_append: OnAppend = lambda topic, record, sender: None
         self._readers: list[tuple[Process, str, Callable[[], None]]] = []
+        self._due: set[str] = set()  # topics whose readers are about to be told
 
     def append(self, topic: str, value: bytes, sender: Process | None = None) -> None:
         """A record from outside or from a process; its time is the broker's."""
@@ -57,9 +58,15 @@ class Broker:
         record = Record(len(log), self.world.now_s, None, value)
         log.append(record)
         self.on_append(topic, record, sender)
+        if topic not in self._due:
+            self._due.add(topic)
+            self.world.after(self.world.rng.uniform(*LANDING_S), lambda: self._wake(topic))
+
+    def _wake(self, topic: str) -> None:
+        self._due.discard(topic)
         for process, wanted, wake in self._readers:
             if wanted == topic and process.alive:
-                self.world.after(self.world.rng.uniform(*LANDING_S), wake)
+                wake()
 
     def read(self, process: Process, topic: str, wake: Callable[[], None]) -> list[Record]:
         """The log of a topic; `wake` is called when there is more."""

@@ -66,10 +66,14 @@ class Collectors:
         if self._traffic.random() < self.odd:
             lines += self._odd_lines()
         data = b"\n".join(lines)
-        delay_s = self._traffic.uniform(1.0, 6.0) if self._traffic.random() < self.slow else 0.1
+        delay_s = (
+            self._traffic.uniform(1.0, 6.0)
+            if self._traffic.random() < self.slow
+            else self._traffic.choice((0.0, 0.0, 0.1))
+        )
         topic = topics.FLOWS.for_pop(self.pop.name)
         self.world.after(delay_s, lambda: self.network.broker.append(topic, data))
-        self.world.after(delay_s + 0.1, lambda: self._marker("purge_close", writer))
+        self.world.after(delay_s, lambda: self._marker("purge_close", writer))
 
     def _marker(self, kind: str, writer: str) -> None:
         raw = msgspec.json.encode({"event_type": kind, "writer_id": writer})

@@ -25,6 +25,7 @@ class Faults:
         often = (
             self.kill_telemetry,
             self.kill_in_a_flush,
+            self.kill_twice,
             self.kill_actuator,
             self.freeze_telemetry,
             self.flap_path,
@@ -76,6 +77,13 @@ class Faults:
         worker.process.writes_left = self.rng.randrange(25)
         self._tell(f"{worker.process.name} is to die at a write, {self._wiped(worker)}")
 
+    def kill_twice(self) -> None:
+        """In a flush; then, when what the disk had ahead of the changelog was taken up, with its disk."""
+        worker = self.run.telemetry.worker
+        worker.process.writes_left, worker.wiped = self.rng.randrange(12), False
+        self._tell("telemetry is to die at a write, its disk stays until it is lost soon after")
+        self._mend(self.rng.uniform(2.0, 6.0), lambda: self._kill(self.run.telemetry.worker, wiped=True))
+
     def freeze_telemetry(self) -> None:
         """Longer than the session timeout, and a successor takes over on another machine."""
         self._freeze(self.run.telemetry.worker, self.rng.choice((2.0, 4.5, 7.0, 12.0, 15.0)))
@@ -83,13 +91,15 @@ class Faults:
     def freeze_actuator(self) -> None:
         self._freeze(self.run.actuator.worker, self.rng.uniform(1.0, 9.0))
 
-    def _kill(self, worker: Worker) -> None:
-        self._tell(f"{worker.process.name} is killed, {self._wiped(worker)}")
+    def _kill(self, worker: Worker, wiped: bool | None = None) -> None:
+        self._tell(f"{worker.process.name} is killed, {self._wiped(worker, wiped)}")
+        if worker.wiped and not worker.process.alive:
+            worker.disk.wipe()
         worker.process.kill("killed")
 
-    def _wiped(self, worker: Worker) -> str:
+    def _wiped(self, worker: Worker, wiped: bool | None = None) -> str:
         """Whether the next process finds the disk of this one."""
-        worker.wiped = self.rng.random() < 0.4
+        worker.wiped = self.rng.random() < 0.4 if wiped is None else wiped
         return "its disk is lost" if worker.wiped else "its disk stays"
 
     def _freeze(self, worker: Worker, seconds: float) -> None:

@@ -63,7 +63,7 @@ class Checks:
         self._told: dict[tuple[str, float], LinkUtilization] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
-        broker.on_landed, broker.on_append = self.landed, self.appended
+        broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
         for record in broker.topics.get(topics.BMP.for_pop(self.pop.name), ()):
             self.bmp.take(record)
 

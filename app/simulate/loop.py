@@ -158,6 +158,7 @@ class World:
         self.events: deque[str] = deque(maxlen=EVENTS_KEPT)
         self.tell: Callable[[str], None] | None = None
         self.steps = 0
+        self.violation: Violation | None = None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -181,8 +182,22 @@ class World:
 
         self.after(period_s, again)
 
+    def watched(self, check: Callable[..., None]) -> Callable[..., None]:
+        """A check that is called from within the product, which must not see it fail: the run ends after the step."""
+
+        def watch(*args: Any) -> None:
+            try:
+                check(*args)
+            except Violation as violation:
+                self.violation = self.violation or violation
+
+        return watch
+
     def run_until(self, until_s: float) -> None:
-        """Step whoever can, in random order, until nothing is left to do before this moment."""
+        """Step whoever can, in random order, until nothing is left to do before this moment.
+
+        Violation at the step after which an invariant does not hold.
+        """
         while True:
             running = [process for process in self.processes if not process.frozen]
             ready = [process for process in running if process.loop.next_s() <= self.now_s]
@@ -206,3 +221,5 @@ class World:
             ready[turn].loop.step()
         for process in [each for each in self.processes if not each.alive]:
             process.bury()
+        if self.violation is not None:
+            raise self.violation

@@ -19,7 +19,7 @@ PEERED = 12  # so many of them are announced by the peering that congests, the o
 CAPACITY_BPS = 10e9
 DELAY_S = (0.05, 0.6)
 BUDGETS = Budgets(max_overrides=4, max_moved_share=0.5, max_new_per_cycle=3)
-STATS_S = 4.0  # RFC 7854 statistics: the stream's time goes on though no route changes
+STATS_S = 6.0  # RFC 7854 statistics: the stream's time goes on though no route changes
 DUMP_S = 12.0
 Peer = tuple[str, str]  # (router, peer address)
 Path = tuple[str, str, str]  # (router, peer address, prefix)

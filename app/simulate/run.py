@@ -24,11 +24,11 @@ from app.te.marks import Pacing, Windows
 START_S = 1_795_246_100.0
 FAULTS_S, END_S = 50.0, 105.0
 LAG_S = 3.0  # nothing new comes for so long, and then nothing may wait
-DOWN_S = (0.5, 0.5, 1.0, 2.0, 12.0)  # until a supervisor starts a process again
+DOWN_S = (0.5, 0.5, 0.5, 1.0, 2.0, 12.0, 28.0)  # until a supervisor starts a process again
 SETTINGS = Settings(
     pops=("p",),
     mode="auto",
-    windows=Windows(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=40),
+    windows=Windows(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=20),
     pacing=Pacing(
         add_within_s=15, hold_s=30, min_hold_s=10, share_decay_s=10, share_attack_s=5, quarantine_s=20, unwind_share=0.5
     ),
@@ -64,7 +64,6 @@ class Run:
         self.machine = 0
         self.actuator_disk = Disk()
         self.flaky, self.restarts = with_faults, True
-        self.failure: Violation | None = None
         self.ends: Literal["calm", "lost"] = "lost" if traffic.random() < 0.2 else "calm"
         surge, low_s = traffic.uniform(1.45, 1.9), traffic.uniform(5.0, 12.0)
         self.world.after(low_s, lambda: self._surge(surge))
@@ -89,7 +88,7 @@ class Run:
     def start_actuator(self) -> None:
         self.network.started()
         process = Process(self.world, "actuator", self._skew_s(), self._ended)
-        disk, hold_s, told = self.actuator_disk, SETTINGS.pacing.hold_s, self.checks.announced
+        disk, hold_s, told = self.actuator_disk, SETTINGS.pacing.hold_s, self.world.watched(self.checks.announced)
         self.actuator = Actuator(process, self.broker, disk, self.network, hold_s, self.flaky, told)
 
     def _skew_s(self) -> float:
@@ -98,14 +97,14 @@ class Run:
     def _ended(self, process: Process, reason: str) -> None:
         """A supervisor starts it again, on the same machine unless a successor runs on another."""
         if not reason.startswith(ALLOWED_ENDS):
-            self.failure = Violation(f"I0 {process.name} ends by itself: {reason}")
+            self.world.violation = Violation(f"I0 {process.name} ends by itself: {reason}")
         one, start = (
             (self.telemetry, self.start_telemetry)
             if process.name == "telemetry"
             else (self.actuator, self.start_actuator)
         )
         if one.worker.process is process and self.restarts:
-            down_s = self.world.rng.choice(DOWN_S)
+            down_s = min(self.world.rng.choice(DOWN_S), max(0.5, START_S + FAULTS_S - self.world.now_s))
             self.world.after(down_s, lambda: start() if self.restarts else None)
 
     def go(self) -> None:
@@ -126,8 +125,6 @@ class Run:
 
     def _until(self, second: float) -> None:
         self.world.run_until(START_S + second)
-        if self.failure is not None:
-            raise self.failure
 
     def _lose_everything(self) -> None:
         """Broker and telemetry are gone for good; the actuator stands still, or starts again and hears nothing."""

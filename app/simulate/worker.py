@@ -17,6 +17,8 @@ SESSION_TIMEOUT_S = 10.0
 BATCH_MAX = 40
 COMMIT_S = (0.05, 1.0)
 LOOK_S = 1.0
+DROPS, REPEATS = 0.06, 0.03  # per stream that starts, per batch
+IN_FLIGHT = 0.3  # chance that a commit was on its way when a process died
 
 
 class Disk:
@@ -97,11 +99,12 @@ class Stream:
         self._log = worker.broker.read(worker.process, topic, self._wake)
         self._position = worker.broker.committed.setdefault((worker.group, topic), 0)
         worker.committed[self._tp] = self._position or None
-        self._position += worker.drops()
+        self._drop = worker.drops(self._position)
         self._again: Event | None = None
         self._waiting: Any = None
         self._acked, self._due = self._position, False
         self._is_noack = False
+        worker.streams.append(self)
         self.channel = SimpleNamespace(queue=SimpleNamespace(empty=self._is_dry))
 
     def noack(self) -> "Stream":
@@ -136,6 +139,9 @@ class Stream:
         rng = self._worker.process.world.rng
         records = self._log[self._position : self._position + rng.randint(1, BATCH_MAX)]
         self._position = records[-1].offset + 1
+        records = [record for record in records if record.offset != self._drop]
+        if not records:
+            return self._next()
         event = Event(self._tp, records)
         self._again = Event(self._tp, records) if self._worker.repeats() else None
         return event
@@ -149,6 +155,11 @@ class Stream:
 
     def _later(self) -> None:
         self._worker.process.world.after(self._worker.process.world.rng.uniform(*COMMIT_S), self._commit)
+
+    def crashed(self) -> None:
+        """The process ended; its last commit may be taken all the same."""
+        if self._due and self._worker.broker.up and self._worker.process.world.rng.random() < IN_FLIGHT:
+            self._worker.broker.commit(self._worker.process, self._worker.group, self._tp.topic, self._acked)
 
     def _commit(self) -> None:
         process, broker = self._worker.process, self._worker.broker
@@ -171,6 +182,7 @@ class Worker:
         self.fence = StallFence(SESSION_TIMEOUT_S / 2, process.clock, self.end)
         self._flaky, self._producers = flaky, list[Producer]()
         self._channels: dict[str, Any] = {}
+        self.streams: list[Stream] = []
         self.wiped = False  # the disk is lost with the process
         broker.owner[group] = process
         process.on_crash = self._crashed
@@ -201,12 +213,13 @@ class Worker:
         self._producers.append(Producer(self.process, self.broker, land))
         return self._producers[-1]
 
-    def drops(self) -> int:
-        """Single messages lost at the end of recovery."""
-        return int(self._flaky and self.process.world.rng.random() < 0.08)
+    def drops(self, first: int) -> int | None:
+        """The offset of a single message that is lost soon after a recovery, if one is."""
+        rng = self.process.world.rng
+        return first + rng.randrange(8) if self._flaky and rng.random() < DROPS else None
 
     def repeats(self) -> bool:
-        return self._flaky and self.process.world.rng.random() < 0.03
+        return self._flaky and self.process.world.rng.random() < REPEATS
 
     def fail_a_record(self) -> None:
         """The broker refuses the next record of one destination."""
@@ -222,6 +235,8 @@ class Worker:
         """The process ended: some of what was on its way arrives."""
         for producer in self._producers:
             producer.crashed()
+        for stream in self.streams:
+            stream.crashed()
         if self.wiped:
             self.disk.wipe()
 
