@@ -58,6 +58,7 @@ class Worker:
         await until(lambda: self._tells(state), within_s)
 
     async def _tells(self, state: str) -> bool:
+        assert self.process.returncode is None, self.told()[-2000:]
         return (await self.probe("/readyz"))[1].get("state") == state
 
 

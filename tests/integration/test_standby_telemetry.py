@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
 POP = "rhv1000"
-REFRESH_S = 1.0
+REFRESH_S = 1
 FLOWS_A_PURGE, FLOW_BYTES = 5, 100_000
 WINDOW_S = 10
 IN_TIME_S = 30.0  # after that a decision may add nothing any more
@@ -144,6 +144,7 @@ async def test_a_rolling_restart_makes_no_window_late(
                 progress = await cell.progress("b")
             finally:
                 feed.stopping = True
+                await feeding
                 for name in list(cell.running):
                     await cell.end(name, signal.SIGTERM)
                 await producer.stop()
