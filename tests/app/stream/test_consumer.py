@@ -142,7 +142,7 @@ async def test_a_fetch_is_yielded() -> None:
 
 
 async def test_what_is_fetched_while_the_flow_stops_is_sought_again() -> None:
-    """Else the next batch begins behind a hole: a worker ended when a standby joined, once in some six times."""
+    """Else the next batch begins behind a hole: a worker ended when a standby joined."""
     consumer = Fetching(lambda consumer: setattr(consumer, "flow_active", False))
     assert (await yielded(consumer), consumer.sought) == ([], 1)
 
