@@ -8,7 +8,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import faust
@@ -20,12 +21,13 @@ from aiokafka.errors import KafkaError
 from app.clock import Clock
 from app.stream.fence import StallFence, die
 from app.stream.progress import Inside, Judge, Outside
-from app.stream.worker import ANSWER_S, brokers_of, inputs_of
+from app.stream.worker import brokers_of, inputs_of
 
 log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 0.5
 LOOK_EVERY_S = 5.0
+ASK_S = 10.0
 # Above the session timeout, a rebalance with a dead member and thirty tries to open a locked RocksDB; below the minutes
 # after which overrides run out of their hold.
 PATIENCE_S = 60.0
@@ -76,11 +78,21 @@ class Watchdog(mode.Service):
             self._end(f"watchdog: {type(error).__name__}: {error}")
 
     async def _watch(self) -> None:
-        broker, group, topics = brokers_of(self._app), self._app.conf.id, inputs_of(self._app)
         while True:
-            # Nothing needs asking at a stop, whose last moments allow no lookup of a name.
-            self.look(None if self._app.should_stop else await ask(broker, group, topics))
-            await asyncio.sleep(self._look_every_s)
+            try:
+                async with clients(brokers_of(self._app)) as (consumer, admin):
+                    while True:
+                        self.look(await self._ask(consumer, admin))
+                        await asyncio.sleep(self._look_every_s)
+            except (KafkaError, TimeoutError, OSError):
+                self.look(None)
+                await asyncio.sleep(self._look_every_s)
+
+    async def _ask(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> Outside | None:
+        """Nothing needs asking at a stop, whose last moments allow no lookup of a name."""
+        if self._app.should_stop:
+            return None
+        return await ask(consumer, admin, self._app.conf.id, inputs_of(self._app))
 
     def look(self, outside: Outside | None) -> None:
         """Judge what is seen now; `outside` is None where no broker answers, which is nobody's standstill."""
@@ -100,7 +112,7 @@ class Watchdog(mode.Service):
         problems = []
         if not self._fence.runs:
             problems.append("the stall fence does not run")
-        if self._clock.monotonic_s() - self._looked_s > self._look_every_s + 4 * ANSWER_S:
+        if self._clock.monotonic_s() - self._looked_s > self._look_every_s + 3 * ASK_S:
             problems.append("the watchdog does not run")
         return not problems, {"ok": not problems, "problems": problems}
 
@@ -141,24 +153,29 @@ def inside(app: faust.App, now_s: float) -> Inside:
     )
 
 
-async def ask(broker: str, group: str, topics: Sequence[str]) -> Outside | None:
-    """How the inputs and the group's commits stand; None where the broker does not answer within ANSWER_S."""
-    partitions = {topic: TopicPartition(topic, 0) for topic in topics}
-    timeout_ms = int(ANSWER_S * 1000)
+@asynccontextmanager
+async def clients(broker: str) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaAdminClient]]:
+    """Clients without a group; KafkaError or TimeoutError where the broker does not answer within ASK_S."""
+    timeout_ms = int(ASK_S * 1000)
     consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, request_timeout_ms=timeout_ms)
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=timeout_ms)
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(ASK_S):
             await consumer.start()
             await admin.start()
-            offsets = await admin.list_consumer_group_offsets(group)  # first: a commit is never above a later end
-            begins = await consumer.beginning_offsets(list(partitions.values()))
-            ends = await consumer.end_offsets(list(partitions.values()))
-    except (KafkaError, TimeoutError, OSError):
-        return None
+        yield consumer, admin
     finally:
         await consumer.stop()
         await admin.close()
+
+
+async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> Outside:
+    """How the inputs and the group's commits stand; raises as `clients` does."""
+    partitions = {topic: TopicPartition(topic, 0) for topic in topics}
+    async with asyncio.timeout(ASK_S):
+        offsets = await admin.list_consumer_group_offsets(group)  # first: a commit is never above a later end
+        begins = await consumer.beginning_offsets(list(partitions.values()))
+        ends = await consumer.end_offsets(list(partitions.values()))
     return Outside(
         begins={topic: begins[tp] for topic, tp in partitions.items()},
         ends={topic: ends[tp] for topic, tp in partitions.items()},

@@ -21,7 +21,7 @@ def test_the_pinned_faust_has_what_we_override() -> None:
     assert version("faust-streaming") == "0.15.3"
     assert list(inspect.signature(Consumer.getmany).parameters) == ["self", "timeout"]
     assert inspect.isasyncgenfunction(BatchConsumer.getmany)
-    for name in ("_wait_next_records", "_to_message", "_is_changelog_tp", "_add_gap", "_new_offset"):
+    for name in ("_wait_next_records", "_getmany", "_to_message", "_is_changelog_tp", "_add_gap", "_new_offset"):
         assert callable(getattr(Consumer, name))
     source = inspect.getsource(Consumer.__init__)
     assert "_committed_offset" in source

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from app.clock import ManualClock
 from app.stream import watchdog as module
 from app.stream.fence import StallFence
 from app.stream.progress import Outside
-from app.stream.watchdog import READY_WITHIN_S, Watchdog, ask
+from app.stream.watchdog import READY_WITHIN_S, Watchdog, clients
 
 LOOK_EVERY_S = 5.0
 
@@ -112,9 +113,11 @@ def test_it_is_alive_while_both_threads_look() -> None:
 def test_it_is_not_alive_when_the_watchdog_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StallFence, "runs", True)
     rig = Rig()
-    rig.clock.advance(30.0)
+    rig.clock.advance(36.0)
     assert rig.watchdog.alive() == (False, {"ok": False, "problems": ["the watchdog does not run"]})
 
 
-async def test_nobody_there_is_no_answer() -> None:
-    assert await ask("127.0.0.1:1", "group", ["flows"]) is None
+async def test_nobody_there_is_an_error_of_kafka() -> None:
+    with pytest.raises(KafkaError):
+        async with clients("127.0.0.1:1"):
+            pass
