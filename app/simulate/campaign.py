@@ -20,7 +20,7 @@ def run_many(seeds: Sequence[int], with_faults: bool, clock: Clock, tell: Callab
     """The report: counts, seconds, and the first seeds whose invariants do not hold."""
     began_s = clock.monotonic_s()
     wrong: list[Outcome] = []
-    with _pool(len(seeds)) as pool:
+    with interpreters(len(seeds)) as pool:
         for done, outcome in enumerate(pool.imap(partial(run_seed, with_faults=with_faults), seeds, CHUNK), 1):
             if outcome.violation:
                 wrong.append(outcome)
@@ -38,7 +38,7 @@ def run_many(seeds: Sequence[int], with_faults: bool, clock: Clock, tell: Callab
 
 def run_one(seed: int, with_faults: bool) -> Outcome:
     """One seed, telling on stderr whatever happens."""
-    with _pool(1) as pool:
+    with interpreters(1) as pool:
         return pool.apply(run_seed, (seed, with_faults, _tell))
 
 
@@ -47,7 +47,7 @@ def _tell(line: str) -> None:
 
 
 @contextmanager
-def _pool(most: int) -> Iterator["multiprocessing.pool.Pool"]:
+def interpreters(most: int) -> Iterator["multiprocessing.pool.Pool"]:
     """Fresh interpreters, which take the seed of their hashing from the environment."""
     before = os.environ.get("PYTHONHASHSEED")
     os.environ["PYTHONHASHSEED"] = "0"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FIRST_S, LAST_S = 6.0, 48.0
 TAKEOVER_S = 10.5  # the session timeout, and a moment
-Act = Callable[[], None]
+Act = Callable[[], object]
 
 
 class Faults:
@@ -215,9 +215,5 @@ class Faults:
     def _unless_over(self, act: Act) -> Act:
         return lambda: None if self.over else act()
 
-    def _mend(self, delay_s: float, act: Callable[[], object]) -> None:
-        self.world.after(delay_s, lambda: None if self.over else void(act()))
-
-
-def void(_: object) -> None:
-    """For a callback whose answer nobody wants."""
+    def _mend(self, delay_s: float, act: Act) -> None:
+        self.world.after(delay_s, self._unless_over(act))

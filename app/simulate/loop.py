@@ -159,7 +159,7 @@ class World:
         self.tell: Callable[[str], None] | None = None
         self.steps = 0
         self.violation: Violation | None = None
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
     def note(self, event: str) -> None:
@@ -168,12 +168,12 @@ class World:
         if self.tell is not None:
             self.tell(line)
 
-    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+    def after(self, delay_s: float, act: Callable[[], object]) -> None:
         """Do this later; at one moment in the order of asking."""
         self._count += 1
         heapq.heappush(self._queue, (self.now_s + delay_s, self._count, act))
 
-    def every(self, period_s: float, act: Callable[[], None]) -> None:
+    def every(self, period_s: float, act: Callable[[], object]) -> None:
         """Do this for ever."""
 
         def again() -> None:

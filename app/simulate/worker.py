@@ -15,10 +15,10 @@ from tables.store import ExactTable
 
 SESSION_TIMEOUT_S = 10.0
 BATCH_MAX = 40
-COMMIT_S = (0.05, 1.0)
+COMMIT_S = (0.0, 1.0)
 LOOK_S = 1.0
 DROPS, REPEATS = 0.06, 0.03  # per stream that starts, per batch
-IN_FLIGHT = 0.3  # chance that a commit was on its way when a process died
+IN_FLIGHT = 0.6  # chance that a commit was on its way when a process died
 
 
 class Disk:
