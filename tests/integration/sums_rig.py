@@ -53,7 +53,7 @@ class Worker:
                 return answer.status, await answer.json()
         return 0, {}
 
-    async def is_in(self, state: str, within_s: float = 40.0) -> None:
+    async def is_in(self, state: str, within_s: float = 60.0) -> None:
         """Until `/readyz` tells this state."""
         await until(lambda: self._tells(state), within_s)
 
