@@ -199,18 +199,22 @@ class World:
         Violation at the step after which an invariant does not hold.
         """
         while True:
-            running = [process for process in self.processes if not process.frozen]
-            ready = [process for process in running if process.loop.next_s() <= self.now_s]
-            due = bool(self._queue) and self._queue[0][0] <= self.now_s
+            ready, next_s = list[Process](), self._queue[0][0] if self._queue else until_s
+            due = bool(self._queue) and next_s <= self.now_s
+            for process in self.processes:
+                if process.frozen:
+                    continue
+                if (at_s := process.loop.next_s()) <= self.now_s:
+                    ready.append(process)
+                elif at_s < next_s:
+                    next_s = at_s
             if ready or due:
                 self._step(ready, due)
-                continue
-            next_s = min((process.loop.next_s() for process in running), default=until_s)
-            next_s = min(next_s, self._queue[0][0] if self._queue else until_s)
-            if next_s >= until_s:
+            elif next_s < until_s:
+                self.now_s = next_s
+            else:
                 self.now_s = until_s
                 return
-            self.now_s = next_s
 
     def _step(self, ready: list[Process], due: bool) -> None:
         self.steps += 1
