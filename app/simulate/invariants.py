@@ -72,14 +72,14 @@ class Checks:
     def landed(self, table: str, key: str, row: bytes | None, owned: bool) -> None:
         """A changelog record counts; what a zombie wrote into a row of sums does not get so far."""
         if table == f"{telemetries.GROUP}-link_windows":
-            self._window_landed(key, row)
+            self._window_landed(key, row, owned)
         elif key.endswith("|cycle") and row is not None and owned:  # each flush of the successor writes it again
             cycle = _cycle.decode(row[HEADER.size :])
             self._grows(f"{table} {key}", cycle.epoch)
         elif key.endswith("|progress") and row is not None:
             self._grows(f"{table} {key}", _applied.decode(row[HEADER.size :]).applied)
 
-    def _window_landed(self, key: str, row: bytes | None) -> None:
+    def _window_landed(self, key: str, row: bytes | None, owned: bool) -> None:
         _, start_s, link = parts_of(key)
         if row is None:
             passed = self.broker.committed[telemetries.GROUP, self._flows]
@@ -88,7 +88,7 @@ class Checks:
                 demand(passed > applied, f"I2 row {key} of offset {applied} is deleted, the commit is at {passed}")
             self.deleted.add(key)
             return
-        demand(key not in self.deleted, f"I1 row {key} was deleted and is made again")
+        demand(not owned or key not in self.deleted, f"I1 row {key} was deleted and is made again")
         now = _window.decode(row[HEADER.size :])
         size, sent = bytes_of(now), self.collectors.ledger.windows[start_s, link]
         demand(size <= sent, f"I1 row {key} has {size} bytes, {sent} were sent")
@@ -106,7 +106,7 @@ class Checks:
             self.bmp.take(record)
         elif topic == topics.LINK_UTILIZATION.name:
             self._load_told(_utilization.decode(record.value))
-        elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.superseded):
+        elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.ghost):
             self._decided(_decision.decode(record.value))
         elif topic == topics.DEAD_LETTERS.name:
             letter = msgspec.json.decode(record.value)

@@ -97,6 +97,11 @@ class Process:
     def frozen(self) -> bool:
         return self.frozen_since_s >= 0
 
+    @property
+    def ghost(self) -> bool:
+        """It ended after its successor had started: what lands now are its last records."""
+        return self.superseded and not self.alive
+
     def spawn(self, job: Coroutine[Any, Any, None]) -> None:
         """Run a job that ends only with the process."""
         asyncio._set_running_loop(self.loop)

@@ -77,7 +77,7 @@ class Table:
     def _land(self, record: tuple[bytes, bytes | None]) -> None:
         if self._changelog.append(*record):
             self._worker.broker.on_landed(
-                f"{self._worker.group}-{self.name}", record[0].decode(), record[1], not self._worker.process.superseded
+                f"{self._worker.group}-{self.name}", record[0].decode(), record[1], not self._worker.process.ghost
             )
         if self._worker.process.alive and self._worker.process.world.rng.random() < 0.8:
             self._disk.persisted[self.name] = len(self._changelog.records)
