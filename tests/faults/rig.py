@@ -40,7 +40,7 @@ SETTINGS: dict[str, object] = {
     "windows": msgspec.structs.asdict(WINDOWS),
     "pacing": {"share_decay_s": 10.0, "share_attack_s": 2.0},
 }
-START_WITHIN_S, CATCH_UP_WITHIN_S, POLL_S = 90.0, 90.0, 0.2
+START_WITHIN_S, CATCH_UP_WITHIN_S, POLL_S = 90.0, 180.0, 0.2
 TELEMETRY = ("-m", "app", "telemetry")
 
 
