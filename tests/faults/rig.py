@@ -208,8 +208,15 @@ class Rig:
                 await asyncio.sleep(POLL_S)
 
     async def _knows_routes(self) -> bool:
+        """The active worker does; which one that is the group decides."""
+        return any([await self._has_routes(worker) for worker in self.workers])
+
+    async def _has_routes(self, worker: Worker) -> bool:
         for name, feed in self.feeds.items():
-            ribs = await StateClient(self.worker.port, name).get("rib", dict[str, dict[str, int]])
+            try:
+                ribs = await StateClient(worker.port, name).get("rib", dict[str, dict[str, int]])
+            except DaemonError:
+                return False
             if any(ribs[router.name]["prefixes"] < len(PREFIXES) for router in feed.pop.router):
                 return False
         return True
