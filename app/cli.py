@@ -75,12 +75,12 @@ def for_people() -> Console:
     return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
 
 
-def _print_table(lines: Iterable[str], table: Table) -> None:
-    """What must be known before the table, then the table."""
+def _print_table(lines: Iterable[str], table: Table, nothing: str) -> None:
+    """What must be known before the table, then the table, or that there is `nothing` to show."""
     console = for_people()
     for line in lines:
         console.print(line, soft_wrap=True)
-    console.print(table)
+    console.print(table if table.row_count else nothing, soft_wrap=not table.row_count)
 
 
 def print_json(document: object) -> None:
@@ -119,6 +119,7 @@ def main() -> None:
     Exit codes: 0 done, 1 failed (no broker, a daemon that does not answer, a demo whose bounds do not hold), 2 wrong
     usage or configuration, 70 a worker that ended itself because its counts would become wrong: start it again.
     """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of its errors is in ours
 
 
 @main.command()
@@ -233,7 +234,8 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     if as_json:
         print_json(show.marked(rows, halts))
     else:
-        _print_table(show.halt_lines(halts), show.links_table(rows, SystemClock().now_s()))
+        nothing = "no window of any link was told yet: does telemetry run, do flows arrive?"
+        _print_table(show.halt_lines(halts), show.links_table(rows, SystemClock().now_s()), nothing)
 
 
 @main.command()
@@ -248,7 +250,8 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     if as_json:
         print_json(show.marked(decisions, halts))
     else:
-        _print_table(show.halt_lines(halts), show.overrides_table(decisions))
+        nothing = "nothing is moved" if decisions else "no decision was made yet: does telemetry run?"
+        _print_table(show.halt_lines(halts), show.overrides_table(decisions), nothing)
 
 
 @main.command()
@@ -274,7 +277,7 @@ def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     from app import show
 
     rows = asyncio.run(show.recent_congestion(deployment, pop))
-    print_json(rows) if as_json else for_people().print(show.congestion_table(rows))
+    print_json(rows) if as_json else _print_table([], show.congestion_table(rows), "no congestion in the last hour")
 
 
 @main.command()

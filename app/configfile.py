@@ -19,7 +19,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+        advice = "; name the settings by --config or AUTOPILOT_CONFIG" if path.name == "autopilot.toml" else ""
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}{advice}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
 

@@ -1,6 +1,6 @@
 """The answers of `autopilot explain` for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -39,6 +39,8 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
         yield f"shown by all these routers {shown}"
         if story.stays is not None:
             yield f"not given back: {story.stays}"
+        if withdrawn := _withdrawn(answer, story.override.inject_on):
+            yield f"withdrawn since by the actuator, and not announced again yet: {withdrawn}"
         as_path = " ".join(map(str, source.as_path))
         med = NONE if source.med is None else source.med
         yield f"copied path: AS path {as_path}, origin {source.origin}, MED {med}"
@@ -46,6 +48,13 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
     yield _alternates_table(story)
     if answer.actuations:
         yield _actuations_table(answer)
+
+
+def _withdrawn(answer: Answer, routers: Sequence[str]) -> str | None:
+    """Why the actuator took the routes off, where it did so on every router since the decision."""
+    last = {one.router: one for one in answer.actuations}
+    gone = [last[router] for router in routers if router in last and last[router].action == "withdrawn"]
+    return gone[0].reason if gone and len(gone) == len(routers) else None
 
 
 def _ingress_table(story: PrefixStory) -> Table:
@@ -56,7 +65,8 @@ def _ingress_table(story: PrefixStory) -> Table:
 
 
 def _alternates_table(story: PrefixStory) -> Table:
-    table = columns("path by", "link", "next hop", "AS path", "cost", "room Gb/s", "verdict")
+    title = "the cheapest path with room up to the fill mark is chosen; room is what the plan leaves"
+    table = columns("path by", "link", "next hop", "AS path", "cost", "room Gb/s", "verdict", title=title)
     for one in story.alternates:
         cost = NONE if one.cost is None else f"{one.cost:g}"
         room = NONE if one.headroom_bps is None else _gbps(one.headroom_bps)
@@ -76,6 +86,8 @@ def _actuations_table(answer: Answer) -> Table:
 def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     yield f"{story.link} is {_condition(story)}"
     yield as_of
+    if story.sessions_down:
+        yield f"session down: {', '.join(story.sessions_down)}; nothing can leave towards it"
     error = f"flow estimate ± {story.load.error_share:.1%} at 95 % from {story.load.samples} samples"
     yield f"capacity {_gbps(story.load.capacity_bps)} Gb/s; it {_room(story.headroom_bps)}; {error}"
     yield f"feed {story.load.feed}; flows over counters {_ratio(story.load.flow_ratio)}"
@@ -83,7 +95,7 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     for title, shares in (
         ("moved off it", story.moved_off),
         ("moved onto it", story.moved_onto),
-        ("largest left, and where they could go", story.largest),
+        ("largest left, and where they could go if more had to", story.largest),
         ("wanted off it and refused", story.refused),
     ):
         if shares:
@@ -125,9 +137,11 @@ def _loads_table(story: LinkStory) -> Table:
 
 
 def _shares_table(title: str, shares: tuple[Share, ...]) -> Table:
-    table = columns("prefix", "Gb/s", "±", "link", "rule", title=title)
+    ruled = any(one.rule for one in shares)
+    table = columns("prefix", "Gb/s", "±", "link", *(["rule"] if ruled else []), title=title)
     for one in shares:
-        table.add_row(one.prefix, _gbps(one.bps), _gbps(one.error_bps), one.other or NONE, one.rule or NONE)
+        rule = [one.rule or NONE] if ruled else []
+        table.add_row(one.prefix, _gbps(one.bps), _gbps(one.error_bps), one.other or NONE, *rule)
     return table
 
 

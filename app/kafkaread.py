@@ -56,6 +56,8 @@ async def _consumer(broker: str) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.start()
         yield consumer
     except KafkaError as error:
-        raise DaemonError(f"{broker}: {error}; is the broker running there, is kafka.broker right?") from error
+        raise DaemonError(
+            f"{broker}: no broker answers there; is it running, is kafka.broker right? ({error})"
+        ) from error
     finally:
         await consumer.stop()

@@ -40,6 +40,7 @@ def set_up(log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)  # the command line had muted it
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
 

@@ -128,8 +128,10 @@ def congestion_table(rows: Iterable[Episode]) -> Table:
 
 
 def columns(*names: str, title: str | None = None) -> Table:
-    """A table that cuts nothing off where the terminal is narrow."""
-    return Table(*(Column(name, overflow="fold") for name in names), title=title, title_justify="left")
+    """A table that cuts nothing off where the terminal is narrow, and never breaks what one wants to copy."""
+    whole = ("prefix", "released", "refused")
+    made = (Column(name, overflow="fold", no_wrap=name in whole) for name in names)
+    return Table(*made, title=title, title_justify="left")
 
 
 def feed_of(row: LinkUtilization, now_s: float) -> str:
@@ -140,7 +142,18 @@ def feed_of(row: LinkUtilization, now_s: float) -> str:
 
 def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
     """One line per link; shares of capacity, moved traffic in Gb/s."""
-    table = columns("link", "feed", "Gb/s", "carried", "dropped", "natural", "moved in", "moved out", "window")
+    names = (
+        "link",
+        "feed",
+        "capacity Gb/s",
+        "carried",
+        "dropped",
+        "natural",
+        "moved in Gb/s",
+        "moved out Gb/s",
+        "window",
+    )
+    table = columns(*names)
     for row in rows:
         loads = (row.carried_bps, row.dropped_bps, row.natural_bps)
         shares = [f"{load / row.capacity_bps:.1%}" for load in loads]
@@ -154,11 +167,11 @@ def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
 
 def overrides_table(decisions: Iterable[Decision]) -> Table:
     """One line per override."""
-    table = columns("pop", "prefix", "Gb/s", "exit", "next hop", "instead of", "reason")
+    table = columns("prefix", "Gb/s", "exit", "next hop", "instead of", "reason when moved")
     for decision in decisions:
         for override in decision.overrides:
             instead = ", ".join(sorted({exit_.link for exit_ in override.natural}))
             gbps = f"{override.bps / GIGA:.2f}"
             where = override.exit.link, override.exit.next_hop
-            table.add_row(decision.pop, override.prefix, gbps, *where, instead, override.reason)
+            table.add_row(override.prefix, gbps, *where, instead, override.reason)
     return table

@@ -82,6 +82,8 @@ def now(snapshot: Snapshot) -> str:
     if relieved := [link for link in snapshot.links if link.natural > FULL]:
         worst = max(relieved, key=lambda link: link.natural)
         kept = f"{_overrides(snapshot)} keep it at {worst.carried:.0%}" if snapshot.overrides else "no override yet"
+        if worst.carried >= 1:
+            kept = f"it is full, with {_overrides(snapshot)}"
         return f"{_short(worst)} would be at {worst.natural:.0%}; {kept}"
     return f"{_overrides(snapshot)} left to take back" if snapshot.overrides else "calm"
 

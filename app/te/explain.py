@@ -97,7 +97,10 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one link. `planned_bps` is its load once the routers follow the decision."""
+    """Everything about one link. `planned_bps` is its load once the routers follow the decision.
+
+    `sessions_down` are the neighbours on it whose session is not up.
+    """
 
     link: str
     load: LinkLoad
@@ -110,6 +113,7 @@ class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
     moved_onto: tuple[Share, ...]
     largest: tuple[Share, ...]
     refused: tuple[Share, ...]
+    sessions_down: tuple[str, ...] = ()
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +166,7 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
     if load is None:
         raise LookupError(f"{link} had no window in the last cycle: neither flows nor counters")
     held = plan.kept | plan.made
+    definition, rib = plan.context.pop.links[link], plan.context.natural.rib
     as_a_whole = [Share("*", one.bps, rule=one.reason) for one in plan.refused if (one.prefix, one.link) == ("*", link)]
     return LinkStory(
         link=link,
@@ -169,6 +174,9 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
         planned_bps=plan.ledger.load_bps[link],
         headroom_bps=plan.ledger.headroom_bps(link),
         usable=link in plan.traffic.usable,
+        sessions_down=tuple(
+            one.peer for one in definition.sessions if rib.peer_asn(definition.router, one.peer) is None
+        ),
         marks=plan.context.marks,
         congestion=state,
         moved_off=_largest_first(plan, (_moved_off(plan, link, held[prefix], prefix) for prefix in held)),

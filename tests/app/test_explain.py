@@ -158,6 +158,23 @@ def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch)
         assert words in shown
 
 
+def test_a_moved_prefix_says_that_its_routes_are_gone_meanwhile(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = [
+        msgspec.structs.replace(act("withdrawn", router, PREFIX, T0 + 25), reason="source-path-lost")
+        for router in ("r1", "r2")
+    ]
+    words = "withdrawn since by the actuator, and not announced again yet: source-path-lost"
+    monkeypatch.setitem(TOPICS, "actuations", [*ACTUATIONS, *gone[:1]])
+    assert words not in text("explain", PREFIX, "--config", config), "r2 still has its route"
+    monkeypatch.setitem(TOPICS, "actuations", [*ACTUATIONS, *gone])
+    assert words in text("explain", PREFIX, "--config", config)
+
+
+def test_nothing_to_show_is_said(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOPICS, "decisions-rhv1000", [])
+    assert text("congestion", "--config", config) == "no congestion in the last hour"
+
+
 def test_the_latest_decision_and_one_by_its_number(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     latest = document("explain", "latest", "--config", config)

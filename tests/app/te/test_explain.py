@@ -223,6 +223,10 @@ def test_a_link_tells_its_loads_and_what_moved_by_it() -> None:
     assert (target.moved_off, target.marks.fill_to) == ((), 0.8)
     assert target.headroom_bps is not None
     assert round(target.headroom_bps / G, 6) == 5
+    assert (source.sessions_down, target.sessions_down) == ((), ())
+    (session,) = POP.links[B].sessions
+    desk.rib.peer_down(POP.links[B].router, session.peer)
+    assert explain_link(plan_of(desk), B, None).sessions_down == (session.peer,)
 
 
 def test_a_link_names_every_refusal() -> None:
