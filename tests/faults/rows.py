@@ -21,12 +21,12 @@ class Fault(NamedTuple):
 
 THREE = Setup(brokers=3)
 FAULTS = (
-    Fault("worker SIGKILL", worker.sigkill, 60, 3),
+    Fault("worker SIGKILL", worker.sigkill, 60, 2),
     Fault("worker SIGKILL, disk wiped", worker.sigkill_wiped, 40, 2),
     Fault("worker frozen", worker.frozen, 3),
     Fault("worker frozen, standby takes over", worker.frozen_with_standby, 4, 1, Setup(standby=True)),
     Fault("worker SIGKILL, standby takes over", worker.sigkill_with_standby, 6, 0, Setup(standby=True)),
-    Fault("worker SIGTERM", worker.sigterm, 5, 1),
+    Fault("worker SIGTERM", worker.sigterm, 5),
     Fault("worker disk full", worker.disk_full, 2, 0, Setup(disk_bytes=96 * 1024 * 1024)),
     Fault("worker clock wrong", worker.clock_wrong, 2),
     Fault("broker SIGKILL", broker.sigkill, 5, 1),
