@@ -1,6 +1,7 @@
 """Settings of a deployment: one TOML file, every key with a default; `AUTOPILOT_BROKER` and the like overlay it."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from app.schemas import Mode
 from app.te.marks import Marks, Pacing, Windows
 
 PORT_MAX = 2**16 - 1
+BROKER = re.compile(r"[^\s,]+:\d{1,5}")
 
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +146,9 @@ def _process(settings: Settings) -> dict[str, bool]:
         f"view_port must be a port, 1 to {PORT_MAX}": 0 < view <= PORT_MAX,
         "state_port, actuator_port and view_port must differ: each process opens its own": (
             len({state, actuator, view}) == 3
+        ),
+        f"kafka.broker {settings.kafka.broker!r} must be host:port, several of them with commas between": all(
+            BROKER.fullmatch(one) for one in settings.kafka.broker.split(",")
         ),
         "kafka.session_timeout_s must be at least 6, the broker's floor": settings.kafka.session_timeout_s >= 6,
         "kafka.standby_replicas must be 0 or 1": settings.kafka.standby_replicas in (0, 1),

@@ -106,6 +106,10 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
             "windows.retention_s must be at least 3 * windows.length_s",
         ),
         ({"kafka": Kafka(standby_replicas=2)}, "kafka.standby_replicas must be 0 or 1"),
+        (
+            {"kafka": Kafka(broker="10.0.0.1")},
+            "kafka.broker '10.0.0.1' must be host:port, several of them with commas between",
+        ),
         ({"cells": {"a": ("rhv1000",), "b": ("rhv1000",)}}, "PoP rhv1000 is in more than one cell: a, b"),
         ({"cells": {"a": ("rhv1000", "rhv1000")}}, "PoP rhv1000 is in more than one cell: a, a"),
     ],
