@@ -1,12 +1,15 @@
 """Is a worker getting on? Pure: what is seen of it goes in, a reason to end it comes out.
 
-Legal silence is told from a standstill: without new records nothing has to be committed, a standby owns no input, and
-while no broker answers nobody gets on, so patience begins anew when it is back.
+Legal silence is told from a standstill: without new records nothing has to be committed, and while no broker answers
+nobody gets on, so patience begins anew when it is back. A standby owns no input, but somebody of its group must: after
+an input was deleted and made anew Faust reads it no more, and nobody does (seen).
 """
 
 from collections.abc import Iterator
 
 import msgspec
+
+NOBODY = "records wait, and nobody in the group commits any"  # given twice the patience: the owner ends itself first
 
 
 class Inside(msgspec.Struct, frozen=True):
@@ -55,7 +58,7 @@ class Judge:
         before = self._since
         self._since = {about: (value, _since(before.get(about), value, now_s)) for about, value in marks.items()}
         for about, (_, since_s) in self._since.items():
-            if now_s - since_s > self._patience_s:
+            if now_s - since_s > self._patience_s * (2 if about.endswith(NOBODY) else 1):
                 return f"{about}, for {now_s - since_s:.0f} s"
         return None
 
@@ -76,6 +79,7 @@ def _marks(inside: Inside | None, outside: Outside | None) -> Iterator[tuple[str
     elif inside.recovering:
         yield "recovery makes no progress", inside.step
     else:
-        for topic in sorted(inside.owned):
+        for topic in sorted(outside.ends):
             if outside.waiting(topic) > 0:
-                yield f"{topic}: records wait and none is committed", outside.committed.get(topic)
+                what = "records wait and none is committed" if topic in inside.owned else NOBODY
+                yield f"{topic}: {what}", outside.committed.get(topic)

@@ -56,9 +56,18 @@ def test_legal_silence(silence: Outside | None) -> None:
     assert reason_after([(inside, silence) for inside in beating(RUNNING, 60)]) is None
 
 
-def test_a_standby_is_not_judged_by_the_commits_of_the_worker_beside_it() -> None:
+def test_a_standby_waits_for_the_worker_beside_it_to_get_on_or_to_end() -> None:
     standby = msgspec.structs.replace(RUNNING, owned=frozenset())
-    assert reason_after([(inside, broker(end=100, committed=50)) for inside in beating(standby, 60)]) is None
+    others = [broker(end=1000, committed=index // 10) for index in range(60)]
+    assert reason_after(list(zip(beating(standby, 60), others, strict=True))) is None
+
+
+def test_an_input_that_was_made_anew_and_that_nobody_reads_is_a_standstill() -> None:
+    """Faust drops it from the assignment, and its commits are gone with it."""
+    orphan = msgspec.structs.replace(RUNNING, owned=frozenset())
+    looks = [(inside, broker(end=100, committed=None)) for inside in beating(orphan, 14)]
+    assert reason_after(list(looks[:13])) is None, "twice the patience"
+    assert reason_after(list(looks)) == "flows: records wait, and nobody in the group commits any, for 130 s"
 
 
 def test_patience_begins_anew_when_the_broker_is_back() -> None:
