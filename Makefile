@@ -20,6 +20,7 @@ bench: .venv/installed
 	@$(BIN)/python -m tests.bench.core $(ARGS)
 
 faults: install
+	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest tests/long >&2
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.

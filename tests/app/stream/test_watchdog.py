@@ -1,4 +1,4 @@
-"""The watchdog by what it tells and by what it ends; real workers are in tests/integration/test_recovery.py."""
+"""The watchdog by what it tells and by what it ends; real workers are in tests/long/test_recovery.py."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
