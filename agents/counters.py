@@ -15,6 +15,7 @@ from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
+from app.stream.makings import Makings, inputs
 from app.stream.publish import Publisher
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.worker import source
@@ -53,8 +54,8 @@ class CountersState:
         """One counter sample; readings that are not newer than the last are already there."""
         pop = self._pops[tp.topic]
         progress = self.progress[pop.name]
-        replay = record.offset <= progress.applied
-        progress.applied = max(progress.applied, record.offset)
+        replay = record.position <= progress.applied
+        progress.applied = max(progress.applied, record.position)
         parsed = decode(record.value)
         if isinstance(parsed, Bad) and not replay:
             progress.dead_letters += 1
@@ -126,9 +127,10 @@ class CountersState:
 
 def attach(app: faust.App, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the counters agent to an app."""
-    reader = ExactReader(app, state, [table.table], fence, die)
-    stop_flow_at_recovery(app, table.table, state.load)
-    channel = source(app, *[topics.COUNTERS.for_pop(pop) for pop in pops])
+    kept, read = [table.table], [topics.COUNTERS.for_pop(pop) for pop in pops]
+    reader = ExactReader(app, state, kept, Makings(inputs(app), read, kept), fence, die)
+    stop_flow_at_recovery(app, table.table, reader.load)
+    channel = source(app, *read)
 
     @app.agent(channel, name="counters")
     async def counters(stream: Any) -> None:

@@ -16,6 +16,7 @@ from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
+from app.stream.makings import Makings, inputs
 from app.stream.publish import Publisher
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.worker import source
@@ -98,7 +99,7 @@ class FlowsState:
     def apply(self, tp: TP, record: Record) -> None:
         """One Kafka message of many flow records."""
         pop = self._pops[tp.topic].name
-        for outcome in self.accounts[pop].take(record.offset, record.timestamp_s, record.value):
+        for outcome in self.accounts[pop].take(record.position, record.timestamp_s, record.value):
             if isinstance(outcome, Bad):
                 self._publisher.dead_letter(tp, record, outcome)
             else:
@@ -169,9 +170,10 @@ def attach(
 ) -> None:
     """Attach the flows agent to an app."""
     link_windows, congestion = tables
-    reader = ExactReader(app, state, [link_windows.table, congestion.table], fence, die)
-    stop_flow_at_recovery(app, congestion.table, state.load)
-    channel = source(app, *[topics.FLOWS.for_pop(pop) for pop in pops])
+    kept, read = [link_windows.table, congestion.table], [topics.FLOWS.for_pop(pop) for pop in pops]
+    reader = ExactReader(app, state, kept, Makings(inputs(app), read, kept), fence, die)
+    stop_flow_at_recovery(app, congestion.table, reader.load)
+    channel = source(app, *read)
 
     @app.agent(channel, name="flows")
     async def flows(stream: Any) -> None:

@@ -14,6 +14,7 @@ from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
+from app.stream.makings import Makings, inputs
 from app.stream.publish import Publisher
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.worker import source
@@ -60,8 +61,8 @@ class RoutesState:
         """One BMP message; a replay is not applied, but its rows are written again."""
         pop = self._pops[tp.topic]
         feed = self.feeds[pop.name]
-        replay = record.offset <= feed.sessions.applied
-        feed.sessions.applied = max(feed.sessions.applied, record.offset)
+        replay = record.position <= feed.sessions.applied
+        feed.sessions.applied = max(feed.sessions.applied, record.position)
         parsed = decode(record.value)
         if isinstance(parsed, Bad):
             if not replay:
@@ -126,9 +127,10 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
 
 def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the routes agent to an app."""
-    reader = ExactReader(app, state, [table.table], fence, die)
-    stop_flow_at_recovery(app, table.table, state.load)
-    channel = source(app, *[topics.BMP.for_pop(pop) for pop in pops])
+    kept, read = [table.table], [topics.BMP.for_pop(pop) for pop in pops]
+    reader = ExactReader(app, state, kept, Makings(inputs(app), read, kept), fence, die)
+    stop_flow_at_recovery(app, table.table, reader.load)
+    channel = source(app, *read)
 
     @app.agent(channel, name="routes")
     async def routes(stream: Any) -> None:

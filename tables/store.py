@@ -81,6 +81,14 @@ def goes_back(before: bytes | None, after: bytes | None) -> bool:
     return bool(version_before == version and NO_OFFSET < offset < offset_before)
 
 
+def newest_offset(table: ExactTable) -> int:
+    """The highest source offset that a row includes; -1 without one."""
+    newest = -1
+    for row in table.values():
+        newest = max(newest, HEADER.unpack_from(row)[1])
+    return newest
+
+
 def open_table(app: faust.App, name: str) -> ExactTable:
     """Open a table of raw bytes with one partition. Only these arguments recover byte for byte."""
     # Faust's defaults are a 2 GiB block cache and 3 x 64 MiB buffers per partition. The dict must be fresh: Faust

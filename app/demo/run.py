@@ -91,7 +91,7 @@ def make_scene(
     """The simulated PoP over a stack that is up."""
     r1, r2 = stack.pop.router
     readers: dict[str, RibReader] = {r1.name: GobgpRib(stack.r1_grpc), r2.name: FrrRib(stack.r2_vty)}
-    sim = Simulation(sim_pop, scenario, readers, stack.sflow, clock, SimOptions())
+    sim = Simulation(sim_pop, scenario, readers, stack.sflow, clock, SimOptions(sampling_rate=scenario.sampling_rate))
     return Scene(scenario, stack, sim_pop, sim, readers, state, clock)
 
 

@@ -57,6 +57,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     day_s: float = 86400.0
     fill: Mapping[str, float] = {}  # calm share of capacity by link, where it is not the simulator's own
     export_policy: bool = True  # False takes the export guard off r1: its neighbours are told of everything
+    sampling_rate: int = 32768  # one of so many frames is sampled: half of it is twice the records
     look_s: float = 85.0  # when both edges are asked for our routes by their own commands
     seconds: int = 240  # of traffic, unless asked for otherwise
     verdict: Verdict = "surge"
@@ -118,6 +119,7 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
         "elastic_share must lie between 0 and 1": 0 <= scenario.elastic_share <= 1,
         "daily_share must be at least 0 and below 1": 0 <= scenario.daily_share < 1,
         "day_s must be above 0": scenario.day_s > 0,
+        "sampling_rate must be above 0": scenario.sampling_rate > 0,
         f"seconds must be at least {shortest} for the verdict {scenario.verdict}": scenario.seconds >= shortest,
         "look_s must lie in the run": 0 <= scenario.look_s < scenario.seconds,
         "event: inject can be asked for once": sum(event.inject is not None for event in scenario.event) <= 1,

@@ -124,8 +124,9 @@ class Actuator:
         blocking = {router: cast(BlockingGobgp, _Blocking(network, router)) for router in pop.routers}
         self.reaper = Reaper(pop, blocking, clock, hold_s, lambda: False, GRACE_S)
         self.add_until_s: dict[str, float] = {}
-        self.routes.load()
-        reader = ExactReader(app, self.routes, [rib_table.table], worker.fence, worker.end)
+        kept = [rib_table.table]
+        reader = ExactReader(app, self.routes, kept, worker.makings(topic, kept), worker.fence, worker.end)
+        reader.load()
         process.spawn(reader.run(Stream(worker, topic)))
         decisions = topics.DECISIONS.for_pop(pop.name)
         process.spawn(follow(Stream(worker, decisions), {decisions: pop.name}, self._decide, Publisher(app, clock)))

@@ -60,6 +60,7 @@ class Telemetry:
             (self.counters, topics.COUNTERS, [interfaces.table]),
             (self.flows, topics.FLOWS, [link_windows.table, congestion.table]),
         ):
-            state.load()
-            reader = ExactReader(app, state, tables, worker.fence, worker.end)
-            process.spawn(reader.run(Stream(worker, topic.for_pop(pop.name))))
+            name = topic.for_pop(pop.name)
+            reader = ExactReader(app, state, tables, worker.makings(name, tables), worker.fence, worker.end)
+            reader.load()
+            process.spawn(reader.run(Stream(worker, name)))

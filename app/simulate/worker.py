@@ -1,6 +1,6 @@
 """What stands in for Faust and RocksDB under the real agents: streams with their faults, tables, the app."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from app.simulate.broker import Broker, Producer, apply
 from app.simulate.loop import Died, Process
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
+from app.stream.makings import Inputs, Makings
 from tables.store import ExactTable
 
 SESSION_TIMEOUT_S = 10.0
@@ -58,6 +59,9 @@ class Table:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(sorted(self._rows.items()))
+
+    def values(self) -> Iterator[bytes]:
+        return iter(self._rows.values())
 
     def take_unanswered(self) -> list[Any]:
         unanswered, self._unanswered = self._unanswered, []
@@ -184,6 +188,7 @@ class Worker:
         self._channels: dict[str, Any] = {}
         self.streams: list[Stream] = []
         self.wiped = False  # the disk is lost with the process
+        self.inputs = Inputs(self._ask_id)
         broker.owner[group] = process
         process.on_crash = self._crashed
         process.world.after(LOOK_S, self._look)
@@ -203,8 +208,18 @@ class Worker:
         )
         signal = SimpleNamespace(connect=lambda handler: None)
         conf = SimpleNamespace(id=self.group)
-        app = SimpleNamespace(consumer=consumer, on_partitions_revoked=signal, topic=self._channel, conf=conf)
+        app = SimpleNamespace(
+            consumer=consumer, on_partitions_revoked=signal, topic=self._channel, conf=conf, inputs=self.inputs
+        )
         return cast(faust.App, app)
+
+    def makings(self, topic: str, tables: Sequence[ExactTable]) -> Makings:
+        """Of a reader of this topic, which is made once in a run."""
+        self.inputs.ids = {**self.inputs.ids, topic: "the only one"}
+        return Makings(self.inputs, [topic], tables)
+
+    async def _ask_id(self, topic: str) -> str:
+        return self.inputs.ids[topic]
 
     def table(self, name: str) -> ExactTable:
         return cast(ExactTable, Table(self, name))

@@ -16,12 +16,18 @@ from faust.types import TP, Message
 
 
 class Record(NamedTuple):
-    """One Kafka record of a batch; `timestamp_s` is the broker's or producer's time."""
+    """One Kafka record of a batch; `timestamp_s` is the broker's or producer's time. `base`: app/stream/makings.py."""
 
     offset: int
     timestamp_s: float
     key: bytes | None
     value: bytes
+    base: int = 0
+
+    @property
+    def position(self) -> int:
+        """The number that rows remember: it goes on where a topic was made anew."""
+        return self.base + self.offset
 
 
 class BatchConsumer(Consumer):

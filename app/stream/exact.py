@@ -20,6 +20,7 @@ from app import metrics
 from app.errors import ExactnessError
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
+from app.stream.makings import Makings
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class State(Protocol):
         """Rebuild the memory from the tables after recovery."""
 
     def apply(self, tp: TP, record: Record) -> None:
-        """Take one record into memory. A replay (offset at or below what a row applied) only marks its row dirty."""
+        """Take one record into memory. A replay (position at or below what a row applied) only marks its row dirty."""
 
     def write_rows(self) -> None:
         """Write dirty rows, but not the progress."""
@@ -54,11 +55,18 @@ class ExactReader:
     """Feeds a State from a stream of batches and acknowledges them after their flush."""
 
     def __init__(
-        self, app: faust.App, state: State, tables: Sequence[ExactTable], fence: StallFence, end: Callable[[str], None]
+        self,
+        app: faust.App,
+        state: State,
+        tables: Sequence[ExactTable],
+        makings: Makings,
+        fence: StallFence,
+        end: Callable[[str], None],
     ) -> None:
         self._app = app
         self._state = state
         self._tables = tables
+        self._makings = makings
         self._fence = fence
         self._end = end
         self._lock = asyncio.Lock()
@@ -66,6 +74,11 @@ class ExactReader:
         self._next: dict[TP, int] = {}
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
         app.on_partitions_revoked.connect(self._revoked)
+
+    def load(self) -> None:
+        """Take up from the recovered tables."""
+        self._makings.load()
+        self._state.load()
 
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process: the events it holds were not acknowledged."""
@@ -88,13 +101,16 @@ class ExactReader:
 
     async def _accept(self, event: Any) -> None:
         tp = event.message.tp
+        if tp not in self._next or event.value[0].offset < self._next[tp]:
+            await self._makings.verify(tp.topic)  # else records of a topic made anew would pass for repeats
         if tp not in self._next:
             self._next[tp] = await self._first_offset(tp)
+        base = self._makings.base(tp.topic)
         for record in event.value:
             if record.offset > self._next[tp]:
                 raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {self._next[tp]} was due")
             if record.offset == self._next[tp]:
-                self._state.apply(tp, record)
+                self._state.apply(tp, record._replace(base=base) if base else record)
                 self._next[tp] += 1
         self._held.append(event)
 
@@ -131,6 +147,10 @@ class ExactReader:
 
     async def _write(self, newest: Any) -> None:
         """Rows, then what closed windows publish, last the progress; each is answered before the next."""
+        with current_event(newest):
+            made_anew = self._makings.write()
+        if made_anew:
+            await self._changelog_answered()
         with current_event(newest):
             self._state.write_rows()
         await self._changelog_answered()

@@ -1,10 +1,15 @@
-"""Where a one-partition topic stands for the consumer of an app; asked from its event loop, never from the broker."""
+"""Where a one-partition topic stands for the consumer of an app; asked from its event loop, never from the broker.
+
+All are positions (app/stream/makings.py), as rows remember them.
+"""
 
 from typing import Any
 
 import faust
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
+
+from app.stream.makings import inputs
 
 
 def end_offset(app: faust.App, topic: str) -> int | None:
@@ -14,10 +19,16 @@ def end_offset(app: faust.App, topic: str) -> int | None:
         end: int | None = consumer.highwater(TP(topic, 0))
     except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that the partition is assigned
         return None
-    return end
+    return None if end is None else end + base(app, topic)
 
 
 def committed(app: faust.App, topic: str) -> int:
-    """The committed offset; 0 before the first commit."""
+    """What comes after the committed offset; below everything before the first commit."""
     consumer: Any = app.consumer
-    return next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
+    offset = next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
+    return offset + base(app, topic)
+
+
+def base(app: faust.App, topic: str) -> int:
+    """The position of its offset 0; 0 of a topic whose records are not counted in rows."""
+    return inputs(app).bases.get(topic, 0)

@@ -1,11 +1,10 @@
 """Is a worker getting on? Pure: what is seen of it goes in, a reason to end it comes out.
 
 Legal silence is told from a standstill: without new records nothing has to be committed, and while no broker answers
-nobody gets on, so patience begins anew when it is back. A standby owns no input, but somebody of its group must: after
-an input was deleted and made anew Faust reads it no more, and nobody does (seen).
+nobody gets on, so patience begins anew when it is back. A standby owns no input, but somebody of its group must.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -20,21 +19,27 @@ class Inside(msgspec.Struct, frozen=True):
     stopping: bool  # asked to stop, or crashed
     step: tuple[object, ...]  # changes as long as a recovery gets on
     owned: frozenset[str]  # the inputs that are assigned to this worker
+    ids: Mapping[str, str] = {}  # of the inputs, when it started
 
 
 class Outside(msgspec.Struct, frozen=True):
-    """What the broker says of the inputs: offsets by topic."""
+    """What the broker says of the inputs that are there: offsets and ids by topic."""
 
     begins: dict[str, int]
     ends: dict[str, int]
     committed: dict[str, int]
+    ids: dict[str, str] = {}
 
     def next(self, topic: str) -> int:
         """The first offset that nobody committed, of what retention left."""
         return max(self.committed.get(topic, 0), self.begins[topic])
 
-    def made_anew(self) -> str | None:
-        """An input that ends before what was committed of it; its records would be taken for repeats."""
+    def made_anew(self, ids: Mapping[str, str]) -> str | None:
+        """An input whose id is not the one of these; Faust drops it at its deletion and never reads it again (seen)."""
+        return next((topic for topic, found in self.ids.items() if ids.get(topic, found) != found), None)
+
+    def cut(self) -> str | None:
+        """An input that ends before what was committed of it; its next records would be taken for repeats."""
         return next((topic for topic, end in self.ends.items() if self.committed.get(topic, 0) > end), None)
 
     def waiting(self, topic: str) -> int:
@@ -51,9 +56,8 @@ class Judge:
 
     def look(self, now_s: float, inside: Inside | None, outside: Outside | None) -> str | None:
         """The reason to end the process, if there is one; None for `outside` where no broker answers."""
-        if outside is not None and (topic := outside.made_anew()):
-            end, committed = outside.ends[topic], outside.committed[topic]
-            return f"{topic} ends at {end} and {committed} is committed: it was made anew, so its state must be, too"
+        if outside is not None and (reason := _new_beginning(inside, outside)):
+            return reason
         marks = dict(_marks(inside, outside))
         before = self._since
         self._since = {about: (value, _since(before.get(about), value, now_s)) for about, value in marks.items()}
@@ -61,6 +65,15 @@ class Judge:
             if now_s - since_s > self._patience_s * (2 if about.endswith(NOBODY) else 1):
                 return f"{about}, for {now_s - since_s:.0f} s"
         return None
+
+
+def _new_beginning(inside: Inside | None, outside: Outside) -> str | None:
+    if inside is not None and (topic := outside.made_anew(inside.ids)):
+        return f"{topic} was made anew: this process ends, so that the next begins with it"
+    if topic := outside.cut():
+        end, committed = outside.ends[topic], outside.committed[topic]
+        return f"{topic} ends at {end} and {committed} is committed: the broker lost records that rows include"
+    return None
 
 
 def _since(before: tuple[object, float] | None, value: object, now_s: float) -> float:

@@ -20,7 +20,9 @@ from aiokafka.errors import KafkaError
 
 from app.clock import Clock
 from app.stream.fence import StallFence, die
+from app.stream.makings import inputs
 from app.stream.progress import Inside, Judge, Outside
+from app.stream.topicids import topic_ids
 from app.stream.worker import brokers_of, inputs_of
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Watchdog(mode.Service):
         self._outside: Outside | None = None
         self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))
         self._looked_s = self._answered_s = self._told_s = clock.monotonic_s()
+        self._missing: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     async def on_start(self) -> None:
@@ -101,11 +104,17 @@ class Watchdog(mode.Service):
         if outside is not None:
             self._answered_s = self._told_s = now_s
             self._ends.append(outside.ends)
+            self._tell_missing(set(inputs_of(self._app)) - outside.ends.keys())
         elif now_s - self._told_s >= TELL_EVERY_S:
             self._told_s = now_s
             log.warning("no broker answers, for %.0f s: waiting for it", now_s - self._answered_s)
         if reason := self._judge.look(now_s, self._inside, outside):
             self._end(reason)
+
+    def _tell_missing(self, missing: set[str]) -> None:
+        if new := missing - self._missing:
+            log.error("no topic %s any more: waiting for it", ", ".join(sorted(new)))
+        self._missing = missing
 
     def alive(self) -> Answer:
         """For `/healthz`: whoever answers has an event loop; the two threads must look, too."""
@@ -119,7 +128,7 @@ class Watchdog(mode.Service):
     def ready(self) -> Answer:
         """For `/readyz`: recovered, and not behind. A standby is ready: its tables are there."""
         state, seen, outside = self._state(), self._inside, self._outside
-        waiting = {topic: outside.waiting(topic) for topic in sorted(seen.owned)} if seen and outside else {}
+        waiting = {topic: outside.waiting(topic) for topic in _readable(seen, outside)} if seen and outside else {}
         ok = state in ("running", "standby")
         return ok, {"ready": ok, "state": state, "waiting_records": waiting}
 
@@ -131,12 +140,18 @@ class Watchdog(mode.Service):
             return "stopping"
         if outside is None:
             return "no-broker"
+        if self._missing:
+            return "no-input"
         if seen.recovering:
             return "recovering"
         if not seen.owned:
             return "standby"
-        behind = any(outside.next(topic) < self._ends[0][topic] for topic in seen.owned)
+        behind = any(outside.next(topic) < self._ends[0].get(topic, 0) for topic in _readable(seen, outside))
         return "behind" if behind else "running"
+
+
+def _readable(seen: Inside, outside: Outside) -> list[str]:
+    return sorted(seen.owned & outside.ends.keys())
 
 
 def inside(app: faust.App, now_s: float) -> Inside:
@@ -150,6 +165,7 @@ def inside(app: faust.App, now_s: float) -> Inside:
         stopping=app.should_stop,
         step=(app.rebalancing_count, app.consumer_generation_id, recovery.in_recovery, offsets),
         owned=frozenset(tp.topic for tp in assignor.assigned_actives()) & frozenset(inputs_of(app)),
+        ids=inputs(app).ids,
     )
 
 
@@ -171,8 +187,9 @@ async def clients(broker: str) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafka
 
 async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> Outside:
     """How the inputs and the group's commits stand; raises as `clients` does."""
-    partitions = {topic: TopicPartition(topic, 0) for topic in topics}
     async with asyncio.timeout(ASK_S):
+        ids = await topic_ids(admin, topics)
+        partitions = {topic: TopicPartition(topic, 0) for topic in ids}
         offsets = await admin.list_consumer_group_offsets(group)  # first: a commit is never above a later end
         begins = await consumer.beginning_offsets(list(partitions.values()))
         ends = await consumer.end_offsets(list(partitions.values()))
@@ -180,4 +197,5 @@ async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str
         begins={topic: begins[tp] for topic, tp in partitions.items()},
         ends={topic: ends[tp] for topic, tp in partitions.items()},
         committed={topic: offsets[tp].offset for topic, tp in partitions.items() if tp in offsets},
+        ids=ids,
     )

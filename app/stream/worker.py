@@ -13,7 +13,9 @@ from aiokafka.errors import KafkaError
 from app.errors import DaemonError
 from app.settings import Settings
 from app.stream.consumer import BatchConsumer
+from app.stream.makings import Inputs, inputs
 from app.stream.recovery import LoudTable, LoudTables
+from app.stream.topicids import topic_ids
 
 DAY_MS = 86_400_000
 # A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
@@ -58,6 +60,8 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
     )
     transport: Any = app.transport
     transport.Consumer = BatchConsumer
+    ours: Any = app
+    ours.inputs = Inputs(lambda topic: ask_id(kafka.broker, topic))
     return app
 
 
@@ -75,7 +79,7 @@ def run(app: faust.App, *services: mode.Service) -> None:
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without its loop
     try:
-        loop.run_until_complete(check_inputs(brokers_of(app), inputs_of(app)))
+        inputs(app).ids = loop.run_until_complete(input_ids(brokers_of(app), inputs_of(app)))
         loop.run_until_complete(make_changelogs(app))
     finally:
         loop.close()
@@ -96,23 +100,34 @@ def inputs_of(app: faust.App) -> list[str]:
     return sorted({topic for channel in channels for topic in channel.topics})
 
 
-async def check_inputs(broker: str, wanted: Sequence[str]) -> None:
-    """DaemonError where the broker does not answer within ANSWER_S, or does not have all of these topics."""
+async def ask_id(broker: str, topic: str) -> str | None:
+    """Kafka's id of a topic, None of one that is not there; KafkaError or TimeoutError within ANSWER_S."""
+    return (await _ask_ids(broker, [topic])).get(topic)
+
+
+async def _ask_ids(broker: str, wanted: Sequence[str]) -> dict[str, str]:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(ANSWER_S * 1000))
     try:
         async with asyncio.timeout(ANSWER_S):
             await admin.start()
-            missing = set(wanted) - set(await admin.list_topics())
+            return await topic_ids(admin, wanted)
+    finally:
+        await admin.close()
+
+
+async def input_ids(broker: str, wanted: Sequence[str]) -> dict[str, str]:
+    """The ids of these topics; DaemonError where the broker does not answer, or does not have all of them."""
+    try:
+        ids = await _ask_ids(broker, wanted)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(
             f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
         ) from error
-    finally:
-        await admin.close()
-    if missing:
+    if missing := set(wanted) - set(ids):
         raise DaemonError(
             f"broker {broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
         )
+    return ids
 
 
 async def make_changelogs(app: faust.App) -> None:

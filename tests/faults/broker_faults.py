@@ -12,6 +12,7 @@ from tests.faults.worker_faults import pause
 
 FROZEN_S = 20.0  # longer than a session, a flush's patience and a request of the producer
 REPEATED_RECORDS = 500
+SENT_WITHIN_S = 10.0
 
 
 async def sigkill(rig: Rig) -> None:
@@ -70,7 +71,7 @@ async def topic_made_anew(rig: Rig) -> None:
     """Deleted after everything in it was taken: offsets begin at 0 again, and every byte after that counts."""
     feed = rig.feed
     await feed.pause()
-    await feed.settled()
+    before = await feed.settled()
     await rig.goes_on()
     async with rig.fault():
         admin = AIOKafkaAdminClient(bootstrap_servers=rig.broker)
@@ -83,9 +84,14 @@ async def topic_made_anew(rig: Rig) -> None:
             await admin.close()
         await create_topics(rig.broker, {feed.topic: topics.FLOWS}, rig.brokers.count)
         await rig.renew_producer()
-        feed.last_offset = -1
+        feed.made_anew()
         feed.resume()
-    await asyncio.sleep(FROZEN_S)
+
+    async def has_sent() -> bool:
+        return feed.last_position > before
+
+    await rig.until(has_sent, SENT_WITHIN_S)
+    await rig.goes_on()
 
 
 async def deliveries_repeated(rig: Rig) -> None:

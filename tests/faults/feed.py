@@ -49,7 +49,8 @@ class Feed:
         self._alive.set()
         self._waiting = asyncio.Event()
         self.topic = topics.FLOWS.for_pop(pop.name)
-        self.last_offset = -1
+        self.last_position = -1
+        self._first_position = 0
         self._windows = windows
         self.producer = producer
         self._clock = clock
@@ -94,13 +95,17 @@ class Feed:
         self._killed = False
         self._alive.set()
 
+    def made_anew(self) -> None:
+        """The flow topic begins at offset 0 again; positions go on, as the rows count them."""
+        self._first_position = self.last_position + 1
+
     async def send(self, messages: Sequence[bytes]) -> None:
         """Messages into the flow topic, past the ledger."""
         for message in messages:
             await self._send(self.topic, message)
 
     async def settled(self) -> int:
-        """Wait until the broker has all that was sent; the offset of the newest flow message.
+        """Wait until the broker has all that was sent; the position of the newest flow message.
 
         DaemonError when it refused any, for then the ledger is wrong.
         """
@@ -108,7 +113,7 @@ class Feed:
             await asyncio.wait(self._answers)
         if self._refused is not None:
             raise DaemonError(f"{self.topic}: the broker refused a message: {self._refused!r}")
-        return self.last_offset
+        return self.last_position
 
     async def _purge(self) -> None:
         began_s = self._clock.monotonic_s()
@@ -169,4 +174,4 @@ class Feed:
         if (error := answer.exception()) is not None:
             self._refused = error
         elif answer.result().topic == self.topic:
-            self.last_offset = max(self.last_offset, answer.result().offset)
+            self.last_position = max(self.last_position, self._first_position + answer.result().offset)

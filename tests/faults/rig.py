@@ -234,10 +234,10 @@ class Rig:
 
     async def goes_on(self) -> None:
         """Wait until the worker has taken what was sent by now; a problem when it does not."""
-        wanted = {name: feed.last_offset for name, feed in self.feeds.items()}
+        wanted = {name: feed.last_position for name, feed in self.feeds.items()}
 
         async def has_taken() -> bool:
-            return all([(await self.progress(name)).applied >= offset for name, offset in wanted.items()])
+            return all([(await self.progress(name)).applied >= position for name, position in wanted.items()])
 
         try:
             await self.until(has_taken, CATCH_UP_WITHIN_S)
@@ -263,7 +263,8 @@ class Rig:
         """The changelog is there, not only the worker's memory."""
         written = {name: await evidence.changelog_progress(self.broker, CELL, name) for name in self.feeds}
         return all(
-            (row := written[name]) is not None and row.applied >= feed.last_offset for name, feed in self.feeds.items()
+            (row := written[name]) is not None and row.applied >= feed.last_position
+            for name, feed in self.feeds.items()
         )
 
     async def _passed_the_faults(self) -> bool:

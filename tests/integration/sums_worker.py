@@ -16,6 +16,7 @@ from app.settings import Kafka, Settings
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
+from app.stream.makings import Makings, inputs
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source
@@ -25,6 +26,11 @@ from tables.store import VERSION, ExactTable, Rows, open_table
 APP_ID = "sums-worker"
 SOURCE = "numbers"
 KEYS = 20
+SUM = "sum "
+
+
+def key_of(number: int) -> str:
+    return f"{SUM}{number % KEYS}"
 
 
 class Row(msgspec.Struct):
@@ -45,15 +51,15 @@ class Sums:
 
     def load(self) -> None:
         self.reset()
-        self._memory.update(self._rows.items())
+        self._memory.update(self._rows.items(SUM))
 
     def apply(self, tp: TP, record: Record) -> None:
         number = int(record.value)
-        key = str(number % KEYS)
+        key = key_of(number)
         row = self._memory.setdefault(key, Row())
-        if record.offset > row.applied:
+        if record.position > row.applied:
             row.total += number
-            row.applied = record.offset
+            row.applied = record.position
         self._dirty.add(key)
 
     def write_rows(self) -> None:
@@ -106,9 +112,9 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[faust.App, list
     clock = SystemClock()
     fence = StallFence(kafka.session_timeout_s / 2, clock)
     fence.start()
-    reader = Stuck(app, state, [table], fence, die)
+    reader = Stuck(app, state, [table], Makings(inputs(app), [SOURCE], [table]), fence, die)
     reader.after = options.stuck_after
-    stop_flow_at_recovery(app, table, state.load)
+    stop_flow_at_recovery(app, table, reader.load)
 
     if options.slow_recovery:
         tables: Any = app.tables

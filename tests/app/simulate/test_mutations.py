@@ -16,7 +16,7 @@ SEEN = {
     "changelog_not_awaited": ("I1 I8", 121),
     "replays_not_written_again": ("I1 I8", 8),
     "rows_deleted_before_the_commit": ("I1 I2", 8),
-    "no_fence": ("I1 I2 I8", 18),
+    "no_fence": ("I1 I2 I6 I8", 9),
     "no_budget": ("I5", 14),
     "lost_paths_stay": ("I3", 77),
     "holds_never_end": ("I5 I8", 28),

@@ -95,6 +95,22 @@ class Table:
         return [future]
 
 
+class Unchanged:
+    """Makings of a topic that is never made anew."""
+
+    def load(self) -> None:
+        pass
+
+    def write(self) -> bool:
+        return False
+
+    def base(self, topic: str) -> int:
+        return 0
+
+    async def verify(self, topic: str) -> None:
+        pass
+
+
 class Signal:
     def connect(self, handler: Any) -> None:
         self.handler = handler
@@ -118,7 +134,7 @@ def reader(
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    return ExactReader(app, Sums(log), [cast(Any, Table(log, answer))], fence, end), signal
+    return ExactReader(app, Sums(log), [cast(Any, Table(log, answer))], cast(Any, Unchanged()), fence, end), signal
 
 
 async def test_rows_then_publications_then_progress_then_acks_in_order() -> None:

@@ -106,7 +106,7 @@ def test_f06_an_event_loop_that_stands_still() -> None:
     assert reason_after([(None, None)] * 8) == "the event loop stands still, for 70 s"
 
 
-def test_f12_an_input_that_was_made_anew_is_told_at_once() -> None:
-    """Its records would pass for repeats, and be dropped, until their offsets reach the old commit."""
+def test_f12_an_input_that_lost_its_end_is_told_at_once() -> None:
+    """Its next records would pass for repeats, and be dropped, until their offsets reach the old commit."""
     reason = Judge(PATIENCE_S).look(0.0, RUNNING, broker(end=5, committed=6))
-    assert reason == "flows ends at 5 and 6 is committed: it was made anew, so its state must be, too"
+    assert reason == "flows ends at 5 and 6 is committed: the broker lost records that rows include"

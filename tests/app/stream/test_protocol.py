@@ -16,9 +16,9 @@ from app.clock import ManualClock
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
-from tests.app.stream.world import KEYS, NUMBERS, Ended, Stream, Sums, World, live, worker
+from tests.app.stream.world import KEYS, NUMBERS, Ended, Stream, Sums, World, key_of, live, worker
 
-TRUE_TOTALS = {str(key): sum(NUMBERS[key::KEYS]) for key in range(KEYS)}
+TRUE_TOTALS = {key_of(key): sum(NUMBERS[key::KEYS]) for key in range(KEYS)}
 STEPS_MAX = 60
 
 
@@ -60,7 +60,7 @@ class SkipsReplays(Sums):
             self.dirty = before
 
     def _memory_has(self, record: Record) -> bool:
-        row = self._memory.get(str(record.offset % KEYS))
+        row = self._memory.get(key_of(record.offset))
         return row is not None and record.offset <= row.applied
 
 
@@ -113,7 +113,9 @@ class AcksUnanswered(ExactReader):
                     await answer
 
 
-@pytest.mark.parametrize(("reader", "totals"), [(ExactReader, TRUE_TOTALS), (AcksUnanswered, {"0": 68, "1": 51 - 23})])
+@pytest.mark.parametrize(
+    ("reader", "totals"), [(ExactReader, TRUE_TOTALS), (AcksUnanswered, {key_of(0): 68, key_of(1): 51 - 23})]
+)
 async def test_a_changelog_that_refuses_a_record(reader: type[ExactReader], totals: dict[str, int]) -> None:
     """It refuses row 1 from the third batch on; then it is repaired, and the disk is lost."""
     world = World()
@@ -136,7 +138,7 @@ class Refusing(Stream):
     async def events(self) -> Any:
         async for event in super().events():
             if event.message.offset >= self._from_offset:
-                self._world.refuse = b"1"
+                self._world.refuse = key_of(1).encode()
             yield event
 
 

@@ -31,6 +31,7 @@ class App:
             active_offsets={}, in_recovery=False, completed=SimpleNamespace(is_set=lambda: self.completed)
         )
         self.tables = SimpleNamespace(recovery=recovery)
+        self.inputs = SimpleNamespace(ids={"flows": "first"})
         self.agents = {"flows": SimpleNamespace(channel=SimpleNamespace(topics=["flows"]))}
 
 
@@ -44,10 +45,12 @@ class Rig:
         app = cast(Any, self.app)
         self.watchdog = Watchdog(app, fence, self.clock, self.ended.append, patience_s=60.0, look_every_s=LOOK_EVERY_S)
 
-    def look(self, end: int | None, committed: int = 0) -> str:
+    def look(self, end: int | None, committed: int = 0, topic_id: str = "first") -> str:
         self.clock.advance(LOOK_EVERY_S)
         self.watchdog._inside = module.inside(cast(Any, self.app), self.clock.monotonic_s())
-        answer = None if end is None else Outside({"flows": 0}, {"flows": end}, {"flows": committed})
+        answer = (
+            None if end is None else Outside({"flows": 0}, {"flows": end}, {"flows": committed}, {"flows": topic_id})
+        )
         self.watchdog.look(answer)
         return str(self.watchdog.ready()[1]["state"])
 
@@ -96,6 +99,24 @@ def test_a_standstill_ends_the_process() -> None:
     assert rig.ended == []
     rig.look(end=200, committed=10)
     assert rig.ended == ["flows: records wait and none is committed, for 65 s"]
+
+
+def test_an_input_that_was_made_anew_ends_the_process() -> None:
+    rig = Rig()
+    rig.look(end=100, committed=100)
+    rig.look(end=3, topic_id="second")
+    assert rig.ended == ["flows was made anew: this process ends, so that the next begins with it"]
+
+
+def test_an_input_that_is_gone_is_told_once_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.look(end=100, committed=0)
+    for _ in range(3):
+        rig.watchdog.look(Outside({}, {}, {}))
+        assert rig.watchdog.ready() == (False, {"ready": False, "state": "no-input", "waiting_records": {}})
+    assert caplog.messages == ["no topic flows any more: waiting for it"]
+    assert rig.look(end=100, committed=100) == "running"
+    assert rig.ended == []
 
 
 def test_it_is_alive_while_both_threads_look() -> None:

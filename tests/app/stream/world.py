@@ -17,6 +17,7 @@ from app.clock import Clock, ManualClock
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence
+from app.stream.makings import Inputs, Makings
 from tables.store import HEADER, Rows
 
 SOURCE = TP("numbers", 0)
@@ -24,6 +25,7 @@ NUMBERS = (7, 11, 13, 17, 19, 23, 29)
 BATCHES = ((0, 1), (2,), (3, 4), (5, 6))
 KEYS = 2
 PROGRESS = "progress"
+SUM = "sum "
 
 
 class Killed(BaseException):
@@ -44,7 +46,10 @@ class Row(msgspec.Struct):
 
 
 class World:
-    """`kill_in` steps are left until SIGKILL; `refuse` is a row whose changelog record the broker does not take."""
+    """`kill_in` steps are left until SIGKILL; `refuse` is a row whose changelog record the broker does not take.
+
+    `topic_id` is that of the source, which can be deleted and made anew.
+    """
 
     def __init__(self) -> None:
         self.disk: dict[bytes, bytes] = {}
@@ -53,6 +58,7 @@ class World:
         self.acked: set[int] = set()
         self.kill_in: int | None = None
         self.refuse: bytes | None = None
+        self.topic_id = "first"
 
     def step(self) -> None:
         if self.kill_in is not None:
@@ -65,6 +71,11 @@ class World:
         """Kafka's next offset: below it everything is acknowledged."""
         return next(offset for offset in range(len(NUMBERS) + 1) if offset not in self.acked)
 
+    def make_source_anew(self) -> None:
+        """The same numbers, from offset 0 on; Kafka forgets what was committed."""
+        self.topic_id = "second"
+        self.acked.clear()
+
     def recover(self, wiped: bool) -> None:
         """What a start makes of it: the disk, or the changelog alone."""
         self.kill_in = None
@@ -74,11 +85,15 @@ class World:
     def totals(self) -> dict[str, int]:
         """What the changelog says: the last record of each row."""
         rows = {key.decode(): value for key, value in self.changelog}
-        return {key: row_of(value).total for key, value in sorted(rows.items()) if key != PROGRESS}
+        return {key: row_of(value).total for key, value in sorted(rows.items()) if key.startswith(SUM)}
 
 
 def row_of(value: bytes) -> Row:
     return msgspec.msgpack.decode(value[HEADER.size :], type=Row)
+
+
+def key_of(offset: int) -> str:
+    return f"{SUM}{offset % KEYS}"
 
 
 class Table:
@@ -100,6 +115,9 @@ class Table:
 
     def items(self) -> Any:
         return list(self._world.disk.items())
+
+    def values(self) -> Any:
+        return list(self._world.disk.values())
 
     def take_unanswered(self) -> list[Awaitable[None]]:
         pending, self._pending = self._pending, []
@@ -128,21 +146,21 @@ class Sums:
 
     def load(self) -> None:
         self.reset()
-        self._memory = dict(self.rows.items(but=PROGRESS))
+        self._memory = dict(self.rows.items(SUM))
         self._progress = self.rows.get(PROGRESS) or Row()
 
     def apply(self, tp: TP, record: Record) -> None:
-        key = str(record.offset % KEYS)
+        key = key_of(record.offset)
         self.dirty.add(key)
-        if record.offset <= self._progress.applied:
+        if record.position <= self._progress.applied:
             return
-        self._progress.applied = record.offset
+        self._progress.applied = record.position
         row = self._memory.setdefault(key, Row())
-        if record.offset > row.applied:
-            row.applied = record.offset
+        if record.position > row.applied:
+            row.applied = record.position
             row.total += int(record.value)
         if record.offset % 3 == 2:
-            self._closed.append(record.offset // 3)
+            self._closed.append(record.position // 3)
 
     def write_rows(self) -> None:
         for key in sorted(self.dirty):
@@ -207,10 +225,28 @@ def worker(
 
     consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
     app = SimpleNamespace(consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None))
-    table = Table(world)
-    sums = state(world, table)
-    sums.load()
-    return reader(cast(Any, app), sums, [cast(Any, table)], StallFence(5.0, clock or ManualClock(), end), end)
+    tables = [cast(Any, Table(world))]
+    made = reader(
+        cast(Any, app),
+        state(world, tables[0]),
+        tables,
+        makings(world, tables),
+        StallFence(5.0, clock or ManualClock(), end),
+        end,
+    )
+    made.load()
+    return made
+
+
+def makings(world: World, tables: Sequence[Any]) -> Makings:
+    """What the broker says of the source now, and will say when it is asked again."""
+
+    async def ask_id(topic: str) -> str:
+        return world.topic_id
+
+    inputs = Inputs(ask_id)
+    inputs.ids = {SOURCE.topic: world.topic_id}
+    return Makings(inputs, [SOURCE.topic], tables)
 
 
 async def live(world: World, dropped: int | None = None, **parts: Any) -> None:

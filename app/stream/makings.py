@@ -1,0 +1,90 @@
+"""Which making of an input topic the rows speak of.
+
+A topic that is deleted and made anew begins at offset 0 again, and rows that remember offsets would take its records
+for repeats. So rows count in positions: the offset of a record, plus a base that its topic has in this making, above
+everything the rows remember of the makings before. A row of its own says which base; it is in the changelog before
+the first row that counts from it, else a crash between the two would find another base.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import faust
+import msgspec
+
+from app.errors import ExactnessError
+from tables.store import ExactTable, Rows, newest_offset
+
+AskId = Callable[[str], Awaitable[str | None]]
+
+
+class Making(msgspec.Struct, frozen=True):
+    """Kafka's id of a topic, and the position of its offset 0."""
+
+    topic_id: str
+    base: int = 0
+
+
+class Inputs:
+    """The topics that an app reads: their ids when it started, and where positions begin, for all who count them."""
+
+    def __init__(self, ask_id: AskId) -> None:
+        self.ids: Mapping[str, str] = {}
+        self.bases: dict[str, int] = {}
+        self._ask_id = ask_id
+
+    async def verify(self, topic: str) -> None:
+        """ExactnessError where the topic is not the one that was there at the start."""
+        if await self._ask_id(topic) != self.ids[topic]:
+            raise ExactnessError(f"{topic} was made anew: this process ends, so that the next begins with it")
+
+
+def inputs(app: faust.App) -> Inputs:
+    """What `create_app` gave an app."""
+    ours: Any = app
+    given: Inputs = ours.inputs
+    return given
+
+
+class Makings:
+    """Those of one reader, kept in the last of its tables."""
+
+    def __init__(self, inputs: Inputs, topics: Sequence[str], tables: Sequence[ExactTable]) -> None:
+        self._inputs = inputs
+        self._topics = topics
+        self._tables = tables
+        self._rows = Rows(tables[-1], Making, lambda making: making.base)
+        self._unwritten: dict[str, Making] = {}
+
+    def load(self) -> None:
+        """Find the bases, after the tables were recovered."""
+        self._unwritten = {topic: self._making(topic) for topic in self._topics}
+        self._inputs.bases.update({topic: making.base for topic, making in self._unwritten.items()})
+
+    def _making(self, topic: str) -> Making:
+        topic_id, known = self._inputs.ids[topic], self._rows.get(key_of(topic))
+        if known is None:  # rows of before makings were remembered, or none
+            return Making(topic_id)
+        if known.topic_id == topic_id:
+            return known
+        return Making(topic_id, max(newest_offset(table) for table in self._tables) + 1)
+
+    def write(self) -> bool:
+        """Write what the changelog may not have (needs a current event); whether there was something."""
+        unwritten, self._unwritten = self._unwritten, {}
+        for topic, making in unwritten.items():
+            self._rows.put(key_of(topic), making)
+        return bool(unwritten)
+
+    def base(self, topic: str) -> int:
+        """The position of its offset 0."""
+        return self._inputs.bases[topic]
+
+    async def verify(self, topic: str) -> None:
+        """As `Inputs.verify`."""
+        await self._inputs.verify(topic)
+
+
+def key_of(topic: str) -> str:
+    """Begins as no PoP does, so that no reader of a PoP's rows meets it."""
+    return f"|making|{topic}"

@@ -1,0 +1,95 @@
+"""Kafka's ids of topics (KIP-516): one that was deleted and made anew has another id, and offsets from 0 on.
+
+aiokafka 0.14 asks for metadata up to version 5, and ids came later: brokers tell them since 3.0 (version 12).
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
+
+NONE = UUID(int=0)  # "by name", and the id of a topic that is not there
+TEXT = CompactString("utf-8")
+
+
+class Uuid(AbstractType[UUID]):  # type: ignore[misc]  # aiokafka has no types
+    """16 bytes, as on the wire."""
+
+    @classmethod
+    def encode(cls, value: UUID) -> bytes:
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> UUID:
+        return UUID(bytes=data.read(16))
+
+
+BROKER = (("node_id", Int32), ("host", TEXT), ("port", Int32), ("rack", TEXT), ("tags", TaggedFields))
+PARTITION = (
+    ("error_code", Int16),
+    ("partition", Int32),
+    ("leader", Int32),
+    ("leader_epoch", Int32),
+    ("replicas", CompactArray(Int32)),
+    ("isr", CompactArray(Int32)),
+    ("offline_replicas", CompactArray(Int32)),
+    ("tags", TaggedFields),
+)
+TOPIC = (
+    ("error_code", Int16),
+    ("topic", TEXT),
+    ("topic_id", Uuid),
+    ("is_internal", Boolean),
+    ("partitions", CompactArray(*PARTITION)),
+    ("authorized_operations", Int32),
+    ("tags", TaggedFields),
+)
+
+
+class MetadataResponseV12(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", CompactArray(*BROKER)),
+        ("cluster_id", TEXT),
+        ("controller_id", Int32),
+        ("topics", CompactArray(*TOPIC)),
+        ("tags", TaggedFields),
+    )
+
+
+class MetadataRequestV12(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 12
+    RESPONSE_TYPE = MetadataResponseV12
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", Uuid), ("topic", TEXT), ("tags", TaggedFields))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class TopicsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
+    """Metadata of these topics; a topic that is not there is not made."""
+
+    API_KEY = 3
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def build(self, request_struct_class: type[MetadataRequestV12]) -> MetadataRequestV12:
+        return request_struct_class([(NONE, name, {}) for name in self._names], False, False, {})
+
+
+async def topic_ids(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
+    """The id of each of these topics that is there; KafkaError where the broker does not answer."""
+    response: Any = await admin._send_request(TopicsRequest(names))
+    return {entry[1]: str(entry[2]) for entry in response.topics if not entry[0] and entry[2] != NONE}

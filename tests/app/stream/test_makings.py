@@ -1,0 +1,134 @@
+"""A source that is deleted and made anew: its offsets begin at 0 again, and every record of it counts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.errors import ExactnessError
+from app.stream.exact import ExactReader, current_event
+from app.stream.makings import Making, Makings, key_of
+from tables.store import Rows
+from tests.app.stream.test_protocol import TRUE_TOTALS
+from tests.app.stream.world import NUMBERS, SOURCE, SUM, Ended, Row, Stream, Table, World, live, makings, row_of, worker
+
+TWICE = {key: 2 * total for key, total in TRUE_TOTALS.items()}
+WINDOWS_OF_BOTH = {0, 1, 3, 4}
+STEPS_MAX = 60
+
+
+def kills() -> Iterator[tuple[int, bool]]:
+    """Before each step, with and without the disk."""
+    for steps in range(STEPS_MAX):
+        yield steps, False
+        yield steps, True
+
+
+async def kill(world: World, steps: int, wiped: bool, **parts: Any) -> None:
+    world.kill_in = steps
+    await live(world, **parts)
+    world.recover(wiped)
+
+
+async def after_kills(**parts: Any) -> list[str]:
+    """What went wrong in the second making, over a kill before each step of it."""
+    wrong = []
+    for steps, wiped in kills():
+        world = World()
+        await live(world, **parts)
+        world.make_source_anew()
+        await kill(world, steps, wiped, **parts)
+        await live(world, **parts)
+        world.recover(wiped=True)
+        if world.totals() != TWICE or world.published != WINDOWS_OF_BOTH:
+            wrong.append(f"killed at step {steps}, wiped {wiped}: {world.totals()}, published {world.published}")
+    return wrong
+
+
+async def test_every_record_of_the_second_making_counts_once() -> None:
+    assert await after_kills() == []
+
+
+async def test_rows_that_were_ahead_of_the_progress_take_nothing_for_a_repeat() -> None:
+    """Killed in the first making, which never comes again: what its rows lack is lost, and nothing else."""
+    for steps, wiped in kills():
+        world = World()
+        await kill(world, steps, wiped)
+        before = sum(row_of(row).total for key, row in world.disk.items() if key.startswith(SUM.encode()))
+        world.make_source_anew()
+        await live(world)
+        world.recover(wiped=True)
+        assert sum(world.totals().values()) == before + sum(NUMBERS), f"killed at step {steps}, wiped {wiped}"
+
+
+class WritesItLast(ExactReader):
+    """The making is written with the progress, not before the rows that count from it."""
+
+    async def _write(self, newest: Any) -> None:
+        with current_event(newest):
+            self._state.write_rows()
+        await self._changelog_answered()
+        for send in self._state.publications():
+            await (await send())
+        with current_event(newest):
+            self._makings.write()
+            self._state.write_progress()
+        await self._changelog_answered()
+
+
+async def test_a_making_written_after_its_rows_doubles() -> None:
+    wrong = await after_kills(reader=WritesItLast)
+    assert wrong
+
+
+async def test_a_source_made_anew_under_a_running_worker_ends_it() -> None:
+    """Before anything of it is acknowledged: between its start and the first batch, and at an offset that goes back."""
+    world = World()
+    started = worker(world)
+    world.make_source_anew()
+    with pytest.raises(Ended, match="numbers was made anew"):
+        await started.run(Stream(world))
+    assert world.acked == set()
+
+    reading = World()
+    running = worker(reading)
+    await running.run(Stream(reading))
+    reading.make_source_anew()
+    with pytest.raises(Ended, match="numbers was made anew"):
+        await running.run(Stream(reading))
+    assert reading.acked == set()
+
+
+async def test_state_of_before_makings_were_remembered_goes_on() -> None:
+    world = World()
+    await live(world)
+    del world.disk[key_of(SOURCE.topic).encode()]
+    await live(world)
+    world.recover(wiped=True)
+    assert world.totals() == TRUE_TOTALS
+
+
+def test_a_base_is_above_every_row() -> None:
+    world = World()
+    table: Any = Table(world)
+    first = makings(world, [table])
+    first.load()
+    assert first.base(SOURCE.topic) == 0
+    assert first.write()
+    assert not first.write(), "it is written once after a recovery"
+    Rows(table, Row, lambda row: row.applied).put("sum 0", Row(applied=41))
+    world.make_source_anew()
+    second = makings(world, [table])
+    second.load()
+    assert second.base(SOURCE.topic) == 42
+    second.write()
+    assert Rows(table, Making).get(key_of(SOURCE.topic)) == Making("second", 42)
+
+
+async def test_verify_raises_where_the_topic_is_gone() -> None:
+    world = World()
+    made: Makings = makings(world, [Table(world)])
+    await made.verify(SOURCE.topic)
+    world.topic_id = ""
+    with pytest.raises(ExactnessError):
+        await made.verify(SOURCE.topic)
