@@ -4,6 +4,7 @@ import heapq
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil, nan
 from typing import get_args
 
@@ -65,8 +66,8 @@ class PopCloser:
             epoch = max(cycle.epoch + 1, int(self._clock.now_s()))
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
-    def close(self, start_s: int, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
-        """Decide on a complete window; returns its final rows."""
+    def close(self, start_s: int, sums: dict[str, Sums], closed_s: float) -> dict[str, LinkWindowRow]:
+        """Decide on a window that is complete since `closed_s`, Kafka's time; returns its final rows."""
         end_s = start_s + self._settings.windows.length_s
         rows = {
             link: LinkWindowRow(link_sums, self._rates_of(self._pop, link, start_s, end_s), closed=True)
@@ -89,6 +90,12 @@ class PopCloser:
         self.last = result
         self.cycle = CycleRow(epoch=self.cycle.epoch, seq=self.cycle.seq + 1, state=result.state)
         self._publish(start_s, end_s, result, rows)
+        self._publisher.put(
+            topics.DECISIONS.for_pop(self._pop.name),
+            self._pop.name,
+            self._decision(start_s, end_s, closed_s, result),
+            sent=partial(self._sent, closed_s),
+        )
         self._measure(result)
         self._tell(result, before)
         return rows
@@ -122,6 +129,10 @@ class PopCloser:
             link=explain_link(plan, of, self.cycle.state.links.get(of)) if is_link else None,
             prefix=None if is_link else explain_prefix(plan, of),
         )
+
+    def _sent(self, closed_s: float) -> None:
+        took_s = self._clock.now_s() - closed_s
+        metrics.DECIDE_SECONDS.labels(self._pop.name).observe(max(0.0, took_s))  # Kafka's clock may be ahead
 
     def _measure(self, result: CycleResult) -> None:
         for load in result.loads:
@@ -185,9 +196,6 @@ class PopCloser:
             )
         for link, row in rows.items():
             self._publisher.put(topics.PREFIX_TRAFFIC.name, self._pop.name, self._traffic(start_s, link, row.sums))
-        self._publisher.put(
-            topics.DECISIONS.for_pop(self._pop.name), self._pop.name, self._decision(start_s, end_s, result)
-        )
 
     def _traffic(self, start_s: int, link: str, sums: Sums) -> PrefixTraffic:
         """The largest prefixes of a link, whichever router their traffic came in by."""
@@ -209,7 +217,7 @@ class PopCloser:
             ),
         )
 
-    def _decision(self, start_s: int, end_s: int, result: CycleResult) -> Decision:
+    def _decision(self, start_s: int, end_s: int, closed_s: float, result: CycleResult) -> Decision:
         pacing = self._settings.pacing
         return Decision(
             pop=self._pop.name,
@@ -226,4 +234,5 @@ class PopCloser:
             refused=result.refused,
             egress_mismatch_share=result.egress_mismatch_share,
             barred=result.barred,
+            closed_at=utc(closed_s),
         )

@@ -35,8 +35,8 @@ class Closer(Protocol):
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         """Take up again from the rows of closed windows and the last cycle."""
 
-    def close(self, start_s: int, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
-        """Decide on a window that is complete; the final rows, by link."""
+    def close(self, start_s: int, sums: dict[str, Sums], closed_s: float) -> dict[str, LinkWindowRow]:
+        """Decide on a window that a marker of Kafka time `closed_s` made complete; the final rows, by link."""
 
     @property
     def cycle(self) -> CycleRow:
@@ -103,7 +103,7 @@ class FlowsState:
             if isinstance(outcome, Bad):
                 self._publisher.dead_letter(tp, record, outcome)
             else:
-                rows = self.closers[pop].close(outcome.start_s, outcome.sums)
+                rows = self.closers[pop].close(outcome.start_s, outcome.sums, record.timestamp_s)
                 self._final |= {key_of(pop, outcome.start_s, link): row for link, row in rows.items()}
 
     def write_rows(self) -> None:

@@ -282,6 +282,24 @@ def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 
 @main.command()
 @pop_option
+@click.option("--last", help="So far back from now: 90s, 15m, 2h, 1d; 1h when left out.")
+@click.option("--since", help="From this time on, UTC: 2026-11-21T07:30:00.")
+@json_option
+@with_deployment
+def latency(deployment: Deployment, pop: str | None, last: str | None, since: str | None, as_json: bool) -> None:
+    """Show how long each step took, from onset to route. p50, p99 and max, from the timestamps of the records."""
+    from app import latency as answers
+
+    if last is not None and since is not None:
+        raise click.UsageError("give --last or --since, not both")
+    since_s = answers.begin_s(last, since, SystemClock().now_s())
+    rows = asyncio.run(answers.read_latencies(deployment, pop, since_s))
+    nothing = "nothing was decided or done in that time: does telemetry run?"
+    print_json(rows) if as_json else _print_table([answers.headline(since_s)], answers.latency_table(rows), nothing)
+
+
+@main.command()
+@pop_option
 @with_deployment
 def watch(deployment: Deployment, pop: str | None) -> None:
     """Show links and overrides live, until Ctrl-C."""

@@ -12,10 +12,18 @@ TIMEOUT_MS = 10_000
 POLL_MS = 500
 
 
-async def read_topic(broker: str, topic: str, last: int | None = None) -> list[ConsumerRecord]:
-    """The records that partition 0 of a topic holds now, or the `last` of them; DaemonError says what to check."""
+async def read_topic(
+    broker: str, topic: str, last: int | None = None, since_s: float | None = None
+) -> list[ConsumerRecord]:
+    """The records that partition 0 of a topic holds now, or the `last` of them, or those from a time on (Unix seconds).
+
+    DaemonError says what to check.
+    """
     async with _consumer(broker) as consumer:
         ((partition, end),) = (await _assign(broker, consumer, {topic: last})).items()
+        if since_s is not None:
+            first = (await consumer.offsets_for_times({partition: int(since_s * 1000)}))[partition]
+            consumer.seek(partition, end if first is None else first.offset)
         records: list[ConsumerRecord] = []
         while await consumer.position(partition) < end:
             for batch in (await consumer.getmany(partition, timeout_ms=TIMEOUT_MS)).values():

@@ -5,6 +5,8 @@ Ages and what stands in memory are computed when they are scraped (app/gauges.py
 
 from prometheus_client import Counter, Gauge, Histogram
 
+LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
 LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that were not applied yet", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "Write, changelog, publish, acknowledge: one flush of one agent")
@@ -38,6 +40,9 @@ LINK_FEED = Gauge(
     "autopilot_link_feed", "1 for the state that a link's feed is in, 0 for the others", ["link", "state"]
 )
 
+DECIDE_SECONDS = Histogram(
+    "autopilot_decide_seconds", "From a window's close by its marker to its decision sent", ["pop"], buckets=LATENCIES_S
+)
 DECISIONS = Counter("autopilot_decisions", "Decisions made", ["pop"])
 OVERRIDES = Gauge("autopilot_overrides", "Overrides that the last decision wants", ["pop"])
 CONGESTED_LINKS = Gauge("autopilot_congested_links", "Links whose congestion is open", ["pop"])
@@ -45,6 +50,15 @@ EGRESS_MISMATCH = Gauge(
     "autopilot_egress_mismatch_ratio", "Share of the traffic that left by another link than predicted", ["pop"]
 )
 
+ANNOUNCE_SECONDS = Histogram(
+    "autopilot_announce_seconds",
+    "From a decision to its exit's injector that took the route",
+    ["pop"],
+    buckets=LATENCIES_S,
+)
+ROUTE_SECONDS = Histogram(
+    "autopilot_route_seconds", "From a decision to every router of it showing the route", ["pop"], buckets=LATENCIES_S
+)
 DECISION_AGE = Gauge("autopilot_decision_age_seconds", "Since the newest decision that the actuator read", ["pop"])
 HALTED = Gauge("autopilot_halted", "1 while a kill switch is on", ["pop"])
 SPEAKER_UP = Gauge("autopilot_speaker_up", "1 while the gobgpd beside a router answers", ["pop", "router"])

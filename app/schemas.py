@@ -79,6 +79,7 @@ class Refused(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The whole desired override set of one PoP; only `released`, end of hold or path loss removes a route.
 
+    `closed_at` is Kafka's time of the purge marker that closed the window: from then on the time taken is ours.
     `egress_mismatch_share` is the part of the traffic we do not steer that left by another link than predicted;
     `barred` says why nothing new is moved in this PoP, where that is so.
     """
@@ -98,6 +99,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[Refused, ...] = ()
     egress_mismatch_share: float = 0.0
     barred: str | None = None
+    closed_at: datetime | None = None
 
 
 class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,10 @@ LOST_KEPT_S = 600.0
 
 
 class Entry(msgspec.Struct):
-    """One prefix. Times are monotonic seconds; `since_s` is when it last was as it should be."""
+    """One prefix. Times are monotonic seconds; `since_s` is when it last was as it should be.
+
+    But `decided_s` is Unix seconds: when the decision was made that it was taken up with, to where it goes now.
+    """
 
     prefix: str
     state: State
@@ -34,6 +37,7 @@ class Entry(msgspec.Struct):
     exit: Exit | None = None
     routes: dict[str, InjectedRoute] = {}
     announced: bool = False
+    decided_s: float = 0.0
 
     @property
     def wanted(self) -> bool:
@@ -132,6 +136,7 @@ class Books:
             if entry is None and (reason := self._over_budget(override, held, new)) is not None:
                 return reason
             entry = self._open(override)
+            entry.decided_s = decision.made_at.timestamp()
         elif not entry.wanted:
             entry.state, entry.since_s = "standing", self._clock.monotonic_s()
         entry.add_until_s = max(entry.add_until_s, add_until_s)

@@ -10,8 +10,9 @@ from functools import partial
 
 import msgspec
 
+from app import metrics
 from app.bgp.books import Books, Entry
-from app.bgp.journal import Journal
+from app.bgp.journal import REPAIRED, Journal
 from app.bgp.liveness import Witness
 from app.bgp.reconcile import Sight, settled, to_hold, to_leave
 from app.bgp.speaker import InjectedRoute
@@ -114,10 +115,12 @@ class Core:
         for route in routes:
             self.views[router].held[route.prefix] = route
             entry = self.books.entries.get(route.prefix)
-            reason = entry.reason if entry is not None and entry.state == "adding" else "repaired"
+            reason = entry.reason if entry is not None and entry.state == "adding" else REPAIRED
             self._journal.route("announced", router, route, reason)
             if entry is not None:
                 entry.announced = True
+                if entry.state == "adding" and entry.exit is not None and entry.exit.router == router:
+                    self._journal.took(metrics.ANNOUNCE_SECONDS, entry.decided_s)
             self._plan([route.prefix])
 
     def withdrawn(self, router: str, prefixes: Iterable[str]) -> None:
@@ -225,6 +228,8 @@ class Core:
         elif entry.hold_until_s <= now_s:
             entry.state = "unclaimed"  # it goes when its turn comes; until then nothing is added for it
         elif settled(sight, entry.routes):
+            if entry.state == "adding":
+                self._journal.took(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.since_s = "standing", now_s
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
             self.books.leave(entry, "add-window-ended")

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
+from prometheus_client import Histogram
+
 from app import metrics
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock, utc
@@ -13,6 +15,7 @@ log = logging.getLogger(__name__)
 Action = Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]
 WOULD: dict[Action, Action] = {"announced": "would-announce", "withdrawn": "would-withdraw"}
 REMEMBERED = 10_000
+REPAIRED = "repaired"  # the reason of a route that is put back
 
 
 class Journal:
@@ -32,6 +35,11 @@ class Journal:
         self._refused.pop(route.prefix, None)
         action = WOULD[action] if self._dry else action
         self._put(action, router, route.prefix, reason, route.next_hop, route.epoch, route.seq)
+
+    def took(self, stage: Histogram, decided_s: float) -> None:
+        """An override came so far: how long after its decision, by the clocks of two hosts. A dry run gets nowhere."""
+        if not self._dry:
+            stage.labels(self._pop).observe(max(0.0, self._clock.now_s() - decided_s))
 
     def refused(self, prefix: str, where: Exit, epoch: int, seq: int, reason: str) -> None:
         """A decided move was not made. Told once for as long as the reason stays: decisions come every window."""

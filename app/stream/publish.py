@@ -24,10 +24,11 @@ class Publisher:
         self._channels: dict[str, Any] = {}
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
-    def put(self, topic: str, key: str, value: msgspec.Struct) -> None:
-        """Queue one record as JSON; it leaves with the next flush."""
+    def put(self, topic: str, key: str, value: msgspec.Struct, sent: Callable[[], None] | None = None) -> None:
+        """Queue one record as JSON; it leaves with the next flush, and then `sent` is called."""
         channel = self._channels.get(topic) or self._channels.setdefault(topic, self._app.topic(topic))
-        self._queue.append(partial(channel.send, key=key.encode(), value=msgspec.json.encode(value)))
+        send = partial(channel.send, key=key.encode(), value=msgspec.json.encode(value))
+        self._queue.append(send if sent is None else partial(_send, send, sent))
 
     def dead_letter(self, tp: TP, record: Record, bad: Bad) -> None:
         """Queue bytes that could not be used, with where they came from."""
@@ -50,3 +51,9 @@ class Publisher:
     def drop(self) -> None:
         """Forget what was queued: it belongs to records that will come again."""
         self._queue.clear()
+
+
+async def _send(send: Callable[[], Awaitable[Any]], sent: Callable[[], None]) -> Any:
+    answer = await send()
+    sent()
+    return answer

@@ -1,5 +1,6 @@
 """A publisher for tests: keeps what it is given."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -19,8 +20,10 @@ class Outbox:
     def publisher(self) -> Publisher:
         return cast(Publisher, self)
 
-    def put(self, topic: str, key: str, value: msgspec.Struct) -> None:
+    def put(self, topic: str, key: str, value: msgspec.Struct, sent: Callable[[], None] | None = None) -> None:
         self.records.append((topic, value))
+        if sent is not None:
+            sent()
 
     def dead_letter(self, tp: Any, record: Record, bad: Any) -> None:
         self.letters.append(f"{tp.topic}@{record.offset}: {bad.reason}")

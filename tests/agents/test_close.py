@@ -53,7 +53,7 @@ class Rig:
 
 def test_one_record_a_link_with_what_counters_say() -> None:
     rig = Rig()
-    rows = rig.closer.close(T0, rig.sums)
+    rows = rig.closer.close(T0, rig.sums, T0 + 14.5)
     by_link = {record.link: record for record in rig.published(LinkUtilization)}
     assert by_link.keys() == rows.keys() == rig.sums.keys()
     surged, silent = by_link[SURGED], by_link[SILENT]
@@ -71,7 +71,7 @@ def test_a_record_says_what_its_figures_are_worth() -> None:
     sums = dict.fromkeys(rig.sums, Sums()) | {LYING: flows, UNREAD: flows, UNROUTED: Sums(unroutable_bytes=10**10)}
     honest = msgspec.structs.replace(RATES, carried_bps=8e9, dropped_bps=0.0)
     rig.rates = {SURGED: honest, UNROUTED: honest, LYING: msgspec.structs.replace(honest, carried_bps=2e9)}
-    rig.closer.close(T0, sums)
+    rig.closer.close(T0, sums, T0 + 14.5)
     told = {record.link: (record.feed, record.flow_ratio) for record in rig.published(LinkUtilization)}
     assert told == {
         SURGED: ("gap", None),
@@ -82,7 +82,7 @@ def test_a_record_says_what_its_figures_are_worth() -> None:
         "rhv1000/r1/et-0/0/3": ("silent", None),
     }
     rig.rates = {}
-    rig.closer.close(T0 + 10, dict.fromkeys(rig.sums, Sums()))
+    rig.closer.close(T0 + 10, dict.fromkeys(rig.sums, Sums()), T0 + 24.5)
     later = rig.published(LinkUtilization)[len(told) :]
     assert [record.feed for record in later] == ["silent"] * len(told), "every link has its record, silence is told"
     assert isnan(metrics.LINK_CARRIED.labels(SURGED)._value.get()), "silence is not zero"
@@ -95,36 +95,47 @@ def test_a_decision_tells_how_much_left_where_routing_does_not_predict_it() -> N
         peer, hop = ("127.0.0.31", "198.51.100.1") if size_bytes > 10**8 else ("127.0.0.32", "198.51.100.2")
         rig.rib.update("r1", prefix, Path(peer, hop, (64601, 65001)))
         rig.sums[SURGED].demands["r1", prefix] = [size_bytes, 100]
-    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
     assert rig.published(Decision)[0].egress_mismatch_share == pytest.approx(0.1)
 
 
 def test_every_record_can_be_read_back() -> None:
     rig = Rig()
-    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
     for _, record in rig.outbox.records:
         assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
 
 
 def test_one_decision_a_window_with_its_three_clocks() -> None:
     rig = Rig()
-    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
     (decision,) = rig.published(Decision)
     assert decision.mode == "dry-run"
-    assert (decision.window_start, decision.made_at) == (utc(T0), utc(T0 + 15.0))
+    assert (decision.window_start, decision.closed_at, decision.made_at) == (utc(T0), utc(T0 + 14.5), utc(T0 + 15.0))
     assert (decision.add_until, decision.hold_until) == (utc(T0 + 40), utc(T0 + 310))
     assert [event.link for event in decision.congestion] == [SURGED]
 
 
+def test_how_long_a_decision_took_is_measured_from_the_marker_on() -> None:
+    def measured(name: str) -> float:
+        return REGISTRY.get_sample_value(f"autopilot_decide_seconds_{name}", {"pop": "rhv1000"}) or 0.0
+
+    rig, count, total_s = Rig(), measured("count"), measured("sum")
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.closer.close(T0 + 10, rig.sums, T0 + 24.5)  # by a clock that is ahead
+    assert measured("count") == count + 2
+    assert measured("sum") == pytest.approx(total_s + 0.5)
+
+
 def test_numbers_grow_within_and_across_restarts() -> None:
     rig = Rig()
-    rig.closer.close(T0, rig.sums)
-    rig.closer.close(T0 + 10, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.closer.close(T0 + 10, rig.sums, T0 + 24.5)
     first, second = rig.published(Decision)
     assert (second.epoch, second.seq) == (first.epoch, first.seq + 1)
     later = Rig()
     later.closer.load([], rig.closer.cycle)
-    later.closer.close(T0 + 20, later.sums)
+    later.closer.close(T0 + 20, later.sums, T0 + 34.5)
     (third,) = later.published(Decision)
     assert (third.epoch, third.seq) > (second.epoch, second.seq)
     assert third.epoch > first.epoch
@@ -132,7 +143,7 @@ def test_numbers_grow_within_and_across_restarts() -> None:
 
 def test_the_history_comes_back_from_the_rows() -> None:
     rig, later = Rig(), Rig()
-    rows = rig.closer.close(T0, rig.sums)
+    rows = rig.closer.close(T0, rig.sums, T0 + 14.5)
     later.closer.load([(T0, link, row) for link, row in rows.items()], CycleRow(1, 1, rig.closer.cycle.state))
     assert later.closer._history == rig.closer._history
 
@@ -141,7 +152,7 @@ def test_the_largest_prefixes_of_each_link_are_published() -> None:
     rig = Rig()
     many = {("r1", f"20.0.{index}.0/24"): [index, 1] for index in range(100)} | {("r2", "20.0.99.0/24"): [1, 1]}
     rig.sums[SURGED] = Sums(applied=3, size_bytes=10**9, samples=400, demands=many)
-    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
     by_link = {record.link: record.prefixes for record in rig.published(PrefixTraffic)}
     assert by_link[SILENT] == ()
     assert len(by_link[SURGED]) == TOP_PREFIXES
@@ -153,7 +164,7 @@ def test_it_explains_what_it_decided_last() -> None:
     rig = Rig()
     with pytest.raises(LookupError, match="no window with traffic"):
         rig.closer.explain(SURGED)
-    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
     told = rig.closer.explain(SURGED)
     assert told.as_of == f"{rig.closer.cycle.epoch}.{rig.closer.cycle.seq}"
     assert told.window_end == utc(T0 + 10)
@@ -162,7 +173,7 @@ def test_it_explains_what_it_decided_last() -> None:
     assert told.link.congestion == rig.closer.cycle.state.links[SURGED]
     with pytest.raises(LookupError, match=r"no router of rhv1000 holds a route for 203\.0\.113\.7"):
         rig.closer.explain("203.0.113.7")
-    rig.closer.close(T0 + 10, {})
+    rig.closer.close(T0 + 10, {}, T0 + 24.5)
     with pytest.raises(LookupError, match="no window with traffic"):
         rig.closer.explain(SURGED)
 
@@ -170,7 +181,7 @@ def test_it_explains_what_it_decided_last() -> None:
 def test_what_a_feed_is_worth_is_one_of_its_states() -> None:
     rig = Rig()
     made = REGISTRY.get_sample_value("autopilot_decisions_total", {"pop": "rhv1000"}) or 0.0
-    rig.closer.close(T0, rig.sums)
+    rig.closer.close(T0, rig.sums, T0 + 14.5)
     for record in rig.published(LinkUtilization):
         states = {
             state: REGISTRY.get_sample_value("autopilot_link_feed", {"link": record.link, "state": state})

@@ -32,14 +32,16 @@ class Closings:
     def __init__(self) -> None:
         self.closed: list[int] = []
         self.loaded: list[int] = []
+        self.closed_s = 0.0
         self.cycle = CycleRow(1, 0, CycleState())
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         self.loaded = sorted({start_s for start_s, _, _ in closed})
         self.cycle = cycle or self.cycle
 
-    def close(self, start_s: int, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+    def close(self, start_s: int, sums: dict[str, Sums], closed_s: float) -> dict[str, LinkWindowRow]:
         self.closed.append(start_s)
+        self.closed_s = closed_s
         self.cycle = CycleRow(1, self.cycle.seq + 1, CycleState())
         return {link: LinkWindowRow(of_link, closed=True) for link, of_link in sums.items()}
 
@@ -84,6 +86,12 @@ class Rig:
     @property
     def closings(self) -> Closings:
         return cast(Closings, self.state.closers["rhv1000"])
+
+
+def test_a_window_is_closed_at_the_time_of_its_marker() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))])
+    assert (rig.closings.closed, rig.closings.closed_s) == ([T0], T0 + 14)
 
 
 def test_the_progress_row_is_written_last() -> None:

@@ -1,0 +1,38 @@
+"""What is queued to go out leaves when its flush sends it, and not before."""
+
+from typing import Any, cast
+
+import faust
+import msgspec
+
+from app.clock import ManualClock, utc
+from app.schemas import Control
+from app.stream.publish import Publisher
+
+ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))
+
+
+class Channels:
+    """An app whose topics keep what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+
+    def topic(self, name: str) -> Any:
+        return self
+
+    async def send(self, key: bytes, value: bytes) -> str:
+        self.sent.append((key.decode(), value))
+        return "answer"
+
+
+async def test_a_record_leaves_when_it_is_sent_and_then_says_so() -> None:
+    app, told = Channels(), list[int]()
+    publisher = Publisher(cast(faust.App, app), ManualClock())
+    publisher.put("control", "*", ORDER)
+    publisher.put("control", "rhv1000", ORDER, sent=lambda: told.append(len(app.sent)))
+    sends = publisher.take()
+    assert (app.sent, told, publisher.take()) == ([], [], [])
+    assert [await send() for send in sends] == ["answer", "answer"]
+    encoded = msgspec.json.encode(ORDER)
+    assert (app.sent, told) == ([("*", encoded), ("rhv1000", encoded)], [2])
