@@ -4,16 +4,15 @@ A step that two hosts took is as exact as their clocks agree, and below zero whe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from math import inf
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
 import numpy as np
 
-from app.bgp.journal import REPAIRED
-from app.schemas import Actuation, Congestion, Decision, Override
+from app.latencymoves import NEVER, ByPrefix, Move, Number, Route, moves, number_of, route_of
+from app.schemas import Actuation, Congestion, Decision
 
 Stage = Literal[
     "window end to closed",
@@ -26,8 +25,6 @@ Stage = Literal[
     "onset to confirmed",
 ]
 Values = dict[Stage, list[float]]
-Number = tuple[float, float]  # epoch and seq
-ByPrefix = Mapping[str, Sequence[Actuation]]
 P99_FROM = 100  # of fewer values a 99th percentile is the largest under another name
 
 
@@ -49,25 +46,6 @@ class Latency(msgspec.Struct, frozen=True):
     max_s: float | None = None
 
 
-class Move(msgspec.Struct):
-    """A prefix that decisions send to one exit: from `begun` on, and before the one of number `ended`."""
-
-    override: Override
-    begun: Decision
-    ended: Number = (inf, inf)
-
-    def has(self, number: Number) -> bool:
-        """A decision of this number is one of those."""
-        return number_of(self.begun) <= number < self.ended
-
-
-class Route(NamedTuple):
-    """When the exit's injector took a move, and when every router had shown it; None where that was not told."""
-
-    announced: datetime | None
-    confirmed: datetime | None
-
-
 def latencies(
     pop: str, published: Iterable[Published], actuations: Iterable[Actuation], length_s: int
 ) -> list[Latency]:
@@ -84,7 +62,7 @@ def latencies(
     for one in done:
         by_prefix[one.prefix].append(one)
     decisions = [one.decision for one in told]
-    routes = [(move, _route(move, by_prefix)) for move in moves(decisions)]
+    routes = [(move, route_of(move, by_prefix)) for move in moves(decisions)]
     values: Values = {stage: [] for stage in get_args(Stage)}
     _windows(told, length_s, values)
     _steps(routes, values)
@@ -99,29 +77,6 @@ def summary(pop: str, stage: Stage, values: Sequence[float]) -> Latency:
         return Latency(pop, stage, 0)
     p50_s, p99_s = (float(value) for value in np.percentile(values, [50, 99], method="inverted_cdf"))
     return Latency(pop, stage, len(values), p50_s, p99_s if len(values) >= P99_FROM else None, max(values))
-
-
-def moves(decisions: Iterable[Decision]) -> list[Move]:
-    """The moves that begin here. What the first decision holds, or one after a hole, may have begun before."""
-    found: list[Move] = []
-    standing: dict[str, Move] = {}
-    before: Decision | None = None
-    for decision in decisions:
-        wanted = {override.prefix: override for override in decision.overrides}
-        for prefix, move in list(standing.items()):
-            if prefix not in wanted or wanted[prefix].exit != move.override.exit:
-                standing.pop(prefix).ended = number_of(decision)
-        new = {prefix: Move(override, decision) for prefix, override in wanted.items() if prefix not in standing}
-        standing |= new
-        if before is not None and decision.seq - before.seq in (0, 1):  # 0: after a restart a window is decided again
-            found += new.values()
-        before = decision
-    return found
-
-
-def number_of(record: Decision | Actuation) -> Number:
-    """The number of a decision; of an actuation, that of the decision it carries out."""
-    return record.epoch, record.seq
 
 
 def _in_order(published: Iterable[Published]) -> list[Published]:
@@ -154,26 +109,6 @@ def _steps(routes: Iterable[tuple[Move, Route]], values: Values) -> None:
             values["decided to confirmed"].append(_seconds(move.begun.made_at, route.confirmed))
 
 
-def _route(move: Move, by_prefix: ByPrefix) -> Route:
-    where = move.override.exit
-    done = [one for one in by_prefix.get(move.override.prefix, ()) if move.has(number_of(one))]
-    announced = [
-        one.at
-        for one in done
-        if one.action == "announced"
-        and one.reason != REPAIRED
-        and (one.router, one.next_hop) == (where.router, where.next_hop)
-    ]
-    shown: dict[str, datetime] = {}
-    for one in done:
-        if one.action == "confirmed":
-            shown.setdefault(one.router, one.at)
-    if not announced:
-        return Route(None, None)
-    is_complete = shown.keys() >= set(move.override.inject_on)
-    return Route(announced[0], max(shown.values()) if is_complete else None)
-
-
 def _confirmations(by_prefix: ByPrefix) -> list[float]:
     """From an injector that took a route to its router that shows it, whatever the route was announced for."""
     waits: list[float] = []
@@ -202,7 +137,7 @@ def _onsets(decisions: Iterable[Decision], routes: Sequence[tuple[Move, Route]],
         answers = [
             (move.begun.made_at, route.confirmed)
             for move, route in routes
-            if first <= number_of(move.begun) < closed.get(name, (inf, inf))
+            if first <= number_of(move.begun) < closed.get(name, NEVER)
             and any(natural.link == event.link for natural in move.override.natural)
         ]
         if answers:

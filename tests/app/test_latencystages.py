@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from app.bgp.journal import REPAIRED
 from app.clock import utc
-from app.latencystages import P99_FROM, Latency, Published, latencies, moves, summary
+from app.latencymoves import moves
+from app.latencystages import P99_FROM, Latency, Published, latencies, summary
 from app.schemas import Actuation, Congestion, Decision, Override
 from tests.app.bgp.pop import PREFIX, override
 
