@@ -1,0 +1,206 @@
+"""`python -m tests.bench`: the telemetry worker beside other stream programs, over the same topics.
+
+Every program adds up bytes per link and 10 s window. It runs alone on one core, the broker on the others, and its rate
+is the records from the first that it takes to the last whose offset is committed; starting up is not counted. Slow
+programs read only the first part of a topic. Rounds are interleaved and figures are medians. Where the sums of any
+program differ from what was sent, no figure is printed and the exit code is 1.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import mkdtemp
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from app import topics
+from app.cli import PIPE_COLUMNS
+from app.clock import SystemClock
+from app.errors import AutopilotError, EnvironmentProblem
+from app.local.kafka import kafka
+from app.local.runner import Runner
+from tests.bench import network
+from tests.bench.figures import OURS, Row, Run, differences, document, ratios
+from tests.bench.fill import fill
+from tests.bench.offsets import Offsets
+from tests.bench.ours import Worker
+from tests.bench.peers import Bench, Peer, run_peer
+from tests.bench.traffic import BLOCK, RATE, SIZES, SPAN_S, Plan, Traffic, whole
+
+progress = Console(stderr=True, highlight=False)
+AGE_S = 600  # of the traffic's first second: no record is of the future
+ROOM = 1.5  # capacity of a link over the mean load: the largest links are congested
+
+# Rates are about what was seen; they only make runs equally long.
+PROGRAMS = (
+    Peer(OURS, 1000, 500_000),
+    Peer("kafka_streams", 1000, 500_000, "each"),
+    Peer("kafka_streams", 1000, 500_000, "combined"),
+    Peer("quix", 1000, 50_000, "each"),
+    Peer("quix", 1000, 300_000, "combined"),
+    Peer("limit", 1000, 500_000),
+    Peer(OURS, 1, 100_000),
+    Peer("kafka_streams", 1, 200_000, "each"),
+    Peer("quix", 1, 50_000, "each"),
+    Peer("plain_faust", 1, 3_000),
+)
+NAMES = list(dict.fromkeys(one.program for one in PROGRAMS))
+
+
+class Filled(msgspec.Struct):
+    """A topic: the PoP whose flows it holds, and the traffic in it."""
+
+    pop: str
+    traffic: Traffic
+    capacity_bps: float
+
+
+def part(peer: Peer, topic_records: int, seconds: float) -> int:
+    """How many records of a topic a program reads: ours all, the others what they read in so many seconds."""
+    if peer.program == OURS:
+        return topic_records
+    return min(topic_records, max(1, round(peer.rate * seconds / BLOCK)) * BLOCK)
+
+
+def plan_topics(chosen: Sequence[Peer], seconds: float, start_s: int) -> Iterator[Plan]:
+    """A topic for each number of records a message, as large as the fastest of its programs wants it."""
+    for per_message in dict.fromkeys(peer.per_message for peer in chosen):
+        peers = [peer for peer in chosen if peer.per_message == per_message]
+        records = whole(max(peer.rate for peer in peers) * seconds)
+        marks = sorted({part(peer, records, seconds) for peer in peers})
+        yield Plan(start_s=start_s, records=records, per_message=per_message, marks=marks)
+
+
+def cores() -> tuple[int, set[int]]:
+    """One for the measured program, and the others; EnvironmentProblem where there is only one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise EnvironmentProblem("the benchmark takes two cores: one for the program, one for the broker")
+    return first, set(others)
+
+
+class Benchmark:
+    """One broker with filled topics, and the rows that come of the rounds."""
+
+    def __init__(self, bench: Bench, offsets: Offsets, seconds: float) -> None:
+        self.rows: dict[Peer, Row] = {}
+        self.wrong: list[str] = []
+        self._bench = bench
+        self._offsets = offsets
+        self._seconds = seconds
+        self._filled: dict[int, Filled] = {}
+
+    async def fill(self, plan: Plan) -> None:
+        """Fill the topics of one plan."""
+        pop = f"bench{plan.per_message}"
+        load_bps = 8 * RATE * sum(SIZES) / len(SIZES) * plan.records / SPAN_S / network.LINKS
+        progress.print(f"{plan.records:,} records, {plan.per_message} a message: filling")
+        traffic = await fill(self._bench.broker, pop, plan, load_bps * ROOM)
+        self._filled[plan.per_message] = Filled(pop, traffic, load_bps * ROOM)
+
+    async def run(self, peer: Peer, number: int) -> None:
+        """One program in one round."""
+        name = " ".join(filter(None, (peer.program, str(peer.per_message), peer.variant)))
+        filled = self._filled[peer.per_message]
+        records = part(peer, filled.traffic.plan.records, self._seconds)
+        expected = filled.traffic.expected[records]
+        run = await self._measure(peer, filled, records, f"{name.replace(' ', '-').replace('_', '-')}-{number}")
+        self.wrong += [*run.wrong, *differences(name, run.sums, expected)]
+        if peer not in self.rows:
+            self.rows[peer] = Row(
+                program=peer.program,
+                per_message=peer.per_message,
+                variant=peer.variant,
+                records=records,
+                settings=run.settings,
+                rates=[],
+            )
+        self.rows[peer].rates.append(run.rate)
+        progress.print(f"round {number}: {name}: {run.rate:,.0f} records/s ({run.seconds:.1f} s)")
+
+    async def _measure(self, peer: Peer, filled: Filled, records: int, run: str) -> Run:
+        if peer.program != OURS:
+            return await run_peer(self._bench, peer, topics.FLOWS.for_pop(filled.pop), records, run)
+        worker = Worker(self._bench, self._offsets, filled.pop, filled.capacity_bps, run)
+        await worker.prepare()
+        return await worker.measure(filled.traffic.expected[records])
+
+
+async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchmark:
+    """Every program once a round."""
+    core, others = cores()
+    os.sched_setaffinity(0, others)  # the broker's, too, which we start
+    start_s = int(SystemClock().now_s() - AGE_S) // SPAN_S * SPAN_S
+    plans = list(plan_topics(chosen, seconds, start_s))
+    run_dir = Path(mkdtemp(prefix="bench-"))
+    run_dir.chmod(0o755)
+    async with AsyncExitStack() as stack:
+        wanted = topics.named([f"bench{plan.per_message}" for plan in plans])
+        broker = await stack.enter_async_context(kafka(wanted))
+        runner = await stack.enter_async_context(Runner(run_dir))
+        offsets = await stack.enter_async_context(Offsets.of(broker))
+        benchmark = Benchmark(Bench(broker, run_dir, runner, core), offsets, seconds)
+        for plan in plans:
+            await benchmark.fill(plan)
+        for number in range(1, rounds + 1):
+            for peer in chosen:
+                await benchmark.run(peer, number)
+    shutil.rmtree(run_dir)
+    return benchmark
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """For people."""
+    shown = Table("program", "records a message", "variant", "records", "records/s", "lowest", "highest")
+    for row in rows:
+        figures = (row.records, row.rate, min(row.rates), max(row.rates))
+        shown.add_row(row.program, str(row.per_message), row.variant, *(f"{figure:,.0f}" for figure in figures))
+    return shown
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The table, the ratios, and what was set."""
+    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
+    console.print(table(rows))
+    for name, ratio in ratios(rows).items():
+        console.print(f"ours over {name}: {ratio:.2f}")
+    for row in rows:
+        settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
+        console.print(f"{row.name}: {settings}", soft_wrap=True)
+
+
+@click.command()
+@click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="These programs.")
+@click.option("--per-message", "sizes", multiple=True, type=click.Choice(["1", "1000"]), help="These topics.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.5), default=12.0, show_default=True, help="About, of each run.")
+@click.option("--json", "json_", is_flag=True, help="One JSON document as the last line of stdout.")
+def main(names: tuple[str, ...], sizes: tuple[str, ...], rounds: int, seconds: float, json_: bool) -> None:
+    """Measure; exit code 1 where the programs do not agree."""
+    chosen = [
+        peer for peer in PROGRAMS if peer.program in (names or NAMES) and (not sizes or str(peer.per_message) in sizes)
+    ]
+    if not chosen:
+        raise click.ClickException("none of these programs reads such a topic")
+    try:
+        benchmark = asyncio.run(run_all(chosen, rounds, seconds))
+    except AutopilotError as error:
+        raise click.ClickException(str(error)) from error
+    if benchmark.wrong:
+        raise click.ClickException("the outputs disagree, so there are no figures:\n" + "\n".join(benchmark.wrong))
+    rows = list(benchmark.rows.values())
+    show(rows)
+    if json_:
+        print(json.dumps(document(rows)))
+
+
+if __name__ == "__main__":
+    main()

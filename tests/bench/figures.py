@@ -1,0 +1,85 @@
+"""What the benchmark says: medians and ratios, or that outputs disagree, and then no figure. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+import msgspec
+
+from tests.bench.traffic import Sums
+
+OURS = "ours"
+# name: (records a message of ours, peer, its records a message)
+RATIOS = {
+    "kafka_streams_1000": (1000, "kafka_streams", 1000),
+    "quix_1000": (1000, "quix", 1000),
+    "plain_faust": (1000, "plain_faust", 1),
+    "limit_1000": (1000, "limit", 1000),
+    "quix_1": (1, "quix", 1),
+    "kafka_streams_1": (1, "kafka_streams", 1),
+}
+SHOWN_MAX = 3
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one program, as it is measured; `wrong` is what was not right beside the sums."""
+
+    records: int
+    seconds: float
+    sums: Sums
+    settings: dict[str, str | int | float]
+    wrong: Sequence[str] = ()
+
+    @property
+    def rate(self) -> float:
+        return self.records / self.seconds
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """A program in one of its configurations, and how fast it was in each round, in records a second."""
+
+    program: str
+    per_message: int
+    variant: str
+    records: int
+    settings: dict[str, str | int | float]
+    rates: list[float]
+
+    @property
+    def name(self) -> str:
+        return " ".join(filter(None, (self.program, str(self.per_message), self.variant)))
+
+    @property
+    def rate(self) -> float:
+        """The median of the rounds."""
+        return median(self.rates)
+
+
+def differences(name: str, got: Sums, expected: Sums) -> Iterator[str]:
+    """How a program's sums differ from what is in the topic, one line each; only the first are told."""
+    keys = sorted(key for key in got.keys() | expected.keys() if got.get(key, 0) != expected.get(key, 0))
+    for key in keys[:SHOWN_MAX]:
+        yield f"{name}: {key}: {got.get(key, 0):,} bytes, {expected.get(key, 0):,} were sent"
+    if len(keys) > SHOWN_MAX:
+        yield f"{name}: {len(keys) - SHOWN_MAX} more of {len(expected)} sums differ"
+
+
+def best(rows: Sequence[Row], program: str, per_message: int) -> Row | None:
+    """The fastest configuration of a program, None where it was not run."""
+    found = [row for row in rows if (row.program, row.per_message) == (program, per_message)]
+    return max(found, key=lambda row: row.rate, default=None)
+
+
+def ratios(rows: Sequence[Row]) -> dict[str, float]:
+    """Ours over the peer's best configuration, of what was run."""
+    found = {}
+    for name, (ours_per_message, peer, peer_per_message) in RATIOS.items():
+        ours, other = best(rows, OURS, ours_per_message), best(rows, peer, peer_per_message)
+        if ours is not None and other is not None:
+            found[name] = round(ours.rate / other.rate, 3)
+    return found
+
+
+def document(rows: Sequence[Row]) -> Mapping[str, object]:
+    """What `--json` prints."""
+    shown = [msgspec.structs.asdict(row) | {"records_per_s": round(row.rate)} for row in rows]
+    return {"ratios": ratios(rows), "rows": shown}
