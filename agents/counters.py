@@ -50,7 +50,12 @@ class CountersState:
                 for key, row in self._table.rows.items(f"{pop.name}|{router}|"):
                     self._samples[key] = row.samples
 
-    def apply(self, tp: TP, record: Record) -> None:
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        """One after the other."""
+        for record in records:
+            self._apply(tp, record)
+
+    def _apply(self, tp: TP, record: Record) -> None:
         """One counter sample; readings that are not newer than the last are already there."""
         pop = self._pops[tp.topic]
         progress = self.progress[pop.name]

@@ -96,14 +96,15 @@ class FlowsState:
                     account.open[start_s, link] = row.sums
             self.closers[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
 
-    def apply(self, tp: TP, record: Record) -> None:
-        """One Kafka message of many flow records."""
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        """Kafka messages of many flow records each."""
         pop = self._pops[tp.topic].name
-        for outcome in self.accounts[pop].take(record.position, record.timestamp_s, record.value):
+        times_s, messages = [record.timestamp_s for record in records], [record.value for record in records]
+        for index, outcome in self.accounts[pop].take_all(records[0].position, times_s, messages):
             if isinstance(outcome, Bad):
-                self._publisher.dead_letter(tp, record, outcome)
+                self._publisher.dead_letter(tp, records[index], outcome)
             else:
-                rows = self.closers[pop].close(outcome.start_s, outcome.sums, record.timestamp_s)
+                rows = self.closers[pop].close(outcome.start_s, outcome.sums, records[index].timestamp_s)
                 self._final |= {key_of(pop, outcome.start_s, link): row for link, row in rows.items()}
 
     def write_rows(self) -> None:

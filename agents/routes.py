@@ -57,7 +57,12 @@ class RoutesState:
                     self.ribs[pop.name].update(router, prefix, path)
                     self._bucket(pop.name, router, prefix).add(prefix)
 
-    def apply(self, tp: TP, record: Record) -> None:
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        """One after the other."""
+        for record in records:
+            self._apply(tp, record)
+
+    def _apply(self, tp: TP, record: Record) -> None:
         """One BMP message; a replay is not applied, but its rows are written again."""
         pop = self._pops[tp.topic]
         feed = self.feeds[pop.name]

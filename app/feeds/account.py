@@ -4,19 +4,22 @@ Pure: records in, sums out. What came when is the stream's word; nothing here re
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
-from app.feeds.attribution import attribute
-from app.feeds.flows import Flow, Marker, decode
+from app.feeds.attribution import CLOCK_SKEW_MAX_S, attribute
+from app.feeds.flows import Flow, Marker
 from app.feeds.lines import Bad
+from app.feeds.runs import MARK, Run, read, runs
 from app.inventory import Pop
 from app.te.marks import Windows
 from app.te.windows import Progress, Sums, window_of
 
 Match = Callable[[str, Sequence[str]], Sequence[str | None]]  # (ingress router, destinations) -> their prefixes
 Slot = tuple[int, str]  # (window start, link id)
+Placed = dict[Slot, dict[str, list[list[Flow]]]]  # groups by slot and ingress router
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -37,63 +40,82 @@ class Account:
         self._windows = windows
         self._match = match
 
-    def take(self, offset: int, kafka_s: float, message: bytes) -> Iterator[Bad | Closed]:
-        """Apply one Kafka message; yields what cannot be used and the windows that it closes.
+    def take(self, position: int, kafka_s: float, message: bytes) -> Iterator[Bad | Closed]:
+        """Apply one Kafka message; yields what cannot be used and the windows that it closes."""
+        for _, outcome in self.take_all(position, [kafka_s], [message]):
+            yield outcome
 
-        A message that the progress row has applied already is not added again: its slots are only touched, so that
-        their rows, which may be missing from the changelog, are written again.
+    def take_all(
+        self, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
+    ) -> Iterator[tuple[int, Bad | Closed]]:
+        """Apply consecutive messages, the first at position `first`; (index, outcome) of what each yields.
+
+        However they are cut, the result is that of one after the other. A message that the progress row has applied
+        is not added again: its slots are only touched, so that their rows, which may be missing from the changelog,
+        are written again. One that some rows have applied, after a crash between two rows, is taken alone.
         """
-        if offset <= self.progress.applied:
-            self.touched |= {slot for slot, _, _ in self._placed(decode(message), kafka_s)}
+        newest = max(chain([self.progress.applied], (sums.applied for sums in self.open.values())))
+        for cut in runs(messages, alone=newest + 1 - first):
+            yield from self._take_run(cut.start, first, kafka_s[cut], messages[cut])
+
+    def _take_run(
+        self, index: int, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
+    ) -> Iterator[tuple[int, Bad | Closed]]:
+        run = read(messages)
+        if len(messages) > 1 and self._needs_order(run, min(kafka_s), messages[-1]):
+            for i, message in enumerate(messages):
+                yield from self._take_run(index + i, first, kafka_s[i : i + 1], [message])
             return
-        self.progress.applied = offset
-        parsed = list(decode(message))
-        slots: dict[Slot, dict[str, list[Flow]]] = defaultdict(lambda: defaultdict(list))
-        for slot, ingress, flow in self._placed(parsed, kafka_s, self.progress):
-            slots[slot][ingress].append(flow)
-        for slot, flows in slots.items():
-            self._add(slot, flows, offset)
-        for item in parsed:
-            if isinstance(item, Bad):
-                self.progress.dead_letters += 1
-                yield item
-            elif isinstance(item, Marker):
-                yield from self._mark(item, kafka_s)
+        position = first + index + len(messages) - 1
+        if position <= self.progress.applied:
+            self.touched |= self._place(run.groups, kafka_s[0], Progress()).keys()
+            return
+        self.progress.applied = position
+        for slot, by_ingress in self._place(run.groups, kafka_s[0], self.progress).items():
+            self._add(slot, by_ingress, position)
+        self.progress.dead_letters += len(run.bad)
+        for bad in run.bad:
+            yield index, bad
+        for marker in run.markers:
+            for closed in self._mark(marker, kafka_s[-1]):
+                yield index + len(messages) - 1, closed
 
-    def _placed(
-        self, parsed: Iterable[Flow | Marker | Bad], kafka_s: float, count_in: Progress | None = None
-    ) -> Iterator[tuple[Slot, str, Flow]]:
-        """(slot, ingress, flow) of what belongs to an open window; the rest is counted where `count_in` is given."""
-        for flow in parsed:
-            if not isinstance(flow, Flow):
-                continue
-            placed = attribute(self._pop, flow, kafka_s)
-            start_s = window_of(flow.at_s, self._windows.length_s)
-            if count_in is not None:
-                count_in.records += 1
-            if isinstance(placed, str):
-                if count_in is not None:
-                    count_in.leave_out(placed, flow.size_bytes * max(1, flow.sampling_rate))
-            elif count_in is not None and count_in.is_late(start_s):
-                count_in.late_bytes += flow.size_bytes * flow.sampling_rate
+    def _needs_order(self, run: Run, kafka_s: float, last: bytes) -> bool:
+        """Something in it depends on the message that it came in."""
+        skewed = any(flows[0].at_s > kafka_s + CLOCK_SKEW_MAX_S for flows in run.groups)
+        return skewed or bool(run.bad) or len(run.markers) > last.count(MARK)
+
+    def _place(self, groups: Sequence[list[Flow]], kafka_s: float, count_in: Progress) -> Placed:
+        """What belongs to open windows; the rest is counted."""
+        placed: Placed = defaultdict(lambda: defaultdict(list))
+        for flows in groups:
+            like = flows[0]
+            where = attribute(self._pop, like, kafka_s)
+            start_s = window_of(like.at_s, self._windows.length_s)
+            count_in.records += len(flows)
+            if isinstance(where, str):
+                rate = max(1, like.sampling_rate)
+                count_in.leave_out(where, rate * sum(flow.size_bytes for flow in flows))
+            elif count_in.is_late(start_s):
+                count_in.late_bytes += like.sampling_rate * sum(flow.size_bytes for flow in flows)
             else:
-                link, ingress = placed
-                yield (start_s, link), ingress, flow
+                link, ingress = where
+                placed[start_s, link][ingress].append(flows)
+        return placed
 
-    def _add(self, slot: Slot, flows: dict[str, list[Flow]], offset: int) -> None:
-        """Add one message's flows to a slot, unless its row holds them already (a crash between two rows)."""
+    def _add(self, slot: Slot, by_ingress: dict[str, list[list[Flow]]], position: int) -> None:
+        """Add flows to a slot, unless its row holds them already (a crash between two rows)."""
         sums = self.open.setdefault(slot, Sums())
-        fresh = offset > sums.applied
-        for ingress, group in flows.items():
-            prefixes = self._match(ingress, [flow.destination for flow in group])
-            for flow, prefix in zip(group, prefixes, strict=True):
-                size_bytes = flow.size_bytes * flow.sampling_rate
-                if fresh and prefix is None:
-                    sums.unroutable_bytes += size_bytes
-                elif fresh and prefix is not None:
-                    sums.add(ingress, prefix, size_bytes, flow.samples)
-        sums.applied = max(sums.applied, offset)
         self.touched.add(slot)
+        if position <= sums.applied:
+            return
+        sums.applied = position
+        for ingress, groups in by_ingress.items():
+            for flows in groups:
+                prefixes = self._match(ingress, [flow.destination for flow in flows])
+                rate = flows[0].sampling_rate
+                sizes_bytes = [rate * flow.size_bytes for flow in flows]
+                sums.add(ingress, prefixes, sizes_bytes, [flow.samples for flow in flows])
 
     def _mark(self, marker: Marker, kafka_s: float) -> Iterator[Closed]:
         self.progress.mark(marker.kind, marker.writer, kafka_s, self._windows.refresh_s)

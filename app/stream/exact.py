@@ -38,8 +38,8 @@ class State(Protocol):
     def load(self) -> None:
         """Rebuild the memory from the tables after recovery."""
 
-    def apply(self, tp: TP, record: Record) -> None:
-        """Take one record into memory. A replay (position at or below what a row applied) only marks its row dirty."""
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        """Take records into memory. A replay (position at or below what a row applied) only marks its row dirty."""
 
     def write_rows(self) -> None:
         """Write dirty rows, but not the progress."""
@@ -105,14 +105,21 @@ class ExactReader:
             await self._makings.verify(tp.topic)  # else records of a topic made anew would pass for repeats
         if tp not in self._next:
             self._next[tp] = await self._first_offset(tp)
-        base = self._makings.base(tp.topic)
-        for record in event.value:
-            if record.offset > self._next[tp]:
-                raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {self._next[tp]} was due")
-            if record.offset == self._next[tp]:
-                self._state.apply(tp, record._replace(base=base) if base else record)
-                self._next[tp] += 1
+        if records := self._new_ones(tp, event.value):
+            self._state.apply(tp, records)
         self._held.append(event)
+
+    def _new_ones(self, tp: TP, batch: Sequence[Record]) -> list[Record]:
+        """Without repeats, each at its position; ExactnessError for a hole."""
+        base, due, new = self._makings.base(tp.topic), self._next[tp], []
+        for record in batch:
+            if record.offset > due:
+                raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
+            if record.offset == due:
+                new.append(record._replace(base=base) if base else record)
+                due += 1
+        self._next[tp] = due
+        return new
 
     async def _first_offset(self, tp: TP) -> int:
         """What must come first: the committed offset, or what retention left of the topic."""

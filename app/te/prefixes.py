@@ -107,6 +107,7 @@ class PrefixTable:
 
     def __init__(self, prefixes: Sequence[str], networks: Sequence[Network]) -> None:
         self._prefixes = prefixes
+        self._known: dict[str, str | None] = {}  # flows repeat their addresses
         wide = [(network, i) for i, network in enumerate(networks) if network.version == 6 and network.length <= HALF]
         narrow = [(network, i) for i, network in enumerate(networks) if network.version == 4]
         self._ranges = {
@@ -125,6 +126,18 @@ class PrefixTable:
 
     def match(self, addresses: Sequence[str]) -> list[str | None]:
         """The longest prefix that holds each address, None where there is none (or it is no address)."""
+        known = self._known
+        try:
+            return [known[address] for address in addresses]
+        except KeyError:
+            new = [address for address in addresses if address not in known]
+        if len(known) + len(new) > _CACHED_ADDRESSES:
+            known.clear()
+            new = list(addresses)
+        known.update(zip(new, self._search(new), strict=True))
+        return [known[address] for address in addresses]
+
+    def _search(self, addresses: Sequence[str]) -> list[str | None]:
         parsed = [parse_address(address) for address in addresses]
         found: list[str | None] = [None] * len(parsed)
         for version, ranges in self._ranges.items():

@@ -4,7 +4,7 @@ pmacct sends `purge_init` and `purge_close` every refresh, traffic or not, each 
 that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the watermark.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -75,13 +75,25 @@ class Sums(msgspec.Struct):
     unroutable_bytes: int = 0
     demands: dict[tuple[str, str], list[int]] = msgspec.field(default_factory=dict)
 
-    def add(self, ingress: str, prefix: str, size_bytes: int, samples: int) -> None:
-        """One flow record, scaled."""
-        self.size_bytes += size_bytes
-        self.samples += samples
-        pair = self.demands.setdefault((ingress, prefix), [0, 0])
-        pair[0] += size_bytes
-        pair[1] += samples
+    def add(
+        self, ingress: str, prefixes: Sequence[str | None], sizes_bytes: Sequence[int], samples: Sequence[int]
+    ) -> None:
+        """Flow records that came in at one router: per record its prefix, None without a route, and its scaled size."""
+        demands = self.demands
+        routed_bytes = routed_samples = 0
+        for prefix, size_bytes, count in zip(prefixes, sizes_bytes, samples, strict=True):
+            if prefix is None:
+                self.unroutable_bytes += size_bytes
+                continue
+            routed_bytes += size_bytes
+            routed_samples += count
+            if (pair := demands.get((ingress, prefix))) is None:
+                demands[ingress, prefix] = [size_bytes, count]
+            else:
+                pair[0] += size_bytes
+                pair[1] += count
+        self.size_bytes += routed_bytes
+        self.samples += routed_samples
 
 
 def window_of(at_s: float, length_s: int) -> int:

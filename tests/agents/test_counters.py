@@ -37,7 +37,7 @@ class Rig:
             | {"timestamp": f"{at_s:.6f}", "ifOutOctets": int(at_s * 10**9), "ifOutUcastPkts": int(at_s * 10**6)}
             | changes
         )
-        self.state.apply(TOPIC, Record(offset, at_s + 0.2, None, value.encode()))
+        self.state.apply(TOPIC, [Record(offset, at_s + 0.2, None, value.encode())])
 
     def flush(self) -> list[str]:
         self.state.write_rows()

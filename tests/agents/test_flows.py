@@ -76,7 +76,7 @@ class Rig:
 
     def feed(self, messages: Sequence[tuple[float, bytes]], first: int = 0) -> None:
         for offset, (kafka_s, message) in enumerate(messages, first):
-            self.state.apply(TOPIC, Record(offset, kafka_s, None, message))
+            self.state.apply(TOPIC, [Record(offset, kafka_s, None, message)])
 
     def flush(self) -> list[str]:
         self.state.write_rows()

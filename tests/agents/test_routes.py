@@ -44,7 +44,7 @@ class Rig:
             self.raw((DATA / f"{name}.json").read_bytes(), offset)
 
     def raw(self, value: bytes, offset: int) -> None:
-        self.state.apply(TOPIC, Record(offset, 0.0, None, value))
+        self.state.apply(TOPIC, [Record(offset, 0.0, None, value)])
 
     def flush(self) -> list[str]:
         self.state.write_rows()

@@ -53,7 +53,11 @@ class Sums:
         self.reset()
         self._memory.update(self._rows.items(SUM))
 
-    def apply(self, tp: TP, record: Record) -> None:
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        for record in records:
+            self._add(record)
+
+    def _add(self, record: Record) -> None:
         number = int(record.value)
         key = key_of(number)
         row = self._memory.setdefault(key, Row())

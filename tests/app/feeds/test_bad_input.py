@@ -88,7 +88,7 @@ def test_a_destination_that_is_no_address_is_unroutable_not_fatal() -> None:
 def test_a_flow_of_the_far_future_is_unattributed_and_one_of_1970_is_late() -> None:
     acc = account()
     feed(acc, [(T0 + 1.0, flow(T0)), *purge(T0 + 14)])
-    feed(acc, [(T0 + 15.0, flow(0)), (T0 + 15.0, flow(10**300))], first=3)
+    feed(acc, [(T0 + 15.0, flow(0)), (T0 + 15.0, flow(10**50))], first=3)
     assert (acc.progress.late_bytes, acc.progress.unattributed_bytes) == (100_000, {"clock-skew": 100_000})
     assert acc.progress.closed_up_to_s == T0 + 10
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.feeds.flows import Flow, Marker, decode
+from app.feeds.flows import TEXT_CHARS_MAX, Flow, Marker, PurgeClose, PurgeInit, decode
 from app.feeds.lines import RAW_BYTES_MAX, Bad
 
 RECORD = {
@@ -32,7 +32,7 @@ def test_a_message_holds_many_records_and_ends_with_an_empty_line() -> None:
     assert (flows[0].at_s, flows[0].samples, flows[0].size_bytes) == (1795246109, 2, 3000)
 
 
-@pytest.mark.parametrize("marker", [Marker("purge_init", "flows/17"), Marker("purge_close", "flows/17")])
+@pytest.mark.parametrize("marker", [PurgeInit("flows/17"), PurgeClose("flows/17")])
 def test_markers_name_their_writer(marker: Marker) -> None:
     assert list(decode(json.dumps({"event_type": marker.kind, "writer_id": "flows/17"}).encode())) == [marker]
 
@@ -51,6 +51,7 @@ def test_markers_name_their_writer(marker: Marker) -> None:
         line(timestamp_arrival="noon"),
         line(timestamp_arrival="inf"),
         line(event_type="surprise"),
+        line(ip_dst="2" * (TEXT_CHARS_MAX + 1)),
         json.dumps({key: value for key, value in RECORD.items() if key != "ip_dst"}).encode(),
     ],
 )

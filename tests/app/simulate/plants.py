@@ -19,8 +19,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def no_offset_check(patch: pytest.MonkeyPatch) -> None:
     async def accept(self: Any, event: Any) -> None:
-        for record in event.value:
-            self._state.apply(event.message.tp, record)
+        self._state.apply(event.message.tp, event.value)
         self._held.append(event)
 
     patch.setattr(ExactReader, "_accept", accept)

@@ -63,8 +63,8 @@ class Sums:
     def load(self) -> None:
         self.log.append("load")
 
-    def apply(self, tp: TP, record: Record) -> None:
-        self.log.append(f"apply {record.offset}")
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        self.log.extend(f"apply {record.offset}" for record in records)
 
     def write_rows(self) -> None:
         self.log.append("rows")

@@ -41,10 +41,10 @@ def names_used() -> set[str]:
 class Fails(Sums):
     """A bug of ours in the middle of a batch."""
 
-    def apply(self, tp: Any, record: Record) -> None:
+    def apply_one(self, record: Record) -> None:
         if record.offset == 3:
             raise ZeroDivisionError
-        super().apply(tp, record)
+        super().apply_one(record)
 
 
 async def test_f04_an_exception_in_an_agent_ends_the_process_before_its_event_is_acknowledged() -> None:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from faust.types import TP
 
 from app.clock import ManualClock
 from app.stream.consumer import Record
@@ -52,10 +51,10 @@ async def test_there_are_fewer_steps_than_were_tried() -> None:
 class SkipsReplays(Sums):
     """A replayed record is skipped and its row not written again."""
 
-    def apply(self, tp: TP, record: Record) -> None:
+    def apply_one(self, record: Record) -> None:
         before = set(self.dirty)
         replay = record.offset <= self._progress.applied or self._memory_has(record)
-        super().apply(tp, record)
+        super().apply_one(record)
         if replay:
             self.dirty = before
 
@@ -146,8 +145,7 @@ class PassesHoles(ExactReader):
     """What comes is applied."""
 
     async def _accept(self, event: Any) -> None:
-        for record in event.value:
-            self._state.apply(event.message.tp, record)
+        self._state.apply(event.message.tp, event.value)
         self._held.append(event)
 
 

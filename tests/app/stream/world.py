@@ -149,7 +149,11 @@ class Sums:
         self._memory = dict(self.rows.items(SUM))
         self._progress = self.rows.get(PROGRESS) or Row()
 
-    def apply(self, tp: TP, record: Record) -> None:
+    def apply(self, tp: TP, records: Sequence[Record]) -> None:
+        for record in records:
+            self.apply_one(record)
+
+    def apply_one(self, record: Record) -> None:
         key = key_of(record.offset)
         self.dirty.add(key)
         if record.position <= self._progress.applied:

@@ -1,0 +1,104 @@
+"""Runs: read at once is read line by line, and cut in any way the account is the same."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given
+
+from app.feeds.account import Account, Closed
+from app.feeds.flows import COUNT_MAX, Flow, PurgeInit, decode
+from app.feeds.lines import Bad
+from app.feeds.runs import read, runs
+from app.te.windows import Sums
+from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker
+from tests.app.feeds.test_flows import line
+from tests.pops import demo_pop
+
+
+def test_flows_alike_but_for_destination_and_size_are_one_group() -> None:
+    run = read([line(bytes=1) + b"\n" + line(ip_dst="203.0.113.10"), line(iface_out=102), line(bytes=3)])
+    assert [[item.size_bytes for item in group] for group in run.groups] == [[1, 3000, 3], [3000]]
+    assert not run.markers
+    assert not run.bad
+
+
+@pytest.mark.parametrize(
+    "broken", [b"{", line(bytes=-1), line(timestamp_arrival="-1"), line(timestamp_arrival="inf"), line(bytes=COUNT_MAX)]
+)
+def test_one_bad_line_does_not_hide_the_others(broken: bytes) -> None:
+    messages = [line(), line(bytes=7) + b"\n" + broken + b"\n", marker("purge_init", "w/1")]
+    run = read(messages)
+    wanted = [item for message in messages for item in decode(message)]
+    assert [item for group in run.groups for item in group] == [item for item in wanted if isinstance(item, Flow)]
+    assert run.bad == [item for item in wanted if isinstance(item, Bad)]
+    assert len(run.bad) == 1
+    assert run.markers == [PurgeInit("w/1")]
+
+
+def test_a_run_ends_with_a_marker() -> None:
+    messages = [line(), line(), marker("purge_close"), line(), line()]
+    assert [messages[cut] for cut in runs(messages, alone=0)] == [messages[:3], messages[3:]]
+    assert [messages[cut] for cut in runs(messages, alone=1)] == [messages[:1], messages[1:3], messages[3:]]
+    assert list(runs([], alone=0)) == []
+
+
+SECRET_MARKER = b'{"event_type": "\\u0070urge_init", "writer_id": "w/9"}'  # as another writer of JSON may put it
+MESSAGES = st.one_of(
+    st.builds(
+        lambda second, iface, destination, size: flow(T0 + second, size, iface_out=iface, ip_dst=destination),
+        st.integers(-20, 100),
+        st.sampled_from([101, 102, 999, 0]),
+        st.sampled_from(["203.0.113.1", "10.0.0.1"]),
+        st.integers(1, 9),
+    ),
+    st.builds(marker, st.sampled_from(["purge_init", "purge_close"]), st.sampled_from(["w/1", "w/2"])),
+    st.sampled_from([b"nonsense", b"", SECRET_MARKER]),
+)
+STREAM = st.lists(st.lists(MESSAGES, min_size=1, max_size=3).map(b"\n".join), max_size=30)
+
+
+def told(acc: Account, stream: list[bytes], cuts: list[int]) -> list[tuple[int, object]]:
+    """Outcomes by position; message n comes at T0 + n."""
+    bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    outcomes: list[tuple[int, object]] = []
+    for first, end in pairwise(bounds):
+        times_s = [T0 + float(position) for position in range(first, end)]
+        for index, outcome in acc.take_all(first, times_s, stream[first:end]):
+            outcomes.append((first + index, sums_of(outcome.sums) if isinstance(outcome, Closed) else outcome))
+    return outcomes
+
+
+@given(STREAM, st.lists(st.integers(0, 30), max_size=6))
+def test_however_a_stream_is_cut_the_account_is_the_same(stream: list[bytes], cuts: list[int]) -> None:
+    by_one, cut = account(), account()
+    assert told(by_one, stream, list(range(30))) == told(cut, stream, cuts)
+    assert sums_of(by_one.open) == sums_of(cut.open)
+    assert by_one.progress == cut.progress
+    assert by_one.touched == cut.touched
+
+
+@given(STREAM, st.integers(0, 30), st.integers(0, 30), st.lists(st.integers(0, 30), max_size=6))
+def test_after_a_crash_between_two_rows_nothing_is_doubled(
+    stream: list[bytes], progress_at: int, rows_at: int, cuts: list[int]
+) -> None:
+    """Every row holds what came up to `rows_at`, the progress row only what came up to `progress_at`."""
+    progress_at, rows_at = min(progress_at, rows_at, len(stream)), min(max(progress_at, rows_at), len(stream))
+    stream = [message for message in stream if b"purge_" not in message and SECRET_MARKER not in message]
+    whole, before, rows = account(), account(), account()
+    told(whole, stream, [])
+    told(before, stream[:progress_at], [])
+    told(rows, stream[:rows_at], [])
+    after = Account(demo_pop(), WINDOWS, account()._match)
+    after.progress, after.open = before.progress, rows.open
+    told(after, stream, cuts)
+    assert sums_of(after.open) == sums_of(whole.open)
+    assert after.progress == whole.progress
+
+
+def sums_of(rows: Mapping[Any, Sums]) -> dict[Any, Sums]:
+    """Without the position, which is that of a run's end."""
+    return {key: msgspec.structs.replace(sums, applied=0) for key, sums in rows.items()}
