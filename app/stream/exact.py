@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import faust
@@ -26,7 +26,7 @@ from tables.store import ExactTable
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 1.0
-CHANGELOG_TIMEOUT_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
+ANSWER_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
 
 
 class State(Protocol):
@@ -161,7 +161,7 @@ class ExactReader:
         with current_event(newest):
             self._state.write_rows()
         await self._changelog_answered()
-        async with asyncio.timeout(CHANGELOG_TIMEOUT_S):
+        async with answered_in_time("what closed windows publish"):
             await asyncio.gather(*[await send() for send in self._state.publications()])
         with current_event(newest):
             self._state.write_progress()
@@ -170,7 +170,7 @@ class ExactReader:
     async def _changelog_answered(self) -> None:
         """Faust only logs a changelog record that failed, and commits all the same: so await every one."""
         answers = [answer for table in self._tables for answer in table.take_unanswered()]
-        async with asyncio.timeout(CHANGELOG_TIMEOUT_S):
+        async with answered_in_time("the changelog"):
             await asyncio.gather(*answers)
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
@@ -179,6 +179,16 @@ class ExactReader:
             self._held.clear()
             self._next.clear()
             self._state.reset()
+
+
+@contextlib.asynccontextmanager
+async def answered_in_time(what: str) -> AsyncIterator[None]:
+    """ExactnessError, with what was sent, where the broker does not answer within ANSWER_S."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError as error:
+        raise ExactnessError(f"{what}: no answer of the broker within {ANSWER_S:g} s") from error
 
 
 @contextlib.contextmanager
