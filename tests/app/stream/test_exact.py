@@ -189,7 +189,7 @@ async def test_a_failed_changelog_record_ends_the_process_before_the_ack() -> No
 async def test_a_silent_changelog_ends_the_process_after_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "ANSWER_S", 0.05)
     log: list[str] = []
-    with pytest.raises(Ended, match="ExactnessError: the changelog: no answer of the broker within 0.05 s"):
+    with pytest.raises(Ended, match="ExactnessError: the changelog: no answer of the broker"):
         await reader(log, answer=lambda future: None)[0].run(Stream(log, [[0]]))
     assert "ack 0" not in log
 
