@@ -4,15 +4,18 @@ import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from app.feeds.bmp import BmpRecord
 from app.feeds.bmp import decode as decode_bmp
 from app.feeds.flows import Flow, Marker, decode
 from app.inventory import load_pop
 from app.te.windows import Progress
+from tests.bench import __main__ as bench
 from tests.bench import network
 from tests.bench.__main__ import PROGRAMS, part, plan_topics
 from tests.bench.figures import RATIOS, Row, differences, document, ratios
@@ -111,6 +114,25 @@ def test_a_byte_of_difference_is_told() -> None:
     assert told == "quix 1: 192.0.2.1/101@20: 8 bytes, 7 were sent"
     assert len(list(differences("quix 1", {}, sent))) == 2
     assert len(list(differences("quix 1", {"x": 1}, {}))) == 1
+
+
+@pytest.mark.parametrize("argv", [[], ["--json"]])
+def test_where_outputs_disagree_there_is_no_figure(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    rows = {peer: row(peer.program, peer.per_message, 123456.0) for peer in PROGRAMS}
+    done = SimpleNamespace(rows=rows, wrong=[])
+
+    async def run_all(*_: object) -> object:
+        return done
+
+    monkeypatch.setattr(bench, "run_all", run_all)
+    agreed = CliRunner().invoke(bench.main, argv)
+    assert agreed.exit_code == 0
+    assert "123,456" in agreed.stdout
+    done.wrong.append("quix 1: 192.0.2.1/101@20: 8 bytes, 7 were sent")
+    disagreed = CliRunner().invoke(bench.main, argv)
+    assert disagreed.exit_code == 1
+    assert disagreed.stdout == ""
+    assert "quix 1: 192.0.2.1/101@20" in disagreed.stderr
 
 
 def test_ours_must_account_for_every_byte() -> None:

@@ -8,6 +8,7 @@ program differ from what was sent, no figure is printed and the exit code is 1.
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import sys
@@ -28,7 +29,7 @@ from app.errors import AutopilotError, EnvironmentProblem
 from app.local.kafka import kafka
 from app.local.runner import Runner
 from tests.bench import network
-from tests.bench.figures import OURS, Row, Run, differences, document, ratios
+from tests.bench.figures import OURS, Row, Run, differences, document, ours_over
 from tests.bench.fill import fill
 from tests.bench.offsets import Offsets
 from tests.bench.ours import Worker
@@ -159,19 +160,24 @@ async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchm
 
 def table(rows: Sequence[Row]) -> Table:
     """For people."""
-    shown = Table("program", "records a message", "variant", "records", "records/s", "lowest", "highest")
+    shown = Table("program", "a message", "variant", "records", "records/s", "lowest", "highest", "ours over it")
     for row in rows:
         figures = (row.records, row.rate, min(row.rates), max(row.rates))
-        shown.add_row(row.program, str(row.per_message), row.variant, *(f"{figure:,.0f}" for figure in figures))
+        ratio = ours_over(rows, row)
+        shown.add_row(
+            row.program,
+            str(row.per_message),
+            row.variant,
+            *(f"{figure:,.0f}" for figure in figures),
+            "" if ratio is None else f"{ratio:.2f}",
+        )
     return shown
 
 
 def show(rows: Sequence[Row]) -> None:
-    """The table, the ratios, and what was set."""
+    """The table, and what was set."""
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
     console.print(table(rows))
-    for name, ratio in ratios(rows).items():
-        console.print(f"ours over {name}: {ratio:.2f}")
     for row in rows:
         settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
         console.print(f"{row.name}: {settings}", soft_wrap=True)
@@ -185,6 +191,7 @@ def show(rows: Sequence[Row]) -> None:
 @click.option("--json", "json_", is_flag=True, help="One JSON document as the last line of stdout.")
 def main(names: tuple[str, ...], sizes: tuple[str, ...], rounds: int, seconds: float, json_: bool) -> None:
     """Measure; exit code 1 where the programs do not agree."""
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # a fresh broker makes its topics first
     chosen = [
         peer for peer in PROGRAMS if peer.program in (names or NAMES) and (not sizes or str(peer.per_message) in sizes)
     ]

@@ -69,13 +69,22 @@ def best(rows: Sequence[Row], program: str, per_message: int) -> Row | None:
     return max(found, key=lambda row: row.rate, default=None)
 
 
+def ours_over(rows: Sequence[Row], row: Row) -> float | None:
+    """Ours at the number of records a message that a row of a peer is compared with, over that row."""
+    for ours_per_message, peer, per_message in RATIOS.values():
+        if (row.program, row.per_message) == (peer, per_message):
+            ours = best(rows, OURS, ours_per_message)
+            return None if ours is None else ours.rate / row.rate
+    return None
+
+
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
     """Ours over the peer's best configuration, of what was run."""
     found = {}
-    for name, (ours_per_message, peer, peer_per_message) in RATIOS.items():
-        ours, other = best(rows, OURS, ours_per_message), best(rows, peer, peer_per_message)
-        if ours is not None and other is not None:
-            found[name] = round(ours.rate / other.rate, 3)
+    for name, (_, peer, per_message) in RATIOS.items():
+        other = best(rows, peer, per_message)
+        if other is not None and (ratio := ours_over(rows, other)) is not None:
+            found[name] = round(ratio, 3)
     return found
 
 

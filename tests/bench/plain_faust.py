@@ -75,4 +75,5 @@ def build(job: Job) -> faust.App:
 
 if __name__ == "__main__":
     worker = faust.Worker(build(Job.from_argv()), loglevel="warning", quiet=True, redirect_stdouts=False)
+    worker.spinner = None
     worker.execute_from_commandline()
