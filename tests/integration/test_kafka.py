@@ -10,8 +10,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from app import topics
+from app.clock import SystemClock
 from app.errors import DaemonError
-from app.kafkaread import follow
+from app.kafkaread import follow, read_topic
 from app.local.stack import Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
@@ -61,3 +62,17 @@ async def test_following_begins_at_the_last_records_and_goes_on(stack: Stack) ->
         await producer.stop()
     with pytest.raises(DaemonError, match="no topic nowhere"):
         await anext(follow(stack.broker, {"nowhere": 1}))
+
+
+async def test_reading_begins_at_a_time(stack: Stack) -> None:
+    topic, later_s = topics.PREFIX_TRAFFIC.name, round(SystemClock().now_s()) + 600
+    producer = AIOKafkaProducer(bootstrap_servers=stack.broker)
+    await producer.start()
+    try:
+        for second in (1, 2, 3):
+            await producer.send_and_wait(topic, b"%d" % second, timestamp_ms=1000 * (later_s + second))
+    finally:
+        await producer.stop()
+    for since_s, values in ((1.5, [b"2", b"3"]), (3.0, [b"3"]), (3.5, [])):
+        records = await read_topic(stack.broker, topic, since_s=later_s + since_s)
+        assert [record.value for record in records] == values
