@@ -43,7 +43,8 @@ def app_of(**ends: int) -> faust.App:
         return ends.get(tp.topic)
 
     offsets = {Partition(topic): 7 for topic in ends}
-    return cast(faust.App, SimpleNamespace(consumer=SimpleNamespace(highwater=highwater, _committed_offset=offsets)))
+    consumer = SimpleNamespace(highwater=highwater, _committed_offset=offsets)
+    return cast(faust.App, SimpleNamespace(consumer=consumer, inputs=SimpleNamespace(bases={})))
 
 
 class Partition(str):
