@@ -20,7 +20,7 @@ from tests.bench import network
 from tests.bench.__main__ import PROGRAMS, part, plan_topics
 from tests.bench.figures import RATIOS, Row, differences, document, ratios
 from tests.bench.ours import wrong
-from tests.bench.traffic import BLOCK, LAST_PURGES, PURGES, REFRESH_S, SPAN_S, WINDOW_S, Plan, Traffic, key_of, whole
+from tests.bench.traffic import BLOCK, LAST_PURGES, REFRESH_S, WINDOW_S, Plan, Traffic, key_of
 
 START_S = 1_795_246_100
 
@@ -32,7 +32,7 @@ def row(program: str, per_message: int, *rates: float, variant: str = "") -> Row
 
 
 def traffic(per_message: int, marks: tuple[int, ...] = ()) -> Traffic:
-    return Traffic(Plan(start_s=START_S, records=whole(1), per_message=per_message, marks=marks, flows=2000))
+    return Traffic(Plan(start_s=START_S, windows=2, a_purge=BLOCK, per_message=per_message, marks=marks, flows=2000))
 
 
 def summed(flows: list[Flow]) -> dict[str, int]:
@@ -50,7 +50,7 @@ def test_the_expected_sums_are_those_of_the_records(per_message: int) -> None:
     flows = [line for line in parsed if isinstance(line, Flow)]
     assert len(flows) == made.plan.records
     assert made.expected == {len(flows): summed(flows), 3 * BLOCK: summed(flows[: 3 * BLOCK])}
-    assert {flow.at_s for flow in flows} == set(range(START_S, START_S + SPAN_S))
+    assert {flow.at_s for flow in flows} == set(range(START_S, START_S + 2 * WINDOW_S))
     assert not [line for line in parsed if not isinstance(line, Flow | Marker)]
 
 
@@ -63,10 +63,11 @@ def test_records_are_of_the_size_that_sfacctd_writes() -> None:
 
 
 def test_markers_close_every_window_and_time_goes_forward() -> None:
-    messages = list(traffic(1000).messages())
-    assert len(messages) == whole(1) // 1000 + 2 * (PURGES + LAST_PURGES)
+    made = traffic(1000)
+    messages = list(made.messages())
+    assert len(messages) == made.plan.records // 1000 + 2 * (made.plan.purges + LAST_PURGES)
     assert all(before.at_ms <= after.at_ms for before, after in pairwise(messages))
-    assert messages[-1].at_ms >= (START_S + SPAN_S + 2 * REFRESH_S) * 1000
+    assert messages[-1].at_ms >= (START_S + 2 * WINDOW_S + 2 * REFRESH_S) * 1000
 
 
 def test_the_network_is_one_that_the_worker_takes(tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ from tests.bench.fill import fill
 from tests.bench.offsets import Offsets
 from tests.bench.ours import Worker
 from tests.bench.peers import Bench, Peer, run_peer
-from tests.bench.traffic import BLOCK, RATE, SIZES, SPAN_S, Plan, Traffic, whole
+from tests.bench.traffic import RATE, REFRESH_S, SIZES, WINDOW_S, Plan, Traffic, blocks
 
 progress = Console(stderr=True, highlight=False)
 AGE_S = 600  # of the traffic's first second: no record is of the future
+PACE = 2.5  # seconds of traffic in a topic for each second of a run: who has the rates below catches up so fast
 ROOM = 1.5  # capacity of a link over the mean load: the largest links are congested
 
 # Rates are about what was seen; they only make runs equally long.
@@ -68,16 +69,18 @@ def part(peer: Peer, topic_records: int, seconds: float) -> int:
     """How many records of a topic a program reads: ours all, the others what they read in so many seconds."""
     if peer.program == OURS:
         return topic_records
-    return min(topic_records, max(1, round(peer.rate * seconds / BLOCK)) * BLOCK)
+    return min(topic_records, blocks(peer.rate * seconds))
 
 
 def plan_topics(chosen: Sequence[Peer], seconds: float, start_s: int) -> Iterator[Plan]:
     """A topic for each number of records a message, as large as the fastest of its programs wants it."""
     for per_message in dict.fromkeys(peer.per_message for peer in chosen):
         peers = [peer for peer in chosen if peer.per_message == per_message]
-        records = whole(max(peer.rate for peer in peers) * seconds)
-        marks = sorted({part(peer, records, seconds) for peer in peers})
-        yield Plan(start_s=start_s, records=records, per_message=per_message, marks=marks)
+        windows = max(1, round(PACE * seconds / WINDOW_S))
+        a_purge = blocks(max(peer.rate for peer in peers) * seconds * REFRESH_S / WINDOW_S / windows)
+        plan = Plan(start_s=start_s, windows=windows, a_purge=a_purge, per_message=per_message)
+        marks = sorted({part(peer, plan.records, seconds) for peer in peers})
+        yield msgspec.structs.replace(plan, marks=marks)
 
 
 def cores() -> tuple[int, set[int]]:
@@ -102,7 +105,7 @@ class Benchmark:
     async def fill(self, plan: Plan) -> None:
         """Fill the topics of one plan."""
         pop = f"bench{plan.per_message}"
-        load_bps = 8 * RATE * sum(SIZES) / len(SIZES) * plan.records / SPAN_S / network.LINKS
+        load_bps = 8 * RATE * sum(SIZES) / len(SIZES) * plan.a_purge / REFRESH_S / network.LINKS
         progress.print(f"{plan.records:,} records, {plan.per_message} a message: filling")
         traffic = await fill(self._bench.broker, pop, plan, load_bps * ROOM)
         self._filled[plan.per_message] = Filled(pop, traffic, load_bps * ROOM)
@@ -139,7 +142,7 @@ async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchm
     """Every program once a round."""
     core, others = cores()
     os.sched_setaffinity(0, others)  # the broker's, too, which we start
-    start_s = int(SystemClock().now_s() - AGE_S) // SPAN_S * SPAN_S
+    start_s = int(SystemClock().now_s() - AGE_S) // WINDOW_S * WINDOW_S
     plans = list(plan_topics(chosen, seconds, start_s))
     run_dir = Path(mkdtemp(prefix="bench-"))
     run_dir.chmod(0o755)

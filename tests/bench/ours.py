@@ -30,7 +30,7 @@ from tests.bench import network
 from tests.bench.figures import Run
 from tests.bench.offsets import Offsets
 from tests.bench.peers import Bench
-from tests.bench.traffic import SPAN_S, WINDOW_S, Sums, key_of
+from tests.bench.traffic import Sums, key_of, start_of
 
 READY_WITHIN_S, DONE_WITHIN_S = 180.0, 600.0
 LOOK_EVERY_S = 0.05
@@ -80,7 +80,7 @@ class Worker:
                 "session_timeout_s": settings.kafka.session_timeout_s,
                 **{f"windows.{key}": value for key, value in msgspec.structs.asdict(settings.windows).items()},
             },
-            wrong=[*wrong(last, expected), *await self._undecided(since_s)],
+            wrong=[*wrong(last, expected), *await self._undecided(since_s, set(map(start_of, expected)))],
         )
 
     @asynccontextmanager
@@ -139,11 +139,11 @@ class Worker:
                 sums[key] = sums.get(key, 0) + record.sampled_bytes
         return sums
 
-    async def _undecided(self, since_s: float) -> list[str]:
+    async def _undecided(self, since_s: float, starts: set[int]) -> list[str]:
         records = await read_topic(self._bench.broker, topics.DECISIONS.for_pop(self._pop))
         new = [msgspec.json.decode(one.value, type=Decision) for one in records if one.timestamp / 1000 >= since_s]
-        decided, windows = {decision.window_start for decision in new}, SPAN_S // WINDOW_S
-        return [] if len(decided) >= windows else [f"ours: {len(decided)} decisions for {windows} windows"]
+        decided = {int(decision.window_start.timestamp()) for decision in new}
+        return [f"ours: no decision on the window of {start_s}" for start_s in sorted(starts - decided)]
 
 
 def wrong(progress: Progress, expected: Sums) -> Iterator[str]:

@@ -5,17 +5,15 @@ grouping stays in the process because the topic has one partition, and the windo
 variant `combined` the deserializer adds up a message's records by link and second first.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from timeit import default_timer
 from typing import Any
 
-import msgspec
 from quixstreams import Application
 from quixstreams.models import Deserializer
 
-from tests.bench.limit import Close, Flow, Init
+from tests.bench.lines import Flow, Seconds, add_up, flows, whole_second
 from tests.bench.report import Job, report
 
 WINDOW_MS, GRACE_MS, COMMIT_S = 10_000, 4_000, 5.0
@@ -31,7 +29,6 @@ class Lines(Deserializer):
         self.records = 0
         self.began = 0.0
         self._combined = combined
-        self._decode = msgspec.json.Decoder(Flow | Init | Close).decode_lines
 
     @property
     def split_values(self) -> bool:
@@ -40,22 +37,21 @@ class Lines(Deserializer):
 
     def __call__(self, value: bytes, ctx: object) -> list[Part]:
         self.began = self.began or default_timer()
-        flows = [flow for flow in self._decode(value) if type(flow) is Flow]
-        self.records += len(flows)
-        return list(self._added_up(flows)) if self._combined else [self._part(flow) for flow in flows]
+        found = flows(value)
+        self.records += len(found)
+        return list(self._added_up(found)) if self._combined else [self._part(flow) for flow in found]
 
     @staticmethod
     def _part(flow: Flow) -> Part:
         size_bytes = flow.bytes * flow.sampling_rate
-        return f"{flow.peer_ip_src}/{flow.iface_out}", size_bytes, int(flow.timestamp_arrival[:-7]) * 1000
+        return f"{flow.peer_ip_src}/{flow.iface_out}", size_bytes, whole_second(flow.timestamp_arrival) * 1000
 
     @staticmethod
-    def _added_up(flows: list[Flow]) -> Iterator[Part]:
-        sums: defaultdict[tuple[str, int, str], int] = defaultdict(int)
-        for flow in flows:
-            sums[flow.peer_ip_src, flow.iface_out, flow.timestamp_arrival] += flow.bytes * flow.sampling_rate
+    def _added_up(found: list[Flow]) -> Iterator[Part]:
+        sums = Seconds(int)
+        add_up(found, sums)
         for (agent, index, arrived), size_bytes in sums.items():
-            yield f"{agent}/{index}", size_bytes, int(arrived[:-7]) * 1000
+            yield f"{agent}/{index}", size_bytes, whole_second(arrived) * 1000
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
 """Flow messages in sfacctd's format, made fast and always the same, with the sums that must come out of them.
 
-A topic is 100 s of a network's traffic, whatever its size: every 2 s a purge, between its markers, with the records of
-the 2 s before it in any order. Prefixes follow a power law; records have the keys of an `aggregate` with the five-tuple
-and the destination AS.
+Every 2 s there is a purge, between its markers, with the records of the 2 s before it in any order. Prefixes follow a
+power law; records have the keys of an `aggregate` with the five-tuple and the destination AS.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 from tests.bench import network
 from tests.faults.traffic import marker
 
-SPAN_S, REFRESH_S, WINDOW_S = 100, 2, 10
-PURGES = SPAN_S // REFRESH_S
+REFRESH_S, WINDOW_S = 2, 10
 LAST_PURGES = 3  # without traffic: their watermark closes the last window
 FLOWS = 300_000  # more than any cache of addresses in the programs holds
 SKEW = 0.7  # of the power law: the first prefix has some 2 % of the bytes
@@ -38,23 +36,37 @@ class Plan(msgspec.Struct, frozen=True):
     """What a topic holds. `marks` are numbers of records at which somebody may stop; `flows` are told apart by keys."""
 
     start_s: int
-    records: int
+    windows: int
+    a_purge: int  # records
     per_message: int
     marks: Sequence[int] = ()
     flows: int = FLOWS
 
     @property
-    def a_purge(self) -> int:
-        return self.records // PURGES
+    def span_s(self) -> int:
+        return self.windows * WINDOW_S
+
+    @property
+    def purges(self) -> int:
+        return self.span_s // REFRESH_S
+
+    @property
+    def records(self) -> int:
+        return self.purges * self.a_purge
 
 
-def whole(records: float, parts: int = PURGES) -> int:
-    """The nearest number of records, not zero, that makes equal `parts` of whole blocks."""
-    return max(1, round(records / parts / BLOCK)) * parts * BLOCK
+def blocks(records: float) -> int:
+    """The nearest number of records, not zero, that is whole blocks."""
+    return max(1, round(records / BLOCK)) * BLOCK
 
 
 def key_of(agent: str, ifindex: int, start_s: int) -> str:
     return f"{agent}/{ifindex}@{start_s}"
+
+
+def start_of(key: str) -> int:
+    """The window's start in a key."""
+    return int(key.rpartition("@")[2])
 
 
 class Traffic:
@@ -62,13 +74,12 @@ class Traffic:
 
     def __init__(self, plan: Plan) -> None:
         assert BLOCK % plan.per_message == 0, "a block is whole messages"
-        assert plan.records == whole(plan.records), "equal purges of whole blocks"
-        assert all(mark % BLOCK == 0 for mark in plan.marks), "a mark lies between two blocks"
+        assert all(records % BLOCK == 0 for records in (plan.a_purge, *plan.marks)), "whole blocks"
         self.expected: dict[int, Sums] = {}
         self.octets: list[list[int]] = []  # by purge, by link, since the beginning
         self.plan = plan
         self._random = np.random.default_rng(1)
-        self._bytes = np.zeros((SPAN_S // WINDOW_S, network.LINKS), dtype=np.int64)
+        self._bytes = np.zeros((plan.windows, network.LINKS), dtype=np.int64)
         self._done = 0
         weights = np.arange(1, network.PREFIXES + 1) ** -SKEW
         self._prefixes = self._random.choice(network.PREFIXES, plan.flows, p=weights / weights.sum())
@@ -77,21 +88,16 @@ class Traffic:
 
     def messages(self) -> Iterator[Message]:
         """All of them, markers included, in order."""
-        for purge in range(1, PURGES + LAST_PURGES + 1):
+        for purge in range(1, self.plan.purges + LAST_PURGES + 1):
             at_s = self.plan.start_s + purge * REFRESH_S
             at_ms, writer = at_s * 1000, f"flows/{20000 + purge}"
             yield Message(marker("purge_init", writer), at_ms)
-            records = self.plan.a_purge if purge <= PURGES else 0
+            records = self.plan.a_purge if purge <= self.plan.purges else 0
             if records:
                 yield from (Message(value, at_ms) for value in self._purge(at_s, writer))
                 self.octets.append(self._bytes.sum(axis=0).tolist())
             yield Message(marker("purge_close", writer, records), at_ms)
         self.expected[self._done] = self._sums()
-
-    @property
-    def count(self) -> int:
-        """How many messages there are."""
-        return self.plan.records // self.plan.per_message + 2 * (PURGES + LAST_PURGES)
 
     def _purge(self, at_s: int, writer: str) -> Iterator[bytes]:
         """The messages of one purge. Its records are of one window, for windows begin where purges do."""
