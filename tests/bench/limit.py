@@ -4,16 +4,10 @@ from timeit import default_timer
 
 from confluent_kafka import Consumer
 
-from tests.bench.lines import Seconds, add_up, by_window, flows
+from tests.bench.lines import LIBRDKAFKA, Seconds, add_up, by_window, flows
 from tests.bench.report import Job, report
 
-SETTINGS: dict[str, str | int | float] = {
-    "enable.auto.commit": "false",
-    "auto.offset.reset": "earliest",
-    "fetch.message.max.bytes": 8_388_608,
-    "fetch.max.bytes": 67_108_864,
-    "queued.max.messages.kbytes": 65_536,
-}
+SETTINGS = LIBRDKAFKA | {"enable.auto.commit": "false", "auto.offset.reset": "earliest"}
 MESSAGES = 50  # asked for at a time; what comes first is not in the time
 
 

@@ -13,11 +13,10 @@ from typing import Any
 from quixstreams import Application
 from quixstreams.models import Deserializer
 
-from tests.bench.lines import Flow, Seconds, add_up, flows, whole_second
+from tests.bench.lines import LIBRDKAFKA, Flow, Seconds, add_up, flows, whole_second
 from tests.bench.report import Job, report
 
 WINDOW_MS, GRACE_MS, COMMIT_S = 10_000, 4_000, 5.0
-CONSUMER: dict[str, str | int | float] = {"fetch.message.max.bytes": 8_388_608, "fetch.max.bytes": 67_108_864}
 Part = tuple[str, int, int]  # link, bytes, milliseconds
 
 
@@ -61,7 +60,7 @@ def main() -> None:
         consumer_group=job.group,
         auto_offset_reset="earliest",
         commit_interval=COMMIT_S,
-        consumer_extra_config=CONSUMER,
+        consumer_extra_config=LIBRDKAFKA,
         state_dir=Path(job.directory),
         loglevel="WARNING",
     )
@@ -84,7 +83,7 @@ def main() -> None:
         "changelog": "yes",
         "closing": "partition",
     }
-    report(lines.records, seconds, sums, {**CONSUMER, **ours})
+    report(lines.records, seconds, sums, {**LIBRDKAFKA, **ours})
 
 
 if __name__ == "__main__":
