@@ -5,7 +5,7 @@ Pure: records in, sums out. What came when is the stream's word; nothing here re
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 import msgspec
 
@@ -19,7 +19,8 @@ from app.te.windows import Progress, Sums, window_of
 
 Match = Callable[[str, Sequence[str]], Sequence[str | None]]  # (ingress router, destinations) -> their prefixes
 Slot = tuple[int, str]  # (window start, link id)
-Placed = dict[Slot, dict[str, list[list[Flow]]]]  # groups by slot and ingress router
+Placed = dict[str, list[tuple[Slot, list[Flow]]]]  # groups of flows by ingress router
+Matched = tuple[str, list[Flow], list[str | None]]  # ingress router, flows, and the prefix of each
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -68,11 +69,12 @@ class Account:
             return
         position = first + index + len(messages) - 1
         if position <= self.progress.applied:
-            self.touched |= self._place(run.groups, kafka_s[0], Progress()).keys()
+            placed = self._place(run.groups, kafka_s[0], Progress())
+            self.touched |= {slot for groups in placed.values() for slot, _ in groups}
             return
         self.progress.applied = position
-        for slot, by_ingress in self._place(run.groups, kafka_s[0], self.progress).items():
-            self._add(slot, by_ingress, position)
+        for slot, matched in self._matched(self._place(run.groups, kafka_s[0], self.progress)).items():
+            self._add(slot, matched, position)
         self.progress.dead_letters += len(run.bad)
         for bad in run.bad:
             yield index, bad
@@ -87,7 +89,7 @@ class Account:
 
     def _place(self, groups: Sequence[list[Flow]], kafka_s: float, count_in: Progress) -> Placed:
         """What belongs to open windows; the rest is counted."""
-        placed: Placed = defaultdict(lambda: defaultdict(list))
+        placed: Placed = defaultdict(list)
         for flows in groups:
             like = flows[0]
             where = attribute(self._pop, like, kafka_s)
@@ -100,22 +102,29 @@ class Account:
                 count_in.late_bytes += like.sampling_rate * sum(flow.size_bytes for flow in flows)
             else:
                 link, ingress = where
-                placed[start_s, link][ingress].append(flows)
+                placed[ingress].append(((start_s, link), flows))
         return placed
 
-    def _add(self, slot: Slot, by_ingress: dict[str, list[list[Flow]]], position: int) -> None:
+    def _matched(self, placed: Placed) -> dict[Slot, list[Matched]]:
+        """With their prefixes; a search costs less in company, so there is one for each ingress router."""
+        by_slot: dict[Slot, list[Matched]] = defaultdict(list)
+        for ingress, groups in placed.items():
+            prefixes = iter(self._match(ingress, [flow.destination for _, flows in groups for flow in flows]))
+            for slot, flows in groups:
+                by_slot[slot].append((ingress, flows, list(islice(prefixes, len(flows)))))
+        return by_slot
+
+    def _add(self, slot: Slot, matched: Sequence[Matched], position: int) -> None:
         """Add flows to a slot, unless its row holds them already (a crash between two rows)."""
         sums = self.open.setdefault(slot, Sums())
         self.touched.add(slot)
         if position <= sums.applied:
             return
         sums.applied = position
-        for ingress, groups in by_ingress.items():
-            for flows in groups:
-                prefixes = self._match(ingress, [flow.destination for flow in flows])
-                rate = flows[0].sampling_rate
-                sizes_bytes = [rate * flow.size_bytes for flow in flows]
-                sums.add(ingress, prefixes, sizes_bytes, [flow.samples for flow in flows])
+        for ingress, flows, prefixes in matched:
+            rate = flows[0].sampling_rate
+            sizes_bytes = [rate * flow.size_bytes for flow in flows]
+            sums.add(ingress, prefixes, sizes_bytes, [flow.samples for flow in flows])
 
     def _mark(self, marker: Marker, kafka_s: float) -> Iterator[Closed]:
         self.progress.mark(marker.kind, marker.writer, kafka_s, self._windows.refresh_s)
