@@ -4,6 +4,7 @@ Faust 0.15.3 has three silent ends: a step that takes too long ends the recovery
 `on_recover` callback is dropped, and one while changelog records are applied is logged and tried again for ever.
 """
 
+import gc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -63,5 +64,6 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             app.flow_control.suspend()
             await consumer.wait_for_stopped_flow()
             load()
+            gc.freeze()  # rows stay: the collector need not look at millions of them again and again
         except Exception as error:
             die(f"{table.name}: cannot take up from its rows: {type(error).__name__}: {error}")
