@@ -1,6 +1,7 @@
 """What may never be moved, and how much may be: the last word, not overridable by any decision."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from app.inventory import Budgets, Pop
 from app.te.prefixes import Network, parse_network
@@ -30,21 +31,20 @@ class Guards:
     """Refusals that depend on the prefix and the inventory only."""
 
     def __init__(self, pop: Pop) -> None:
-        self._budgets = pop.budgets
-        self._own = _networks(pop.own_prefixes)
-        self._pinned = _networks(pop.pinned_prefixes)
+        self._protected = tuple(pop.own_prefixes), tuple(pop.pinned_prefixes)
+        budgets = pop.budgets
+        self._lengths = {
+            4: (budgets.min_prefix_length4, budgets.max_prefix_length4),
+            6: (budgets.min_prefix_length6, budgets.max_prefix_length6),
+        }
         self._strict = {name for name, link in pop.links.items() if link.urpf == "strict"}
         self._exporting = {router.name for router in pop.router if router.exports_learned_routes}
 
     def prefix(self, prefix: str) -> str | None:
         """Why this prefix is never moved, or None. One that covers ours or a pinned one would carry it along."""
-        network = parse_network(prefix)
-        if network.length == 0:
-            return "default-route"
-        for reason, others in (("own-prefix", self._own), ("pinned", self._pinned), ("bogon", _BOGONS)):
-            if any(network.overlaps(other) for other in others):
-                return reason
-        return None if self._length_allowed(network) else "prefix-length"
+        version, length, never = _place(prefix, *self._protected)
+        shortest, longest = self._lengths[version]
+        return never or (None if shortest <= length <= longest else "prefix-length")
 
     def links(self, natural_links: Iterable[str]) -> str | None:
         """Why nothing may leave these links: strict uRPF there drops what the peer sends of a prefix moved away."""
@@ -54,11 +54,17 @@ class Guards:
         """Why these routers may not carry an override: neighbours they export to would lose the prefix."""
         return "exports-learned-routes" if any(router in self._exporting for router in inject_on) else None
 
-    def _length_allowed(self, network: Network) -> bool:
-        budgets = self._budgets
-        if network.version == 4:
-            return budgets.min_prefix_length4 <= network.length <= budgets.max_prefix_length4
-        return budgets.min_prefix_length6 <= network.length <= budgets.max_prefix_length6
+
+@lru_cache(1 << 18)  # every cycle asks for the same prefixes
+def _place(prefix: str, own: tuple[str, ...], pinned: tuple[str, ...]) -> tuple[int, int, str | None]:
+    """(IP version, length, why it is never moved) of a prefix."""
+    network = parse_network(prefix)
+    if network.length == 0:
+        return network.version, 0, "default-route"
+    for reason, others in (("own-prefix", _networks(own)), ("pinned", _networks(pinned)), ("bogon", _BOGONS)):
+        if any(network.overlaps(other) for other in others):
+            return network.version, network.length, reason
+    return network.version, network.length, None
 
 
 class Budget:

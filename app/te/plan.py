@@ -55,8 +55,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.pairs: dict[str, list[Pair]] = {}
+        self.leaving: dict[str, set[str]] = {}  # by planned link
+        self.moved_samples: dict[str, float] = {}  # by natural link
         for pair in self.traffic.pairs:
             self.pairs.setdefault(pair.prefix, []).append(pair)
+            self.leaving.setdefault(pair.planned, set()).add(pair.prefix)
+            if pair.planned != pair.natural:
+                self.moved_samples[pair.natural] = self.moved_samples.get(pair.natural, 0.0) + pair.samples
         self.untrusted = frozenset(link for link, load in self.traffic.loads.items() if load.feed == "untrusted")
         self.ledger = self._ledger()
         self._verdicts: dict[tuple[str, Exit], str | None] = {}

@@ -111,16 +111,14 @@ def _needs_relief(plan: Plan, link: str) -> bool:
 
 def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
     """Everything (`among` these) that leaves by this link without our doing, less what the guards forbid."""
-    prefixes = (
-        {pair.prefix for pair in plan.traffic.pairs if pair.planned == link} - plan.kept.keys() - plan.made.keys()
-    )
+    prefixes = plan.leaving.get(link, set()) - plan.kept.keys() - plan.made.keys()
     prefixes = prefixes if among is None else prefixes.intersection(among)
     refused = {prefix: reason for prefix in prefixes if (reason := forbidden(plan, prefix)) is not None}
     return Task(
         source=link,
         goal_bps=goal_share(plan, link) * plan.capacity_bps(link),
         pool=[plan.candidate(prefix) for prefix in sorted(prefixes - refused.keys())],
-        samples=sum(pair.samples for pair in plan.traffic.pairs if pair.natural == link != pair.planned),
+        samples=plan.moved_samples.get(link, 0.0),
         refused=refused,
     )
 
