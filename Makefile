@@ -3,7 +3,7 @@
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench faults install
+.PHONY: demo test check bench faults soak install
 
 demo: install
 	@$(BIN)/autopilot demo $(ARGS)
@@ -23,6 +23,9 @@ bench: install .cache/bench-venv/installed
 faults: install
 	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest tests/long >&2
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: install
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.
 install:
