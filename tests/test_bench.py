@@ -18,7 +18,7 @@ from app.te.windows import Progress
 from tests.bench import __main__ as bench
 from tests.bench import network
 from tests.bench.__main__ import PROGRAMS, part, plan_topics
-from tests.bench.figures import RATIOS, Row, differences, document, ratios
+from tests.bench.figures import RATIOS, Disagreement, Row, Run, check, differences, document, ratios
 from tests.bench.ours import wrong
 from tests.bench.traffic import BLOCK, LAST_PURGES, REFRESH_S, WINDOW_S, Plan, Traffic, key_of
 
@@ -117,19 +117,30 @@ def test_a_byte_of_difference_is_told() -> None:
     assert len(list(differences("quix 1", {"x": 1}, {}))) == 1
 
 
+def test_a_run_with_a_wrong_sum_is_refused() -> None:
+    run = Run(records=2, seconds=1.0, sums={"192.0.2.1/101@10": 5}, settings={})
+    check("quix 1", run, {"192.0.2.1/101@10": 5})
+    with pytest.raises(Disagreement, match="101@10: 5 bytes, 6 were sent"):
+        check("quix 1", run, {"192.0.2.1/101@10": 6})
+    with pytest.raises(Disagreement, match="no decision"):
+        check("ours 1", msgspec.structs.replace(run, wrong=["ours: no decision on the window of 10"]), run.sums)
+
+
 @pytest.mark.parametrize("argv", [[], ["--json"]])
 def test_where_outputs_disagree_there_is_no_figure(monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     rows = {peer: row(peer.program, peer.per_message, 123456.0) for peer in PROGRAMS}
-    done = SimpleNamespace(rows=rows, wrong=[])
+    problems: list[str] = []
 
     async def run_all(*_: object) -> object:
-        return done
+        if problems:
+            raise Disagreement(problems[0])
+        return SimpleNamespace(rows=rows)
 
     monkeypatch.setattr(bench, "run_all", run_all)
     agreed = CliRunner().invoke(bench.main, argv)
     assert agreed.exit_code == 0
     assert "123,456" in agreed.stdout
-    done.wrong.append("quix 1: 192.0.2.1/101@20: 8 bytes, 7 were sent")
+    problems.append("quix 1: 192.0.2.1/101@20: 8 bytes, 7 were sent")
     disagreed = CliRunner().invoke(bench.main, argv)
     assert disagreed.exit_code == 1
     assert disagreed.stdout == ""

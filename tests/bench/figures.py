@@ -5,6 +5,7 @@ from statistics import median
 
 import msgspec
 
+from app.errors import AutopilotError
 from tests.bench.traffic import Sums
 
 OURS = "ours"
@@ -18,6 +19,10 @@ RATIOS = {
     "kafka_streams_1": (1, "kafka_streams", 1),
 }
 SHOWN_MAX = 3
+
+
+class Disagreement(AutopilotError):
+    """A program's output is not what was sent: no figure of this benchmark means anything."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,12 @@ def differences(name: str, got: Sums, expected: Sums) -> Iterator[str]:
         yield f"{name}: {key}: {got.get(key, 0):,} bytes, {expected.get(key, 0):,} were sent"
     if len(keys) > SHOWN_MAX:
         yield f"{name}: {len(keys) - SHOWN_MAX} more of {len(expected)} sums differ"
+
+
+def check(name: str, run: Run, expected: Sums) -> None:
+    """Disagreement, which says what differs, unless all is as it was sent."""
+    if problems := [*run.wrong, *differences(name, run.sums, expected)]:
+        raise Disagreement("the outputs disagree, so there are no figures:\n" + "\n".join(problems))
 
 
 def best(rows: Sequence[Row], program: str, per_message: int) -> Row | None:
