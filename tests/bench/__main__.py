@@ -49,6 +49,12 @@ PROGRAMS = (
     Peer("quix", 1000, 50_000, "each"),
     Peer("quix", 1000, 300_000, "combined"),
     Peer("limit", 1000, 500_000),
+    Peer(OURS, 100, 300_000),
+    Peer("kafka_streams", 100, 400_000, "each"),
+    Peer("kafka_streams", 100, 400_000, "combined"),
+    Peer("quix", 100, 50_000, "each"),
+    Peer("quix", 100, 300_000, "combined"),
+    Peer("limit", 100, 300_000),
     Peer(OURS, 1, 100_000),
     Peer("kafka_streams", 1, 200_000, "each"),
     Peer("quix", 1, 50_000, "each"),
@@ -189,16 +195,21 @@ def show(rows: Sequence[Row]) -> None:
 
 @click.command()
 @click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="These programs.")
-@click.option("--per-message", "sizes", multiple=True, type=click.Choice(["1", "1000"]), help="These topics.")
+@click.option(
+    "--per-message",
+    "sizes",
+    multiple=True,
+    type=click.Choice(["1", "100", "1000"]),
+    default=("1", "1000"),
+    help="Topics, by their records a message.",
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0.5), default=12.0, show_default=True, help="About, of each run.")
 @click.option("--json", "json_", is_flag=True, help="One JSON document as the last line of stdout.")
 def main(names: tuple[str, ...], sizes: tuple[str, ...], rounds: int, seconds: float, json_: bool) -> None:
     """Measure; exit code 1 where the programs do not agree."""
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # a fresh broker makes its topics first
-    chosen = [
-        peer for peer in PROGRAMS if peer.program in (names or NAMES) and (not sizes or str(peer.per_message) in sizes)
-    ]
+    chosen = [peer for peer in PROGRAMS if peer.program in (names or NAMES) and str(peer.per_message) in sizes]
     if not chosen:
         raise click.ClickException("none of these programs reads such a topic")
     try:
