@@ -9,13 +9,14 @@ version is pinned and a test names them.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, Message
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, gc=False):
     """One Kafka record of a batch; `timestamp_s` is the broker's or producer's time. `base`: app/stream/makings.py."""
 
     offset: int

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from typing import Any, Protocol
 
 import faust
+import msgspec
 from faust.streams import _current_event
 from faust.types import TP
 
@@ -116,7 +117,7 @@ class ExactReader:
             if record.offset > due:
                 raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
             if record.offset == due:
-                new.append(record._replace(base=base) if base else record)
+                new.append(msgspec.structs.replace(record, base=base) if base else record)
                 due += 1
         self._next[tp] = due
         return new
