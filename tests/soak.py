@@ -74,8 +74,10 @@ def sample(folder: Path) -> Sample:
 
 
 def flatness(worker: str, pids: int, samples: list[Sample]) -> Flatness:
-    """Pure; a worker that was started again is not flat, whatever it holds."""
+    """Pure; a worker that was started again is not flat, whatever it holds. ClickException where there are too few."""
     fifth = len(samples) // 5
+    if not fifth:
+        raise click.ClickException(f"{worker}: seen {len(samples)} times, at least 5 are needed")
     early, late = samples[fifth : 2 * fifth], samples[-fifth:]
     rss_early, rss_late = median(each.rss_mib for each in early), median(each.rss_mib for each in late)
     files_early, files_late = (round(median(each.files for each in part)) for part in (early, late))
