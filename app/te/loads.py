@@ -119,13 +119,13 @@ def _pairs(
     """Every pair of the history, its share of its natural link's level by decayed average."""
     found = weights(history, placement, _scale, marks, pacing)
     totals: dict[str, float] = {}
-    for one in found.values():
-        totals[one.home] = totals.get(one.home, 0.0) + one.load
+    for home, load in zip(found.homes, found.loads, strict=True):
+        totals[home] = totals.get(home, 0.0) + load
     scale = {home: natural_bps.get(home, 0.0) / total if total else 0.0 for home, total in totals.items()}
     return tuple(
         [
-            Pair(*pair, one.home, placement.planned(*pair, one.home), one.load * scale[one.home], one.samples)
-            for pair, one in found.items()
+            Pair(*pair, home, placement.planned(*pair, home), load * scale[home], samples)
+            for pair, home, load, samples in zip(*found, strict=True)
         ]
     )
 

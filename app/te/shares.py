@@ -1,9 +1,15 @@
-"""How the level of a link splits among its prefixes: averages over the history, slow but for a jump of the level."""
+"""How the level of a link splits among its prefixes: averages over the history, slow but for a jump of the level.
+
+The history holds each pair many times, a hundred thousand pairs in a window, so all is done on arrays. A pair has a
+number, which the windows keep with their arrays from cycle to cycle.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, inf
+from typing import NamedTuple
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from app.te.marks import Marks, Pacing
 from app.te.model import LinkWindow
@@ -12,71 +18,131 @@ from app.te.placement import Placement
 PairKey = tuple[str, str]  # (ingress router, prefix)
 History = Sequence[Mapping[str, LinkWindow]]
 Scale = Callable[[LinkWindow], float]  # bits per second that one sampled byte stands for
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 
 
-class Weight(msgspec.Struct, gc=False):
-    """One pair's part of the level of its natural link `home`, in any unit, and the decayed samples it rests on."""
+class Weights(NamedTuple):
+    """By pair: its natural link, its part of that link's level in any unit, and the decayed samples it rests on."""
 
-    home: str
-    load: float = 0.0
-    samples: float = 0.0
+    pairs: list[PairKey]
+    homes: list[str]
+    loads: list[float]
+    samples: list[float]
 
 
-def weights(
-    history: History, placement: Placement, scale: Scale, marks: Marks, pacing: Pacing
-) -> dict[PairKey, Weight]:
+class Numbering(dict[PairKey, int]):
+    """Pairs are numbered in the order in which they are met."""
+
+    def __missing__(self, pair: PairKey) -> int:
+        number = self[pair] = len(self)
+        return number
+
+
+class Column(NamedTuple):
+    """A window's demands as arrays. No pair is in it twice."""
+
+    numbering: Numbering
+    pairs: Numbers
+    sizes_bytes: Floats
+    samples: Floats
+
+
+def weights(history: History, placement: Placement, scale: Scale, marks: Marks, pacing: Pacing) -> Weights:
     """Every pair of the history, with its decayed average as of the newest (last) window."""
-    homes = _homes(history, placement)
-    found = {pair: Weight(home) for pair, home in homes.items()}
-    fades = _fades(history, homes, scale, marks, pacing)
-    for windows, fade in zip(reversed(history), fades, strict=True):
-        for window in windows.values():
-            factor = scale(window)
-            for demand in window.demands:
-                weight = found[demand.ingress, demand.prefix]
-                faded = fade[weight.home]
-                weight.load += demand.size_bytes * factor * faded
-                weight.samples += demand.samples * faded
-    return found
+    numbering = _numbering(history)
+    columns = [[(link, _column(window, numbering)) for link, window in windows.items()] for windows in history]
+    links: dict[str, int] = {}
+    pairs, homes = _homes(columns, numbering, placement, links)
+    scaled = [
+        [(column, column.sizes_bytes * scale(windows[link])) for link, column in one]
+        for windows, one in zip(history, columns, strict=True)
+    ]
+    levels = [_levels(one, homes, len(links)) for one in scaled]
+    loads, samples = np.zeros(len(numbering)), np.zeros(len(numbering))
+    for one, fade in zip(scaled, _fades(history, levels, links, marks, pacing), strict=True):
+        for column, sizes in one:
+            faded = fade[homes[column.pairs]]
+            loads[column.pairs] += sizes * faded
+            samples[column.pairs] += column.samples * faded
+    names, keys = list(links), list(numbering)
+    return Weights(
+        [keys[pair] for pair in pairs.tolist()],
+        [names[home] for home in homes[pairs].tolist()],
+        loads[pairs].tolist(),
+        samples[pairs].tolist(),
+    )
 
 
-def _homes(history: History, placement: Placement) -> dict[PairKey, str]:
-    """The natural link of each pair, as of today, given where it was seen last."""
-    seen_on: dict[PairKey, str] = {}
-    for windows in reversed(history):
-        for link, window in windows.items():
-            for demand in window.demands:
-                seen_on.setdefault((demand.ingress, demand.prefix), link)
-    return {pair: placement.natural(*pair, link) for pair, link in seen_on.items()}
+def _numbering(history: History) -> Numbering:
+    """The one of the cycle before, unless most of its pairs are in no window any more."""
+    windows = [window for one in history for window in one.values()]
+    known = next((column.numbering for window in windows if (column := _kept(window)) is not None), None)
+    most = 2 * sum(len(window.demands) for window in windows)
+    return Numbering() if known is None or len(known) > most else known
+
+
+def _kept(window: LinkWindow) -> Column | None:
+    column: Column | None = window.__dict__.get("column")
+    return column
+
+
+def _column(window: LinkWindow, numbering: Numbering) -> Column:
+    column = _kept(window)
+    if column is None or column.numbering is not numbering:
+        column = window.__dict__["column"] = Column(
+            numbering,
+            np.array([numbering[demand.ingress, demand.prefix] for demand in window.demands], dtype=np.int64),
+            np.array([demand.size_bytes for demand in window.demands], dtype=np.float64),
+            np.array([demand.samples for demand in window.demands], dtype=np.float64),
+        )
+    return column
+
+
+def _homes(
+    columns: Sequence[Sequence[tuple[str, Column]]], numbering: Numbering, placement: Placement, links: dict[str, int]
+) -> tuple[Numbers, Numbers]:
+    """Pairs of the history, and by pair the natural link, as of today, given where it was seen last.
+
+    Links are named by their place in `links`, which grows.
+    """
+    seen_on = np.full(len(numbering), -1, dtype=np.int64)
+    for one in columns:
+        for link, column in reversed(one):  # in a window the first one counts
+            seen_on[column.pairs] = links.setdefault(link, len(links))
+    pairs = np.flatnonzero(seen_on >= 0)
+    names, keys, homes = list(links), list(numbering), np.full(len(numbering), -1, dtype=np.int64)
+    homes[pairs] = [
+        links.setdefault(placement.natural(*keys[pair], names[link]), len(links))
+        for pair, link in zip(pairs.tolist(), seen_on[pairs].tolist(), strict=True)
+    ]
+    return pairs, homes
+
+
+def _levels(scaled: Sequence[tuple[Column, Floats]], homes: Numbers, count: int) -> Floats:
+    """Natural level of each link in one window."""
+    level = np.zeros(count)
+    for column, sizes in scaled:
+        level += np.bincount(homes[column.pairs], weights=sizes, minlength=count)
+    return level
 
 
 def _fades(
-    history: History, homes: Mapping[PairKey, str], scale: Scale, marks: Marks, pacing: Pacing
-) -> list[dict[str, float]]:
-    """What windows count today, by natural link, the newest window first.
+    history: History, levels: Sequence[Floats], links: Mapping[str, int], marks: Marks, pacing: Pacing
+) -> list[Floats]:
+    """What each window counts today, by natural link.
 
     Windows from before a jump of a link's natural level show another mix: they fade fast. All pairs of a link fade
     alike, wherever they were seen: an override changes no share.
     """
-    levels = [_levels(windows, homes, scale) for windows in reversed(history)]
-    ages_s = [_start_s(history[-1]) - _start_s(windows) if windows else 0 for windows in reversed(history)]
-    jumps = {link: marks.jump * window.capacity_bps for link, window in history[-1].items()}
+    newest = history[-1]
+    jumps = np.array([marks.jump * newest[link].capacity_bps if link in newest else inf for link in links])
     fades = []
-    for age_s, level in zip(ages_s, levels, strict=True):
+    for windows, level in zip(history, levels, strict=True):
+        age_s = _start_s(newest) - _start_s(windows) if windows else 0
         slow, fast = exp(-age_s / pacing.share_decay_s), exp(-age_s / pacing.share_attack_s)
-        jumped = {link for link in level if levels[0].get(link, 0.0) - level[link] > jumps.get(link, inf)}
-        fades.append({link: fast if link in jumped else slow for link in level})
+        fades.append(np.where(levels[-1] - level > jumps, fast, slow))
     return fades
-
-
-def _levels(windows: Mapping[str, LinkWindow], homes: Mapping[PairKey, str], scale: Scale) -> dict[str, float]:
-    levels: dict[str, float] = {}
-    for window in windows.values():
-        factor = scale(window)
-        for demand in window.demands:
-            home = homes[demand.ingress, demand.prefix]
-            levels[home] = levels.get(home, 0.0) + demand.size_bytes * factor
-    return levels
 
 
 def _start_s(windows: Mapping[str, LinkWindow]) -> int:
