@@ -21,8 +21,8 @@ class Fault(NamedTuple):
 
 THREE = Setup(brokers=3)
 FAULTS = (
-    Fault("worker SIGKILL", worker.sigkill, 60, 2),
-    Fault("worker SIGKILL, disk wiped", worker.sigkill_wiped, 40, 2),
+    Fault("worker SIGKILL", worker.sigkill, 50, 2),
+    Fault("worker SIGKILL, disk wiped", worker.sigkill_wiped, 50, 2),
     Fault("worker frozen", worker.frozen, 3),
     Fault("worker frozen, standby takes over", worker.frozen_with_standby, 4, 1, Setup(standby=True)),
     Fault("worker SIGKILL, standby takes over", worker.sigkill_with_standby, 6, 0, Setup(standby=True)),
