@@ -119,12 +119,14 @@ class Worker:
         await self._until(is_there, within_s, f"did not commit the end of {topic}, {end}")
 
     async def _until(self, happened: Callable[[], Awaitable[bool]], within_s: float, otherwise: str) -> None:
+        logs = self._bench.run_dir / self._cell
         try:
             async with asyncio.timeout(within_s):
                 while not await happened():
+                    if ended := self._bench.runner.ended:
+                        raise DaemonError(f"{self._cell} ended by itself, {ended}; its logs are {logs}-*.log")
                     await asyncio.sleep(LOOK_EVERY_S)
         except TimeoutError:
-            logs = self._bench.run_dir / self._cell
             raise DaemonError(f"{self._cell} {otherwise} within {within_s:g} s; its logs are {logs}-*.log") from None
 
     async def _published(self, since_s: float) -> Sums:
