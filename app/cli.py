@@ -299,6 +299,27 @@ def latency(deployment: Deployment, pop: str | None, last: str | None, since: st
 
 
 @main.command()
+@click.option("--pops", required=True, type=click.IntRange(min=1), help="PoPs of the network.")
+@click.option("--records-per-second", required=True, type=float, help="Flow records of each PoP.")
+@click.option("--links", default=40, show_default=True, type=click.IntRange(min=1), help="Of each PoP.")
+@click.option("--prefixes", default=20_000, show_default=True, type=click.IntRange(min=1), help="Of each PoP.")
+@click.option("--pops-per-cell", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("--retention-hours", default=24.0, show_default=True, type=float, help="Of the flow topics.")
+@json_option
+def size(as_json: bool, **asked: Any) -> None:
+    """Say what a network needs. Brokers, partitions, disk, cells, CPU and memory, and the constants they come from."""
+    from app import sizing
+
+    constants = sizing.load_constants()
+    figures = sizing.size(sizing.Network(**asked), constants)
+    if as_json:
+        print_json({"asked": asked, "figures": figures, "constants": constants})
+    else:
+        _print_table([], sizing.figures_table(figures), "")
+        _print_table([], sizing.constants_table(constants), "")
+
+
+@main.command()
 @pop_option
 @with_deployment
 def watch(deployment: Deployment, pop: str | None) -> None:

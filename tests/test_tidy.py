@@ -31,6 +31,7 @@ ARROWS = {
     "app.configfile": ("app.errors",),
     "app.inventory": ("app.configfile", "app.errors"),
     "app.settings": (*PURE, "app.te.marks", "app.logs"),
+    "app.sizing": (*PURE, "app.settings", "app.te.marks", "app.topics"),
     "app.te": ("app.te", "app.schemas", "app.errors", "app.clock", "app.inventory"),
     "app.feeds": ("app.feeds", "app.te", *PURE),
     "app.bgp": ("app.bgp", "app.te", "app.metrics", *PURE),

@@ -1,0 +1,284 @@
+"""`autopilot size`: what a network of so many PoPs needs, computed from the constants of app/sizing.toml.
+
+Constants are measured (`python -m tests.bench.pops --write`) or chosen; each says how. A figure tells which of them it
+came from: those that were read while it was computed.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil, inf, log
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from app import topics
+from app.configfile import convert, read_toml
+from app.errors import ConfigError
+from app.settings import Kafka
+from app.te.marks import Windows
+
+FILE = Path(__file__).with_suffix(".toml")
+DAY_S, HOUR_S, MIB = 86_400, 3_600, 1 << 20
+KILO = ("", "Ki", "Mi", "Gi", "Ti")
+WINDOW_S = Windows().length_s
+REPLICAS = Kafka().replication_factor
+
+
+class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A number, its unit in its name, and how it came about."""
+
+    value: float
+    how: str
+
+
+class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What app/sizing.toml holds. CPU in cores (seconds of it a second) or seconds, bytes as they are on disk."""
+
+    cell_cpu_cores: Constant
+    link_cpu_cores: Constant
+    record_cpu_s: Constant
+    cell_memory_bytes: Constant
+    link_memory_bytes: Constant
+    prefix_memory_bytes: Constant
+    actuator_cpu_cores: Constant
+    actuator_memory_bytes: Constant
+    actuator_prefix_memory_bytes: Constant
+    broker_mib_cpu_s: Constant
+    broker_partition_cpu_cores: Constant
+    broker_memory_bytes: Constant
+    flow_record_bytes: Constant
+    counter_bytes: Constant
+    path_bytes: Constant
+    link_utilization_bytes: Constant
+    prefix_traffic_bytes: Constant
+    decision_bytes: Constant
+    link_changelog_bytes_per_s: Constant
+    prefix_changelog_bytes_per_s: Constant
+    telemetry_changelogs: Constant
+    actuator_changelogs: Constant
+    cell_load_max_cores: Constant
+    broker_cores: Constant
+    broker_load_max: Constant
+    broker_replicas_max: Constant
+    prefix_paths: Constant
+    path_updates_per_day: Constant
+    counter_interval_s: Constant
+    changelog_hours: Constant
+    segment_bytes: Constant
+    segment_hours: Constant
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked about; all but `pops`, `pops_per_cell` and `retention_hours` (of flows) are of each PoP."""
+
+    pops: int
+    records_per_second: float
+    links: int = 40
+    prefixes: int = 20_000
+    pops_per_cell: int = 1
+    retention_hours: float = topics.FLOWS.retention_ms / topics.HOUR_MS
+
+    @property
+    def in_a_cell(self) -> int:
+        """PoPs of the fullest cell."""
+        return min(self.pops, self.pops_per_cell)
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One answer; `sources` are the names of the constants and of other figures that it was computed from."""
+
+    name: str
+    value: float
+    unit: str
+    sources: Sequence[str]
+
+
+class Reading:
+    """Constants by attribute and other figures by name; remembers in `read` which were asked for."""
+
+    def __init__(self, network: Network, constants: Constants) -> None:
+        self._network = network
+        self._constants = constants
+        self.read: dict[str, None] = {}
+
+    def __getattr__(self, name: str) -> float:
+        constant: Constant = getattr(self._constants, name)
+        self.read[name] = None
+        return constant.value
+
+    def __getitem__(self, figure: str) -> float:
+        self.read[figure] = None
+        return FIGURES[figure][1](self._network, Reading(self._network, self._constants))
+
+
+Compute = Callable[[Network, Reading], float]
+
+
+def load_constants(path: Path = FILE) -> Constants:
+    """ConfigError names each key that is missing, unknown or of the wrong type."""
+    problems: list[str] = []
+    constants = convert(read_toml(path), Constants, path.name, problems)
+    if constants is None:
+        raise ConfigError(problems)
+    return constants
+
+
+def size(network: Network, constants: Constants) -> list[Figure]:
+    """Every figure; ConfigError where a number is not above 0, or one process could not carry a cell."""
+    problems = [
+        f"--{name.replace('_', '-')} {value:g}: must be above 0"
+        for name, value in msgspec.structs.asdict(network).items()
+        if not 0 < value < inf
+    ]
+    if problems or (problems := _overload(network, Reading(network, constants))):
+        raise ConfigError(problems)
+    figures = []
+    for name, (unit, compute) in FIGURES.items():
+        reading = Reading(network, constants)
+        value = compute(network, reading)
+        figures.append(Figure(name, value, unit, list(reading.read)))
+    return figures
+
+
+def _overload(n: Network, k: Reading) -> list[str]:
+    """A worker is one process, which has one core and needs some of it to catch up."""
+    load, pop = k["cores of a telemetry worker"], k["cores of one more PoP"]
+    if load <= k.cell_load_max_cores:
+        return []
+    room = int((k.cell_load_max_cores - k.cell_cpu_cores) / pop)
+    if room < 1:
+        return [f"--records-per-second {n.records_per_second:g}: a PoP of {pop:.2f} cores is too much for a worker"]
+    return [f"--pops-per-cell {n.pops_per_cell}: a worker would need {load:.2f} cores; at most {room} leave it room"]
+
+
+def _flows(n: Network, k: Reading) -> float:
+    return n.pops * n.records_per_second * k.flow_record_bytes
+
+
+def _counters(n: Network, k: Reading) -> float:
+    return n.pops * n.links * k.counter_bytes / k.counter_interval_s
+
+
+def _routes(n: Network, k: Reading) -> float:
+    return n.pops * n.prefixes * k.prefix_paths * k.path_bytes * k.path_updates_per_day / DAY_S
+
+
+def _changelogs(n: Network, k: Reading) -> float:
+    """A prefix is written with each flush while its window is open; there are no more of them than records."""
+    active = min(n.prefixes, n.records_per_second * WINDOW_S)
+    return n.pops * (n.links * k.link_changelog_bytes_per_s + active * k.prefix_changelog_bytes_per_s)
+
+
+def _partitions(n: Network, k: Reading) -> float:
+    shared = sum(topic.partitions for topic in topics.ALL if "<pop>" not in topic.name)
+    per_pop = sum(topic.partitions for topic in topics.ALL if "<pop>" in topic.name)
+    return shared + n.pops * per_pop + k["changelogs"]
+
+
+def _disk(n: Network, k: Reading) -> float:
+    """Replicated. Kafka removes whole segments, so the newest of each partition is kept beyond its retention."""
+    kept = 0.0
+    for figure, topic in WRITTEN.items():
+        if topic is None:
+            retention_s, partitions = k.changelog_hours * HOUR_S, k["changelogs"]
+        else:
+            retention_s, partitions = topic.retention_ms / 1000, n.pops if "<pop>" in topic.name else 1
+        if topic is topics.FLOWS:
+            retention_s = n.retention_hours * HOUR_S
+        bytes_per_s = k[figure]
+        kept += bytes_per_s * retention_s + min(partitions * k.segment_bytes, bytes_per_s * k.segment_hours * HOUR_S)
+    return REPLICAS * kept
+
+
+def _broker_cores(_: Network, k: Reading) -> float:
+    """Of all brokers: each replica costs what the leader does."""
+    written_mib = sum(k[figure] for figure in WRITTEN) / MIB
+    return REPLICAS * (written_mib * k.broker_mib_cpu_s + k["partitions"] * k.broker_partition_cpu_cores)
+
+
+def _brokers(_: Network, k: Reading) -> float:
+    for_cores = k["cores of all brokers"] / (k.broker_cores * k.broker_load_max)
+    return max(REPLICAS, ceil(for_cores), ceil(REPLICAS * k["partitions"] / k.broker_replicas_max))
+
+
+def _sum(*names: str) -> Compute:
+    return lambda _, k: sum(k[name] for name in names)
+
+
+# What is written to the leaders, and to which topics; control, actuations and dead letters are next to nothing.
+WRITTEN = {
+    "flows written": topics.FLOWS,
+    "counters written": topics.COUNTERS,
+    "routes written": topics.BMP,
+    "decisions written": topics.DECISIONS,
+    "link utilization written": topics.LINK_UTILIZATION,
+    "prefix traffic written": topics.PREFIX_TRAFFIC,
+    "changelogs written": None,
+}
+FIGURES: dict[str, tuple[str, Compute]] = {
+    "cells": ("", lambda n, _: ceil(n.pops / n.pops_per_cell)),
+    "telemetry workers": ("", _sum("cells")),
+    "actuator workers": ("", _sum("cells")),
+    "changelogs": ("", lambda _, k: k["cells"] * (k.telemetry_changelogs + k.actuator_changelogs)),
+    "partitions": ("", _partitions),
+    "topics": ("", _sum("partitions")),  # each has one
+    "flows written": ("B/s", _flows),
+    "counters written": ("B/s", _counters),
+    "routes written": ("B/s", _routes),
+    "decisions written": ("B/s", lambda n, k: n.pops * k.decision_bytes / WINDOW_S),
+    "link utilization written": ("B/s", lambda n, k: n.pops * n.links * k.link_utilization_bytes / WINDOW_S),
+    "prefix traffic written": ("B/s", lambda n, k: n.pops * n.links * k.prefix_traffic_bytes / WINDOW_S),
+    "changelogs written": ("B/s", _changelogs),
+    "cores of all brokers": ("cores", _broker_cores),
+    "brokers": ("", _brokers),
+    "disk of all brokers": ("B", _disk),
+    "disk of a broker": ("B", lambda _, k: k["disk of all brokers"] / k["brokers"]),
+    "memory of all brokers": ("B", lambda _, k: k["brokers"] * k.broker_memory_bytes),
+    "cores of one more PoP": ("cores", lambda n, k: n.links * k.link_cpu_cores + n.records_per_second * k.record_cpu_s),
+    "memory of one more PoP": ("B", lambda n, k: n.links * k.link_memory_bytes + n.prefixes * k.prefix_memory_bytes),
+    "cores of a telemetry worker": ("cores", lambda n, k: k.cell_cpu_cores + n.in_a_cell * k["cores of one more PoP"]),
+    "memory of a telemetry worker": (
+        "B",
+        lambda n, k: k.cell_memory_bytes + n.in_a_cell * k["memory of one more PoP"],
+    ),
+    "cores of all telemetry workers": (
+        "cores",
+        lambda n, k: k["cells"] * k.cell_cpu_cores + n.pops * k["cores of one more PoP"],
+    ),
+    "memory of all telemetry workers": (
+        "B",
+        lambda n, k: k["cells"] * k.cell_memory_bytes + n.pops * k["memory of one more PoP"],
+    ),
+    "cores of all actuators": ("cores", lambda _, k: k["cells"] * k.actuator_cpu_cores),
+    "memory of all actuators": (
+        "B",
+        lambda n, k: k["cells"] * k.actuator_memory_bytes + n.pops * n.prefixes * k.actuator_prefix_memory_bytes,
+    ),
+    "cores in all": ("cores", _sum("cores of all brokers", "cores of all telemetry workers", "cores of all actuators")),
+    "memory in all": ("B", _sum("memory of all brokers", "memory of all telemetry workers", "memory of all actuators")),
+}
+
+
+def figures_table(figures: Sequence[Figure]) -> Table:
+    """One line a figure."""
+    shown = Table("figure", "amount", "from")
+    for figure in figures:
+        shown.add_row(figure.name, amount(figure.value, figure.unit), ", ".join(figure.sources))
+    return shown
+
+
+def constants_table(constants: Constants) -> Table:
+    """One line a constant."""
+    shown = Table("constant", "value", "how")
+    for name in constants.__struct_fields__:
+        constant: Constant = getattr(constants, name)
+        shown.add_row(name, f"{constant.value:g}", constant.how)
+    return shown
+
+
+def amount(value: float, unit: str) -> str:
+    """As people write it; bytes in a unit that leaves a whole number before the point."""
+    if not unit.startswith("B"):
+        return f"{value:,.2f} {unit}" if unit else f"{value:,.0f}"
+    power = min(len(KILO) - 1, int(log(max(value, 1), 1024)))
+    return f"{value / 1024**power:,.1f} {KILO[power]}{unit}"
