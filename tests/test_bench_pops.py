@@ -202,6 +202,15 @@ def test_writing_keeps_what_is_chosen(tmp_path: Path) -> None:
     assert "12 PoPs of 2000 records/s" in written.record_cpu_s.how
 
 
+def test_runs_that_did_not_keep_up_give_no_constants() -> None:
+    assert pops.unfit(pops.Outcome([RUN, RUN], RUN, 1, 1)) == []
+    behind = run(lag_s=[float(number) for number in range(20)])
+    assert pops.unfit(pops.Outcome([RUN, behind], run(late_s=2.0), 1, 1)) == [
+        "lag in cells of 4 was not flat",
+        "the generator was 2.0 s late",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "0,4", "1;4", "-1"])
 def test_sizes_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="like 1,4,10"):

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from math import ceil
 from pathlib import Path
@@ -212,7 +212,15 @@ class Rig:
             await consumer.commit(await consumer.end_offsets(old))
 
     async def _start_actuator(self, cell: Cell) -> None:
-        await self._runner.start(_program("actuator", "app", "actuator", *cell.told))
+        """And wait until it has read its routes."""
+        routes = [TopicPartition(topics.BMP.for_pop(pop), 0) for pop in cell.pops]
+        async with _consumer(self._broker) as consumer:
+
+            async def missing() -> str | None:
+                behind = await self._behind(consumer, {cell.actuator_group: routes})
+                return f"{behind} routes are not read" if behind else None
+
+            await self._runner.start(_program("actuator", "app", "actuator", *cell.told), missing, READY_WITHIN_S)
 
     async def _start_feed(self, pops: Sequence[str], recording: Recording) -> None:
         told = ("--broker", self._broker, "--flows", self._flows, "--records-per-second", recording.records_per_s)
@@ -222,6 +230,7 @@ class Rig:
     async def _watch(self, cells: Sequence[Cell], recording: Recording, seconds: float) -> Measured:
         """Sample until `seconds` are over, whole windows of them, or a worker ends."""
         names = [cell.name for cell in cells]
+        flows = {cell.group: [TopicPartition(topics.FLOWS.for_pop(pop), 0) for pop in cell.pops] for cell in cells}
         lag_s: list[float] = []
         mib: dict[str, float] = defaultdict(float)
         began_s, first = self._clock.now_s(), self._snapshot(names)
@@ -230,7 +239,7 @@ class Rig:
                 await asyncio.sleep(began_s + number * EVERY_S - self._clock.now_s())
                 if self._runner.ended:
                     break
-                lag_s.append(await self._lag(consumer, cells) * REFRESH_S / recording.messages_a_purge)
+                lag_s.append(await self._behind(consumer, flows) * REFRESH_S / recording.messages_a_purge)
                 for name in (*names, "actuator", "kafka"):
                     mib[name] = max(mib[name], self._rss_mib(name))
         last = self._snapshot(names)
@@ -267,14 +276,14 @@ class Rig:
             ended=ended,
         )
 
-    async def _lag(self, consumer: AIOKafkaConsumer, cells: Sequence[Cell]) -> int:
-        """Messages that the PoP furthest behind has not committed."""
-        flows = {cell: [TopicPartition(topics.FLOWS.for_pop(pop), 0) for pop in cell.pops] for cell in cells}
-        ends = await consumer.end_offsets([one for partitions in flows.values() for one in partitions])
+    async def _behind(self, consumer: AIOKafkaConsumer, groups: Mapping[str, Sequence[TopicPartition]]) -> int:
+        """Messages that groups have not committed, of the partition that is furthest behind."""
+        ends = await consumer.end_offsets([one for partitions in groups.values() for one in partitions])
         behind = 0
-        for cell, partitions in flows.items():
-            committed: Any = await self._admin.list_consumer_group_offsets(cell.group)
-            behind = max(behind, *(ends[one] - committed[one].offset for one in partitions))
+        for group, partitions in groups.items():
+            committed: Any = await self._admin.list_consumer_group_offsets(group)
+            at = {one: committed[one].offset if one in committed else 0 for one in partitions}
+            behind = max(behind, *(ends[one] - at[one] for one in partitions))
         return behind
 
     def _snapshot(self, names: Iterable[str]) -> Snapshot:

@@ -21,7 +21,7 @@ from rich.table import Table
 from app.cli import PIPE_COLUMNS
 from app.errors import AutopilotError
 from app.sizing import FILE, Constants, load_constants
-from tests.bench.popfigures import Measured, bottleneck, measured_constants, split, to_toml
+from tests.bench.popfigures import LATE_MAX_S, Measured, bottleneck, measured_constants, split, to_toml
 from tests.bench.poprig import Rig
 from tests.bench.traffic import WINDOW_S
 
@@ -75,6 +75,14 @@ def one_more(runs: Sequence[Measured]) -> dict[str, float] | None:
         "cores_alone": round(cores.per_pop + cores.per_cell, 5),
         "mib_alone": round(mib.per_pop + mib.per_cell, 2),
     }
+
+
+def unfit(outcome: Outcome) -> list[str]:
+    """Why no constants come of it: workers that are behind do less than their work, or more of it at once."""
+    runs = [*outcome.runs, outcome.quiet]
+    lagging = [f"lag in cells of {run.pops_per_cell} was not flat" for run in runs if not run.flat]
+    late = (run.late_s for run in runs)
+    return lagging + [f"the generator was {late_s:.1f} s late" for late_s in late if late_s > LATE_MAX_S]
 
 
 def write(outcome: Outcome, path: Path = FILE) -> None:
@@ -141,6 +149,8 @@ def main(
     more = one_more(outcome.runs)
     show(outcome, more)
     if writes:
+        if wrong := unfit(outcome):
+            raise click.ClickException("\n".join(["nothing is written:", *wrong]))
         write(outcome)
     if as_json:
         told = [
