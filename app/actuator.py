@@ -1,7 +1,7 @@
 """Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
 Faust carries only the two readers. The PoPs' actuators and the control topic's reader start before it, and go on
-while it recovers or stands still.
+while it recovers, stands still or waits for a broker.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from app.gauges import watch_actuator, watch_routes
 from app.schemas import Actuation, Decision
 from app.settings import Deployment
 from app.stream.fence import StallFence, die
+from app.stream.makings import inputs
 from app.stream.offsets import end_offset
 from app.stream.publish import Publisher
 from app.stream.watchdog import Watchdog
@@ -47,8 +48,9 @@ class Outbox:
     At most WAITING_MAX wait behind the batch on its way; what comes then takes the place of the oldest.
     """
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, broker_answers: Callable[[], bool]) -> None:
         self._publisher = publisher
+        self._broker_answers = broker_answers
         self._waiting: deque[Callable[[], Awaitable[Any]]] = deque(maxlen=WAITING_MAX)
         self._some = asyncio.Event()
         self._lost = 0
@@ -63,6 +65,8 @@ class Outbox:
 
     async def run(self) -> None:
         """Until cancelled. What was not confirmed is sent again: ids tell repeats apart."""
+        while not self._broker_answers():  # Faust's producer, once it failed to start, never does
+            await asyncio.sleep(RETRY_S)
         while True:
             await self._some.wait()
             self._some.clear()
@@ -127,7 +131,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    outbox = Outbox(Publisher(app, clock))
+    outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(inputs(app).ids))
     actuators: dict[str, PopActuator] = {}
 
     def on_control(orders: Orders) -> None:
@@ -185,7 +189,7 @@ def views(actuators: Mapping[str, PopActuator]) -> Views:
 def main(deployment: Deployment, cell: str) -> None:
     """Run the actuator of one cell until a signal."""
     app, services = build(deployment, cell, SystemClock())
-    run(app, *services)
+    run(app, *services, patient=True)  # what an earlier run left in the routers has its end without Kafka, too
 
 
 def _died(task: asyncio.Task[None]) -> None:

@@ -15,6 +15,7 @@ class Inside(msgspec.Struct, frozen=True):
     """What the event loop says of its own application."""
 
     at_s: float  # monotonic
+    waiting: bool  # its inputs were not there yet
     recovering: bool  # joining, rebalancing or rebuilding tables
     stopping: bool  # asked to stop, or crashed
     step: tuple[object, ...]  # changes as long as a recovery gets on
@@ -87,7 +88,7 @@ def _marks(inside: Inside | None, outside: Outside | None) -> Iterator[tuple[str
         return
     if inside.stopping:
         yield "it crashed or was told to stop, and the process did not end", True
-    elif outside is None:
+    elif inside.waiting or outside is None:
         return
     elif inside.recovering:
         yield "recovery makes no progress", inside.step

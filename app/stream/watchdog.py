@@ -134,7 +134,7 @@ class Watchdog(mode.Service):
 
     def _state(self) -> str:
         seen, outside = self._inside, self._outside
-        if seen is None or not self._ends:
+        if seen is None or seen.waiting or not self._ends:
             return "starting"
         if seen.stopping:
             return "stopping"
@@ -161,6 +161,7 @@ def inside(app: faust.App, now_s: float) -> Inside:
     offsets = sum(offset or 0 for offset in recovery.active_offsets.values())
     return Inside(
         at_s=now_s,
+        waiting=not inputs(app).ids,
         recovering=app.rebalancing or not recovery.completed.is_set(),
         stopping=app.should_stop,
         step=(app.rebalancing_count, app.consumer_generation_id, recovery.in_recovery, offsets),

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from app.stream.makings import Inputs, inputs
 from app.stream.recovery import LoudTable, LoudTables
 from app.stream.topicids import topic_ids
 
+log = logging.getLogger(__name__)
+
 DAY_MS = 86_400_000
 # A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
 # before both were read: which is newer the rows tell (tables/store.py).
 CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
 # Records are millions of short-lived objects, and none is part of a cycle: Python's own 700 costs a fifth of the speed.
 COLLECT_AFTER = (50_000, 20, 50)
+LOOK_AGAIN_S = 10.0
 ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
 
 
@@ -73,24 +77,49 @@ def source(app: faust.App, *topics: str) -> faust.TopicT:
     return app.topic(*topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
 
 
-def run(app: faust.App, *services: mode.Service) -> None:
+def run(app: faust.App, *services: mode.Service, patient: bool = False) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
 
     DaemonError, before anything starts, where no broker answers or an input topic is missing: Faust would go on trying
-    to make the topic, with its own idea of what that is.
+    to make the topic, with its own idea of what that is. Who is `patient` has services that are needed all the same;
+    the app waits for its broker and its topics.
     """
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     gc.set_threshold(*COLLECT_AFTER)
-    loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without its loop
-    try:
-        inputs(app).ids = loop.run_until_complete(input_ids(brokers_of(app), inputs_of(app)))
-        loop.run_until_complete(make_changelogs(app))
-    finally:
-        loop.close()
+    if patient:
+        services = (*services, Waiting(app))
+    else:
+        loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without its loop
+        try:
+            loop.run_until_complete(prepare(app))
+        finally:
+            loop.close()
     # Logging is set up by then (app/logs.py), and nothing else is printed.
     worker = faust.Worker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()
+
+
+class Waiting(mode.Service):
+    """The last of the services: it has started when the app can."""
+
+    def __init__(self, app: faust.App) -> None:
+        super().__init__()
+        self._app = app
+
+    async def on_start(self) -> None:
+        while not self.should_stop:
+            try:
+                return await prepare(self._app)
+            except (DaemonError, KafkaError) as error:
+                log.error("waiting: %s", error)
+                await self.sleep(LOOK_AGAIN_S)
+
+
+async def prepare(app: faust.App) -> None:
+    """What must be known and made before the app starts; DaemonError where that cannot be."""
+    inputs(app).ids = await input_ids(brokers_of(app), inputs_of(app))
+    await make_changelogs(app)
 
 
 def brokers_of(app: faust.App) -> str:

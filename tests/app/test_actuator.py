@@ -98,7 +98,7 @@ def record(id: str) -> Actuation:
 
 
 async def delivered(broker: Broker, *ids: str) -> list[str]:
-    outbox = Outbox(cast(Publisher, broker))
+    outbox = Outbox(cast(Publisher, broker), lambda: True)
     task = asyncio.create_task(outbox.run())
     for id in ids:
         outbox.put(record(id))
@@ -117,6 +117,26 @@ async def test_a_broker_that_is_away_gets_them_when_it_is_back() -> None:
     assert await delivered(Broker(away=1), "1", "2") == ["1", "2"]
 
 
+async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.actuator.RETRY_S", 0.01)
+    broker, asked = Broker(), 0
+
+    def answers() -> bool:
+        nonlocal asked
+        asked += 1
+        assert not broker.taken
+        return asked > 3
+
+    outbox = Outbox(cast(Publisher, broker), answers)
+    outbox.put(record("1"))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(5):
+        while not broker.taken:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert asked == 4
+
+
 async def test_while_the_broker_is_away_the_oldest_make_room(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,7 +144,7 @@ async def test_while_the_broker_is_away_the_oldest_make_room(
     monkeypatch.setattr("app.actuator.BATCH", 2)
     monkeypatch.setattr("app.actuator.RETRY_S", 0.01)
     broker = Broker(away=inf)
-    outbox = Outbox(cast(Publisher, broker))
+    outbox = Outbox(cast(Publisher, broker), lambda: True)
     for number in range(5):
         outbox.put(record(str(number)))
     task = asyncio.create_task(outbox.run())

@@ -1,9 +1,11 @@
 """The actuator as a process among real daemons: a decision in Kafka moves a prefix on both edges, and back."""
 
 import asyncio
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 import msgspec
@@ -92,6 +94,10 @@ class Acting:
 
         await eventually(is_so, within_s)
 
+    async def waits(self) -> bool:
+        """The actuator has said that no broker answers it."""
+        return any("waiting: broker" in line["message"] for line in log_lines(self.stack.runner.log("actuator")))
+
     async def told(self, action: str, count: int) -> list[Actuation]:
         """The records of this action, once there are so many."""
         return [each for each in await self.told_until(action, count) if each.action == action]
@@ -104,6 +110,15 @@ class Acting:
             lambda records: sum(record["action"] == action for record in records) >= count,
         )
         return [msgspec.convert(record, Actuation) for record in found]
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @asynccontextmanager
@@ -162,9 +177,12 @@ async def test_a_killed_actuator_leaves_the_routes_and_its_successor_takes_them_
         await made.telemetry.decide(move(first), move(second))
         await made.goes(MOVED, first, second, within_s=40)
         await made.told("announced", 4)  # what is not yet written dies with the process
-        await made.stack.runner.kill("actuator")  # the runner starts it again
-        await made.goes(MOVED, first, second)
+        with frozen(made.stack.runner.pid("kafka")):
+            await made.stack.runner.kill("actuator")  # the runner starts it again
+            await eventually(made.waits, within_s=30)
+            assert await made.hops(first) == await made.hops(second) == MOVED
         await made.told("drift", 4)  # found at start
+        await made.goes(MOVED, first, second)
         await made.telemetry.decide(move(second), released=(first,))
         await made.goes(NATURAL, first, within_s=40)
         assert await made.hops(second) == MOVED

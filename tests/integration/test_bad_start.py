@@ -1,28 +1,37 @@
-"""A worker that cannot start says why in a line, and ends with exit code 1 for its supervisor to try again."""
+"""Who cannot start says why in a line: telemetry ends with exit code 1 for its supervisor, an actuator waits."""
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientError, ClientSession
 
 from app import topics
 from app.errors import EnvironmentProblem
+from app.kafkaadmin import create_topics
 from app.local.deployment import write_inventory, write_settings
 from app.local.kafka import kafka
-from app.local.machine import missing
 from app.local.ports import free_port
+from tests.integration.bgp import eventually
 from tests.integration.conftest import INVENTORY, unavailable
 
 POP = "rhv1000"
-PROCESSES = ("telemetry", "actuator")
 LINES_MAX = 30  # a library may log each attempt; no traceback does
 
 
-async def said(process: str, tmp_path: Path, broker: str) -> str:
-    """What a process that ends by itself with exit code 1 says on stderr."""
-    settings = write_settings(tmp_path, write_inventory(tmp_path, INVENTORY), broker, {"state_port": free_port()})
-    argv = [sys.executable, "-m", "app", process, "--cell", POP, "--config", str(settings)]
+def command(process: str, tmp_path: Path, broker: str, **more: object) -> list[str]:
+    settings = write_settings(
+        tmp_path, write_inventory(tmp_path, INVENTORY), broker, {"state_port": free_port()} | more
+    )
+    return [sys.executable, "-m", "app", process, "--cell", POP, "--config", str(settings)]
+
+
+async def said(tmp_path: Path, broker: str) -> str:
+    """What a telemetry worker that ends by itself with exit code 1 says on stderr."""
+    argv = command("telemetry", tmp_path, broker)
     running = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     try:
         _, err = await running.communicate()
@@ -36,32 +45,64 @@ async def said(process: str, tmp_path: Path, broker: str) -> str:
     return text
 
 
-def folders(tmp_path: Path) -> list[Path]:
-    """One a process: they run at the same time."""
-    made = [tmp_path / process for process in PROCESSES]
-    for folder in made:
-        folder.mkdir()
-    return made
+@asynccontextmanager
+async def waiting(
+    tmp_path: Path, broker: str, reason: str, **more: object
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An actuator that has said why it waits; it ends within a moment when it is told to."""
+    argv = command("actuator", tmp_path, broker, **more)
+    running = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
+    assert running.stderr is not None
+    try:
+        async with asyncio.timeout(20):
+            async for line in running.stderr:
+                if b"waiting: " in line:
+                    assert reason in line.decode()
+                    break
+        yield running
+        running.terminate()
+        async with asyncio.timeout(10):
+            await running.communicate()
+        assert running.returncode == 0
+    finally:
+        if running.returncode is None:
+            running.kill()
 
 
 async def test_no_broker_is_said_with_its_address(tmp_path: Path) -> None:
     broker = f"127.0.0.1:{free_port()}"
-    ends = [said(process, folder, broker) for process, folder in zip(PROCESSES, folders(tmp_path), strict=True)]
-    for text in await asyncio.gather(*ends):
-        assert f"broker {broker}: " in text
-        assert "is it running there, is kafka.broker right?" in text
+    text = await said(tmp_path, broker)
+    assert f"broker {broker}: " in text
+    assert "is it running there, is kafka.broker right?" in text
+
+
+async def test_an_actuator_waits_for_its_broker_and_can_be_ended(tmp_path: Path) -> None:
+    """Its reapers guard what an earlier run left in the routers, with or without Kafka."""
+    broker = f"127.0.0.1:{free_port()}"
+    async with waiting(tmp_path, broker, f"broker {broker}: "):
+        pass
 
 
 @pytest.mark.services
-async def test_a_missing_topic_is_named(tmp_path: Path) -> None:
-    if problems := "; ".join(missing()):
-        unavailable(problems)
-    gone = topics.BMP.for_pop(POP)  # both processes read it
-    there = {name: topic for name, topic in topics.named([POP]).items() if name != gone}
+@pytest.mark.timeout(120)
+async def test_a_missing_topic_is_named_and_awaited_by_the_actuator(tmp_path: Path) -> None:
+    gone = topics.BMP.for_pop(POP)
+    there = topics.named([POP])
+    missing_one = {name: topic for name, topic in there.items() if name != gone}
+    reason, port = f"no topic {gone}; `autopilot check` says how to make it", free_port()
     try:
-        async with kafka(there) as broker:
-            ends = [said(process, folder, broker) for process, folder in zip(PROCESSES, folders(tmp_path), strict=True)]
-            for text in await asyncio.gather(*ends):
-                assert f"no topic {gone}; `autopilot check` says how to make it" in text
+        async with kafka(missing_one) as broker:
+            assert reason in await said(tmp_path, broker)
+            async with waiting(tmp_path, broker, reason, actuator_port=port):
+                await create_topics(broker, {gone: there[gone]})
+                await eventually(lambda: is_ready(port), within_s=60)
     except EnvironmentProblem as problem:
         unavailable(problem)
+
+
+async def is_ready(port: int) -> bool:
+    try:
+        async with ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+            return answer.status == 200
+    except ClientError:
+        return False

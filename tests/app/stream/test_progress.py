@@ -6,7 +6,7 @@ import pytest
 from app.stream.progress import Inside, Judge, Outside
 
 PATIENCE_S = 60.0
-RUNNING = Inside(at_s=0.0, recovering=False, stopping=False, step=(1,), owned=frozenset({"flows"}))
+RUNNING = Inside(at_s=0.0, waiting=False, recovering=False, stopping=False, step=(1,), owned=frozenset({"flows"}))
 
 
 def broker(end: int, committed: int | None = 0, begin: int = 0) -> Outside:
@@ -93,6 +93,12 @@ def test_a_long_recovery_is_not_a_standstill() -> None:
         for index, inside in enumerate(beating(RECOVERING, 60))
     ]
     assert reason_after(list(looks)) is None
+
+
+def test_who_waits_for_its_inputs_needs_only_an_event_loop() -> None:
+    waiting = msgspec.structs.replace(RECOVERING, waiting=True)
+    assert reason_after([(inside, broker(end=100)) for inside in beating(waiting, 60)]) is None
+    assert reason_after([(waiting, broker(end=100))] * 8) == "the event loop stands still, for 70 s"
 
 
 def test_f06_a_crash_that_does_not_end_the_process() -> None:
