@@ -22,6 +22,7 @@ DAY_S, HOUR_S, MIB = 86_400, 3_600, 1 << 20
 KILO = ("", "Ki", "Mi", "Gi", "Ti")
 WINDOW_S = Windows().length_s
 REPLICAS = Kafka().replication_factor
+DIVISORS = ("record_cpu_s", "broker_cores", "broker_load_max", "broker_replicas_max", "counter_interval_s")
 
 
 class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,10 +116,15 @@ Compute = Callable[[Network, Reading], float]
 
 
 def load_constants(path: Path = FILE) -> Constants:
-    """ConfigError names each key that is missing, unknown or of the wrong type."""
+    """ConfigError names each key that is missing, unknown or wrong."""
     problems: list[str] = []
     constants = convert(read_toml(path), Constants, path.name, problems)
-    if constants is None:
+    values = {name: constant.value for name, constant in msgspec.structs.asdict(constants).items()} if constants else {}
+    problems += [
+        f"{path.name}.{name}: {value:g}: must be 0 or more" for name, value in values.items() if not 0 <= value < inf
+    ]
+    problems += [f"{path.name}.{name}: must be above 0" for name in DIVISORS if values.get(name) == 0]
+    if constants is None or problems:
         raise ConfigError(problems)
     return constants
 

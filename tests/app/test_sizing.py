@@ -154,6 +154,8 @@ def test_a_worker_that_has_too_much_is_refused_with_the_number_that_it_can_take(
         ("[path_bytes]", "[path_octets]", "sizing.toml.path_bytes: missing"),
         ("[path_bytes]", "[path_octets]", "sizing.toml.path_octets: unknown key"),
         ("[path_bytes]\nvalue", "[path_bytes]\nvalve", "sizing.toml.path_bytes.value: missing"),
+        ("[path_bytes]\nvalue = ", "[path_bytes]\nvalue = -", "sizing.toml.path_bytes: -"),
+        ("[broker_cores]\nvalue = 4.0", "[broker_cores]\nvalue = 0.0", "sizing.toml.broker_cores: must be above 0"),
         ("[path_bytes]\nvalue = ", '[path_bytes]\nvalue = "much" # ', "sizing.toml.path_bytes.value: expected `float`"),
     ],
 )
