@@ -38,6 +38,7 @@ class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     cell_cpu_cores: Constant
     link_cpu_cores: Constant
     record_cpu_s: Constant
+    prefix_cpu_cores: Constant
     cell_memory_bytes: Constant
     link_memory_bytes: Constant
     prefix_memory_bytes: Constant
@@ -83,6 +84,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     def in_a_cell(self) -> int:
         """PoPs of the fullest cell."""
         return min(self.pops, self.pops_per_cell)
+
+    @property
+    def active_prefixes(self) -> float:
+        """Those that a window can see: there are no more of them than records."""
+        return min(self.prefixes, self.records_per_second * WINDOW_S)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -170,9 +176,14 @@ def _routes(n: Network, k: Reading) -> float:
 
 
 def _changelogs(n: Network, k: Reading) -> float:
-    """A prefix is written with each flush while its window is open; there are no more of them than records."""
-    active = min(n.prefixes, n.records_per_second * WINDOW_S)
-    return n.pops * (n.links * k.link_changelog_bytes_per_s + active * k.prefix_changelog_bytes_per_s)
+    """A prefix is written with each flush while its window is open."""
+    return n.pops * (n.links * k.link_changelog_bytes_per_s + n.active_prefixes * k.prefix_changelog_bytes_per_s)
+
+
+def _pop_cores(n: Network, k: Reading) -> float:
+    """Of telemetry, beside its worker's."""
+    records = n.records_per_second * k.record_cpu_s
+    return n.links * k.link_cpu_cores + records + n.active_prefixes * k.prefix_cpu_cores
 
 
 def _partitions(n: Network, k: Reading) -> float:
@@ -240,7 +251,7 @@ FIGURES: dict[str, tuple[str, Compute]] = {
     "disk of all brokers": ("B", _disk),
     "disk of a broker": ("B", lambda _, k: k["disk of all brokers"] / k["brokers"]),
     "memory of all brokers": ("B", lambda _, k: k["brokers"] * k.broker_memory_bytes),
-    "cores of one more PoP": ("cores", lambda n, k: n.links * k.link_cpu_cores + n.records_per_second * k.record_cpu_s),
+    "cores of one more PoP": ("cores", _pop_cores),
     "memory of one more PoP": ("B", lambda n, k: n.links * k.link_memory_bytes + n.prefixes * k.prefix_memory_bytes),
     "cores of a telemetry worker": ("cores", lambda n, k: k.cell_cpu_cores + n.in_a_cell * k["cores of one more PoP"]),
     "memory of a telemetry worker": (

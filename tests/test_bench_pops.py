@@ -98,6 +98,7 @@ def test_lag_is_flat_when_its_end_is_no_further_than_its_beginning() -> None:
     assert run(lag_s=[9.0] * 4 + [2.0, 4.0] * 8).flat
     assert not run(lag_s=[2.0 + 0.5 * number for number in range(20)]).flat
     assert not run(ended=["pop1x0 ended with status 70"]).flat
+    assert not run(lag_s=[]).flat
     assert run(lag_s=[2.0]).flat
 
 
@@ -118,7 +119,7 @@ def test_the_bottleneck_is_named(values: dict[str, object], named: str) -> None:
 def costs(pops_per_cell: int, records_per_s: int, prefixes: int) -> Measured:
     """As a machine would measure whose worker takes 0.01 cores and 60 MiB, a link 0.0001 and 0.1 MiB, and so on."""
     cells = 12 // pops_per_cell
-    pop_cores = network.LINKS * 0.0001 + records_per_s * 5e-6
+    pop_cores = network.LINKS * 0.0001 + records_per_s * 5e-6 + prefixes * 1e-5
     pop_mib = network.LINKS * 0.1 + prefixes * 0.004
     written = {"flows": 12.0 * records_per_s * 300, "counters": 12.0 * network.LINKS * 250 / WINDOW_S}
     changelogs = {"changelogs": 12.0 * (network.LINKS * 20 + prefixes * 30)}
@@ -141,11 +142,12 @@ def costs(pops_per_cell: int, records_per_s: int, prefixes: int) -> Measured:
 
 def test_constants_are_what_the_runs_were_made_of() -> None:
     runs, quiet = [costs(1, 2000, 500), costs(4, 2000, 500)], costs(4, 0, 0)
-    found = measured_constants(runs, quiet, 330.0, 290.0, "12 PoPs")
+    found = measured_constants(runs, costs(4, 16_000, 500), quiet, 330.0, 290.0, "12 PoPs")
     expected = {
         "cell_cpu_cores": 0.01,
         "link_cpu_cores": 0.0001,
         "record_cpu_s": 5e-6,
+        "prefix_cpu_cores": 1e-5,
         "cell_memory_bytes": 60 * MIB,
         "link_memory_bytes": 0.1 * MIB,
         "prefix_memory_bytes": 0.004 * MIB,
@@ -194,7 +196,7 @@ def test_writing_keeps_what_is_chosen(tmp_path: Path) -> None:
     path = tmp_path / "sizing.toml"
     path.write_text(FILE.read_text().replace("[broker_cores]\nvalue = 4.0", "[broker_cores]\nvalue = 16.0"))
     runs, quiet = [costs(1, 2000, 500), costs(4, 2000, 500)], costs(4, 0, 0)
-    pops.write(pops.Outcome(runs, quiet, 330.0, 290.0), path)
+    pops.write(pops.Outcome(runs, costs(4, 16_000, 500), quiet, 330.0, 290.0), path)
     written = load_constants(path)
     assert written.broker_cores.value == 16
     assert written.broker_cores.how.startswith("chosen")
@@ -203,9 +205,9 @@ def test_writing_keeps_what_is_chosen(tmp_path: Path) -> None:
 
 
 def test_runs_that_did_not_keep_up_give_no_constants() -> None:
-    assert pops.unfit(pops.Outcome([RUN, RUN], RUN, 1, 1)) == []
+    assert pops.unfit(pops.Outcome([RUN, RUN], RUN, RUN, 1, 1)) == []
     behind = run(lag_s=[float(number) for number in range(20)])
-    assert pops.unfit(pops.Outcome([RUN, behind], run(late_s=2.0), 1, 1)) == [
+    assert pops.unfit(pops.Outcome([RUN, behind], RUN, run(late_s=2.0), 1, 1)) == [
         "lag in cells of 4 was not flat",
         "the generator was 2.0 s late",
     ]

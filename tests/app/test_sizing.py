@@ -138,7 +138,9 @@ def test_a_number_that_is_not_above_0_is_named(key: str, value: float) -> None:
 
 
 def test_a_worker_that_has_too_much_is_refused_with_the_number_that_it_can_take() -> None:
-    of = constants(cell_load_max_cores=0.5, cell_cpu_cores=0.1, link_cpu_cores=0, record_cpu_s=0.001)
+    of = constants(
+        cell_load_max_cores=0.5, cell_cpu_cores=0.1, link_cpu_cores=0, record_cpu_s=0.001, prefix_cpu_cores=0
+    )
     assert figures(changed(pops_per_cell=4), of)["cells"] == 1
     with pytest.raises(
         ConfigError, match=r"--pops-per-cell 5: a worker would need 0\.60 cores; at most 4 leave it room"

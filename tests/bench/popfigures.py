@@ -1,6 +1,7 @@
 """What many PoPs cost: flat or not, the bottleneck, the cost of one more, the constants of app/sizing.toml. Pure."""
 
 from collections.abc import Sequence
+from math import nan
 from statistics import fmean, linear_regression, median
 
 import msgspec
@@ -52,11 +53,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def lag_early_s(self) -> float:
         fifth = max(1, len(self.lag_s) // 5)
-        return median(self.lag_s[fifth : 2 * fifth] or self.lag_s)
+        return median(self.lag_s[fifth : 2 * fifth] or self.lag_s or [nan])
 
     @property
     def lag_late_s(self) -> float:
-        return median(self.lag_s[-max(1, len(self.lag_s) // 5) :])
+        return median(self.lag_s[-max(1, len(self.lag_s) // 5) :] or [nan])
 
     @property
     def flat(self) -> bool:
@@ -109,9 +110,9 @@ def bottleneck(run: Measured) -> str:
 
 
 def measured_constants(
-    runs: Sequence[Measured], quiet: Measured, record_bytes: float, path_bytes: float, of: str
+    runs: Sequence[Measured], dense: Measured, quiet: Measured, record_bytes: float, path_bytes: float, of: str
 ) -> dict[str, Constant]:
-    """The measured part of app/sizing.toml. `quiet` are PoPs in cells of the size of the last run, without records."""
+    """The measured part of app/sizing.toml. `dense` are fewer PoPs with more records each, `quiet` PoPs without any."""
     cores, mib = split(runs, [run.cores_a_pop for run in runs]), split(runs, [run.mib_a_pop for run in runs])
     actuator = split(runs, [run.actuator_mib / run.pops_per_cell for run in runs])
     assert cores is not None, "at least two cell sizes"
@@ -120,6 +121,8 @@ def measured_constants(
     full, cells = runs[-1], quiet.cells / quiet.pops
     idle_cores = max(0.0, quiet.cores_a_pop - cores.per_cell * cells)
     idle_mib = max(0.0, quiet.mib_a_pop - mib.per_cell * cells)
+    dense_cores = dense.cores_a_pop - cores.per_cell * dense.cells / dense.pops
+    record_cpu_s = max(0.0, dense_cores - cores.per_pop) / (dense.records_per_s - full.records_per_s)
     written, written_quiet = sum(full.written.values()) / MIB, sum(quiet.written.values()) / MIB
     mib_cpu_s = max(0.0, full.broker_cores - quiet.broker_cores) / (written - written_quiet)
     active = min(full.prefixes, full.records_per_s * WINDOW_S)
@@ -127,7 +130,11 @@ def measured_constants(
     values = {
         "cell_cpu_cores": (cores.per_cell, "of a worker, by a line through the cell sizes"),
         "link_cpu_cores": (idle_cores / network.LINKS, "of a PoP without records, beside its worker's, by link"),
-        "record_cpu_s": ((cores.per_pop - idle_cores) / full.records_per_s, "what a PoP costs more with its records"),
+        "record_cpu_s": (record_cpu_s, f"what a PoP costs more with {dense.records_per_s} records/s"),
+        "prefix_cpu_cores": (
+            max(0.0, cores.per_pop - idle_cores - record_cpu_s * full.records_per_s) / active,
+            "what else a PoP with records costs, by active prefix",
+        ),
         "cell_memory_bytes": (mib.per_cell * MIB, "resident, of a worker, by a line through the cell sizes"),
         "link_memory_bytes": (idle_mib * MIB / network.LINKS, "of a PoP without records and routes, by link"),
         "prefix_memory_bytes": (

@@ -7,8 +7,7 @@ import shutil
 import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from math import ceil
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,13 +28,14 @@ from app.local.ports import free_port
 from app.local.runner import Program, Runner
 from app.topics import Topic
 from tests.bench import network
-from tests.bench.popfeed import BATCH_BYTES, Recording, batches, capacity_bps, send
+from tests.bench.popfeed import BATCH_BYTES, PURGES, Recording, batches, capacity_bps, send
 from tests.bench.popfigures import Measured
 from tests.bench.traffic import REFRESH_S, WINDOW_S
 from tests.soak import sample
 
-FLOWS_BYTES_MAX, SEGMENT_BYTES = 64 << 20, 16 << 20  # of a flow topic: hours of all PoPs would not fit a disk
+FLOWS_BYTES_MAX, SEGMENT_BYTES = 128 << 20, 16 << 20  # of a flow topic: hours of all PoPs would not fit a disk
 TOPICS_AT_ONCE = 100
+DENSER = 8  # times the records of a PoP, of as many fewer PoPs
 STARTS_AT_ONCE = os.cpu_count() or 1
 READY_WITHIN_S, EVERY_S = 180.0, 5.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -88,8 +88,10 @@ class Rig:
         self.pops = [f"pop{number}" for number in range(pops)]
         self.quiet = [f"quiet{number}" for number in range(pops)]
         self.recording = Recording(records_per_s, flows)
+        self.dense = Recording(DENSER * records_per_s, flows)
         self.silence = Recording(0, flows)
-        self.prefixes = self.recording.prefixes()
+        self.prefixes = self.recording.prefixes() | self.dense.prefixes()
+        self._phase = 0
         self.path_bytes = 0.0
         self._flows = flows
         self._clock = SystemClock()
@@ -144,12 +146,15 @@ class Rig:
         paths = len(self.prefixes) * network.EXITS * len(self.pops)
         self.path_bytes = self._written()["bmp"] / paths
 
-    async def measure(self, pops: Sequence[str], pops_per_cell: int, warm_s: float, seconds: float) -> Measured:
+    async def measure(
+        self, pops: Sequence[str], recording: Recording, pops_per_cell: int, warm_s: float, seconds: float
+    ) -> Measured:
         """Cells of one size over these PoPs, from start to end; DaemonError when they do not come up."""
-        recording = self.recording if pops == self.pops else self.silence
+        self._phase += 1
+        capacity = capacity_bps(recording.records_per_s)
         cells = [
-            self._cell(f"{pops[0][:-1]}{pops_per_cell}x{number}", tuple(pops[number * pops_per_cell :][:pops_per_cell]))
-            for number in range(ceil(len(pops) / pops_per_cell))
+            self._cell(f"phase{self._phase}x{first}", tuple(pops[first : first + pops_per_cell]), capacity)
+            for first in range(0, len(pops), pops_per_cell)
         ]
         names = [cell.name for cell in cells]
         try:
@@ -171,13 +176,13 @@ class Rig:
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
-    def _cell(self, name: str, pops: tuple[str, ...]) -> Cell:
+    def _cell(self, name: str, pops: tuple[str, ...], capacity: float) -> Cell:
         """Its settings name no PoP but its own: a process reads every inventory that they name."""
         directory = self._run_dir / name
         directory.mkdir()
         for pop in pops:
             # Nobody listens on the ports 1 to 4: the actuator is told of injectors that are never there.
-            text = network.inventory(pop, capacity_bps(self.recording.records_per_s)).replace(":5005", ":")
+            text = network.inventory(pop, capacity).replace(":5005", ":")
             (directory / f"{pop}.toml").write_text(text, encoding="utf-8")
         ours = {"cells": {name: list(pops)}, "pops": [f"{pop}.toml" for pop in pops]}
         return Cell(name, pops, write_settings(directory, directory / f"{pops[0]}.toml", self._broker, ours))
@@ -240,15 +245,16 @@ class Rig:
                 if self._runner.ended:
                     break
                 lag_s.append(await self._behind(consumer, flows) * REFRESH_S / recording.messages_a_purge)
-                for name in (*names, "actuator", "kafka"):
-                    mib[name] = max(mib[name], self._rss_mib(name))
+                with suppress(OSError):  # one ends at this moment
+                    for name in (*names, "actuator", "kafka"):
+                        mib[name] = max(mib[name], self._rss_mib(name))
         last = self._snapshot(names)
         span_s = last.at_s - first.at_s
-        cores = {name: (last.cpu_s[name] - first.cpu_s[name]) / span_s for name in last.cpu_s}
+        cores = defaultdict(float, {name: (used_s - first.cpu_s[name]) / span_s for name, used_s in last.cpu_s.items()})
         ended = [f"{name} ended with status {status}" for name, status in self._runner.ended.items()]
         self._runner.ended.clear()
         pops = [pop for cell in cells for pop in cell.pops]
-        flow_bytes = sum(map(len, (value for number in range(5) for value in recording.purge(number, 0))))
+        flow_bytes = sum(map(len, (value for number in range(PURGES) for value in recording.purge(number, 0))))
         written = {kind: size / span_s for kind, size in (last.written - first.written).items() if kind != "bmp"}
         return Measured(
             pops=len(pops),
@@ -287,7 +293,10 @@ class Rig:
         return behind
 
     def _snapshot(self, names: Iterable[str]) -> Snapshot:
-        cpu_s = {name: self._cpu_s(name) for name in (*names, "actuator", "kafka", "feed")}
+        cpu_s = {}
+        for name in (*names, "actuator", "kafka", "feed"):
+            with suppress(OSError):  # it has ended
+                cpu_s[name] = self._cpu_s(name)
         user, nice, system, _, waited, *interrupts = map(int, Path("/proc/stat").read_text().split()[1:9])
         busy_s = (user + nice + system + sum(interrupts)) / TICKS_PER_S
         return Snapshot(self._clock.monotonic_s(), cpu_s, busy_s, waited / TICKS_PER_S, self._written())

@@ -2,8 +2,9 @@
 
 One broker, one process that stands for all collectors, and real `python -m app telemetry` workers, cells of one size
 after the other; beside them one actuator in dry-run. Each PoP is that of network.py, with routes to the prefixes that
-its flows go to. Last come cells of the largest size with as many PoPs without records and routes: the difference is
-what records cost. Exit code 1 where lag was not flat. `--write` puts the constants into app/sizing.toml.
+its flows go to. Last come, in cells of the largest size, fewer PoPs with more records each, and as many PoPs without
+records and routes: the differences are what records and prefixes cost. Exit code 1 where lag was not flat. `--write`
+puts the constants into app/sizing.toml.
 """
 
 import asyncio
@@ -22,45 +23,65 @@ from app.cli import PIPE_COLUMNS
 from app.errors import AutopilotError
 from app.sizing import FILE, Constants, load_constants
 from tests.bench.popfigures import LATE_MAX_S, Measured, bottleneck, measured_constants, split, to_toml
-from tests.bench.poprig import Rig
+from tests.bench.poprig import DENSER, Rig
 from tests.bench.traffic import WINDOW_S
 
 progress = Console(stderr=True, highlight=False)
+SHORT_S = 120.0  # of the runs that only tell costs
 STEP = 500  # records a second: purges are whole blocks of 1,000 records
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Runs with records by size of cell, smallest first; `quiet` is the one without."""
+    """Runs by size of cell, smallest first; then the one of fewer PoPs with more records, and the one without."""
 
     runs: Sequence[Measured]
+    dense: Measured
     quiet: Measured
     record_bytes: float
     path_bytes: float
+
+    @property
+    def all(self) -> Sequence[Measured]:
+        return [*self.runs, self.dense, self.quiet]
 
 
 async def run_all(
     pops: int, records_per_s: int, sizes: Sequence[int], flows: int, warm_s: float, seconds: float
 ) -> Outcome:
-    """Every size of cells, then the largest without records."""
-    runs = []
+    """Every size of cells, then the largest with more records of fewer PoPs, and without records."""
+    runs, short_s = [], min(seconds, SHORT_S)
     async with Rig(pops, records_per_s, flows) as rig:
         for size in sizes:
             progress.print(f"{pops} PoPs in cells of {size}: {seconds:g} s")
-            runs.append(await rig.measure(rig.pops, size, warm_s, seconds))
-        progress.print(f"{pops} PoPs without records in cells of {sizes[-1]}: {min(seconds, 120):g} s")
-        quiet = await rig.measure(rig.quiet, sizes[-1], warm_s, min(seconds, 120))
-        return Outcome(runs, quiet, rig.recording.record_bytes, rig.path_bytes)
+            runs.append(await rig.measure(rig.pops, rig.recording, size, warm_s, seconds))
+        fewer = rig.pops[: max(1, pops // DENSER)]
+        progress.print(f"{len(fewer)} PoPs with {DENSER} times the records: {short_s:g} s")
+        dense = await rig.measure(fewer, rig.dense, min(sizes[-1], len(fewer)), warm_s, short_s)
+        progress.print(f"{pops} PoPs without records: {short_s:g} s")
+        quiet = await rig.measure(rig.quiet, rig.silence, sizes[-1], warm_s, short_s)
+        return Outcome(runs, dense, quiet, rig.recording.record_bytes, rig.path_bytes)
 
 
 def table(runs: Sequence[Measured]) -> Table:
     """For people; CPU and memory are those of telemetry workers."""
-    names = ("PoPs a cell", "cells", "lag early s", "late s", "flat", "CPU s a PoP-second", "MiB a PoP", "MiB a worker")
+    names = (
+        "PoPs a cell",
+        "cells",
+        "records/s a PoP",
+        "lag early s",
+        "late s",
+        "flat",
+        "CPU s a PoP-second",
+        "MiB a PoP",
+        "MiB a worker",
+    )
     shown = Table(*names, "busiest worker", "broker cores", "bottleneck")
     for run in runs:
         figures = (f"{run.lag_early_s:.1f}", f"{run.lag_late_s:.1f}", "yes" if run.flat else "no")
         costs = (f"{run.cores_a_pop:.4f}", f"{run.mib_a_pop:.1f}", f"{run.worker_mib / run.cells:.0f}")
         rest = (f"{run.busiest_worker_cores:.2f}", f"{run.broker_cores:.2f}", bottleneck(run))
-        shown.add_row(str(run.pops_per_cell), str(run.cells), *figures, *costs, *rest)
+        kind = (str(run.pops_per_cell), str(run.cells), str(run.records_per_s))
+        shown.add_row(*kind, *figures, *costs, *rest)
     return shown
 
 
@@ -79,9 +100,8 @@ def one_more(runs: Sequence[Measured]) -> dict[str, float] | None:
 
 def unfit(outcome: Outcome) -> list[str]:
     """Why no constants come of it: workers that are behind do less than their work, or more of it at once."""
-    runs = [*outcome.runs, outcome.quiet]
-    lagging = [f"lag in cells of {run.pops_per_cell} was not flat" for run in runs if not run.flat]
-    late = (run.late_s for run in runs)
+    lagging = [f"lag in cells of {run.pops_per_cell} was not flat" for run in outcome.all if not run.flat]
+    late = (run.late_s for run in outcome.all)
     return lagging + [f"the generator was {late_s:.1f} s late" for late_s in late if late_s > LATE_MAX_S]
 
 
@@ -89,7 +109,7 @@ def write(outcome: Outcome, path: Path = FILE) -> None:
     """Put what was measured into app/sizing.toml; what is chosen stays."""
     first = outcome.runs[0]
     of = f"{first.pops} PoPs of {first.records_per_s} records/s"
-    new = measured_constants(outcome.runs, outcome.quiet, outcome.record_bytes, outcome.path_bytes, of)
+    new = measured_constants(outcome.runs, outcome.dense, outcome.quiet, outcome.record_bytes, outcome.path_bytes, of)
     constants: Constants = msgspec.structs.replace(load_constants(path), **new)
     path.write_text(to_toml(constants), encoding="utf-8")
 
@@ -107,8 +127,8 @@ def sizes_of(text: str) -> list[int]:
 
 def show(outcome: Outcome, more: dict[str, float] | None) -> None:
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS, highlight=False)
-    console.print(table([*outcome.runs, outcome.quiet]))
-    for run in (*outcome.runs, outcome.quiet):
+    console.print(table(outcome.all))
+    for run in outcome.all:
         console.print(f"cells of {run.pops_per_cell}: lag s: {' '.join(f'{lag:g}' for lag in run.lag_s)}")
         for ended in run.ended:
             console.print(ended)
@@ -153,10 +173,7 @@ def main(
             raise click.ClickException("\n".join(["nothing is written:", *wrong]))
         write(outcome)
     if as_json:
-        told = [
-            msgspec.to_builtins(run) | {"flat": run.flat, "bottleneck": bottleneck(run)}
-            for run in (*outcome.runs, outcome.quiet)
-        ]
+        told = [msgspec.to_builtins(run) | {"flat": run.flat, "bottleneck": bottleneck(run)} for run in outcome.all]
         print(json.dumps({"runs": told, "one_more": more}))
     raise SystemExit(0 if all(run.flat for run in outcome.runs) else 1)
 
