@@ -11,7 +11,7 @@ from app.simulate.broker import Broker, Producer, apply
 from app.simulate.loop import Died, Process
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
-from app.stream.makings import Inputs, Makings
+from app.stream.makings import Found, Inputs, Makings
 from tables.store import ExactTable
 
 SESSION_TIMEOUT_S = 10.0
@@ -188,7 +188,7 @@ class Worker:
         self._channels: dict[str, Any] = {}
         self.streams: list[Stream] = []
         self.wiped = False  # the disk is lost with the process
-        self.inputs = Inputs(self._ask_id)
+        self.inputs = Inputs(self._ask)
         broker.owner[group] = process
         process.on_crash = self._crashed
         process.world.after(LOOK_S, self._look)
@@ -218,8 +218,8 @@ class Worker:
         self.inputs.ids = {**self.inputs.ids, topic: "the only one"}
         return Makings(self.inputs, [topic], tables)
 
-    async def _ask_id(self, topic: str) -> str:
-        return self.inputs.ids[topic]
+    async def _ask(self, topic: str) -> Found:
+        return Found(self.inputs.ids[topic])
 
     def table(self, name: str) -> ExactTable:
         return cast(ExactTable, Table(self, name))

@@ -4,16 +4,20 @@ Faust spends four tasks and eleven loop turns on each message. This consumer yie
 fetch, one message that carries the *last* offset and the list of records as its value. Faust's own gap list turns the
 skipped offsets into acknowledged ones together with the batch. Changelogs stay message by message.
 
-Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`): the
+Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
+`_new_consumer_thread`, `_create_worker_consumer`): the
 version is pinned and a test names them.
 """
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
 
 import msgspec
-from faust.transport.drivers.aiokafka import Consumer
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, Message
+
+from app.stream.makings import inputs
 
 
 class Record(msgspec.Struct, gc=False):
@@ -31,8 +35,25 @@ class Record(msgspec.Struct, gc=False):
         return self.base + self.offset
 
 
+class MarkingThread(AIOKafkaConsumerThread):
+    """As Faust's, but with each commit stands of which making of its topic it is (app/stream/makings.py)."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer: Any = super()._create_worker_consumer(transport)
+        commit, ids = consumer.commit, inputs(cast(Any, self.app)).ids
+
+        async def marked(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
+            await commit({tp: OffsetAndMetadata(one.offset, ids.get(tp.topic, "")) for tp, one in offsets.items()})
+
+        consumer.commit = marked
+        return consumer
+
+
 class BatchConsumer(Consumer):
     """The aiokafka driver's consumer, yielding batches for sources and single messages for changelogs."""
+
+    def _new_consumer_thread(self) -> MarkingThread:
+        return MarkingThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """Fetch once, and yield what came; stops early when the flow stops or the group changes generation.

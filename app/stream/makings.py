@@ -7,7 +7,7 @@ the first row that counts from it, else a crash between the two would find anoth
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import faust
 import msgspec
@@ -15,7 +15,18 @@ import msgspec
 from app.errors import ExactnessError
 from tables.store import ExactTable, Rows, newest_offset
 
-AskId = Callable[[str], Awaitable[str | None]]
+
+class Found(NamedTuple):
+    """What the broker says of a topic: its id, None where it is gone, and the id that stands with the group's commit.
+
+    The latter is empty without a commit, and with one that an administrator made.
+    """
+
+    topic_id: str | None
+    committed_in: str = ""
+
+
+Ask = Callable[[str], Awaitable[Found]]
 
 
 class Making(msgspec.Struct, frozen=True):
@@ -28,15 +39,27 @@ class Making(msgspec.Struct, frozen=True):
 class Inputs:
     """The topics that an app reads: their ids when it started, and where positions begin, for all who count them."""
 
-    def __init__(self, ask_id: AskId) -> None:
+    def __init__(self, ask: Ask) -> None:
         self.ids: Mapping[str, str] = {}
         self.bases: dict[str, int] = {}
-        self._ask_id = ask_id
+        self._ask = ask
 
     async def verify(self, topic: str) -> None:
-        """ExactnessError where the topic is not the one that was there at the start."""
-        if await self._ask_id(topic) != self.ids[topic]:
+        """ExactnessError where the topic, or what is committed of it, is not of the making that was there at the start.
+
+        Kafka knows commits by the name of their topic: one of a worker that is about to end outlives the old topic.
+        """
+        found = await self._ask(topic)
+        if found.topic_id != self.ids[topic]:
             raise ExactnessError(f"{topic} was made anew: this process ends, so that the next begins with it")
+        if self.is_old(topic, found.committed_in):
+            raise ExactnessError(
+                f"{topic}: the commit is of the topic that was there before: the next start forgets it"
+            )
+
+    def is_old(self, topic: str, committed_in: str) -> bool:
+        """Whether a commit with this mark is of another making."""
+        return committed_in not in ("", self.ids[topic])
 
 
 def inputs(app: faust.App) -> Inputs:

@@ -19,11 +19,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from app.clock import Clock
+from app.stream.broker import brokers_of, inputs_of
 from app.stream.fence import StallFence, die
 from app.stream.makings import inputs
 from app.stream.progress import Inside, Judge, Outside
 from app.stream.topicids import topic_ids
-from app.stream.worker import brokers_of, inputs_of
 
 log = logging.getLogger(__name__)
 

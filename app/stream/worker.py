@@ -3,32 +3,29 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import Any
 
 import faust
 import mode
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from app.errors import DaemonError
 from app.settings import Settings
+from app.stream.broker import ask, prepare
 from app.stream.consumer import BatchConsumer
-from app.stream.makings import Inputs, inputs
+from app.stream.makings import Inputs
 from app.stream.recovery import LoudTable, LoudTables
-from app.stream.topicids import topic_ids
 
 log = logging.getLogger(__name__)
 
-DAY_MS = 86_400_000
-# A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
-# before both were read: which is newer the rows tell (tables/store.py).
-CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
 # Records are millions of short-lived objects, and none is part of a cycle: Python's own 700 costs a fifth of the speed.
 COLLECT_AFTER = (50_000, 20, 50)
+# Faust fetches in a thread of its own, which needs the interpreter for every piece of 64 KiB of a fetch of 4 MiB, and
+# Python's 5 ms for each turn leave the other thread without work.
+SWITCH_S = 0.0005
 LOOK_AGAIN_S = 10.0
-ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
 
 
 def create_app(app_id: str, settings: Settings) -> faust.App:
@@ -68,7 +65,7 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
     transport: Any = app.transport
     transport.Consumer = BatchConsumer
     ours: Any = app
-    ours.inputs = Inputs(lambda topic: ask_id(kafka.broker, topic))
+    ours.inputs = Inputs(lambda topic: ask(kafka.broker, app_id, topic))
     return app
 
 
@@ -86,6 +83,7 @@ def run(app: faust.App, *services: mode.Service, patient: bool = False) -> None:
     """
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     gc.set_threshold(*COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_S)
     if patient:
         services = (*services, Waiting(app))
     else:
@@ -114,66 +112,3 @@ class Waiting(mode.Service):
             except (DaemonError, KafkaError) as error:
                 log.error("waiting: %s", error)
                 await self.sleep(LOOK_AGAIN_S)
-
-
-async def prepare(app: faust.App) -> None:
-    """What must be known and made before the app starts; DaemonError where that cannot be."""
-    inputs(app).ids = await input_ids(brokers_of(app), inputs_of(app))
-    await make_changelogs(app)
-
-
-def brokers_of(app: faust.App) -> str:
-    """The bootstrap addresses of an app, as aiokafka takes them."""
-    return ",".join(f"{url.host}:{url.port}" for url in app.conf.broker)
-
-
-def inputs_of(app: faust.App) -> list[str]:
-    """The topics that the agents of an app read."""
-    channels: list[Any] = [agent.channel for agent in app.agents.values()]
-    return sorted({topic for channel in channels for topic in channel.topics})
-
-
-async def ask_id(broker: str, topic: str) -> str | None:
-    """Kafka's id of a topic, None of one that is not there; KafkaError or TimeoutError within ANSWER_S."""
-    return (await _ask_ids(broker, [topic])).get(topic)
-
-
-async def _ask_ids(broker: str, wanted: Sequence[str]) -> dict[str, str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(ANSWER_S * 1000))
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            await admin.start()
-            return await topic_ids(admin, wanted)
-    finally:
-        await admin.close()
-
-
-async def input_ids(broker: str, wanted: Sequence[str]) -> dict[str, str]:
-    """The ids of these topics; DaemonError where the broker does not answer, or does not have all of them."""
-    try:
-        ids = await _ask_ids(broker, wanted)
-    except (KafkaError, TimeoutError) as error:
-        raise DaemonError(
-            f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
-        ) from error
-    if missing := set(wanted) - set(ids):
-        raise DaemonError(
-            f"broker {broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
-        )
-    return ids
-
-
-async def make_changelogs(app: faust.App) -> None:
-    """Make the changelogs that do not exist, before Faust does: it may join its group before it knows a new one.
-
-    Seen once in a dozen first starts: recovery without the partition, then PartitionsMismatch at the first write.
-    """
-    names = {str(table.changelog_topic_name) for table in app.tables.values()}
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(app), request_timeout_ms=int(ANSWER_S * 1000))
-    try:
-        await admin.start()
-        new = sorted(names - set(await admin.list_topics()))
-        factor = app.conf.topic_replication_factor
-        await admin.create_topics([NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
-    finally:
-        await admin.close()

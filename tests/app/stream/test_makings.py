@@ -125,6 +125,17 @@ def test_a_base_is_above_every_row() -> None:
     assert Rows(table, Making).get(key_of(SOURCE.topic)) == Making("second", 42)
 
 
+async def test_a_commit_of_the_making_before_is_not_taken_up() -> None:
+    """The old worker commits once more, after its topic was deleted: Kafka keeps that for the new one."""
+    world = World()
+    await live(world)
+    world.make_source_anew()
+    world.acked, world.committed_in = {0, 1, 2}, "first"
+    with pytest.raises(Ended, match="numbers: the commit is of the topic that was there before"):
+        await worker(world).run(Stream(world))
+    assert world.acked == {0, 1, 2}
+
+
 async def test_verify_raises_where_the_topic_is_gone() -> None:
     world = World()
     made: Makings = makings(world, [Table(world)])

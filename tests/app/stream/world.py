@@ -17,7 +17,7 @@ from app.clock import Clock, ManualClock
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence
-from app.stream.makings import Inputs, Makings
+from app.stream.makings import Found, Inputs, Makings
 from tables.store import HEADER, Rows
 
 SOURCE = TP("numbers", 0)
@@ -48,7 +48,7 @@ class Row(msgspec.Struct):
 class World:
     """`kill_in` steps are left until SIGKILL; `refuse` is a row whose changelog record the broker does not take.
 
-    `topic_id` is that of the source, which can be deleted and made anew.
+    `topic_id` is that of the source, which can be deleted and made anew; `committed_in` stands with the commit.
     """
 
     def __init__(self) -> None:
@@ -59,6 +59,7 @@ class World:
         self.kill_in: int | None = None
         self.refuse: bytes | None = None
         self.topic_id = "first"
+        self.committed_in = ""
 
     def step(self) -> None:
         if self.kill_in is not None:
@@ -245,10 +246,10 @@ def worker(
 def makings(world: World, tables: Sequence[Any]) -> Makings:
     """What the broker says of the source now, and will say when it is asked again."""
 
-    async def ask_id(topic: str) -> str:
-        return world.topic_id
+    async def ask(topic: str) -> Found:
+        return Found(world.topic_id, world.committed_in)
 
-    inputs = Inputs(ask_id)
+    inputs = Inputs(ask)
     inputs.ids = {SOURCE.topic: world.topic_id}
     return Makings(inputs, [SOURCE.topic], tables)
 

@@ -1,0 +1,136 @@
+"""What an app asks of its broker and makes there before it starts: ids, commits, changelogs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from app.errors import DaemonError
+from app.stream.makings import Found, inputs
+from app.stream.topicids import topic_ids
+
+log = logging.getLogger(__name__)
+
+DAY_MS = 86_400_000
+# A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
+# before both were read: which is newer the rows tell (tables/store.py).
+CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
+FIRST_GROUP_S = 30.0
+ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
+
+
+async def prepare(app: faust.App) -> None:
+    """What must be known and made before the app starts; DaemonError where that cannot be."""
+    inputs(app).ids = await input_ids(brokers_of(app), inputs_of(app))
+    await forget_old_commits(app)
+    await make_changelogs(app)
+
+
+def brokers_of(app: faust.App) -> str:
+    """The bootstrap addresses of an app, as aiokafka takes them."""
+    return ",".join(f"{url.host}:{url.port}" for url in app.conf.broker)
+
+
+def inputs_of(app: faust.App) -> list[str]:
+    """The topics that the agents of an app read."""
+    channels: list[Any] = [agent.channel for agent in app.agents.values()]
+    return sorted({topic for channel in channels for topic in channel.topics})
+
+
+async def ask(broker: str, group: str, topic: str) -> Found:
+    """How a topic and the group's commit stand; KafkaError or TimeoutError."""
+    async with asking(broker) as admin:
+        ids = await topic_ids(admin, [topic])
+        commits = await commits_of(admin, group)
+    mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
+    return Found(ids.get(topic), mark)
+
+
+async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What a group has committed. A broker's very first group waits until its book of commits is made."""
+    while True:
+        try:
+            commits: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
+            return commits
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def asking(broker: str, within_s: float = ANSWER_S) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An administrator's client; KafkaError or TimeoutError where the answers are not there in time."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(within_s * 1000))
+    try:
+        async with asyncio.timeout(within_s):
+            await admin.start()
+            yield admin
+    finally:
+        await admin.close()
+
+
+async def input_ids(broker: str, wanted: Sequence[str]) -> dict[str, str]:
+    """The ids of these topics; DaemonError where the broker does not answer, or does not have all of them."""
+    try:
+        async with asking(broker) as admin:
+            ids = await topic_ids(admin, wanted)
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(
+            f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
+        ) from error
+    if missing := set(wanted) - set(ids):
+        raise DaemonError(
+            f"broker {broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
+        )
+    return ids
+
+
+async def forget_old_commits(app: faust.App) -> None:
+    """Set the group's commits of earlier makings of its inputs back to the beginning.
+
+    DaemonError while the group has members, for they could commit again: they find out and end, too.
+    """
+    broker, group, known = brokers_of(app), app.conf.id, inputs(app)
+    try:
+        async with asking(broker, FIRST_GROUP_S) as admin:
+            commits = await commits_of(admin, group)
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(f"broker {broker}: {error!r}; does it answer?") from error
+    old = [tp for tp, commit in commits.items() if tp.topic in known.ids and known.is_old(tp.topic, commit.metadata)]
+    if not old:
+        return
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)
+    try:
+        await consumer.start()
+        consumer.assign(old)
+        begins = await consumer.beginning_offsets(old)
+        await consumer.commit({tp: OffsetAndMetadata(begins[tp], known.ids[tp.topic]) for tp in old})
+    except KafkaError as error:
+        raise DaemonError(
+            f"{group}: the commits of a topic that was made anew cannot be set back: {error!r}"
+        ) from error
+    finally:
+        await consumer.stop()
+    log.warning("%s: made anew, so it is read from its beginning", ", ".join(tp.topic for tp in old))
+
+
+async def make_changelogs(app: faust.App) -> None:
+    """Make the changelogs that do not exist, before Faust does: it may join its group before it knows a new one.
+
+    Seen once in a dozen first starts: recovery without the partition, then PartitionsMismatch at the first write.
+    """
+    names = {str(table.changelog_topic_name) for table in app.tables.values()}
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(app), request_timeout_ms=int(ANSWER_S * 1000))
+    try:
+        await admin.start()
+        new = sorted(names - set(await admin.list_topics()))
+        factor = app.conf.topic_replication_factor
+        await admin.create_topics([NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
+    finally:
+        await admin.close()

@@ -1,0 +1,76 @@
+"""Commits of a topic that was deleted and made anew, at a real broker."""
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from app.errors import DaemonError, EnvironmentProblem
+from app.local.kafka import kafka
+from app.settings import Kafka, Settings
+from app.stream.broker import ask, forget_old_commits, input_ids
+from app.stream.makings import Found, inputs
+from app.stream.worker import create_app
+from app.topics import FLOWS
+from tests.integration.conftest import unavailable
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+
+GROUP, TOPIC = "makings-test", "numbers"
+PARTITION = TopicPartition(TOPIC, 0)
+
+
+async def commit(broker: str, mark: str) -> None:
+    """As a worker of this making does."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=GROUP, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([PARTITION])
+        await consumer.commit({PARTITION: OffsetAndMetadata(5, mark)})
+    finally:
+        await consumer.stop()
+
+
+async def test_commits_of_an_earlier_making_are_set_back(tmp_path: object) -> None:
+    try:
+        async with kafka({TOPIC: FLOWS}) as broker:
+            app = create_app(GROUP, Settings(pops=("none",), data_dir=str(tmp_path), kafka=Kafka(broker=broker)))
+            inputs(app).ids = ids = await input_ids(broker, [TOPIC])
+            await forget_old_commits(app)
+            assert await ask(broker, GROUP, TOPIC) == Found(ids[TOPIC], "")
+            for mark, left in {"": "", ids[TOPIC]: ids[TOPIC], "another": ids[TOPIC]}.items():
+                await commit(broker, mark)
+                await forget_old_commits(app)
+                assert await ask(broker, GROUP, TOPIC) == Found(ids[TOPIC], left)
+            assert await committed(broker) == 0
+            assert await ask(broker, GROUP, "nobody") == Found(None, "")
+    except EnvironmentProblem as problem:
+        unavailable(problem)
+
+
+async def committed(broker: str) -> int | None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=GROUP, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        offset: int | None = await consumer.committed(PARTITION)
+        return offset
+    finally:
+        await consumer.stop()
+
+
+async def test_they_are_not_while_somebody_may_commit_again(tmp_path: object) -> None:
+    try:
+        async with kafka({TOPIC: FLOWS}) as broker:
+            app = create_app(GROUP, Settings(pops=("none",), data_dir=str(tmp_path), kafka=Kafka(broker=broker)))
+            inputs(app).ids = await input_ids(broker, [TOPIC])
+            await commit(broker, "another")
+            member = AIOKafkaConsumer(TOPIC, bootstrap_servers=broker, group_id=GROUP, enable_auto_commit=False)
+            await member.start()
+            try:
+                with pytest.raises(DaemonError, match="cannot be set back"):
+                    await forget_old_commits(app)
+            finally:
+                await member.stop()
+            await forget_old_commits(app)
+            assert await committed(broker) == 0
+    except EnvironmentProblem as problem:
+        unavailable(problem)
