@@ -5,11 +5,11 @@ fetch, one message that carries the *last* offset and the list of records as its
 skipped offsets into acknowledged ones together with the batch. Changelogs stay message by message.
 
 Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
-`_new_consumer_thread`, `_create_worker_consumer`): the
+`_new_consumer_thread`, `_create_worker_consumer`) and of aiokafka 0.14 (`_fetch_max_wait_ms`): the
 version is pinned and a test names them.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +18,8 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, Message
 
 from app.stream.makings import inputs
+
+MAX_FETCH_BYTES = 4 * 1024 * 1024  # of a partition: an event of 16 MiB blocks the loop
 
 
 class Record(msgspec.Struct, gc=False):
@@ -35,11 +37,24 @@ class Record(msgspec.Struct, gc=False):
         return self.base + self.offset
 
 
-class MarkingThread(AIOKafkaConsumerThread):
-    """As Faust's, but with each commit stands of which making of its topic it is (app/stream/makings.py)."""
+# aiokafka has one fetch under way at each broker. While records of one partition wait to be taken, it is for the other
+# partitions only, and where these have nothing new it lasts as long as this. Faust's own 1500 ms cost nine tenths of
+# the speed of a worker that catches up. Who keeps up has time, and asks less often.
+BEHIND_WAIT_MS, WAIT_MS = 5, 100
+BEHIND_BYTES = MAX_FETCH_BYTES // 2  # so much in one fetch of a partition: more is there
+
+
+class ConsumerThread(AIOKafkaConsumerThread):
+    """As Faust's, but its fetches are short, and a commit says of which making of its topic it is (makings.py)."""
+
+    def fetch_for(self, wait_ms: int) -> None:
+        """How long the next fetches last at most; may be called from any thread."""
+        fetcher: Any = self._ensure_consumer()._fetcher
+        fetcher._fetch_max_wait_ms = wait_ms
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer: Any = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = WAIT_MS
         commit, ids = consumer.commit, inputs(cast(Any, self.app)).ids
 
         async def marked(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
@@ -52,8 +67,8 @@ class MarkingThread(AIOKafkaConsumerThread):
 class BatchConsumer(Consumer):
     """The aiokafka driver's consumer, yielding batches for sources and single messages for changelogs."""
 
-    def _new_consumer_thread(self) -> MarkingThread:
-        return MarkingThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """Fetch once, and yield what came; stops early when the flow stops or the group changes generation.
@@ -62,6 +77,8 @@ class BatchConsumer(Consumer):
         """
         generation = self.app.consumer_generation_id
         fetched, active = await self._wait_next_records(timeout)
+        thread = cast(ConsumerThread, self._thread)
+        thread.fetch_for(BEHIND_WAIT_MS if any(map(is_full, (fetched or {}).values())) else WAIT_MS)
         for tp, records in (fetched or {}).items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
@@ -97,3 +114,8 @@ class BatchConsumer(Consumer):
         batch: Any = self._to_message(tp, records[-1])
         batch.value = [Record(r.offset, r.timestamp / 1000.0, r.key, r.value or b"") for r in records]
         return [batch]
+
+
+def is_full(records: Sequence[Any]) -> bool:
+    """So much that a partition surely has more."""
+    return sum(len(record.value or b"") for record in records) >= BEHIND_BYTES

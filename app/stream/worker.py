@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from app.errors import DaemonError
 from app.settings import Settings
 from app.stream.broker import ask, prepare
-from app.stream.consumer import BatchConsumer
+from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
 from app.stream.makings import Inputs
 from app.stream.recovery import LoudTable, LoudTables
 
@@ -52,7 +52,7 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
         producer_request_timeout=4.5,
         producer_linger=0.005,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=4 * 1024 * 1024,
+        consumer_max_fetch_size=MAX_FETCH_BYTES,
         stream_buffer_maxsize=64,  # events are whole batches
         stream_wait_empty=False,
         stream_publish_on_commit=False,

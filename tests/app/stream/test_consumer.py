@@ -9,12 +9,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from faust.streams import _current_event
 from faust.transport import consumer as theirs
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from app.stream.consumer import BatchConsumer, Record
+from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, Record
 
 
 def test_the_pinned_faust_has_what_we_override() -> None:
@@ -116,11 +118,14 @@ class Fetching(BatchConsumer):
         self._buffered_partitions = set()
         self._stopped = self._crashed = cast(Any, asyncio.Event())
         self.sought = 0
+        self.waits_ms: list[int] = []
+        self._thread = cast(Any, SimpleNamespace(fetch_for=self.waits_ms.append))
         self._meanwhile = meanwhile
+        self.raw = RAW
 
     async def _wait_next_records(self, timeout: float) -> Any:
         self._meanwhile(self)
-        return {SOURCE: RAW}, None
+        return {SOURCE: self.raw} if self.raw else None, None
 
     def _is_changelog_tp(self, tp: TP) -> bool:
         return False
@@ -139,6 +144,24 @@ async def yielded(consumer: BatchConsumer) -> list[int]:
 async def test_a_fetch_is_yielded() -> None:
     consumer = Fetching(lambda consumer: None)
     assert (await yielded(consumer), consumer.sought) == ([5], 0)
+
+
+async def test_who_is_behind_asks_again_at_once() -> None:
+    """Faust's 1.5 s of a fetch without the partition that was just fetched are a standstill for it."""
+    consumer = Fetching(lambda consumer: None)
+    await yielded(consumer)
+    half = SimpleNamespace(offset=6, timestamp=1500, key=None, value=b"x" * (BEHIND_BYTES // 2))
+    consumer.raw = [half, half]
+    await yielded(consumer)
+    consumer.raw = []
+    await yielded(consumer)
+    assert consumer.waits_ms == [WAIT_MS, BEHIND_WAIT_MS, WAIT_MS]
+
+
+def test_the_pinned_aiokafka_has_what_we_set() -> None:
+    assert version("aiokafka") == "0.14.0"
+    assert "self._fetch_max_wait_ms," in inspect.getsource(Fetcher)
+    assert "fetch_max_wait_ms=1500" in inspect.getsource(AIOKafkaConsumerThread._create_worker_consumer)
 
 
 async def test_what_is_fetched_while_the_flow_stops_is_sought_again() -> None:
