@@ -76,6 +76,9 @@ class FlowsState:
         self._final: dict[str, LinkWindowRow] = {}
         self._stored: dict[str, int] = {}
         self._recent = {name: RecentShares() for name in self.accounts}
+        # As taken up, with a new epoch: written before anything is decided in it, for clocks of two machines differ.
+        self._begun: dict[str, CycleRow] = {}
+        self._written_s = dict.fromkeys(self.accounts, 0)
         self._publisher.drop()
         self._settling.clear()
 
@@ -84,17 +87,20 @@ class FlowsState:
         self.reset()
         for name, account in self.accounts.items():
             account.progress = self._congestion.progress.get(progress_key(name)) or Progress()
+            self._written_s[name] = account.progress.closed_up_to_s or 0
             closed = []
             for key, row in self._rows.items(f"{name}|"):
                 _, start_s, link = parts_of(key)
                 self._stored[key] = row.sums.applied
                 # A row may be ahead of the progress row: a close that the progress does not know is closed again.
-                if row.closed and account.progress.is_late(start_s):
+                if not account.progress.is_late(start_s):
+                    account.open[start_s, link] = row.sums
+                elif row.closed and start_s >= self._keep_from_s(name):
                     closed.append((start_s, link, row))
                     self._settling.put(key)
-                else:
-                    account.open[start_s, link] = row.sums
+                # The others were deleted, and then written once more by a worker that was frozen: they go again.
             self.closers[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
+            self._begun[name] = self.closers[name].cycle
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """Kafka messages of many flow records each."""
@@ -127,16 +133,22 @@ class FlowsState:
         self._expire()
         for key in self._settling.take():
             self._rows.touch(key)
+        for pop, cycle in self._begun.items():
+            self._congestion.cycles.put(cycle_key(pop), cycle)
+        self._begun.clear()
 
     def _expire(self) -> None:
         """Delete old rows, but never one that a replay from the committed offset could create again."""
         for key, applied in list(self._stored.items()):
             pop, start_s, _ = parts_of(key)
-            keep_from_s = (self.accounts[pop].progress.closed_up_to_s or 0) - self._windows.retention_s
-            if start_s < keep_from_s and applied < self._committed(topics.FLOWS.for_pop(pop)):
+            if start_s < self._keep_from_s(pop) and applied < self._committed(topics.FLOWS.for_pop(pop)):
                 self._rows.delete(key)
                 del self._stored[key]
                 self._settling.drop(key)
+
+    def _keep_from_s(self, pop: str) -> int:
+        """By the progress that is written: what a crash takes back must be closed again, from its rows."""
+        return self._written_s[pop] - self._windows.retention_s
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         """Link loads and decisions of the windows closed since the last flush, and dead letters."""
@@ -147,6 +159,7 @@ class FlowsState:
         for pop, account in self.accounts.items():
             self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
+            self._written_s[pop] = account.progress.closed_up_to_s or 0
             _measure(pop, account.progress, self._recent[pop])
 
 

@@ -97,6 +97,9 @@ def test_a_window_is_closed_at_the_time_of_its_marker() -> None:
 def test_the_progress_row_is_written_last() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1))])
+    begun = cycle_key("rhv1000")  # before anything is decided in its epoch
+    assert rig.flush() == [OPEN_KEY, begun, cycle_key("rhv1000"), progress_key("rhv1000")]
+    rig.feed([(T0 + 2.0, flow(T0 + 1))], first=1)
     assert rig.flush() == [OPEN_KEY, cycle_key("rhv1000"), progress_key("rhv1000")]
 
 
@@ -189,11 +192,11 @@ def test_a_final_row_is_written_once_more_when_a_frozen_worker_must_have_ended()
     assert OPEN_KEY not in rig.flush()
 
 
-@pytest.mark.parametrize(("committed", "counted"), [(0, 200_000), (10**9, 100_000)])
-def test_without_the_commit_a_row_that_expired_too_early_is_a_loss(committed: int, counted: int) -> None:
-    """A window is closed and past the retention within one flush, and the process is gone before the progress row."""
+@pytest.mark.parametrize("committed", [0, 2])
+def test_a_window_that_is_closed_and_past_the_retention_in_one_flush_can_be_closed_again(committed: int) -> None:
+    """The process is gone before the progress row, whether the records of the window are committed or not."""
     rig = Rig()
-    rig.committed = committed  # 0 is the truth; the other is what leaving the point out comes to
+    rig.committed = committed
     first = [(T0 + 2.0, flow(T0 + 1))]
     rest = [(T0 + 3.0, flow(T0 + 2)), *purge(T0 + 14), *purge(T0 + 64), *purge(T0 + 74)]
     rig.feed(first)
@@ -205,7 +208,27 @@ def test_without_the_commit_a_row_that_expired_too_early_is_a_loss(committed: in
     rig.flush()
     progress = rig.congestion.progress.get(progress_key("rhv1000"))
     assert progress is not None
-    assert progress.counted_bytes == counted
+    assert progress.counted_bytes == 200_000
+    assert rig.closings.closed[0] == T0
+
+
+def test_a_row_that_came_back_after_it_was_deleted_goes_again() -> None:
+    """A frozen worker wrote it once more, open, after its successor had deleted it."""
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1))])
+    rig.flush()
+    old = rig.link_windows.get(OPEN_KEY)
+    assert old is not None
+    rig.feed([*purge(T0 + 14), *purge(T0 + 74)], first=1)
+    rig.committed = 10
+    rig.flush()
+    rig.flush()
+    assert rig.link_windows.get(OPEN_KEY) is None
+    rig.link_windows.put(OPEN_KEY, old)
+    rig.restart()
+    assert not rig.state.accounts["rhv1000"].open
+    assert OPEN_KEY in rig.flush(), "its tombstone"
+    assert rig.link_windows.get(OPEN_KEY) is None
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:
