@@ -13,12 +13,9 @@ from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.lines import Bad
 from app.inventory import Pop
 from app.stream.consumer import Record
-from app.stream.exact import ExactReader
-from app.stream.fence import StallFence, die
-from app.stream.makings import Makings, inputs
+from app.stream.fence import StallFence
 from app.stream.publish import Publisher
-from app.stream.recovery import stop_flow_at_recovery
-from app.stream.worker import source
+from app.stream.reading import attach_reader
 from app.te.counters import CounterSample, Rates, link_rates
 from tables.interfaces import CountersProgress, InterfaceRow, Interfaces
 
@@ -132,11 +129,5 @@ class CountersState:
 
 def attach(app: faust.App, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the counters agent to an app."""
-    kept, read = [table.table], [topics.COUNTERS.for_pop(pop) for pop in pops]
-    reader = ExactReader(app, state, kept, Makings(inputs(app), read, kept), fence, die)
-    stop_flow_at_recovery(app, table.table, reader.load)
-    channel = source(app, *read)
-
-    @app.agent(channel, name="counters")
-    async def counters(stream: Any) -> None:
-        await reader.run(stream)
+    read = [topics.COUNTERS.for_pop(pop) for pop in pops]
+    attach_reader(app, "counters", state, read, [table.table], fence)

@@ -14,12 +14,9 @@ from app.feeds.account import Account, Match
 from app.feeds.lines import Bad
 from app.inventory import Pop
 from app.stream.consumer import Record
-from app.stream.exact import ExactReader
-from app.stream.fence import StallFence, die
-from app.stream.makings import Makings, inputs
+from app.stream.fence import StallFence
 from app.stream.publish import Publisher
-from app.stream.recovery import stop_flow_at_recovery
-from app.stream.worker import source
+from app.stream.reading import attach_reader
 from app.te.marks import Windows
 from app.te.recent import RecentShares
 from app.te.windows import Progress, Sums
@@ -184,11 +181,5 @@ def attach(
 ) -> None:
     """Attach the flows agent to an app."""
     link_windows, congestion = tables
-    kept, read = [link_windows.table, congestion.table], [topics.FLOWS.for_pop(pop) for pop in pops]
-    reader = ExactReader(app, state, kept, Makings(inputs(app), read, kept), fence, die)
-    stop_flow_at_recovery(app, congestion.table, reader.load)
-    channel = source(app, *read)
-
-    @app.agent(channel, name="flows")
-    async def flows(stream: Any) -> None:
-        await reader.run(stream)
+    read = [topics.FLOWS.for_pop(pop) for pop in pops]
+    attach_reader(app, "flows", state, read, [link_windows.table, congestion.table], fence)

@@ -12,12 +12,9 @@ from app.feeds.lines import Bad
 from app.feeds.ribfeed import RibFeed, Sessions
 from app.inventory import Pop
 from app.stream.consumer import Record
-from app.stream.exact import ExactReader
-from app.stream.fence import StallFence, die
-from app.stream.makings import Makings, inputs
+from app.stream.fence import StallFence
 from app.stream.publish import Publisher
-from app.stream.recovery import stop_flow_at_recovery
-from app.stream.worker import source
+from app.stream.reading import attach_reader
 from app.te.rib import Rib
 from tables.rib import BUCKETS, RibRow, RibTable, bucket_of, progress_key
 
@@ -132,11 +129,5 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
 
 def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the routes agent to an app."""
-    kept, read = [table.table], [topics.BMP.for_pop(pop) for pop in pops]
-    reader = ExactReader(app, state, kept, Makings(inputs(app), read, kept), fence, die)
-    stop_flow_at_recovery(app, table.table, reader.load)
-    channel = source(app, *read)
-
-    @app.agent(channel, name="routes")
-    async def routes(stream: Any) -> None:
-        await reader.run(stream)
+    read = [topics.BMP.for_pop(pop) for pop in pops]
+    attach_reader(app, "routes", state, read, [table.table], fence)

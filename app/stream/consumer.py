@@ -76,10 +76,11 @@ class BatchConsumer(Consumer):
         What is fetched and not yielded must be fetched again, or the next batch begins behind a hole.
         """
         generation = self.app.consumer_generation_id
-        fetched, active = await self._wait_next_records(timeout)
+        records_by_tp, active = await self._wait_next_records(timeout)
+        fetched = records_by_tp or {}
         thread = cast(ConsumerThread, self._thread)
-        thread.fetch_for(BEHIND_WAIT_MS if any(map(is_full, (fetched or {}).values())) else WAIT_MS)
-        for tp, records in (fetched or {}).items():
+        thread.fetch_for(BEHIND_WAIT_MS if any(map(is_full, fetched.values())) else WAIT_MS)
+        for tp, records in fetched.items():
             if active is not None and tp not in active and tp not in self._buffered_partitions:
                 continue
             for message in self._messages(tp, records):

@@ -1,0 +1,26 @@
+"""How an agent with state is put on an app: its inputs, its tables and the exact reader between them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import faust
+
+from app.stream.exact import ExactReader, State
+from app.stream.fence import StallFence, die
+from app.stream.makings import Makings, inputs
+from app.stream.recovery import stop_flow_at_recovery
+from app.stream.worker import source
+from tables.store import ExactTable
+
+
+def attach_reader(
+    app: faust.App, name: str, state: State, topics: Sequence[str], tables: Sequence[ExactTable], fence: StallFence
+) -> None:
+    """One agent that reads these topics; the last of its tables holds the progress."""
+    reader = ExactReader(app, state, tables, Makings(inputs(app), topics, tables), fence, die)
+    stop_flow_at_recovery(app, tables[-1], reader.load)
+
+    async def read(stream: Any) -> None:
+        await reader.run(stream)
+
+    app.agent(source(app, *topics), name=name)(read)
