@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+
+from tests.consumers import consuming
 
 
 class Offsets:
@@ -34,22 +36,12 @@ class Offsets:
     async def end(self, topic: str) -> int:
         """One more than the offset of the last record."""
         partition = TopicPartition(topic, 0)
-        async with _consumer(self._broker) as consumer:
+        async with consuming(self._broker) as consumer:
             return int((await consumer.end_offsets([partition]))[partition])
 
     async def commit(self, group: str, topic: str, offset: int) -> None:
         """Put a group that has no members at this offset."""
         partition = TopicPartition(topic, 0)
-        async with _consumer(self._broker, group) as consumer:
+        async with consuming(self._broker, group) as consumer:
             consumer.assign([partition])
             await consumer.commit({partition: offset})
-
-
-@asynccontextmanager
-async def _consumer(broker: str, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()

@@ -6,8 +6,8 @@ import os
 import shutil
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,7 @@ from tests.bench import network
 from tests.bench.popfeed import BATCH_BYTES, PURGES, Recording, batches, capacity_bps, send
 from tests.bench.popfigures import Measured
 from tests.bench.traffic import REFRESH_S, WINDOW_S
+from tests.consumers import consuming
 from tests.soak import sample
 
 FLOWS_BYTES_MAX, SEGMENT_BYTES = 128 << 20, 16 << 20  # of a flow topic: hours of all PoPs would not fit a disk
@@ -212,14 +213,14 @@ class Rig:
 
     async def _skip_old(self, cell: Cell) -> None:
         old = [TopicPartition(kind.for_pop(pop), 0) for kind in (topics.FLOWS, topics.COUNTERS) for pop in cell.pops]
-        async with _consumer(self._broker, cell.group) as consumer:
+        async with consuming(self._broker, cell.group) as consumer:
             consumer.assign(old)
             await consumer.commit(await consumer.end_offsets(old))
 
     async def _start_actuator(self, cell: Cell) -> None:
         """And wait until it has read its routes."""
         routes = [TopicPartition(topics.BMP.for_pop(pop), 0) for pop in cell.pops]
-        async with _consumer(self._broker) as consumer:
+        async with consuming(self._broker) as consumer:
 
             async def missing() -> str | None:
                 behind = await self._behind(consumer, {cell.actuator_group: routes})
@@ -239,7 +240,7 @@ class Rig:
         lag_s: list[float] = []
         mib: dict[str, float] = defaultdict(float)
         began_s, first = self._clock.now_s(), self._snapshot(names)
-        async with _consumer(self._broker) as consumer:
+        async with consuming(self._broker) as consumer:
             for number in range(1, 1 + round(seconds / EVERY_S)):
                 await asyncio.sleep(began_s + number * EVERY_S - self._clock.now_s())
                 if self._runner.ended:
@@ -340,13 +341,3 @@ def _kind(topic: str) -> str | None:
         return topic
     kinds = {"sfacctd-counters": "counters", "bmp": "bmp", "decisions": "decisions"}
     return next((kind for start, kind in kinds.items() if topic.startswith(f"{start}-")), None)
-
-
-@asynccontextmanager
-async def _consumer(broker: str, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        yield consumer
-    finally:
-        await consumer.stop()

@@ -2,11 +2,12 @@
 
 import asyncio
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from app import topics
 from app.kafkaadmin import create_topics
+from tests.consumers import consuming
 from tests.faults.rig import APP_ID, Rig
 from tests.faults.worker_faults import pause
 
@@ -104,11 +105,7 @@ async def deliveries_repeated(rig: Rig) -> None:
 
 
 async def _commit_back(rig: Rig, partition: TopicPartition) -> None:
-    consumer = AIOKafkaConsumer(bootstrap_servers=rig.broker, group_id=APP_ID, enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with consuming(rig.broker, APP_ID) as consumer:
         consumer.assign([partition])
         committed = await consumer.committed(partition)
         await consumer.commit({partition: max(0, committed - REPEATED_RECORDS)})
-    finally:
-        await consumer.stop()

@@ -11,6 +11,7 @@ from app.stream.broker import ask, forget_old_commits, input_ids
 from app.stream.makings import Found, inputs
 from app.stream.worker import create_app
 from app.topics import FLOWS
+from tests.consumers import consuming
 from tests.integration.conftest import unavailable
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
@@ -21,13 +22,9 @@ PARTITION = TopicPartition(TOPIC, 0)
 
 async def commit(broker: str, mark: str) -> None:
     """As a worker of this making does."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=GROUP, enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with consuming(broker, GROUP) as consumer:
         consumer.assign([PARTITION])
         await consumer.commit({PARTITION: OffsetAndMetadata(5, mark)})
-    finally:
-        await consumer.stop()
 
 
 async def test_commits_of_an_earlier_making_are_set_back(tmp_path: object) -> None:
@@ -48,13 +45,9 @@ async def test_commits_of_an_earlier_making_are_set_back(tmp_path: object) -> No
 
 
 async def committed(broker: str) -> int | None:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=GROUP, enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with consuming(broker, GROUP) as consumer:
         offset: int | None = await consumer.committed(PARTITION)
         return offset
-    finally:
-        await consumer.stop()
 
 
 async def test_they_are_not_while_somebody_may_commit_again(tmp_path: object) -> None:
