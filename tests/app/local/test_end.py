@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.local.processes import alive, gone
+from tests.app.local.processes import alive, gone, has_become
 
 COMMAND = """
 import asyncio, sys
@@ -48,6 +48,7 @@ async def test_nothing_is_left(tmp_path: Path, way: str, number: signal.Signals 
     pids = [int(word) for word in (await command.stdout.readline()).split()]
     assert len(pids) == 2
     if number is not None:
+        await has_become("sleep", pids)
         assert all(alive(pid) for pid in pids)
         command.send_signal(number)
     await command.wait()
