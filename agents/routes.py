@@ -7,7 +7,7 @@ import faust
 from faust.types import TP
 
 from app import topics
-from app.feeds.bmp import BmpRecord, decode
+from app.feeds.bmp import decode
 from app.feeds.lines import Bad
 from app.feeds.ribfeed import RibFeed, Sessions
 from app.inventory import Pop
@@ -16,7 +16,7 @@ from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.te.rib import Rib
-from tables.rib import BUCKETS, RibRow, RibTable, bucket_of, progress_key
+from tables.rib import RibRow, RibTable, bucket_of, progress_key
 
 OnChange = Callable[[str, str, Sequence[str]], None]
 
@@ -39,20 +39,24 @@ class RoutesState:
             rib.clear()
         self._members: dict[tuple[str, str, int], set[str]] = {}
         self._dirty: set[tuple[str, str, int]] = set()
+        self._newest = dict.fromkeys(self.ribs, -1)  # position that a row includes; none may go back in it
         self.feeds = {pop.name: RibFeed(pop, self.ribs[pop.name]) for pop in self._pops.values()}
         self._publisher.drop()
 
     def load(self) -> None:
-        """Rebuild from the rows."""
+        """Rebuild from the rows. Those ahead of the progress meet their records again: the last word is the same."""
         self.reset()
         for pop in self._pops.values():
             sessions = self._table.progress.get(progress_key(pop.name)) or Sessions()
             self.feeds[pop.name] = RibFeed(pop, self.ribs[pop.name], sessions)
             for key, row in self._table.rows.items(f"{pop.name}|", but=progress_key(pop.name)):
                 router = key.split("|")[1]
-                for prefix, path in row.paths:
-                    self.ribs[pop.name].update(router, prefix, path)
-                    self._bucket(pop.name, router, prefix).add(prefix)
+                self.feeds[pop.name].restore(router, row.began, row.paths, row.untold)
+                bucket = pop.name, router, int(key.rpartition("|")[2])
+                self._members[bucket] = {prefix for prefix, _ in row.paths}
+                self._newest[pop.name] = max(self._newest[pop.name], row.applied)
+                if row.applied > sessions.applied:
+                    self._dirty.add(bucket)  # the changelog may not have it
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """One after the other."""
@@ -60,7 +64,7 @@ class RoutesState:
             self._apply(tp, record)
 
     def _apply(self, tp: TP, record: Record) -> None:
-        """One BMP message; a replay is not applied, but its rows are written again."""
+        """One BMP message; a replay is not applied: its rows were answered before the progress was written."""
         pop = self._pops[tp.topic]
         feed = self.feeds[pop.name]
         replay = record.position <= feed.sessions.applied
@@ -73,7 +77,6 @@ class RoutesState:
         if (heard := feed.router_of(parsed)) is not None:
             self.heard_s[pop.name, heard] = record.timestamp_s
         if replay:
-            self._mark_replayed(pop.name, feed, parsed)
             return
         feed.sessions.records += 1
         touched = feed.apply(parsed, record.timestamp_s)
@@ -83,30 +86,19 @@ class RoutesState:
                 self._dirty.add((pop.name, router, bucket_of(prefix)))
             self._on_change(pop.name, router, prefixes)
 
-    def _mark_replayed(self, pop: str, feed: RibFeed, record: BmpRecord) -> None:
-        """The rows it changed may be missing from the changelog; a peer that went may have changed any row."""
-        router = feed.router_of(record)
-        if router and record.ip_prefix:
-            self._dirty.add((pop, router, bucket_of(record.ip_prefix)))
-        elif router and record.bmp_msg_type == "peer_down":
-            self._dirty |= {(pop, router, bucket) for bucket in range(BUCKETS)}
-
     def _bucket(self, pop: str, router: str, prefix: str) -> set[str]:
         return self._members.setdefault((pop, router, bucket_of(prefix)), set())
 
     def write_rows(self) -> None:
         """Pack and write the buckets that changed."""
         for pop, router, bucket in sorted(self._dirty):
-            rib = self.ribs[pop]
-            members = self._members.get((pop, router, bucket), set())
+            rib, feed = self.ribs[pop], self.feeds[pop]
+            members = self._members[pop, router, bucket]
             members -= {prefix for prefix in members if not rib.paths(router, prefix)}
             paths = [(prefix, path) for prefix in sorted(members) for path in rib.paths(router, prefix).values()]
-            key = f"{pop}|{router}|{bucket:04d}"
-            if paths:
-                self._table.rows.put(key, RibRow(paths))
-            else:
-                self._table.rows.delete(key)
-                self._members.pop((pop, router, bucket), None)
+            applied = max(self._newest[pop], feed.sessions.applied)
+            row = RibRow(paths, applied, feed.began(router), feed.untold(router, paths))
+            self._table.rows.put(f"{pop}|{router}|{bucket:04d}", row)
         self._dirty.clear()
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:

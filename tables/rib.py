@@ -1,8 +1,8 @@
 """`rib`: post-policy Adj-RIB-In paths, packed many prefixes to a row, for one write costs 175 us whatever its size.
 
 Key `pop|router|bucket` (bucket = CRC-32 of the prefix modulo BUCKETS), value `RibRow`; and `pop|progress` with the
-sessions. Bound: BUCKETS rows a router; at a million prefixes with three peers a row has some 280 KB. Written by the
-routes agent only.
+sessions. Bound: BUCKETS rows a router; at a million prefixes with three peers a row has some 280 KB. A row without
+paths stays: a deleted one could not tell that the changelog may lack its tombstone. Written by the routes agent only.
 """
 
 import zlib
@@ -10,6 +10,7 @@ import zlib
 import faust
 import msgspec
 
+from app.feeds.resync import PathKey
 from app.feeds.ribfeed import Sessions
 from app.te.model import Path
 from tables.store import ExactTable, Rows, open_table
@@ -18,9 +19,12 @@ BUCKETS = 1024
 
 
 class RibRow(msgspec.Struct):
-    """The paths of one bucket's prefixes. Setting them again changes nothing, so no offset is needed here."""
+    """The paths of one bucket's prefixes, and which of them the router's session that began at `began` has not told."""
 
     paths: list[tuple[str, Path]]
+    applied: int = -1
+    began: int = -1
+    untold: list[PathKey] = []
 
 
 class RibTable:
@@ -28,7 +32,7 @@ class RibTable:
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
-        self.rows = Rows(table, RibRow)
+        self.rows = Rows(table, RibRow, lambda row: row.applied)
         self.progress = Rows(table, Sessions, lambda row: row.applied)
 
 

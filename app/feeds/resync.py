@@ -2,48 +2,93 @@
 
 A router that reconnects (or whose collector restarted) tells all its peers and paths anew, but never what it lost in
 between. Flushing at once would take back every override for the seconds until the dump is here, so old paths stay
-until a while after the new beginning, and then only what was told again stays.
+until the dump is over, and then only what was told again stays.
 """
+
+from collections.abc import Iterable
+
+import msgspec
 
 from app.te.rib import PeerKey, Rib
 
-DUMP_WITHIN_S = 10.0
-Doubted = set[tuple[str, PeerKey]]  # (prefix, path key)
+DUMP_WITHIN_S = 10.0  # after the last path that was told again: the dump of a full table takes longer
+PathKey = tuple[str, PeerKey]  # (prefix, path key)
+
+
+class Doubt(msgspec.Struct):
+    """What a router that began anew has not told again: peers, and peers with such paths, by the time of the last."""
+
+    peers: dict[str, float]
+    paths: dict[str, float]
 
 
 class Resync:
-    """Peers and paths in doubt, by router and peer, with the stream's time at which the doubt began."""
+    """Doubts by router, which outlive a restart, and the very paths, which are kept in their rows."""
 
-    def __init__(self, rib: Rib) -> None:
+    def __init__(self, rib: Rib, doubts: dict[str, Doubt]) -> None:
         self._rib = rib
-        self._peers: dict[tuple[str, str], float] = {}
-        self._paths: dict[tuple[str, str], tuple[float, Doubted]] = {}
+        self._doubts = doubts
+        self._untold: dict[tuple[str, str], set[PathKey]] = {}
+
+    def restore(self, router: str, paths: Iterable[PathKey]) -> None:
+        """Paths in doubt, as a row tells them."""
+        for path in paths:
+            self._untold.setdefault((router, path[1][0]), set()).add(path)
+
+    def untold(self, router: str, paths: Iterable[PathKey]) -> list[PathKey]:
+        """Those of the paths that are in doubt."""
+        if router not in self._doubts:
+            return []
+        return [path for path in paths if path in self._untold.get((router, path[1][0]), ())]
 
     def router_began(self, router: str, at_s: float) -> None:
         """A new session of this router: its peers and paths are in doubt until each is told again.
 
         A peer told up twice in one session is no doubt: a BGP session that broke is told down first.
         """
-        for peer in self._rib.peers(router):
-            self._peers[router, peer] = at_s
-            self._paths[router, peer] = at_s, self._rib.keys_of(router, peer)
+        peers = self._rib.peers(router)
+        self._doubts[router] = Doubt(dict.fromkeys(peers, at_s), dict.fromkeys(peers, at_s))
+        for peer in peers:
+            self._untold[router, peer] = self._rib.keys_of(router, peer)
 
     def peer_told(self, router: str, peer: str) -> None:
-        self._peers.pop((router, peer), None)
+        if router in self._doubts:
+            self._doubts[router].peers.pop(peer, None)
 
-    def path_told(self, router: str, peer: str, prefix: str, path_id: int) -> None:
-        if (doubt := self._paths.get((router, peer))) is not None:
-            doubt[1].discard((prefix, (peer, path_id)))
+    def path_told(self, router: str, path: PathKey, at_s: float) -> None:
+        peer = path[1][0]
+        if path in (untold := self._untold.get((router, peer), set())):
+            untold.discard(path)
+            self._doubts[router].paths[peer] = at_s
 
     def peer_gone(self, router: str, peer: str) -> None:
-        self._peers.pop((router, peer), None)
-        self._paths.pop((router, peer), None)
+        self.peer_told(router, peer)
+        self._paths_of(router, peer)
+
+    def _paths_of(self, router: str, peer: str) -> set[PathKey]:
+        """What is in doubt of a peer, and no longer is."""
+        if router in self._doubts:
+            self._doubts[router].paths.pop(peer, None)
+        return self._untold.pop((router, peer), set())
 
     def overdue_peers(self, at_s: float) -> list[tuple[str, str]]:
         """(router, peer) pairs that were not told up again in time."""
-        return [key for key, since_s in self._peers.items() if at_s > since_s + DUMP_WITHIN_S]
+        return [
+            (router, peer)
+            for router, doubt in self._doubts.items()
+            for peer, since_s in doubt.peers.items()
+            if at_s > since_s + DUMP_WITHIN_S
+        ]
 
-    def overdue_paths(self, at_s: float) -> list[tuple[str, Doubted]]:
+    def overdue_paths(self, at_s: float) -> list[tuple[str, set[PathKey]]]:
         """(router, paths) that were not told again in time; they are forgotten here."""
-        due = [key for key, (since_s, _) in self._paths.items() if at_s > since_s + DUMP_WITHIN_S]
-        return [(key[0], self._paths.pop(key)[1]) for key in due]
+        due = [
+            (router, peer)
+            for router, doubt in self._doubts.items()
+            for peer, since_s in doubt.paths.items()
+            if at_s > since_s + DUMP_WITHIN_S
+        ]
+        overdue = [(router, self._paths_of(router, peer)) for router, peer in due]
+        for router in [router for router, doubt in self._doubts.items() if not doubt.peers and not doubt.paths]:
+            del self._doubts[router]
+        return overdue

@@ -1,10 +1,13 @@
 """From BMP records to the Rib of one PoP: which session is which router, which peers are up, which paths live."""
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 
 from app.feeds.bmp import BmpRecord, to_path
-from app.feeds.resync import Resync
+from app.feeds.resync import Doubt, PathKey, Resync
 from app.inventory import Pop
+from app.te.model import Path
 from app.te.rib import Rib
 
 
@@ -14,6 +17,8 @@ class Sessions(msgspec.Struct):
     applied: int = -1
     routers: dict[str, str] = msgspec.field(default_factory=dict)
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
+    began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position of its last beginning
+    doubts: dict[str, Doubt] = msgspec.field(default_factory=dict)
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
 
@@ -25,7 +30,7 @@ class RibFeed:
         self.pop = pop
         self.rib = rib
         self.sessions = sessions or Sessions()
-        self._resync = Resync(rib)
+        self._resync = Resync(rib, self.sessions.doubts)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
         self._by_address = {
             address: router.name
@@ -35,6 +40,25 @@ class RibFeed:
         for router, peers in self.sessions.peers.items():
             for peer, asn in peers.items():
                 rib.peer_up(router, peer, asn)
+
+    def began(self, router: str) -> int:
+        """The position of the beginning of a router's session; -1 before the first."""
+        return self.sessions.began.get(router, -1)
+
+    def restore(self, router: str, began: int, paths: Sequence[tuple[str, Path]], untold: Sequence[PathKey]) -> None:
+        """Paths of a row that was written when the router's session had begun at `began`, with those in doubt then.
+
+        A row of before that is all in doubt; of one of after that the beginning comes again, and tells anew.
+        """
+        for prefix, path in paths:
+            self.rib.update(router, prefix, path)
+        if router in self.sessions.doubts and began <= self.began(router):
+            all_of_it = [(prefix, (path.peer, path.path_id)) for prefix, path in paths]
+            self._resync.restore(router, untold if began == self.began(router) else all_of_it)
+
+    def untold(self, router: str, paths: Iterable[tuple[str, Path]]) -> list[PathKey]:
+        """Which of a router's paths are in doubt."""
+        return self._resync.untold(router, ((prefix, (path.peer, path.path_id)) for prefix, path in paths))
 
     def router_of(self, record: BmpRecord) -> str | None:
         """The router behind a BMP session: by the name it gave at init, else by its address."""
@@ -64,7 +88,7 @@ class RibFeed:
             case "peer_down":
                 return router, self._peer_down(router, record.peer_ip)
             case _ if record.is_route:
-                return self._route(router, record)
+                return self._route(router, record, at_s)
         return None
 
     def _init(self, record: BmpRecord, at_s: float) -> None:
@@ -74,6 +98,7 @@ class RibFeed:
             return
         live = {session: name for session, name in self.sessions.routers.items() if name != router}
         self.sessions.routers = live | {record.session: router}
+        self.sessions.began[router] = self.sessions.applied
         self._resync.router_began(router, at_s)
 
     def _peer_up(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
@@ -88,8 +113,8 @@ class RibFeed:
         self.sessions.peers.get(router, {}).pop(peer, None)
         return self.rib.peer_down(router, peer)
 
-    def _route(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
-        self._resync.path_told(router, record.peer_ip, record.ip_prefix, record.as_path_id)
+    def _route(self, router: str, record: BmpRecord, at_s: float) -> tuple[str, list[str]]:
+        self._resync.path_told(router, (record.ip_prefix, (record.peer_ip, record.as_path_id)), at_s)
         if record.log_type == "update":
             ebgp = self._is_ebgp(router, record.peer_ip)
             path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))

@@ -6,7 +6,7 @@ import msgspec
 
 from app import topics
 from app.bgp.speaker import InjectedRoute
-from app.schemas import Decision, LinkUtilization
+from app.schemas import Decision, Feed, LinkUtilization
 from app.settings import Settings
 from app.simulate import telemetry as telemetries
 from app.simulate.actuator import Actuator
@@ -59,8 +59,11 @@ class Checks:
         self._flows = topics.FLOWS.for_pop(self.pop.name)
         self._applied: dict[str, int] = {}
         self._number = (-1, -1)
-        self._before: set[tuple[str, str]] = set()
+        self._decider: Process | None = None
+        self._before: set[tuple[str, str]] = set()  # (prefix, link) of the overrides that a decision may keep
+        self._earlier: set[tuple[str, str]] = set()  # of all decisions: a process may take up from any of them
         self._told: dict[tuple[str, float], LinkUtilization] = {}
+        self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
         broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
@@ -105,21 +108,22 @@ class Checks:
         if topic == topics.BMP.for_pop(self.pop.name):
             self.bmp.take(record)
         elif topic == topics.LINK_UTILIZATION.name:
-            self._load_told(_utilization.decode(record.value))
+            self._load_told(_utilization.decode(record.value), sender)
         elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.ghost):
-            self._decided(_decision.decode(record.value))
+            self._decided(_decision.decode(record.value), sender)
         elif topic == topics.DEAD_LETTERS.name:
             letter = msgspec.json.decode(record.value)
             self.letters.add((letter["topic"], letter["offset"], letter["reason"]))
 
-    def _load_told(self, load: LinkUtilization) -> None:
+    def _load_told(self, load: LinkUtilization, sender: Process | None) -> None:
         key = load.link, load.window_start.timestamp()
         before = self._told.get(key, load)
         told, again = before.sampled_bytes, load.sampled_bytes
         demand(told == again, f"I1 {load.id} is told with {told} bytes, then with {again}")
         self._told[key] = load
+        self._feeds[sender, *key] = load.feed
 
-    def _decided(self, decision: Decision) -> None:
+    def _decided(self, decision: Decision, sender: Process | None) -> None:
         number, before = (decision.epoch, decision.seq), self._number
         self.world.note(f"decision {number[0]}.{number[1]}: {len(decision.overrides)} overrides")
         demand(number > before, f"I6 decision {number} comes after {before}")
@@ -127,17 +131,18 @@ class Checks:
         most = self.pop.budgets.max_overrides
         demand(len(decision.overrides) <= most, f"I5 {len(decision.overrides)} overrides are decided, {most} may be")
         wanted = {(override.prefix, override.exit.link) for override in decision.overrides}
-        new = [override for override in decision.overrides if (override.prefix, override.exit.link) not in self._before]
+        held = self._before if sender is self._decider else self._earlier
+        new = [override for override in decision.overrides if (override.prefix, override.exit.link) not in held]
         links = {link for one in new for link in (one.exit.link, *(leave.link for leave in one.natural))}
         start_s = decision.window_start.timestamp()
-        self.world.after(TOLD_S, lambda: self._trusted(links, start_s))
-        self._before = wanted
+        self.world.after(TOLD_S, lambda: self._trusted(sender, links, start_s))
+        self._decider, self._before = sender, wanted
+        self._earlier |= wanted
 
-    def _trusted(self, links: set[str], start_s: float) -> None:
+    def _trusted(self, sender: Process | None, links: set[str], start_s: float) -> None:
         """The loads of a decision's window have been told by now, unless its process died between the two."""
         for link in sorted(links):
-            load = self._told.get((link, start_s))
-            feed = load.feed if load is not None else "untold"
+            feed = self._feeds.get((sender, link, start_s), "untold")
             demand(feed not in ("untrusted", "silent"), f"I7 a move from or to {link}, which is {feed}")
 
     # what is announced
@@ -146,7 +151,7 @@ class Checks:
         """A speaker is told, by a call that began when BMP had been read to `offset`."""
         prefix, hop, now_s = route.prefix, route.next_hop, self.world.now_s
         if hop not in self.pop.router_by_loopback:
-            alive = self.bmp.was_alive(router, prefix, hop, offset) or self._excused(router, prefix)
+            alive = self.bmp.was_alive(router, prefix, hop, offset)
             demand(alive, f"I3 {router} is given {prefix} by {hop}, which was in no Adj-RIB-In at offset {offset}")
         held = {held for speaker in self.network.speakers.values() for held in speaker.held} | {prefix}
         most = self.pop.budgets.max_overrides
@@ -182,8 +187,7 @@ class Checks:
             for route in speaker.held.values() if settled and not speaker.down else ():
                 about, entry = f"{router} holds {route.prefix} by {route.next_hop}", entries.get(route.prefix)
                 outside = route.next_hop not in self.pop.router_by_loopback
-                excused = self._excused(router, route.prefix)
-                if outside and not excused and not self.network.alive(router, route.prefix, route.next_hop):
+                if outside and not self.network.alive(router, route.prefix, route.next_hop):
                     yield f"I3 {about}, which no neighbour announces", LASTING_S
                 if entry is None:
                     yield f"I5 {about} without a hold", LASTING_S
@@ -191,9 +195,6 @@ class Checks:
                     yield f"I5 {about} beyond its hold", LASTING_S
                 elif entry.wanted and router in entry.routes and route.epoch != entry.routes[router].epoch:
                     yield f"I6 {about} of epoch {route.epoch}, not {entry.routes[router].epoch}", EPOCH_S
-
-    def _excused(self, router: str, prefix: str) -> bool:
-        return any(path[0] == router and path[2] == prefix for path in self.network.excused)
 
 
 def bytes_of(row: LinkWindowRow) -> int:

@@ -75,8 +75,6 @@ class Network:
         self.bmp_up_since_s = dict.fromkeys(self.pop.routers, world.now_s)
         self.bmp_down: set[str] = set()
         self.unsure = 0.0  # chance that a speaker does what it is told and the answer is lost
-        self.excused: set[Path] = set()
-        self._unheard: dict[str, set[Path]] = {router: set() for router in self.pop.routers}
         self._writer = 0
         self._due: set[str] = set()
         self.world.every(STATS_S, self._tell_stats)
@@ -129,7 +127,6 @@ class Network:
 
     def withdraw(self, peer: Peer, prefix: str) -> None:
         if self.announced[peer].pop(prefix, None) is not None and peer in self.up:
-            self._gone(*peer, prefix)
             self._tell(peer[0], _route(peer[1], prefix, log_type="withdraw"))
 
     def announce(self, peer: Peer, prefix: str, as_path: tuple[int, ...]) -> None:
@@ -140,7 +137,6 @@ class Network:
     def down(self, peer: Peer) -> None:
         if peer in self.up:
             self.up.discard(peer)
-            self._gone(*peer, *self.announced[peer])
             self._tell(peer[0], {"bmp_msg_type": "peer_down", "peer_ip": peer[1]})
 
     def restore(self, peer: Peer) -> None:
@@ -151,7 +147,6 @@ class Network:
     def lose_bmp(self, router: str) -> None:
         """The BMP session of a router ends; until it is back nobody hears of its changes."""
         self.bmp_down.add(router)
-        self._unheard[router] = set()
 
     def restore_bmp(self, router: str) -> None:
         if router in self.bmp_down:
@@ -168,24 +163,10 @@ class Network:
     def restart_speaker(self, router: str) -> None:
         """gobgpd restarts: the session drops, and nothing is kept."""
         injector = self.pop.routers[router].injector.address
-        self._gone(router, injector, *self.shown[router])
         self.speakers[router].lose()
         self.shown[router].clear()
         self._tell(router, {"bmp_msg_type": "peer_down", "peer_ip": injector})
         self._tell(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
-
-    def started(self) -> None:
-        """A process that starts while a BMP session's dump is awaited forgets what the dump puts in doubt.
-
-        A known defect of the product (docs/simulation.md): what was lost unheard is excused from now on.
-        """
-        for router, since_s in self.bmp_up_since_s.items():
-            if router in self.bmp_down or self.world.now_s < since_s + DUMP_S:
-                self.excused |= self._unheard[router]
-
-    def _gone(self, router: str, peer: str, *prefixes: str) -> None:
-        if router in self.bmp_down:
-            self._unheard[router] |= {(router, peer, prefix) for prefix in prefixes}
 
     def _learn(self, router: str) -> None:
         self._due.discard(router)
@@ -193,7 +174,6 @@ class Network:
         injector = self.pop.routers[router].injector.address
         for prefix in sorted(shown.keys() - held.keys()):
             del shown[prefix]
-            self._gone(router, injector, prefix)
             self._tell(router, _route(injector, prefix, log_type="withdraw"))
         for prefix in sorted(held):
             if shown.get(prefix) != held[prefix]:

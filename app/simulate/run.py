@@ -80,13 +80,11 @@ class Run:
     def start_telemetry(self) -> None:
         if (before := self.broker.owner.get(GROUP)) is not None:
             before.superseded = True
-        self.network.started()
         process = Process(self.world, "telemetry", self._skew_s(), self._ended)
         disk = self.disks[self.machine]
         self.telemetry = Telemetry(process, self.broker, disk, self.network.pop, SETTINGS, self.flaky)
 
     def start_actuator(self) -> None:
-        self.network.started()
         process = Process(self.world, "actuator", self._skew_s(), self._ended)
         disk, hold_s, told = self.actuator_disk, SETTINGS.pacing.hold_s, self.world.watched(self.checks.announced)
         self.actuator = Actuator(process, self.broker, disk, self.network, hold_s, self.flaky, told)

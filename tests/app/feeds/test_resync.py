@@ -62,3 +62,16 @@ def test_a_peer_told_up_twice_in_one_session_keeps_its_paths() -> None:
     feed.apply(captured("gobgpd_peer_up"), AGAIN)
     assert feed.expire(LATER) == []
     assert feed.rib.paths("r1", PREFIX)
+
+
+def test_a_long_dump_is_no_loss_while_it_goes_on() -> None:
+    feed = feed_of(*UP)
+    prefixes = [f"20.0.{third}.0/24" for third in range(1, 5)]
+    for prefix in prefixes:
+        feed.apply(captured("gobgpd_update", ip_prefix=prefix))
+    feed.apply(captured("gobgpd_init", bmp_router_port=60000), AGAIN)
+    again(feed, "gobgpd_peer_up")
+    for step, prefix in enumerate(prefixes, 1):
+        feed.apply(captured("gobgpd_update", ip_prefix=prefix, bmp_router_port=60000), AGAIN + 8 * step)
+        assert not any(lost for _, lost in feed.expire(AGAIN + 8 * step))
+    assert feed.expire(AGAIN + 8 * len(prefixes) + DUMP_WITHIN_S + 1) == [("r1", [PREFIX])]
