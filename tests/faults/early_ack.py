@@ -4,8 +4,8 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
-from agents import flows
 from app.cli import main
+from app.stream import reading
 from app.stream.exact import ExactReader
 
 WRITE_EVERY = 150  # batches, some seconds
@@ -32,5 +32,5 @@ class EarlyAck(ExactReader):
 
 
 if __name__ == "__main__":
-    with patch.object(flows, "ExactReader", EarlyAck):
+    with patch.object(reading, "ExactReader", EarlyAck):
         main(["telemetry", *sys.argv[1:]])
