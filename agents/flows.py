@@ -10,7 +10,7 @@ import faust
 from faust.types import TP
 
 from app import metrics, topics
-from app.feeds.account import Account, Match
+from app.feeds.account import Account, TableOf
 from app.feeds.lines import Bad
 from app.inventory import Pop
 from app.stream.consumer import Record
@@ -51,7 +51,7 @@ class FlowsState:
         congestion: Congestion,
         publisher: Publisher,
         new_closer: Callable[[Pop], Closer],
-        new_match: Callable[[Pop], Match],
+        new_table_of: Callable[[Pop], TableOf],
         committed: Callable[[str], int],
         settling: Settling,
     ) -> None:
@@ -61,14 +61,14 @@ class FlowsState:
         self._congestion = congestion
         self._publisher = publisher
         self._new_closer = new_closer
-        self._new_match = new_match
+        self._new_table_of = new_table_of
         self._committed = committed
         self._settling = settling
         self.reset()
 
     def reset(self) -> None:
         """Forget all sums and what was queued to go out."""
-        self.accounts = {p.name: Account(p, self._windows, self._new_match(p)) for p in self._pops.values()}
+        self.accounts = {p.name: Account(p, self._windows, self._new_table_of(p)) for p in self._pops.values()}
         self.closers = {pop.name: self._new_closer(pop) for pop in self._pops.values()}
         self._final: dict[str, LinkWindowRow] = {}
         self._stored: dict[str, int] = {}

@@ -114,7 +114,7 @@ class PrefixTable:
     """The prefixes of one router; `match` answers a batch of addresses."""
 
     def __init__(self, prefixes: Sequence[str], networks: Sequence[Network]) -> None:
-        self._names = [*prefixes, None]  # owner -1 is nobody
+        self._names = list(prefixes)
         wide = [(network, i) for i, network in enumerate(networks) if network.version == 6 and network.length <= HALF]
         narrow = [(network, i) for i, network in enumerate(networks) if network.version == 4]
         self._ranges = {
@@ -131,32 +131,40 @@ class PrefixTable:
         names = list(dict.fromkeys(prefixes))
         return cls(names, [parse_network(name) for name in names])
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The prefixes; their places are what `find` gives."""
+        return self._names
+
     def match(self, addresses: Sequence[str]) -> list[str | None]:
         """The longest prefix that holds each address, None where there is none (or it is no address)."""
-        is_wide = [":" in address for address in addresses]
-        if True not in is_wide:
-            return self._match(4, addresses)
-        found = {
-            wide: iter(
-                self._match(version, [one for one, is_it in zip(addresses, is_wide, strict=True) if is_it == wide])
-            )
-            for version, wide in ((4, False), (6, True))
-        }
-        return [next(found[wide]) for wide in is_wide]
+        return [self._names[place] if place >= 0 else None for place in self.find(addresses).tolist()]
 
-    def _match(self, version: int, addresses: Sequence[str]) -> list[str | None]:
+    def find(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The place in `names` of what `match` gives, -1 for None."""
+        is_wide = np.array([":" in address for address in addresses], dtype=bool)
+        if not is_wide.any():
+            return self._find(4, addresses)
+        places = np.empty(len(addresses), dtype=np.int64)
+        for version, which in ((4, ~is_wide), (6, is_wide)):
+            places[which] = self._find(version, list(compress(addresses, which)))
+        return places
+
+    def _find(self, version: int, addresses: Sequence[str]) -> NDArray[np.int64]:
         """Of one IP version."""
         try:
             packed = b"".join(map(socket.inet_pton, repeat(FAMILIES[version]), addresses))
         except (OSError, ValueError):  # one of them is no address
-            parsed = [_parse(address) is not None for address in addresses]
-            found = iter(self._match(version, list(compress(addresses, parsed))))
-            return [next(found) if is_address else None for is_address in parsed]
-        owners = self._ranges[version].owners(_numbers(version, packed)).tolist()
+            parsed = np.array([_parse(address) is not None for address in addresses], dtype=bool)
+            places = np.full(len(addresses), -1)
+            places[parsed] = self._find(version, list(compress(addresses, parsed)))
+            return places
+        owners = self._ranges[version].owners(_numbers(version, packed))
         if version == 6 and self._long:
             full = (int.from_bytes(packed[at : at + 16]) for at in range(0, len(packed), 16))
-            owners = [self._longest(number, owner) for number, owner in zip(full, owners, strict=True)]
-        return [self._names[owner] for owner in owners]
+            longest = [self._longest(number, owner) for number, owner in zip(full, owners.tolist(), strict=True)]
+            return np.array(longest, dtype=np.int64)
+        return owners
 
     def _longest(self, number: int, owner: int) -> int:
         """The prefix longer than /64 that holds this IPv6 address, else `owner`."""

@@ -8,7 +8,9 @@ from hypothesis import given
 
 from app.feeds.account import Account, Closed
 from app.feeds.lines import Bad
+from app.te.demands import Demands
 from app.te.marks import Windows
+from app.te.prefixes import PrefixTable
 from app.te.windows import Sums
 from tests.app.feeds.test_flows import RECORD
 from tests.pops import demo_pop
@@ -18,12 +20,15 @@ WINDOWS = Windows(length_s=10, grace_s=2, refresh_s=2)
 SURGED = "rhv1000/r1/et-0/0/1"
 
 
-def match(_: str, destinations: Sequence[str]) -> list[str | None]:
-    return [None if destination.startswith("10.") else "203.0.113.0/24" for destination in destinations]
+TABLE = PrefixTable.build(["203.0.113.0/24"])
+
+
+def table_of(ingress: str) -> PrefixTable:
+    return TABLE
 
 
 def account() -> Account:
-    return Account(demo_pop(), WINDOWS, match)
+    return Account(demo_pop(), WINDOWS, table_of)
 
 
 def flow(at_s: int, size_bytes: int = 100, rate: int = 1000, **changes: object) -> bytes:
@@ -140,7 +145,7 @@ def test_a_row_written_before_the_progress_row_is_not_added_twice() -> None:
     """A crash between two rows: the sums hold offset 0, the progress row does not."""
     acc = account()
     acc.open[T0, SURGED] = Sums(
-        applied=0, size_bytes=100_000, samples=1, demands={("r1", "203.0.113.0/24"): [100_000, 1]}
+        applied=0, size_bytes=100_000, samples=1, demands=Demands.of({("r1", "203.0.113.0/24"): (100_000, 1)})
     )
     feed(acc, [(T0 + 2.0, flow(T0 + 1)), (T0 + 3.0, flow(T0 + 2))])
     assert acc.open[T0, SURGED].size_bytes == 200_000
@@ -149,7 +154,10 @@ def test_a_row_written_before_the_progress_row_is_not_added_twice() -> None:
 def test_two_ingress_routers_in_one_message_are_both_counted() -> None:
     acc = account()
     feed(acc, [(T0 + 2.0, flow(T0) + b"\n" + flow(T0, iface_in=2))])
-    assert set(acc.open[T0, SURGED].demands) == {("r1", "203.0.113.0/24"), ("r2", "203.0.113.0/24")}
+    assert {(one.ingress, one.prefix) for one in acc.open[T0, SURGED].demands} == {
+        ("r1", "203.0.113.0/24"),
+        ("r2", "203.0.113.0/24"),
+    }
 
 
 @given(

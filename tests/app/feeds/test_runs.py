@@ -14,7 +14,7 @@ from app.feeds.flows import COUNT_MAX, Flow, PurgeInit, decode
 from app.feeds.lines import Bad
 from app.feeds.runs import read, runs
 from app.te.windows import Sums
-from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker
+from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker, table_of
 from tests.app.feeds.test_flows import line
 from tests.pops import demo_pop
 
@@ -92,7 +92,7 @@ def test_after_a_crash_between_two_rows_nothing_is_doubled(
     told(whole, stream, [])
     told(before, stream[:progress_at], [])
     told(rows, stream[:rows_at], [])
-    after = Account(demo_pop(), WINDOWS, account()._match)
+    after = Account(demo_pop(), WINDOWS, table_of)
     after.progress, after.open = before.progress, rows.open
     told(after, stream, cuts)
     assert sums_of(after.open) == sums_of(whole.open)
