@@ -59,16 +59,19 @@ class Account:
         are written again. One that some rows have applied, after a crash between two rows, is taken alone.
         """
         newest = max(chain([self.progress.applied], (sums.applied for sums in self.open.values())))
-        for cut in runs(messages, alone=newest + 1 - first):
+        together = min(max(0, newest + 1 - first), len(messages))
+        for cut in (*(slice(i, i + 1) for i in range(together)), slice(together, len(messages))):
             yield from self._take_run(cut.start, first, kafka_s[cut], messages[cut])
 
     def _take_run(
         self, index: int, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Bad | Closed]]:
+        if not messages:
+            return
         run = read(messages)
         if len(messages) > 1 and self._needs_order(run, min(kafka_s), messages[-1]):
-            for i, message in enumerate(messages):
-                yield from self._take_run(index + i, first, kafka_s[i : i + 1], [message])
+            for cut in runs(messages):
+                yield from self._take_run(index + cut.start, first, kafka_s[cut], messages[cut])
             return
         position = first + index + len(messages) - 1
         if position <= self.progress.applied:
@@ -87,7 +90,7 @@ class Account:
     def _needs_order(self, run: Run, kafka_s: float, last: bytes) -> bool:
         """Something in it depends on the message that it came in."""
         skewed = any(flows[0].at_s > kafka_s + CLOCK_SKEW_MAX_S for flows in run.groups)
-        return skewed or bool(run.bad) or len(run.markers) > last.count(MARK)
+        return skewed or bool(run.bad or (run.markers and len(run.markers) > last.count(MARK)))
 
     def _place(self, groups: Sequence[list[Flow]], kafka_s: float, count_in: Progress) -> Placed:
         """What belongs to open windows; the rest is counted."""

@@ -41,9 +41,9 @@ def test_one_bad_line_does_not_hide_the_others(broken: bytes) -> None:
 
 def test_a_run_ends_with_a_marker() -> None:
     messages = [line(), line(), marker("purge_close"), line(), line()]
-    assert [messages[cut] for cut in runs(messages, alone=0)] == [messages[:3], messages[3:]]
-    assert [messages[cut] for cut in runs(messages, alone=1)] == [messages[:1], messages[1:3], messages[3:]]
-    assert list(runs([], alone=0)) == []
+    assert [messages[cut] for cut in runs(messages)] == [messages[:3], messages[3:]]
+    assert [messages[cut] for cut in runs(messages[:2])] == [[line()], [line()]]
+    assert [messages[cut] for cut in runs(messages[:3])] == [[line()], [line()], messages[2:3]]
 
 
 SECRET_MARKER = b'{"event_type": "\\u0070urge_init", "writer_id": "w/9"}'  # as another writer of JSON may put it
