@@ -4,7 +4,6 @@ A pair has a number, which the windows of a PoP share. Amounts are whole numbers
 samples.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -34,6 +33,8 @@ class Pairs:
     def __init__(self) -> None:
         self.keys: list[PairKey] = []
         self._numbers: dict[PairKey, int] = {}
+        self._routers: dict[str, int] = {}
+        self._router_of: Numbers = np.empty(0, np.int64)
         self._known: dict[str, tuple[Table, Numbers]] = {}  # by ingress router: of its table's places
 
     def __len__(self) -> int:
@@ -45,6 +46,16 @@ class Pairs:
             number = self._numbers[pair] = len(self.keys)
             self.keys.append(pair)
         return number
+
+    def by_router(self, numbers: Numbers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Ingress routers of pairs, and which of the pairs are theirs."""
+        if met := self.keys[len(self._router_of) :]:
+            more = [self._routers.setdefault(router, len(self._routers)) for router, _ in met]
+            self._router_of = np.concatenate([self._router_of, np.array(more)])
+        routers = self._router_of[numbers]
+        for name, router in self._routers.items():
+            if (which := routers == router).any():
+                yield name, which
 
     def find(self, ingress: str, table: Table, addresses: Sequence[str]) -> Numbers:
         """The pair of each address, NO_ROUTE where no prefix holds it."""
@@ -139,13 +150,15 @@ class Demands:
 
     def packed(self) -> dict[str, Column]:
         """As rows have it, by ingress router."""
-        columns: dict[str, Column] = defaultdict(lambda: ([], [], []))
-        for ingress, prefix, size_bytes, samples in map(astuple, self):
-            prefixes, sizes, counts = columns[ingress]
-            prefixes.append(prefix)
-            sizes.append(size_bytes)
-            counts.append(samples)
-        return columns
+        keys = self.pairs.keys
+        return {
+            router: (
+                [keys[number][1] for number in self.numbers[which].tolist()],
+                self.sizes_bytes[which].tolist(),
+                self.samples[which].tolist(),
+            )
+            for router, which in self.pairs.by_router(self.numbers)
+        }
 
     @classmethod
     def unpacked(cls, columns: Mapping[str, Column]) -> "Demands":
