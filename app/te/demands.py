@@ -32,6 +32,7 @@ class Pairs:
 
     def __init__(self) -> None:
         self.keys: list[PairKey] = []
+        self.prefixes: list[str] = []
         self._numbers: dict[PairKey, int] = {}
         self._routers: dict[str, int] = {}
         self._router_of: Numbers = np.empty(0, np.int64)
@@ -45,6 +46,7 @@ class Pairs:
         if (number := self._numbers.get(pair)) is None:
             number = self._numbers[pair] = len(self.keys)
             self.keys.append(pair)
+            self.prefixes.append(pair[1])
         return number
 
     def by_router(self, numbers: Numbers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -150,10 +152,10 @@ class Demands:
 
     def packed(self) -> dict[str, Column]:
         """As rows have it, by ingress router."""
-        keys = self.pairs.keys
+        prefixes = self.pairs.prefixes
         return {
             router: (
-                [keys[number][1] for number in self.numbers[which].tolist()],
+                list(map(prefixes.__getitem__, self.numbers[which].tolist())),
                 self.sizes_bytes[which].tolist(),
                 self.samples[which].tolist(),
             )
