@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from app.feeds.account import Account, Closed
@@ -183,3 +184,16 @@ def test_in_plus_late_plus_unattributed_is_what_was_sent(records: list[tuple[int
     accounted = progress.counted_bytes + progress.late_bytes + sum(progress.unattributed_bytes.values())
     assert accounted == 100_000 * len(records)
     assert progress.records == len(records)
+
+
+def test_pairs_are_numbered_anew_while_a_window_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.feeds.account.PAIRS_MIN", 0)
+    monkeypatch.setattr("app.feeds.account.PAIRS_SPARE", 0)
+    acc = account()
+    feed(acc, [(T0 + 11.0, flow(T0 + 11, iface_in=2)), (T0 + 12.0, flow(T0 + 1))])
+    before = acc.open[T0 + 10, SURGED].demands.pairs
+    assert len(feed(acc, purge(T0 + 14), first=2)) == 1
+    feed(acc, [(T0 + 15.0, flow(T0 + 12))], first=4)
+    after = acc.open[T0 + 10, SURGED].demands
+    assert after.pairs is not before
+    assert after == Demands.of({("r2", "203.0.113.0/24"): (100_000, 1), ("r1", "203.0.113.0/24"): (100_000, 1)})
