@@ -39,6 +39,7 @@ class RoutesState:
             rib.clear()
         self._members: dict[tuple[str, str, int], set[str]] = {}
         self._dirty: set[tuple[str, str, int]] = set()
+        self._advanced: set[str] = set()
         self._newest = dict.fromkeys(self.ribs, -1)  # position that a row includes; none may go back in it
         self.feeds = {pop.name: RibFeed(pop, self.ribs[pop.name]) for pop in self._pops.values()}
         self._publisher.drop()
@@ -60,6 +61,7 @@ class RoutesState:
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """One after the other."""
+        self._advanced.add(self._pops[tp.topic].name)
         for record in records:
             self._apply(tp, record)
 
@@ -106,9 +108,10 @@ class RoutesState:
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """Sessions and the offset, last."""
-        for name, feed in self.feeds.items():
-            self._table.progress.put(progress_key(name), feed.sessions)
+        """Sessions and the offset, last, of PoPs of which something came."""
+        for name in sorted(self._advanced):
+            self._table.progress.put(progress_key(name), self.feeds[name].sessions)
+        self._advanced.clear()
 
 
 def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
