@@ -59,19 +59,16 @@ class Account:
         are written again. One that some rows have applied, after a crash between two rows, is taken alone.
         """
         newest = max(chain([self.progress.applied], (sums.applied for sums in self.open.values())))
-        together = min(max(0, newest + 1 - first), len(messages))
-        for cut in (*(slice(i, i + 1) for i in range(together)), slice(together, len(messages))):
+        for cut in runs(messages, alone=newest + 1 - first):
             yield from self._take_run(cut.start, first, kafka_s[cut], messages[cut])
 
     def _take_run(
         self, index: int, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Bad | Closed]]:
-        if not messages:
-            return
         run = read(messages)
         if len(messages) > 1 and self._needs_order(run, min(kafka_s), messages[-1]):
-            for cut in runs(messages):
-                yield from self._take_run(index + cut.start, first, kafka_s[cut], messages[cut])
+            for i, message in enumerate(messages):
+                yield from self._take_run(index + i, first, kafka_s[i : i + 1], [message])
             return
         position = first + index + len(messages) - 1
         if position <= self.progress.applied:

@@ -5,13 +5,14 @@ Flows of a run that differ in nothing but destination and size form a group, whi
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple
 
 from app.feeds.flows import UNUSABLE, Flow, Item, Marker, check, decode, decode_lines
 from app.feeds.lines import Bad
 
 LARGE_BYTES = 16 * 1024  # a message above it
+MARKER_BYTES = 512  # of a message with nothing but a marker
 MARK = b'"purge_'  # begins the event_type of every marker, as pmacct writes it
 
 
@@ -23,11 +24,15 @@ class Run(NamedTuple):
     bad: list[Bad]
 
 
-def runs(messages: Sequence[bytes]) -> Iterator[slice]:
-    """Cut where order matters: after each message with a marker; where that cuts nothing, after each message."""
-    count = len(messages)
-    ends = [end for end in range(1, count) if MARK in messages[end - 1]] or range(1, count)
-    return (slice(begin, end) for begin, end in pairwise([0, *ends, count]))
+def runs(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
+    """Cut after each marker that is a message of its own, as pmacct sends it, and around each of the first `alone`."""
+    begin = 0
+    for end, message in enumerate(messages, 1):
+        if end <= alone or (len(message) < MARKER_BYTES and MARK in message):
+            yield slice(begin, end)
+            begin = end
+    if begin < len(messages):
+        yield slice(begin, len(messages))
 
 
 def read(messages: Sequence[bytes]) -> Run:

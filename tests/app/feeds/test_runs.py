@@ -41,11 +41,12 @@ def test_one_bad_line_does_not_hide_the_others(broken: bytes) -> None:
 
 def test_a_run_ends_with_a_marker() -> None:
     messages = [line(), line(), marker("purge_close"), line(), line()]
-    assert [messages[cut] for cut in runs(messages)] == [messages[:3], messages[3:]]
-    assert [messages[cut] for cut in runs(messages[:2])] == [[line()], [line()]]
-    assert [messages[cut] for cut in runs(messages[:3])] == [[line()], [line()], messages[2:3]]
+    assert [messages[cut] for cut in runs(messages, alone=0)] == [messages[:3], messages[3:]]
+    assert [messages[cut] for cut in runs(messages, alone=1)] == [messages[:1], messages[1:3], messages[3:]]
+    assert list(runs([], alone=0)) == []
 
 
+MARKER_AMONG_FLOWS = b"\n".join([line(), marker("purge_close"), line()])  # more than a marker has
 SECRET_MARKER = b'{"event_type": "\\u0070urge_init", "writer_id": "w/9"}'  # as another writer of JSON may put it
 MESSAGES = st.one_of(
     st.builds(
@@ -56,7 +57,7 @@ MESSAGES = st.one_of(
         st.integers(1, 9),
     ),
     st.builds(marker, st.sampled_from(["purge_init", "purge_close"]), st.sampled_from(["w/1", "w/2"])),
-    st.sampled_from([b"nonsense", b"", SECRET_MARKER]),
+    st.sampled_from([b"nonsense", b"", SECRET_MARKER, MARKER_AMONG_FLOWS]),
 )
 STREAM = st.lists(st.lists(MESSAGES, min_size=1, max_size=3).map(b"\n".join), max_size=30)
 
