@@ -1,40 +1,28 @@
 """One Faust event per fetched batch: 12 times the throughput of an event per message.
 
 Faust spends four tasks and eleven loop turns on each message. This consumer yields, for each source partition of a
-fetch, one message that carries the *last* offset and the list of records as its value. Faust's own gap list turns the
-skipped offsets into acknowledged ones together with the batch. Changelogs stay message by message.
+fetch, one message that carries the *last* offset and the list of records (app/stream/fetching.py) as its value. Faust's
+own gap list turns the skipped offsets into acknowledged ones together with the batch. Changelogs stay message by
+message.
 
 Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
-`_new_consumer_thread`, `_create_worker_consumer`) and of aiokafka 0.14 (`_fetch_max_wait_ms`): the
-version is pinned and a test names them.
+`_new_consumer_thread`, `_create_worker_consumer`) and of aiokafka 0.14 (`_fetcher`, `_fetch_max_wait_ms`): the
+versions are pinned and a test names them.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
-import msgspec
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
-from faust.types import TP, Message
+from faust.types import TP, ConsumerMessage, Message
 
+from app.stream.fetching import Fetched, Record, gather_records
 from app.stream.makings import inputs
 
+__all__ = ["MAX_FETCH_BYTES", "BatchConsumer", "ConsumerThread", "Record", "is_full"]
+
 MAX_FETCH_BYTES = 4 * 1024 * 1024  # of a partition: an event of 16 MiB blocks the loop
-
-
-class Record(msgspec.Struct, gc=False):
-    """One Kafka record of a batch; `timestamp_s` is the broker's or producer's time. `base`: app/stream/makings.py."""
-
-    offset: int
-    timestamp_s: float
-    key: bytes | None
-    value: bytes
-    base: int = 0
-
-    @property
-    def position(self) -> int:
-        """The number that rows remember: it goes on where a topic was made anew."""
-        return self.base + self.offset
 
 
 # aiokafka has one fetch under way at each broker. While records of one partition wait to be taken, it is for the other
@@ -46,6 +34,11 @@ BEHIND_BYTES = MAX_FETCH_BYTES // 2  # so much in one fetch of a partition: more
 
 class ConsumerThread(AIOKafkaConsumerThread):
     """As Faust's, but its fetches are short, and a commit says of which making of its topic it is (makings.py)."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        consumer: Any = self.consumer
+        gather_records(cast(Any, self._ensure_consumer())._fetcher, lambda tp: not consumer._is_changelog_tp(tp))
 
     def fetch_for(self, wait_ms: int) -> None:
         """How long the next fetches last at most; may be called from any thread."""
@@ -107,16 +100,31 @@ class BatchConsumer(Consumer):
         """
         await super()._add_gap(tp, offset_from, offset_to - 1)
 
-    def _messages(self, tp: TP, records: Any) -> list[Any]:
-        if self._is_changelog_tp(tp):
-            return [self._to_message(tp, record) for record in records]
-        if not records:
-            return []
-        batch: Any = self._to_message(tp, records[-1])
-        batch.value = [Record(r.offset, r.timestamp / 1000.0, r.key, r.value or b"") for r in records]
-        return [batch]
+    def _messages(self, tp: TP, fetched: Sequence[Any]) -> list[Message]:
+        return [self._batch(tp, one) if isinstance(one, Fetched) else self._to_message(tp, one) for one in fetched]
+
+    def _batch(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
+        last, records = fetched.records[-1], cast(Any, fetched.records)
+        return ConsumerMessage(
+            *tp,
+            last.offset,
+            last.timestamp_s,
+            timestamp_type=0,
+            headers=None,
+            key=None,
+            value=records,
+            checksum=None,
+            serialized_value_size=fetched.size_bytes,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
 
-def is_full(records: Sequence[Any]) -> bool:
+def is_full(fetched: Sequence[Any]) -> bool:
     """So much that a partition surely has more."""
-    return sum(len(record.value or b"") for record in records) >= BEHIND_BYTES
+    return sum(map(size_of, fetched)) >= BEHIND_BYTES
+
+
+def size_of(fetched: Any) -> int:
+    """Bytes of a source's batch, or of a changelog's message."""
+    return fetched.size_bytes if isinstance(fetched, Fetched) else len(fetched.value or b"")

@@ -111,17 +111,14 @@ class ExactReader:
         event.value = event.message.value = None  # a hundred megabytes a second, until it is acknowledged
         self._held.append(event)
 
-    def _new_ones(self, tp: TP, batch: Sequence[Record]) -> list[Record]:
+    def _new_ones(self, tp: TP, batch: list[Record]) -> list[Record]:
         """Without repeats, each at its position; ExactnessError for a hole."""
-        base, due, new = self._makings.base(tp.topic), self._next[tp], []
-        for record in batch:
-            if record.offset > due:
-                raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
-            if record.offset == due:
-                new.append(msgspec.structs.replace(record, base=base) if base else record)
-                due += 1
-        self._next[tp] = due
-        return new
+        base, due = self._makings.base(tp.topic), self._next[tp]
+        offsets = [record.offset for record in batch]
+        if offsets != list(range(due, due + len(offsets))):
+            batch = in_order(tp, batch, due)
+        self._next[tp] = due + len(batch)
+        return [msgspec.structs.replace(record, base=base) for record in batch] if base else batch
 
     async def _first_offset(self, tp: TP) -> int:
         """What must come first: the committed offset, or what retention left of the topic."""
@@ -181,6 +178,18 @@ class ExactReader:
             self._held.clear()
             self._next.clear()
             self._state.reset()
+
+
+def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
+    """Without repeats; ExactnessError for a hole."""
+    new = []
+    for record in batch:
+        if record.offset > due:
+            raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
+        if record.offset == due:
+            new.append(record)
+            due += 1
+    return new
 
 
 @contextlib.asynccontextmanager

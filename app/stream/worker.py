@@ -1,6 +1,7 @@
 """The one way we make and run a Faust app: the settings that held under faults, and nothing that listens in public."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import sys
@@ -25,6 +26,9 @@ COLLECT_AFTER = (50_000, 20, 50)
 # Faust fetches in a thread of its own, which needs the interpreter for every piece of 64 KiB of a fetch of 4 MiB, and
 # Python's 5 ms for each turn leave the other thread without work.
 SWITCH_S = 0.0005
+# What glibc keeps of freed memory. By default it gives the pages of each fetch back and asks for them again, and the
+# kernel clears and maps them each time. The numbers are M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3).
+KEPT_BYTES = {-3: 16 * 1024 * 1024, -1: 32 * 1024 * 1024}
 # aiokafka has one batch of a partition under way: in 16 KiB each row of a flush would be a round trip of its own.
 PRODUCER_BATCH_BYTES = 512 * 1024
 LOOK_AGAIN_S = 10.0
@@ -87,6 +91,7 @@ def run(app: faust.App, *services: mode.Service, patient: bool = False) -> None:
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     gc.set_threshold(*COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_S)
+    keep_freed_memory()
     if patient:
         services = (*services, Waiting(app))
     else:
@@ -99,6 +104,13 @@ def run(app: faust.App, *services: mode.Service, patient: bool = False) -> None:
     worker = faust.Worker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()
+
+
+def keep_freed_memory() -> None:
+    """Where the C library is glibc; others have no such settings."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for setting, size_bytes in KEPT_BYTES.items():
+            mallopt(setting, size_bytes)
 
 
 class Waiting(mode.Service):

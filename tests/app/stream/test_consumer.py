@@ -16,7 +16,9 @@ from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
-from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, Record
+from app.stream import consumer
+from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, ConsumerThread, Record
+from app.stream.fetching import Fetched
 
 
 def test_the_pinned_faust_has_what_we_override() -> None:
@@ -31,31 +33,24 @@ def test_the_pinned_faust_has_what_we_override() -> None:
     assert _current_event.name == "current_event"
 
 
-def fake(changelog: bool) -> Any:
-    return SimpleNamespace(
-        _is_changelog_tp=lambda tp: changelog,
-        _to_message=lambda tp, record: SimpleNamespace(offset=record.offset, value=record.value),
-    )
-
-
-RAW = [
-    SimpleNamespace(offset=offset, timestamp=1500, key=b"k", value=value) for offset, value in ((4, b"a"), (5, None))
-]
-
-
-def messages(changelog: bool, raw: list[Any]) -> list[Any]:
-    return BatchConsumer._messages(cast(BatchConsumer, fake(changelog)), TP("t", 0), raw)
+RECORDS = [Record(4, 1.5, b"k", b"a"), Record(5, 2.5, b"k", b"")]
+FETCHED = [Fetched(RECORDS, 200)]
 
 
 def test_a_source_batch_is_one_message_with_the_last_offset() -> None:
-    (message,) = messages(False, RAW)
-    assert message.offset == 5
-    assert message.value == [Record(4, 1.5, b"k", b"a"), Record(5, 1.5, b"k", b"")]
+    consumer = Fetching(lambda consumer: None)
+    (message,) = consumer._messages(SOURCE, FETCHED)
+    assert (message.tp, message.topic, message.partition, message.offset) == (SOURCE, "flows", 0, 5)
+    assert (message.timestamp, message.generation_id) == (2.5, 1)
+    value: Any = message.value
+    assert value is RECORDS
 
 
 def test_changelogs_stay_single_and_nothing_stays_nothing() -> None:
-    assert [message.offset for message in messages(True, RAW)] == [4, 5]
-    assert messages(False, []) == []
+    consumer = Fetching(lambda consumer: None)
+    raw = [SimpleNamespace(offset=offset, value=b"row") for offset in (4, 5)]
+    assert [message.offset for message in consumer._messages(SOURCE, raw)] == [4, 5]
+    assert consumer._messages(SOURCE, []) == []
 
 
 class Bookkeeping(BatchConsumer):
@@ -121,14 +116,11 @@ class Fetching(BatchConsumer):
         self.waits_ms: list[int] = []
         self._thread = cast(Any, SimpleNamespace(fetch_for=self.waits_ms.append))
         self._meanwhile = meanwhile
-        self.raw = RAW
+        self.raw: list[Any] = FETCHED
 
     async def _wait_next_records(self, timeout: float) -> Any:
         self._meanwhile(self)
         return {SOURCE: self.raw} if self.raw else None, None
-
-    def _is_changelog_tp(self, tp: TP) -> bool:
-        return False
 
     def _to_message(self, tp: TP, record: Any) -> Any:
         return SimpleNamespace(offset=record.offset)
@@ -150,18 +142,36 @@ async def test_who_is_behind_asks_again_at_once() -> None:
     """Faust's 1.5 s of a fetch without the partition that was just fetched are a standstill for it."""
     consumer = Fetching(lambda consumer: None)
     await yielded(consumer)
-    half = SimpleNamespace(offset=6, timestamp=1500, key=None, value=b"x" * (BEHIND_BYTES // 2))
-    consumer.raw = [half, half]
+    consumer.raw = [Fetched(RECORDS, BEHIND_BYTES)]
+    await yielded(consumer)
+    consumer.raw = [SimpleNamespace(offset=6, value=b"x" * (BEHIND_BYTES // 2))] * 2  # of a changelog
     await yielded(consumer)
     consumer.raw = []
     await yielded(consumer)
-    assert consumer.waits_ms == [WAIT_MS, BEHIND_WAIT_MS, WAIT_MS]
+    assert consumer.waits_ms == [WAIT_MS, BEHIND_WAIT_MS, BEHIND_WAIT_MS, WAIT_MS]
 
 
 def test_the_pinned_aiokafka_has_what_we_set() -> None:
     assert version("aiokafka") == "0.14.0"
     assert "self._fetch_max_wait_ms," in inspect.getsource(Fetcher)
     assert "fetch_max_wait_ms=1500" in inspect.getsource(AIOKafkaConsumerThread._create_worker_consumer)
+
+
+async def test_the_thread_gathers_records_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start of its consumer on, and not those of changelogs."""
+    fetcher, told = object(), []
+
+    async def started(self: Any) -> None:
+        self._consumer = SimpleNamespace(_fetcher=fetcher)
+
+    monkeypatch.setattr(AIOKafkaConsumerThread, "on_start", started)
+    monkeypatch.setattr(consumer, "gather_records", lambda *given: told.append(given))
+    thread = ConsumerThread.__new__(ConsumerThread)
+    thread.consumer = cast(Any, SimpleNamespace(_is_changelog_tp=lambda tp: tp != SOURCE))
+    await thread.on_start()
+    ((given, is_source),) = told
+    assert given is fetcher
+    assert (is_source(SOURCE), is_source(TP("rows-changelog", 0))) == (True, False)
 
 
 async def test_what_is_fetched_while_the_flow_stops_is_sought_again() -> None:

@@ -168,9 +168,15 @@ async def test_a_repeat_is_not_applied_but_acknowledged_with_its_batch() -> None
     assert log[-3:] == ["ack 1", "ack 1", "ack 2"]
 
 
-@pytest.mark.parametrize("batches", [[[0], [2]], [[0, 2]], [[1]]])
+async def test_a_repeat_within_a_batch_is_dropped() -> None:
+    log: list[str] = []
+    await reader(log)[0].run(Stream(log, [[0, 1, 1, 0, 2]]))
+    assert [line for line in log if line.startswith("apply")] == ["apply 0", "apply 1", "apply 2"]
+
+
+@pytest.mark.parametrize("batches", [[[0], [2]], [[0, 2]], [[1]], [[0, 1, 1, 3]]])
 async def test_a_hole_is_never_passed(batches: list[list[int]]) -> None:
-    """[[1]]: the very first message was dropped, which only the committed offset tells."""
+    """[[1]]: the very first message was dropped, which only the committed offset tells. The last: beside a repeat."""
     log: list[str] = []
     with pytest.raises(Ended, match="was due"):
         await reader(log)[0].run(Stream(log, batches))
