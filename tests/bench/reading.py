@@ -133,9 +133,9 @@ class Reading:
         python, module, checkout = self._programs[program]
         directory = self._bench.run_dir / run
         directory.mkdir()
-        argv = self._bench.pinned(
-            python, "-m", f"tests.bench.reading_{module}", self._bench.broker, topic, str(messages), run, str(directory)
-        )
+        told = (self._bench.broker, topic, str(messages), run, str(directory))
+        # -P: else the packages of the working directory come first, which are ours
+        argv = self._bench.pinned(python, "-P", "-m", f"tests.bench.reading_{module}", *told)
         await self._bench.runner.run(Program(name=run, argv=argv, env={"PYTHONPATH": str(checkout)}), WITHIN_S)
         text = await asyncio.to_thread((self._bench.run_dir / f"{run}.log").read_text, errors="replace")
         (reported,) = (line for line in text.splitlines() if line.startswith('{"bytes"'))
