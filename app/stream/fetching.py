@@ -1,24 +1,20 @@
 """What a fetch is when it leaves aiokafka: one list of our records for each partition of a source.
 
-For each message aiokafka makes a record of eleven fields, in Python, within two iterators: two thirds of what reading a
+For each message aiokafka makes a record of eleven fields, in Python, within two iterators: two fifths of what reading a
 message of one record cost. Here the records are made of its parsed batches at once, in the thread that fetches.
 
 Leans on private names of aiokafka 0.14 (`_proc_fetch_request` and `_records` of a Fetcher; `_partition_records` of a
-FetchResult; `_records`, `_records_iterator` and `_check_crcs` of PartitionRecords; READER_LIMIT): the version is pinned
-and a test names them.
+FetchResult; `_tp`, `_records`, `_records_iterator` and `_check_crcs` of PartitionRecords): the version is pinned and a
+test names them.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import aiokafka.conn
 import msgspec
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from faust.types import TP
-
-# With aiokafka's 64 KiB the socket is stopped and its reader woken after every piece of a fetch.
-aiokafka.conn.READER_LIMIT = 8 * 1024 * 1024
 
 
 class Record(msgspec.Struct, gc=False):

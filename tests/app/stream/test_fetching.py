@@ -8,7 +8,6 @@ from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
-import aiokafka.conn
 import pytest
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
@@ -50,8 +49,6 @@ def theirs(batches: bytes, due: int, tp: TP = SOURCE) -> Any:
 
 def test_the_pinned_aiokafka_has_what_we_lean_on() -> None:
     assert version("aiokafka") == "0.14.0"
-    assert "limit=READER_LIMIT" in inspect.getsource(aiokafka.conn.AIOKafkaConnection.connect)
-    assert aiokafka.conn.READER_LIMIT > 4 * 1024 * 1024
     assert "self._proc_fetch_request(assignment, node_id, request)" in inspect.getsource(Fetcher)
     assert "self._records[tp] = FetchResult(" in inspect.getsource(Fetcher._proc_fetch_request)
     getall = inspect.getsource(FetchResult.getall)
