@@ -9,7 +9,7 @@ from faust.types import TP
 
 from app.simulate.broker import Broker, Producer, apply
 from app.simulate.loop import Died, Process
-from app.stream.consumer import Record
+from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
 from app.stream.makings import Found, Inputs, Makings
 from tables.store import ExactTable
@@ -91,7 +91,8 @@ class Event:
     """A batch; weakly referable, as Faust's events are."""
 
     def __init__(self, tp: TP, records: list[Record]) -> None:
-        self.message = SimpleNamespace(tp=tp, offset=records[-1].offset)
+        size_bytes = BEHIND_BYTES if len(records) == BATCH_MAX else 0
+        self.message = SimpleNamespace(tp=tp, offset=records[-1].offset, serialized_value_size=size_bytes)
         self.value = records
 
 

@@ -19,7 +19,7 @@ from faust.types import TP
 
 from app import metrics
 from app.errors import ExactnessError
-from app.stream.consumer import Record
+from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
 from app.stream.makings import Makings
 from tables.store import ExactTable
@@ -90,7 +90,7 @@ class ExactReader:
             async for event in events.events():
                 async with self._lock:
                     await self._accept(event)
-                    if stream_is_dry(events):
+                    if stream_is_dry(events) and not more_waits(event):
                         await self._flush()
         except asyncio.CancelledError:
             raise
@@ -221,3 +221,9 @@ def recovered(app: faust.App) -> bool:
 def stream_is_dry(stream: Any) -> bool:
     """No event is waiting: a good moment to flush."""
     return bool(stream.channel.queue.empty())
+
+
+def more_waits(event: Any) -> bool:
+    """Its fetch was full, so the broker has more: rows are written once a second, not once a fetch."""
+    size_bytes: int = event.message.serialized_value_size
+    return size_bytes >= BEHIND_BYTES

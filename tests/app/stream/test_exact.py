@@ -11,7 +11,7 @@ from faust.types import TP
 
 from app.clock import ManualClock
 from app.stream import exact
-from app.stream.consumer import Record
+from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence
 
@@ -25,8 +25,9 @@ class Ended(Exception):
 class Stream:
     """Batches of offsets as a stream without acks; `log` records what happens in which order."""
 
-    def __init__(self, log: list[str], batches: Sequence[Sequence[int]]) -> None:
+    def __init__(self, log: list[str], batches: Sequence[Sequence[int]], size_bytes: int = 0) -> None:
         self.log = log
+        self.size_bytes = size_bytes
         self.left = list(batches)
         self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: not self.left))
 
@@ -37,7 +38,7 @@ class Stream:
         while self.left:
             offsets = self.left.pop(0)
             records = [Record(offset, 0.0, None, b"") for offset in offsets]
-            yield Event(SimpleNamespace(tp=SOURCE, offset=offsets[-1]), records)
+            yield Event(SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=self.size_bytes), records)
 
     async def ack(self, event: Any) -> bool:
         self.log.append(f"ack {event.message.offset}")
@@ -235,11 +236,34 @@ async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypat
         return True
 
     async def events() -> AsyncIterator[Any]:
-        yield Event(SimpleNamespace(tp=SOURCE, offset=0), [Record(0, 0.0, None, b"")])
+        yield Event(SimpleNamespace(tp=SOURCE, offset=0, serialized_value_size=0), [Record(0, 0.0, None, b"")])
         await acked.wait()
 
     with patched(stream, "events", events), patched(stream, "ack", hold):
         await asyncio.wait_for(reader(log)[0].run(stream), 5)
+    assert "progress" in log
+
+
+async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two fetches the stream is always dry: a flush each cost a worker that catches up a fifth of its time."""
+    log: list[str] = []
+    await reader(log)[0].run(Stream(log, [[0], [1]], size_bytes=BEHIND_BYTES))
+    assert log == ["apply 0", "apply 1"]
+    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    late = Stream(log, [[2]], size_bytes=BEHIND_BYTES)
+    acked, events = asyncio.Event(), late.events
+
+    async def waits() -> AsyncIterator[Any]:
+        async for event in events():
+            yield event
+        await acked.wait()
+
+    async def ack(event: Any) -> bool:
+        acked.set()
+        return True
+
+    with patched(late, "events", waits), patched(late, "ack", ack):
+        await asyncio.wait_for(reader(log, committed=2)[0].run(late), 5)
     assert "progress" in log
 
 

@@ -205,7 +205,7 @@ class Stream:
     async def events(self) -> AsyncIterator[Any]:
         for batch in self._left:
             value = [Record(offset, 0.0, None, b"%d" % NUMBERS[offset]) for offset in batch]
-            yield Event(SimpleNamespace(tp=SOURCE, offset=batch[-1]), value)
+            yield Event(SimpleNamespace(tp=SOURCE, offset=batch[-1], serialized_value_size=0), value)
 
     async def ack(self, event: Any) -> bool:
         self._world.step()
