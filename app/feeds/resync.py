@@ -31,9 +31,10 @@ class Resync:
         self._untold: dict[tuple[str, str], set[PathKey]] = {}
 
     def restore(self, router: str, paths: Iterable[PathKey]) -> None:
-        """Paths in doubt, as a row tells them."""
+        """Paths in doubt, as a row of a router in doubt tells them; those of its other peers are none."""
         for path in paths:
-            self._untold.setdefault((router, path[1][0]), set()).add(path)
+            if path[1][0] in self._doubts[router].paths:
+                self._untold.setdefault((router, path[1][0]), set()).add(path)
 
     def untold(self, router: str, paths: Iterable[PathKey]) -> list[PathKey]:
         """Those of the paths that are in doubt."""

@@ -247,3 +247,23 @@ def test_a_row_of_an_earlier_session_is_in_doubt_as_a_whole() -> None:
     rig.feed("frr_init", first=30, at_s=OVER_S)
     assert rig.held("r1") == []
     assert rig.state.ribs["rhv1000"].peers("r1") == []
+
+
+def test_a_path_of_a_peer_never_seen_up_is_no_more_in_doubt_after_a_restart() -> None:
+    rig = Rig()
+    rig.feed("gobgpd_init", "gobgpd_update")
+    rig.raw(peer_up("127.0.0.32"), 2)
+    rig.flush()
+    rig.feed("gobgpd_init", first=20, at_s=BEGUN_S)
+    rig.flush()
+    rig.restart()
+    rig.raw(peer_up("127.0.0.32"), 21, BEGUN_S)
+    rig.feed("frr_init", first=30, at_s=OVER_S)
+    rig.feed("gobgpd_update", first=31, at_s=OVER_S)
+    rig.feed("frr_init", first=40, at_s=OVER_S + DUMP_WITHIN_S + 1)
+    assert rig.held("r1") == ["127.0.0.31"]
+
+
+def peer_up(peer: str) -> bytes:
+    raw = json.loads((DATA / "gobgpd_peer_up.json").read_text()) | {"peer_ip": peer}
+    return json.dumps(raw).encode()
