@@ -10,8 +10,9 @@ import faust
 from faust.types import TP
 
 from app import metrics, topics
-from app.feeds.account import Account, TableOf
+from app.feeds.account import Account
 from app.feeds.lines import Bad
+from app.feeds.placing import TableOf
 from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.fence import StallFence

@@ -1,12 +1,15 @@
 """Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server."""
 
+import logging
+
 import faust
 import mode
 
 from agents import counters, flows, routes
 from agents.close import PopCloser
 from app.clock import Clock, SystemClock
-from app.feeds.account import TableOf
+from app.feeds import scan
+from app.feeds.placing import TableOf
 from app.gauges import watch_inputs, watch_routes
 from app.inventory import Pop
 from app.settings import Deployment
@@ -23,6 +26,8 @@ from tables.interfaces import open_interfaces
 from tables.link_windows import open_link_windows
 from tables.rib import open_rib
 from tables.settling import Settling
+
+log = logging.getLogger(__name__)
 
 
 def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, list[mode.Service]]:
@@ -89,5 +94,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
 
 def main(deployment: Deployment, cell: str) -> None:
     """Run the worker of one cell until a signal."""
+    if not scan.is_built():
+        log.warning("the scanner of flow lines is not compiled: flows are read more slowly (install with a C compiler)")
     app, services = build(deployment, cell, SystemClock())
     run(app, *services)

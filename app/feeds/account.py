@@ -3,24 +3,22 @@
 Pure: records in, sums out. What came when is the stream's word; nothing here reads a clock or a table.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import msgspec
 
-from app.feeds.attribution import CLOCK_SKEW_MAX_S, attribute
-from app.feeds.columns import Slot, parts
-from app.feeds.flows import Flow, Marker
+from app.feeds.attribution import CLOCK_SKEW_MAX_S
+from app.feeds.columns import Flows
+from app.feeds.flows import Marker
 from app.feeds.lines import Bad
+from app.feeds.placing import Placed, Slot, TableOf, parts, place
 from app.feeds.runs import MARK, Run, read, runs
 from app.inventory import Pop
-from app.te.demands import Pairs, Table
+from app.te.demands import Pairs
 from app.te.marks import Windows
-from app.te.windows import Progress, Sums, window_of
+from app.te.windows import Progress, Sums
 
-TableOf = Callable[[str], Table]  # the prefixes of an ingress router as of now
-Placed = dict[str, list[tuple[Slot, list[Flow]]]]  # groups of flows by ingress router
 PAIRS_MIN = 1 << 16  # until so many numbers are taken, those of pairs that are gone may stay
 PAIRS_SPARE = 8  # times what a window has
 
@@ -72,11 +70,11 @@ class Account:
             return
         position = first + index + len(messages) - 1
         if position <= self.progress.applied:
-            placed = self._place(run.groups, kafka_s[0], Progress())
-            self.touched |= {slot for groups in placed.values() for slot, _ in groups}
+            placed = self._place(run.flows, kafka_s[0], Progress())
+            self.touched |= {stretch.slot for stretch in placed.stretches}
             return
         self.progress.applied = position
-        self._add(self._place(run.groups, kafka_s[0], self.progress), position)
+        self._add(self._place(run.flows, kafka_s[0], self.progress), position)
         self.progress.dead_letters += len(run.bad)
         for bad in run.bad:
             yield index, bad
@@ -86,35 +84,19 @@ class Account:
 
     def _needs_order(self, run: Run, kafka_s: float, last: bytes) -> bool:
         """Something in it depends on the message that it came in."""
-        skewed = any(flows[0].at_s > kafka_s + CLOCK_SKEW_MAX_S for flows in run.groups)
+        skewed = run.flows.newest_s > kafka_s + CLOCK_SKEW_MAX_S
         return skewed or bool(run.bad or (run.markers and len(run.markers) > last.count(MARK)))
 
-    def _place(self, groups: Sequence[list[Flow]], kafka_s: float, count_in: Progress) -> Placed:
-        """What belongs to open windows; the rest is counted."""
-        placed: Placed = defaultdict(list)
-        for flows in groups:
-            like = flows[0]
-            where = attribute(self._pop, like, kafka_s)
-            start_s = window_of(like.at_s, self._windows.length_s)
-            count_in.records += len(flows)
-            if isinstance(where, str):
-                rate = max(1, like.sampling_rate)
-                count_in.leave_out(where, rate * sum(flow.size_bytes for flow in flows))
-            elif count_in.is_late(start_s):
-                count_in.late_bytes += like.sampling_rate * sum(flow.size_bytes for flow in flows)
-            else:
-                link, ingress = where
-                placed[ingress].append(((start_s, link), flows))
-        return placed
+    def _place(self, flows: Flows, kafka_s: float, count_in: Progress) -> Placed:
+        return place(flows, self._pop, self._windows.length_s, kafka_s, count_in)
 
     def _add(self, placed: Placed, position: int) -> None:
         """Add flows to their slots, unless their rows hold them already (a crash between two rows)."""
-        slots = {slot for groups in placed.values() for slot, _ in groups}
+        slots = {stretch.slot for stretch in placed.stretches}
         self.touched |= slots
         new = {slot: self._slot(slot) for slot in slots if position > self._slot(slot).applied}
-        for ingress, groups in placed.items():
-            table = self._table_of(ingress)
-            for slot, part in parts([group for group in groups if group[0] in new], ingress, table, self._pairs):
+        for slot, part in parts(placed, self._table_of, self._pairs):
+            if slot in new:
                 new[slot].add(part)
         for sums in new.values():
             sums.applied = position

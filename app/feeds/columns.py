@@ -1,37 +1,52 @@
-"""Flows as columns: what came in at one router, matched and cut by link and window."""
+"""Flow records as columns: a fetch brings ten thousand, which are alike but for a few numbers."""
 
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, groupby, pairwise
-from operator import itemgetter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from app.feeds.attribution import Source
 from app.feeds.flows import Flow
-from app.te.demands import NO_ROUTE, Pairs, Table
-from app.te.windows import Part
-
-Slot = tuple[int, str]  # (window start, link id)
+from app.te.demands import Numbers
+from app.te.prefixes import Addresses
 
 
-def parts(
-    groups: Sequence[tuple[Slot, Sequence[Flow]]], ingress: str, table: Table, pairs: Pairs
-) -> Iterator[tuple[Slot, Part]]:
-    """Groups of flows that are alike but for destination and size, all of one ingress router. A slot comes once."""
-    if not groups:
-        return
-    groups = sorted(groups, key=itemgetter(0))
-    flows = [flow for _, group in groups for flow in group]
-    numbers = pairs.find(ingress, table, [flow.destination for flow in flows])
-    rates = np.array([group[0].sampling_rate for _, group in groups], dtype=np.int64)
-    sizes_bytes = np.repeat(rates, [len(group) for _, group in groups])
-    sizes_bytes *= np.array([flow.size_bytes for flow in flows], dtype=np.int64)
-    samples = np.array([flow.samples for flow in flows], dtype=np.int64)
-    counts = {slot: sum(len(group) for _, group in same) for slot, same in groupby(groups, itemgetter(0))}
-    cuts = list(accumulate(counts.values(), initial=0))
-    routed = numbers != NO_ROUTE
-    totals = [
-        np.add.reduceat(column, cuts[:-1]).tolist()
-        for column in (sizes_bytes * routed, samples * routed, sizes_bytes * ~routed)
-    ]
-    for slot, (begin, end), *sums in zip(counts, pairwise(cuts), *totals, strict=True):
-        yield slot, Part(numbers[begin:end], sizes_bytes[begin:end], samples[begin:end], *sums)
+class Flows(NamedTuple):
+    """Records in columns; sizes are not scaled yet."""
+
+    sources: list[Source]
+    source: Numbers  # place in `sources`
+    at_s: Numbers
+    destinations: Addresses
+    samples: Numbers
+    sizes_bytes: Numbers
+
+    @property
+    def newest_s(self) -> int:
+        """Of the newest record, 0 where there is none."""
+        return int(self.at_s.max(initial=0))
+
+
+def flows_of(records: Sequence[Flow]) -> Flows:
+    """Of decoded records, each with a source of its own."""
+    numbers = np.array([(flow.at_s, flow.samples, flow.size_bytes) for flow in records], dtype=np.int64).reshape(-1, 3)
+    return Flows(
+        [Source(flow.exporter, flow.iface_in, flow.iface_out, flow.sampling_rate) for flow in records],
+        np.arange(len(records)),
+        numbers[:, 0],
+        Addresses.of(flow.destination for flow in records),
+        numbers[:, 1],
+        numbers[:, 2],
+    )
+
+
+def joined(one: Flows, other: Flows) -> Flows:
+    """The records of both."""
+    return Flows(
+        [*one.sources, *other.sources],
+        np.concatenate([one.source, other.source + len(one.sources)]),
+        np.concatenate([one.at_s, other.at_s]),
+        one.destinations.then(other.destinations),
+        np.concatenate([one.samples, other.samples]),
+        np.concatenate([one.sizes_bytes, other.sizes_bytes]),
+    )

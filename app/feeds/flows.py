@@ -13,6 +13,7 @@ from app.feeds.lines import Bad, bad
 from app.te.windows import PurgeKind
 
 COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: a larger one is a broken exporter, not traffic
+AT_S_MAX = 1 << 40
 TEXT_CHARS_MAX = 64  # an address has 45, a time some 20; longer texts would fill caches
 BAD_LINES_MAX = 100  # of one message: a megabyte of junk must not become half a million dead letters
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
@@ -34,8 +35,8 @@ class Flow(msgspec.Struct, frozen=True, gc=False, tag_field="event_type", tag="p
 
     @property
     def at_s(self) -> int:
-        """When the samples arrived at the collector, whole unix seconds."""
-        return int(float(self.arrived))
+        """When the samples arrived at the collector, whole unix seconds; what no clock says fits 64 bits, too."""
+        return min(int(float(self.arrived)), AT_S_MAX)
 
 
 class Marker(msgspec.Struct, frozen=True, tag_field="event_type"):
@@ -58,14 +59,6 @@ _decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
 UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # what decoding raises
 
 
-def decode_lines(message: bytes) -> list[Item]:
-    """Every line at once, several times as fast as `decode`; one of UNUSABLE where any is no record.
-
-    What no type can say is left to the caller: `check`.
-    """
-    return _decoder.decode_lines(message)
-
-
 def decode(message: bytes) -> Iterator[Item | Bad]:
     """Every line of one Kafka message; never raises. Bad ones beyond BAD_LINES_MAX come as one that counts them."""
     unusable = 0
@@ -84,15 +77,15 @@ def _decode_line(line: bytes) -> Item | Bad:
     try:
         parsed = _decoder.decode(line)
         if isinstance(parsed, Flow):
-            check(parsed, parsed.size_bytes)
+            _check(parsed)
     except UNUSABLE as error:
         return bad(line, error)
     return parsed
 
 
-def check(flow: Flow, size_bytes: int) -> None:
+def _check(flow: Flow) -> None:
     """ValueError for a moment before 1970, which has no window, and sums that do not fit 64 bits."""
     if flow.at_s < 0:
         raise ValueError(f"timestamp_arrival {flow.arrived} is no time")
-    if size_bytes * flow.sampling_rate > COUNT_MAX:
-        raise ValueError(f"{size_bytes} bytes x {flow.sampling_rate} are no traffic of one second")
+    if flow.size_bytes * flow.sampling_rate > COUNT_MAX:
+        raise ValueError(f"{flow.size_bytes} bytes x {flow.sampling_rate} are no traffic of one second")

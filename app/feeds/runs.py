@@ -1,25 +1,21 @@
-"""Runs: consecutive messages of the flow topic that are taken in one go, for Python is slow once a message.
+"""Runs: consecutive messages of the flow topic that are taken in one go, for Python is slow once a message."""
 
-Flows of a run that differ in nothing but destination and size form a group, which is attributed once.
-"""
-
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from app.feeds.flows import UNUSABLE, Flow, Item, Marker, check, decode, decode_lines
+from app.feeds.columns import Flows, flows_of, joined
+from app.feeds.flows import Flow, Marker, decode
 from app.feeds.lines import Bad
+from app.feeds.scan import scan
 
-LARGE_BYTES = 16 * 1024  # a message above it
 MARKER_BYTES = 512  # of a message with nothing but a marker
 MARK = b'"purge_'  # begins the event_type of every marker, as pmacct writes it
 
 
 class Run(NamedTuple):
-    """What a run holds, in the order in which it is taken. The flows of a group are alike but for `ip_dst` and size."""
+    """What a run holds: flows, markers in their order, and what cannot be used."""
 
-    groups: list[list[Flow]]
+    flows: Flows
     markers: list[Marker]
     bad: list[Bad]
 
@@ -36,32 +32,11 @@ def runs(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
 
 
 def read(messages: Sequence[bytes]) -> Run:
-    """Decode and group; never raises."""
-    try:
-        run = _sort(chain.from_iterable(map(decode_lines, _pieces(messages))))
-        for flows in run.groups:
-            check(flows[0], max([flow.size_bytes for flow in flows]))
-    except UNUSABLE:
-        return _sort(item for message in messages for item in decode(message))
-    return run
-
-
-def _pieces(messages: Sequence[bytes]) -> Iterator[bytes]:
-    """Small messages are decoded together; to copy large ones would cost more than it saves."""
-    if sum(map(len, messages)) < LARGE_BYTES * len(messages):
-        return iter([b"\n".join(messages)])
-    return iter(messages)
-
-
-def _sort(items: Iterable[Item | Bad]) -> Run:
-    groups: dict[tuple[str, int, int, str, int], list[Flow]] = defaultdict(list)
-    run = Run([], [], [])
-    for item in items:
-        if isinstance(item, Flow):
-            groups[item.exporter, item.iface_in, item.iface_out, item.arrived, item.sampling_rate].append(item)
-        elif isinstance(item, Bad):
-            run.bad.append(item)
-        else:
-            run.markers.append(item)
-    run.groups.extend(groups.values())
-    return run
+    """Decode; never raises."""
+    flows, left = scan(b"\n".join(messages))
+    items = list(decode(b"\n".join(left)))
+    if others := [item for item in items if isinstance(item, Flow)]:
+        flows = joined(flows, flows_of(others))
+    return Run(
+        flows, [item for item in items if isinstance(item, Marker)], [item for item in items if isinstance(item, Bad)]
+    )

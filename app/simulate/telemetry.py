@@ -5,7 +5,7 @@ from agents.counters import CountersState
 from agents.flows import FlowsState
 from agents.routes import RoutesState
 from app import topics
-from app.feeds.account import TableOf
+from app.feeds.placing import TableOf
 from app.inventory import Pop
 from app.settings import Settings
 from app.simulate.broker import Broker

@@ -12,6 +12,8 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
+from app.te.prefixes import Addresses
+
 PairKey = tuple[str, str]  # (ingress router, prefix)
 Numbers = NDArray[np.int64]
 NO_ROUTE, _UNKNOWN = -1, -2
@@ -23,7 +25,7 @@ class Table(Protocol):
     @property
     def names(self) -> Sequence[str]: ...
 
-    def find(self, addresses: Sequence[str]) -> Numbers:
+    def find(self, addresses: Addresses) -> Numbers:
         """The place in `names` of the longest prefix that holds each address; -1 for none."""
 
 
@@ -59,7 +61,7 @@ class Pairs:
             if (which := routers == router).any():
                 yield name, which
 
-    def find(self, ingress: str, table: Table, addresses: Sequence[str]) -> Numbers:
+    def find(self, ingress: str, table: Table, addresses: Addresses) -> Numbers:
         """The pair of each address, NO_ROUTE where no prefix holds it."""
         if ingress not in self._known or self._known[ingress][0] is not table:
             self._known[ingress] = table, np.full(len(table.names) + 1, _UNKNOWN)

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what the local stack needs on Debian 12: daemons and Java by apt, Kafka's jars by Maven.
+# Installs what the local stack needs on Debian 12: daemons, Java and a C compiler by apt, Kafka's jars by Maven.
 # Silent and quick when everything is there. The daemons are not started, now or at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv chromium libatomic1"
+packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev"
 policy=/usr/sbin/policy-rc.d
 
 missing() {

@@ -8,7 +8,7 @@ from faust.types import TP
 
 from agents.flows import FlowsState
 from app.clock import ManualClock
-from app.feeds.account import TableOf
+from app.feeds.placing import TableOf
 from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.marks import Windows

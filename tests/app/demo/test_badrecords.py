@@ -2,8 +2,7 @@
 
 from app.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.feeds.account import Account
-from app.feeds.attribution import attribute
-from app.feeds.flows import Flow
+from app.feeds.attribution import Source, attribute
 from app.feeds.lines import Bad
 from app.te.marks import Windows
 from app.te.prefixes import PrefixTable
@@ -46,8 +45,7 @@ def test_what_goes_by_sflow_is_what_it_is_said_to_be() -> None:
         datagram = decode(payload)
         for sample in datagram.flows:
             to, size_bytes = destination(sample["header"]), sample["frame_length"]
-            flow = Flow(datagram.agent, sample["input"], sample["output"], to, str(NOW_S), RATE, 1, size_bytes)
-            placed = attribute(pop, flow, NOW_S)
+            placed = attribute(pop, Source(datagram.agent, sample["input"], sample["output"], RATE))
             reason = placed if isinstance(placed, str) else "unroutable" if to == UNROUTABLE else "good"
             told[reason] += sample["rate"] * size_bytes
     _, injected = records(pop, GOOD_HOST, NOW_S)

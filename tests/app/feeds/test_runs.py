@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 
 from app.feeds.account import Account, Closed
-from app.feeds.flows import COUNT_MAX, Flow, PurgeInit, decode
-from app.feeds.lines import Bad
+from app.feeds.flows import COUNT_MAX, PurgeInit, decode
 from app.feeds.runs import read, runs
 from app.te.windows import Sums
 from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker, table_of
@@ -19,23 +18,13 @@ from tests.app.feeds.test_flows import line
 from tests.pops import demo_pop
 
 
-def test_flows_alike_but_for_destination_and_size_are_one_group() -> None:
-    run = read([line(bytes=1) + b"\n" + line(ip_dst="203.0.113.10"), line(iface_out=102), line(bytes=3)])
-    assert [[item.size_bytes for item in group] for group in run.groups] == [[1, 3000, 3], [3000]]
-    assert not run.markers
-    assert not run.bad
-
-
 @pytest.mark.parametrize(
     "broken", [b"{", line(bytes=-1), line(timestamp_arrival="-1"), line(timestamp_arrival="inf"), line(bytes=COUNT_MAX)]
 )
 def test_one_bad_line_does_not_hide_the_others(broken: bytes) -> None:
-    messages = [line(), line(bytes=7) + b"\n" + broken + b"\n", marker("purge_init", "w/1")]
-    run = read(messages)
-    wanted = [item for message in messages for item in decode(message)]
-    assert [item for group in run.groups for item in group] == [item for item in wanted if isinstance(item, Flow)]
-    assert run.bad == [item for item in wanted if isinstance(item, Bad)]
-    assert len(run.bad) == 1
+    run = read([line(), line(bytes=7) + b"\n" + broken + b"\n", marker("purge_init", "w/1")])
+    assert run.flows.sizes_bytes.tolist() == [3000, 7]
+    assert run.bad == list(decode(broken))
     assert run.markers == [PurgeInit("w/1")]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 
 from app.te.demands import NO_ROUTE, Demands, Pairs
-from app.te.prefixes import PrefixTable
+from app.te.prefixes import Addresses, PrefixTable
 
 PAIRS = st.tuples(st.sampled_from(["r1", "r2"]), st.sampled_from(["20.0.0.0/24", "20.0.1.0/24", "2001:db8::/32"]))
 RECORDS = st.lists(st.tuples(PAIRS, st.integers(0, 1 << 40), st.integers(0, 9)), max_size=20)
@@ -46,7 +46,7 @@ def test_in_other_numbers_they_are_the_same(records: list[Record], others: list[
 
 def test_pairs_are_found_by_router_and_in_the_table_of_the_moment() -> None:
     pairs, wide, narrow = Pairs(), PrefixTable.build(["20.0.0.0/8"]), PrefixTable.build(["20.0.0.0/8", "20.0.0.0/24"])
-    addresses = ["20.0.0.1", "10.0.0.1", "20.9.0.1"]
+    addresses = Addresses.of(["20.0.0.1", "10.0.0.1", "20.9.0.1"])
     found = [pairs.find(*where, addresses).tolist() for where in (("r1", wide), ("r2", wide), ("r1", narrow))]
     names = [[pairs.keys[number] if number != NO_ROUTE else None for number in numbers] for numbers in found]
     assert names == [
