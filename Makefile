@@ -39,7 +39,7 @@ install:
 	@.cache/bench-venv/bin/pip install --quiet --require-hashes -r $< >&2
 	@touch $@
 
-.venv/installed: requirements.lock pyproject.toml hatch_build.py app/feeds/scan.c
+.venv/installed: requirements.lock pyproject.toml hatch_build.py $(wildcard app/native/*.c)
 	@echo 'making the Python environment in .venv (half a minute)'
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock

@@ -7,8 +7,8 @@ import mode
 
 from agents import counters, flows, routes
 from agents.close import PopCloser
+from app import native
 from app.clock import Clock, SystemClock
-from app.feeds import scan
 from app.feeds.placing import TableOf
 from app.gauges import watch_inputs, watch_routes
 from app.inventory import Pop
@@ -94,7 +94,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
 
 def main(deployment: Deployment, cell: str) -> None:
     """Run the worker of one cell until a signal."""
-    if not scan.is_built():
-        log.warning("the scanner of flow lines is not compiled: flows are read more slowly (install with a C compiler)")
+    if native.library is None:
+        log.warning("app/native is not compiled: flows are read more slowly (install with a C compiler)")
     app, services = build(deployment, cell, SystemClock())
     run(app, *services)

@@ -1,41 +1,18 @@
-"""Lines of flow records into columns, by C code (scan.c), in a fraction of the time that objects of them take.
+"""Lines of flow records into columns, by C code (app/native), in a fraction of the time that objects of them take.
 
 It takes lines as pmacct prints them. What it leaves is for a JSON library, and so is everything where it was not built.
 """
 
-import ctypes
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
+from app import native
 from app.feeds.attribution import Source
 from app.feeds.columns import Flows, flows_of
 from app.te.prefixes import Addresses
 
-LIBRARY = Path(__file__).with_name("libscan.so")
-COLUMNS, SOURCES_MAX, SOURCE_FIELDS = 7, 1 << 13, 5  # as in scan.c
+COLUMNS, SOURCES_MAX, SOURCE_FIELDS = 7, 1 << 13, 5  # as in the C code
 RECORD_BYTES_MIN = 128  # the names of its fields alone are longer
 LEFT_MAX = 4096  # lines: where so many are unusual, nothing is gained
-
-
-def _load() -> Any:
-    """None where nobody built it."""
-    try:
-        function = ctypes.CDLL(str(LIBRARY)).scan
-    except OSError:
-        return None
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    function.argtypes = [ctypes.c_char_p, number, pointer, number, pointer, pointer, number, pointer]
-    return function
-
-
-_scan = _load()
-
-
-def is_built() -> bool:
-    """Else reading takes several times as long."""
-    return _scan is not None
 
 
 def scan(text: bytes) -> tuple[Flows, list[bytes]]:
@@ -45,7 +22,8 @@ def scan(text: bytes) -> tuple[Flows, list[bytes]]:
     sources = np.empty((SOURCES_MAX, SOURCE_FIELDS), dtype=np.int64)
     left, counts = np.empty((LEFT_MAX, 2), dtype=np.int64), np.zeros(3, dtype=np.int64)
     where = [array.ctypes.data for array in (columns, sources, left, counts)]
-    if _scan is None or _scan(text, len(text), where[0], capacity, where[1], where[2], LEFT_MAX, where[3]):
+    c = native.library
+    if c is None or c.scan(text, len(text), where[0], capacity, where[1], where[2], LEFT_MAX, where[3]):
         return flows_of(()), [text]
     flows, known, lines = counts.tolist()
     source, at_s, versions, high, low, samples, sizes_bytes = columns[:, :flows]

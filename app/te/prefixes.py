@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app import native
+
 HALF = 64
+TOP_BITS = 16  # a table of what begins with them saves most steps of a search
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _CACHED_ADDRESSES = 1 << 16
 
@@ -107,6 +110,9 @@ class _Ranges:
         after = last[last < _top(width)] + np.uint64(1)
         self._bounds = np.unique(np.concatenate([np.zeros(1, np.uint64), first, after]))
         self._owners = np.full(len(self._bounds), -1, dtype=np.int64)
+        self._shift = width - TOP_BITS
+        tops = np.arange(1 << TOP_BITS, dtype=np.uint64) << np.uint64(self._shift)
+        self._firsts = np.append(self._search(tops), len(self._bounds) - 1)
         for size in np.unique(length):  # shortest first: longer ones paint over
             self._paint(first[length == size], last[length == size], owner[length == size])
 
@@ -120,8 +126,17 @@ class _Ranges:
 
     def owners(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The owning prefix of each number, -1 for none."""
-        found: NDArray[np.int64] = self._owners[np.searchsorted(self._bounds, numbers, side="right") - 1]
-        return found
+        c = native.library
+        if c is None:
+            return self._owners[self._search(numbers)]
+        numbers, found = np.ascontiguousarray(numbers), np.empty(len(numbers), dtype=np.int64)
+        arrays = [array.ctypes.data for array in (self._bounds, self._firsts, numbers, found)]
+        c.match(arrays[0], arrays[1], self._shift, arrays[2], len(numbers), arrays[3])
+        return self._owners[found]
+
+    def _search(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The range that holds each number."""
+        return np.searchsorted(self._bounds, numbers, side="right") - 1
 
 
 def _top(width: int) -> np.uint64:

@@ -7,10 +7,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from app.feeds import scan as scanner
+from app import native
 from app.feeds.columns import Flows, flows_of
 from app.feeds.flows import COUNT_MAX, Flow, decode
-from app.feeds.scan import LEFT_MAX, SOURCES_MAX, is_built, scan
+from app.feeds.scan import LEFT_MAX, SOURCES_MAX, scan
 from app.te.prefixes import Addresses
 from tests.app.feeds.test_flows import RECORD, line
 
@@ -26,10 +26,6 @@ def rows(flows: Flows) -> Iterator[Row]:
 
 def decoded(text: bytes) -> list[Row]:
     return list(rows(flows_of([item for item in decode(text) if isinstance(item, Flow)])))
-
-
-def test_it_was_built() -> None:
-    assert is_built(), "without it the worker reads several times as slowly: a C compiler is missing"
 
 
 def test_nothing_is_left_of_what_pmacct_prints() -> None:
@@ -106,9 +102,8 @@ def test_with_too_many_sources_the_rest_is_left() -> None:
     assert [flows.sources[place].iface_in for place in flows.source.tolist()] == [*range(SOURCES_MAX), *range(5)]
 
 
-def test_where_it_was_not_built_all_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanner, "_scan", None)
-    assert not is_built()
+def test_where_nothing_is_compiled_all_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "library", None)
     flows, left = scan(line())
     assert left == [line()]
     assert list(rows(flows)) == []

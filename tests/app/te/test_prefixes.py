@@ -7,6 +7,7 @@ import radix
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import native
 from app.te.prefixes import PrefixTable, TableCache, parse_network
 
 
@@ -42,6 +43,9 @@ def test_matches_as_a_radix_tree_does(prefixes: list[str], others: list[str], of
     addresses = [around(prefix, offset) for prefix in (*prefixes, *others) for offset in offsets]
     expected = [node.prefix if (node := tree.search_best(address)) else None for address in addresses]
     assert PrefixTable.build(prefixes).match(addresses) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "library", None)
+        assert PrefixTable.build(prefixes).match(addresses) == expected, "the same where nothing is compiled"
 
 
 def test_whole_address_space_and_its_last_address() -> None:

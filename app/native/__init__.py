@@ -1,0 +1,25 @@
+"""The loops that every flow record passes, in C: scanning lines and matching addresses.
+
+Compiled when the package is installed (hatch_build.py). Where that could not be, the callers do the same in Python.
+"""
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+LIBRARY = Path(__file__).with_name("libnative.so")
+_POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
+
+
+def _load() -> Any:
+    try:
+        library = ctypes.CDLL(str(LIBRARY))
+    except OSError:
+        return None
+    library.scan.argtypes = [ctypes.c_char_p, _NUMBER, _POINTER, _NUMBER, _POINTER, _POINTER, _NUMBER, _POINTER]
+    library.match.argtypes = [_POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER, _POINTER]
+    library.match.restype = None
+    return library
+
+
+library = _load()  # None where it was not compiled
