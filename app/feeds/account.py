@@ -71,7 +71,7 @@ class Account:
         position = first + index + len(messages) - 1
         if position <= self.progress.applied:
             placed = self._place(run.flows, kafka_s[0], Progress())
-            self.touched |= {stretch.slot for stretch in placed.stretches}
+            self.touched |= placed.slots.keys()
             return
         self.progress.applied = position
         self._add(self._place(run.flows, kafka_s[0], self.progress), position)
@@ -92,9 +92,8 @@ class Account:
 
     def _add(self, placed: Placed, position: int) -> None:
         """Add flows to their slots, unless their rows hold them already (a crash between two rows)."""
-        slots = {stretch.slot for stretch in placed.stretches}
-        self.touched |= slots
-        new = {slot: self._slot(slot) for slot in slots if position > self._slot(slot).applied}
+        self.touched |= placed.slots.keys()
+        new = {slot: self._slot(slot) for slot in placed.slots if position > self._slot(slot).applied}
         for slot, part in parts(placed, self._table_of, self._pairs):
             if slot in new:
                 new[slot].add(part)

@@ -1,8 +1,6 @@
 """Which window and link each flow record of a run belongs to; what belongs to none is counted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, pairwise
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -20,19 +18,12 @@ Places = list[tuple[str, str] | str]  # of each source: ingress router and link,
 TableOf = Callable[[str], Table]  # the prefixes of an ingress router as of now
 
 
-class Stretch(NamedTuple):
-    """Consecutive records that came in at one router and left on one link in one window."""
-
-    ingress: str
-    slot: Slot
-    begin: int
-    end: int
-
-
 class Placed(NamedTuple):
-    """Records of open windows, by ingress router and slot; sizes are scaled."""
+    """Records of open windows, slot by slot; sizes are scaled."""
 
-    stretches: Sequence[Stretch]
+    slots: dict[Slot, slice]
+    routers: list[str]
+    ingress: Numbers  # place in `routers`
     destinations: Addresses
     samples: Numbers
     sizes_bytes: Numbers
@@ -46,9 +37,13 @@ def place(flows: Flows, pop: Pop, length_s: int, kafka_s: float, count_in: Progr
     starts_s = flows.at_s - flows.at_s % length_s
     count_in.records += len(flows.source)
     kept = np.flatnonzero(_usable(flows, places, sizes_bytes, starts_s, kafka_s, count_in))
-    order, stretches = _sorted(places, flows.source[kept], starts_s[kept], length_s)
-    order = kept[order]
-    return Placed(stretches, flows.destinations.at(order), flows.samples[order], sizes_bytes[order])
+    routers, links = (sorted({one[i] for one in places if not isinstance(one, str)}) for i in (0, 1))
+    ingress, link = (_numbered(places, i, names)[flows.source[kept]] for i, names in ((0, routers), (1, links)))
+    order, slots = _sorted(link, links, starts_s[kept], length_s)
+    all_of = kept[order]
+    return Placed(
+        slots, routers, ingress[order], flows.destinations.at(all_of), flows.samples[all_of], sizes_bytes[all_of]
+    )
 
 
 def _usable(
@@ -70,39 +65,48 @@ def _usable(
     return usable & ~late
 
 
-def _sorted(places: Places, source: Numbers, starts_s: Numbers, length_s: int) -> tuple[Numbers, Sequence[Stretch]]:
-    """The order of records that puts those together which belong together, and what those are."""
-    if not len(source):
-        return source, ()
-    lanes = sorted({one for one in places if not isinstance(one, str)})
-    number_of = {lane: number for number, lane in enumerate(lanes)}
-    lane = np.array([-1 if isinstance(one, str) else number_of[one] for one in places])[source]
+def _numbered(places: Places, part: int, names: Sequence[str]) -> Numbers:
+    """Of each source, the place in `names` of its router or link."""
+    number_of = {name: number for number, name in enumerate(names)}
+    return np.array([-1 if isinstance(one, str) else number_of[one[part]] for one in places], dtype=np.int64)
+
+
+def _sorted(link: Numbers, links: Sequence[str], starts_s: Numbers, length_s: int) -> tuple[Numbers, dict[Slot, slice]]:
+    """The order of records that puts those of a slot together, and where each slot has its own."""
+    if not len(link):
+        return link, {}
     first_s = int(starts_s.min())
     window = (starts_s - first_s) // length_s
     windows = int(window.max()) + 1
-    code = lane * windows + window
+    code = link * windows + window
     order = np.argsort(code.astype(np.min_scalar_type(int(code.max()))), kind="stable")  # small numbers: a radix sort
     code = code[order]
     cuts = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), len(code)]
-    return order, [
-        Stretch(lanes[number // windows][0], (first_s + number % windows * length_s, lanes[number // windows][1]), *cut)
-        for number, cut in zip(code[cuts[:-1]].tolist(), pairwise(cuts), strict=True)
-    ]
+    slots = ((first_s + number % windows * length_s, links[number // windows]) for number in code[cuts[:-1]].tolist())
+    return order, dict(zip(slots, map(slice, cuts[:-1], cuts[1:]), strict=True))
 
 
 def parts(placed: Placed, table_of: TableOf, pairs: Pairs) -> Iterator[tuple[Slot, Part]]:
-    """What each stretch adds to its slot, with the prefixes of its destinations."""
-    for ingress, group in groupby(placed.stretches, itemgetter(0)):
-        stretches = list(group)
-        cut = slice(stretches[0].begin, stretches[-1].end)
-        numbers = pairs.find(ingress, table_of(ingress), placed.destinations.at(cut))
-        samples, sizes_bytes = placed.samples[cut], placed.sizes_bytes[cut]
-        routed = numbers != NO_ROUTE
-        begins = [one.begin - cut.start for one in stretches]
-        totals = [
-            np.add.reduceat(column, begins).tolist()
-            for column in (sizes_bytes * routed, samples * routed, sizes_bytes * ~routed)
-        ]
-        for one, begin, *sums in zip(stretches, begins, *totals, strict=True):
-            own = slice(begin, begin + one.end - one.begin)
-            yield one.slot, Part(numbers[own], sizes_bytes[own], samples[own], *sums)
+    """What a run adds to each slot, with the prefixes of its destinations."""
+    if not placed.slots:
+        return
+    numbers = _pairs(placed, table_of, pairs)
+    samples, sizes_bytes, routed = placed.samples, placed.sizes_bytes, numbers != NO_ROUTE
+    begins = [cut.start for cut in placed.slots.values()]
+    totals = [
+        np.add.reduceat(column, begins).tolist()
+        for column in (sizes_bytes * routed, samples * routed, sizes_bytes * ~routed)
+    ]
+    for (slot, cut), *sums in zip(placed.slots.items(), *totals, strict=True):
+        yield slot, Part(numbers[cut], sizes_bytes[cut], samples[cut], *sums)
+
+
+def _pairs(placed: Placed, table_of: TableOf, pairs: Pairs) -> Numbers:
+    """The pair of each record, NO_ROUTE where no prefix holds its destination."""
+    tables = [table_of(router) for router in placed.routers]
+    found = {id(table): table.find(placed.destinations) for table in tables}  # mostly one for all
+    numbers = np.empty(len(placed.ingress), dtype=np.int64)
+    for ingress, (router, table) in enumerate(zip(placed.routers, tables, strict=True)):
+        which = placed.ingress == ingress
+        numbers[which] = pairs.numbers(router, table, found[id(table)][which])
+    return numbers

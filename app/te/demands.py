@@ -61,12 +61,12 @@ class Pairs:
             if (which := routers == router).any():
                 yield name, which
 
-    def find(self, ingress: str, table: Table, addresses: Addresses) -> Numbers:
-        """The pair of each address, NO_ROUTE where no prefix holds it."""
+    def numbers(self, ingress: str, table: Table, places: Numbers) -> Numbers:
+        """The pair of each place that a router's table found, NO_ROUTE for none."""
         if ingress not in self._known or self._known[ingress][0] is not table:
             self._known[ingress] = table, np.full(len(table.names) + 1, _UNKNOWN)
             self._known[ingress][1][-1] = NO_ROUTE
-        known, places = self._known[ingress][1], table.find(addresses)
+        known = self._known[ingress][1]
         numbers = known[places]
         if len(new := np.unique(places[numbers == _UNKNOWN])):
             known[new] = [self.number((ingress, table.names[place])) for place in new.tolist()]

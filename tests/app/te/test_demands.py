@@ -47,7 +47,10 @@ def test_in_other_numbers_they_are_the_same(records: list[Record], others: list[
 def test_pairs_are_found_by_router_and_in_the_table_of_the_moment() -> None:
     pairs, wide, narrow = Pairs(), PrefixTable.build(["20.0.0.0/8"]), PrefixTable.build(["20.0.0.0/8", "20.0.0.0/24"])
     addresses = Addresses.of(["20.0.0.1", "10.0.0.1", "20.9.0.1"])
-    found = [pairs.find(*where, addresses).tolist() for where in (("r1", wide), ("r2", wide), ("r1", narrow))]
+    found = [
+        pairs.numbers(router, table, table.find(addresses)).tolist()
+        for router, table in (("r1", wide), ("r2", wide), ("r1", narrow))
+    ]
     names = [[pairs.keys[number] if number != NO_ROUTE else None for number in numbers] for numbers in found]
     assert names == [
         [("r1", "20.0.0.0/8"), None, ("r1", "20.0.0.0/8")],
