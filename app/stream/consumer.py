@@ -6,8 +6,8 @@ own gap list turns the skipped offsets into acknowledged ones together with the 
 message.
 
 Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
-`_new_consumer_thread`, `_create_worker_consumer`) and of aiokafka 0.14 (`_fetcher`, `_fetch_max_wait_ms`): the
-versions are pinned and a test names them.
+`_new_consumer_thread`, `_create_worker_consumer`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_fetch_max_wait_ms`):
+the versions are pinned and a test names them.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage, Message
 
+from app.stream.checksums import check_answers
 from app.stream.fetching import Fetched, Record, gather_records
 from app.stream.makings import inputs
 
@@ -37,8 +38,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        consumer: Any = self.consumer
-        gather_records(cast(Any, self._ensure_consumer())._fetcher, lambda tp: not consumer._is_changelog_tp(tp))
+        ours: Any = self.consumer
+        theirs: Any = self._ensure_consumer()
+        gather_records(theirs._fetcher, lambda tp: not ours._is_changelog_tp(tp))
+        check_answers(theirs._client)
 
     def fetch_for(self, wait_ms: int) -> None:
         """How long the next fetches last at most; may be called from any thread."""

@@ -55,6 +55,7 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
         broker_request_timeout=60.0,
         broker_commit_interval=1.0,
         broker_max_poll_interval=120.0,
+        broker_check_crcs=False,  # we do, faster: app/stream/checksums.py
         producer_request_timeout=4.5,
         producer_linger=0.005,
         producer_max_batch_size=PRODUCER_BATCH_BYTES,
