@@ -1,7 +1,8 @@
 """The checksums of what a broker sends, by the processor's own instruction: fifteen times as fast as aiokafka's.
 
 aiokafka checks in plain C, a third of what it cost to read messages of 1000 records. Here each answer to a fetch is
-checked before aiokafka looks at it; `broker_check_crcs` is off, so that it is not done twice.
+checked before aiokafka looks at it; `broker_check_crcs` is off, so that it is not done twice. Where google-crc32c came
+without its C part (it warns), aiokafka checks as ever.
 
 Leans on the answers of aiokafka 0.14 to a FetchRequest: batches are the last field of each partition.
 """
@@ -14,6 +15,7 @@ import google_crc32c
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
+BY_INSTRUCTION = google_crc32c.implementation == "c"
 LENGTH, UNCOUNTED = struct.Struct(">8xi"), 12  # of a batch, and its first bytes, which that leaves out
 VERSION_AT, VERSION = 16, 2
 CHECKSUM, COVERED_FROM = struct.Struct(">17xI"), 21

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from app.errors import DaemonError
 from app.settings import Settings
 from app.stream.broker import ask, prepare
+from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
 from app.stream.makings import Inputs
 from app.stream.recovery import LoudTable, LoudTables
@@ -55,7 +56,7 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
         broker_request_timeout=60.0,
         broker_commit_interval=1.0,
         broker_max_poll_interval=120.0,
-        broker_check_crcs=False,  # we do, faster: app/stream/checksums.py
+        broker_check_crcs=not BY_INSTRUCTION,  # we do, faster: app/stream/checksums.py
         producer_request_timeout=4.5,
         producer_linger=0.005,
         producer_max_batch_size=PRODUCER_BATCH_BYTES,

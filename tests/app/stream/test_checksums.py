@@ -9,7 +9,8 @@ from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
 from app.settings import Settings
-from app.stream.checksums import check_answers, is_whole, split
+from app.stream import worker
+from app.stream.checksums import BY_INSTRUCTION, check_answers, is_whole, split
 from app.stream.worker import create_app
 from tests.app.stream.test_fetching import ATTRIBUTES, batch
 
@@ -19,10 +20,13 @@ BATCHES = [batch(4, b"a", None), batch(6, b"c" * 1000)]
 
 def test_the_processor_does_it_and_not_python() -> None:
     assert google_crc32c.implementation == "c"
+    assert BY_INSTRUCTION
 
 
-def test_aiokafka_does_not_do_it_again() -> None:
-    assert create_app("checks", Settings(pops=("none",))).conf.broker_check_crcs is False
+@pytest.mark.parametrize("ours", [True, False])
+def test_aiokafka_does_it_where_we_do_not(ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BY_INSTRUCTION", ours)
+    assert create_app("checks", Settings(pops=("none",))).conf.broker_check_crcs is not ours
 
 
 @pytest.mark.parametrize("cut", [1, 500, len(BATCHES[1]) - 1])

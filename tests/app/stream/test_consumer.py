@@ -157,13 +157,16 @@ def test_the_pinned_aiokafka_has_what_we_set() -> None:
     assert "fetch_max_wait_ms=1500" in inspect.getsource(AIOKafkaConsumerThread._create_worker_consumer)
 
 
-async def test_the_thread_checks_answers_and_gathers_records_of_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the start of its consumer on, and not those of changelogs."""
+@pytest.mark.parametrize("theirs_checks", [False, True])
+async def test_the_thread_checks_answers_and_gathers_records_of_sources(
+    theirs_checks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the start of its consumer on, and not those of changelogs; answers only where aiokafka does not check."""
     fetcher, client, told = object(), object(), []
     checked: list[object] = []
 
     async def started(self: Any) -> None:
-        self._consumer = SimpleNamespace(_fetcher=fetcher, _client=client)
+        self._consumer = SimpleNamespace(_fetcher=fetcher, _client=client, _check_crcs=theirs_checks)
 
     monkeypatch.setattr(AIOKafkaConsumerThread, "on_start", started)
     monkeypatch.setattr(consumer, "gather_records", lambda *given: told.append(given))
@@ -172,7 +175,7 @@ async def test_the_thread_checks_answers_and_gathers_records_of_sources(monkeypa
     thread.consumer = cast(Any, SimpleNamespace(_is_changelog_tp=lambda tp: tp != SOURCE))
     await thread.on_start()
     ((given, is_source),) = told
-    assert (given, checked) == (fetcher, [client])
+    assert (given, checked) == (fetcher, [] if theirs_checks else [client])
     assert (is_source(SOURCE), is_source(TP("rows-changelog", 0))) == (True, False)
 
 
