@@ -37,20 +37,20 @@ def check_answers(client: Any) -> None:
     client.send = checked
 
 
-def split(batches: bytes) -> Iterator[bytes]:
+def split(batches: bytes) -> Iterator[memoryview]:
     """One by one, without the last where the broker has cut it off."""
-    at = 0
+    at, view = 0, memoryview(batches)
     while at + UNCOUNTED <= len(batches):
         end = at + UNCOUNTED + int(LENGTH.unpack_from(batches, at)[0])
         if end > len(batches):
             return
-        yield batches[at:end]
+        yield view[at:end]
         at = end
 
 
-def is_whole(batch: bytes) -> bool:
+def is_whole(batch: bytes | memoryview) -> bool:
     """A batch of the one format that brokers of today write, and its checksum is that of its bytes."""
     if len(batch) <= COVERED_FROM or batch[VERSION_AT] != VERSION:
         return False
     (checksum,) = CHECKSUM.unpack_from(batch)
-    return bool(google_crc32c.value(batch[COVERED_FROM:]) == checksum)
+    return bool(google_crc32c.value(bytes(batch[COVERED_FROM:])) == checksum)
