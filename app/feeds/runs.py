@@ -8,6 +8,7 @@ from app.feeds.flows import Flow, Marker, decode
 from app.feeds.lines import Bad
 from app.feeds.scan import scan
 
+LARGE_BYTES = 16 * 1024  # of a message: to copy larger ones would cost more than it saves
 MARKER_BYTES = 512  # of a message with nothing but a marker
 MARK = b'"purge_'  # begins the event_type of every marker, as pmacct writes it
 
@@ -33,7 +34,8 @@ def runs(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
 
 def read(messages: Sequence[bytes]) -> Run:
     """Decode; never raises."""
-    flows, left = scan(b"\n".join(messages))
+    small = sum(map(len, messages)) < LARGE_BYTES * len(messages)
+    flows, left = scan([b"\n".join(messages)] if small else messages)
     items = list(decode(b"\n".join(left)))
     if others := [item for item in items if isinstance(item, Flow)]:
         flows = joined(flows, flows_of(others))

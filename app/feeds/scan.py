@@ -3,6 +3,8 @@
 It takes lines as pmacct prints them. What it leaves is for a JSON library, and so is everything where it was not built.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from app import native
@@ -10,31 +12,29 @@ from app.feeds.attribution import Source
 from app.feeds.columns import Flows, flows_of
 from app.te.prefixes import Addresses
 
-COLUMNS, SOURCES_MAX, SOURCE_FIELDS = 7, 1 << 13, 5  # as in the C code
+COLUMNS, SLOTS, SOURCES_MAX = 7, 1 << 14, 1 << 13  # as in the C code, and so is the next
+SOURCE = np.dtype([("exporter", "S64"), *((name, np.int64) for name in ("iface_in", "iface_out", "sampling_rate"))])
 RECORD_BYTES_MIN = 128  # the names of its fields alone are longer
-LEFT_MAX = 4096  # lines: where so many are unusual, nothing is gained
+LEFT_MAX = 4096  # lines of a text: where so many are unusual, nothing is gained
 
 
-def scan(text: bytes) -> tuple[Flows, list[bytes]]:
-    """The flows of usual lines, and the other lines that are not empty, or all of the text."""
-    capacity = len(text) // RECORD_BYTES_MIN + 1
-    columns = np.empty((COLUMNS, capacity), dtype=np.int64)
-    sources = np.empty((SOURCES_MAX, SOURCE_FIELDS), dtype=np.int64)
-    left, counts = np.empty((LEFT_MAX, 2), dtype=np.int64), np.zeros(3, dtype=np.int64)
-    where = [array.ctypes.data for array in (columns, sources, left, counts)]
+def scan(texts: Sequence[bytes]) -> tuple[Flows, list[bytes]]:
+    """The flows of usual lines, and the other lines that are not empty, or texts as a whole."""
     c = native.library
-    if c is None or c.scan(text, len(text), where[0], capacity, where[1], where[2], LEFT_MAX, where[3]):
-        return flows_of(()), [text]
-    flows, known, lines = counts.tolist()
-    source, at_s, versions, high, low, samples, sizes_bytes = columns[:, :flows]
-    return (
-        Flows(
-            [Source(text[at : at + size].decode(), *rest) for at, size, *rest in sources[:known].tolist()],
-            source,
-            at_s,
-            Addresses(versions, high.view(np.uint64), low.view(np.uint64)),
-            samples,
-            sizes_bytes,
-        ),
-        [text[begin:end] for begin, end in left[:lines].tolist()],
-    )
+    if c is None:
+        return flows_of(()), list(texts)
+    capacity = sum(map(len, texts)) // RECORD_BYTES_MIN + 1
+    columns = np.empty((COLUMNS, capacity), dtype=np.int64)
+    sources, slots = np.empty(SOURCES_MAX, dtype=SOURCE), np.zeros(SLOTS, dtype=np.int16)
+    cuts, counts = np.empty((LEFT_MAX, 2), dtype=np.int64), np.zeros(3, dtype=np.int64)
+    at = [array.ctypes.data for array in (columns, sources, slots, cuts, counts)]
+    left: list[bytes] = []
+    for text in texts:
+        if c.scan(text, len(text), at[0], capacity, *at[1:4], LEFT_MAX, at[4]):
+            left.append(text)
+        elif lines := int(counts[2]):
+            left += [text[begin:end] for begin, end in cuts[:lines].tolist()]
+    source, at_s, versions, high, low, samples, sizes_bytes = columns[:, : counts[0]]
+    found = [Source(exporter.decode(), *rest) for exporter, *rest in sources[: counts[1]].tolist()]
+    addresses = Addresses(versions, high.view(np.uint64), low.view(np.uint64))
+    return Flows(found, source, at_s, addresses, samples, sizes_bytes), left

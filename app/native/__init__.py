@@ -16,7 +16,17 @@ def _load() -> Any:
         library = ctypes.CDLL(str(LIBRARY))
     except OSError:
         return None
-    library.scan.argtypes = [ctypes.c_char_p, _NUMBER, _POINTER, _NUMBER, _POINTER, _POINTER, _NUMBER, _POINTER]
+    library.scan.argtypes = [
+        ctypes.c_char_p,
+        _NUMBER,
+        _POINTER,
+        _NUMBER,
+        _POINTER,
+        _POINTER,
+        _POINTER,
+        _NUMBER,
+        _POINTER,
+    ]
     library.match.argtypes = [_POINTER, _POINTER, _NUMBER, _POINTER, _NUMBER, _POINTER]
     library.match.restype = None
     return library

@@ -7,8 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SOURCE, AT_S, VERSION, HIGH, LOW, SAMPLES, SIZE_BYTES, COLUMNS };          /* rows of `columns` */
-enum { EXPORTER_AT, EXPORTER_SIZE, IFACE_IN, IFACE_OUT, RATE, SOURCE_FIELDS };    /* of a row of `sources` */
+enum { SOURCE, AT_S, VERSION, HIGH, LOW, SAMPLES, SIZE_BYTES, COLUMNS }; /* rows of `columns` */
 enum { EVENT, EXPORTER, IN, OUT, DESTINATION, ARRIVED, SAMPLING, PACKETS, BYTES, OTHER };
 
 #define ALL ((1 << OTHER) - 1)
@@ -31,6 +30,12 @@ struct flow {
     struct text texts[OTHER];
     int64_t numbers[OTHER];
     unsigned seen;
+};
+
+/* What many flows have in common; `exporter` is filled up with zeros. */
+struct source {
+    char exporter[TEXT_MAX];
+    int64_t iface_in, iface_out, rate;
 };
 
 /* Members of the line before: `"name": `, in most lines the same at the same place. */
@@ -149,38 +154,34 @@ static uint64_t hash_of(const struct flow *flow) {
 }
 
 /* Place of the flow's source in `sources`, a new one where it is met for the first time; -1 where there are too many. */
-static int64_t source_of(const struct flow *flow, const char *text, int64_t *sources, int64_t *count, int16_t *slots) {
+static int64_t source_of(const struct flow *flow, struct source *sources, int64_t *count, int16_t *slots) {
     struct text exporter = flow->texts[EXPORTER];
-    int64_t row[SOURCE_FIELDS] = {exporter.at - text, exporter.size, flow->numbers[IN], flow->numbers[OUT],
-                                  flow->numbers[SAMPLING]};
+    struct source source = {.iface_in = flow->numbers[IN], .iface_out = flow->numbers[OUT], .rate = flow->numbers[SAMPLING]};
+    memcpy(source.exporter, exporter.at, exporter.size);
     for (uint64_t slot = hash_of(flow);; slot++) {
         int16_t *found = &slots[slot % SLOTS];
         if (!*found) {
             if (*count == SOURCES_MAX) return -1;
-            memcpy(sources + *count * SOURCE_FIELDS, row, sizeof row);
+            sources[*count] = source;
             *found = (int16_t)++*count;
-            return *found - 1;
         }
-        const int64_t *known = sources + (*found - 1) * SOURCE_FIELDS;
-        if (!memcmp(known + EXPORTER_SIZE, row + EXPORTER_SIZE, sizeof row - sizeof *row) &&
-            !memcmp(text + known[EXPORTER_AT], exporter.at, exporter.size))
-            return *found - 1;
+        if (!memcmp(&sources[*found - 1], &source, sizeof source)) return *found - 1;
     }
 }
 
-/* `columns` has COLUMNS rows of `capacity`, `sources` SOURCES_MAX rows, `left` room for `left_max` pairs (begin, end) of
-   lines. `counts` becomes the numbers of flows, of sources and of lines that are left. -1 where too many are. */
-int scan(const char *text, int64_t size, int64_t *columns, int64_t capacity, int64_t *sources, int64_t *left,
-         int64_t left_max, int64_t counts[3]) {
-    int16_t slots[SLOTS] = {0};
+/* Adds the lines of a text. `columns` has COLUMNS rows of `capacity`, `sources` room for SOURCES_MAX, `slots` SLOTS zeros
+   before the first text. `counts` are the flows and the sources so far, and the lines of this text that are left, whose
+   (begin, end) go to `left`; -1 where they are more than `left_max`: nothing of this text counts then. */
+int scan(const char *text, int64_t size, int64_t *columns, int64_t capacity, struct source *sources, int16_t *slots,
+         int64_t *left, int64_t left_max, int64_t counts[3]) {
     struct layout layout = {0};
     struct flow flow;
-    int64_t flows = 0, known = 0, lines = 0, at_s, source;
+    int64_t flows = counts[0], lines = 0, at_s, source;
     for (const char *at = text, *stop = text + size, *end; at < stop; at = end + 1) {
         if (!(end = memchr(at, '\n', stop - at))) end = stop;
         if (at == end) continue;
         if (flows < capacity && read_line(at, end, &layout, &flow, &at_s) &&
-            (source = source_of(&flow, text, sources, &known, slots)) >= 0) {
+            (source = source_of(&flow, sources, &counts[1], slots)) >= 0) {
             int64_t *row = columns + flows++;
             row[SOURCE * capacity] = source;
             row[AT_S * capacity] = at_s;
@@ -195,6 +196,6 @@ int scan(const char *text, int64_t size, int64_t *columns, int64_t capacity, int
             return -1;
         }
     }
-    counts[0] = flows, counts[1] = known, counts[2] = lines;
+    counts[0] = flows, counts[2] = lines;
     return 0;
 }
