@@ -1,19 +1,26 @@
 """The benchmark of many PoPs: its traffic, when lag is flat, what is the bottleneck, and which constants come out."""
 
+import asyncio
+import json
+from collections.abc import Awaitable
+from math import isnan
 from pathlib import Path
+from typing import Any, cast
 
 import click
 import msgspec
 import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
 from click.testing import CliRunner
 
+from app.clock import SystemClock
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
 from app.feeds.flows import Flow, Marker, PurgeClose, PurgeInit, decode
 from app.sizing import FILE, MIB, load_constants
 from tests.bench import network, pops
-from tests.bench.popfeed import PREPARED_S, PURGES, Recording
-from tests.bench.popfigures import Measured, Split, bottleneck, measured_constants, split
+from tests.bench.popfeed import PREPARED_S, PURGES, Feed, Recording
+from tests.bench.popfigures import Measured, Split, at_end, bottleneck, measured_constants, split
 from tests.bench.traffic import REFRESH_S, WINDOW_S
 
 NOW_S = 1_795_246_100
@@ -94,6 +101,39 @@ def test_without_records_markers_and_counters_are_left() -> None:
     assert silence.prefixes() == set()
 
 
+class SlowBroker:
+    """In place of a producer: what is sent is taken once it `answers`."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.sent: list[str] = []
+
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(1 << 20, 0, is_transactional=False, key_serializer=None, value_serializer=None)
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, partition: int) -> Awaitable[object]:
+        self.sent.append(topic)
+        return asyncio.create_task(self.answers.wait())
+
+
+async def test_a_late_purge_waits_for_its_pops_last_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else they mix, and aiokafka gives up on those that wait longest: seen with 100 PoPs."""
+    broker, late_s = SlowBroker(), 100
+    base_s = int(SystemClock().now_s()) - late_s
+    feeding = asyncio.create_task(Feed(cast(Any, broker), RECORDING, ["a", "b"]).run(base_s))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert broker.sent == ["sfacctd-counters-a", "sfacctd-counters-b"]
+    broker.answers.set()
+    while broker.sent.count("sfacctd-flows-b") < 3:
+        await asyncio.sleep(0)
+    feeding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await feeding
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert late_s - 3 * REFRESH_S < told[1]["late_s"] <= told[1]["at_s"] - base_s
+
+
 def test_lag_is_flat_when_its_end_is_no_further_than_its_beginning() -> None:
     assert run(lag_s=[9.0] * 4 + [2.0, 4.0] * 8).flat
     assert not run(lag_s=[2.0 + 0.5 * number for number in range(20)]).flat
@@ -102,13 +142,73 @@ def test_lag_is_flat_when_its_end_is_no_further_than_its_beginning() -> None:
     assert run(lag_s=[2.0]).flat
 
 
+def test_what_the_generator_could_not_send_is_not_held() -> None:
+    assert RUN.holds
+    assert run(late_s=2.0).flat
+    assert not run(late_s=2.0).holds
+    assert not run(ended=["pop1x0 ended with status 70"]).holds
+    assert at_end([9.0] * 15 + [0.1, 0.2, 3.0, 0.1, 0.2]) == 0.2
+
+
+def test_the_slope_is_what_a_minute_adds() -> None:
+    assert run(lag_s=[0.5 * number for number in range(12)], seconds=60).lag_slope == pytest.approx(6.0)
+    assert run(lag_s=[2.0] * 12).lag_slope == 0
+    assert isnan(run(lag_s=[2.0]).lag_slope)
+
+
+def test_the_verdict_is_one_line() -> None:
+    grows = run(lag_s=[float(number) for number in range(20)], busy_cores=1.98)
+    assert pops.verdict(grows).startswith(
+        "12 PoPs of 2000 records/s in cells of 4: does not hold for 60 s: lag 5.5 s, then 17.5 (+20.00 s a minute); "
+        "bottleneck: the processors (workers 0.60"
+    )
+    assert "cells of 4: holds for 60 s: lag 2.0 s, then 2.0 (+0.00 s a minute)" in pops.verdict(RUN)
+
+
+class Rigged:
+    """In place of a Rig: up to two PoPs hold."""
+
+    def __init__(self, pops: int, records_per_s: int, flows: int) -> None:
+        self.pops = [f"pop{number}" for number in range(pops)]
+        self.quiet, self.path_bytes = self.pops, 1.0
+        self.recording = self.dense = self.silence = RECORDING
+
+    async def __aenter__(self) -> "Rigged":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """There is nothing to end."""
+
+    async def measure(
+        self, pops: list[str], recording: Recording, size: int, warm_s: float, seconds: float
+    ) -> Measured:
+        return run(pops=len(pops), pops_per_cell=size, late_s=9.0 if len(pops) > 2 else 0.0)
+
+
+async def measured(monkeypatch: pytest.MonkeyPatch, numbers: list[int], for_constants: bool) -> pops.Outcome:
+    monkeypatch.setattr(pops, "Rig", Rigged)
+    return await pops.run_all(numbers, 500, [2, 10], 200, 0, 10, for_constants)
+
+
+async def test_a_search_ends_with_the_first_number_that_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = await measured(monkeypatch, [1, 2, 3, 4], for_constants=False)
+    assert [(one.pops, one.pops_per_cell) for one in outcome.all] == [(1, 1), (1, 1), (2, 2), (2, 2), (3, 2), (3, 3)]
+
+
+async def test_for_constants_there_are_two_more_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = await measured(monkeypatch, [20], for_constants=True)
+    assert [(one.pops, one.pops_per_cell) for one in outcome.all] == [(20, 2), (20, 10), (2, 2), (20, 10)]
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"busiest_worker_cores": 0.97}, "one worker's core (workers 0.60, broker 0.30, generator 0.05, others 0.04"),
+        ({"busiest_worker_cores": 0.97}, "one worker's core (workers 0.60, actuator 0.01, broker 0.30, generator 0.05"),
         ({"busy_cores": 1.95}, "the processors (workers"),
         ({"busy_cores": 1.95, "late_s": 3.0}, "the generator was 3.0 s late"),
+        ({"feed_cores": 0.98}, "the generator's core (workers"),
         ({"disk_wait": 0.4}, "the disk"),
+        ({"late_s": 3.0}, "2 cores); the generator was 3.0 s late"),
         ({}, "none; nearest is the processors, 50%"),
     ],
 )
@@ -225,7 +325,12 @@ def test_sizes_are_run_from_the_smallest() -> None:
 
 @pytest.mark.parametrize(
     ("told", "problem"),
-    [(["--records-per-second", "700"], "multiple of 500"), (["--cells", "4", "--write"], "at least two sizes")],
+    [
+        (["--records-per-second", "700"], "multiple of 500"),
+        (["--cells", "4", "--write"], "at least two sizes"),
+        (["--pops", "4", "--cells", "4,10", "--write"], "at least two sizes"),
+        (["--pops", "20", "--pops", "40", "--write"], "one --pops"),
+    ],
 )
 def test_wrong_usage_starts_nothing(told: list[str], problem: str) -> None:
     result = CliRunner().invoke(pops.main, told)

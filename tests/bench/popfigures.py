@@ -12,13 +12,15 @@ from tests.bench.traffic import REFRESH_S, WINDOW_S
 
 LAG_MORE_S = 2.0 * REFRESH_S  # a purge is read at once, and committed up to a second later
 LATE_MAX_S = 1.0
+LOST_S = 60.0  # as far behind, or the generator as late, a run is not waited for
 BUSY, WAITING = 0.95, 0.2
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell size. CPU in cores, all of a kind together.
+    """One number of PoPs in cells of one size. CPU in cores, all of a kind together.
 
-    `lag_s` is that of the PoP furthest behind, sample by sample; `written` are bytes a second by kind of topic.
+    `lag_s` is that of the PoP furthest behind, sample by sample; `late_s` that of the generator in the end, `at_end`;
+    `written` are bytes a second by kind of topic.
     """
 
     pops: int
@@ -57,12 +59,24 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lag_late_s(self) -> float:
-        return median(self.lag_s[-max(1, len(self.lag_s) // 5) :] or [nan])
+        return at_end(self.lag_s)
+
+    @property
+    def lag_slope(self) -> float:
+        """Seconds that the lag grows in a minute."""
+        if len(self.lag_s) < 2:
+            return nan
+        return linear_regression(range(len(self.lag_s)), self.lag_s).slope * 60 * len(self.lag_s) / self.seconds
 
     @property
     def flat(self) -> bool:
         """No worker ended, and the last fifth of the samples is no further behind than the second."""
         return not self.ended and self.lag_late_s <= self.lag_early_s + LAG_MORE_S
+
+    @property
+    def holds(self) -> bool:
+        """Flat, and of all the records that there should be."""
+        return self.flat and self.late_s <= LATE_MAX_S
 
     @property
     def cores_a_pop(self) -> float:
@@ -71,6 +85,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mib_a_pop(self) -> float:
         return self.worker_mib / self.pops
+
+
+def at_end(samples: Sequence[float]) -> float:
+    """The median of the last fifth, so that one hiccup that is made good does not count."""
+    return median(samples[-max(1, len(samples) // 5) :] or [nan])
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -94,18 +113,19 @@ def bottleneck(run: Measured) -> str:
     ours = run.worker_cores + run.actuator_cores + run.broker_cores + run.feed_cores
     used = {
         "one worker's core": run.busiest_worker_cores,
+        "the generator's core": run.feed_cores,
         "the processors": run.busy_cores / run.machine_cores,
     }
     shares = (
-        f"workers {run.worker_cores:.2f}, broker {run.broker_cores:.2f}, generator {run.feed_cores:.2f}, "
-        f"others {max(0.0, run.busy_cores - ours):.2f} of {run.machine_cores:g} cores"
+        f"workers {run.worker_cores:.2f}, actuator {run.actuator_cores:.2f}, broker {run.broker_cores:.2f}, "
+        f"generator {run.feed_cores:.2f}, others {max(0.0, run.busy_cores - ours):.2f} of {run.machine_cores:g} cores"
     )
+    late = f"; the generator was {run.late_s:.1f} s late" if run.late_s > LATE_MAX_S else ""
     name = max(used, key=lambda one: used[one])
     if run.disk_wait >= WAITING:
         name = "the disk"
     elif used[name] < BUSY:
-        return f"none; nearest is {name}, {used[name]:.0%} ({shares})"
-    late = f"; the generator was {run.late_s:.1f} s late" if run.late_s > LATE_MAX_S else ""
+        return f"none; nearest is {name}, {used[name]:.0%} ({shares}){late}"
     return f"{name} ({shares}){late}"
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ from app.local.runner import Program, Runner
 from app.topics import Topic
 from tests.bench import network
 from tests.bench.popfeed import BATCH_BYTES, PURGES, Recording, batches, capacity_bps, send
-from tests.bench.popfigures import Measured
+from tests.bench.popfigures import LOST_S, Measured, at_end
 from tests.bench.traffic import REFRESH_S, WINDOW_S
 from tests.consumers import consuming
 from tests.soak import sample
@@ -234,7 +235,7 @@ class Rig:
         await self._runner.start(_program("feed", "tests.bench.popfeed", *map(str, told), *pops))
 
     async def _watch(self, cells: Sequence[Cell], recording: Recording, seconds: float) -> Measured:
-        """Sample until `seconds` are over, whole windows of them, or a worker ends."""
+        """Sample until `seconds` are over, whole windows of them, or a process ends, or all is lost."""
         names = [cell.name for cell in cells]
         flows = {cell.group: [TopicPartition(topics.FLOWS.for_pop(pop), 0) for pop in cell.pops] for cell in cells}
         lag_s: list[float] = []
@@ -249,6 +250,8 @@ class Rig:
                 with suppress(OSError):  # one ends at this moment
                     for name in (*names, "actuator", "kafka"):
                         mib[name] = max(mib[name], self._rss_mib(name))
+                if max(lag_s[-1], self._late_s(began_s)) > LOST_S:
+                    break
         last = self._snapshot(names)
         span_s = last.at_s - first.at_s
         cores = defaultdict(float, {name: (used_s - first.cpu_s[name]) / span_s for name, used_s in last.cpu_s.items()})
@@ -324,14 +327,16 @@ class Rig:
         return len(list((self._run_dir / "kafka").glob(f"{group}-*-changelog-0")))
 
     def _late_s(self, since_s: float) -> float:
-        """Of the latest purge that the generator sent since."""
+        """Of the generator, in the end. One that is stuck tells nothing: it is late for as long."""
         told = [json.loads(line) for line in self._runner.log("feed").read_text().splitlines() if line[:1] == "{"]
-        return float(max((one["late_s"] for one in told if one["at_s"] >= since_s), default=0.0))
+        silent_s = self._clock.now_s() - max((one["at_s"] for one in told), default=since_s) - REFRESH_S
+        return max(silent_s, at_end([one["late_s"] for one in told if one["at_s"] >= since_s] or [0.0]))
 
 
 def _program(name: str, *module_and_told: str) -> Program:
-    argv = (sys.executable, "-m", *module_and_told)
-    return Program(name=name, argv=argv, env={"PYTHONPATH": str(CHECKOUT)}, stop_within_s=20, keeps_user=True)
+    """One that is killed in the end: an orderly one takes each worker a second and a half, and all is thrown away."""
+    argv, env = (sys.executable, "-m", *module_and_told), {"PYTHONPATH": str(CHECKOUT)}
+    return Program(name=name, argv=argv, env=env, stop_signal=signal.SIGKILL, keeps_user=True)
 
 
 def _kind(topic: str) -> str | None:
