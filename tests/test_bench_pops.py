@@ -140,6 +140,7 @@ def test_lag_is_flat_when_its_end_is_no_further_than_its_beginning() -> None:
     assert not run(ended=["pop1x0 ended with status 70"]).flat
     assert not run(lag_s=[]).flat
     assert run(lag_s=[2.0]).flat
+    assert not run(lag_s=[70.0]).flat
 
 
 def test_what_the_generator_could_not_send_is_not_held() -> None:

@@ -70,8 +70,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def flat(self) -> bool:
-        """No worker ended, and the last fifth of the samples is no further behind than the second."""
-        return not self.ended and self.lag_late_s <= self.lag_early_s + LAG_MORE_S
+        """No process ended, and the last fifth of the samples is no further behind than the second."""
+        return not self.ended and self.lag_late_s <= min(self.lag_early_s + LAG_MORE_S, LOST_S)
 
     @property
     def holds(self) -> bool:
