@@ -72,7 +72,7 @@ async def run_all(
             if not all(run.holds for run in runs):
                 break
         dense = quiet = None
-        if for_constants:
+        if for_constants and all(run.holds for run in runs):
             short_s, fewer = min(seconds, SHORT_S), rig.pops[: max(1, len(rig.pops) // DENSER)]
             dense = await measure(fewer, rig.dense, sizes[-1], short_s)
             quiet = await measure(rig.quiet, rig.silence, sizes[-1], short_s)
