@@ -175,7 +175,7 @@ def main(
 ) -> None:
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # a fresh broker makes its topics first
     numbers = tuple(sorted(set(numbers)))
-    sizes = sorted({min(size, numbers[0]) for size in sizes_of(cells)})
+    sizes = sorted({min(size, numbers[-1]) for size in sizes_of(cells)})
     if records_per_second % STEP:
         raise click.BadParameter(f"must be a multiple of {STEP}", param_hint="--records-per-second")
     if writes and (len(sizes) < 2 or len(numbers) > 1):
