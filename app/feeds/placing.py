@@ -103,10 +103,10 @@ def parts(placed: Placed, table_of: TableOf, pairs: Pairs) -> Iterator[tuple[Slo
 
 def _pairs(placed: Placed, table_of: TableOf, pairs: Pairs) -> Numbers:
     """The pair of each record, NO_ROUTE where no prefix holds its destination."""
-    tables = [table_of(router) for router in placed.routers]
-    found = {id(table): table.find(placed.destinations) for table in tables}  # mostly one for all
-    numbers = np.empty(len(placed.ingress), dtype=np.int64)
-    for ingress, (router, table) in enumerate(zip(placed.routers, tables, strict=True)):
-        which = placed.ingress == ingress
-        numbers[which] = pairs.numbers(router, table, found[id(table)][which])
-    return numbers
+    tables = {router: table_of(router) for router in placed.routers}
+    same = {id(table): table for table in tables.values()}  # mostly one for all
+    places = [table.find(placed.destinations) for table in same.values()]
+    if len(same) > 1:
+        which = np.array([list(same).index(id(table)) for table in tables.values()])
+        places = [np.array(places)[which[placed.ingress], np.arange(len(placed.ingress))]]
+    return pairs.numbers_of(tables, placed.ingress, places[0])

@@ -5,6 +5,7 @@ samples.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 import msgspec
@@ -38,7 +39,9 @@ class Pairs:
         self._numbers: dict[PairKey, int] = {}
         self._routers: dict[str, int] = {}
         self._router_of: Numbers = np.empty(0, np.int64)
-        self._known: dict[str, tuple[Table, Numbers]] = {}  # by ingress router: of its table's places
+        self._tables: Mapping[str, Table] = {}  # by ingress router
+        self._known: Numbers = np.empty(0, np.int64)  # pairs of the places of all tables
+        self._begins: Mapping[str, int] = {}  # where those of a router begin
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,17 +64,30 @@ class Pairs:
             if (which := routers == router).any():
                 yield name, which
 
-    def numbers(self, ingress: str, table: Table, places: Numbers) -> Numbers:
-        """The pair of each place that a router's table found, NO_ROUTE for none."""
-        if ingress not in self._known or self._known[ingress][0] is not table:
-            self._known[ingress] = table, np.full(len(table.names) + 1, _UNKNOWN)
-            self._known[ingress][1][-1] = NO_ROUTE
-        known = self._known[ingress][1]
-        numbers = known[places]
-        if len(new := np.unique(places[numbers == _UNKNOWN])):
-            known[new] = [self.number((ingress, table.names[place])) for place in new.tolist()]
-            numbers = known[places]
+    def numbers_of(self, tables: Mapping[str, Table], ingress: Numbers, places: Numbers) -> Numbers:
+        """The pair of each record, NO_ROUTE for none: its place in `tables`, by ingress router, and what that found."""
+        if any(self._tables.get(router) is not table for router, table in tables.items()):
+            self._lay_out({**self._tables, **tables})
+        at = np.array([self._begins[router] for router in tables])[ingress] + places
+        numbers = self._known[at]
+        if (new := numbers == _UNKNOWN).any():
+            self._meet(np.unique(at[new]))
+            numbers = self._known[at]
         return numbers
+
+    def _lay_out(self, tables: Mapping[str, Table]) -> None:
+        """One array for all tables; before the places of each there is what stands for none."""
+        self._tables = tables
+        sizes = [len(table.names) + 1 for table in tables.values()]
+        self._known = np.full(sum(sizes), _UNKNOWN)
+        self._begins = dict(zip(tables, accumulate(sizes, initial=1), strict=False))
+        self._known[[begin - 1 for begin in self._begins.values()]] = NO_ROUTE
+
+    def _meet(self, new: Numbers) -> None:
+        for router, begin in self._begins.items():
+            names = self._tables[router].names
+            own = new[(new >= begin) & (new < begin + len(names))]
+            self._known[own] = [self.number((router, names[at - begin])) for at in own.tolist()]
 
 
 class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
