@@ -15,7 +15,7 @@ from app.feeds.lines import Bad
 from app.feeds.placing import Placed, Slot, TableOf, parts, place
 from app.feeds.runs import MARK, Run, read, runs
 from app.inventory import Pop
-from app.te.demands import Pairs
+from app.te.demands import Demands, Pairs
 from app.te.marks import Windows
 from app.te.windows import Progress, Sums
 
@@ -93,7 +93,7 @@ class Account:
     def _add(self, placed: Placed, position: int) -> None:
         """Add flows to their slots, unless their rows hold them already (a crash between two rows)."""
         self.touched |= placed.slots.keys()
-        new = {slot: self._slot(slot) for slot in placed.slots if position > self._slot(slot).applied}
+        new = {slot: sums for slot in placed.slots if position > (sums := self._slot(slot)).applied}
         for slot, part in parts(placed, self._table_of, self._pairs):
             if slot in new:
                 new[slot].add(part)
@@ -102,7 +102,8 @@ class Account:
 
     def _slot(self, slot: Slot) -> Sums:
         """Its sums, with pairs of our numbers."""
-        sums = self.open.setdefault(slot, Sums())
+        if (sums := self.open.get(slot)) is None:
+            sums = self.open[slot] = Sums(demands=Demands(self._pairs))
         sums.demands = sums.demands.numbered(self._pairs)
         return sums
 
