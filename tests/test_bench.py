@@ -93,7 +93,8 @@ def test_a_ratio_is_over_the_best_configuration() -> None:
     rows = [
         row("ours", 1000, 5.0, 6.0, 90.0),
         row("kafka_streams", 1000, 2.0, variant="each"),
-        row("kafka_streams", 1000, 3.0, variant="combined"),
+        row("kafka_streams", 1000, 3.0, variant="grouped"),
+        row("kafka_streams", 1000, 4.0, variant="combined"),
         row("plain_faust", 1, 0.5),
     ]
     assert ratios(rows) == {"kafka_streams_1000": 2.0, "plain_faust": 12.0}

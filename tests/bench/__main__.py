@@ -38,24 +38,24 @@ from tests.bench.traffic import RATE, REFRESH_S, SIZES, WINDOW_S, Plan, Traffic,
 
 progress = Console(stderr=True, highlight=False)
 AGE_S = 600  # of the traffic's first second: no record is of the future
-PACE = 2.5  # seconds of traffic in a topic for each second of a run: who has the rates below catches up so fast
+NETWORK_PER_S = {1000: 200_000, 100: 160_000, 1: 80_000}  # records of the network whose traffic is caught up with
 ROOM = 1.5  # capacity of a link over the mean load: the largest links are congested
 
 # Rates are about what was seen; they only make runs equally long.
 PROGRAMS = (
-    Peer(OURS, 1000, 500_000),
+    Peer(OURS, 1000, 900_000),
     Peer("kafka_streams", 1000, 500_000, "each"),
-    Peer("kafka_streams", 1000, 500_000, "combined"),
-    Peer("quix", 1000, 50_000, "each"),
-    Peer("quix", 1000, 300_000, "combined"),
-    Peer("limit", 1000, 500_000),
+    Peer("kafka_streams", 1000, 700_000, "combined"),
+    Peer("quix", 1000, 80_000, "each"),
+    Peer("quix", 1000, 600_000, "combined"),
+    Peer("limit", 1000, 1_300_000),
     Peer(OURS, 100, 300_000),
     Peer("kafka_streams", 100, 400_000, "each"),
     Peer("kafka_streams", 100, 400_000, "combined"),
     Peer("quix", 100, 50_000, "each"),
     Peer("quix", 100, 300_000, "combined"),
     Peer("limit", 100, 300_000),
-    Peer(OURS, 1, 100_000),
+    Peer(OURS, 1, 200_000),
     Peer("kafka_streams", 1, 200_000, "each"),
     Peer("quix", 1, 50_000, "each"),
     Peer("plain_faust", 1, 3_000),
@@ -79,11 +79,12 @@ def part(peer: Peer, topic_records: int, seconds: float) -> int:
 
 
 def plan_topics(chosen: Sequence[Peer], seconds: float, start_s: int) -> Iterator[Plan]:
-    """A topic for each number of records a message, as large as the fastest of its programs wants it."""
+    """A topic for each number of records a message, as large as the fastest program that does the work wants it."""
     for per_message in dict.fromkeys(peer.per_message for peer in chosen):
         peers = [peer for peer in chosen if peer.per_message == per_message]
-        windows = max(1, round(PACE * seconds / WINDOW_S))
-        a_purge = blocks(max(peer.rate for peer in peers) * seconds * REFRESH_S / WINDOW_S / windows)
+        records = max(peer.rate for peer in [one for one in peers if one.program != "limit"] or peers) * seconds
+        windows = max(1, round(records / NETWORK_PER_S[per_message] / WINDOW_S))
+        a_purge = blocks(records * REFRESH_S / WINDOW_S / windows)
         plan = Plan(start_s=start_s, windows=windows, a_purge=a_purge, per_message=per_message)
         marks = sorted({part(peer, plan.records, seconds) for peer in peers})
         yield msgspec.structs.replace(plan, marks=marks)

@@ -19,6 +19,7 @@ RATIOS = {
     "kafka_streams_1": ("kafka_streams", 1),
 }
 OURS_BESIDE = {"plain_faust": 1000}  # records a message of ours, where not the peer's own: Faust knows one only
+AHEAD = "combined"  # adds a message up before the engine sees it: shown, but that is no configuration of the engine
 SHOWN_MAX = 3
 
 
@@ -76,8 +77,8 @@ def check(name: str, run: Run, expected: Sums) -> None:
 
 
 def best(rows: Sequence[Row], program: str, per_message: int) -> Row | None:
-    """The fastest configuration of a program, None where it was not run."""
-    found = [row for row in rows if (row.program, row.per_message) == (program, per_message)]
+    """The fastest configuration in which a program adds up record by record, None where it was not run."""
+    found = [row for row in rows if (row.program, row.per_message) == (program, per_message) and row.variant != AHEAD]
     return max(found, key=lambda row: row.rate, default=None)
 
 
@@ -99,5 +100,8 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
 
 def document(rows: Sequence[Row]) -> Mapping[str, object]:
     """What `--json` prints."""
-    shown = [msgspec.structs.asdict(row) | {"records_per_s": round(row.rate)} for row in rows]
+    shown = [
+        msgspec.structs.asdict(row) | {"records_per_s": round(row.rate), "ours_over_it": ours_over(rows, row)}
+        for row in rows
+    ]
     return {"ratios": ratios(rows), "rows": shown}
