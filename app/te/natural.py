@@ -5,7 +5,6 @@ overrides: an edge whose best path is one of them withdraws its own from the mes
 """
 
 from collections.abc import Collection, Mapping
-from itertools import chain
 from operator import is_
 
 import msgspec
@@ -14,7 +13,7 @@ from app.inventory import Pop
 from app.schemas import Exit
 from app.te.bestpath import RouterPath, choose, equals
 from app.te.model import Path
-from app.te.prefixes import PrefixTable, TableCache
+from app.te.prefixes import Patched, PrefixTable, TableCache
 from app.te.rib import Rib
 
 BLACKHOLE = "65535:666"
@@ -117,11 +116,10 @@ class NaturalRouting:
         held = ((name, self.rib.paths(name, prefix).values()) for name in self._names)
         return frozenset(name for name, paths in held if any(self._marker in path.communities for path in paths))
 
-    def table(self, ingress: str) -> PrefixTable:
-        """The table of a router: in a full mesh it holds what any of them holds. Built when the prefixes changed."""
+    def table(self, ingress: str) -> PrefixTable | Patched:
+        """The table of a router as of now: in a full mesh it holds what any of them holds."""
         assert ingress in self._pop.routers, f"no router {ingress}"
-        held = (self.rib.prefixes(router) for router in self._names)
-        return self._tables.table(self.rib.version, chain.from_iterable(held))
+        return self._tables.table(self.rib)
 
     def _compute(self, prefix: str) -> Routes:
         held = [(router, path) for router in self._names for path in self.rib.paths(router, prefix).values()]

@@ -5,8 +5,10 @@ answers a whole batch (4 million addresses a second, parsed from text; a radix t
 bits; the few prefixes longer than /64 go to a side table.
 """
 
+import ipaddress
 import socket
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import compress, repeat
 from typing import NamedTuple
@@ -14,9 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.te.rib import Rib
+
 HALF = 64
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _CACHED_ADDRESSES = 1 << 16
+PARSED_AT_ONCE = 1 << 16
 
 
 class Network(NamedTuple):
@@ -69,10 +74,9 @@ def parse_network(text: str) -> Network:
 class _Ranges:
     """Disjoint ranges over numbers below 2**width; `owners[i]` is the prefix of [bounds[i], bounds[i + 1]) or -1."""
 
-    def __init__(self, width: int, starts: Sequence[int], lengths: Sequence[int], owners: Sequence[int]) -> None:
-        first = np.array(starts, dtype=np.uint64)
-        length = np.array(lengths, dtype=np.int64)
-        owner = np.array(owners, dtype=np.int64)
+    def __init__(
+        self, width: int, first: NDArray[np.uint64], length: NDArray[np.int64], owner: NDArray[np.int64]
+    ) -> None:
         last = first + _span(width, length)
         after = last[last < _top(width)] + np.uint64(1)
         self._bounds = np.unique(np.concatenate([np.zeros(1, np.uint64), first, after]))
@@ -81,12 +85,11 @@ class _Ranges:
             self._paint(first[length == size], last[length == size], owner[length == size])
 
     def _paint(self, first: NDArray[np.uint64], last: NDArray[np.uint64], owner: NDArray[np.int64]) -> None:
-        """Prefixes of one length never overlap, so a running sum of enter and leave marks is the owner."""
-        marks = np.zeros(len(self._bounds) + 1, dtype=np.int64)
-        np.add.at(marks, np.searchsorted(self._bounds, first), owner + 1)
-        np.subtract.at(marks, np.searchsorted(self._bounds, last, side="right"), owner + 1)
-        painted = np.cumsum(marks[:-1])
-        self._owners = np.where(painted > 0, painted - 1, self._owners)
+        """Prefixes of one length: each has its own run of ranges."""
+        begin = np.searchsorted(self._bounds, first)
+        count = np.searchsorted(self._bounds, last, side="right") - begin
+        into = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
+        self._owners[into] = np.repeat(owner, count)
 
     def owners(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The owning prefix of each number, -1 for none."""
@@ -110,53 +113,89 @@ def _numbers(version: int, packed: bytes) -> NDArray[np.uint64]:
     return numbers.astype(np.uint64)
 
 
+def _parse_all(version: int, prefixes: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """First numbers and lengths, as `parse_network` has them one by one; of IPv6 the high halves."""
+    first, length = np.empty(len(prefixes), np.uint64), np.empty(len(prefixes), np.int64)
+    for at in range(0, len(prefixes), PARSED_AT_ONCE):
+        some = prefixes[at : at + PARSED_AT_ONCE]
+        parts = [prefix.partition("/") for prefix in some]
+        try:
+            packed = b"".join(map(socket.inet_pton, repeat(FAMILIES[version]), [address for address, _, _ in parts]))
+            size = np.array([int(text) for _, _, text in parts if text.isdecimal()], dtype=np.int64)
+        except (OSError, ValueError):
+            size = np.empty(0, np.int64)
+        if len(size) != len(some) or not _canonical(version, packed, size):
+            for prefix in some:
+                parse_network(prefix)  # names the one that is not
+        first[at : at + len(some)], length[at : at + len(some)] = _numbers(version, packed), size
+    return first, length
+
+
+def _canonical(version: int, packed: bytes, size: NDArray[np.int64]) -> bool:
+    """Nothing is set behind the length, which is none too long."""
+    halves = np.frombuffer(packed, ">u4" if version == 4 else ">u8").astype(np.uint64)
+    if version == 4:
+        return bool((size <= 32).all() and not (halves & _span(32, size)).any())
+    high, low = halves[::2], halves[1::2]
+    set_high = high & _span(HALF, np.minimum(size, HALF))
+    return bool((size <= 2 * HALF).all() and not set_high.any() and not low[size <= HALF].any())
+
+
 class PrefixTable:
     """The prefixes of one router; `match` answers a batch of addresses."""
 
-    def __init__(self, prefixes: Sequence[str], networks: Sequence[Network]) -> None:
-        self._names = [*prefixes, None]  # owner -1 is nobody
-        wide = [(network, i) for i, network in enumerate(networks) if network.version == 6 and network.length <= HALF]
-        narrow = [(network, i) for i, network in enumerate(networks) if network.version == 4]
-        self._ranges = {
-            4: _Ranges(32, [n.value for n, _ in narrow], [n.length for n, _ in narrow], [i for _, i in narrow]),
-            6: _Ranges(HALF, [n.value >> HALF for n, _ in wide], [n.length for n, _ in wide], [i for _, i in wide]),
-        }
-        longer = [(network, i) for i, network in enumerate(networks) if network.length > HALF]
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self._names = prefixes
+        is_wide = np.fromiter((":" in prefix for prefix in prefixes), bool, len(prefixes))
+        narrow, wide = np.flatnonzero(~is_wide), np.flatnonzero(is_wide)  # places in `prefixes`
+        first, length = _parse_all(4, [prefixes[i] for i in narrow.tolist()])
+        self._ranges = {4: _Ranges(32, first, length, narrow)}
+        first, length = _parse_all(6, [prefixes[i] for i in wide.tolist()])
+        short = length <= HALF
+        self._ranges[6] = _Ranges(HALF, first[short], length[short], wide[short])
+        longer: list[tuple[Network, int]] = [(parse_network(prefixes[i]), i) for i in wide[~short].tolist()]
         self._long = {(network.length, network.value): i for network, i in longer}
         self._long_lengths = sorted({network.length for network, _ in longer}, reverse=True)
 
     @classmethod
     def build(cls, prefixes: Iterable[str]) -> "PrefixTable":
         """A table of these prefixes; ValueError names one that is not canonical."""
-        names = list(dict.fromkeys(prefixes))
-        return cls(names, [parse_network(name) for name in names])
+        return cls(list(dict.fromkeys(prefixes)))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The prefixes; their places are what `find` gives."""
+        return self._names
 
     def match(self, addresses: Sequence[str]) -> list[str | None]:
         """The longest prefix that holds each address, None where there is none (or it is no address)."""
-        is_wide = [":" in address for address in addresses]
-        if True not in is_wide:
-            return self._match(4, addresses)
-        found = {
-            wide: iter(
-                self._match(version, [one for one, is_it in zip(addresses, is_wide, strict=True) if is_it == wide])
-            )
-            for version, wide in ((4, False), (6, True))
-        }
-        return [next(found[wide]) for wide in is_wide]
+        return named(self, addresses)
 
-    def _match(self, version: int, addresses: Sequence[str]) -> list[str | None]:
+    def find(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The place in `names` of what `match` gives, -1 for None."""
+        is_wide = np.array([":" in address for address in addresses], dtype=bool)
+        if not is_wide.any():
+            return self._find(4, addresses)
+        places = np.empty(len(addresses), dtype=np.int64)
+        for version, which in ((4, ~is_wide), (6, is_wide)):
+            places[which] = self._find(version, list(compress(addresses, which)))
+        return places
+
+    def _find(self, version: int, addresses: Sequence[str]) -> NDArray[np.int64]:
         """Of one IP version."""
         try:
             packed = b"".join(map(socket.inet_pton, repeat(FAMILIES[version]), addresses))
         except (OSError, ValueError):  # one of them is no address
-            parsed = [_parse(address) is not None for address in addresses]
-            found = iter(self._match(version, list(compress(addresses, parsed))))
-            return [next(found) if is_address else None for is_address in parsed]
-        owners = self._ranges[version].owners(_numbers(version, packed)).tolist()
+            parsed = np.array([_parse(address) is not None for address in addresses], dtype=bool)
+            places = np.full(len(addresses), -1)
+            places[parsed] = self._find(version, list(compress(addresses, parsed)))
+            return places
+        owners = self._ranges[version].owners(_numbers(version, packed))
         if version == 6 and self._long:
             full = (int.from_bytes(packed[at : at + 16]) for at in range(0, len(packed), 16))
-            owners = [self._longest(number, owner) for number, owner in zip(full, owners, strict=True)]
-        return [self._names[owner] for owner in owners]
+            longest = [self._longest(number, owner) for number, owner in zip(full, owners.tolist(), strict=True)]
+            return np.array(longest, dtype=np.int64)
+        return owners
 
     def _longest(self, number: int, owner: int) -> int:
         """The prefix longer than /64 that holds this IPv6 address, else `owner`."""
@@ -166,19 +205,83 @@ class PrefixTable:
         return owner
 
 
+class Patched:
+    """A table and what came and went since; `holds` tells whether a prefix is there now."""
+
+    def __init__(self, base: PrefixTable, turned: Collection[str], holds: Callable[[str], bool]) -> None:
+        self._base = base
+        came = [prefix for prefix in turned if holds(prefix)]
+        self._came = PrefixTable(came)
+        gone = sorted(frozenset(turned).difference(came))
+        self._gone = {prefix: place for place, prefix in enumerate(gone, len(base.names) + len(came))}
+        self._names = [*base.names, *came, *gone]  # for what is gone: what is found in its place
+        self._holds = holds
+        self._instead: dict[str, int] = {}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """As of a PrefixTable, but a prefix may have two places, and not all are there; these `find` never gives."""
+        return self._names
+
+    def match(self, addresses: Sequence[str]) -> list[str | None]:
+        """As a table of all that is there now."""
+        return named(self, addresses)
+
+    def find(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The place in `names` of what `match` gives, -1 for None."""
+        old, new = self._base.find(addresses), self._came.find(addresses)
+        for place in np.unique(old).tolist() if self._gone else ():
+            if place >= 0 and (name := self._names[place]) in self._gone:
+                old[old == place] = self._next(name)
+        places = np.where(new >= 0, new + len(self._base.names), old)
+        for i in np.flatnonzero((old >= 0) & (new >= 0)).tolist():
+            if _length(self._names[old[i]]) > _length(self._names[places[i]]):
+                places[i] = old[i]
+        return places
+
+    def _next(self, gone: str) -> int:
+        """The place of the longest prefix around one that is gone, for it is the same for all that is in it, or -1."""
+        if gone not in self._instead:
+            around = next((around for around in _around(gone) if self._holds(around)), None)
+            self._instead[gone] = -1 if around is None else self._gone[gone]
+            if around is not None:
+                self._names[self._gone[gone]] = around
+        return self._instead[gone]
+
+
+def named(table: PrefixTable | Patched, addresses: Sequence[str]) -> list[str | None]:
+    """The names of what a table finds."""
+    names = table.names
+    return [names[place] if place >= 0 else None for place in table.find(addresses).tolist()]
+
+
+def _length(prefix: str) -> int:
+    return int(prefix.rpartition("/")[2])
+
+
+def _around(prefix: str) -> Iterator[str]:
+    """All prefixes that hold this one and more, the longest first."""
+    network = ipaddress.ip_network(prefix)
+    return (str(network.supernet(new_prefix=length)) for length in range(network.prefixlen - 1, -1, -1))
+
+
 class TableCache:
-    """The table of the last set of prefixes: BMP changes paths all the time, the set of prefixes seldom."""
+    """The table of a Rib's prefixes. BMP changes paths all the time and the set of prefixes a little: a table is built
+    for each of the Rib's epochs, and what turned since is laid over it."""
 
     def __init__(self) -> None:
-        self._version = -1
-        self._names: frozenset[str] = frozenset()
-        self._table = PrefixTable.build(())
+        self._epoch = self._since = self._turned = -1  # in `turned`: where the base begins, and how far it is laid over
+        self._base = PrefixTable.build(())
+        self._table: PrefixTable | Patched = self._base
 
-    def table(self, version: int, prefixes: Iterable[str]) -> PrefixTable:
-        """The table of these prefixes, built only when `version` and the set changed."""
-        if self._version != version:
-            names = frozenset(prefixes)
-            if names != self._names:
-                self._names, self._table = names, PrefixTable.build(names)
-            self._version = version
+    def table(self, rib: Rib) -> PrefixTable | Patched:
+        """What matches as the Rib is now; ask again when it changed."""
+        if self._epoch != rib.epoch:
+            self._base = self._table = PrefixTable.build(rib.all_prefixes())
+            self._epoch, self._since, self._turned = rib.epoch, len(rib.turned), len(rib.turned)
+        if self._turned != len(rib.turned):
+            self._turned = len(rib.turned)
+            times = Counter(rib.turned[self._since :])
+            odd = [prefix for prefix, count in times.items() if count % 2]
+            self._table = Patched(self._base, odd, rib.holds) if odd else self._base
         return self._table

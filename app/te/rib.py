@@ -1,39 +1,130 @@
-"""Post-policy Adj-RIB-In of the routers of one PoP, as BMP tells it; sessions and paths, nothing chosen here."""
+"""Post-policy Adj-RIB-In of the routers of one PoP, as BMP tells it; sessions and paths, nothing chosen here.
 
-from collections.abc import Collection, Mapping
+Made for full tables: a prefix is kept once for all routers, and what is equal is one object. Some ten prefixes have the
+same origin, and so the same paths by every peer.
+"""
+
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from app.te.model import Path
 
 PeerKey = tuple[str, int]  # (peer address, path id)
+Held = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in the order in which they came
+BUCKETS = 4096
+TURNED_MIN = 10_000
+SWEEP_MIN = 10_000
+
+
+def bucket_of(prefix: str) -> int:
+    """The same in every process and release: it is part of a row's key."""
+    return zlib.crc32(prefix.encode()) % BUCKETS
+
+
+class Shared:
+    """Of equal paths, pairs and whole sets of them, the one object that is used."""
+
+    def __init__(self) -> None:
+        self._paths: dict[Path, Path] = {}
+        self._pairs: dict[tuple[str, Path], tuple[str, Path]] = {}
+        self._held: dict[Held, Held] = {}
+        self._sweep_at = SWEEP_MIN
+
+    def held(self, held: Held) -> Held:
+        """The one that equals this."""
+        if (known := self._held.get(held)) is None:
+            known = tuple([self._pair(pair) for pair in held])
+            self._held[known] = known
+        return known
+
+    def _pair(self, pair: tuple[str, Path]) -> tuple[str, Path]:
+        if (known := self._pairs.get(pair)) is None:
+            router, path = pair
+            known = router, self._paths.setdefault(path, path)
+            self._pairs[known] = known
+        return known
+
+    def sweep(self, used: Iterable[Held]) -> None:
+        """Forget what is not used any more, now and then."""
+        if len(self._held) + len(self._pairs) < self._sweep_at:
+            return
+        distinct = {id(held): held for held in used}.values()
+        self._held = {held: held for held in distinct}
+        self._pairs = {pair: pair for held in distinct for pair in held}
+        self._paths = {path: path for _, path in self._pairs}
+        self._sweep_at = SWEEP_MIN + 2 * (len(self._held) + len(self._pairs))
+
+
+class Prefixes(Collection[str]):
+    """Every prefix that a router holds a path for."""
+
+    def __init__(self, rib: "Rib", router: str) -> None:
+        self._rib = rib
+        self._router = router
+
+    def __len__(self) -> int:
+        return self._rib.count(self._router)
+
+    def __iter__(self) -> Iterator[str]:
+        return (prefix for prefix in self._rib.all_prefixes() if prefix in self)
+
+    def __contains__(self, prefix: object) -> bool:
+        return isinstance(prefix, str) and any(name == self._router for name, _ in self._rib.held(prefix))
 
 
 class Rib:
-    """Paths by (router, prefix, peer). `version` grows with every change, so that readers know when to recompute."""
+    """Paths by (router, prefix, peer). `version` grows with every change, so that readers know when to recompute.
+
+    `turned` are the prefixes that came or went, once for each time, since `epoch` changed last. It is bounded: with a
+    new epoch readers look at all prefixes.
+    """
 
     def __init__(self) -> None:
-        self._paths: dict[str, dict[str, dict[PeerKey, Path]]] = {}
+        self.version = self.epoch = 0
+        self.turned: list[str] = []
         self._up: dict[tuple[str, str], int] = {}
-        self.version = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self._buckets: list[dict[str, Held]] = [{} for _ in range(BUCKETS)]
+        self._counts: dict[str, int] = {}
+        self._size = 0
+        self._shared = Shared()
+        self._new_epoch()
 
     def clear(self) -> None:
         """Forget everything; readers keep their reference."""
-        self._paths.clear()
+        self._empty()
         self._up.clear()
-        self.version += 1
 
     def update(self, router: str, prefix: str, path: Path) -> None:
         """Store or replace the path of its peer."""
-        self._paths.setdefault(router, {}).setdefault(prefix, {})[path.peer, path.path_id] = path
-        self.version += 1
+        before = self.held(prefix)
+        peer, path_id = path.peer, path.path_id
+        place = next((i for i, one in enumerate(before) if _is(one, router, peer, path_id)), len(before))
+        self._put(prefix, before, (*before[:place], (router, path), *before[place + 1 :]))
+
+    def restore(self, number: int, prefixes: Mapping[str, Held]) -> None:
+        """All of a bucket that is empty, from what `share` gave. Begins a new epoch."""
+        bucket = self._buckets[number]
+        assert not bucket, f"bucket {number} is not empty"
+        bucket.update(prefixes)
+        self._size += len(bucket)
+        for held in bucket.values():
+            self._count(held, 1)
+        self._new_epoch()
+
+    def share(self, held: Held) -> Held:
+        """What equals this and is used."""
+        return self._shared.held(held)
 
     def withdraw(self, router: str, prefix: str, peer: str, path_id: int = 0) -> bool:
         """Remove one path; False if it was not there."""
-        by_peer = self._paths.get(router, {}).get(prefix, {})
-        if by_peer.pop((peer, path_id), None) is None:
+        before = self.held(prefix)
+        after = tuple([one for one in before if not _is(one, router, peer, path_id)])
+        if len(after) == len(before):
             return False
-        if not by_peer:
-            del self._paths[router][prefix]
-        self.version += 1
+        self._put(prefix, before, after)
         return True
 
     def peer_up(self, router: str, peer: str, asn: int) -> None:
@@ -42,32 +133,103 @@ class Rib:
         self.version += 1
 
     def peer_down(self, router: str, peer: str) -> list[str]:
-        """The session is gone, and every path of it; the prefixes that lost a path."""
+        """The session is gone, and every path of it; the prefixes that lost one."""
         self._up.pop((router, peer), None)
-        lost = self.keys_of(router, peer)
-        for prefix, key in lost:
-            self.withdraw(router, prefix, *key)
         self.version += 1
-        return [prefix for prefix, _ in lost]
+        left: dict[Held, Held] = {}  # few sets of paths are distinct
+        lost = []
+        for bucket in self._buckets:
+            for prefix, before in list(bucket.items()):
+                if (after := left.get(before)) is None:
+                    after = tuple([one for one in before if one[0] != router or one[1].peer != peer])
+                    left[before] = after
+                if len(after) != len(before):
+                    self._put(prefix, before, after)
+                    lost.append(prefix)
+        return lost
 
-    def keys_of(self, router: str, peer: str) -> set[tuple[str, PeerKey]]:
-        """(prefix, key) of every path of one peer."""
-        return {
-            (prefix, key) for prefix, paths in self._paths.get(router, {}).items() for key in paths if key[0] == peer
-        }
+    def by_peer(self, router: str) -> dict[PeerKey, set[str]]:
+        """The prefixes of each peer (and path id) of a router."""
+        found: dict[PeerKey, set[str]] = {}
+        for bucket in self._buckets:
+            for prefix, held in bucket.items():
+                for name, path in held:
+                    if name == router:
+                        found.setdefault((path.peer, path.path_id), set()).add(prefix)
+        return found
 
     def peer_asn(self, router: str, peer: str) -> int | None:
         """The peer's AS, None while its session is down or was never seen up."""
         return self._up.get((router, peer))
 
+    def held(self, prefix: str) -> Held:
+        """All paths of all routers for exactly this prefix."""
+        return self._buckets[bucket_of(prefix)].get(prefix, ())
+
     def paths(self, router: str, prefix: str) -> Mapping[PeerKey, Path]:
         """All paths of one router for exactly this prefix."""
-        return self._paths.get(router, {}).get(prefix, {})
+        return {(path.peer, path.path_id): path for name, path in self.held(prefix) if name == router}
+
+    def sweep(self) -> None:
+        """Forget paths that nothing holds any more, if there are many; some 0.2 s at full table."""
+        self._shared.sweep(held for bucket in self._buckets for held in bucket.values())
+
+    def holds(self, prefix: str) -> bool:
+        """Whether any router holds a path for exactly this prefix."""
+        return prefix in self._buckets[bucket_of(prefix)]
+
+    def bucket(self, number: int) -> Mapping[str, Held]:
+        """The prefixes of a bucket with all that is held for them."""
+        return self._buckets[number]
+
+    def all_prefixes(self) -> Iterator[str]:
+        """Every prefix that any router holds a path for."""
+        return (prefix for bucket in self._buckets for prefix in bucket)
 
     def prefixes(self, router: str) -> Collection[str]:
         """Every prefix that the router holds a path for."""
-        return self._paths.get(router, {}).keys()
+        return Prefixes(self, router)
+
+    def count(self, router: str) -> int:
+        """How many those are."""
+        return self._counts.get(router, 0)
 
     def peers(self, router: str) -> list[str]:
         """Peers of the router whose sessions are up."""
         return [peer for (name, peer) in self._up if name == router]
+
+    def _put(self, prefix: str, before: Held, after: Held) -> None:
+        """What is held of a prefix now."""
+        bucket = self._buckets[bucket_of(prefix)]
+        if after:
+            bucket[prefix] = self._shared.held(after)
+        else:
+            bucket.pop(prefix, None)
+        if len(after) != len(before):
+            self._count(before, -1)
+            self._count(after, 1)
+            if not (before and after):
+                self._size += 1 if after else -1
+                self._turn(prefix)
+        self.version += 1
+
+    def _count(self, held: Held, one: int) -> None:
+        """A prefix more or less for each router of these paths."""
+        for router in {name for name, _ in held}:
+            self._counts[router] = self._counts.get(router, 0) + one
+
+    def _turn(self, prefix: str) -> None:
+        """It came or went."""
+        self.turned.append(prefix)
+        if len(self.turned) > max(TURNED_MIN, self._size // 8):
+            self._new_epoch()
+
+    def _new_epoch(self) -> None:
+        self.turned = []
+        self.epoch += 1
+        self.version += 1
+
+
+def _is(one: tuple[str, Path], router: str, peer: str, path_id: int) -> bool:
+    name, path = one
+    return path.peer == peer and name == router and path.path_id == path_id

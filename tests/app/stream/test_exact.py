@@ -1,7 +1,7 @@
 """The flush protocol, step by step: what is applied, written, awaited and acknowledged, and in which order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -106,6 +106,12 @@ class Unchanged:
 
     def base(self, topic: str) -> int:
         return 0
+
+    def rows_are_whole_to(self, positions: Mapping[str, int]) -> None:
+        self.firsts = {topic: position + 1 for topic, position in positions.items()}
+
+    def first(self, topic: str, committed: int) -> int:
+        return min(committed, self.firsts.get(topic, committed))
 
     async def verify(self, topic: str) -> None:
         pass
