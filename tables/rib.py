@@ -51,7 +51,7 @@ class Pace(msgspec.Struct, frozen=True):
     """How much a flush writes: all rows that changed in so many records, and at least so many bytes."""
 
     records: int = 400_000
-    bytes_min: int = 256 * 1024
+    bytes_min: int = 64 * 1024
 
 
 class Unpacked(Generic[T]):

@@ -75,12 +75,13 @@ class Prefixes(Collection[str]):
 class Rib:
     """Paths by (router, prefix, peer). `version` grows with every change, so that readers know when to recompute.
 
+    `sessions` grows with every change of who is up.
     `turned` are the prefixes that came or went, once for each time, since `epoch` changed last. It is bounded: with a
     new epoch readers look at all prefixes.
     """
 
     def __init__(self) -> None:
-        self.version = self.epoch = 0
+        self.version = self.epoch = self.sessions = 0
         self.turned: list[str] = []
         self._up: dict[tuple[str, str], int] = {}
         self._empty()
@@ -96,6 +97,7 @@ class Rib:
         """Forget everything; readers keep their reference."""
         self._empty()
         self._up.clear()
+        self.sessions += 1
 
     def update(self, router: str, prefix: str, path: Path) -> None:
         """Store or replace the path of its peer."""
@@ -131,11 +133,13 @@ class Rib:
         """The session is established."""
         self._up[router, peer] = asn
         self.version += 1
+        self.sessions += 1
 
     def peer_down(self, router: str, peer: str) -> list[str]:
         """The session is gone, and every path of it; the prefixes that lost one."""
         self._up.pop((router, peer), None)
         self.version += 1
+        self.sessions += 1
         left: dict[Held, Held] = {}  # few sets of paths are distinct
         lost = []
         for bucket in self._buckets:

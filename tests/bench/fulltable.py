@@ -1,16 +1,16 @@
-"""The RIB at full table, in process: `python -m tests.bench.fulltable [--prefixes N] [--json]`.
+"""The RIB at full table: `python -m tests.bench.fulltable [--prefixes N] [--only process|worker] [--json]`.
 
-Three peers announce N prefixes (tests/bench/internet.py). The real routes state takes them in, over RocksDB as a worker
-opens it but without Kafka, is churned, and is loaded again by a new process, which then decides on 20,000 active
-prefixes. Times are CPU seconds of the process that does the work; messages are made in another one. What a changelog
-record costs besides is not in here.
+Three peers announce N prefixes (tests/bench/internet.py). In process the real routes state takes them in, over RocksDB
+as a worker opens it but without Kafka, is churned, and is loaded again by a new process, which then decides on 20,000
+active prefixes. Times of this part are CPU seconds of the process that does the work; messages are made in another one.
+The other part is a real worker with a real broker (tests/bench/fullworker.py), by the clock.
 """
 
+import asyncio
 import gc
 import json
 import random
 import resource
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +22,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any, cast
 
+import click
 from faust.stores.rocksdb import RocksDBOptions
 from faust.types import TP
 
@@ -36,7 +37,7 @@ from app.te.natural import NaturalRouting
 from tables.rib import RibTable
 from tables.store import TABLE_OPTIONS, ExactTable
 from tests.agents.outbox import Outbox
-from tests.bench import internet, network
+from tests.bench import fullworker, internet, network
 
 POP, CAPACITY_BPS = "rhv9", 100e9
 TOPIC = TP(f"bmp-{POP}", 0)
@@ -101,6 +102,14 @@ class Worker:
     def flush(self) -> None:
         self.state.write_rows()
         self.state.write_progress()
+
+    def drain(self) -> int:
+        """Flush until all rows are whole; how many flushes that took."""
+        flushes = 0
+        while self.state.whole_to()[TOPIC.topic] < self.offset - 1:
+            self.flush()
+            flushes += 1
+        return flushes
 
     def match(self, prefixes: int) -> None:
         """Some addresses, as a batch of flows asks for them; all are known."""
@@ -197,6 +206,7 @@ def fill(directory: Path, prefixes: int) -> Figures:
     """The process that reads the topic for the first time."""
     worker = Worker(directory)
     figures = cold_load(worker, prefixes) | churn(worker, prefixes)
+    figures |= {"drain_s": cpu_s(worker.drain)}
     worker.disk.close()
     return figures | {"peak_mib": peak_bytes() / MIB}
 
@@ -268,9 +278,9 @@ def windows(pop: Pop, active: Sequence[str], start_s: int) -> dict[str, LinkWind
     return made
 
 
-def measure(prefixes: int) -> Figures:
+def in_process(prefixes: int) -> Figures:
     """Each part in a process of its own, one after the other."""
-    figures: Figures = {"prefixes": prefixes, "paths": prefixes * len(internet.PEERS)}
+    figures: Figures = {}
     with tempfile.TemporaryDirectory() as name:
         for part in (fill, load):
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -278,15 +288,30 @@ def measure(prefixes: int) -> Figures:
     return figures
 
 
-def main(arguments: Sequence[str]) -> None:
-    prefixes = int(arguments[arguments.index("--prefixes") + 1]) if "--prefixes" in arguments else internet.FULL
-    figures = {name: round(value, 4) for name, value in measure(prefixes).items()}
-    if "--json" in arguments:
+def in_worker(prefixes: int) -> Figures:
+    return asyncio.run(fullworker.measure(prefixes))
+
+
+PARTS: dict[str, Callable[[int], Figures]] = {"process": in_process, "worker": in_worker}
+
+
+@click.command()
+@click.option("--prefixes", default=internet.FULL, show_default=True, help="how many, with three peers each")
+@click.option("--only", type=click.Choice(list(PARTS)), help="one part: in this process, or a real worker and broker")
+@click.option("--json", "as_json", is_flag=True, help="the figures as the last line")
+def main(prefixes: int, only: str | None, as_json: bool) -> None:
+    """The RIB at full table."""
+    figures: Figures = {"prefixes": prefixes, "paths": prefixes * len(internet.PEERS)}
+    for name, part in PARTS.items():
+        if only in (None, name):
+            figures |= part(prefixes)
+    figures = {name: round(value, 4) for name, value in figures.items()}
+    if as_json:
         print(json.dumps(figures))
         return
     for name, value in figures.items():
-        print(f"{name:28} {value:14,.3f}")
+        print(f"{name:36} {value:14,.3f}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tests.bench import network
 
-PEERS = (0, 11, 22)  # links of different routers
+PEERS = (11, 22, 33)  # links of different routers; the first router has no transit of its own
 FULL = 1_200_000
 PREFIXES_A_ORIGIN = 10
 BLOCK = 10  # prefixes: a /20 and nine in it, or a /32 and nine /48
