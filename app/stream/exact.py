@@ -117,7 +117,6 @@ class ExactReader:
         if records := self._new_ones(tp, event.value):
             self._state.apply(tp, records)
         self._held.append(event)
-        self._newest = event
 
     def _new_ones(self, tp: TP, batch: Sequence[Record]) -> list[Record]:
         """Without repeats, each at its position; ExactnessError for a hole."""
@@ -155,6 +154,7 @@ class ExactReader:
             return
         self._fence.check()
         held, self._held = self._held, []
+        self._newest = held[-1] if held else self._newest
         with metrics.FLUSH_SECONDS.time():
             await self._write(self._newest)
         self._fence.check()

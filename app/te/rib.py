@@ -140,15 +140,15 @@ class Rib:
         self._up.pop((router, peer), None)
         self.version += 1
         self.sessions += 1
-        left: dict[Held, Held] = {}  # few sets of paths are distinct
+        left: dict[int, tuple[Held, Held]] = {}  # few sets of paths are distinct; an id is theirs while they are here
         lost = []
         for bucket in self._buckets:
             for prefix, before in list(bucket.items()):
-                if (after := left.get(before)) is None:
+                if (known := left.get(id(before))) is None:
                     after = tuple([one for one in before if one[0] != router or one[1].peer != peer])
-                    left[before] = after
-                if len(after) != len(before):
-                    self._put(prefix, before, after)
+                    known = left[id(before)] = before, self._shared.held(after)
+                if known[1] is not before:
+                    self._place(bucket, prefix, before, known[1])
                     lost.append(prefix)
         return lost
 
@@ -204,9 +204,11 @@ class Rib:
 
     def _put(self, prefix: str, before: Held, after: Held) -> None:
         """What is held of a prefix now."""
-        bucket = self._buckets[bucket_of(prefix)]
+        self._place(self._buckets[bucket_of(prefix)], prefix, before, self._shared.held(after))
+
+    def _place(self, bucket: dict[str, Held], prefix: str, before: Held, after: Held) -> None:
         if after:
-            bucket[prefix] = self._shared.held(after)
+            bucket[prefix] = after
         else:
             bucket.pop(prefix, None)
         if len(after) != len(before):

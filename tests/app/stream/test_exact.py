@@ -127,6 +127,7 @@ def reader(
     committed: int | None = 0,
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     earliest: int = 0,
+    whole_to: Callable[[], Mapping[str, int]] = dict,
 ) -> tuple[ExactReader, Signal]:
     async def earliest_offsets(tp: TP) -> dict[TP, int]:
         return {tp: earliest}
@@ -140,7 +141,8 @@ def reader(
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    return ExactReader(app, Sums(log), [cast(Any, Table(log, answer))], cast(Any, Unchanged()), fence, end), signal
+    tables, makings = [cast(Any, Table(log, answer))], cast(Any, Unchanged())
+    return ExactReader(app, Sums(log), tables, makings, fence, end, whole_to), signal
 
 
 async def test_rows_then_publications_then_progress_then_acks_in_order() -> None:
@@ -227,6 +229,30 @@ async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypat
     with patched(stream, "events", events), patched(stream, "ack", hold):
         await asyncio.wait_for(reader(log)[0].run(stream), 5)
     assert "progress" in log
+
+
+async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    log: list[str] = []
+    stream, whole = Stream(log, []), asyncio.Event()
+
+    def whole_to() -> Mapping[str, int]:
+        """A position further by each flush."""
+        flushes = log.count("progress")
+        if flushes == 6:
+            whole.set()
+        return {SOURCE.topic: min(flushes - 1, 4)}
+
+    async def events() -> AsyncIterator[Any]:
+        yield Event(SimpleNamespace(tp=SOURCE, offset=4), [Record(offset, 0.0, None, b"") for offset in range(5)])
+        await asyncio.sleep(0.2)
+        yield Event(SimpleNamespace(tp=SOURCE, offset=5), [Record(5, 0.0, None, b"")])
+        await whole.wait()
+
+    with patched(stream, "events", events):
+        await asyncio.wait_for(reader(log, whole_to=whole_to)[0].run(stream), 5)
+    assert log[: log.index("apply 5")].count("rows") == 5, "as often as it takes, and no more"
+    assert log.count("ack 4") == 1, "what rows lack is in the topic: it was acknowledged at once"
 
 
 @contextmanager
