@@ -12,8 +12,10 @@ from app.inventory import Pop
 from app.schemas import Exit
 from app.te.bestpath import RouterPath, choose, equals
 from app.te.model import Path
-from app.te.prefixes import Patched, PrefixTable, TableCache
-from app.te.rib import Held, Rib
+from app.te.patched import Patched, TableCache
+from app.te.prefixes import PrefixTable
+from app.te.rib import Rib
+from app.te.shared import Held
 
 BLACKHOLE = "65535:666"
 BARRED_COMMUNITIES = frozenset({"65535:0", "65535:6", BLACKHOLE})  # GRACEFUL_SHUTDOWN, LLGR_STALE

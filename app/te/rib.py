@@ -5,54 +5,20 @@ same origin, and so the same paths by every peer.
 """
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from app.te.model import Path
+from app.te.shared import Held, Shared
 
 PeerKey = tuple[str, int]  # (peer address, path id)
-Held = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in the order in which they came
 BUCKETS = 4096
 TURNED_MIN = 10_000
-SWEEP_MIN = 10_000
+_NOTHING: Mapping[str, Held] = {}
 
 
 def bucket_of(prefix: str) -> int:
     """The same in every process and release: it is part of a row's key."""
     return zlib.crc32(prefix.encode()) % BUCKETS
-
-
-class Shared:
-    """Of equal paths, pairs and whole sets of them, the one object that is used."""
-
-    def __init__(self) -> None:
-        self._paths: dict[Path, Path] = {}
-        self._pairs: dict[tuple[str, Path], tuple[str, Path]] = {}
-        self._held: dict[Held, Held] = {}
-        self._sweep_at = SWEEP_MIN
-
-    def held(self, held: Held) -> Held:
-        """The one that equals this."""
-        if (known := self._held.get(held)) is None:
-            known = tuple([self._pair(pair) for pair in held])
-            self._held[known] = known
-        return known
-
-    def _pair(self, pair: tuple[str, Path]) -> tuple[str, Path]:
-        if (known := self._pairs.get(pair)) is None:
-            router, path = pair
-            known = router, self._paths.setdefault(path, path)
-            self._pairs[known] = known
-        return known
-
-    def sweep(self, used: Iterable[Held]) -> None:
-        """Forget what is not used any more, now and then."""
-        if len(self._held) + len(self._pairs) < self._sweep_at:
-            return
-        distinct = {id(held): held for held in used}.values()
-        self._held = {held: held for held in distinct}
-        self._pairs = {pair: pair for held in distinct for pair in held}
-        self._paths = {path: path for _, path in self._pairs}
-        self._sweep_at = SWEEP_MIN + 2 * (len(self._held) + len(self._pairs))
 
 
 class Prefixes(Collection[str]):
@@ -66,10 +32,10 @@ class Prefixes(Collection[str]):
         return self._rib.count(self._router)
 
     def __iter__(self) -> Iterator[str]:
-        return (prefix for prefix in self._rib.all_prefixes() if prefix in self)
+        return (prefix for prefix, held in self._rib.items() if _at(self._router, held))
 
     def __contains__(self, prefix: object) -> bool:
-        return isinstance(prefix, str) and any(name == self._router for name, _ in self._rib.held(prefix))
+        return isinstance(prefix, str) and _at(self._router, self._rib.held(prefix))
 
 
 class Rib:
@@ -87,7 +53,7 @@ class Rib:
         self._empty()
 
     def _empty(self) -> None:
-        self._buckets: list[dict[str, Held]] = [{} for _ in range(BUCKETS)]
+        self._buckets: dict[int, dict[str, Held]] = {}  # without the empty ones
         self._counts: dict[str, int] = {}
         self._size = 0
         self._shared = Shared()
@@ -108,11 +74,11 @@ class Rib:
 
     def restore(self, number: int, prefixes: Mapping[str, Held]) -> None:
         """All of a bucket that is empty, from what `share` gave. Begins a new epoch."""
-        bucket = self._buckets[number]
-        assert not bucket, f"bucket {number} is not empty"
-        bucket.update(prefixes)
-        self._size += len(bucket)
-        for held in bucket.values():
+        assert number not in self._buckets, f"bucket {number} is not empty"
+        if prefixes:
+            self._buckets[number] = dict(prefixes)
+        self._size += len(prefixes)
+        for held in prefixes.values():
             self._count(held, 1)
         self._new_epoch()
 
@@ -142,24 +108,23 @@ class Rib:
         self.sessions += 1
         left: dict[int, tuple[Held, Held]] = {}  # few sets of paths are distinct; an id is theirs while they are here
         lost = []
-        for bucket in self._buckets:
+        for number, bucket in list(self._buckets.items()):
             for prefix, before in list(bucket.items()):
                 if (known := left.get(id(before))) is None:
                     after = tuple([one for one in before if one[0] != router or one[1].peer != peer])
                     known = left[id(before)] = before, self._shared.held(after)
                 if known[1] is not before:
-                    self._place(bucket, prefix, before, known[1])
+                    self._place(number, prefix, before, known[1])
                     lost.append(prefix)
         return lost
 
     def by_peer(self, router: str) -> dict[PeerKey, set[str]]:
         """The prefixes of each peer (and path id) of a router."""
         found: dict[PeerKey, set[str]] = {}
-        for bucket in self._buckets:
-            for prefix, held in bucket.items():
-                for name, path in held:
-                    if name == router:
-                        found.setdefault((path.peer, path.path_id), set()).add(prefix)
+        for prefix, held in self.items():
+            for name, path in held:
+                if name == router:
+                    found.setdefault((path.peer, path.path_id), set()).add(prefix)
         return found
 
     def peer_asn(self, router: str, peer: str) -> int | None:
@@ -168,7 +133,7 @@ class Rib:
 
     def held(self, prefix: str) -> Held:
         """All paths of all routers for exactly this prefix."""
-        return self._buckets[bucket_of(prefix)].get(prefix, ())
+        return self.bucket(bucket_of(prefix)).get(prefix, ())
 
     def paths(self, router: str, prefix: str) -> Mapping[PeerKey, Path]:
         """All paths of one router for exactly this prefix."""
@@ -176,19 +141,23 @@ class Rib:
 
     def sweep(self) -> None:
         """Forget paths that nothing holds any more, if there are many; some 0.2 s at full table."""
-        self._shared.sweep(held for bucket in self._buckets for held in bucket.values())
+        self._shared.sweep(held for _, held in self.items())
 
     def holds(self, prefix: str) -> bool:
         """Whether any router holds a path for exactly this prefix."""
-        return prefix in self._buckets[bucket_of(prefix)]
+        return prefix in self.bucket(bucket_of(prefix))
 
     def bucket(self, number: int) -> Mapping[str, Held]:
         """The prefixes of a bucket with all that is held for them."""
-        return self._buckets[number]
+        return self._buckets.get(number, _NOTHING)
 
     def all_prefixes(self) -> Iterator[str]:
         """Every prefix that any router holds a path for."""
-        return (prefix for bucket in self._buckets for prefix in bucket)
+        return (prefix for prefix, _ in self.items())
+
+    def items(self) -> Iterator[tuple[str, Held]]:
+        """And all paths of all routers for it."""
+        return (item for bucket in self._buckets.values() for item in bucket.items())
 
     def prefixes(self, router: str) -> Collection[str]:
         """Every prefix that the router holds a path for."""
@@ -204,13 +173,16 @@ class Rib:
 
     def _put(self, prefix: str, before: Held, after: Held) -> None:
         """What is held of a prefix now."""
-        self._place(self._buckets[bucket_of(prefix)], prefix, before, self._shared.held(after))
+        self._place(bucket_of(prefix), prefix, before, self._shared.held(after))
 
-    def _place(self, bucket: dict[str, Held], prefix: str, before: Held, after: Held) -> None:
+    def _place(self, number: int, prefix: str, before: Held, after: Held) -> None:
+        bucket = self._buckets.setdefault(number, {})
         if after:
             bucket[prefix] = after
         else:
             bucket.pop(prefix, None)
+            if not bucket:
+                del self._buckets[number]
         if len(after) != len(before):
             self._count(before, -1)
             self._count(after, 1)
@@ -234,6 +206,10 @@ class Rib:
         self.turned = []
         self.epoch += 1
         self.version += 1
+
+
+def _at(router: str, held: Held) -> bool:
+    return any(name == router for name, _ in held)
 
 
 def _is(one: tuple[str, Path], router: str, peer: str, path_id: int) -> bool:
