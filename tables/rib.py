@@ -49,10 +49,14 @@ class RibTable:
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How much a flush writes: all rows that changed in so many records, and at least so many bytes."""
+    """How much a flush writes: all rows that changed in so many records, and at least so many bytes.
+
+    More where nothing came since the last one: then all that is behind is made up for, once.
+    """
 
     records: int = 400_000
     bytes_min: int = 64 * 1024
+    idle_bytes_min: int = 1 << 20
 
 
 class Unpacked(Generic[T]):
@@ -114,9 +118,10 @@ class KeptRib:
         self._again.clear()
         came = sessions.applied - self._flushed[-1].applied
         rows_due = came * len(self._behind) / self.pace.records
+        bytes_min = self.pace.bytes_min if came else self.pace.idle_bytes_min
         size_bytes = 0
         for count, bucket in enumerate(list(self._behind)):
-            if count >= rows_due and size_bytes >= self.pace.bytes_min:
+            if count >= rows_due and size_bytes >= bytes_min:
                 break
             size_bytes += self._write(bucket)
         self._feed.rib.sweep()

@@ -34,7 +34,8 @@ SETTINGS = Settings(
         add_within_s=15, hold_s=30, min_hold_s=10, share_decay_s=10, share_attack_s=5, quarantine_s=20, unwind_share=0.5
     ),
 )
-PACES = (Pace(), Pace(records=40, bytes_min=1))  # rows of routes at once, or little by little as at full table
+# Rows of routes at once, or little by little as at full table.
+PACES = (Pace(), Pace(records=40, bytes_min=1, idle_bytes_min=1))
 # What a worker may end itself for: everything else is a mistake of the code.
 ALLOWED_ENDS = ("ExactnessError", "TimeoutError", "OSError", "frozen for", "killed")
 

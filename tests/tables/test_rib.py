@@ -18,7 +18,7 @@ from tests.tables.memory import memory_table, written
 
 PREFIXES = [f"203.0.{third}.0/24" for third in range(12)]
 PEER = "127.0.0.31"
-PACE = Pace(records=8, bytes_min=1)  # most flushes write a row or two of those that changed
+PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1)  # most flushes write a row or two of those that changed
 State = dict[tuple[str, str], int]  # (router, prefix) -> the AS behind the only peer
 Paths = dict[bytes, bytes]
 
@@ -143,7 +143,7 @@ def up(pace: Pace = PACE) -> Worker:
 
 def filled(records: int) -> Worker:
     """50 rows have changed in 50 records, and all that change in so many records are to be written."""
-    worker = up(Pace(records=records, bytes_min=1))
+    worker = up(Pace(records=records, bytes_min=1, idle_bytes_min=1))
     flushed(worker)
     for third in range(50):
         update(worker, third)
@@ -164,6 +164,13 @@ def test_a_flush_writes_little_and_the_progress_stays_behind_until_all_is_writte
     flushed(worker)
     assert worker.kept.whole_to == 51
     assert flushed(worker) == ["rhv1000|progress"]
+
+
+def test_where_nothing_comes_the_rest_is_written_soon() -> None:
+    worker = filled(records=1000)
+    worker.kept.pace = Pace(records=1000, bytes_min=1)
+    assert len(flushed(worker)) == 3 + 1
+    assert len(flushed(worker)) == 47 + 1
 
 
 def test_the_more_came_the_more_is_written() -> None:
