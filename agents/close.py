@@ -17,7 +17,7 @@ from app.stream.publish import Publisher
 from app.te.counters import Rates
 from app.te.cycle import CycleResult, CycleState, run_cycle
 from app.te.explain import Explained, explain_link, explain_prefix
-from app.te.model import Demand, LinkWindow
+from app.te.model import LinkWindow
 from app.te.natural import NaturalRouting
 from app.te.plan import Plan
 from app.te.rib import Rib
@@ -161,7 +161,7 @@ class PopCloser:
             received_bps=rates.received_bps if rates else None,
             up=rates.up if rates else True,
             samples=row.sums.samples,
-            demands=tuple(Demand(*pair, *amounts) for pair, amounts in row.sums.demands.items()),
+            demands=row.sums.demands,
             unroutable_bytes=row.sums.unroutable_bytes,
         )
 
@@ -201,9 +201,9 @@ class PopCloser:
         """The largest prefixes of a link, whichever router their traffic came in by."""
         window_s = self._settings.windows.length_s
         totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-        for (_, prefix), (size_bytes, samples) in sums.demands.items():
-            totals[prefix][0] += size_bytes
-            totals[prefix][1] += samples
+        for demand in sums.demands:
+            totals[demand.prefix][0] += demand.size_bytes
+            totals[demand.prefix][1] += demand.samples
         largest = heapq.nlargest(TOP_PREFIXES, totals.items(), key=lambda item: (item[1][0], item[0]))
         return PrefixTraffic(
             id=f"{link}@{start_s}",

@@ -35,6 +35,7 @@ class CountersState:
         """Forget all readings."""
         self._samples: dict[str, list[CounterSample]] = defaultdict(list)
         self._dirty: set[str] = set()
+        self._advanced: set[str] = set()
         self.progress = {pop.name: CountersProgress() for pop in self._pops.values()}
         self._publisher.drop()
 
@@ -49,6 +50,7 @@ class CountersState:
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """One after the other."""
+        self._advanced.add(self._pops[tp.topic].name)
         for record in records:
             self._apply(tp, record)
 
@@ -122,9 +124,10 @@ class CountersState:
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """The offset, last."""
-        for name, progress in self.progress.items():
-            self._table.progress.put(f"{name}|progress", progress)
+        """The offset, last, of PoPs of which something came."""
+        for name in sorted(self._advanced):
+            self._table.progress.put(f"{name}|progress", self.progress[name])
+        self._advanced.clear()
 
 
 def attach(app: faust.App, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:

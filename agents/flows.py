@@ -10,7 +10,7 @@ import faust
 from faust.types import TP
 
 from app import metrics, topics
-from app.feeds.account import Account, Match
+from app.feeds.account import Account, TableOf
 from app.feeds.lines import Bad
 from app.inventory import Pop
 from app.stream.consumer import Record
@@ -24,6 +24,7 @@ from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of, parts_of
 from tables.settling import Settling
 from tables.store import Rows
+from tables.stored import Stored
 
 
 class Closer(Protocol):
@@ -51,7 +52,7 @@ class FlowsState:
         congestion: Congestion,
         publisher: Publisher,
         new_closer: Callable[[Pop], Closer],
-        new_match: Callable[[Pop], Match],
+        new_table_of: Callable[[Pop], TableOf],
         committed: Callable[[str], int],
         settling: Settling,
     ) -> None:
@@ -61,17 +62,18 @@ class FlowsState:
         self._congestion = congestion
         self._publisher = publisher
         self._new_closer = new_closer
-        self._new_match = new_match
+        self._new_table_of = new_table_of
         self._committed = committed
         self._settling = settling
         self.reset()
 
     def reset(self) -> None:
         """Forget all sums and what was queued to go out."""
-        self.accounts = {p.name: Account(p, self._windows, self._new_match(p)) for p in self._pops.values()}
+        self.accounts = {p.name: Account(p, self._windows, self._new_table_of(p)) for p in self._pops.values()}
         self.closers = {pop.name: self._new_closer(pop) for pop in self._pops.values()}
         self._final: dict[str, LinkWindowRow] = {}
-        self._stored: dict[str, int] = {}
+        self._stored = Stored()
+        self._advanced: set[str] = set()  # PoPs with records since the last flush
         self._recent = {name: RecentShares() for name in self.accounts}
         # As taken up, with a new epoch: written before anything is decided in it, for clocks of two machines differ.
         self._begun: dict[str, CycleRow] = {}
@@ -88,7 +90,7 @@ class FlowsState:
             closed = []
             for key, row in self._rows.items(f"{name}|"):
                 _, start_s, link = parts_of(key)
-                self._stored[key] = row.sums.applied
+                self._stored.put(key, row.sums.applied)
                 # A row may be ahead of the progress row: a close that the progress does not know is closed again.
                 if not account.progress.is_late(start_s):
                     account.open[start_s, link] = row.sums
@@ -102,6 +104,7 @@ class FlowsState:
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """Kafka messages of many flow records each."""
         pop = self._pops[tp.topic].name
+        self._advanced.add(pop)
         times_s, messages = [record.timestamp_s for record in records], [record.value for record in records]
         for index, outcome in self.accounts[pop].take_all(records[0].position, times_s, messages):
             if isinstance(outcome, Bad):
@@ -123,7 +126,7 @@ class FlowsState:
             account.touched.clear()
         for key, row in rows.items():
             self._rows.put(key, row)
-            self._stored[key] = row.sums.applied
+            self._stored.put(key, row.sums.applied)
         for key in self._final:
             self._settling.put(key)
         self._final.clear()
@@ -136,11 +139,9 @@ class FlowsState:
 
     def _expire(self) -> None:
         """Delete old rows, but never one that a replay from the committed offset could create again."""
-        for key, applied in list(self._stored.items()):
-            pop, start_s, _ = parts_of(key)
-            if start_s < self._keep_from_s(pop) and applied < self._committed(topics.FLOWS.for_pop(pop)):
+        for topic, pop in self._pops.items():
+            for key in self._stored.take(pop.name, self._keep_from_s(pop.name), self._committed(topic)):
                 self._rows.delete(key)
-                del self._stored[key]
                 self._settling.drop(key)
 
     def _keep_from_s(self, pop: str) -> int:
@@ -152,12 +153,14 @@ class FlowsState:
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """What the next cycle looks back on, and last how far the flows went."""
-        for pop, account in self.accounts.items():
+        """What the next cycle looks back on, and last how far the flows went; of PoPs of which something came."""
+        for pop in sorted(self._advanced):
+            account = self.accounts[pop]
             self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
             self._written_s[pop] = account.progress.closed_up_to_s or 0
             _measure(pop, account.progress, self._recent[pop])
+        self._advanced.clear()
 
 
 def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:

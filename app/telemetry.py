@@ -6,7 +6,7 @@ import mode
 from agents import counters, flows, routes
 from agents.close import PopCloser
 from app.clock import Clock, SystemClock
-from app.feeds.account import Match
+from app.feeds.account import TableOf
 from app.gauges import watch_inputs, watch_routes
 from app.inventory import Pop
 from app.settings import Deployment
@@ -47,13 +47,19 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
         closers[pop.name] = closer
         return closer
 
-    def new_match(pop: Pop) -> Match:
-        routing = natural[pop.name]
-        return lambda ingress, destinations: routing.table(ingress).match(destinations)
+    def new_table_of(pop: Pop) -> TableOf:
+        return natural[pop.name].table
 
     settling = Settling(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
     flows_state = flows.FlowsState(
-        pops, settings.windows, *tables, publisher, new_closer, new_match, lambda topic: committed(app, topic), settling
+        pops,
+        settings.windows,
+        *tables,
+        publisher,
+        new_closer,
+        new_table_of,
+        lambda topic: committed(app, topic),
+        settling,
     )
     routes.attach(app, routes_state, rib_table, fence, names)
     counters.attach(app, counters_state, interfaces, fence, names)

@@ -26,7 +26,7 @@ from tables.store import ExactTable, Rows, open_table
 
 T = TypeVar("T")
 
-VERSION = 3
+VERSION = 4
 
 
 class RibRow(msgspec.Struct, gc=False):
@@ -88,6 +88,7 @@ class KeptRib:
         self._included = [-1] * BUCKETS  # positions of the rows
         self._behind: dict[int, int] = {}  # bucket -> position up to which its row is whole, the oldest first
         self._again: list[str] = []  # rows that the changelog may not have
+        self._is_moving = False  # this flush writes something
         self._flushed: deque[Sessions] = deque([copied(feed.sessions)])  # from where rows are whole to the last flush
 
     def load(self) -> None:
@@ -112,11 +113,14 @@ class KeptRib:
     def write(self) -> None:
         """Write some of what changed; more of it the more records came since the last flush."""
         sessions = self._feed.sessions
+        came = sessions.applied - self._flushed[-1].applied
+        self._is_moving = bool(came or self._behind or self._again)
+        if not self._is_moving:
+            return
         sessions.flush += 1
         for key in self._again:
             self._table.rows.touch(key)
         self._again.clear()
-        came = sessions.applied - self._flushed[-1].applied
         rows_due = came * len(self._behind) / self.pace.records
         bytes_min = self.pace.bytes_min if came else self.pace.idle_bytes_min
         size_bytes = 0
@@ -144,6 +148,8 @@ class KeptRib:
 
     def write_progress(self) -> None:
         """Say so, after the rows were answered."""
+        if not self._is_moving:
+            return
         row = msgspec.structs.replace(self._progress(), flush=self._feed.sessions.flush)
         self._table.progress.put(progress_key(self._feed.pop.name), row)
 

@@ -5,6 +5,7 @@ changes is written again anyway; a final one is not, so it is written once more,
 """
 
 from collections.abc import Callable
+from itertools import takewhile
 
 
 class Settling:
@@ -29,7 +30,7 @@ class Settling:
     def take(self) -> list[str]:
         """Keys that are due, once each."""
         due_s = self._monotonic_s() - self._after_s
-        due = [key for key, since_s in self._since_s.items() if since_s <= due_s]
+        due = [key for key, _ in takewhile(lambda row: row[1] <= due_s, self._since_s.items())]
         for key in due:
             del self._since_s[key]
         return due

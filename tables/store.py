@@ -21,7 +21,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 log = logging.getLogger(__name__)
 
 HEADER = struct.Struct(">Bq")  # version of the row, source offset that it includes
-VERSION = 2
+VERSION = 3
 NO_OFFSET = -(1 << 63)  # of rows that may be set at any time
 CHANGELOG_BUFFER = 100  # records that wait until they are applied; Faust's 1000 could be 900 MB of the largest rows
 MIB = 1 << 20
@@ -110,6 +110,19 @@ def open_table(app: faust.App, name: str) -> ExactTable:
     return table
 
 
+_encoder = msgspec.msgpack.Encoder(enc_hook=lambda value: value.packed())
+
+
+def decoder_of(kind: type[S]) -> msgspec.msgpack.Decoder[S]:
+    """Of what follows the header of a row."""
+    return msgspec.msgpack.Decoder(kind, dec_hook=_unpack)
+
+
+def _unpack(kind: Any, packed: Any) -> Any:
+    """What is no struct says itself how it is packed."""
+    return kind.unpacked(packed)
+
+
 class Rows(Generic[S]):
     """Typed access to a raw table: msgpack behind the header; keys are text.
 
@@ -120,13 +133,13 @@ class Rows(Generic[S]):
         self, table: ExactTable, kind: type[S], applied: Callable[[S], int] | None = None, version: int = VERSION
     ) -> None:
         self.table = table
-        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._decoder = decoder_of(kind)
         self._applied = applied
         self._version = version
 
     def put(self, key: str, row: S) -> int:
         """Write one row (needs a current event); its size in bytes."""
-        packed = HEADER.pack(self._version, self.offset_of(row)) + msgspec.msgpack.encode(row)
+        packed = HEADER.pack(self._version, self.offset_of(row)) + _encoder.encode(row)
         self.table.put(key.encode(), packed)
         return len(packed)
 

@@ -5,22 +5,24 @@ Pure: records in, sums out. What came when is the stream's word; nothing here re
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 
 import msgspec
 
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, attribute
+from app.feeds.columns import Slot, parts
 from app.feeds.flows import Flow, Marker
 from app.feeds.lines import Bad
 from app.feeds.runs import MARK, Run, read, runs
 from app.inventory import Pop
+from app.te.demands import Pairs, Table
 from app.te.marks import Windows
 from app.te.windows import Progress, Sums, window_of
 
-Match = Callable[[str, Sequence[str]], Sequence[str | None]]  # (ingress router, destinations) -> their prefixes
-Slot = tuple[int, str]  # (window start, link id)
+TableOf = Callable[[str], Table]  # the prefixes of an ingress router as of now
 Placed = dict[str, list[tuple[Slot, list[Flow]]]]  # groups of flows by ingress router
-Matched = tuple[str, list[Flow], list[str | None]]  # ingress router, flows, and the prefix of each
+PAIRS_MIN = 1 << 16  # until so many numbers are taken, those of pairs that are gone may stay
+PAIRS_SPARE = 8  # times what a window has
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -33,13 +35,14 @@ class Closed(msgspec.Struct, frozen=True):
 class Account:
     """One PoP's open windows and progress. `touched` collects the slots whose rows must be written."""
 
-    def __init__(self, pop: Pop, windows: Windows, match: Match) -> None:
+    def __init__(self, pop: Pop, windows: Windows, table_of: TableOf) -> None:
         self.progress = Progress()
         self.open: dict[Slot, Sums] = {}
         self.touched: set[Slot] = set()
         self._pop = pop
         self._windows = windows
-        self._match = match
+        self._table_of = table_of
+        self._pairs = Pairs()
 
     def take(self, position: int, kafka_s: float, message: bytes) -> Iterator[Bad | Closed]:
         """Apply one Kafka message; yields what cannot be used and the windows that it closes."""
@@ -73,8 +76,7 @@ class Account:
             self.touched |= {slot for groups in placed.values() for slot, _ in groups}
             return
         self.progress.applied = position
-        for slot, matched in self._matched(self._place(run.groups, kafka_s[0], self.progress)).items():
-            self._add(slot, matched, position)
+        self._add(self._place(run.groups, kafka_s[0], self.progress), position)
         self.progress.dead_letters += len(run.bad)
         for bad in run.bad:
             yield index, bad
@@ -85,7 +87,7 @@ class Account:
     def _needs_order(self, run: Run, kafka_s: float, last: bytes) -> bool:
         """Something in it depends on the message that it came in."""
         skewed = any(flows[0].at_s > kafka_s + CLOCK_SKEW_MAX_S for flows in run.groups)
-        return skewed or bool(run.bad) or len(run.markers) > last.count(MARK)
+        return skewed or bool(run.bad or (run.markers and len(run.markers) > last.count(MARK)))
 
     def _place(self, groups: Sequence[list[Flow]], kafka_s: float, count_in: Progress) -> Placed:
         """What belongs to open windows; the rest is counted."""
@@ -105,26 +107,23 @@ class Account:
                 placed[ingress].append(((start_s, link), flows))
         return placed
 
-    def _matched(self, placed: Placed) -> dict[Slot, list[Matched]]:
-        """With their prefixes; a search costs less in company, so there is one for each ingress router."""
-        by_slot: dict[Slot, list[Matched]] = defaultdict(list)
+    def _add(self, placed: Placed, position: int) -> None:
+        """Add flows to their slots, unless their rows hold them already (a crash between two rows)."""
+        slots = {slot for groups in placed.values() for slot, _ in groups}
+        self.touched |= slots
+        new = {slot: self._slot(slot) for slot in slots if position > self._slot(slot).applied}
         for ingress, groups in placed.items():
-            prefixes = iter(self._match(ingress, [flow.destination for _, flows in groups for flow in flows]))
-            for slot, flows in groups:
-                by_slot[slot].append((ingress, flows, list(islice(prefixes, len(flows)))))
-        return by_slot
+            table = self._table_of(ingress)
+            for slot, part in parts([group for group in groups if group[0] in new], ingress, table, self._pairs):
+                new[slot].add(part)
+        for sums in new.values():
+            sums.applied = position
 
-    def _add(self, slot: Slot, matched: Sequence[Matched], position: int) -> None:
-        """Add flows to a slot, unless its row holds them already (a crash between two rows)."""
+    def _slot(self, slot: Slot) -> Sums:
+        """Its sums, with pairs of our numbers."""
         sums = self.open.setdefault(slot, Sums())
-        self.touched.add(slot)
-        if position <= sums.applied:
-            return
-        sums.applied = position
-        for ingress, flows, prefixes in matched:
-            rate = flows[0].sampling_rate
-            sizes_bytes = [rate * flow.size_bytes for flow in flows]
-            sums.add(ingress, prefixes, sizes_bytes, [flow.samples for flow in flows])
+        sums.demands = sums.demands.numbered(self._pairs)
+        return sums
 
     def _mark(self, marker: Marker, kafka_s: float) -> Iterator[Closed]:
         self.progress.mark(marker.kind, marker.writer, kafka_s, self._windows.refresh_s)
@@ -133,4 +132,10 @@ class Account:
             self.progress.counted_bytes += sum(link.size_bytes for link in sums.values())
             if unroutable := sum(link.unroutable_bytes for link in sums.values()):
                 self.progress.leave_out("unroutable", unroutable)
+            self._forget_pairs(sum(len(link.demands) for link in sums.values()))
             yield Closed(start_s, sums)
+
+    def _forget_pairs(self, seen: int) -> None:
+        """Number anew where most pairs were not seen in the last window."""
+        if len(self._pairs) > max(PAIRS_MIN, PAIRS_SPARE * seen):
+            self._pairs = Pairs()

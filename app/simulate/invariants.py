@@ -19,14 +19,14 @@ from app.stream.consumer import Record
 from app.te.windows import Progress
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow, parts_of
-from tables.store import HEADER
+from tables.store import HEADER, decoder_of
 
 LASTING_S = 6.0  # until when what is lost must be off a speaker that can be reached
 EPOCH_S = 30.0
 DUMP_S = 12.0
 TOLD_S = 2.0
 
-_window = msgspec.msgpack.Decoder(LinkWindowRow)
+_window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
 _cycle = msgspec.msgpack.Decoder(CycleRow)
 _decision = msgspec.json.Decoder(Decision)

@@ -9,9 +9,11 @@ from app.feeds.account import Account, Closed
 from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.marks import Windows
+from app.te.prefixes import PrefixTable
 from app.te.windows import Progress
 
 DUMP_WITHIN_S = 10.0
+EVERYWHERE = PrefixTable.build(["0.0.0.0/0", "::/0"])
 Path = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
 
 
@@ -65,7 +67,7 @@ class CleanPass:
     """The flows of a log counted once, in order, by a process that never failed. Every destination has a route."""
 
     def __init__(self, pop: Pop, windows: Windows, log: Sequence[Record]) -> None:
-        account = Account(pop, windows, lambda _, destinations: list(destinations))
+        account = Account(pop, windows, lambda _: EVERYWHERE)
         self.windows: dict[tuple[int, str], int] = {}
         for record in log:
             for outcome in account.take(record.offset, record.timestamp_s, record.value):

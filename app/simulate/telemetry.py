@@ -5,7 +5,7 @@ from agents.counters import CountersState
 from agents.flows import FlowsState
 from agents.routes import RoutesState
 from app import topics
-from app.feeds.account import Match
+from app.feeds.account import TableOf
 from app.inventory import Pop
 from app.settings import Settings
 from app.simulate.broker import Broker
@@ -43,8 +43,8 @@ class Telemetry:
         def new_closer(_: Pop) -> PopCloser:
             return PopCloser(pop, settings, natural.rib, natural, self.counters.rates, publisher, clock)
 
-        def new_match(_: Pop) -> Match:
-            return lambda ingress, destinations: natural.table(ingress).match(destinations)
+        def new_table_of(_: Pop) -> TableOf:
+            return natural.table
 
         self.flows = FlowsState(
             pops,
@@ -53,7 +53,7 @@ class Telemetry:
             congestion,
             publisher,
             new_closer,
-            new_match,
+            new_table_of,
             lambda topic: committed(app, topic),
             Settling(2 * SESSION_TIMEOUT_S, clock.monotonic_s),
         )

@@ -4,6 +4,7 @@ Each link's flows are scaled to its offered load, then credited to the link wher
 them. So a level follows the counters at once, while the split among prefixes is a decayed average over the history.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import sqrt
 
@@ -103,13 +104,18 @@ def _levels(
     natural_bps = dict(unexplained_bps)
     planned_bps = dict(unexplained_bps)
     for link, window in newest.items():
-        scale = _scale(window)
-        for demand in window.demands:
-            natural = placement.natural(demand.ingress, demand.prefix, link)
-            planned = placement.planned(demand.ingress, demand.prefix, natural)
-            bps = demand.size_bytes * scale
-            natural_bps[natural] = natural_bps.get(natural, 0.0) + bps
-            planned_bps[planned] = planned_bps.get(planned, 0.0) + bps
+        scale, bytes_to = _scale(window), (defaultdict[str, int](int), defaultdict[str, int](int))
+        keys = window.demands.pairs.keys
+        for number, size_bytes in zip(
+            window.demands.numbers.tolist(), window.demands.sizes_bytes.tolist(), strict=True
+        ):
+            ingress, prefix = keys[number]
+            natural = placement.natural(ingress, prefix, link)
+            bytes_to[0][natural] += size_bytes
+            bytes_to[1][placement.planned(ingress, prefix, natural)] += size_bytes
+        for bps, sizes_bytes in zip((natural_bps, planned_bps), bytes_to, strict=True):
+            for to, size_bytes in sizes_bytes.items():
+                bps[to] = bps.get(to, 0.0) + size_bytes * scale
     return natural_bps, planned_bps
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from app.schemas import Feed
+from app.te.demands import Demands
 
 Origin = Literal["igp", "egp", "incomplete"]
 
@@ -28,15 +29,6 @@ class Path(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=Tr
     ebgp: bool = True
 
 
-class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Sampled traffic of one (ingress router, prefix) on one link in one window, scaled by its sampling rate."""
-
-    ingress: str
-    prefix: str
-    size_bytes: int
-    samples: int
-
-
 class LinkWindow(msgspec.Struct, frozen=True, dict=True):
     """What was seen of one link in one closed window.
 
@@ -53,13 +45,13 @@ class LinkWindow(msgspec.Struct, frozen=True, dict=True):
     received_bps: float | None
     up: bool
     samples: int
-    demands: tuple[Demand, ...]
+    demands: Demands
     unroutable_bytes: int = 0
 
     @cached_property
     def flow_bps(self) -> float:
         """The flow estimate of the carried load, bits per second."""
-        return 8 * sum(demand.size_bytes for demand in self.demands) / self.window_s
+        return 8 * int(self.demands.sizes_bytes.sum()) / self.window_s
 
 
 class LinkLoad(msgspec.Struct, frozen=True):

@@ -18,14 +18,22 @@ class Placement:
         self._routing = natural
         self._held = held
         self._touched = {**settling, **held}
+        self._where_seen: dict[str, frozenset[str]] = {}
 
     def natural(self, ingress: str, prefix: str, seen_on: str) -> str:
         """The link by plain BGP; the one it was seen on where BGP knows none."""
+        if (links := self._where_seen.get(prefix)) is None:
+            links = self._where_seen[prefix] = self._links(prefix)
+        return seen_on if seen_on in links else self._predicted(ingress, prefix, seen_on)
+
+    def _links(self, prefix: str) -> frozenset[str]:
+        """Those that are natural where the prefix is seen on them."""
         routes = self._routing.routes(prefix)
+        return frozenset() if prefix in self._touched or routes.overridden else routes.links
+
+    def _predicted(self, ingress: str, prefix: str, seen_on: str) -> str:
         touched = self._touched.get(prefix)
-        if touched is None and not routes.overridden and seen_on in routes.links:
-            return seen_on
-        leave = routes.exits.get(ingress)
+        leave = self._routing.routes(prefix).exits.get(ingress)
         predicted = seen_on if leave is None else leave.link
         known, really = touched.observed.get(ingress, ("", "")) if touched is not None else ("", "")
         return really if known == predicted else predicted

@@ -1,5 +1,6 @@
 """The working paper of one cycle: what is kept, made, released and refused, and the books that go with it."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -54,14 +55,17 @@ class Plan:
     unmoved: dict[str, tuple[str, str]] = field(default_factory=dict)  # all refusals: prefix -> (link, reason)
 
     def __post_init__(self) -> None:
-        self.pairs: dict[str, list[Pair]] = {}
-        self.leaving: dict[str, set[str]] = {}  # by planned link
-        self.moved_samples: dict[str, float] = {}  # by natural link
+        pairs: dict[str, list[Pair]] = defaultdict(list)
+        leaving: dict[str, set[str]] = defaultdict(set)
+        moved_samples: dict[str, float] = defaultdict(float)
         for pair in self.traffic.pairs:
-            self.pairs.setdefault(pair.prefix, []).append(pair)
-            self.leaving.setdefault(pair.planned, set()).add(pair.prefix)
+            pairs[pair.prefix].append(pair)
+            leaving[pair.planned].add(pair.prefix)
             if pair.planned != pair.natural:
-                self.moved_samples[pair.natural] = self.moved_samples.get(pair.natural, 0.0) + pair.samples
+                moved_samples[pair.natural] += pair.samples
+        self.pairs: Mapping[str, list[Pair]] = dict(pairs)
+        self.leaving: Mapping[str, set[str]] = dict(leaving)  # prefixes by planned link
+        self.moved_samples: Mapping[str, float] = dict(moved_samples)  # by natural link
         self.untrusted = frozenset(link for link, load in self.traffic.loads.items() if load.feed == "untrusted")
         self.ledger = self._ledger()
         self._verdicts: dict[tuple[str, Exit], str | None] = {}

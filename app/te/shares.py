@@ -11,15 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.te.demands import Numbers, PairKey, Pairs
 from app.te.marks import Marks, Pacing
 from app.te.model import LinkWindow
 from app.te.placement import Placement
 
-PairKey = tuple[str, str]  # (ingress router, prefix)
 History = Sequence[Mapping[str, LinkWindow]]
 Scale = Callable[[LinkWindow], float]  # bits per second that one sampled byte stands for
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 
 
 class Weights(NamedTuple):
@@ -31,18 +30,10 @@ class Weights(NamedTuple):
     samples: list[float]
 
 
-class Numbering(dict[PairKey, int]):
-    """Pairs are numbered in the order in which they are met."""
-
-    def __missing__(self, pair: PairKey) -> int:
-        number = self[pair] = len(self)
-        return number
-
-
 class Column(NamedTuple):
-    """A window's demands as arrays. No pair is in it twice."""
+    """A window's demands in numbers of the same pairs."""
 
-    numbering: Numbering
+    of: Pairs
     pairs: Numbers
     sizes_bytes: Floats
     samples: Floats
@@ -65,7 +56,7 @@ def weights(history: History, placement: Placement, scale: Scale, marks: Marks, 
             faded = fade[homes[column.pairs]]
             loads[column.pairs] += sizes * faded
             samples[column.pairs] += column.samples * faded
-    names, keys = list(links), list(numbering)
+    names, keys = list(links), numbering.keys
     return Weights(
         [keys[pair] for pair in pairs.tolist()],
         [names[home] for home in homes[pairs].tolist()],
@@ -74,33 +65,23 @@ def weights(history: History, placement: Placement, scale: Scale, marks: Marks, 
     )
 
 
-def _numbering(history: History) -> Numbering:
-    """The one of the cycle before, unless most of its pairs are in no window any more."""
-    windows = [window for one in history for window in one.values()]
-    known = next((column.numbering for window in windows if (column := _kept(window)) is not None), None)
-    most = 2 * sum(len(window.demands) for window in windows)
-    return Numbering() if known is None or len(known) > most else known
+def _numbering(history: History) -> Pairs:
+    """Those of the newest window with traffic: all but those of before a restart have them."""
+    newest = (max((one.demands for one in windows.values()), key=len) for windows in reversed(history) if windows)
+    return next((demands.pairs for demands in newest if demands), Pairs())
 
 
-def _kept(window: LinkWindow) -> Column | None:
+def _column(window: LinkWindow, pairs: Pairs) -> Column:
     column: Column | None = window.__dict__.get("column")
-    return column
-
-
-def _column(window: LinkWindow, numbering: Numbering) -> Column:
-    column = _kept(window)
-    if column is None or column.numbering is not numbering:
-        column = window.__dict__["column"] = Column(
-            numbering,
-            np.array([numbering[demand.ingress, demand.prefix] for demand in window.demands], dtype=np.int64),
-            np.array([demand.size_bytes for demand in window.demands], dtype=np.float64),
-            np.array([demand.samples for demand in window.demands], dtype=np.float64),
-        )
+    if column is None or column.of is not pairs:
+        demands = window.demands.numbered(pairs)
+        sizes, samples = demands.sizes_bytes.astype(np.float64), demands.samples.astype(np.float64)
+        column = window.__dict__["column"] = Column(pairs, demands.numbers, sizes, samples)
     return column
 
 
 def _homes(
-    columns: Sequence[Sequence[tuple[str, Column]]], numbering: Numbering, placement: Placement, links: dict[str, int]
+    columns: Sequence[Sequence[tuple[str, Column]]], numbering: Pairs, placement: Placement, links: dict[str, int]
 ) -> tuple[Numbers, Numbers]:
     """Pairs of the history, and by pair the natural link, as of today, given where it was seen last.
 
@@ -111,7 +92,7 @@ def _homes(
         for link, column in reversed(one):  # in a window the first one counts
             seen_on[column.pairs] = links.setdefault(link, len(links))
     pairs = np.flatnonzero(seen_on >= 0)
-    names, keys, homes = list(links), list(numbering), np.full(len(numbering), -1, dtype=np.int64)
+    names, keys, homes = list(links), numbering.keys, np.full(len(numbering), -1, dtype=np.int64)
     homes[pairs] = [
         links.setdefault(placement.natural(*keys[pair], names[link]), len(links))
         for pair, link in zip(pairs.tolist(), seen_on[pairs].tolist(), strict=True)

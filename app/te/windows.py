@@ -4,11 +4,12 @@ pmacct sends `purge_init` and `purge_close` every refresh, traffic or not, each 
 that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the watermark.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from app.te.demands import Demands, Numbers
 from app.te.marks import Windows
 
 PurgeKind = Literal["purge_init", "purge_close"]
@@ -66,6 +67,17 @@ class Progress(msgspec.Struct):
         self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
 
 
+class Part(NamedTuple):
+    """Flow records of one link and window that came in at one router, with their totals."""
+
+    pairs: Numbers  # NO_ROUTE where there is none
+    sizes_bytes: Numbers
+    samples: Numbers
+    size_bytes: int  # of what has a route
+    samples_sum: int
+    unroutable_bytes: int
+
+
 class Sums(msgspec.Struct):
     """What one link's window holds; `unroutable_bytes` are beside `size_bytes`, not in it."""
 
@@ -73,27 +85,14 @@ class Sums(msgspec.Struct):
     size_bytes: int = 0
     samples: int = 0
     unroutable_bytes: int = 0
-    demands: dict[tuple[str, str], list[int]] = msgspec.field(default_factory=dict)
+    demands: Demands = msgspec.field(default_factory=Demands)
 
-    def add(
-        self, ingress: str, prefixes: Sequence[str | None], sizes_bytes: Sequence[int], samples: Sequence[int]
-    ) -> None:
-        """Flow records that came in at one router: per record its prefix, None without a route, and its scaled size."""
-        demands = self.demands
-        routed_bytes = routed_samples = 0
-        for prefix, size_bytes, count in zip(prefixes, sizes_bytes, samples, strict=True):
-            if prefix is None:
-                self.unroutable_bytes += size_bytes
-                continue
-            routed_bytes += size_bytes
-            routed_samples += count
-            if (pair := demands.get((ingress, prefix))) is None:
-                demands[ingress, prefix] = [size_bytes, count]
-            else:
-                pair[0] += size_bytes
-                pair[1] += count
-        self.size_bytes += routed_bytes
-        self.samples += routed_samples
+    def add(self, part: Part) -> None:
+        """Add records whose pairs are numbered as those of `demands`."""
+        self.demands.add(part.pairs, part.sizes_bytes, part.samples)
+        self.size_bytes += part.size_bytes
+        self.samples += part.samples_sum
+        self.unroutable_bytes += part.unroutable_bytes
 
 
 def window_of(at_s: float, length_s: int) -> int:

@@ -8,7 +8,7 @@ from faust.types import TP
 
 from agents.flows import FlowsState
 from app.clock import ManualClock
-from app.feeds.account import Match
+from app.feeds.account import TableOf
 from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.marks import Windows
@@ -18,7 +18,7 @@ from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
 from tables.settling import Settling
 from tests.agents.outbox import Outbox
-from tests.app.feeds.test_account import SURGED, T0, flow, match, purge
+from tests.app.feeds.test_account import SURGED, T0, flow, purge, table_of
 from tests.pops import demo_pop
 from tests.tables.memory import memory_rows, memory_table, written
 
@@ -57,8 +57,8 @@ class Rig:
         self.restart()
 
     def restart(self) -> None:
-        def new_match(pop: Pop) -> Match:
-            return match
+        def new_table_of(pop: Pop) -> TableOf:
+            return table_of
 
         self.outbox = Outbox()
         self.state = FlowsState(
@@ -68,7 +68,7 @@ class Rig:
             self.congestion,
             self.outbox.publisher,
             lambda pop: Closings(),
-            new_match,
+            new_table_of,
             lambda topic: self.committed,
             Settling(20.0, self.clock.monotonic_s),
         )

@@ -26,8 +26,9 @@ from app.inventory import Pop, load_pop
 from app.stream.consumer import Record
 from app.stream.worker import COLLECT_AFTER
 from app.te.cycle import CycleState, run_cycle
+from app.te.demands import Demands
 from app.te.marks import Marks, Pacing
-from app.te.model import Demand, LinkWindow
+from app.te.model import LinkWindow
 from app.te.natural import NaturalRouting
 from tables.rib import RibTable
 from tables.store import TABLE_OPTIONS, ExactTable
@@ -267,7 +268,7 @@ def windows(pop: Pop, active: Sequence[str], start_s: int) -> dict[str, LinkWind
             received_bps=carried_bps,
             up=True,
             samples=100 * len(mine),
-            demands=tuple(Demand(router, prefix, size_bytes, 100) for prefix in mine),
+            demands=Demands.of({(router, prefix): (size_bytes, 100) for prefix in mine}),
         )
     assert set(made) == set(pop.links), "links of another PoP"
     return made

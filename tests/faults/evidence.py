@@ -14,8 +14,10 @@ from app.schemas import DeadLetter, LinkUtilization, PrefixTraffic
 from app.te.windows import Progress
 from tables.congestion import progress_key
 from tables.link_windows import LinkWindowRow, parts_of
-from tables.store import HEADER
+from tables.store import HEADER, decoder_of
 from tests.faults.ledger import Amounts, Slot
+
+_link_window = decoder_of(LinkWindowRow)
 
 LAST = 20  # records of that changelog: every flush writes two a PoP
 
@@ -111,7 +113,7 @@ def newest(rows: Iterable[Row]) -> Iterator[Row]:
 
 def amounts_of(row: LinkWindowRow) -> Amounts:
     """Bytes by "ingress prefix", and what was unroutable."""
-    demands = {" ".join(pair): size_bytes for pair, (size_bytes, _) in row.sums.demands.items()}
+    demands = {f"{one.ingress} {one.prefix}": one.size_bytes for one in row.sums.demands}
     return +Counter(demands | {"unroutable": row.sums.unroutable_bytes})
 
 
@@ -127,5 +129,5 @@ def progress_amounts(progress: Progress) -> Amounts:
 
 def _row(key: bytes, value: bytes | None) -> Row:
     pop, start_s, link = parts_of(key.decode())
-    row = msgspec.msgpack.decode(value[HEADER.size :], type=LinkWindowRow) if value else None
+    row = _link_window.decode(value[HEADER.size :]) if value else None
     return Row(pop, Slot(link, start_s), row)

@@ -9,6 +9,7 @@ from app.feeds.account import Account, Closed
 from app.feeds.bmp import BmpRecord, decode
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
+from app.te.demands import Demands
 from app.te.prefixes import PrefixTable
 from app.te.windows import Sums
 from tables.link_windows import LinkWindowRow
@@ -26,7 +27,7 @@ POP = demo_pop()
 def played(mix: Mix, copies: int = 1) -> tuple[Traffic, Account, list[tuple[Slot, Amounts]]]:
     """Purges through the worker's account; the mix is in force in the middle of it."""
     traffic, table = Traffic(POP, WINDOWS, "seed"), PrefixTable.build(PREFIXES)
-    account = Account(POP, WINDOWS, lambda _, destinations: table.match(destinations))
+    account = Account(POP, WINDOWS, lambda _: table)
     messages: list[tuple[float, bytes]] = []
     for number in range(PURGES):
         at_s, writer, disturbed = T0 + number + 0.3, f"flows/{number}", 10 <= number < 20
@@ -86,7 +87,7 @@ def test_a_row_that_was_never_final_is_lost_and_a_stale_one_does_not_count() -> 
     slot = Slot("pop/r1/a", 100)
 
     def row(size_bytes: int, applied: int, final: bool) -> Row:
-        sums = Sums(applied=applied, size_bytes=size_bytes, demands={("r1", "p"): [size_bytes, 1]})
+        sums = Sums(applied=applied, size_bytes=size_bytes, demands=Demands.of({("r1", "p"): (size_bytes, 1)}))
         return Row("pop", slot, LinkWindowRow(sums, closed=final))
 
     wanted = {slot: Counter({"r1 p": 10})}

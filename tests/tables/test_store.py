@@ -12,6 +12,7 @@ from app.errors import ExactnessError
 from app.feeds.ribfeed import Sessions
 from app.settings import Settings
 from app.stream.worker import create_app
+from app.te.demands import Demands
 from app.te.windows import Progress, Sums
 from tables.congestion import open_congestion
 from tables.interfaces import CountersProgress, open_interfaces
@@ -23,7 +24,7 @@ from tests.tables.memory import memory_rows, memory_table, written
 
 def test_rows_come_back_as_they_went() -> None:
     rows = memory_rows(LinkWindowRow)
-    row = LinkWindowRow(Sums(applied=7, size_bytes=3, samples=1, demands={("r1", "20.0.0.0/24"): [3, 1]}))
+    row = LinkWindowRow(Sums(applied=7, size_bytes=3, samples=1, demands=Demands.of({("r1", "20.0.0.0/24"): (3, 1)})))
     rows.put("a", row)
     assert rows.get("a") == row
     assert rows.get("b") is None
@@ -34,7 +35,7 @@ def test_rows_come_back_as_they_went() -> None:
 def test_a_row_of_another_version_is_refused() -> None:
     table = memory_table("sums")
     Rows(table, LinkWindowRow, version=VERSION + 1).put("a", LinkWindowRow(Sums()))
-    with pytest.raises(ExactnessError, match="row a has version 3"):
+    with pytest.raises(ExactnessError, match="row a has version 4"):
         Rows(table, LinkWindowRow).get("a")
 
 

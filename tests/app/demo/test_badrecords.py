@@ -6,6 +6,7 @@ from app.feeds.attribution import attribute
 from app.feeds.flows import Flow
 from app.feeds.lines import Bad
 from app.te.marks import Windows
+from app.te.prefixes import PrefixTable
 from tests.app.sim.wire import decode, destination
 from tests.pops import demo_pop
 
@@ -14,9 +15,9 @@ GOOD_HOST = "20.0.0.9"
 
 
 def test_what_goes_into_kafka_ends_where_it_is_said_to() -> None:
-    pop = demo_pop()
+    pop, table = demo_pop(), PrefixTable.build(["0.0.0.0/0"])
     message, injected = records(pop, GOOD_HOST, NOW_S)
-    account = Account(pop, Windows(), lambda _, destinations: ["20.0.0.0/24"] * len(destinations))
+    account = Account(pop, Windows(), lambda _: table)
     account.progress.closed_up_to_s = int(NOW_S) - 20
     assert list(account.take(0, NOW_S, message)) == []
     letters = list(account.take(1, NOW_S, b"\n".join(MALFORMED)))

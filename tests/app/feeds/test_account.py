@@ -4,11 +4,14 @@ import json
 from collections.abc import Sequence
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from app.feeds.account import Account, Closed
 from app.feeds.lines import Bad
+from app.te.demands import Demands
 from app.te.marks import Windows
+from app.te.prefixes import PrefixTable
 from app.te.windows import Sums
 from tests.app.feeds.test_flows import RECORD
 from tests.pops import demo_pop
@@ -18,12 +21,15 @@ WINDOWS = Windows(length_s=10, grace_s=2, refresh_s=2)
 SURGED = "rhv1000/r1/et-0/0/1"
 
 
-def match(_: str, destinations: Sequence[str]) -> list[str | None]:
-    return [None if destination.startswith("10.") else "203.0.113.0/24" for destination in destinations]
+TABLE = PrefixTable.build(["203.0.113.0/24"])
+
+
+def table_of(ingress: str) -> PrefixTable:
+    return TABLE
 
 
 def account() -> Account:
-    return Account(demo_pop(), WINDOWS, match)
+    return Account(demo_pop(), WINDOWS, table_of)
 
 
 def flow(at_s: int, size_bytes: int = 100, rate: int = 1000, **changes: object) -> bytes:
@@ -140,7 +146,7 @@ def test_a_row_written_before_the_progress_row_is_not_added_twice() -> None:
     """A crash between two rows: the sums hold offset 0, the progress row does not."""
     acc = account()
     acc.open[T0, SURGED] = Sums(
-        applied=0, size_bytes=100_000, samples=1, demands={("r1", "203.0.113.0/24"): [100_000, 1]}
+        applied=0, size_bytes=100_000, samples=1, demands=Demands.of({("r1", "203.0.113.0/24"): (100_000, 1)})
     )
     feed(acc, [(T0 + 2.0, flow(T0 + 1)), (T0 + 3.0, flow(T0 + 2))])
     assert acc.open[T0, SURGED].size_bytes == 200_000
@@ -149,7 +155,10 @@ def test_a_row_written_before_the_progress_row_is_not_added_twice() -> None:
 def test_two_ingress_routers_in_one_message_are_both_counted() -> None:
     acc = account()
     feed(acc, [(T0 + 2.0, flow(T0) + b"\n" + flow(T0, iface_in=2))])
-    assert set(acc.open[T0, SURGED].demands) == {("r1", "203.0.113.0/24"), ("r2", "203.0.113.0/24")}
+    assert {(one.ingress, one.prefix) for one in acc.open[T0, SURGED].demands} == {
+        ("r1", "203.0.113.0/24"),
+        ("r2", "203.0.113.0/24"),
+    }
 
 
 @given(
@@ -175,3 +184,16 @@ def test_in_plus_late_plus_unattributed_is_what_was_sent(records: list[tuple[int
     accounted = progress.counted_bytes + progress.late_bytes + sum(progress.unattributed_bytes.values())
     assert accounted == 100_000 * len(records)
     assert progress.records == len(records)
+
+
+def test_pairs_are_numbered_anew_while_a_window_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.feeds.account.PAIRS_MIN", 0)
+    monkeypatch.setattr("app.feeds.account.PAIRS_SPARE", 0)
+    acc = account()
+    feed(acc, [(T0 + 11.0, flow(T0 + 11, iface_in=2)), (T0 + 12.0, flow(T0 + 1))])
+    before = acc.open[T0 + 10, SURGED].demands.pairs
+    assert len(feed(acc, purge(T0 + 14), first=2)) == 1
+    feed(acc, [(T0 + 15.0, flow(T0 + 12))], first=4)
+    after = acc.open[T0 + 10, SURGED].demands
+    assert after.pairs is not before
+    assert after == Demands.of({("r2", "203.0.113.0/24"): (100_000, 1), ("r1", "203.0.113.0/24"): (100_000, 1)})

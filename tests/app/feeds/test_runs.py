@@ -14,7 +14,7 @@ from app.feeds.flows import COUNT_MAX, Flow, PurgeInit, decode
 from app.feeds.lines import Bad
 from app.feeds.runs import read, runs
 from app.te.windows import Sums
-from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker
+from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker, table_of
 from tests.app.feeds.test_flows import line
 from tests.pops import demo_pop
 
@@ -46,6 +46,7 @@ def test_a_run_ends_with_a_marker() -> None:
     assert list(runs([], alone=0)) == []
 
 
+MARKER_AMONG_FLOWS = b"\n".join([line(), marker("purge_close"), line()])  # more than a marker has
 SECRET_MARKER = b'{"event_type": "\\u0070urge_init", "writer_id": "w/9"}'  # as another writer of JSON may put it
 MESSAGES = st.one_of(
     st.builds(
@@ -56,7 +57,7 @@ MESSAGES = st.one_of(
         st.integers(1, 9),
     ),
     st.builds(marker, st.sampled_from(["purge_init", "purge_close"]), st.sampled_from(["w/1", "w/2"])),
-    st.sampled_from([b"nonsense", b"", SECRET_MARKER]),
+    st.sampled_from([b"nonsense", b"", SECRET_MARKER, MARKER_AMONG_FLOWS]),
 )
 STREAM = st.lists(st.lists(MESSAGES, min_size=1, max_size=3).map(b"\n".join), max_size=30)
 
@@ -92,7 +93,7 @@ def test_after_a_crash_between_two_rows_nothing_is_doubled(
     told(whole, stream, [])
     told(before, stream[:progress_at], [])
     told(rows, stream[:rows_at], [])
-    after = Account(demo_pop(), WINDOWS, account()._match)
+    after = Account(demo_pop(), WINDOWS, table_of)
     after.progress, after.open = before.progress, rows.open
     told(after, stream, cuts)
     assert sums_of(after.open) == sums_of(whole.open)

@@ -62,12 +62,11 @@ def changelog_not_awaited(patch: pytest.MonkeyPatch) -> None:
 def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
     add = Account._add
 
-    def forgetful(self: Any, slot: Any, flows: Any, offset: int) -> None:
+    def forgetful(self: Any, placed: Any, position: int) -> None:
         touched = set(self.touched)
-        is_replay = slot in self.open and offset <= self.open[slot].applied
-        add(self, slot, flows, offset)
-        if is_replay:
-            self.touched = touched
+        replayed = {slot for slot, sums in self.open.items() if position <= sums.applied}
+        add(self, placed, position)
+        self.touched -= replayed - touched
 
     patch.setattr(Account, "_add", forgetful)
 

@@ -155,6 +155,20 @@ async def test_rows_then_publications_then_progress_then_acks_in_order() -> None
     ]
 
 
+async def test_what_was_taken_is_not_held_until_it_is_acknowledged() -> None:
+    log: list[str] = []
+    held: list[Any] = []
+    stream = Stream(log, [[0, 1], [2]])
+
+    async def ack(event: Any) -> bool:
+        held.append(event.value)
+        return True
+
+    with patched(stream, "ack", ack):
+        await reader(log)[0].run(stream)
+    assert held == [None, None]
+
+
 async def test_a_repeat_is_not_applied_but_acknowledged_with_its_batch() -> None:
     log: list[str] = []
     await reader(log)[0].run(Stream(log, [[0, 1], [1], [2]]))

@@ -209,7 +209,7 @@ class Stream:
 
     async def ack(self, event: Any) -> bool:
         self._world.step()
-        self._world.acked |= {record.offset for record in event.value}
+        self._world.acked |= set(event.offsets)
         return True
 
 
@@ -217,7 +217,7 @@ class Event:
     """Weakly referable, as Faust's events are."""
 
     def __init__(self, message: Any, value: list[Record]) -> None:
-        self.message, self.value = message, value
+        self.message, self.value, self.offsets = message, value, [record.offset for record in value]
 
 
 def worker(

@@ -10,8 +10,9 @@ import numpy as np
 from app.inventory import Pop
 from app.schemas import Override
 from app.te.cycle import CycleResult, CycleState, run_cycle
+from app.te.demands import Demands
 from app.te.marks import Marks, Pacing
-from app.te.model import Demand, LinkWindow, Path
+from app.te.model import LinkWindow, Path
 from app.te.natural import NaturalRouting
 from app.te.rib import Rib
 from tests.app.te.world import WINDOW_S, G
@@ -127,13 +128,13 @@ class Loop:
         offered_bps = sum(pairs.values()) * G
         carried_bps = min(offered_bps, capacity_bps)
         passed = carried_bps / offered_bps if offered_bps else 0.0
-        demands = []
+        demands: dict[PairKey, tuple[int, int]] = {}
         for (ingress, prefix), gbps in pairs.items():
             packets = self.forged.get(link, 1.0) * gbps * G * passed * WINDOW_S / 8 / PACKET_BYTES
             samples = int(self.rng.poisson(packets / SAMPLING))
             if samples:
                 size = SAMPLING * max(self.rng.normal(PACKET_BYTES * samples, PACKET_SD * samples**0.5), 64)
-                demands.append(Demand(ingress, prefix, round(size), samples))
+                demands[ingress, prefix] = round(size), samples
         return LinkWindow(
             link=link,
             window_start_s=self.now_s,
@@ -143,8 +144,8 @@ class Loop:
             dropped_bps=offered_bps - carried_bps if self.counters else None,
             received_bps=None,
             up=True,
-            samples=sum(one.samples for one in demands),
-            demands=tuple(demands),
+            samples=sum(samples for _, samples in demands.values()),
+            demands=Demands.of(demands),
         )
 
 

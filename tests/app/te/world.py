@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from app.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
-from app.te.model import Demand, LinkWindow, Path
+from app.te.demands import Demands
+from app.te.model import LinkWindow, Path
 from app.te.natural import NaturalRouting
 from app.te.rib import Rib
 
@@ -85,10 +86,7 @@ def window(
     **changes: Any,
 ) -> LinkWindow:
     """A window whose flows are `demands_g`, in Gb/s by (ingress, prefix), each of `samples` samples."""
-    demands = [
-        Demand(ingress, prefix, round(gbps * G * WINDOW_S / 8), samples)
-        for (ingress, prefix), gbps in demands_g.items()
-    ]
+    demands = Demands.of({pair: (round(gbps * G * WINDOW_S / 8), samples) for pair, gbps in demands_g.items()})
     made = LinkWindow(
         link=link_id,
         window_start_s=start_s,
@@ -99,6 +97,6 @@ def window(
         received_bps=None,
         up=True,
         samples=samples * len(demands),
-        demands=tuple(demands),
+        demands=demands,
     )
     return msgspec.structs.replace(made, **changes)

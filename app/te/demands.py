@@ -1,0 +1,184 @@
+"""Sampled traffic by (ingress router, prefix), on arrays: a busy PoP has a hundred thousand such pairs in a window.
+
+A pair has a number, which the windows of a PoP share. Amounts are whole numbers: bytes scaled by the sampling rate, and
+samples.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+PairKey = tuple[str, str]  # (ingress router, prefix)
+Numbers = NDArray[np.int64]
+NO_ROUTE, _UNKNOWN = -1, -2
+
+
+class Table(Protocol):
+    """Prefixes that can be searched (app.te.prefixes)."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def find(self, addresses: Sequence[str]) -> Numbers:
+        """The place in `names` of the longest prefix that holds each address; -1 for none."""
+
+
+class Pairs:
+    """Numbers of pairs, in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.keys: list[PairKey] = []
+        self.prefixes: list[str] = []
+        self._numbers: dict[PairKey, int] = {}
+        self._routers: dict[str, int] = {}
+        self._router_of: Numbers = np.empty(0, np.int64)
+        self._known: dict[str, tuple[Table, Numbers]] = {}  # by ingress router: of its table's places
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def number(self, pair: PairKey) -> int:
+        """The number of a pair, a new one where it is met for the first time."""
+        if (number := self._numbers.get(pair)) is None:
+            number = self._numbers[pair] = len(self.keys)
+            self.keys.append(pair)
+            self.prefixes.append(pair[1])
+        return number
+
+    def by_router(self, numbers: Numbers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Ingress routers of pairs, and which of the pairs are theirs."""
+        if met := self.keys[len(self._router_of) :]:
+            more = [self._routers.setdefault(router, len(self._routers)) for router, _ in met]
+            self._router_of = np.concatenate([self._router_of, np.array(more)])
+        routers = self._router_of[numbers]
+        for name, router in self._routers.items():
+            if (which := routers == router).any():
+                yield name, which
+
+    def find(self, ingress: str, table: Table, addresses: Sequence[str]) -> Numbers:
+        """The pair of each address, NO_ROUTE where no prefix holds it."""
+        if ingress not in self._known or self._known[ingress][0] is not table:
+            self._known[ingress] = table, np.full(len(table.names) + 1, _UNKNOWN)
+            self._known[ingress][1][-1] = NO_ROUTE
+        known, places = self._known[ingress][1], table.find(addresses)
+        numbers = known[places]
+        if len(new := np.unique(places[numbers == _UNKNOWN])):
+            known[new] = [self.number((ingress, table.names[place])) for place in new.tolist()]
+            numbers = known[places]
+        return numbers
+
+
+class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Traffic of one pair on one link in one window."""
+
+    ingress: str
+    prefix: str
+    size_bytes: int
+    samples: int
+
+
+Column = tuple[list[str], list[int], list[int]]  # prefixes, bytes, samples
+
+
+class Demands:
+    """Traffic of one link in one window by pair. What is added is summed up when somebody looks."""
+
+    def __init__(self, pairs: Pairs | None = None) -> None:
+        self.pairs = Pairs() if pairs is None else pairs
+        self._more: list[tuple[Numbers, Numbers, Numbers]] = []
+        self._sums: tuple[Numbers, Numbers, Numbers] = _arrays((), (), ())
+
+    @classmethod
+    def of(cls, amounts: Mapping[PairKey, Sequence[int]]) -> "Demands":
+        """From (bytes, samples) by pair."""
+        made = cls()
+        sizes_bytes, samples = zip(*amounts.values(), strict=True) if amounts else ((), ())
+        made.add(*_arrays([made.pairs.number(pair) for pair in amounts], sizes_bytes, samples))
+        return made
+
+    def add(self, numbers: Numbers, sizes_bytes: Numbers, samples: Numbers) -> None:
+        """More of pairs; what has NO_ROUTE is left out."""
+        self._more.append((numbers, sizes_bytes, samples))
+
+    def numbered(self, pairs: Pairs) -> "Demands":
+        """The same in the numbers of other pairs; itself where they are its own."""
+        if pairs is self.pairs:
+            return self
+        other = Demands(pairs)
+        keys = self.pairs.keys
+        numbers = np.array([pairs.number(keys[number]) for number in self.numbers.tolist()], dtype=np.int64)
+        other.add(numbers, self.sizes_bytes, self.samples)
+        return other
+
+    @property
+    def numbers(self) -> Numbers:
+        """Each pair once, in order."""
+        return self._summed()[0]
+
+    @property
+    def sizes_bytes(self) -> Numbers:
+        """By place in `numbers`."""
+        return self._summed()[1]
+
+    @property
+    def samples(self) -> Numbers:
+        """By place in `numbers`."""
+        return self._summed()[2]
+
+    def _summed(self) -> tuple[Numbers, Numbers, Numbers]:
+        if self._more:
+            numbers, sizes_bytes, samples = map(np.concatenate, zip(self._sums, *self._more, strict=True))
+            self._more.clear()
+            routed = numbers != NO_ROUTE
+            pairs, place = np.unique(numbers[routed], return_inverse=True)
+            self._sums = pairs, _added(place, sizes_bytes[routed]), _added(place, samples[routed])
+        return self._sums
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Demand]:
+        keys = self.pairs.keys
+        for number, size_bytes, samples in zip(*(column.tolist() for column in self._summed()), strict=True):
+            ingress, prefix = keys[number]
+            yield Demand(ingress, prefix, size_bytes, samples)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Demands) and sorted(map(astuple, self)) == sorted(map(astuple, other))
+
+    def packed(self) -> dict[str, Column]:
+        """As rows have it, by ingress router."""
+        prefixes = self.pairs.prefixes
+        return {
+            router: (
+                list(map(prefixes.__getitem__, self.numbers[which].tolist())),
+                self.sizes_bytes[which].tolist(),
+                self.samples[which].tolist(),
+            )
+            for router, which in self.pairs.by_router(self.numbers)
+        }
+
+    @classmethod
+    def unpacked(cls, columns: Mapping[str, Column]) -> "Demands":
+        """From a row."""
+        return cls.of(
+            {
+                (ingress, prefix): (size_bytes, samples)
+                for ingress, column in columns.items()
+                for prefix, size_bytes, samples in zip(*column, strict=True)
+            }
+        )
+
+
+def _arrays(*columns: Sequence[int]) -> Any:
+    return tuple(np.array(column, dtype=np.int64) for column in columns)
+
+
+def _added(place: Numbers, amounts: Numbers) -> Numbers:
+    sums = np.zeros(int(place.max(initial=-1)) + 1, dtype=np.int64)
+    np.add.at(sums, place, amounts)
+    return sums
