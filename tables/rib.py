@@ -1,30 +1,42 @@
 """`rib`: post-policy Adj-RIB-In paths, packed many prefixes to a row, for one write costs 175 us whatever its size.
 
-Key `pop|router|bucket` (bucket = CRC-32 of the prefix modulo BUCKETS), value `RibRow`; and `pop|progress` with the
-sessions. Bound: BUCKETS rows a router; at a million prefixes with three peers a row has some 280 KB. A row without
-paths stays: a deleted one could not tell that the changelog may lack its tombstone. Written by the routes agent only.
+| key | value |
+|---|---|
+| `pop|bucket|0000` | `RibRow`: all paths of the prefixes with this CRC-32 modulo BUCKETS, as of a position |
+| `pop|progress` | the sessions as of the position up to which all rows are whole |
+
+At a million prefixes with three peers a row has some 90 KB, and every update is of another row. So a flush writes only
+some of the rows that changed, the longest unwritten first, and the progress stays before the first record that a row
+lacks. What lies between is in the topic: it is read again at the start, though it was acknowledged
+(docs/decisions/0010-full-table.md). Written by the routes agent only.
 """
 
-import zlib
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Any, Generic, TypeVar
 
 import faust
 import msgspec
 
-from app.feeds.resync import PathKey
-from app.feeds.ribfeed import Sessions
-from app.te.model import Path
+from app.feeds.ribfeed import Places, RibFeed, Sessions
+from app.te.rib import BUCKETS, bucket_of
+from app.te.shared import Held
 from tables.store import ExactTable, Rows, open_table
 
-BUCKETS = 1024
+T = TypeVar("T")
+
+VERSION = 4
 
 
-class RibRow(msgspec.Struct):
-    """The paths of one bucket's prefixes, and which of them the router's session that began at `began` has not told."""
+class RibRow(msgspec.Struct, gc=False):
+    """(prefix, packed Held) of one bucket; which of them the sessions that began at `began` have not told again."""
 
-    paths: list[tuple[str, Path]]
-    applied: int = -1
-    began: int = -1
-    untold: list[PathKey] = []
+    applied: int
+    flush: int
+    began: dict[str, int]
+    paths: list[tuple[str, msgspec.Raw]]
+    untold: list[Places] = []
 
 
 class RibTable:
@@ -32,17 +44,132 @@ class RibTable:
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
-        self.rows = Rows(table, RibRow, lambda row: row.applied)
-        self.progress = Rows(table, Sessions, lambda row: row.applied)
+        self.rows = Rows(table, RibRow, lambda row: row.applied, VERSION)
+        self.progress = Rows(table, Sessions, lambda row: row.applied, VERSION)
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How much a flush writes: all rows that changed in so many records, and at least so many bytes.
+
+    More where nothing came since the last one: then all that is behind is made up for, once.
+    """
+
+    records: int = 400_000
+    bytes_min: int = 64 * 1024
+    idle_bytes_min: int = 1 << 20
+
+
+class Unpacked(Generic[T]):
+    """Unpacks each distinct value once: ten prefixes on average have the same paths."""
+
+    def __init__(self, kind: Any, then: Callable[[T], T]) -> None:
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._then = then
+        self._known: dict[bytes, T] = {}
+
+    def __call__(self, packed: msgspec.Raw) -> T:
+        key = bytes(packed)
+        if (known := self._known.get(key)) is None:
+            known = self._known[key] = self._then(self._decoder.decode(key))
+        return known
+
+
+class KeptRib:
+    """The rows of one PoP's Rib.
+
+    A row is what its bucket held when the record at its position had been applied. So a record may be applied again to
+    a row that has it: the last word is the same, and the row need not be written for it.
+    """
+
+    def __init__(self, feed: RibFeed, table: RibTable, pace: Pace) -> None:
+        self._feed = feed
+        self._table = table
+        self.pace = pace
+        self._included = [-1] * BUCKETS  # positions of the rows
+        self._behind: dict[int, int] = {}  # bucket -> position up to which its row is whole, the oldest first
+        self._again: list[str] = []  # rows that the changelog may not have
+        self._is_moving = False  # this flush writes something
+        self._flushed: deque[Sessions] = deque([copied(feed.sessions)])  # from where rows are whole to the last flush
+
+    def load(self) -> None:
+        """Into an empty Rib."""
+        unpacked: Unpacked[Held] = Unpacked(Held, self._feed.rib.share)
+        for key, row in self._table.rows.items(f"{self._feed.pop.name}|bucket|"):
+            number = int(key.rpartition("|")[2])
+            prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths}
+            self._feed.rib.restore(number, prefixes)
+            self._feed.restore(row.began, prefixes, row.untold)
+            self._included[number] = row.applied
+            if row.flush > self._feed.sessions.flush:
+                self._again.append(key)
+        self._feed.again_to = max(self._included)
+
+    def touch(self, prefix: str, position: int) -> None:
+        """The record at this position changed what is held of the prefix."""
+        bucket = bucket_of(prefix)
+        if position > self._included[bucket]:
+            self._behind.setdefault(bucket, self._flushed[-1].applied)
+
+    def write(self) -> None:
+        """Write some of what changed; more of it the more records came since the last flush."""
+        sessions = self._feed.sessions
+        came = sessions.applied - self._flushed[-1].applied
+        self._is_moving = bool(came or self._behind or self._again)
+        if not self._is_moving:
+            return
+        sessions.flush += 1
+        for key in self._again:
+            self._table.rows.touch(key)
+        self._again.clear()
+        rows_due = came * len(self._behind) / self.pace.records
+        bytes_min = self.pace.bytes_min if came else self.pace.idle_bytes_min
+        size_bytes = 0
+        for count, bucket in enumerate(list(self._behind)):
+            if count >= rows_due and size_bytes >= bytes_min:
+                break
+            size_bytes += self._write(bucket)
+        self._feed.rib.sweep()
+        if came:
+            self._flushed.append(copied(sessions))
+
+    def _write(self, bucket: int) -> int:
+        """One whole row; its size."""
+        held, sessions = self._feed.rib.bucket(bucket), self._feed.sessions
+        paths = [(prefix, msgspec.Raw(msgspec.msgpack.encode(one))) for prefix, one in held.items()]
+        row = RibRow(sessions.applied, sessions.flush, sessions.began, paths, self._feed.untold(held))
+        del self._behind[bucket]
+        self._included[bucket] = sessions.applied
+        return self._table.rows.put(f"{self._feed.pop.name}|bucket|{bucket:04d}", row)
+
+    @property
+    def whole_to(self) -> int:
+        """The position up to which all rows are whole."""
+        return self._progress().applied
+
+    def write_progress(self) -> None:
+        """Say so, after the rows were answered."""
+        if not self._is_moving:
+            return
+        row = msgspec.structs.replace(self._progress(), flush=self._feed.sessions.flush)
+        self._table.progress.put(progress_key(self._feed.pop.name), row)
+
+    def _progress(self) -> Sessions:
+        oldest = next(iter(self._behind.values()), inf)
+        while len(self._flushed) > 1 and self._flushed[1].applied <= oldest:
+            self._flushed.popleft()
+        return self._flushed[0]
+
+
+_sessions = msgspec.msgpack.Decoder(Sessions)
+
+
+def copied(sessions: Sessions) -> Sessions:
+    """As they are now."""
+    return _sessions.decode(msgspec.msgpack.encode(sessions))
 
 
 def progress_key(pop: str) -> str:
     return f"{pop}|progress"
-
-
-def bucket_of(prefix: str) -> int:
-    """The same in every process and release: it is part of the key."""
-    return zlib.crc32(prefix.encode()) % BUCKETS
 
 
 def open_rib(app: faust.App) -> RibTable:
