@@ -46,22 +46,29 @@ class RoutesState:
         """Forget paths and sessions; the Rib objects stay, others hold them."""
         for rib in self.ribs.values():
             rib.clear()
-        self._take_up({})
+        self._take_up(self._kept_from({}))
         self._publisher.drop()
 
-    def _take_up(self, sessions: Mapping[str, Sessions]) -> None:
-        """New feeds, from the sessions of a progress row where there is one."""
-        pops = self._pops.values()
-        self.feeds = {pop.name: RibFeed(pop, self.ribs[pop.name], sessions.get(pop.name)) for pop in pops}
-        self._kept = {name: KeptRib(feed, self._table, self._pace) for name, feed in self.feeds.items()}
+    def _kept_from(self, sessions: Mapping[str, Sessions]) -> dict[str, KeptRib]:
+        """With new feeds, from the sessions of a progress row where there is one."""
+        feeds = [RibFeed(pop, self.ribs[pop.name], sessions.get(pop.name)) for pop in self._pops.values()]
+        return {feed.pop.name: KeptRib(feed, self._table, self._pace) for feed in feeds}
+
+    def _take_up(self, kept: dict[str, KeptRib]) -> None:
+        self._kept = kept
+        self.feeds = {name: one.feed for name, one in kept.items()}
 
     def load(self) -> None:
-        """Rebuild from the rows. Those ahead of the progress meet their records again: the last word is the same."""
+        """Rebuild from the rows. Those ahead of the progress meet their records again: the last word is the same.
+
+        It may run in a thread: `feeds` tell how far was read only when all of that is in the Rib.
+        """
         self.reset()
         found = {name: self._table.progress.get(progress_key(name)) for name in self.feeds}
-        self._take_up({name: sessions for name, sessions in found.items() if sessions is not None})
-        for kept in self._kept.values():
-            kept.load()
+        kept = self._kept_from({name: sessions for name, sessions in found.items() if sessions is not None})
+        for one in kept.values():
+            one.load()
+        self._take_up(kept)
 
     def whole_to(self) -> Mapping[str, int]:
         """Rows are behind what is acknowledged: what follows these positions must come again at the start."""

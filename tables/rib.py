@@ -27,6 +27,7 @@ from tables.store import ExactTable, Rows, open_table
 T = TypeVar("T")
 
 VERSION = 4
+SESSIONS_KEPT = 128  # of so many flushes at most while rows are behind: with a thousand peers one has 100 KB
 
 
 class RibRow(msgspec.Struct, gc=False):
@@ -79,30 +80,37 @@ class KeptRib:
 
     A row is what its bucket held when the record at its position had been applied. So a record may be applied again to
     a row that has it: the last word is the same, and the row need not be written for it.
+
+    Flushes are numbered, so that a row that the changelog may lack is told from one that it has. A process takes its
+    first number two above the last one that is known, for what died may have begun the next, and writes no row before
+    the changelog has that: else a disk that comes back could have rows of the same numbers.
     """
 
     def __init__(self, feed: RibFeed, table: RibTable, pace: Pace) -> None:
-        self._feed = feed
+        self.feed = feed
         self._table = table
         self.pace = pace
         self._included = [-1] * BUCKETS  # positions of the rows
         self._behind: dict[int, int] = {}  # bucket -> position up to which its row is whole, the oldest first
-        self._again: list[str] = []  # rows that the changelog may not have
+        self._flushed = deque([copied(feed.sessions)])  # from where rows are whole to the last flush
+        self._applied = feed.sessions.applied  # at the last flush
+        self._first_flush = feed.sessions.flush + 2
+        self._flush = self._first_flush - 1
         self._is_moving = False  # this flush writes something
-        self._flushed: deque[Sessions] = deque([copied(feed.sessions)])  # from where rows are whole to the last flush
 
     def load(self) -> None:
         """Into an empty Rib."""
-        unpacked: Unpacked[Held] = Unpacked(Held, self._feed.rib.share)
-        for key, row in self._table.rows.items(f"{self._feed.pop.name}|bucket|"):
+        unpacked: Unpacked[Held] = Unpacked(Held, self.feed.rib.share)
+        sessions = self.feed.sessions
+        for key, row in self._table.rows.items(f"{self.feed.pop.name}|bucket|"):
             number = int(key.rpartition("|")[2])
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths}
-            self._feed.rib.restore(number, prefixes)
-            self._feed.restore(row.began, prefixes, row.untold)
+            self.feed.rib.restore(number, prefixes)
+            self.feed.restore(row.began, prefixes, row.untold)
             self._included[number] = row.applied
-            if row.flush > self._feed.sessions.flush:
-                self._again.append(key)
-        self._feed.again_to = max(self._included)
+            if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
+                self._behind[number] = sessions.applied  # the changelog may not have it
+        self.feed.again_to = max(self._included)
 
     def touch(self, prefix: str, position: int) -> None:
         """The record at this position changed what is held of the prefix."""
@@ -111,16 +119,14 @@ class KeptRib:
             self._behind.setdefault(bucket, self._flushed[-1].applied)
 
     def write(self) -> None:
-        """Write some of what changed; more of it the more records came since the last flush."""
-        sessions = self._feed.sessions
-        came = sessions.applied - self._flushed[-1].applied
-        self._is_moving = bool(came or self._behind or self._again)
+        """Write some of what changed; more of it the more records came since the last flush. No row by the first."""
+        came, is_first = self.feed.sessions.applied - self._applied, self._flush < self._first_flush
+        self._is_moving = bool(is_first or came or self._behind)
         if not self._is_moving:
             return
-        sessions.flush += 1
-        for key in self._again:
-            self._table.rows.touch(key)
-        self._again.clear()
+        self._flush += 1
+        if is_first:
+            return
         rows_due = came * len(self._behind) / self.pace.records
         bytes_min = self.pace.bytes_min if came else self.pace.idle_bytes_min
         size_bytes = 0
@@ -128,18 +134,26 @@ class KeptRib:
             if count >= rows_due and size_bytes >= bytes_min:
                 break
             size_bytes += self._write(bucket)
-        self._feed.rib.sweep()
-        if came:
+        self.feed.rib.sweep()
+        self._flushed_to(self.feed.sessions)
+
+    def _flushed_to(self, sessions: Sessions) -> None:
+        """What a progress may say from now on. While rows are behind the sessions of some flushes do."""
+        self._applied = sessions.applied
+        if not self._behind or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
             self._flushed.append(copied(sessions))
 
     def _write(self, bucket: int) -> int:
-        """One whole row; its size."""
-        held, sessions = self._feed.rib.bucket(bucket), self._feed.sessions
-        paths = [(prefix, msgspec.Raw(msgspec.msgpack.encode(one))) for prefix, one in held.items()]
-        row = RibRow(sessions.applied, sessions.flush, sessions.began, paths, self._feed.untold(held))
+        """One whole row, as it is where its records still come again; its size."""
+        key, sessions = f"{self.feed.pop.name}|bucket|{bucket:04d}", self.feed.sessions
         del self._behind[bucket]
+        if self._included[bucket] > sessions.applied:
+            return self._table.rows.touch(key)
+        held = self.feed.rib.bucket(bucket)
+        paths = [(prefix, msgspec.Raw(msgspec.msgpack.encode(one))) for prefix, one in held.items()]
+        row = RibRow(sessions.applied, self._flush, sessions.began, paths, self.feed.untold(held))
         self._included[bucket] = sessions.applied
-        return self._table.rows.put(f"{self._feed.pop.name}|bucket|{bucket:04d}", row)
+        return self._table.rows.put(key, row)
 
     @property
     def whole_to(self) -> int:
@@ -150,8 +164,8 @@ class KeptRib:
         """Say so, after the rows were answered."""
         if not self._is_moving:
             return
-        row = msgspec.structs.replace(self._progress(), flush=self._feed.sessions.flush)
-        self._table.progress.put(progress_key(self._feed.pop.name), row)
+        row = msgspec.structs.replace(self._progress(), first_flush=self._first_flush, flush=self._flush)
+        self._table.progress.put(progress_key(self.feed.pop.name), row)
 
     def _progress(self) -> Sessions:
         oldest = next(iter(self._behind.values()), inf)

@@ -147,10 +147,11 @@ class Rows(Generic[S]):
         """The source offset that a row includes, or NO_OFFSET."""
         return NO_OFFSET if self._applied is None else self._applied(row)
 
-    def touch(self, key: str) -> None:
-        """Write a row again as it is, so that the changelog has what the local disk has."""
+    def touch(self, key: str) -> int:
+        """Write a row again as it is, so that the changelog has what the local disk has; its size in bytes."""
         if (stored := self.table.get(key.encode())) is not None:
             self.table.put(key.encode(), stored)
+        return len(stored or b"")
 
     def delete(self, key: str) -> None:
         """Remove a row. Its tombstone goes out even where the local disk has no row: the changelog may have one."""

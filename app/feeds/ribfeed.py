@@ -17,7 +17,8 @@ class Sessions(msgspec.Struct):
     """What the routes agent must remember besides the paths: its progress, BMP sessions and peers."""
 
     applied: int = -1
-    flush: int = 0  # rows of up to this flush are in the changelog; `applied` may be behind (tables/rib.py)
+    first_flush: int = 1  # rows of these flushes are in the changelog, though ahead of `applied` (tables/rib.py)
+    flush: int = 0
     routers: dict[str, str] = msgspec.field(default_factory=dict)
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position of its last beginning

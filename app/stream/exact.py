@@ -89,6 +89,11 @@ class ExactReader:
         self._state.load()
         self._makings.rows_are_whole_to(self._whole_to())
 
+    async def take_up(self) -> None:
+        """`load`, in a thread, for a full table takes seconds. A rebalance in its midst waits for its end."""
+        async with self._lock:
+            await asyncio.to_thread(self.load)
+
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process: the events it holds were not acknowledged."""
         events = stream.noack()

@@ -24,7 +24,7 @@ def attach_reader(
 ) -> None:
     """One agent that reads these topics; the last of its tables holds the progress."""
     reader = ExactReader(app, state, tables, Makings(inputs(app), topics, tables), fence, die, whole_to)
-    stop_flow_at_recovery(app, tables[-1], reader.load)
+    stop_flow_at_recovery(app, tables[-1], reader.take_up)
 
     async def read(stream: Any) -> None:
         await reader.run(stream)

@@ -4,10 +4,8 @@ Faust 0.15.3 has three silent ends: a step that takes too long ends the recovery
 `on_recover` callback is dropped, and one while changelog records are applied is logged and tried again for ever.
 """
 
-import asyncio
 import gc
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import faust
@@ -51,18 +49,12 @@ class LoudTable(ExactTable):
             die(f"{self.name}: cannot apply the changelog: {type(error).__name__}: {error}; is the disk full?")
 
 
-def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], None]) -> None:
+def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], Awaitable[None]]) -> None:
     """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated.
 
     `load` rebuilds the agent's memory from its recovered tables meanwhile; the process ends when it cannot, for Faust
-    would go on with an empty memory. Faust itself resumes the flow. It runs in a thread: a full table takes
-    seconds.
+    would go on with an empty memory. Faust itself resumes the flow.
     """
-    one_at_a_time = threading.Lock()  # a rebalance abandons the callback, but not its thread
-
-    def load_alone() -> None:
-        with one_at_a_time:
-            load()
 
     @table.on_recover
     async def stop() -> None:
@@ -71,7 +63,7 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             consumer.stop_flow()
             app.flow_control.suspend()
             await consumer.wait_for_stopped_flow()
-            await asyncio.to_thread(load_alone)
+            await load()
             gc.freeze()  # rows stay: the collector need not look at millions of them again and again
         except Exception as error:
             die(f"{table.name}: cannot take up from its rows: {type(error).__name__}: {error}")

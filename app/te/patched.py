@@ -79,8 +79,9 @@ class TableCache:
     def table(self, rib: Rib) -> PrefixTable | Patched:
         """What matches as the Rib is now; ask again when it changed."""
         if self._epoch != rib.epoch:
+            epoch, since = rib.epoch, len(rib.turned)
             self._base = self._table = PrefixTable.build(rib.all_prefixes())
-            self._epoch, self._since, self._turned = rib.epoch, len(rib.turned), len(rib.turned)
+            self._epoch, self._since, self._turned = epoch, since, since
         if self._turned != len(rib.turned):
             self._turned = len(rib.turned)
             times = Counter(rib.turned[self._since :])

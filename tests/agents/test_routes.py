@@ -14,7 +14,7 @@ from app.feeds.resync import DUMP_WITHIN_S
 from app.stream.consumer import Record
 from app.te.natural import NaturalRouting
 from app.te.rib import bucket_of
-from tables.rib import RibTable
+from tables.rib import KeptRib, RibTable
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop
 from tests.tables.memory import memory_table, written
@@ -41,6 +41,8 @@ class Rig:
 
         self.state = RoutesState({"rhv1000": demo_pop()}, self.table, self.outbox.publisher, changed)
         self.state.load()
+        written(self.table.table)
+        assert self.flush() == ["rhv1000|progress"], "before the first row, its number"
 
     def feed(self, *names: str, first: int = 0, at_s: float = 0.0) -> None:
         for offset, name in enumerate(names, first):
@@ -121,6 +123,21 @@ def test_what_rows_lack_comes_again() -> None:
     assert rig.state.whole_to() == {TOPIC.topic: len(UP) - 1}
     rig.restart()
     assert rig.state.whole_to() == {TOPIC.topic: len(UP) - 1}
+
+
+def test_nothing_seems_read_before_all_rows_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The actuator looks on from another thread, and would take back what copies a path that is not there yet."""
+    rig, seen, load = Rig(), [], KeptRib.load
+    rig.feed(*UP)
+    rig.flush()
+
+    def looked_at(kept: KeptRib) -> None:
+        load(kept)
+        seen.append(rig.state.feeds["rhv1000"].sessions.applied)
+
+    monkeypatch.setattr(KeptRib, "load", looked_at)
+    rig.state.load()
+    assert [*seen, rig.state.feeds["rhv1000"].sessions.applied] == [-1, len(UP) - 1]
 
 
 def test_what_does_not_parse_is_a_dead_letter_once() -> None:

@@ -1,5 +1,7 @@
 """The rows of a Rib: what a restart finds, from the disk or from the changelog, wherever the process ended."""
 
+from copy import copy
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from app.feeds.resync import DUMP_WITHIN_S
 from app.feeds.ribfeed import RibFeed, Sessions
 from app.te.rib import BUCKETS, Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
-from tables.store import ROW_BYTES_MAX, Rows
+from tables.store import ROW_BYTES_MAX, Rows, goes_back
 from tests.app.feeds.test_bmp import captured
 from tests.app.te.world import path
 from tests.pops import demo_pop
@@ -20,7 +22,6 @@ PREFIXES = [f"203.0.{third}.0/24" for third in range(12)]
 PEERS = ["127.0.0.31", "127.0.0.32"]
 PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1)  # most flushes write a row or two of those that changed
 State = dict[tuple[str, str, str], int]  # (router, prefix, peer) -> the AS behind the peer
-Paths = dict[bytes, bytes]
 
 Message = tuple[str, str, int, str]  # kind, prefix, AS, peer
 Step = tuple[Message, bool]  # a BMP message, and whether its time is after the doubts of all before it
@@ -44,11 +45,28 @@ class Died(Exception):
     """In the middle of a flush."""
 
 
+Log = list[tuple[bytes, bytes]]  # a changelog
+
+
+class Disk(dict[bytes, bytes]):
+    """Of one machine, and how much of the changelog it has seen."""
+
+    seen = 0
+
+    def catch_up(self, log: Log) -> "Disk":
+        """As a recovery does it."""
+        for key, row in log[self.seen :]:
+            if not goes_back(self.get(key), row):
+                self[key] = row
+        self.seen = len(log)
+        return self
+
+
 class Worker:
     """A feed and its rows, on a disk and in a changelog."""
 
-    def __init__(self, disk: Paths, log: Paths, pace: Pace = PACE) -> None:
-        self.disk, self.log = disk, log
+    def __init__(self, disk: Disk, log: Log, pace: Pace = PACE) -> None:
+        self.disk, self.log = disk.catch_up(log), log
         self.raw = memory_table("rib")
         for key, row in disk.items():
             self.raw.put(key, row)
@@ -71,31 +89,32 @@ class Worker:
         self.next += 1
 
     def flush(self, local: int | None = None, answered: int = 0) -> None:
-        """All of it, or the first `local` rows on the disk and `answered` of these in the changelog."""
+        """All of it, or the first `local` writes on the disk and `answered` of these in the changelog."""
         self.kept.write()
-        rows = [key.encode() for key in written(self.raw)]
-        self._take(self.disk, rows[:local])
-        self._take(self.log, rows if local is None else rows[:local][:answered])
-        if local is not None:
+        rows = self._written()
+        self._take(rows[:local], rows if local is None else rows[: min(local, answered)])
+        if local is not None and (local <= len(rows) or answered < len(rows)):
             raise Died
         self.kept.write_progress()
-        for into in (self.disk, self.log):
-            self._take(into, [key.encode() for key in written(self.raw)] or [b"rhv1000|progress"])
+        last = self._written()
+        self._take(last, last if local is None else [])
+        if local is not None:
+            raise Died
 
-    def _take(self, into: Paths, keys: list[bytes]) -> None:
-        for key in keys:
-            row = self.raw.get(key)
-            assert row is not None
-            into[key] = row
+    def _written(self) -> Log:
+        return [(key.encode(), self.raw[key.encode()]) for key in written(self.raw)]
+
+    def _take(self, local: Log, answered: Log) -> None:
+        self.disk.update(local)
+        self.log.extend(answered)
 
     @property
     def state(self) -> tuple[State, set[str], set[tuple[str, str]]]:
         """Paths, peers, and what is in doubt."""
         prefixes = {prefix: self.feed.rib.held(prefix) for prefix in PREFIXES}
         paths = {(name, prefix, one.peer): one.as_path[-1] for prefix, held in prefixes.items() for name, one in held}
-        untold = {
-            (prefix, prefixes[prefix][at][1].peer) for prefix, at_all in self.feed.untold(prefixes) for at in at_all
-        }
+        doubts = self.feed.untold(prefixes)
+        untold = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in doubts for place in places}
         return paths, set(self.feed.rib.peers("r1")), untold
 
 
@@ -104,12 +123,14 @@ class Worker:
 def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
     steps: list[Step], flushes: list[int], data: st.DataObject
 ) -> None:
+    """On the same machine, on the other one, which may have been away for long, or on one without any rows."""
     times = [sum(later for _, later in steps[: at + 1]) * (DUMP_WITHIN_S + 1) for at in range(len(steps))]
-    steady = Worker({}, {})
+    steady = Worker(Disk(), [])
     for step, at_s in zip(steps, times, strict=True):
         steady.apply(step, at_s)
 
-    worker = Worker({}, {})
+    machines, log = [Disk(), Disk()], Log()
+    worker = Worker(machines[0], log)
     for size in flushes:
         for at in range(worker.next, min(worker.next + size, len(steps))):
             worker.apply(steps[at], times[at])
@@ -117,19 +138,48 @@ def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
             worker.flush()
             continue
         with pytest.raises(Died):
-            worker.flush(*data.draw(st.tuples(st.integers(0, 4), st.integers(0, 4)), label="local, answered"))
-        loses_its_disk = data.draw(st.booleans(), label="loses its disk")
-        worker = Worker(dict(worker.log) if loses_its_disk else worker.disk, worker.log)
-    for disk in (worker.disk, dict(worker.log)):
-        successor = Worker(disk, worker.log)
+            worker.flush(*data.draw(st.tuples(st.integers(0, 5), st.integers(0, 5)), label="local, answered"))
+        machine = data.draw(st.integers(0, 1), label="machine")
+        if data.draw(st.booleans(), label="loses its disk"):
+            machines[machine] = Disk()
+        worker = Worker(machines[machine], log)
+    for disk in (worker.disk, *machines, Disk()):
+        whole = list(log)
+        successor = Worker(copy(disk), whole)
         for at in range(successor.next, len(steps)):
             successor.apply(steps[at], times[at])
         assert successor.state == steady.state
+        successor.flush()
         while successor.kept.whole_to < len(steps) - 1:
             successor.flush()
-        successor.flush()
-        assert successor.disk == successor.log
-        assert Worker(successor.disk, {}).state == steady.state
+        assert Worker(successor.disk, whole).state == steady.state
+        lost = Worker(Disk(), whole)
+        for at in range(lost.next, len(steps)):
+            lost.apply(steps[at], times[at])
+        assert lost.state == steady.state
+
+
+def test_a_row_that_only_the_disk_that_comes_back_has_is_written() -> None:
+    """Flushes of two machines would have the same numbers: that of the row seemed to be answered."""
+    ours, theirs, log = Disk(), Disk(), Log()
+    steps: list[Step] = [*UP, (("update", PREFIXES[0], 1, PEERS[0]), False)]
+    worker = Worker(ours, log)
+    worker.flush()
+    for step in steps:
+        worker.apply(step)
+    with pytest.raises(Died):
+        worker.flush(local=1, answered=0)
+    worker = Worker(theirs, log)
+    for step in steps[:2]:
+        worker.flush()
+        worker.apply(step)
+    worker.flush()
+    worker = Worker(ours, log)
+    for step in steps[worker.next :]:
+        worker.apply(step)
+    while worker.kept.whole_to < 2:
+        worker.flush()
+    assert Worker(Disk(), log).state == worker.state
 
 
 def flushed(worker: Worker) -> list[str]:
@@ -140,7 +190,8 @@ def flushed(worker: Worker) -> list[str]:
 
 def up(pace: Pace = PACE) -> Worker:
     """A router with a peer, without any path."""
-    worker = Worker({}, {}, pace)
+    worker = Worker(Disk(), [], pace)
+    assert flushed(worker) == ["rhv1000|progress"], "before the first row, its number"
     for step in UP:
         worker.apply(step)
     return worker
@@ -186,7 +237,7 @@ def test_the_more_came_the_more_is_written() -> None:
 def test_the_longest_unwritten_goes_first() -> None:
     worker = filled(records=50)
     flushed(worker)
-    worker.kept.pace = Pace(records=1000, bytes_min=1)
+    worker.kept.pace = Pace(records=100, bytes_min=1)
     update(worker, 1, 2)
     update(worker, 2, 2)
     first = flushed(worker)
@@ -203,7 +254,7 @@ def test_a_bucket_that_is_empty_says_so() -> None:
     worker.apply((("withdraw", PREFIXES[0], 0, PEERS[0]), False))
     worker.flush()
     assert len(worker.disk) == 2
-    assert Worker(worker.disk, {}).state[0] == {}
+    assert Worker(worker.disk, []).state[0] == {}
 
 
 def test_a_full_table_in_doubt_fits_in_its_rows() -> None:

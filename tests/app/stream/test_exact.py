@@ -195,6 +195,23 @@ async def test_a_hole_is_never_passed(batches: list[list[int]]) -> None:
     assert not [line for line in log if line.startswith("ack")]
 
 
+async def test_a_rebalance_waits_for_rows_that_are_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the thread would go on to fill a memory that was reset."""
+    log: list[str] = []
+    exact_reader, signal = reader(log)
+    revoked = list[asyncio.Future[None]]()
+
+    async def begun(load: Callable[[], None]) -> None:
+        revoked.append(asyncio.ensure_future(signal.handler(set())))
+        await asyncio.sleep(0)
+        load()
+
+    monkeypatch.setattr(asyncio, "to_thread", begun)
+    await exact_reader.take_up()
+    await asyncio.gather(*revoked)
+    assert log == ["load", "reset"]
+
+
 async def test_it_goes_on_from_the_committed_offset() -> None:
     log: list[str] = []
     await reader(log, committed=7)[0].run(Stream(log, [[7, 8]]))
