@@ -33,13 +33,12 @@ class Network(NamedTuple):
 
     def holds(self, other: "Network") -> bool:
         """Whether `other` is this network or lies in it."""
-        shift = self.bits - self.length
-        same = self.version == other.version and self.length <= other.length
-        return same and self.value >> shift == other.value >> shift
+        return self.length <= other.length and self.overlaps(other)
 
     def overlaps(self, other: "Network") -> bool:
-        """Whether they share any address."""
-        return self.holds(other) or other.holds(self)
+        """Whether they share any address: the bits that both have are the same."""
+        shift = self.bits - min(self.length, other.length)
+        return self.version == other.version and self.value >> shift == other.value >> shift
 
 
 def _parse(text: str) -> tuple[int, int] | None:
