@@ -110,6 +110,7 @@ class KeptRib:
             self._included[number] = row.applied
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
                 self._behind[number] = sessions.applied  # the changelog may not have it
+        self.feed.restored()
         self.feed.again_to = max(self._included)
 
     def touch(self, prefix: str, position: int) -> None:

@@ -34,6 +34,7 @@ class RibFeed:
         self.pop = pop
         self.rib = rib
         self.sessions = sessions or Sessions()
+        self._forget_strangers()
         self.again_to = -1  # records up to this position come again, for some rows have them
         self._resync = Resync(rib, self.sessions.doubts)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
@@ -45,6 +46,14 @@ class RibFeed:
         for router, peers in self.sessions.peers.items():
             for peer, asn in peers.items():
                 rib.peer_up(router, peer, asn)
+
+    def _forget_strangers(self) -> None:
+        """Sessions of routers that the inventory has no longer."""
+        known, sessions = self.pop.routers, self.sessions
+        sessions.routers = {session: name for session, name in sessions.routers.items() if name in known}
+        for by_router in (sessions.peers, sessions.began, sessions.doubts):
+            for router in by_router.keys() - known.keys():
+                del by_router[router]
 
     def began(self, router: str) -> int:
         """The position of the beginning of a router's session; -1 before the first."""
@@ -60,6 +69,12 @@ class RibFeed:
                 self._doubt(router, ((prefix, range(len(held))) for prefix, held in prefixes.items()), prefixes)
             elif began.get(router, -1) == self.began(router):
                 self._doubt(router, untold, prefixes)
+
+    def restored(self) -> None:
+        """All rows were: of routers that the inventory has no longer nobody would take paths back."""
+        for router in self.rib.routers() - self.pop.routers.keys():
+            for peer in {peer for peer, _ in self.rib.by_peer(router)}:
+                self.rib.peer_down(router, peer)
 
     def _doubt(self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, Held]) -> None:
         for prefix, places in some:

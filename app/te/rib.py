@@ -163,6 +163,10 @@ class Rib:
         """Every prefix that the router holds a path for."""
         return Prefixes(self, router)
 
+    def routers(self) -> set[str]:
+        """Routers that hold any path."""
+        return {router for router, count in self._counts.items() if count}
+
     def count(self, router: str) -> int:
         """How many those are."""
         return self._counts.get(router, 0)

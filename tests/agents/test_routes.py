@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from faust.types import TP
 
@@ -11,6 +12,7 @@ from agents.routes import RoutesState, summary
 from app.bgp.liveness import Witness
 from app.clock import SystemClock
 from app.feeds.resync import DUMP_WITHIN_S
+from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.natural import NaturalRouting
 from app.te.rib import bucket_of
@@ -22,6 +24,7 @@ from tests.tables.memory import memory_table, written
 DATA = Path(__file__).parents[1] / "data" / "bmp"
 TOPIC = TP("bmp-rhv1000", 0)
 PREFIX = "20.0.0.0/24"
+DEMO_POP = demo_pop()
 UP = ("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", "frr_init", "frr_peer_up", "frr_update")
 
 
@@ -32,14 +35,14 @@ class Rig:
         self.table = RibTable(memory_table("rib"))
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, pop: Pop = DEMO_POP) -> None:
         self.changes: list[tuple[str, str, list[str]]] = []
         self.outbox = Outbox()
 
         def changed(pop: str, router: str, prefixes: Sequence[str]) -> None:
             self.changes.append((pop, router, list(prefixes)))
 
-        self.state = RoutesState({"rhv1000": demo_pop()}, self.table, self.outbox.publisher, changed)
+        self.state = RoutesState({"rhv1000": pop}, self.table, self.outbox.publisher, changed)
         self.state.load()
         written(self.table.table)
         assert self.flush() == ["rhv1000|progress"], "before the first row, its number"
@@ -113,6 +116,21 @@ def test_no_row_goes_back_in_its_position() -> None:
     row = rig.table.rows.get(ROW)
     assert row is not None
     assert row.applied == len(UP)
+
+
+def test_a_router_that_left_the_inventory_is_forgotten() -> None:
+    """Natural routing would not know where to put it, and no session would take its paths back."""
+    rig = Rig()
+    rig.feed(*UP)
+    rig.feed("frr_init", first=len(UP))
+    rig.flush()
+    [other] = [router for router in DEMO_POP.router if router.name != "r2"]
+    pop = msgspec.structs.replace(DEMO_POP, router=(other,))
+    rig.restart(pop)
+    rig.feed("frr_update", first=len(UP) + 1)
+    rib = rig.state.ribs["rhv1000"]
+    assert NaturalRouting(pop, rib).routes(PREFIX).exits.keys() == {"r1"}
+    assert (rib.routers(), rib.peers("r2")) == ({"r1"}, [])
 
 
 def test_what_rows_lack_comes_again() -> None:
