@@ -14,7 +14,7 @@ from app.stream.fence import StallFence
 from app.stream.makings import Makings
 from app.te.guards import Budget
 
-SEEDS = 200
+SEEDS = 300
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
