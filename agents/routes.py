@@ -16,52 +16,66 @@ from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.te.rib import Rib
-from tables.rib import RibRow, RibTable, bucket_of, progress_key
+from tables.rib import KeptRib, Pace, RibTable, progress_key
 
+PACE = Pace()
 OnChange = Callable[[str, str, Sequence[str]], None]
 
 
 class RoutesState:
     """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is setting it once."""
 
-    def __init__(self, pops: Mapping[str, Pop], table: RibTable, publisher: Publisher, on_change: OnChange) -> None:
+    def __init__(
+        self,
+        pops: Mapping[str, Pop],
+        table: RibTable,
+        publisher: Publisher,
+        on_change: OnChange,
+        pace: Pace = PACE,
+    ) -> None:
         self.ribs = {name: Rib() for name in pops}
         self.heard_s: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
         self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
         self._table = table
         self._publisher = publisher
         self._on_change = on_change
+        self._pace = pace
         self.reset()
 
     def reset(self) -> None:
         """Forget paths and sessions; the Rib objects stay, others hold them."""
         for rib in self.ribs.values():
             rib.clear()
-        self._members: dict[tuple[str, str, int], set[str]] = {}
-        self._dirty: set[tuple[str, str, int]] = set()
-        self._advanced: set[str] = set()
-        self._newest = dict.fromkeys(self.ribs, -1)  # position that a row includes; none may go back in it
-        self.feeds = {pop.name: RibFeed(pop, self.ribs[pop.name]) for pop in self._pops.values()}
+        self._take_up(self._kept_from({}))
         self._publisher.drop()
 
+    def _kept_from(self, sessions: Mapping[str, Sessions]) -> dict[str, KeptRib]:
+        """With new feeds, from the sessions of a progress row where there is one."""
+        feeds = [RibFeed(pop, self.ribs[pop.name], sessions.get(pop.name)) for pop in self._pops.values()]
+        return {feed.pop.name: KeptRib(feed, self._table, self._pace) for feed in feeds}
+
+    def _take_up(self, kept: dict[str, KeptRib]) -> None:
+        self._kept = kept
+        self.feeds = {name: one.feed for name, one in kept.items()}
+
     def load(self) -> None:
-        """Rebuild from the rows. Those ahead of the progress meet their records again: the last word is the same."""
+        """Rebuild from the rows. Those ahead of the progress meet their records again: the last word is the same.
+
+        It may run in a thread: `feeds` tell how far was read only when all of that is in the Rib.
+        """
         self.reset()
-        for pop in self._pops.values():
-            sessions = self._table.progress.get(progress_key(pop.name)) or Sessions()
-            self.feeds[pop.name] = RibFeed(pop, self.ribs[pop.name], sessions)
-            for key, row in self._table.rows.items(f"{pop.name}|", but=progress_key(pop.name)):
-                router = key.split("|")[1]
-                self.feeds[pop.name].restore(router, row.began, row.paths, row.untold)
-                bucket = pop.name, router, int(key.rpartition("|")[2])
-                self._members[bucket] = {prefix for prefix, _ in row.paths}
-                self._newest[pop.name] = max(self._newest[pop.name], row.applied)
-                if row.applied > sessions.applied:
-                    self._dirty.add(bucket)  # the changelog may not have it
+        found = {name: self._table.progress.get(progress_key(name)) for name in self.feeds}
+        kept = self._kept_from({name: sessions for name, sessions in found.items() if sessions is not None})
+        for one in kept.values():
+            one.load()
+        self._take_up(kept)
+
+    def whole_to(self) -> Mapping[str, int]:
+        """Rows are behind what is acknowledged: what follows these positions must come again at the start."""
+        return {topic: self._kept[pop.name].whole_to for topic, pop in self._pops.items()}
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """One after the other."""
-        self._advanced.add(self._pops[tp.topic].name)
         for record in records:
             self._apply(tp, record)
 
@@ -84,34 +98,22 @@ class RoutesState:
         touched = feed.apply(parsed, record.timestamp_s)
         for router, prefixes in [*([touched] if touched else []), *feed.expire(record.timestamp_s)]:
             for prefix in prefixes:
-                self._bucket(pop.name, router, prefix).add(prefix)
-                self._dirty.add((pop.name, router, bucket_of(prefix)))
+                self._kept[pop.name].touch(prefix, record.position)
             self._on_change(pop.name, router, prefixes)
 
-    def _bucket(self, pop: str, router: str, prefix: str) -> set[str]:
-        return self._members.setdefault((pop, router, bucket_of(prefix)), set())
-
     def write_rows(self) -> None:
-        """Pack and write the buckets that changed."""
-        for pop, router, bucket in sorted(self._dirty):
-            rib, feed = self.ribs[pop], self.feeds[pop]
-            members = self._members[pop, router, bucket]
-            members -= {prefix for prefix in members if not rib.paths(router, prefix)}
-            paths = [(prefix, path) for prefix in sorted(members) for path in rib.paths(router, prefix).values()]
-            applied = max(self._newest[pop], feed.sessions.applied)
-            row = RibRow(paths, applied, feed.began(router), feed.untold(router, paths))
-            self._table.rows.put(f"{pop}|{router}|{bucket:04d}", row)
-        self._dirty.clear()
+        """Write some of what changed."""
+        for kept in self._kept.values():
+            kept.write()
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         """Dead letters only."""
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """Sessions and the offset, last, of PoPs of which something came."""
-        for name in sorted(self._advanced):
-            self._table.progress.put(progress_key(name), self.feeds[name].sessions)
-        self._advanced.clear()
+        """Up to where the rows are whole, and the sessions then, last."""
+        for kept in self._kept.values():
+            kept.write_progress()
 
 
 def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
@@ -125,4 +127,4 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
 def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the routes agent to an app."""
     read = [topics.BMP.for_pop(pop) for pop in pops]
-    attach_reader(app, "routes", state, read, [table.table], fence)
+    attach_reader(app, "routes", state, read, [table.table], fence, state.whole_to)

@@ -25,6 +25,13 @@ VERSION = 3
 NO_OFFSET = -(1 << 63)  # of rows that may be set at any time
 CHANGELOG_BUFFER = 100  # records that wait until they are applied; Faust's 1000 could be 900 MB of the largest rows
 MIB = 1 << 20
+# Faust's defaults are a 2 GiB block cache and 3 x 64 MiB buffers per partition.
+TABLE_OPTIONS = {
+    "max_open_files": 256,
+    "block_cache_size": 16 * MIB,
+    "write_buffer_size": 4 * MIB,
+    "max_write_buffer_number": 2,
+}
 ROW_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size and a topic's max.message.bytes
 
 
@@ -91,20 +98,12 @@ def newest_offset(table: ExactTable) -> int:
 
 def open_table(app: faust.App, name: str) -> ExactTable:
     """Open a table of raw bytes with one partition. Only these arguments recover byte for byte."""
-    # Faust's defaults are a 2 GiB block cache and 3 x 64 MiB buffers per partition. The dict must be fresh: Faust
-    # takes keys out of it.
-    options = {
-        "max_open_files": 256,
-        "block_cache_size": 16 * MIB,
-        "write_buffer_size": 4 * MIB,
-        "max_write_buffer_number": 2,
-    }
     table = app.Table(
         name,
         key_type=bytes,
         value_type=bytes,
         partitions=1,
-        options=options,
+        options=dict(TABLE_OPTIONS),  # Faust takes keys out of it
         recovery_buffer_size=CHANGELOG_BUFFER,
     )
     assert isinstance(table, ExactTable), "the app was not made by create_app"
@@ -138,18 +137,21 @@ class Rows(Generic[S]):
         self._applied = applied
         self._version = version
 
-    def put(self, key: str, row: S) -> None:
-        """Write one row (needs a current event)."""
-        self.table.put(key.encode(), HEADER.pack(self._version, self.offset_of(row)) + _encoder.encode(row))
+    def put(self, key: str, row: S) -> int:
+        """Write one row (needs a current event); its size in bytes."""
+        packed = HEADER.pack(self._version, self.offset_of(row)) + _encoder.encode(row)
+        self.table.put(key.encode(), packed)
+        return len(packed)
 
     def offset_of(self, row: S) -> int:
         """The source offset that a row includes, or NO_OFFSET."""
         return NO_OFFSET if self._applied is None else self._applied(row)
 
-    def touch(self, key: str) -> None:
-        """Write a row again as it is, so that the changelog has what the local disk has."""
+    def touch(self, key: str) -> int:
+        """Write a row again as it is, so that the changelog has what the local disk has; its size in bytes."""
         if (stored := self.table.get(key.encode())) is not None:
             self.table.put(key.encode(), stored)
+        return len(stored or b"")
 
     def delete(self, key: str) -> None:
         """Remove a row. Its tombstone goes out even where the local disk has no row: the changelog may have one."""

@@ -1,17 +1,21 @@
 """pmbmpd's topic: one BMP message of one router per Kafka message (pmacct 1.7.7, no dump configured)."""
 
 import ipaddress
+import socket
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
 
 from app.feeds.lines import Bad, bad, check_size
 from app.te.model import Origin, Path
+from app.te.prefixes import FAMILIES, parse_network
 
 ORIGINS: dict[str, Origin] = {"i": "igp", "e": "egp", "u": "incomplete"}
 UNICAST = 1
 UINT32_MAX = 2**32 - 1
 Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT32_MAX)]
+_CACHED = 1 << 14  # the same peers, next hops and paths come again and again
 REMOVALS = ("withdraw", "delete")
 
 
@@ -75,7 +79,8 @@ def _check_route(record: BmpRecord) -> None:
     _check_prefix(record.ip_prefix)
     if record.log_type == "update":
         _check_address(record.bgp_nexthop)
-        if any(not 0 <= number <= UINT32_MAX for number in as_numbers(record.as_path)):
+        numbers = as_numbers(record.as_path)
+        if numbers and not 0 <= min(numbers) <= max(numbers) <= UINT32_MAX:
             raise ValueError(f"as_path {record.as_path}: an AS number has 32 bits")
     elif record.log_type not in REMOVALS:
         raise ValueError(f"log_type {record.log_type!r} is neither update nor {' nor '.join(REMOVALS)}")
@@ -83,10 +88,16 @@ def _check_route(record: BmpRecord) -> None:
 
 def _check_prefix(text: str) -> None:
     """Canonical, with a length in digits: `ip_network` alone would take a bare address, a netmask or an IPv6 zone."""
+    if "." not in text or ":" not in text:  # else there are two ways to write it
+        network = parse_network(text)
+        packed = network.value.to_bytes(network.bits // 8)
+        if f"{socket.inet_ntop(FAMILIES[network.version], packed)}/{network.length}" == text:
+            return  # ten times as fast as what follows
     if "%" in text or str(ipaddress.ip_network(text)) != text:
         raise ValueError(f"{text!r} is no canonical prefix")
 
 
+@lru_cache(_CACHED)
 def _check_address(text: str) -> None:
     if "%" in text:
         raise ValueError(f"{text!r}: a zone means nothing outside its router")
@@ -117,7 +128,14 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
 
 def as_numbers(as_path: str | list[Any]) -> tuple[int, ...]:
     """AS numbers in order, AS sets flattened; pmacct 1.7.9 may send an array."""
-    words = as_path.split() if isinstance(as_path, str) else [str(item) for item in as_path]
+    return _numbers(as_path) if isinstance(as_path, str) else _numbers(" ".join(map(str, as_path)))
+
+
+@lru_cache(_CACHED)
+def _numbers(as_path: str) -> tuple[int, ...]:
+    if as_path.replace(" ", "").isdecimal():
+        return tuple(map(int, as_path.split()))
+    words = as_path.split()
     return tuple(int(number) for word in words for number in word.strip("{}()[]").replace(",", " ").split())
 
 

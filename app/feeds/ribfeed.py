@@ -1,20 +1,24 @@
 """From BMP records to the Rib of one PoP: which session is which router, which peers are up, which paths live."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from app.feeds.bmp import BmpRecord, to_path
-from app.feeds.resync import Doubt, PathKey, Resync
+from app.feeds.resync import Doubt, Resync
 from app.inventory import Pop
-from app.te.model import Path
 from app.te.rib import Rib
+from app.te.shared import Held
+
+Places = tuple[str, list[int]]  # some of the paths that are held for a prefix
 
 
 class Sessions(msgspec.Struct):
     """What the routes agent must remember besides the paths: its progress, BMP sessions and peers."""
 
     applied: int = -1
+    first_flush: int = 1  # rows of these flushes are in the changelog, though ahead of `applied` (tables/rib.py)
+    flush: int = 0
     routers: dict[str, str] = msgspec.field(default_factory=dict)
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position of its last beginning
@@ -30,6 +34,8 @@ class RibFeed:
         self.pop = pop
         self.rib = rib
         self.sessions = sessions or Sessions()
+        self._forget_strangers()
+        self.again_to = -1  # records up to this position come again, for some rows have them
         self._resync = Resync(rib, self.sessions.doubts)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
         self._by_address = {
@@ -41,24 +47,52 @@ class RibFeed:
             for peer, asn in peers.items():
                 rib.peer_up(router, peer, asn)
 
+    def _forget_strangers(self) -> None:
+        """Sessions of routers that the inventory has no longer."""
+        known, sessions = self.pop.routers, self.sessions
+        sessions.routers = {session: name for session, name in sessions.routers.items() if name in known}
+        for by_router in (sessions.peers, sessions.began, sessions.doubts):
+            for router in by_router.keys() - known.keys():
+                del by_router[router]
+
     def began(self, router: str) -> int:
         """The position of the beginning of a router's session; -1 before the first."""
         return self.sessions.began.get(router, -1)
 
-    def restore(self, router: str, began: int, paths: Sequence[tuple[str, Path]], untold: Sequence[PathKey]) -> None:
-        """Paths of a row that was written when the router's session had begun at `began`, with those in doubt then.
+    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, Held], untold: Iterable[Places]) -> None:
+        """Doubts of a row that was written when the routers' sessions had begun at `began`.
 
-        A row of before that is all in doubt; of one of after that the beginning comes again, and tells anew.
+        What is of before a beginning is all in doubt; of what is of after it the beginning comes again, and tells anew.
         """
-        for prefix, path in paths:
-            self.rib.update(router, prefix, path)
-        if router in self.sessions.doubts and began <= self.began(router):
-            all_of_it = [(prefix, (path.peer, path.path_id)) for prefix, path in paths]
-            self._resync.restore(router, untold if began == self.began(router) else all_of_it)
+        for router in self.sessions.doubts:
+            if began.get(router, -1) < self.began(router):
+                self._doubt(router, ((prefix, range(len(held))) for prefix, held in prefixes.items()), prefixes)
+            elif began.get(router, -1) == self.began(router):
+                self._doubt(router, untold, prefixes)
 
-    def untold(self, router: str, paths: Iterable[tuple[str, Path]]) -> list[PathKey]:
-        """Which of a router's paths are in doubt."""
-        return self._resync.untold(router, ((prefix, (path.peer, path.path_id)) for prefix, path in paths))
+    def restored(self) -> None:
+        """All rows were: of routers that the inventory has no longer nobody would take paths back."""
+        for router in self.rib.routers() - self.pop.routers.keys():
+            for peer in {peer for peer, _ in self.rib.by_peer(router)}:
+                self.rib.peer_down(router, peer)
+
+    def _doubt(self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, Held]) -> None:
+        for prefix, places in some:
+            for name, path in map(prefixes[prefix].__getitem__, places):
+                if name == router:
+                    self._resync.restore(router, prefix, (path.peer, path.path_id))
+
+    def untold(self, prefixes: Mapping[str, Held]) -> list[Places]:
+        """Which paths are in doubt."""
+        if not self.sessions.doubts:
+            return []
+        found = [(prefix, list(self._untold(prefix, held))) for prefix, held in prefixes.items()]
+        return [(prefix, places) for prefix, places in found if places]
+
+    def _untold(self, prefix: str, held: Held) -> Iterable[int]:
+        for place, (router, path) in enumerate(held):
+            if self._resync.is_untold(router, prefix, (path.peer, path.path_id)):
+                yield place
 
     def router_of(self, record: BmpRecord) -> str | None:
         """The router behind a BMP session: by the name it gave at init, else by its address."""
@@ -67,7 +101,8 @@ class RibFeed:
     def expire(self, at_s: float) -> list[tuple[str, list[str]]]:
         """Remove what sessions that began anew have not told again by now (the stream's time): (router, prefixes)."""
         touched = [(router, self._peer_down(router, peer)) for router, peer in self._resync.overdue_peers(at_s)]
-        for router, paths in self._resync.overdue_paths(at_s):
+        for router, by_peer in self._resync.overdue_paths(at_s):
+            paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
             for prefix, key in paths:
                 self.rib.withdraw(router, prefix, *key)
             touched.append((router, [prefix for prefix, _ in paths]))
@@ -114,7 +149,8 @@ class RibFeed:
         return self.rib.peer_down(router, peer)
 
     def _route(self, router: str, record: BmpRecord, at_s: float) -> tuple[str, list[str]]:
-        self._resync.path_told(router, (record.ip_prefix, (record.peer_ip, record.as_path_id)), at_s)
+        comes_again = self.sessions.applied <= self.again_to
+        self._resync.path_told(router, record.ip_prefix, (record.peer_ip, record.as_path_id), at_s, comes_again)
         if record.log_type == "update":
             ebgp = self._is_ebgp(router, record.peer_ip)
             path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))

@@ -22,7 +22,7 @@ from app.simulate.network import Network
 from app.simulate.worker import Disk, Stream, Worker
 from app.stream.exact import ExactReader
 from app.stream.publish import Publisher
-from tables.rib import RibTable
+from tables.rib import Pace, RibTable
 
 GROUP = "autopilot-actuator-p"
 ANSWER_S = (0.001, 0.03)
@@ -102,6 +102,7 @@ class Actuator:
         hold_s: float,
         flaky: bool,
         on_announce: OnAnnounce,
+        pace: Pace,
     ) -> None:
         self.process, self.stuck = process, False
         self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
@@ -112,6 +113,7 @@ class Actuator:
             rib_table,
             Publisher(app, clock),
             lambda _, router, prefixes: self.core.rib_changed(prefixes),
+            pace,
         )
         topic = topics.BMP.for_pop(pop.name)
         self._routes_read = RoutesRead(
@@ -125,7 +127,8 @@ class Actuator:
         self.reaper = Reaper(pop, blocking, clock, hold_s, lambda: False, GRACE_S)
         self.add_until_s: dict[str, float] = {}
         kept = [rib_table.table]
-        reader = ExactReader(app, self.routes, kept, worker.makings(topic, kept), worker.fence, worker.end)
+        makings, whole_to = worker.makings(topic, kept), self.routes.whole_to
+        reader = ExactReader(app, self.routes, kept, makings, worker.fence, worker.end, whole_to)
         reader.load()
         process.spawn(reader.run(Stream(worker, topic)))
         decisions = topics.DECISIONS.for_pop(pop.name)

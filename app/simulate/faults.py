@@ -39,6 +39,7 @@ class Faults:
             self.speaker_restarts,
             self.lost_answers,
             self.bmp_restarts,
+            self.lose_copied_path,
             self.lying_flows,
             self.no_counters,
             self.odd_records,
@@ -173,6 +174,15 @@ class Faults:
         if self.rng.random() < 0.7:
             again_s = self.rng.choice((0.1, 1.0, 5.0, 15.0))
             self._mend(again_s, lambda: self.network.announce(peer, prefix, as_path))
+
+    def lose_copied_path(self) -> None:
+        """A path that an override copies goes while nobody decides: the actuator must see to it."""
+        peers = [peer for peer in self.network.sessions if peer != self.network.transit]
+        if copied := [(peer, prefix) for peer in peers for prefix in self.network.copied(peer)]:
+            self._freeze(self.run.telemetry.worker, 9.0)
+            peer, prefix = self.rng.choice(copied)
+            self._tell(f"{peer[1]} withdraws {prefix}, which is overridden")
+            self.network.withdraw(peer, prefix)
 
     def flap_session(self) -> None:
         peer = self.rng.choice([peer for peer in self.network.sessions if peer != self.network.transit])

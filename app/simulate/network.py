@@ -123,6 +123,11 @@ class Network:
         ]
         return min(best)[2] if best else None
 
+    def copied(self, peer: Peer) -> list[str]:
+        """Prefixes that an override sends to this neighbour."""
+        hops, held = self.sessions[peer].next_hops, self.speakers[peer[0]].held
+        return sorted(prefix for prefix, route in held.items() if route.next_hop in hops)
+
     # what happens
 
     def withdraw(self, peer: Peer, prefix: str) -> None:

@@ -20,6 +20,7 @@ from app.simulate.network import Network
 from app.simulate.telemetry import GROUP, Telemetry
 from app.simulate.worker import Disk
 from app.te.marks import Pacing, Windows
+from tables.rib import Pace
 
 START_S = 1_795_246_100.0
 FAULTS_S, END_S = 50.0, 105.0
@@ -33,6 +34,8 @@ SETTINGS = Settings(
         add_within_s=15, hold_s=30, min_hold_s=10, share_decay_s=10, share_attack_s=5, quarantine_s=20, unwind_share=0.5
     ),
 )
+# Rows of routes at once, or little by little as at full table.
+PACES = (Pace(), Pace(records=40, bytes_min=1, idle_bytes_min=1))
 # What a worker may end itself for: everything else is a mistake of the code.
 ALLOWED_ENDS = ("ExactnessError", "TimeoutError", "OSError", "frozen for", "killed")
 
@@ -60,6 +63,7 @@ class Run:
         self.collectors = Collectors(self.network, traffic)
         self.checks = Checks(self.broker, self.network, self.collectors, SETTINGS)
         self.settings, self.lag_s = SETTINGS, LAG_S
+        self.pace = PACES[seed % len(PACES)]
         self.disks = (Disk(), Disk())  # of two machines for telemetry
         self.machine = 0
         self.actuator_disk = Disk()
@@ -82,12 +86,12 @@ class Run:
             before.superseded = True
         process = Process(self.world, "telemetry", self._skew_s(), self._ended)
         disk = self.disks[self.machine]
-        self.telemetry = Telemetry(process, self.broker, disk, self.network.pop, SETTINGS, self.flaky)
+        self.telemetry = Telemetry(process, self.broker, disk, self.network.pop, SETTINGS, self.flaky, self.pace)
 
     def start_actuator(self) -> None:
         process = Process(self.world, "actuator", self._skew_s(), self._ended)
         disk, hold_s, told = self.actuator_disk, SETTINGS.pacing.hold_s, self.world.watched(self.checks.announced)
-        self.actuator = Actuator(process, self.broker, disk, self.network, hold_s, self.flaky, told)
+        self.actuator = Actuator(process, self.broker, disk, self.network, hold_s, self.flaky, told, self.pace)
 
     def _skew_s(self) -> float:
         return self.world.rng.uniform(-2, 2) if self.flaky else 0.0

@@ -18,7 +18,7 @@ from app.te.natural import NaturalRouting
 from tables.congestion import Congestion
 from tables.interfaces import Interfaces
 from tables.link_windows import LinkWindowRow
-from tables.rib import RibTable
+from tables.rib import Pace, RibTable
 from tables.settling import Settling
 from tables.store import Rows
 
@@ -28,13 +28,15 @@ GROUP = "autopilot-telemetry-p"
 class Telemetry:
     """One process from its recovery to its end."""
 
-    def __init__(self, process: Process, broker: Broker, disk: Disk, pop: Pop, settings: Settings, flaky: bool) -> None:
+    def __init__(
+        self, process: Process, broker: Broker, disk: Disk, pop: Pop, settings: Settings, flaky: bool, pace: Pace
+    ) -> None:
         self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
         app, pops, clock = worker.app, {pop.name: pop}, process.clock
         rib_table, interfaces = RibTable(worker.table("rib")), Interfaces(worker.table("interfaces"))
         link_windows = Rows(worker.table("link_windows"), LinkWindowRow, lambda row: row.sums.applied)
         congestion = Congestion(worker.table("congestion"))
-        self.routes = RoutesState(pops, rib_table, Publisher(app, clock), lambda *_: None)
+        self.routes = RoutesState(pops, rib_table, Publisher(app, clock), lambda *_: None, pace)
         self.counters = CountersState(pops, interfaces, Publisher(app, clock))
         natural, publisher = NaturalRouting(pop, self.routes.ribs[pop.name]), Publisher(app, clock)
 
@@ -55,12 +57,12 @@ class Telemetry:
             lambda topic: committed(app, topic),
             Settling(2 * SESSION_TIMEOUT_S, clock.monotonic_s),
         )
-        for state, topic, tables in (
-            (self.routes, topics.BMP, [rib_table.table]),
-            (self.counters, topics.COUNTERS, [interfaces.table]),
-            (self.flows, topics.FLOWS, [link_windows.table, congestion.table]),
+        for state, topic, tables, whole_to in (
+            (self.routes, topics.BMP, [rib_table.table], self.routes.whole_to),
+            (self.counters, topics.COUNTERS, [interfaces.table], dict),
+            (self.flows, topics.FLOWS, [link_windows.table, congestion.table], dict),
         ):
             name = topic.for_pop(pop.name)
-            reader = ExactReader(app, state, tables, worker.makings(name, tables), worker.fence, worker.end)
+            reader = ExactReader(app, state, tables, worker.makings(name, tables), worker.fence, worker.end, whole_to)
             reader.load()
             process.spawn(reader.run(Stream(worker, name)))

@@ -102,7 +102,8 @@ class Stream:
     def __init__(self, worker: "Worker", topic: str) -> None:
         self._worker, self._tp = worker, TP(topic, 0)
         self._log = worker.broker.read(worker.process, topic, self._wake)
-        self._position = worker.broker.committed.setdefault((worker.group, topic), 0)
+        committed = worker.broker.committed.setdefault((worker.group, topic), 0)
+        self._position = min(committed, worker.inputs.first.get(topic, committed))
         worker.committed[self._tp] = self._position or None
         self._drop = worker.drops(self._position)
         self._again: Event | None = None

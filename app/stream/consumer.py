@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 from aiokafka.structs import OffsetAndMetadata
+from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage, Message
 
@@ -87,6 +88,16 @@ class BatchConsumer(Consumer):
                     await self.perform_seek()
                     return
                 yield tp, message
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """As Faust's, but where rows are behind what is committed the records between come again."""
+        offsets = dict(await super().seek_to_committed())
+        first = inputs(cast(Any, self.app)).first
+        for tp, committed in offsets.items():
+            if committed is not None and first.get(tp.topic, committed) < committed:
+                offsets[tp] = first[tp.topic]
+                await self.seek(ensure_TP(tp), offsets[tp])
+        return offsets
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         """As Faust's, but `wait_for_stopped_flow` waits for it: Faust sets the event where it means to clear it."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
@@ -53,7 +53,11 @@ class State(Protocol):
 
 
 class ExactReader:
-    """Feeds a State from a stream of batches and acknowledges them after their flush."""
+    """Feeds a State from a stream of batches and acknowledges them after their flush.
+
+    A State whose rows may be behind that says by `whole_to` up to which position of each topic they are whole. It is
+    flushed until they are, and what follows comes again at the start.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class ExactReader:
         makings: Makings,
         fence: StallFence,
         end: Callable[[str], None],
+        whole_to: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._app = app
         self._state = state
@@ -70,8 +75,10 @@ class ExactReader:
         self._makings = makings
         self._fence = fence
         self._end = end
+        self._whole_to = whole_to
         self._lock = asyncio.Lock()
         self._held: list[Any] = []
+        self._newest: Any = None
         self._next: dict[TP, int] = {}
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
         app.on_partitions_revoked.connect(self._revoked)
@@ -80,6 +87,12 @@ class ExactReader:
         """Take up from the recovered tables."""
         self._makings.load()
         self._state.load()
+        self._makings.rows_are_whole_to(self._whole_to())
+
+    async def take_up(self) -> None:
+        """`load`, in a thread, for a full table takes seconds. A rebalance in its midst waits for its end."""
+        async with self._lock:
+            await asyncio.to_thread(self.load)
 
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process: the events it holds were not acknowledged."""
@@ -140,16 +153,22 @@ class ExactReader:
                     self._end(f"{type(error).__name__}: {error}")
 
     async def _flush(self) -> None:
-        if not self._held:
+        if not self._held and not self._is_behind():
             return
         self._fence.check()
         held, self._held = self._held, []
+        self._newest = held[-1] if held else self._newest
         with metrics.FLUSH_SECONDS.time():
-            await self._write(held[-1])
+            await self._write(self._newest)
         self._fence.check()
+        self._makings.rows_are_whole_to(self._whole_to())
         assert self._acknowledge is not None, "a flush without a stream"
         for event in held:
             await self._acknowledge(event)
+
+    def _is_behind(self) -> bool:
+        """Rows are not whole up to the last record."""
+        return any(self._makings.first(tp.topic, due) < due for tp, due in self._next.items())
 
     async def _write(self, newest: Any) -> None:
         """Rows, then what closed windows publish, last the progress; each is answered before the next."""
@@ -176,6 +195,7 @@ class ExactReader:
         """The partition comes back from the committed offset, here or elsewhere: nothing unflushed may stay."""
         async with self._lock:
             self._held.clear()
+            self._newest = None
             self._next.clear()
             self._state.reset()
 

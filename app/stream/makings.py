@@ -42,6 +42,7 @@ class Inputs:
     def __init__(self, ask: Ask) -> None:
         self.ids: Mapping[str, str] = {}
         self.bases: dict[str, int] = {}
+        self.first: dict[str, int] = {}  # offsets of topics whose rows are behind the commits: reading begins there
         self._ask = ask
 
     async def verify(self, topic: str) -> None:
@@ -102,6 +103,16 @@ class Makings:
     def base(self, topic: str) -> int:
         """The position of its offset 0."""
         return self._inputs.bases[topic]
+
+    def rows_are_whole_to(self, positions: Mapping[str, int]) -> None:
+        """What follows must come again at the start, though it was acknowledged."""
+        self._inputs.first.update(
+            {topic: max(0, position + 1 - self.base(topic)) for topic, position in positions.items()}
+        )
+
+    def first(self, topic: str, committed: int) -> int:
+        """The offset that comes first after a start."""
+        return min(committed, self._inputs.first.get(topic, committed))
 
     async def verify(self, topic: str) -> None:
         """As `Inputs.verify`."""

@@ -1,6 +1,6 @@
 """How an agent with state is put on an app: its inputs, its tables and the exact reader between them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -14,11 +14,17 @@ from tables.store import ExactTable
 
 
 def attach_reader(
-    app: faust.App, name: str, state: State, topics: Sequence[str], tables: Sequence[ExactTable], fence: StallFence
+    app: faust.App,
+    name: str,
+    state: State,
+    topics: Sequence[str],
+    tables: Sequence[ExactTable],
+    fence: StallFence,
+    whole_to: Callable[[], Mapping[str, int]] = dict,
 ) -> None:
     """One agent that reads these topics; the last of its tables holds the progress."""
-    reader = ExactReader(app, state, tables, Makings(inputs(app), topics, tables), fence, die)
-    stop_flow_at_recovery(app, tables[-1], reader.load)
+    reader = ExactReader(app, state, tables, Makings(inputs(app), topics, tables), fence, die, whole_to)
+    stop_flow_at_recovery(app, tables[-1], reader.take_up)
 
     async def read(stream: Any) -> None:
         await reader.run(stream)

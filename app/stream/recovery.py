@@ -5,7 +5,7 @@ Faust 0.15.3 has three silent ends: a step that takes too long ends the recovery
 """
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import faust
@@ -49,7 +49,7 @@ class LoudTable(ExactTable):
             die(f"{self.name}: cannot apply the changelog: {type(error).__name__}: {error}; is the disk full?")
 
 
-def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], None]) -> None:
+def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], Awaitable[None]]) -> None:
     """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated.
 
     `load` rebuilds the agent's memory from its recovered tables meanwhile; the process ends when it cannot, for Faust
@@ -63,7 +63,7 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             consumer.stop_flow()
             app.flow_control.suspend()
             await consumer.wait_for_stopped_flow()
-            load()
+            await load()
             gc.freeze()  # rows stay: the collector need not look at millions of them again and again
         except Exception as error:
             die(f"{table.name}: cannot take up from its rows: {type(error).__name__}: {error}")

@@ -14,8 +14,8 @@ from app.te.demands import Demands
 Origin = Literal["igp", "egp", "incomplete"]
 
 
-class Path(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One post-policy Adj-RIB-In path of one router, own AS already stripped."""
+class Path(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
+    """One post-policy Adj-RIB-In path of one router, own AS already stripped. Equal ones are looked for: see Rib."""
 
     peer: str
     next_hop: str

@@ -5,8 +5,6 @@ overrides: an edge whose best path is one of them withdraws its own from the mes
 """
 
 from collections.abc import Collection, Mapping
-from itertools import chain
-from operator import is_
 
 import msgspec
 
@@ -14,8 +12,10 @@ from app.inventory import Pop
 from app.schemas import Exit
 from app.te.bestpath import RouterPath, choose, equals
 from app.te.model import Path
-from app.te.prefixes import PrefixTable, TableCache
+from app.te.patched import Patched, TableCache
+from app.te.prefixes import PrefixTable
 from app.te.rib import Rib
+from app.te.shared import Held
 
 BLACKHOLE = "65535:666"
 BARRED_COMMUNITIES = frozenset({"65535:0", "65535:6", BLACKHOLE})  # GRACEFUL_SHUTDOWN, LLGR_STALE
@@ -29,14 +29,16 @@ class Alternate(msgspec.Struct, frozen=True):
 
 
 class Routes(msgspec.Struct, frozen=True):
-    """What natural routing says of one prefix; `known` are the paths of all kinds that it was computed from."""
+    """What natural routing says of one prefix; `held` are the paths of all kinds that it was computed from."""
 
-    known: tuple[Path, ...]
+    held: Held
     paths: tuple[RouterPath, ...]
     exits: dict[str, Exit]  # by ingress router, those whose best path leaves by a known link
     links: frozenset[str]  # links with a live path
     overridden: bool  # a router holds a route of ours
     blackholed: bool  # some router's best path is one
+    tied: dict[str, frozenset[str]] = {}  # by ingress router that was asked for, the links of equal paths
+    alternates: dict[int, tuple[Alternate, ...]] = {}  # by the Rib's `sessions`, when asked for
 
 
 class NaturalRouting:
@@ -46,7 +48,7 @@ class NaturalRouting:
         self._pop = pop
         self.rib = rib
         self._marker = pop.marker_community
-        self._names = list(pop.routers)
+        self._places = {name: place for place, name in enumerate(pop.routers)}
         self._ours = {peer for router in pop.router for peer in (router.ibgp_address, router.injector.address)}
         self._version = -1
         self._fresh: dict[str, Routes] = {}
@@ -69,8 +71,11 @@ class NaturalRouting:
 
     def may_leave(self, ingress: str, prefix: str, link: str) -> bool:
         """Whether plain BGP could use this link: the best path or, vendors breaking ties differently, an equal one."""
-        tied = equals(self.routes(prefix).paths, self._pop.routers[ingress])
-        return any(one.exit is not None and one.exit.link == link for one in tied)
+        routes = self.routes(prefix)
+        if ingress not in routes.tied:
+            tied = equals(routes.paths, self._pop.routers[ingress])
+            routes.tied[ingress] = frozenset(one.exit.link for one in tied if one.exit is not None)
+        return link in routes.tied[ingress]
 
     def origin_as(self, prefix: str) -> int | None:
         """The AS that originates the prefix, None where nobody holds a path or the path is our own."""
@@ -85,9 +90,16 @@ class NaturalRouting:
 
     def alternates(self, prefix: str) -> tuple[Alternate, ...]:
         """Every live eBGP path of all routers that may be a target, ordered by (next hop, router, peer, path id)."""
+        routes = self.routes(prefix)
+        if (known := routes.alternates.get(self.rib.sessions)) is None:
+            routes.alternates.clear()
+            known = routes.alternates[self.rib.sessions] = self._alternates(routes)
+        return known
+
+    def _alternates(self, routes: Routes) -> tuple[Alternate, ...]:
         found = [
             Alternate(one.exit, one.path)
-            for one in self.routes(prefix).paths
+            for one in routes.paths
             if one.exit is not None and self.barred(one.exit, one.path) is None
         ]
         return tuple(sorted(found, key=lambda a: (a.exit.next_hop, a.exit.router, a.exit.peer, a.exit.path_id)))
@@ -109,38 +121,39 @@ class NaturalRouting:
 
     def holders(self, prefix: str) -> frozenset[str]:
         """Routers that hold the prefix: by any path seen, or because the mesh would give it to them."""
-        seen = (name for name in self._pop.routers if self.rib.paths(name, prefix))
+        seen = (router for router, _ in self.rib.held(prefix))
         return frozenset(seen).union(self.routes(prefix).exits)
 
     def followers(self, prefix: str) -> frozenset[str]:
         """Routers that show a route of ours for this prefix."""
-        held = ((name, self.rib.paths(name, prefix).values()) for name in self._names)
-        return frozenset(name for name, paths in held if any(self._marker in path.communities for path in paths))
+        return frozenset(router for router, path in self.rib.held(prefix) if self._marker in path.communities)
 
-    def table(self, ingress: str) -> PrefixTable:
-        """The table of a router: in a full mesh it holds what any of them holds. Built when the prefixes changed."""
+    def table(self, ingress: str) -> PrefixTable | Patched:
+        """The table of a router as of now: in a full mesh it holds what any of them holds."""
         assert ingress in self._pop.routers, f"no router {ingress}"
-        held = (self.rib.prefixes(router) for router in self._names)
-        return self._tables.table(self.rib.version, chain.from_iterable(held))
+        return self._tables.table(self.rib)
 
     def _compute(self, prefix: str) -> Routes:
-        held = [(router, path) for router in self._names for path in self.rib.paths(router, prefix).values()]
-        known = tuple([path for _, path in held])
+        held = self.rib.held(prefix)
         before = self._stale.get(prefix)
-        if before is not None and len(before.known) == len(known) and all(map(is_, before.known, known)):
+        if before is not None and before.held is held:  # what is equal is one object
             return before
-        ours = [path for path in known if self._marker in path.communities]
+        known = sorted(held, key=self._place)
+        ours = [path for _, path in known if self._marker in path.communities]
         paths = tuple(
             [
                 RouterPath(router, path, self._exit(router, path))
-                for router, path in held
+                for router, path in known
                 if path.ebgp and path.peer not in self._ours and not (ours and path in ours)
             ]
         )
         links = frozenset([one.exit.link for one in paths if one.exit is not None])
         best = choose(paths, self._pop.router)
         blackholed = any(BLACKHOLE in one.path.communities for one in best.values())
-        return Routes(known, paths, _exits(best), links, bool(ours), blackholed)
+        return Routes(held, paths, _exits(best), links, bool(ours), blackholed)
+
+    def _place(self, one: tuple[str, Path]) -> int:
+        return self._places[one[0]]
 
     def _exit(self, router: str, path: Path) -> Exit | None:
         """Its link by next hop, which tells the link even behind a route server; else by session."""

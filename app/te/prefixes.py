@@ -1,13 +1,14 @@
 """Longest-prefix match of many addresses at once.
 
-Nested prefixes are flattened to disjoint ranges, each owned by its most specific prefix, so that one searchsorted
-answers a whole batch (a radix tree matches 0.85 million addresses a second). IPv6 works on the high 64
-bits; the few prefixes longer than /64 go to a side table.
+Nested prefixes are flattened to disjoint ranges, each owned by its most specific prefix, so that one search
+answers a whole batch (a radix tree matches 0.85 million addresses a second). IPv6 works on the high 64 bits; the few
+prefixes longer than /64 go to a side table.
 """
 
 import socket
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from app import native
 
 HALF = 64
-TOP_BITS = 16  # a table of what begins with them saves most steps of a search
+TOP_BITS_MAX = 18  # a table of what begins with them saves most steps of a search
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _CACHED_ADDRESSES = 1 << 16
+PARSED_AT_ONCE = 1 << 16
 
 
 class Addresses(NamedTuple):
@@ -65,13 +67,12 @@ class Network(NamedTuple):
 
     def holds(self, other: "Network") -> bool:
         """Whether `other` is this network or lies in it."""
-        shift = self.bits - self.length
-        same = self.version == other.version and self.length <= other.length
-        return same and self.value >> shift == other.value >> shift
+        return self.length <= other.length and self.overlaps(other)
 
     def overlaps(self, other: "Network") -> bool:
-        """Whether they share any address."""
-        return self.holds(other) or other.holds(self)
+        """Whether they share any address: the bits that both have are the same."""
+        shift = self.bits - min(self.length, other.length)
+        return self.version == other.version and self.value >> shift == other.value >> shift
 
 
 def _parse(text: str) -> tuple[int, int] | None:
@@ -102,27 +103,26 @@ def parse_network(text: str) -> Network:
 class _Ranges:
     """Disjoint ranges over numbers below 2**width; `owners[i]` is the prefix of [bounds[i], bounds[i + 1]) or -1."""
 
-    def __init__(self, width: int, starts: Sequence[int], lengths: Sequence[int], owners: Sequence[int]) -> None:
-        first = np.array(starts, dtype=np.uint64)
-        length = np.array(lengths, dtype=np.int64)
-        owner = np.array(owners, dtype=np.int64)
+    def __init__(
+        self, width: int, first: NDArray[np.uint64], length: NDArray[np.int64], owner: NDArray[np.int64]
+    ) -> None:
         last = first + _span(width, length)
         after = last[last < _top(width)] + np.uint64(1)
         self._bounds = np.unique(np.concatenate([np.zeros(1, np.uint64), first, after]))
         self._owners = np.full(len(self._bounds), -1, dtype=np.int64)
-        self._shift = width - TOP_BITS
-        tops = np.arange(1 << TOP_BITS, dtype=np.uint64) << np.uint64(self._shift)
+        top_bits = min(len(self._bounds).bit_length(), TOP_BITS_MAX)
+        self._shift = width - top_bits
+        tops = np.arange(1 << top_bits, dtype=np.uint64) << np.uint64(self._shift)
         self._firsts = np.append(self._search(tops), len(self._bounds) - 1)
         for size in np.unique(length):  # shortest first: longer ones paint over
             self._paint(first[length == size], last[length == size], owner[length == size])
 
     def _paint(self, first: NDArray[np.uint64], last: NDArray[np.uint64], owner: NDArray[np.int64]) -> None:
-        """Prefixes of one length never overlap, so a running sum of enter and leave marks is the owner."""
-        marks = np.zeros(len(self._bounds) + 1, dtype=np.int64)
-        np.add.at(marks, np.searchsorted(self._bounds, first), owner + 1)
-        np.subtract.at(marks, np.searchsorted(self._bounds, last, side="right"), owner + 1)
-        painted = np.cumsum(marks[:-1])
-        self._owners = np.where(painted > 0, painted - 1, self._owners)
+        """Prefixes of one length: each has its own run of ranges."""
+        begin = np.searchsorted(self._bounds, first)
+        count = np.searchsorted(self._bounds, last, side="right") - begin
+        into = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
+        self._owners[into] = np.repeat(owner, count)
 
     def owners(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The owning prefix of each number, -1 for none."""
@@ -149,26 +149,60 @@ def _span(width: int, length: NDArray[np.int64]) -> NDArray[np.uint64]:
     return spans[length]
 
 
+def _numbers(version: int, packed: bytes) -> NDArray[np.uint64]:
+    """What ranges are made of: all of an IPv4 address, the high half of an IPv6 one."""
+    numbers = np.frombuffer(packed, ">u4") if version == 4 else np.frombuffer(packed, ">u8")[::2]
+    return numbers.astype(np.uint64)
+
+
+def _parse_all(version: int, prefixes: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """First numbers and lengths, as `parse_network` has them one by one; of IPv6 the high halves."""
+    first, length = np.empty(len(prefixes), np.uint64), np.empty(len(prefixes), np.int64)
+    for at in range(0, len(prefixes), PARSED_AT_ONCE):
+        some = prefixes[at : at + PARSED_AT_ONCE]
+        parts = [prefix.partition("/") for prefix in some]
+        try:
+            packed = b"".join(map(socket.inet_pton, repeat(FAMILIES[version]), [address for address, _, _ in parts]))
+            size = np.array([int(text) for _, _, text in parts if text.isdecimal()], dtype=np.int64)
+        except (OSError, ValueError):
+            size = np.empty(0, np.int64)
+        if len(size) != len(some) or not _canonical(version, packed, size):
+            for prefix in some:
+                parse_network(prefix)  # names the one that is not
+        first[at : at + len(some)], length[at : at + len(some)] = _numbers(version, packed), size
+    return first, length
+
+
+def _canonical(version: int, packed: bytes, size: NDArray[np.int64]) -> bool:
+    """Nothing is set behind the length, which is none too long."""
+    halves = np.frombuffer(packed, ">u4" if version == 4 else ">u8").astype(np.uint64)
+    if version == 4:
+        return bool((size <= 32).all() and not (halves & _span(32, size)).any())
+    high, low = halves[::2], halves[1::2]
+    set_high = high & _span(HALF, np.minimum(size, HALF))
+    return bool((size <= 2 * HALF).all() and not set_high.any() and not low[size <= HALF].any())
+
+
 class PrefixTable:
     """The prefixes of one router; `match` answers a batch of addresses."""
 
-    def __init__(self, prefixes: Sequence[str], networks: Sequence[Network]) -> None:
-        self._names = list(prefixes)
-        wide = [(network, i) for i, network in enumerate(networks) if network.version == 6 and network.length <= HALF]
-        narrow = [(network, i) for i, network in enumerate(networks) if network.version == 4]
-        self._ranges = {
-            4: _Ranges(32, [n.value for n, _ in narrow], [n.length for n, _ in narrow], [i for _, i in narrow]),
-            6: _Ranges(HALF, [n.value >> HALF for n, _ in wide], [n.length for n, _ in wide], [i for _, i in wide]),
-        }
-        longer = [(network, i) for i, network in enumerate(networks) if network.length > HALF]
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self._names = prefixes
+        is_wide = np.fromiter((":" in prefix for prefix in prefixes), bool, len(prefixes))
+        narrow, wide = np.flatnonzero(~is_wide), np.flatnonzero(is_wide)  # places in `prefixes`
+        first, length = _parse_all(4, [prefixes[i] for i in narrow.tolist()])
+        self._ranges = {4: _Ranges(32, first, length, narrow)}
+        first, length = _parse_all(6, [prefixes[i] for i in wide.tolist()])
+        short = length <= HALF
+        self._ranges[6] = _Ranges(HALF, first[short], length[short], wide[short])
+        longer: list[tuple[Network, int]] = [(parse_network(prefixes[i]), i) for i in wide[~short].tolist()]
         self._long = {(network.length, network.value): i for network, i in longer}
         self._long_lengths = sorted({network.length for network, _ in longer}, reverse=True)
 
     @classmethod
     def build(cls, prefixes: Iterable[str]) -> "PrefixTable":
         """A table of these prefixes; ValueError names one that is not canonical."""
-        names = list(dict.fromkeys(prefixes))
-        return cls(names, [parse_network(name) for name in names])
+        return cls(list(dict.fromkeys(prefixes)))
 
     @property
     def names(self) -> Sequence[str]:
@@ -177,8 +211,7 @@ class PrefixTable:
 
     def match(self, addresses: Iterable[str]) -> list[str | None]:
         """The longest prefix that holds each address, None where there is none (or it is no address)."""
-        places = self.find(Addresses.of(addresses)).tolist()
-        return [self._names[place] if place >= 0 else None for place in places]
+        return named(self._names, self.find(Addresses.of(addresses)))
 
     def find(self, addresses: Addresses) -> NDArray[np.int64]:
         """The place in `names` of what `match` gives, -1 for None."""
@@ -205,19 +238,6 @@ class PrefixTable:
         return owner
 
 
-class TableCache:
-    """The table of the last set of prefixes: BMP changes paths all the time, the set of prefixes seldom."""
-
-    def __init__(self) -> None:
-        self._version = -1
-        self._names: frozenset[str] = frozenset()
-        self._table = PrefixTable.build(())
-
-    def table(self, version: int, prefixes: Iterable[str]) -> PrefixTable:
-        """The table of these prefixes, built only when `version` and the set changed."""
-        if self._version != version:
-            names = frozenset(prefixes)
-            if names != self._names:
-                self._names, self._table = names, PrefixTable.build(names)
-            self._version = version
-        return self._table
+def named(names: Sequence[str], places: NDArray[np.int64]) -> list[str | None]:
+    """The names of what was found."""
+    return [names[place] if place >= 0 else None for place in places.tolist()]

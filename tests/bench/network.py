@@ -52,17 +52,27 @@ def address_in(prefix: int, host: int) -> str:
 
 
 def bmp_messages() -> Iterator[bytes]:
-    """What pmbmpd writes when all routers come up with all their eBGP peers."""
+    """What pmbmpd writes when all routers come up with all their eBGP peers, and then tell their routes."""
+    yield from session_messages()
+    for prefix in range(PREFIXES):
+        for rank, link in enumerate(exits(prefix)):
+            as_path = " ".join([str(peer_asn(link)), *["65000"] * (1 + rank)])
+            path = {"peer_ip": peer_address(link), "bgp_nexthop": next_hop(link), "as_path": as_path, "origin": "i"}
+            route = {"log_type": "update", "is_in": 1, "is_post": 1, "safi": 1, "ip_prefix": network_of(prefix)}
+            yield _bmp(link // LINKS_A_ROUTER, "route_monitor", **route, **path)
+
+
+def session_messages() -> Iterator[bytes]:
+    """The beginning of it, without routes."""
     for number in range(ROUTERS):
         yield _bmp(number, "init", bmp_init_info_sysname=f"r{number + 1}")
     for link in range(LINKS):
-        yield _bmp(link // LINKS_A_ROUTER, "peer_up", peer_ip=_peer(link), peer_asn=_asn(link))
-    for prefix in range(PREFIXES):
-        for rank, link in enumerate(exits(prefix)):
-            as_path = " ".join([str(_asn(link)), *["65000"] * (1 + rank)])
-            path = {"peer_ip": _peer(link), "bgp_nexthop": _next_hop(link), "as_path": as_path, "origin": "i"}
-            route = {"log_type": "update", "is_in": 1, "is_post": 1, "safi": 1, "ip_prefix": network_of(prefix)}
-            yield _bmp(link // LINKS_A_ROUTER, "route_monitor", **route, **path)
+        yield _bmp(link // LINKS_A_ROUTER, "peer_up", peer_ip=peer_address(link), peer_asn=peer_asn(link))
+
+
+def peer_down(link: int) -> bytes:
+    """The session with all of its routes is gone."""
+    return _bmp(link // LINKS_A_ROUTER, "peer_down", peer_ip=peer_address(link), peer_asn=peer_asn(link))
 
 
 def counters(link: int, at_s: float, octets: int, capacity_bps: float) -> bytes:
@@ -101,7 +111,7 @@ kind = "pni"
 ifindexes = [{ifindex(number)}]
 capacity_bps = {capacity_bps!r}
 cost = 0.0
-sessions = [{{ peer = "{_peer(number)}", asn = {_asn(number)}, next_hops = ["{_next_hop(number)}"] }}]
+sessions = [{{ peer = "{peer_address(number)}", asn = {peer_asn(number)}, next_hops = ["{next_hop(number)}"] }}]
 """
 
 
@@ -109,13 +119,13 @@ def _link_name(link: int) -> str:
     return f"et-0/0/{link % LINKS_A_ROUTER}"
 
 
-def _peer(link: int) -> str:
+def peer_address(link: int) -> str:
     return f"127.0.1.{1 + link}"
 
 
-def _next_hop(link: int) -> str:
+def next_hop(link: int) -> str:
     return f"198.51.100.{1 + link}"
 
 
-def _asn(link: int) -> int:
+def peer_asn(link: int) -> int:
     return 64600 + link

@@ -118,7 +118,7 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[faust.App, list
     fence.start()
     reader = Stuck(app, state, [table], Makings(inputs(app), [SOURCE], [table]), fence, die)
     reader.after = options.stuck_after
-    stop_flow_at_recovery(app, table, reader.load)
+    stop_flow_at_recovery(app, table, reader.take_up)
 
     if options.slow_recovery:
         tables: Any = app.tables

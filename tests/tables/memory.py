@@ -21,6 +21,10 @@ class MemoryTable(dict[bytes, bytes]):
         self.written.append(key.decode())
         self[key] = row
 
+    def items(self) -> Any:
+        """In the order of the keys, as RocksDB has them."""
+        return sorted(super().items())
+
     def __delitem__(self, key: bytes) -> None:
         self.written.append(key.decode())
         self.pop(key, None)

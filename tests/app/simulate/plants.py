@@ -11,9 +11,10 @@ from app.feeds.account import Account
 from app.simulate.run import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
+from app.stream.makings import Makings
 from app.te.guards import Budget
 
-SEEDS = 200
+SEEDS = 300
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -70,6 +71,10 @@ def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Account, "_add", forgetful)
 
 
+def reading_begins_at_the_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Makings, "rows_are_whole_to", lambda self, positions: None)
+
+
 def rows_deleted_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     expire = FlowsState._expire
 
@@ -106,6 +111,7 @@ PLANTS: dict[str, Plant] = {
         progress_first,
         changelog_not_awaited,
         replays_not_written_again,
+        reading_begins_at_the_commit,
         rows_deleted_before_the_commit,
         no_fence,
         no_budget,

@@ -190,6 +190,27 @@ async def test_what_an_earlier_generation_fetched_is_not_yielded() -> None:
     assert (await yielded(consumer), consumer.sought) == ([], 0)
 
 
+async def test_what_rows_lack_is_read_again_though_it_was_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of Faust's seeks end here: where the flow stops, and at the end of a recovery."""
+    behind, whole, new = TP("behind", 0), TP("whole", 0), TP("new", 0)
+
+    async def committed(self: Any) -> dict[TP, int]:
+        return {behind: 70, whole: 70, new: cast(int, None)}
+
+    sought: list[tuple[TP, int]] = []
+
+    async def seek(self: Any, tp: TP, offset: int) -> None:
+        sought.append((tp, offset))
+
+    monkeypatch.setattr(ThreadDelegateConsumer, "seek_to_committed", committed)
+    monkeypatch.setattr(BatchConsumer, "seek", seek)
+    consumer = BatchConsumer.__new__(BatchConsumer)
+    inputs = SimpleNamespace(first={"behind": 42, "whole": 71})
+    monkeypatch.setattr(BatchConsumer, "app", SimpleNamespace(inputs=inputs), raising=False)
+    assert await consumer.seek_to_committed() == {behind: 42, whole: 70, new: None}
+    assert sought == [(behind, 42)]
+
+
 async def test_stopping_the_flow_waits_for_a_fetch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faust's own never waits: it sets the event both before and after the fetch."""
     fetched = asyncio.Event()

@@ -1,7 +1,7 @@
 """The flush protocol, step by step: what is applied, written, awaited and acknowledged, and in which order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -36,9 +36,7 @@ class Stream:
 
     async def events(self) -> AsyncIterator[Any]:
         while self.left:
-            offsets = self.left.pop(0)
-            records = [Record(offset, 0.0, None, b"") for offset in offsets]
-            yield Event(SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=self.size_bytes), records)
+            yield batch(self.left.pop(0), self.size_bytes)
 
     async def ack(self, event: Any) -> bool:
         self.log.append(f"ack {event.message.offset}")
@@ -50,6 +48,11 @@ class Event:
 
     def __init__(self, message: Any, value: list[Record]) -> None:
         self.message, self.value = message, value
+
+
+def batch(offsets: Sequence[int], size_bytes: int = 0) -> Event:
+    message = SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=size_bytes)
+    return Event(message, [Record(offset, 0.0, None, b"") for offset in offsets])
 
 
 class Sums:
@@ -108,6 +111,12 @@ class Unchanged:
     def base(self, topic: str) -> int:
         return 0
 
+    def rows_are_whole_to(self, positions: Mapping[str, int]) -> None:
+        self.firsts = {topic: position + 1 for topic, position in positions.items()}
+
+    def first(self, topic: str, committed: int) -> int:
+        return min(committed, self.firsts.get(topic, committed))
+
     async def verify(self, topic: str) -> None:
         pass
 
@@ -122,6 +131,7 @@ def reader(
     committed: int | None = 0,
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     earliest: int = 0,
+    whole_to: Callable[[], Mapping[str, int]] = dict,
 ) -> tuple[ExactReader, Signal]:
     async def earliest_offsets(tp: TP) -> dict[TP, int]:
         return {tp: earliest}
@@ -135,7 +145,8 @@ def reader(
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    return ExactReader(app, Sums(log), [cast(Any, Table(log, answer))], cast(Any, Unchanged()), fence, end), signal
+    tables, makings = [cast(Any, Table(log, answer))], cast(Any, Unchanged())
+    return ExactReader(app, Sums(log), tables, makings, fence, end, whole_to), signal
 
 
 async def test_rows_then_publications_then_progress_then_acks_in_order() -> None:
@@ -182,6 +193,23 @@ async def test_a_hole_is_never_passed(batches: list[list[int]]) -> None:
     with pytest.raises(Ended, match="was due"):
         await reader(log)[0].run(Stream(log, batches))
     assert not [line for line in log if line.startswith("ack")]
+
+
+async def test_a_rebalance_waits_for_rows_that_are_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the thread would go on to fill a memory that was reset."""
+    log: list[str] = []
+    exact_reader, signal = reader(log)
+    revoked = list[asyncio.Future[None]]()
+
+    async def begun(load: Callable[[], None]) -> None:
+        revoked.append(asyncio.ensure_future(signal.handler(set())))
+        await asyncio.sleep(0)
+        load()
+
+    monkeypatch.setattr(asyncio, "to_thread", begun)
+    await exact_reader.take_up()
+    await asyncio.gather(*revoked)
+    assert log == ["load", "reset"]
 
 
 async def test_it_goes_on_from_the_committed_offset() -> None:
@@ -265,6 +293,30 @@ async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.Monk
     with patched(late, "events", waits), patched(late, "ack", ack):
         await asyncio.wait_for(reader(log, committed=2)[0].run(late), 5)
     assert "progress" in log
+
+
+async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    log: list[str] = []
+    stream, whole = Stream(log, []), asyncio.Event()
+
+    def whole_to() -> Mapping[str, int]:
+        """A position further by each flush."""
+        flushes = log.count("progress")
+        if flushes == 6:
+            whole.set()
+        return {SOURCE.topic: min(flushes - 1, 4)}
+
+    async def events() -> AsyncIterator[Any]:
+        yield batch(range(5))
+        await asyncio.sleep(0.2)
+        yield batch([5])
+        await whole.wait()
+
+    with patched(stream, "events", events):
+        await asyncio.wait_for(reader(log, whole_to=whole_to)[0].run(stream), 5)
+    assert log[: log.index("apply 5")].count("rows") == 5, "as often as it takes, and no more"
+    assert log.count("ack 4") == 1, "what rows lack is in the topic: it was acknowledged at once"
 
 
 @contextmanager

@@ -136,6 +136,18 @@ async def test_a_commit_of_the_making_before_is_not_taken_up() -> None:
     assert world.acked == {0, 1, 2}
 
 
+def test_reading_begins_where_rows_are_whole() -> None:
+    made = makings(World(), [Table(World())])
+    made.load()
+    topic = SOURCE.topic
+    assert made.first(topic, 70) == 70, "nothing was said of its rows"
+    made.rows_are_whole_to({topic: 41})
+    assert made.first(topic, 70) == 42
+    assert made.first(topic, 7) == 7, "never behind the commit"
+    made.rows_are_whole_to({topic: -5})
+    assert made.first(topic, 70) == 0, "a position of an earlier making"
+
+
 async def test_verify_raises_where_the_topic_is_gone() -> None:
     world = World()
     made: Makings = makings(world, [Table(world)])

@@ -49,7 +49,11 @@ async def recovered(app: Any, load: Any) -> Flow:
     flow = Flow()
     app.consumer = app.flow_control = flow
     table = open_table(app, "sums")
-    stop_flow_at_recovery(app, table, lambda: load(flow.log))
+
+    async def take_up() -> None:
+        load(flow.log)
+
+    stop_flow_at_recovery(app, table, take_up)
     await table.call_recover_callbacks()
     return flow
 

@@ -115,7 +115,7 @@ class Loop:
         """Our routes as BMP tells of them, a moment after the decision."""
         for router in self.pop.router:
             injector = router.injector.address
-            for prefix, _ in self.rib.keys_of(router.name, injector):
+            for prefix in self.rib.by_peer(router.name).get((injector, 0), ()):
                 self.rib.withdraw(router.name, prefix, injector)
             for prefix, override in self._in_force.items():
                 if router.name in override.inject_on:

@@ -1,6 +1,7 @@
 """Longest match against py-radix, which is older and slower."""
 
 import ipaddress
+import re
 
 import pytest
 import radix
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import native
-from app.te.prefixes import PrefixTable, TableCache, parse_network
+from app.te.prefixes import Addresses, PrefixTable, parse_network
 
 
 def networks(version: int, lengths: st.SearchStrategy[int]) -> st.SearchStrategy[str]:
@@ -65,6 +66,15 @@ def test_refuses_what_is_no_prefix(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["203.0.113.1/24", "203.0.113.0", "203.0.113.0/33", "203.0.113.0/ 8", "x/8", "2001:db8::1/64", "2001:db8:1::/32"],
+)
+def test_a_table_is_refused_for_what_is_no_prefix(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)):
+        PrefixTable.build(["198.51.100.0/24", "2001:db8::/32", "2001:db8::/96", text])
+
+
+@pytest.mark.parametrize(
     ("outer", "inner", "holds"),
     [
         ("198.51.100.0/24", "198.51.100.0/24", True),
@@ -79,9 +89,13 @@ def test_holds(outer: str, inner: str, holds: bool) -> None:
     assert parse_network(outer).holds(parse_network(inner)) is holds
 
 
-def test_cache_builds_only_for_another_set() -> None:
-    cache = TableCache()
-    first = cache.table(1, ["198.51.100.0/24"])
-    assert cache.table(2, ["198.51.100.0/24"]) is first
-    assert cache.table(2, ["203.0.113.0/24"]) is first, "same version: the prefixes are not even looked at"
-    assert cache.table(3, ["203.0.113.0/24"]).match(["203.0.113.9"]) == ["203.0.113.0/24"]
+def test_what_is_found_is_a_place_among_the_names() -> None:
+    table = PrefixTable.build(["198.51.100.0/24", "2001:db8::/32", "2001:db8::/96"])
+    found = table.find(Addresses.of(["198.51.100.9", "x", "2001:db8:1::", "203.0.113.9", "2001:db8::9"])).tolist()
+    assert [table.names[place] if place >= 0 else None for place in found] == [
+        "198.51.100.0/24",
+        None,
+        "2001:db8::/32",
+        None,
+        "2001:db8::/96",
+    ]

@@ -1,0 +1,283 @@
+"""The rows of a Rib: what a restart finds, from the disk or from the changelog, wherever the process ended."""
+
+from copy import copy
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import ExactnessError
+from app.feeds.resync import DUMP_WITHIN_S
+from app.feeds.ribfeed import RibFeed, Sessions
+from app.te.rib import BUCKETS, Rib
+from tables.rib import KeptRib, Pace, RibTable, progress_key
+from tables.store import ROW_BYTES_MAX, Rows, goes_back
+from tests.app.feeds.test_bmp import captured
+from tests.app.te.world import path
+from tests.pops import demo_pop
+from tests.tables.memory import memory_table, written
+
+PREFIXES = [f"203.0.{third}.0/24" for third in range(12)]
+PEERS = ["127.0.0.31", "127.0.0.32"]
+PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1)  # most flushes write a row or two of those that changed
+State = dict[tuple[str, str, str], int]  # (router, prefix, peer) -> the AS behind the peer
+
+Message = tuple[str, str, int, str]  # kind, prefix, AS, peer
+Step = tuple[Message, bool]  # a BMP message, and whether its time is after the doubts of all before it
+UP: list[Step] = [(("init", "", 0, PEERS[0]), False), (("peer_up", "", 0, PEERS[0]), False)]
+PEER = st.sampled_from(PEERS)
+STEPS = st.lists(
+    st.tuples(
+        st.one_of(
+            st.tuples(st.just("update"), st.sampled_from(PREFIXES), st.integers(1, 3), PEER),
+            st.tuples(st.just("withdraw"), st.sampled_from(PREFIXES), st.just(0), PEER),
+            st.tuples(st.sampled_from(["init", "peer_up", "peer_down"]), st.just(""), st.just(0), PEER),
+        ),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=40,
+).map(lambda steps: [*UP, *steps])
+
+
+class Died(Exception):
+    """In the middle of a flush."""
+
+
+Log = list[tuple[bytes, bytes]]  # a changelog
+
+
+class Disk(dict[bytes, bytes]):
+    """Of one machine, and how much of the changelog it has seen."""
+
+    seen = 0
+
+    def catch_up(self, log: Log) -> "Disk":
+        """As a recovery does it."""
+        for key, row in log[self.seen :]:
+            if not goes_back(self.get(key), row):
+                self[key] = row
+        self.seen = len(log)
+        return self
+
+
+class Worker:
+    """A feed and its rows, on a disk and in a changelog."""
+
+    def __init__(self, disk: Disk, log: Log, pace: Pace = PACE) -> None:
+        self.disk, self.log = disk.catch_up(log), log
+        self.raw = memory_table("rib")
+        for key, row in disk.items():
+            self.raw.put(key, row)
+        written(self.raw)
+        table = RibTable(self.raw)
+        self.feed = RibFeed(demo_pop(), Rib(), table.progress.get(progress_key("rhv1000")))
+        self.kept = KeptRib(self.feed, table, pace)
+        self.kept.load()
+        self.next = self.feed.sessions.applied + 1
+
+    def apply(self, step: Step, at_s: float = 0.0) -> None:
+        (kind, prefix, asn, peer), _ = step
+        changes = {"ip_prefix": prefix, "as_path": f"64601 {asn}"} if prefix else {}
+        record = captured(f"gobgpd_{kind}", **changes, peer_ip=peer)
+        self.feed.sessions.applied = self.next
+        touched = self.feed.apply(record, at_s)
+        for _, prefixes in [*([touched] if touched else []), *self.feed.expire(at_s)]:
+            for one in prefixes:
+                self.kept.touch(one, self.next)
+        self.next += 1
+
+    def flush(self, local: int | None = None, answered: int = 0) -> None:
+        """All of it, or the first `local` writes on the disk and `answered` of these in the changelog."""
+        self.kept.write()
+        rows = self._written()
+        self._take(rows[:local], rows if local is None else rows[: min(local, answered)])
+        if local is not None and (local <= len(rows) or answered < len(rows)):
+            raise Died
+        self.kept.write_progress()
+        last = self._written()
+        self._take(last, last if local is None else [])
+        if local is not None:
+            raise Died
+
+    def _written(self) -> Log:
+        return [(key.encode(), self.raw[key.encode()]) for key in written(self.raw)]
+
+    def _take(self, local: Log, answered: Log) -> None:
+        self.disk.update(local)
+        self.log.extend(answered)
+
+    @property
+    def state(self) -> tuple[State, set[str], set[tuple[str, str]]]:
+        """Paths, peers, and what is in doubt."""
+        prefixes = {prefix: self.feed.rib.held(prefix) for prefix in PREFIXES}
+        paths = {(name, prefix, one.peer): one.as_path[-1] for prefix, held in prefixes.items() for name, one in held}
+        doubts = self.feed.untold(prefixes)
+        untold = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in doubts for place in places}
+        return paths, set(self.feed.rib.peers("r1")), untold
+
+
+@settings(deadline=None, max_examples=40)
+@given(STEPS, st.lists(st.integers(1, 6), min_size=1, max_size=12), st.data())
+def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
+    steps: list[Step], flushes: list[int], data: st.DataObject
+) -> None:
+    """On the same machine, on the other one, which may have been away for long, or on one without any rows."""
+    times = [sum(later for _, later in steps[: at + 1]) * (DUMP_WITHIN_S + 1) for at in range(len(steps))]
+    steady = Worker(Disk(), [])
+    for step, at_s in zip(steps, times, strict=True):
+        steady.apply(step, at_s)
+
+    machines, log = [Disk(), Disk()], Log()
+    worker = Worker(machines[0], log)
+    for size in flushes:
+        for at in range(worker.next, min(worker.next + size, len(steps))):
+            worker.apply(steps[at], times[at])
+        if not data.draw(st.booleans(), label="dies"):
+            worker.flush()
+            continue
+        with pytest.raises(Died):
+            worker.flush(*data.draw(st.tuples(st.integers(0, 5), st.integers(0, 5)), label="local, answered"))
+        machine = data.draw(st.integers(0, 1), label="machine")
+        if data.draw(st.booleans(), label="loses its disk"):
+            machines[machine] = Disk()
+        worker = Worker(machines[machine], log)
+    for disk in (worker.disk, *machines, Disk()):
+        whole = list(log)
+        successor = Worker(copy(disk), whole)
+        for at in range(successor.next, len(steps)):
+            successor.apply(steps[at], times[at])
+        assert successor.state == steady.state
+        successor.flush()
+        while successor.kept.whole_to < len(steps) - 1:
+            successor.flush()
+        assert Worker(successor.disk, whole).state == steady.state
+        lost = Worker(Disk(), whole)
+        for at in range(lost.next, len(steps)):
+            lost.apply(steps[at], times[at])
+        assert lost.state == steady.state
+
+
+def test_a_row_that_only_the_disk_that_comes_back_has_is_written() -> None:
+    """Flushes of two machines would have the same numbers: that of the row seemed to be answered."""
+    ours, theirs, log = Disk(), Disk(), Log()
+    steps: list[Step] = [*UP, (("update", PREFIXES[0], 1, PEERS[0]), False)]
+    worker = Worker(ours, log)
+    worker.flush()
+    for step in steps:
+        worker.apply(step)
+    with pytest.raises(Died):
+        worker.flush(local=1, answered=0)
+    worker = Worker(theirs, log)
+    for step in steps[:2]:
+        worker.flush()
+        worker.apply(step)
+    worker.flush()
+    worker = Worker(ours, log)
+    for step in steps[worker.next :]:
+        worker.apply(step)
+    while worker.kept.whole_to < 2:
+        worker.flush()
+    assert Worker(Disk(), log).state == worker.state
+
+
+def flushed(worker: Worker) -> list[str]:
+    worker.kept.write()
+    worker.kept.write_progress()
+    return written(worker.raw)
+
+
+def up(pace: Pace = PACE) -> Worker:
+    """A router with a peer, without any path."""
+    worker = Worker(Disk(), [], pace)
+    assert flushed(worker) == ["rhv1000|progress"], "before the first row, its number"
+    for step in UP:
+        worker.apply(step)
+    return worker
+
+
+def filled(records: int) -> Worker:
+    """50 rows have changed in 50 records, and all that change in so many records are to be written."""
+    worker = up(Pace(records=records, bytes_min=1, idle_bytes_min=1))
+    flushed(worker)
+    for third in range(50):
+        update(worker, third)
+    return worker
+
+
+def update(worker: Worker, third: int, asn: int = 1) -> None:
+    worker.apply((("update", f"20.0.{third}.0/24", asn, PEERS[0]), False))
+
+
+def test_a_flush_writes_little_and_the_progress_stays_behind_until_all_is_written() -> None:
+    worker = filled(records=1000)
+    assert len(flushed(worker)) == 3 + 1, "50 rows, 50 records of 1000"
+    assert worker.kept.whole_to == 1
+    for _ in range(46):
+        assert len(flushed(worker)) == 1 + 1, "nothing came: as many bytes as there must be"
+        assert worker.kept.whole_to == 1
+    flushed(worker)
+    assert worker.kept.whole_to == 51
+    assert flushed(worker) == []
+
+
+def test_where_nothing_comes_the_rest_is_written_soon() -> None:
+    worker = filled(records=1000)
+    worker.kept.pace = Pace(records=1000, bytes_min=1)
+    assert len(flushed(worker)) == 3 + 1
+    assert len(flushed(worker)) == 47 + 1
+
+
+def test_the_more_came_the_more_is_written() -> None:
+    assert len(flushed(filled(records=100))) == 25 + 1
+    assert len(flushed(filled(records=50))) == 50 + 1
+
+
+def test_the_longest_unwritten_goes_first() -> None:
+    worker = filled(records=50)
+    flushed(worker)
+    worker.kept.pace = Pace(records=100, bytes_min=1)
+    update(worker, 1, 2)
+    update(worker, 2, 2)
+    first = flushed(worker)
+    assert worker.kept.whole_to == 51
+    update(worker, 1, 3)
+    assert flushed(worker)[0] != first[0]
+    assert worker.kept.whole_to == 53, "of these records one row waits, for the one that came later"
+
+
+def test_a_bucket_that_is_empty_says_so() -> None:
+    worker = up()
+    worker.apply((("update", PREFIXES[0], 1, PEERS[0]), False))
+    worker.flush()
+    worker.apply((("withdraw", PREFIXES[0], 0, PEERS[0]), False))
+    worker.flush()
+    assert len(worker.disk) == 2
+    assert Worker(worker.disk, []).state[0] == {}
+
+
+def test_a_full_table_in_doubt_fits_in_its_rows() -> None:
+    """As many prefixes in one bucket as 1,200,000 give each, by ten peers, none told again."""
+    worker = up()
+    prefixes = [f"2001:db8:{number:x}::/48" for number in range(1_200_000 // BUCKETS + 60)]
+    long = path(1, *range(4_200_000_000, 4_200_000_006))
+    held = tuple([("r1", msgspec.structs.replace(long, peer=f"2001:db8:ffff::{peer}")) for peer in range(10)])
+    worker.feed.rib.restore(7, dict.fromkeys(prefixes, held))
+    for peer in range(10):
+        worker.feed.rib.peer_up("r1", f"2001:db8:ffff::{peer}", 1)
+    worker.apply(UP[0])
+    worker.kept._behind[7] = -1
+    flushed(worker)
+    row = worker.raw.get(b"rhv1000|bucket|0007")
+    assert row is not None
+    assert len(row) < ROW_BYTES_MAX / 2
+    assert len(worker.feed.untold(dict.fromkeys(prefixes, held))) == len(prefixes)
+
+
+def test_rows_of_an_older_form_are_refused() -> None:
+    """Their keys are others: without a version the routes would be gone, and the progress would be believed."""
+    table = memory_table("rib")
+    Rows(table, Sessions, lambda row: row.applied).put(progress_key("p"), Sessions(applied=7))
+    with pytest.raises(ExactnessError, match="version 3"):
+        RibTable(table).progress.get(progress_key("p"))
