@@ -40,6 +40,9 @@ class Column(NamedTuple):
     samples: Floats
 
 
+NOTHING = Column(Pairs(), np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
 class Seen(NamedTuple):
     """The demands of all links of a window, one after the other."""
 
@@ -77,8 +80,8 @@ def numbering(history: History) -> Pairs:
 
 def seen(windows: Mapping[str, LinkWindow], pairs: Pairs, forecast: Forecast) -> Seen:
     """Everything that was seen in a window, in numbers of `pairs` and of the links of `forecast`."""
-    columns = [_column(window, pairs) for window in windows.values()]
-    links = np.array([forecast.number(link) for link in windows])
+    columns = [_column(window, pairs) for window in windows.values()] or [NOTHING]
+    links = np.array([forecast.number(link) for link in windows], dtype=np.int64)
     return Seen(
         np.concatenate([column.pairs for column in columns]),
         np.repeat(links, [len(column.pairs) for column in columns]),
