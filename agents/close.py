@@ -1,6 +1,5 @@
 """A window is closed: put counters beside the flows, decide, and queue what everybody else will read."""
 
-import heapq
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -200,11 +199,6 @@ class PopCloser:
     def _traffic(self, start_s: int, link: str, sums: Sums) -> PrefixTraffic:
         """The largest prefixes of a link, whichever router their traffic came in by."""
         window_s = self._settings.windows.length_s
-        totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-        for demand in sums.demands:
-            totals[demand.prefix][0] += demand.size_bytes
-            totals[demand.prefix][1] += demand.samples
-        largest = heapq.nlargest(TOP_PREFIXES, totals.items(), key=lambda item: (item[1][0], item[0]))
         return PrefixTraffic(
             id=f"{link}@{start_s}",
             pop=self._pop.name,
@@ -213,7 +207,7 @@ class PopCloser:
             window_s=window_s,
             prefixes=tuple(
                 PrefixShare(prefix, self._natural.origin_as(prefix), 8 * size_bytes / window_s, samples)
-                for prefix, (size_bytes, samples) in largest
+                for prefix, size_bytes, samples in sums.demands.largest(TOP_PREFIXES)
             ),
         )
 

@@ -140,7 +140,7 @@ def _as_of(released: Mapping[str, Held], now_s: int) -> dict[str, Held]:
 def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, Held]) -> frozenset[str]:
     """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
     hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
-    homes = {pair.natural for pair in traffic.pairs if pair.prefix in hidden} if hidden else set()
+    homes = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
     return frozenset(homes | {leave.link for prefix in hidden for leave in natural.exits(prefix).values()})
 
 

@@ -4,7 +4,7 @@ A pair has a number, which the windows of a PoP share. Amounts are whole numbers
 samples.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -36,8 +36,11 @@ class Pairs:
     def __init__(self) -> None:
         self.keys: list[PairKey] = []
         self.prefixes: list[str] = []
+        self.places: dict[str, int] = {}  # numbers of prefixes, as far as `prefix_of` was asked
+        self.routers: dict[str, int] = {}  # numbers of ingress routers, as far as `router_of` was asked
+        self.forecast: Any = None  # of app.te.forecast, which keeps it here
         self._numbers: dict[PairKey, int] = {}
-        self._routers: dict[str, int] = {}
+        self._prefix_of: Numbers = np.empty(0, np.int64)
         self._router_of: Numbers = np.empty(0, np.int64)
         self._tables: Mapping[str, Table] = {}  # by ingress router
         self._known: Numbers = np.empty(0, np.int64)  # pairs of the places of all tables
@@ -54,13 +57,31 @@ class Pairs:
             self.prefixes.append(pair[1])
         return number
 
+    @property
+    def prefix_of(self) -> Numbers:
+        """By pair, the number of its prefix."""
+        if met := self.prefixes[len(self._prefix_of) :]:
+            self._prefix_of = np.append(self._prefix_of, _numbered(met, self.places))
+        return self._prefix_of
+
+    @property
+    def router_of(self) -> Numbers:
+        """By pair, the number of its ingress router."""
+        if met := self.keys[len(self._router_of) :]:
+            self._router_of = np.append(self._router_of, _numbered((router for router, _ in met), self.routers))
+        return self._router_of
+
+    def among(self, numbers: Numbers, prefixes: Iterable[str]) -> NDArray[np.bool_]:
+        """Which of these pairs are of one of these prefixes."""
+        places = self.prefix_of[numbers]
+        wanted = np.zeros(len(self.places), dtype=np.bool_)
+        wanted[[self.places[prefix] for prefix in prefixes if prefix in self.places]] = True
+        return wanted[places]
+
     def by_router(self, numbers: Numbers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Ingress routers of pairs, and which of the pairs are theirs."""
-        if met := self.keys[len(self._router_of) :]:
-            more = [self._routers.setdefault(router, len(self._routers)) for router, _ in met]
-            self._router_of = np.concatenate([self._router_of, np.array(more)])
-        routers = self._router_of[numbers]
-        for name, router in self._routers.items():
+        routers = self.router_of[numbers]
+        for name, router in self.routers.items():
             if (which := routers == router).any():
                 yield name, which
 
@@ -160,8 +181,26 @@ class Demands:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Demand]:
+        return self._at(slice(None))
+
+    def of_prefixes(self, prefixes: Iterable[str]) -> Iterator[Demand]:
+        """Those of these prefixes."""
+        return self._at(self.pairs.among(self.numbers, prefixes))
+
+    def largest(self, count: int) -> list[tuple[str, int, int]]:
+        """(prefix, bytes, samples) of the largest prefixes, by all routers; ties go to the last by name."""
+        prefixes, place = np.unique(self.pairs.prefix_of[self.numbers], return_inverse=True)
+        sizes_bytes, samples = _added(place, self.sizes_bytes), _added(place, self.samples)
+        least = np.partition(sizes_bytes, -count)[-count] if len(sizes_bytes) > count else 0
+        which, names = sizes_bytes >= least, list(self.pairs.places)
+        columns = [column[which].tolist() for column in (prefixes, sizes_bytes, samples)]
+        found = [(names[prefix], size_bytes, packets) for prefix, size_bytes, packets in zip(*columns, strict=True)]
+        return sorted(found, key=lambda one: (one[1], one[0]), reverse=True)[:count]
+
+    def _at(self, places: slice | NDArray[np.bool_]) -> Iterator[Demand]:
         keys = self.pairs.keys
-        for number, size_bytes, samples in zip(*(column.tolist() for column in self._summed()), strict=True):
+        columns = [column[places].tolist() for column in self._summed()]
+        for number, size_bytes, samples in zip(*columns, strict=True):
             ingress, prefix = keys[number]
             yield Demand(ingress, prefix, size_bytes, samples)
 
@@ -190,6 +229,11 @@ class Demands:
                 for prefix, size_bytes, samples in zip(*column, strict=True)
             }
         )
+
+
+def _numbered(names: Iterable[str], numbers: dict[str, int]) -> Numbers:
+    """The number of each name, a new one for one that is met for the first time."""
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def _arrays(*columns: Sequence[int]) -> Any:

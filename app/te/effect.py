@@ -37,8 +37,8 @@ def ineffective(held: Mapping[str, Held], history: Sequence[Windows], marks: Mar
         for link, window in windows.items():
             settled_s = window.window_start_s - SETTLING_WINDOWS * window.window_s
             due = {prefix for prefix, confirmed_s in unsure.items() if confirmed_s <= settled_s}
-            for demand in window.demands if due else ():
-                if demand.prefix in due and demand.ingress in held[demand.prefix].override.inject_on:
+            for demand in window.demands.of_prefixes(due) if due else ():
+                if demand.ingress in held[demand.prefix].override.inject_on:
                     leave = held[demand.prefix].override.exit
                     seen[demand.prefix].add(demand.size_bytes, demand.samples, link == leave.link)
         unsure = {prefix: since_s for prefix, since_s in unsure.items() if seen[prefix].samples < MIN_SEEN_SAMPLES}

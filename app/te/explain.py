@@ -129,7 +129,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
 def find_prefix(plan: Plan, asked: str) -> str:
     """The prefix that was asked for, or the longest one that holds this address; LookupError says what is near."""
     natural = plan.context.natural
-    if asked in plan.pairs or any(natural.rib.paths(router, asked) for router in plan.context.pop.routers):
+    if plan.traffic.pairs.of(asked) or any(natural.rib.paths(router, asked) for router in plan.context.pop.routers):
         return asked
     address = asked.partition("/")[0]
     [found] = natural.table(plan.context.pop.router[0].name).match([address])
@@ -213,7 +213,7 @@ def _demand(bps: float, samples: float) -> Demand:
 
 
 def _ingress(plan: Plan, prefix: str, held: Held | None) -> Iterator[Ingress]:
-    pairs = {pair.ingress: pair for pair in plan.pairs.get(prefix, ())}
+    pairs = {pair.ingress: pair for pair in plan.traffic.pairs.of(prefix)}
     exits = plan.context.natural.exits(prefix)
     for router in plan.context.pop.routers:
         pair, leave = pairs.get(router), exits.get(router)
@@ -309,7 +309,7 @@ def _largest_first(plan: Plan, shares: Iterator[Share]) -> tuple[Share, ...]:
 
 
 def _with_error(plan: Plan, share: Share) -> Share:
-    samples = sum(pair.samples for pair in plan.pairs.get(share.prefix, ()))
+    samples = sum(pair.samples for pair in plan.traffic.pairs.of(share.prefix))
     return msgspec.structs.replace(share, error_bps=share.bps * error_share(int(samples)))
 
 

@@ -4,31 +4,22 @@ Each link's flows are scaled to its offered load, then credited to the link wher
 them. So a level follows the counters at once, while the split among prefixes is a decayed average over the history.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import sqrt
 
 import msgspec
+import numpy as np
 
+from app.te.demands import Numbers, Pairs
 from app.te.marks import Marks, Pacing
 from app.te.model import LinkLoad, LinkWindow
+from app.te.pairloads import PairLoads
 from app.te.placement import Placement
-from app.te.shares import weights
+from app.te.shares import Seen, numbering, seen, weights
 
 Windows = Mapping[str, LinkWindow]  # all links of one window, by link id
 MIN_FLOW_SAMPLES = 400  # without counters a level rests on at least so many: +-10 %
 SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
-
-
-class Pair(msgspec.Struct, frozen=True, gc=False):
-    """Demand of one (ingress router, prefix): its natural link, the link of the plan, and its decayed samples."""
-
-    ingress: str
-    prefix: str
-    natural: str
-    planned: str
-    bps: float
-    samples: float
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -41,7 +32,7 @@ class Traffic(msgspec.Struct, frozen=True):
     loads: dict[str, LinkLoad]
     usable: frozenset[str]
     planned_bps: dict[str, float]
-    pairs: tuple[Pair, ...]
+    pairs: PairLoads
 
     @property
     def offered_bps(self) -> float:
@@ -54,15 +45,15 @@ def measure(history: Sequence[Windows], placement: Placement, marks: Marks, paci
     newest = history[-1]
     # Load without a single sample belongs to its link, but to no prefix.
     unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
-    natural_bps, planned_bps = _levels(newest, placement, unexplained_bps)
+    numbers = numbering(history)
+    natural_bps, planned_bps = _levels(newest, numbers, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
-    pairs = _pairs(history, placement, explained_bps, marks, pacing)
+    pairs = _pairs(history, numbers, placement, explained_bps, marks, pacing)
     moved_in: dict[str, float] = {}
     moved_out: dict[str, float] = {}
-    for pair in pairs:
-        if pair.natural != pair.planned:
-            moved_out[pair.natural] = moved_out.get(pair.natural, 0.0) + pair.bps
-            moved_in[pair.planned] = moved_in.get(pair.planned, 0.0) + pair.bps
+    for pair in pairs.moved:
+        moved_out[pair.natural] = moved_out.get(pair.natural, 0.0) + pair.bps
+        moved_in[pair.planned] = moved_in.get(pair.planned, 0.0) + pair.bps
     loads = {
         link: _load(window, natural_bps.get(link, 0.0), moved_in.get(link, 0.0), moved_out.get(link, 0.0), marks)
         for link, window in newest.items()
@@ -98,42 +89,51 @@ def _scale(window: LinkWindow) -> float:
 
 
 def _levels(
-    newest: Windows, placement: Placement, unexplained_bps: Mapping[str, float]
+    newest: Windows, pairs: Pairs, placement: Placement, unexplained_bps: Mapping[str, float]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """(natural, planned) load by link."""
-    natural_bps = dict(unexplained_bps)
-    planned_bps = dict(unexplained_bps)
+    """(natural, planned) load by link; flows are in numbers of `pairs`."""
+    forecast = placement.forecast(pairs)
+    flows = seen(newest, pairs, forecast)
+    natural = placement.naturals(pairs, flows.pairs, flows.links)
+    planned = placement.planneds(pairs, flows.pairs, natural)
+    links = list(forecast.links)
+    return (
+        _credited(newest, flows, natural, links, unexplained_bps),
+        _credited(newest, flows, planned, links, unexplained_bps),
+    )
+
+
+def _credited(
+    newest: Windows, flows: Seen, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
+) -> dict[str, float]:
+    """Load by link: what was seen on each is scaled there, and credited `to` others."""
+    shape = len(links), len(links)
+    places = np.ravel_multi_index((flows.links, to), shape)
+    sizes_bytes = np.bincount(places, flows.sizes_bytes, len(links) ** 2).reshape(shape)
+    bps, credited = dict(unexplained_bps), dict(zip(links, sizes_bytes, strict=True))
     for link, window in newest.items():
-        scale, bytes_to = _scale(window), (defaultdict[str, int](int), defaultdict[str, int](int))
-        keys = window.demands.pairs.keys
-        for number, size_bytes in zip(
-            window.demands.numbers.tolist(), window.demands.sizes_bytes.tolist(), strict=True
-        ):
-            ingress, prefix = keys[number]
-            natural = placement.natural(ingress, prefix, link)
-            bytes_to[0][natural] += size_bytes
-            bytes_to[1][placement.planned(ingress, prefix, natural)] += size_bytes
-        for bps, sizes_bytes in zip((natural_bps, planned_bps), bytes_to, strict=True):
-            for to, size_bytes in sizes_bytes.items():
-                bps[to] = bps.get(to, 0.0) + size_bytes * scale
-    return natural_bps, planned_bps
+        scale = _scale(window)
+        for home in np.flatnonzero(credited[link]).tolist():
+            bps[links[home]] = bps.get(links[home], 0.0) + float(credited[link][home]) * scale
+    return bps
 
 
 def _pairs(
-    history: Sequence[Windows], placement: Placement, natural_bps: Mapping[str, float], marks: Marks, pacing: Pacing
-) -> tuple[Pair, ...]:
+    history: Sequence[Windows],
+    pairs: Pairs,
+    placement: Placement,
+    natural_bps: Mapping[str, float],
+    marks: Marks,
+    pacing: Pacing,
+) -> PairLoads:
     """Every pair of the history, its share of its natural link's level by decayed average."""
-    found = weights(history, placement, _scale, marks, pacing)
-    totals: dict[str, float] = {}
-    for home, load in zip(found.homes, found.loads, strict=True):
-        totals[home] = totals.get(home, 0.0) + load
-    scale = {home: natural_bps.get(home, 0.0) / total if total else 0.0 for home, total in totals.items()}
-    return tuple(
-        [
-            Pair(*pair, home, placement.planned(*pair, home), load * scale[home], samples)
-            for pair, home, load, samples in zip(*found, strict=True)
-        ]
-    )
+    found = weights(history, pairs, placement, _scale, marks, pacing)
+    links = placement.forecast(pairs).links
+    totals = np.bincount(found.homes, weights=found.loads, minlength=len(links)).tolist()
+    scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
+    planned = placement.planneds(pairs, found.numbers, found.homes)
+    bps = found.loads * np.array(scale)[found.homes]
+    return PairLoads(pairs, links, found.numbers, found.homes, planned, bps, found.samples)
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, marks: Marks) -> LinkLoad:

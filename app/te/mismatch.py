@@ -1,10 +1,11 @@
 """How far plain BGP is really as predicted: the traffic that we do not steer, and where it was seen to leave."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from app.schemas import Exit
+from app.te.forecast import NO_EXIT, Forecast
 from app.te.loads import Windows
 from app.te.natural import NaturalRouting
+from app.te.shares import numbering, seen
 
 MISMATCH = "egress-mismatch"
 MISMATCHED_WINDOWS = 3  # in a row; one routing change shows in two: the one it falls into, and one closed after it
@@ -17,22 +18,15 @@ def mismatch_share(newest: Windows, natural: NaturalRouting, touched: Collection
     Left out are the `touched` prefixes (held, or settling), those on which routers still hold a route of ours, and
     what routing has no exit for.
     """
-    total = elsewhere = 0
-    exits: dict[str, Mapping[str, Exit]] = {}
-    for link, window in newest.items():
-        for demand in window.demands:
-            if (known := exits.get(demand.prefix)) is None:
-                known = exits[demand.prefix] = {} if demand.prefix in touched else _predicted(natural, demand.prefix)
-            leave = known.get(demand.ingress)
-            if leave is None:
-                continue
-            total += demand.size_bytes
-            if leave.link != link and not natural.may_leave(demand.ingress, demand.prefix, link):
-                elsewhere += demand.size_bytes
-    return elsewhere / total if total else None
-
-
-def _predicted(natural: NaturalRouting, prefix: str) -> Mapping[str, Exit]:
-    """By ingress router; none where a router holds a route of ours."""
-    routes = natural.routes(prefix)
-    return {} if routes.overridden else routes.exits
+    pairs = numbering([newest])
+    forecast = Forecast.of(natural, pairs)
+    flows = seen(newest, pairs, forecast)
+    said = forecast.say(pairs, flows.pairs)
+    judged = (said.exits != NO_EXIT) & ~said.overridden & ~pairs.among(flows.pairs, touched)
+    astray = judged & (said.exits != flows.links)
+    total, elsewhere, links = flows.sizes_bytes[judged].sum(), 0.0, list(forecast.links)
+    for number, link, size_bytes in zip(*(column[astray].tolist() for column in flows), strict=True):
+        ingress, prefix = pairs.keys[number]
+        if not natural.may_leave(ingress, prefix, links[link]):
+            elsewhere += size_bytes
+    return elsewhere / float(total) if total else None

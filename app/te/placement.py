@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from app.te.demands import Numbers, Pairs
+from app.te.forecast import NO_EXIT, Forecast
 from app.te.natural import NaturalRouting
 from app.te.state import Held
 
@@ -25,6 +29,33 @@ class Placement:
         if (links := self._where_seen.get(prefix)) is None:
             links = self._where_seen[prefix] = self._links(prefix)
         return seen_on if seen_on in links else self._predicted(ingress, prefix, seen_on)
+
+    def forecast(self, pairs: Pairs) -> Forecast:
+        """What numbers the links of `naturals` and `planneds`."""
+        return Forecast.of(self._routing, pairs)
+
+    def naturals(self, pairs: Pairs, numbers: Numbers, seen_on: Numbers) -> Numbers:
+        """`natural` of many pairs."""
+        forecast = self.forecast(pairs)
+        said = forecast.say(pairs, numbers)
+        predicted = np.where(said.exits == NO_EXIT, seen_on, said.exits)
+        natural = np.where(said.lives(seen_on) & ~said.overridden, seen_on, predicted)
+        links = list(forecast.links)
+        for place in np.flatnonzero(pairs.among(numbers, self._touched)).tolist():
+            ingress, prefix = pairs.keys[numbers[place]]
+            link = self.natural(ingress, prefix, links[seen_on[place]])
+            natural[place] = forecast.number(link)
+        return natural
+
+    def planneds(self, pairs: Pairs, numbers: Numbers, natural: Numbers) -> Numbers:
+        """`planned` of many pairs."""
+        forecast, planned = self.forecast(pairs), natural.copy()
+        links = list(forecast.links)
+        for place in np.flatnonzero(pairs.among(numbers, self._held)).tolist():
+            ingress, prefix = pairs.keys[numbers[place]]
+            link = self.planned(ingress, prefix, links[natural[place]])
+            planned[place] = forecast.number(link)
+        return planned
 
     def _links(self, prefix: str) -> frozenset[str]:
         """Those that are natural where the prefix is seen on them."""

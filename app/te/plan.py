@@ -1,6 +1,5 @@
 """The working paper of one cycle: what is kept, made, released and refused, and the books that go with it."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ from app.te.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.guards import Budget, Guards
 from app.te.keep import copied
 from app.te.ledger import NO_ROOM, Candidate, Ledger, Move
-from app.te.loads import Pair, Traffic
+from app.te.loads import Traffic
 from app.te.marks import Marks, Pacing
 from app.te.natural import Alternate, NaturalRouting
 from app.te.state import Held
@@ -55,17 +54,9 @@ class Plan:
     unmoved: dict[str, tuple[str, str]] = field(default_factory=dict)  # all refusals: prefix -> (link, reason)
 
     def __post_init__(self) -> None:
-        pairs: dict[str, list[Pair]] = defaultdict(list)
-        leaving: dict[str, set[str]] = defaultdict(set)
-        moved_samples: dict[str, float] = defaultdict(float)
-        for pair in self.traffic.pairs:
-            pairs[pair.prefix].append(pair)
-            leaving[pair.planned].add(pair.prefix)
-            if pair.planned != pair.natural:
-                moved_samples[pair.natural] += pair.samples
-        self.pairs: Mapping[str, list[Pair]] = dict(pairs)
-        self.leaving: Mapping[str, set[str]] = dict(leaving)  # prefixes by planned link
-        self.moved_samples: Mapping[str, float] = dict(moved_samples)  # by natural link
+        self.moved_samples: dict[str, float] = {}  # by natural link
+        for pair in self.traffic.pairs.moved:
+            self.moved_samples[pair.natural] = self.moved_samples.get(pair.natural, 0.0) + pair.samples
         self.untrusted = frozenset(link for link, load in self.traffic.loads.items() if load.feed == "untrusted")
         self.ledger = self._ledger()
         self._verdicts: dict[tuple[str, Exit], str | None] = {}
@@ -76,7 +67,7 @@ class Plan:
     def homes(self, prefix: str) -> dict[str, float]:
         """Natural load of a prefix by link; where no traffic was seen, the links that BGP names, with 0."""
         homes: dict[str, float] = {}
-        for pair in self.pairs.get(prefix, ()):
+        for pair in self.traffic.pairs.of(prefix):
             homes[pair.natural] = homes.get(pair.natural, 0.0) + pair.bps
         return homes or {leave.link: 0.0 for leave in self.context.natural.exits(prefix).values()}
 
@@ -85,14 +76,14 @@ class Plan:
         return natural_exits(self.context.pop, self.homes(prefix))
 
     def bps(self, prefix: str) -> float:
-        return sum(pair.bps for pair in self.pairs.get(prefix, ()))
+        return sum(pair.bps for pair in self.traffic.pairs.of(prefix))
 
     def candidate(self, prefix: str) -> Candidate:
         """The prefix as it leaves now, with every path it could take."""
         off_bps: dict[str, float] = {}
-        for pair in self.pairs.get(prefix, ()):
+        for pair in self.traffic.pairs.of(prefix):
             off_bps[pair.planned] = off_bps.get(pair.planned, 0.0) + pair.bps
-        samples = sum(pair.samples for pair in self.pairs.get(prefix, ()))
+        samples = sum(pair.samples for pair in self.traffic.pairs.of(prefix))
         return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix), prefix in self.kept)
 
     def relieve(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
@@ -128,13 +119,14 @@ class Plan:
 
     def _session_room_bps(self) -> dict[tuple[str, str], float]:
         """What sessions with a cap may still receive."""
-        room_bps = {
-            (link.router, session.peer): session.cap_bps
-            for link in self.context.pop.link
+        capped = [
+            (name, session.cap_bps, (link.router, session.peer))
+            for name, link in self.context.pop.links.items()
             for session in link.sessions
             if session.cap_bps is not None
-        }
-        for pair in self.traffic.pairs if room_bps else ():
+        ]
+        room_bps = {session: cap_bps for _, cap_bps, session in capped}
+        for pair in self.traffic.pairs.planned_on({name for name, *_ in capped}):
             held = self.kept.get(pair.prefix)
             leave = held.override.exit if held else self.context.natural.natural_exit(pair.ingress, pair.prefix)
             if leave is not None and leave.link == pair.planned and (leave.router, leave.peer) in room_bps:
@@ -175,7 +167,7 @@ class Plan:
         exits = self.context.natural.exits(prefix)
         return {
             pair.ingress: (exits[pair.ingress].link, pair.natural)
-            for pair in self.pairs.get(prefix, ())
+            for pair in self.traffic.pairs.of(prefix)
             if pair.ingress in exits and exits[pair.ingress].link != pair.natural
         }
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.te.demands import Numbers, PairKey, Pairs
+from app.te.demands import Numbers, Pairs
+from app.te.forecast import Forecast
 from app.te.marks import Marks, Pacing
 from app.te.model import LinkWindow
 from app.te.placement import Placement
@@ -24,10 +25,10 @@ Floats = NDArray[np.float64]
 class Weights(NamedTuple):
     """By pair: its natural link, its part of that link's level in any unit, and the decayed samples it rests on."""
 
-    pairs: list[PairKey]
-    homes: list[str]
-    loads: list[float]
-    samples: list[float]
+    numbers: Numbers
+    homes: Numbers
+    loads: Floats
+    samples: Floats
 
 
 class Column(NamedTuple):
@@ -39,36 +40,53 @@ class Column(NamedTuple):
     samples: Floats
 
 
-def weights(history: History, placement: Placement, scale: Scale, marks: Marks, pacing: Pacing) -> Weights:
-    """Every pair of the history, with its decayed average as of the newest (last) window."""
-    numbering = _numbering(history)
-    columns = [[(link, _column(window, numbering)) for link, window in windows.items()] for windows in history]
-    links: dict[str, int] = {}
-    pairs, homes = _homes(columns, numbering, placement, links)
+NOTHING = Column(Pairs(), np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+class Seen(NamedTuple):
+    """The demands of all links of a window, one after the other."""
+
+    pairs: Numbers
+    links: Numbers
+    sizes_bytes: Floats
+
+
+def weights(
+    history: History, pairs: Pairs, placement: Placement, scale: Scale, marks: Marks, pacing: Pacing
+) -> Weights:
+    """Every pair of the history, with its decayed average as of the newest (last) window, in numbers of `pairs`."""
+    columns = [[(link, _column(window, pairs)) for link, window in windows.items()] for windows in history]
+    numbers, homes = _homes(columns, pairs, placement)
+    links = placement.forecast(pairs).links
     scaled = [
         [(column, column.sizes_bytes * scale(windows[link])) for link, column in one]
         for windows, one in zip(history, columns, strict=True)
     ]
     levels = [_levels(one, homes, len(links)) for one in scaled]
-    loads, samples = np.zeros(len(numbering)), np.zeros(len(numbering))
+    loads, samples = np.zeros(len(pairs)), np.zeros(len(pairs))
     for one, fade in zip(scaled, _fades(history, levels, links, marks, pacing), strict=True):
         for column, sizes in one:
             faded = fade[homes[column.pairs]]
             loads[column.pairs] += sizes * faded
             samples[column.pairs] += column.samples * faded
-    names, keys = list(links), numbering.keys
-    return Weights(
-        [keys[pair] for pair in pairs.tolist()],
-        [names[home] for home in homes[pairs].tolist()],
-        loads[pairs].tolist(),
-        samples[pairs].tolist(),
-    )
+    return Weights(numbers, homes[numbers], loads[numbers], samples[numbers])
 
 
-def _numbering(history: History) -> Pairs:
-    """Those of the newest window with traffic: all but those of before a restart have them."""
+def numbering(history: History) -> Pairs:
+    """The pairs of the newest window with traffic: all windows but those of before a restart have them."""
     newest = (max((one.demands for one in windows.values()), key=len) for windows in reversed(history) if windows)
     return next((demands.pairs for demands in newest if demands), Pairs())
+
+
+def seen(windows: Mapping[str, LinkWindow], pairs: Pairs, forecast: Forecast) -> Seen:
+    """Everything that was seen in a window, in numbers of `pairs` and of the links of `forecast`."""
+    columns = [_column(window, pairs) for window in windows.values()] or [NOTHING]
+    links = np.array([forecast.number(link) for link in windows], dtype=np.int64)
+    return Seen(
+        np.concatenate([column.pairs for column in columns]),
+        np.repeat(links, [len(column.pairs) for column in columns]),
+        np.concatenate([column.sizes_bytes for column in columns]),
+    )
 
 
 def _column(window: LinkWindow, pairs: Pairs) -> Column:
@@ -81,23 +99,18 @@ def _column(window: LinkWindow, pairs: Pairs) -> Column:
 
 
 def _homes(
-    columns: Sequence[Sequence[tuple[str, Column]]], numbering: Pairs, placement: Placement, links: dict[str, int]
+    columns: Sequence[Sequence[tuple[str, Column]]], pairs: Pairs, placement: Placement
 ) -> tuple[Numbers, Numbers]:
-    """Pairs of the history, and by pair the natural link, as of today, given where it was seen last.
-
-    Links are named by their place in `links`, which grows.
-    """
-    seen_on = np.full(len(numbering), -1, dtype=np.int64)
+    """Pairs of the history, and by pair the natural link, as of today, given where it was seen last."""
+    forecast = placement.forecast(pairs)
+    seen_on = np.full(len(pairs), -1, dtype=np.int64)
     for one in columns:
         for link, column in reversed(one):  # in a window the first one counts
-            seen_on[column.pairs] = links.setdefault(link, len(links))
-    pairs = np.flatnonzero(seen_on >= 0)
-    names, keys, homes = list(links), numbering.keys, np.full(len(numbering), -1, dtype=np.int64)
-    homes[pairs] = [
-        links.setdefault(placement.natural(*keys[pair], names[link]), len(links))
-        for pair, link in zip(pairs.tolist(), seen_on[pairs].tolist(), strict=True)
-    ]
-    return pairs, homes
+            seen_on[column.pairs] = forecast.number(link)
+    numbers = np.flatnonzero(seen_on >= 0)
+    homes = np.full(len(pairs), -1, dtype=np.int64)
+    homes[numbers] = placement.naturals(pairs, numbers, seen_on[numbers])
+    return numbers, homes
 
 
 def _levels(scaled: Sequence[tuple[Column, Floats]], homes: Numbers, count: int) -> Floats:

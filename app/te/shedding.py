@@ -111,7 +111,7 @@ def _needs_relief(plan: Plan, link: str) -> bool:
 
 def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
     """Everything (`among` these) that leaves by this link without our doing, less what the guards forbid."""
-    prefixes = plan.leaving.get(link, set()) - plan.kept.keys() - plan.made.keys()
+    prefixes = plan.traffic.pairs.leaving(link) - plan.kept.keys() - plan.made.keys()
     prefixes = prefixes if among is None else prefixes.intersection(among)
     refused = {prefix: reason for prefix in prefixes if (reason := forbidden(plan, prefix)) is not None}
     return Task(

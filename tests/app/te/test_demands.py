@@ -8,7 +8,7 @@ from app.te.demands import NO_ROUTE, Demands, Pairs
 from app.te.prefixes import Addresses, PrefixTable
 
 PAIRS = st.tuples(st.sampled_from(["r1", "r2"]), st.sampled_from(["20.0.0.0/24", "20.0.1.0/24", "2001:db8::/32"]))
-RECORDS = st.lists(st.tuples(PAIRS, st.integers(0, 1 << 40), st.integers(0, 9)), max_size=20)
+RECORDS = st.lists(st.tuples(PAIRS, st.integers(0, 1 << 40) | st.integers(0, 2), st.integers(0, 9)), max_size=20)
 Record = tuple[tuple[str, str], int, int]
 
 
@@ -42,6 +42,19 @@ def test_in_other_numbers_they_are_the_same(records: list[Record], others: list[
     assert moved.pairs is other.pairs
     assert amounts(moved) == amounts(demands)
     assert moved.numbered(other.pairs) is moved
+
+
+@given(RECORDS, st.integers(1, 4))
+def test_the_largest_prefixes_and_those_of_some_are_found(records: list[Record], count: int) -> None:
+    demands = added(Demands(), records)
+    for wanted in ((), ("20.0.1.0/24", "2001:db8::/32", "unknown")):
+        assert list(demands.of_prefixes(wanted)) == [one for one in demands if one.prefix in wanted]
+    sums: dict[str, tuple[int, int]] = {}
+    for one in demands:
+        was = sums.get(one.prefix, (0, 0))
+        sums[one.prefix] = was[0] + one.size_bytes, was[1] + one.samples
+    ordered = sorted(((size_bytes, prefix, samples) for prefix, (size_bytes, samples) in sums.items()), reverse=True)
+    assert demands.largest(count) == [(prefix, size_bytes, samples) for size_bytes, prefix, samples in ordered[:count]]
 
 
 def test_pairs_are_found_by_router_and_in_the_table_of_the_moment() -> None:

@@ -120,7 +120,7 @@ def test_the_level_follows_at_once_and_the_shares_smoothly_but_for_a_jump(of_p: 
     share = (of_p + 20 * fade) / (of_p + 20 + 40 * fade)
     assert bps_of(traffic, P) == pytest.approx((of_p + 20) * G * share)
     assert bps_of(traffic, P) + bps_of(traffic, Q) == pytest.approx((of_p + 20) * G)
-    assert traffic.pairs[0].samples == pytest.approx(1000 * (1 + fade))
+    assert traffic.pairs.of(P)[0].samples == pytest.approx(1000 * (1 + fade))
 
 
 def test_an_override_is_no_jump() -> None:
@@ -151,7 +151,7 @@ def test_history_follows_the_natural_exit_of_today() -> None:
 def test_load_without_samples_belongs_to_the_link() -> None:
     traffic = see({A: window(POP, A, 100, 5, {})})
     assert traffic.loads[A].natural_bps == traffic.planned_bps[A] == 5 * G
-    assert traffic.pairs == ()
+    assert list(traffic.pairs) == []
 
 
 @pytest.mark.parametrize(
