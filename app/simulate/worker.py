@@ -87,12 +87,17 @@ class Table:
             self._disk.persisted[self.name] = len(self._changelog.records)
 
 
+GENERATION = 1  # of each group: a process that is born takes over what the one before had
+
+
 class Event:
     """A batch; weakly referable, as Faust's events are."""
 
     def __init__(self, tp: TP, records: list[Record]) -> None:
         size_bytes = BEHIND_BYTES if len(records) == BATCH_MAX else 0
-        self.message = SimpleNamespace(tp=tp, offset=records[-1].offset, serialized_value_size=size_bytes)
+        self.message = SimpleNamespace(
+            tp=tp, offset=records[-1].offset, serialized_value_size=size_bytes, generation_id=GENERATION
+        )
         self.value = records
 
 
@@ -104,6 +109,7 @@ class Stream:
         self._log = worker.broker.read(worker.process, topic, self._wake)
         committed = worker.broker.committed.setdefault((worker.group, topic), 0)
         self._position = min(committed, worker.inputs.first.get(topic, committed))
+        worker.inputs.begin(topic, committed if self._position < committed else 0)
         worker.committed[self._tp] = self._position or None
         self._drop = worker.drops(self._position)
         self._again: Event | None = None
@@ -211,7 +217,12 @@ class Worker:
         signal = SimpleNamespace(connect=lambda handler: None)
         conf = SimpleNamespace(id=self.group)
         app = SimpleNamespace(
-            consumer=consumer, on_partitions_revoked=signal, topic=self._channel, conf=conf, inputs=self.inputs
+            consumer=consumer,
+            consumer_generation_id=GENERATION,
+            on_partitions_revoked=signal,
+            topic=self._channel,
+            conf=conf,
+            inputs=self.inputs,
         )
         return cast(faust.App, app)
 

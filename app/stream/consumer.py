@@ -92,11 +92,14 @@ class BatchConsumer(Consumer):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """As Faust's, but where rows are behind what is committed the records between come again."""
         offsets = dict(await super().seek_to_committed())
-        first = inputs(cast(Any, self.app)).first
-        for tp, committed in offsets.items():
-            if committed is not None and first.get(tp.topic, committed) < committed:
-                offsets[tp] = first[tp.topic]
-                await self.seek(ensure_TP(tp), offsets[tp])
+        read = inputs(cast(Any, self.app))
+        again = {tp: at for tp, at in offsets.items() if at is not None and read.first.get(tp.topic, at) < at}
+        for tp in again:
+            offsets[tp] = read.first[tp.topic]
+            await self.seek(ensure_TP(tp), offsets[tp])
+        kept_from = await self.earliest_offsets(*again) if again else {}
+        for tp in offsets:
+            read.begin(tp.topic, again[tp] if tp in again and kept_from[tp] < again[tp] else 0)
         return offsets
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:

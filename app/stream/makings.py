@@ -6,7 +6,9 @@ everything the rows remember of the makings before. A row of its own says which 
 the first row that counts from it, else a crash between the two would find another base.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 import faust
@@ -44,6 +46,34 @@ class Inputs:
         self.bases: dict[str, int] = {}
         self.first: dict[str, int] = {}  # offsets of topics whose rows are behind the commits: reading begins there
         self._ask = ask
+        self._again: dict[str, int] = {}  # up to these offsets
+        self._back = asyncio.Event()
+
+    def begin(self, topic: str, again_to: int = 0) -> None:
+        """Reading begins; the records before this offset were taken before, and come again."""
+        self._again.pop(topic, None)
+        if again_to:
+            self._again[topic] = again_to
+        self._tell()
+
+    def came_to(self, topic: str, offset: int) -> None:
+        """All before this offset is in memory."""
+        if offset >= self._again.get(topic, inf):
+            del self._again[topic]
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._again:
+            self._back.clear()
+        else:
+            self._back.set()
+
+    async def others_are_back(self, topics: Collection[str]) -> bool:
+        """Wait until nothing comes again, unless it is of these topics; whether there was anything to wait for."""
+        waited = bool(self._again) and self._again.keys().isdisjoint(topics)
+        if waited:
+            await self._back.wait()
+        return waited
 
     async def verify(self, topic: str) -> None:
         """ExactnessError where the topic, or what is committed of it, is not of the making that was there at the start.
@@ -113,6 +143,14 @@ class Makings:
     def first(self, topic: str, committed: int) -> int:
         """The offset that comes first after a start."""
         return min(committed, self._inputs.first.get(topic, committed))
+
+    def came_to(self, topic: str, offset: int) -> None:
+        """As `Inputs.came_to`."""
+        self._inputs.came_to(topic, offset)
+
+    async def others_are_back(self) -> bool:
+        """As `Inputs.others_are_back`."""
+        return await self._inputs.others_are_back(self._topics)
 
     async def verify(self, topic: str) -> None:
         """As `Inputs.verify`."""

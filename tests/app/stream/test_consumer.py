@@ -19,6 +19,7 @@ from faust.types import TP
 from app.stream import consumer
 from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, ConsumerThread, Record
 from app.stream.fetching import Fetched
+from app.stream.makings import Inputs
 
 
 def test_the_pinned_faust_has_what_we_override() -> None:
@@ -190,7 +191,10 @@ async def test_what_an_earlier_generation_fetched_is_not_yielded() -> None:
     assert (await yielded(consumer), consumer.sought) == ([], 0)
 
 
-async def test_what_rows_lack_is_read_again_though_it_was_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("retained", ["all", "nothing"])
+async def test_what_rows_lack_is_read_again_though_it_was_committed(
+    retained: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both of Faust's seeks end here: where the flow stops, and at the end of a recovery."""
     behind, whole, new = TP("behind", 0), TP("whole", 0), TP("new", 0)
 
@@ -202,13 +206,27 @@ async def test_what_rows_lack_is_read_again_though_it_was_committed(monkeypatch:
     async def seek(self: Any, tp: TP, offset: int) -> None:
         sought.append((tp, offset))
 
+    async def earliest(self: Any, *tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, 70 if retained == "nothing" else 0)
+
     monkeypatch.setattr(ThreadDelegateConsumer, "seek_to_committed", committed)
     monkeypatch.setattr(BatchConsumer, "seek", seek)
+    monkeypatch.setattr(BatchConsumer, "earliest_offsets", earliest)
     consumer = BatchConsumer.__new__(BatchConsumer)
-    inputs = SimpleNamespace(first={"behind": 42, "whole": 71})
+    inputs = Inputs(cast(Any, None))
+    inputs.first = {"behind": 42, "whole": 71}
     monkeypatch.setattr(BatchConsumer, "app", SimpleNamespace(inputs=inputs), raising=False)
     assert await consumer.seek_to_committed() == {behind: 42, whole: 70, new: None}
     assert sought == [(behind, 42)]
+    waiting = asyncio.create_task(inputs.others_are_back(["whole"]))
+    await asyncio.sleep(0)
+    assert waiting.done() == (retained == "nothing"), "what retention removed does not come again"
+    assert not await inputs.others_are_back(["behind", "new"]), "who reads it itself does not wait for it"
+    inputs.came_to("behind", 69)
+    await asyncio.sleep(0)
+    assert waiting.done() == (retained == "nothing")
+    inputs.came_to("behind", 70)
+    assert await waiting == (retained == "all")
 
 
 async def test_stopping_the_flow_waits_for_a_fetch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

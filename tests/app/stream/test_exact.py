@@ -120,6 +120,12 @@ class Unchanged:
     async def verify(self, topic: str) -> None:
         pass
 
+    async def others_are_back(self) -> bool:
+        return False
+
+    def came_to(self, topic: str, offset: int) -> None:
+        pass
+
 
 class Signal:
     def connect(self, handler: Any) -> None:

@@ -1,5 +1,6 @@
 """A source that is deleted and made anew: its offsets begin at 0 again, and every record of it counts."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -155,3 +156,21 @@ async def test_verify_raises_where_the_topic_is_gone() -> None:
     world.topic_id = ""
     with pytest.raises(ExactnessError):
         await made.verify(SOURCE.topic)
+
+
+@pytest.mark.parametrize(("generation", "taken"), [(1, {0, 1}), (2, set())])
+async def test_what_comes_again_is_waited_for_and_an_event_of_before_a_rebalance_let_go(
+    generation: int, taken: set[int]
+) -> None:
+    world = World()
+    made: Any = worker(world)
+    made._app.consumer_generation_id = generation
+    made._app.inputs.begin("bmp", 7)
+    stream: Any = Stream(world)
+    del stream._left[1:]
+    running = asyncio.create_task(made.run(stream))
+    await asyncio.sleep(0)
+    assert not running.done()
+    made._app.inputs.came_to("bmp", 7)
+    await running
+    assert world.acked == taken

@@ -205,7 +205,8 @@ class Stream:
     async def events(self) -> AsyncIterator[Any]:
         for batch in self._left:
             value = [Record(offset, 0.0, None, b"%d" % NUMBERS[offset]) for offset in batch]
-            yield Event(SimpleNamespace(tp=SOURCE, offset=batch[-1], serialized_value_size=0), value)
+            message = SimpleNamespace(tp=SOURCE, offset=batch[-1], serialized_value_size=0, generation_id=1)
+            yield Event(message, value)
 
     async def ack(self, event: Any) -> bool:
         self._world.step()
@@ -229,13 +230,16 @@ def worker(
         return {tp: 0}
 
     consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
-    app = SimpleNamespace(consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None))
     tables = [cast(Any, Table(world))]
+    inputs = makings(world, tables)
+    app = SimpleNamespace(
+        consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None), inputs=inputs._inputs
+    )
     made = reader(
         cast(Any, app),
         state(world, tables[0]),
         tables,
-        makings(world, tables),
+        inputs,
         StallFence(5.0, clock or ManualClock(), end),
         end,
     )
