@@ -45,10 +45,10 @@ def measure(history: Sequence[Windows], placement: Placement, marks: Marks, paci
     newest = history[-1]
     # Load without a single sample belongs to its link, but to no prefix.
     unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
-    numbers = numbering(history)
-    natural_bps, planned_bps = _levels(newest, numbers, placement, unexplained_bps)
+    numbered = numbering(history)
+    natural_bps, planned_bps = _levels(newest, numbered, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
-    pairs = _pairs(history, numbers, placement, explained_bps, marks, pacing)
+    pairs = _pairs(history, numbered, placement, explained_bps, marks, pacing)
     moved_in: dict[str, float] = {}
     moved_out: dict[str, float] = {}
     for pair in pairs.moved:
@@ -107,9 +107,8 @@ def _credited(
     newest: Windows, flows: Seen, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
 ) -> dict[str, float]:
     """Load by link: what was seen on each is scaled there, and credited `to` others."""
-    shape = len(links), len(links)
-    places = np.ravel_multi_index((flows.links, to), shape)
-    sizes_bytes = np.bincount(places, flows.sizes_bytes, len(links) ** 2).reshape(shape)
+    count = len(links)
+    sizes_bytes = np.bincount(flows.links * count + to, flows.sizes_bytes, count * count).reshape(count, count)
     bps, credited = dict(unexplained_bps), dict(zip(links, sizes_bytes, strict=True))
     for link, window in newest.items():
         scale = _scale(window)

@@ -18,25 +18,29 @@ from tests.app.te.world import link, path, pop, rib_of, window
 
 POP = pop(*(link(f"r{1 + number % 3}/l{number}", number) for number in range(70)))  # more than a word has bits
 LINKS, ROUTERS = list(POP.links), list(POP.routers)
-PREFIXES = [f"20.0.{number}.0/24" for number in range(4)]
+PREFIXES = [f"20.0.{number}.0/24" for number in range(2)]
 PEERS = {session.peer: one.router for one in POP.link for session in one.sessions}
 
 Flow = tuple[str, str, int]  # (ingress, prefix, the link that it was seen on)
 Moves = dict[str, tuple[int, set[str], dict[str, tuple[int, int]]]]  # prefix -> (link, routers, what was observed)
 
-some_links = st.sampled_from([0, 1, 2, 63, 64, 69])
+some_links = st.sampled_from([0, 3, 64, 69])
 prefixes = st.sampled_from(PREFIXES)
 routers = st.sampled_from(ROUTERS)
-announced = st.tuples(prefixes, some_links, st.integers(0, 2))
+announced = st.tuples(prefixes, some_links, st.sampled_from([0, 0, 1, None]))
 seen = st.tuples(routers, prefixes, some_links)
 overrides = st.dictionaries(
     prefixes, st.tuples(some_links, st.sets(routers), st.dictionaries(routers, st.tuples(some_links, some_links)))
 )
 
 
-def announce(rib: Rib, prefix: str, number: int, longer: int) -> None:
-    one = path(number, *[7] * longer)
-    rib.update(PEERS[one.peer], prefix, one)
+def announce(rib: Rib, prefix: str, number: int, longer: int | None) -> None:
+    """A path that is so much longer than others; None withdraws it."""
+    one = path(number, *[7] * (longer or 0))
+    if longer is None:
+        rib.withdraw(PEERS[one.peer], prefix, one.peer)
+    else:
+        rib.update(PEERS[one.peer], prefix, one)
 
 
 def held(moves: Moves) -> dict[str, Held]:
@@ -76,7 +80,7 @@ def one_by_one(placement: Placement, flows: list[Flow]) -> list[tuple[str, str]]
     )
 )
 def test_columns_say_what_each_pair_says(
-    steps: list[tuple[list[tuple[str, int, int]], set[str], list[Flow], Moves, Moves]],
+    steps: list[tuple[list[tuple[str, int, int | None]], set[str], list[Flow], Moves, Moves]],
 ) -> None:
     rib, pairs = rib_of(POP, {}), Pairs()
     natural = NaturalRouting(POP, rib)
