@@ -13,7 +13,7 @@ _POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
 
 def _load() -> Any:
     try:
-        library = ctypes.CDLL(str(LIBRARY))
+        library = ctypes.PyDLL(str(LIBRARY))  # calls are short: the interpreter is not handed over and waited for
     except OSError:
         return None
     library.scan.argtypes = [

@@ -114,9 +114,15 @@ class BatchConsumer(Consumer):
         """Without the offset of the message that came, which Faust counts into the gap before it.
 
         Twice in the list of what is acknowledged it ends a run of offsets, so that a commit went one batch further,
-        however many were done: once a second, while ten came (seen: 50 records a second of 1000 committed).
+        however many were done: once a second, while ten came (seen: 50 records a second of 1000 committed). Where gaps
+        overlap, after a seek, Faust merges them; by building its tree anew, else 7 % of a worker's time.
         """
-        await super()._add_gap(tp, offset_from, offset_to - 1)
+        committed = self._committed_offset[tp]
+        begin = offset_from if committed is None else max(offset_from, committed + 1)
+        if self._gap[tp].overlaps(begin, offset_to):
+            await super()._add_gap(tp, begin, offset_to - 1)
+        elif begin < offset_to:
+            self._gap[tp].addi(begin, offset_to)
 
     def _messages(self, tp: TP, fetched: Sequence[Any]) -> list[Message]:
         return [self._batch(tp, one) if isinstance(one, Fetched) else self._to_message(tp, one) for one in fetched]
