@@ -26,7 +26,7 @@ from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY_S = 1.0
+FLUSH_EVERY_S = 2.0
 ANSWER_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
 
 
@@ -252,6 +252,6 @@ def stream_is_dry(stream: Any) -> bool:
 
 
 def more_waits(event: Any) -> bool:
-    """Its fetch was full, so the broker has more: rows are written once a second, not once a fetch."""
+    """Its fetch was full, so the broker has more: rows are written by the ticker, not once a fetch."""
     size_bytes: int = event.message.serialized_value_size
     return size_bytes >= BEHIND_BYTES
