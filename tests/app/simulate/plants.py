@@ -1,6 +1,6 @@
 """Bugs to plant into the product, one line of the protocol or one guard each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from app.stream.fence import StallFence
 from app.stream.makings import Makings
 from app.te.guards import Budget
 
-SEEDS = 300
+SEEDS = 400
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -60,7 +60,7 @@ def changelog_not_awaited(patch: pytest.MonkeyPatch) -> None:
 
 
 def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
-    add = Account._add
+    add, take_run = Account._add, Account._take_run
 
     def forgetful(self: Any, placed: Any, position: int) -> None:
         touched = set(self.touched)
@@ -68,7 +68,14 @@ def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
         add(self, placed, position)
         self.touched -= replayed - touched
 
+    def forgetful_run(self: Any, index: int, first: int, kafka_s: Any, messages: Any) -> Iterator[Any]:
+        touched, is_replay = set(self.touched), first + index + len(messages) - 1 <= self.progress.applied
+        yield from take_run(self, index, first, kafka_s, messages)
+        if is_replay:
+            self.touched &= touched
+
     patch.setattr(Account, "_add", forgetful)
+    patch.setattr(Account, "_take_run", forgetful_run)
 
 
 def reading_begins_at_the_commit(patch: pytest.MonkeyPatch) -> None:
