@@ -87,13 +87,13 @@ class FlowsState:
         self.reset()
         for name, account in self.accounts.items():
             account.progress = self._congestion.progress.get(progress_key(name)) or Progress()
-            self._written_s[name] = account.progress.closed_up_to_s or 0
+            self._written_s[name] = account.progress.open_from_s
             closed = []
             for key, row in self._rows.items(f"{name}|"):
                 _, start_s, link = parts_of(key)
                 self._stored.put(key, row.sums.applied)
                 # A row may be ahead of the progress row: a close that the progress does not know is closed again.
-                if not account.progress.is_late(start_s):
+                if start_s >= account.progress.open_from_s:
                     account.open[start_s, link] = row.sums
                 elif row.closed and start_s >= self._keep_from_s(name):
                     closed.append((start_s, link, row))
@@ -159,7 +159,7 @@ class FlowsState:
             account = self.accounts[pop]
             self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
-            self._written_s[pop] = account.progress.closed_up_to_s or 0
+            self._written_s[pop] = account.progress.open_from_s
             _measure(pop, account.progress, self._recent[pop])
         self._advanced.clear()
 

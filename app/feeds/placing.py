@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, attribute
 from app.feeds.columns import Flows
 from app.inventory import Pop
-from app.te.demands import NO_ROUTE, Numbers, Pairs, Table
-from app.te.prefixes import Addresses
+from app.te.demands import NO_ROUTE, Numbers, Pairs
+from app.te.prefixes import Addresses, Table
 from app.te.windows import Part, Progress
 
 Slot = tuple[int, str]  # (window start, link id)
 Places = list[tuple[str, str] | str]  # of each source: ingress router and link, or why not
-TableOf = Callable[[str], Table]  # the prefixes of an ingress router as of now
+TableOf = Callable[[], Table]  # the prefixes of all routers as of now
 
 
 class Placed(NamedTuple):
@@ -60,7 +60,7 @@ def _usable(
     if skewed.any():
         count_in.leave_out("clock-skew", int(sizes_bytes[skewed].sum()))
         usable &= ~skewed
-    late = usable & count_in.are_late(starts_s)
+    late = usable & (starts_s < count_in.open_from_s)
     count_in.late_bytes += int(sizes_bytes[late].sum())
     return usable & ~late
 
@@ -90,7 +90,8 @@ def parts(placed: Placed, table_of: TableOf, pairs: Pairs) -> Iterator[tuple[Slo
     """What a run adds to each slot, with the prefixes of its destinations."""
     if not placed.slots:
         return
-    numbers = _pairs(placed, table_of, pairs)
+    table = table_of()
+    numbers = pairs.numbers_of(table, placed.routers, placed.ingress, table.find(placed.destinations))
     samples, sizes_bytes, routed = placed.samples, placed.sizes_bytes, numbers != NO_ROUTE
     begins = [cut.start for cut in placed.slots.values()]
     totals = [
@@ -99,14 +100,3 @@ def parts(placed: Placed, table_of: TableOf, pairs: Pairs) -> Iterator[tuple[Slo
     ]
     for (slot, cut), *sums in zip(placed.slots.items(), *totals, strict=True):
         yield slot, Part(numbers[cut], sizes_bytes[cut], samples[cut], *sums)
-
-
-def _pairs(placed: Placed, table_of: TableOf, pairs: Pairs) -> Numbers:
-    """The pair of each record, NO_ROUTE where no prefix holds its destination."""
-    tables = {router: table_of(router) for router in placed.routers}
-    same = {id(table): table for table in tables.values()}  # mostly one for all
-    places = [table.find(placed.destinations) for table in same.values()]
-    if len(same) > 1:
-        which = np.array([list(same).index(id(table)) for table in tables.values()])
-        places = [np.array(places)[which[placed.ingress], np.arange(len(placed.ingress))]]
-    return pairs.numbers_of(tables, placed.ingress, places[0])

@@ -67,7 +67,7 @@ class CleanPass:
     """The flows of a log counted once, in order, by a process that never failed. Every destination has a route."""
 
     def __init__(self, pop: Pop, windows: Windows, log: Sequence[Record]) -> None:
-        account = Account(pop, windows, lambda _: EVERYWHERE)
+        account = Account(pop, windows, lambda: EVERYWHERE)
         self.windows: dict[tuple[int, str], int] = {}
         for record in log:
             for outcome in account.take(record.offset, record.timestamp_s, record.value):

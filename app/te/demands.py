@@ -5,29 +5,18 @@ samples.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from app.te.prefixes import Addresses
+from app.te.prefixes import Table
 
 PairKey = tuple[str, str]  # (ingress router, prefix)
 Numbers = NDArray[np.int64]
 NO_ROUTE, _UNKNOWN = -1, -2
-
-
-class Table(Protocol):
-    """Prefixes that can be searched (app.te.prefixes)."""
-
-    @property
-    def names(self) -> Sequence[str]: ...
-
-    def find(self, addresses: Addresses) -> Numbers:
-        """The place in `names` of the longest prefix that holds each address; -1 for none."""
 
 
 class Pairs:
@@ -42,9 +31,9 @@ class Pairs:
         self._numbers: dict[PairKey, int] = {}
         self._prefix_of: Numbers = np.empty(0, np.int64)
         self._router_of: Numbers = np.empty(0, np.int64)
-        self._tables: Mapping[str, Table] = {}  # by ingress router
-        self._known: Numbers = np.empty(0, np.int64)  # pairs of the places of all tables
-        self._begins: Mapping[str, int] = {}  # where those of a router begin
+        self._table: Table | None = None
+        self._rows: dict[str, int] = {}  # by ingress router, in what follows
+        self._known: Numbers = np.empty((0, 1), np.int64)  # pairs of the table's places, and last of none
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -85,30 +74,26 @@ class Pairs:
             if (which := routers == router).any():
                 yield name, which
 
-    def numbers_of(self, tables: Mapping[str, Table], ingress: Numbers, places: Numbers) -> Numbers:
-        """The pair of each record, NO_ROUTE for none: its place in `tables`, by ingress router, and what that found."""
-        if any(self._tables.get(router) is not table for router, table in tables.items()):
-            self._lay_out({**self._tables, **tables})
-        at = np.array([self._begins[router] for router in tables])[ingress] + places
-        numbers = self._known[at]
+    def numbers_of(self, table: Table, routers: Sequence[str], ingress: Numbers, places: Numbers) -> Numbers:
+        """The pair of each record, NO_ROUTE for none: the place of its ingress router, and what the table found."""
+        if self._table is not table:
+            self._table, self._rows, self._known = table, {}, np.empty((0, len(table.names) + 1), dtype=np.int64)
+        for router in routers:
+            if router not in self._rows:
+                self._rows[router] = len(self._rows)
+                self._known = np.vstack([self._known, np.append(np.full(len(table.names), _UNKNOWN), NO_ROUTE)])
+        rows = np.array([self._rows[router] for router in routers])[ingress]
+        numbers: Numbers = self._known[rows, places]
         if (new := numbers == _UNKNOWN).any():
-            self._meet(np.unique(at[new]))
-            numbers = self._known[at]
+            self._meet(np.unique(rows[new] * self._known.shape[1] + places[new]), table.names)
+            numbers = self._known[rows, places]
         return numbers
 
-    def _lay_out(self, tables: Mapping[str, Table]) -> None:
-        """One array for all tables; before the places of each there is what stands for none."""
-        self._tables = tables
-        sizes = [len(table.names) + 1 for table in tables.values()]
-        self._known = np.full(sum(sizes), _UNKNOWN)
-        self._begins = dict(zip(tables, accumulate(sizes, initial=1), strict=False))
-        self._known[[begin - 1 for begin in self._begins.values()]] = NO_ROUTE
-
-    def _meet(self, new: Numbers) -> None:
-        for router, begin in self._begins.items():
-            names = self._tables[router].names
-            own = new[(new >= begin) & (new < begin + len(names))]
-            self._known[own] = [self.number((router, names[at - begin])) for at in own.tolist()]
+    def _meet(self, new: Numbers, names: Sequence[str]) -> None:
+        """Number pairs that were not met with this table, by their places in all rows."""
+        routers, (rows, places) = list(self._rows), np.divmod(new, self._known.shape[1])
+        met = [(routers[row], names[place]) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
+        self._known.flat[new] = [self.number(pair) for pair in met]
 
 
 class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -132,7 +132,7 @@ def find_prefix(plan: Plan, asked: str) -> str:
     if plan.traffic.pairs.of(asked) or any(natural.rib.paths(router, asked) for router in plan.context.pop.routers):
         return asked
     address = asked.partition("/")[0]
-    [found] = natural.table(plan.context.pop.router[0].name).match([address])
+    [found] = natural.table().match([address])
     if found is None:
         raise LookupError(f"no router of {plan.context.pop.name} holds a route for {asked}")
     if address != asked:

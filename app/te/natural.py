@@ -12,8 +12,8 @@ from app.inventory import Pop
 from app.schemas import Exit
 from app.te.bestpath import RouterPath, choose, equals
 from app.te.model import Path
-from app.te.patched import Patched, TableCache
-from app.te.prefixes import PrefixTable
+from app.te.patched import TableCache
+from app.te.prefixes import Table
 from app.te.rib import Rib
 from app.te.shared import Held
 
@@ -128,9 +128,8 @@ class NaturalRouting:
         """Routers that show a route of ours for this prefix."""
         return frozenset(router for router, path in self.rib.held(prefix) if self._marker in path.communities)
 
-    def table(self, ingress: str) -> PrefixTable | Patched:
-        """The table of a router as of now: in a full mesh it holds what any of them holds."""
-        assert ingress in self._pop.routers, f"no router {ingress}"
+    def table(self) -> Table:
+        """The table of every router as of now: in a full mesh each holds what any of them holds."""
         return self._tables.table(self.rib)
 
     def _compute(self, prefix: str) -> Routes:

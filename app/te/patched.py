@@ -5,16 +5,16 @@ BMP changes paths all the time and the set of prefixes a little, and building a 
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.te.prefixes import Addresses, PrefixTable, named
+from app.te.prefixes import Addresses, PrefixTable, Table
 from app.te.rib import Rib
 
 
-class Patched:
+class Patched(Table):
     """A table and what came and went since; `holds` tells whether a prefix is there now."""
 
     def __init__(self, base: PrefixTable, turned: Collection[str], holds: Callable[[str], bool]) -> None:
@@ -32,12 +32,8 @@ class Patched:
         """As of a PrefixTable, but a prefix may have two places, and not all are there; these `find` never gives."""
         return self._names
 
-    def match(self, addresses: Iterable[str]) -> list[str | None]:
-        """As a table of all that is there now."""
-        return named(self._names, self.find(Addresses.of(addresses)))
-
     def find(self, addresses: Addresses) -> NDArray[np.int64]:
-        """The place in `names` of what `match` gives, -1 for None."""
+        """As of a table of all that is there now."""
         old, new = self._base.find(addresses), self._came.find(addresses)
         for place in np.unique(old).tolist() if self._gone else ():
             if place >= 0 and (name := self._names[place]) in self._gone:
@@ -74,9 +70,9 @@ class TableCache:
     def __init__(self) -> None:
         self._epoch = self._since = self._turned = -1  # in `turned`: where the base begins, and how far it is laid over
         self._base = PrefixTable.build(())
-        self._table: PrefixTable | Patched = self._base
+        self._table: Table = self._base
 
-    def table(self, rib: Rib) -> PrefixTable | Patched:
+    def table(self, rib: Rib) -> Table:
         """What matches as the Rib is now; ask again when it changed."""
         if self._epoch != rib.epoch:
             epoch, since = rib.epoch, len(rib.turned)

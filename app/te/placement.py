@@ -1,6 +1,6 @@
 """Where the traffic of one (ingress router, prefix) leaves: by plain BGP, and with the overrides that are held."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -36,26 +36,31 @@ class Placement:
 
     def naturals(self, pairs: Pairs, numbers: Numbers, seen_on: Numbers) -> Numbers:
         """`natural` of many pairs."""
-        forecast = self.forecast(pairs)
-        said = forecast.say(pairs, numbers)
+        said = self.forecast(pairs).say(pairs, numbers)
         predicted = np.where(said.exits == NO_EXIT, seen_on, said.exits)
         natural = np.where(said.lives(seen_on) & ~said.overridden, seen_on, predicted)
-        links = list(forecast.links)
-        for place in np.flatnonzero(pairs.among(numbers, self._touched)).tolist():
-            ingress, prefix = pairs.keys[numbers[place]]
-            link = self.natural(ingress, prefix, links[seen_on[place]])
-            natural[place] = forecast.number(link)
-        return natural
+        return self._one_by_one(self.natural, self._touched, pairs, numbers, seen_on, natural)
 
     def planneds(self, pairs: Pairs, numbers: Numbers, natural: Numbers) -> Numbers:
         """`planned` of many pairs."""
-        forecast, planned = self.forecast(pairs), natural.copy()
+        return self._one_by_one(self.planned, self._held, pairs, numbers, natural, natural.copy())
+
+    def _one_by_one(
+        self,
+        rule: Callable[[str, str, str], str],
+        prefixes: Iterable[str],
+        pairs: Pairs,
+        numbers: Numbers,
+        given: Numbers,
+        others: Numbers,
+    ) -> Numbers:
+        """What the rule says of pairs of these prefixes, given a link; of the rest, `others`, which it changes."""
+        forecast = self.forecast(pairs)
         links = list(forecast.links)
-        for place in np.flatnonzero(pairs.among(numbers, self._held)).tolist():
+        for place in np.flatnonzero(pairs.among(numbers, prefixes)).tolist():
             ingress, prefix = pairs.keys[numbers[place]]
-            link = self.planned(ingress, prefix, links[natural[place]])
-            planned[place] = forecast.number(link)
-        return planned
+            others[place] = forecast.number(rule(ingress, prefix, links[given[place]]))
+        return others
 
     def _links(self, prefix: str) -> frozenset[str]:
         """Those that are natural where the prefix is seen on them."""

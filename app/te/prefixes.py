@@ -6,6 +6,7 @@ prefixes longer than /64 go to a side table.
 """
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -183,8 +184,26 @@ def _canonical(version: int, packed: bytes, size: NDArray[np.int64]) -> bool:
     return bool((size <= 2 * HALF).all() and not set_high.any() and not low[size <= HALF].any())
 
 
-class PrefixTable:
-    """The prefixes of one router; `match` answers a batch of addresses."""
+class Table(ABC):
+    """Prefixes that can be searched."""
+
+    @property
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """The prefixes; their places are what `find` gives."""
+
+    @abstractmethod
+    def find(self, addresses: Addresses) -> NDArray[np.int64]:
+        """The place in `names` of the longest prefix that holds each address; -1 for none."""
+
+    def match(self, addresses: Iterable[str]) -> list[str | None]:
+        """The longest prefix that holds each address, None where there is none (or it is no address)."""
+        names = self.names
+        return [names[place] if place >= 0 else None for place in self.find(Addresses.of(addresses)).tolist()]
+
+
+class PrefixTable(Table):
+    """A table that is built once."""
 
     def __init__(self, prefixes: Sequence[str]) -> None:
         self._names = prefixes
@@ -206,15 +225,9 @@ class PrefixTable:
 
     @property
     def names(self) -> Sequence[str]:
-        """The prefixes; their places are what `find` gives."""
         return self._names
 
-    def match(self, addresses: Iterable[str]) -> list[str | None]:
-        """The longest prefix that holds each address, None where there is none (or it is no address)."""
-        return named(self._names, self.find(Addresses.of(addresses)))
-
     def find(self, addresses: Addresses) -> NDArray[np.int64]:
-        """The place in `names` of what `match` gives, -1 for None."""
         versions = addresses.versions
         if (versions == 4).all():
             return self._ranges[4].owners(addresses.high)
@@ -236,8 +249,3 @@ class PrefixTable:
             if (inside := self._long.get((length, number >> 128 - length << 128 - length))) is not None:
                 return inside
         return owner
-
-
-def named(names: Sequence[str], places: NDArray[np.int64]) -> list[str | None]:
-    """The names of what was found."""
-    return [names[place] if place >= 0 else None for place in places.tolist()]

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from app.te.demands import Demands, Numbers
 from app.te.marks import Windows
@@ -45,13 +43,10 @@ class Progress(msgspec.Struct):
         complete_s = min(self.open_purges.values(), default=self.last_purge_s) - refresh_s
         self.watermark_s = max(self.watermark_s, complete_s)
 
-    def is_late(self, start_s: int) -> bool:
-        """The window that starts here was closed: it is never reopened."""
-        return self.closed_up_to_s is not None and start_s < self.closed_up_to_s
-
-    def are_late(self, starts_s: Numbers) -> NDArray[np.bool_]:
-        """`is_late` of many."""
-        return starts_s < (self.closed_up_to_s or 0)
+    @property
+    def open_from_s(self) -> int:
+        """Windows that start before it were closed: they are never reopened."""
+        return self.closed_up_to_s or 0
 
     def closable(self, windows: Windows, starts: set[int]) -> Iterator[int]:
         """Starts of the windows to close now, in order; `starts` are those that hold data. Advances `closed_up_to_s`.

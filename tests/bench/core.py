@@ -48,7 +48,7 @@ def floor(messages: list[bytes]) -> None:
 
 def ours(messages: list[bytes]) -> None:
     table = PrefixTable.build(f"20.{i}.{j}.0/24" for i in range(200) for j in range(7))
-    account = Account(demo_pop(), Windows(), lambda _: table)
+    account = Account(demo_pop(), Windows(), lambda: table)
     for offset, one in enumerate(messages):
         assert list(account.take(offset, T0 + 5.0, one)) == []
     assert sum(sums.size_bytes for sums in account.open.values()) == len(messages) * RECORDS * 100_000

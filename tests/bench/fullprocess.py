@@ -110,7 +110,7 @@ class Worker:
     def match(self, prefixes: int) -> None:
         """Some addresses, as a batch of flows asks for them; all are known."""
         numbers = range(0, prefixes, max(1, prefixes // 1000))
-        found = self.natural.table("r1").match([internet.address_in(number) for number in numbers])
+        found = self.natural.table().match([internet.address_in(number) for number in numbers])
         assert None not in found, "an announced address has no prefix"
 
 
@@ -219,7 +219,7 @@ def load(directory: Path, prefixes: int) -> Figures:
         "load_s": load_s,
         "load_resident_mib": loaded / MIB,
         "load_bytes_a_path": (loaded - before) / (prefixes * len(internet.PEERS)),
-        "table_build_s": cpu_s(lambda: worker.natural.table("r1")),
+        "table_build_s": cpu_s(lambda: worker.natural.table()),
     }
     worker.match(prefixes)
     figures |= cycles(worker, prefixes)

@@ -27,7 +27,7 @@ POP = demo_pop()
 def played(mix: Mix, copies: int = 1) -> tuple[Traffic, Account, list[tuple[Slot, Amounts]]]:
     """Purges through the worker's account; the mix is in force in the middle of it."""
     traffic, table = Traffic(POP, WINDOWS, "seed"), PrefixTable.build(PREFIXES)
-    account = Account(POP, WINDOWS, lambda _: table)
+    account = Account(POP, WINDOWS, lambda: table)
     messages: list[tuple[float, bytes]] = []
     for number in range(PURGES):
         at_s, writer, disturbed = T0 + number + 0.3, f"flows/{number}", 10 <= number < 20

@@ -16,7 +16,7 @@ GOOD_HOST = "20.0.0.9"
 def test_what_goes_into_kafka_ends_where_it_is_said_to() -> None:
     pop, table = demo_pop(), PrefixTable.build(["0.0.0.0/0"])
     message, injected = records(pop, GOOD_HOST, NOW_S)
-    account = Account(pop, Windows(), lambda _: table)
+    account = Account(pop, Windows(), lambda: table)
     account.progress.closed_up_to_s = int(NOW_S) - 20
     assert list(account.take(0, NOW_S, message)) == []
     letters = list(account.take(1, NOW_S, b"\n".join(MALFORMED)))

@@ -24,7 +24,7 @@ SURGED = "rhv1000/r1/et-0/0/1"
 TABLE = PrefixTable.build(["203.0.113.0/24"])
 
 
-def table_of(ingress: str) -> PrefixTable:
+def table_of() -> PrefixTable:
     return TABLE
 
 

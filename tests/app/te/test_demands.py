@@ -61,8 +61,8 @@ def test_pairs_are_found_by_router_and_in_the_table_of_the_moment() -> None:
     pairs, wide, narrow = Pairs(), PrefixTable.build(["20.0.0.0/8"]), PrefixTable.build(["20.0.0.0/8", "20.0.0.0/24"])
     addresses = Addresses.of(["20.0.0.1", "10.0.0.1", "20.9.0.1"])
     by_both = np.array([0, 1]).repeat(len(addresses.versions))
-    told = [({"r1": wide, "r2": wide}, by_both), ({"r1": narrow}, by_both[by_both == 0])]
-    places = [np.concatenate([table.find(addresses) for table in tables.values()]) for tables, _ in told]
+    told = [(wide, ["r1", "r2"], by_both), (narrow, ["r1"], by_both[by_both == 0])]
+    places = [np.tile(table.find(addresses), len(routers)) for table, routers, _ in told]
     found = [pairs.numbers_of(*told[i], places[i]).tolist() for i in range(2)]
     names = [[pairs.keys[number] if number != NO_ROUTE else None for number in numbers] for numbers in found]
     assert names == [
