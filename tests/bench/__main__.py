@@ -101,8 +101,9 @@ def cores() -> tuple[int, set[int]]:
 class Benchmark:
     """One broker with filled topics, and the rows that come of the rounds."""
 
-    def __init__(self, bench: Bench, offsets: Offsets, seconds: float) -> None:
+    def __init__(self, bench: Bench, logs: Path, offsets: Offsets, seconds: float) -> None:
         self.rows: dict[Peer, Row] = {}
+        self._logs = logs
         self._bench = bench
         self._offsets = offsets
         self._seconds = seconds
@@ -121,6 +122,7 @@ class Benchmark:
         filled = self._filled[peer.per_message]
         records = part(peer, filled.traffic.plan.records, self._seconds)
         row = self.rows.setdefault(peer, _row(peer, records))
+        await asyncio.to_thread(warm, self._logs / f"{topics.FLOWS.for_pop(filled.pop)}-0")
         run = await self._measure(peer, filled, records, f"{row.name} {number}".replace(" ", "-").replace("_", "-"))
         check(row.name, run, filled.traffic.expected[records])
         row.settings = run.settings
@@ -133,6 +135,14 @@ class Benchmark:
         worker = Worker(self._bench, self._offsets, filled.pop, filled.capacity_bps, run)
         await worker.prepare()
         return await worker.measure(filled.traffic.expected[records])
+
+
+def warm(partition: Path) -> None:
+    """Have a topic in the page cache, where what was just sent is, and not only for who reads soon after another."""
+    for segment in sorted(partition.glob("*.log")):
+        with segment.open("rb") as file:
+            while file.read(1 << 24):
+                pass
 
 
 def _row(peer: Peer, records: int) -> Row:
@@ -156,10 +166,10 @@ async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchm
     run_dir.chmod(0o755)
     async with AsyncExitStack() as stack:
         wanted = topics.named([f"bench{plan.per_message}" for plan in plans])
-        broker = await stack.enter_async_context(kafka(wanted))
+        broker = await stack.enter_async_context(kafka(wanted, run_dir / "broker"))
         runner = await stack.enter_async_context(Runner(run_dir))
         offsets = await stack.enter_async_context(Offsets.of(broker))
-        benchmark = Benchmark(Bench(broker, run_dir, runner, core), offsets, seconds)
+        benchmark = Benchmark(Bench(broker, run_dir, runner, core), run_dir / "broker" / "kafka", offsets, seconds)
         for plan in plans:
             await benchmark.fill(plan)
         for number in range(1, rounds + 1):
