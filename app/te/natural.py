@@ -29,7 +29,7 @@ class Alternate(msgspec.Struct, frozen=True):
 
 
 class Routes(msgspec.Struct, frozen=True):
-    """What natural routing says of one prefix; `held` are the paths of all kinds that it was computed from."""
+    """What natural routing says of prefixes; `held` are the paths of all kinds that it was computed from."""
 
     held: Held
     paths: tuple[RouterPath, ...]
@@ -42,7 +42,7 @@ class Routes(msgspec.Struct, frozen=True):
 
 
 class NaturalRouting:
-    """Answers from the Rib, computed once per prefix and version of it."""
+    """Answers from the Rib, computed once for all prefixes with the same paths, while these are asked for."""
 
     def __init__(self, pop: Pop, rib: Rib) -> None:
         self._pop = pop
@@ -51,8 +51,9 @@ class NaturalRouting:
         self._places = {name: place for place, name in enumerate(pop.routers)}
         self._ours = {peer for router in pop.router for peer in (router.ibgp_address, router.injector.address)}
         self._version = -1
-        self._fresh: dict[str, Routes] = {}
-        self._stale: dict[str, Routes] = {}  # of the version before: most prefixes did not change since
+        # By the id of what is held, which is theirs while it is here: what is equal is one object of the Rib.
+        self._fresh: dict[int, Routes] = {}
+        self._stale: dict[int, Routes] = {}  # of the version before: most paths are still there
         self._exits: dict[tuple[str, str, str, int], Exit | None] = {}
         self._tables = TableCache()
 
@@ -61,8 +62,9 @@ class NaturalRouting:
         if self._version != self.rib.version:
             self._version = self.rib.version
             self._stale, self._fresh = self._fresh, {}
-        if (routes := self._fresh.get(prefix)) is None:
-            routes = self._fresh[prefix] = self._compute(prefix)
+        held = self.rib.held(prefix)
+        if (routes := self._fresh.get(id(held))) is None:
+            routes = self._fresh[id(held)] = self._stale.get(id(held)) or self._compute(held)
         return routes
 
     def natural_exit(self, ingress: str, prefix: str) -> Exit | None:
@@ -132,11 +134,7 @@ class NaturalRouting:
         """The table of every router as of now: in a full mesh each holds what any of them holds."""
         return self._tables.table(self.rib)
 
-    def _compute(self, prefix: str) -> Routes:
-        held = self.rib.held(prefix)
-        before = self._stale.get(prefix)
-        if before is not None and before.held is held:  # what is equal is one object
-            return before
+    def _compute(self, held: Held) -> Routes:
         known = sorted(held, key=self._place)
         ours = [path for _, path in known if self._marker in path.communities]
         paths = tuple(
