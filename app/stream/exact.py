@@ -26,7 +26,9 @@ from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY_S = 2.0
+FLUSH_EVERY_S = 5.0  # of a stream that is never dry
+WRITE_ON_EVERY_S = 2.0  # rows that are behind
+LOOK_EVERY_S = 0.2
 ANSWER_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
 
 
@@ -81,6 +83,9 @@ class ExactReader:
         self._newest: Any = None
         self._next: dict[TP, int] = {}
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
+        self._came = False  # an event, since the ticker looked
+        self._is_catching_up = False  # full fetches came, and nothing was committed since
+        self._flushed_s = 0.0
         app.on_partitions_revoked.connect(self._revoked)
 
     def load(self) -> None:
@@ -105,8 +110,10 @@ class ExactReader:
                     continue
                 async with self._lock:
                     await self._accept(event)
-                    if stream_is_dry(events) and not more_waits(event):
+                    if is_dry := stream_is_dry(events) and not more_waits(event):
                         await self._flush()
+                if is_dry:
+                    await self._commit()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -131,6 +138,8 @@ class ExactReader:
         self._makings.came_to(tp.topic, self._next[tp])
         event.value = event.message.value = None  # a hundred megabytes a second, until it is acknowledged
         self._held.append(event)
+        self._came = True
+        self._is_catching_up |= more_waits(event)
 
     def _new_ones(self, tp: TP, batch: list[Record]) -> list[Record]:
         """Without repeats, each at its position; ExactnessError for a hole."""
@@ -153,12 +162,30 @@ class ExactReader:
     async def _tick(self) -> None:
         """Flush what no later event pushes out; a held event would block every rebalance for ever."""
         while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            async with self._lock:
-                try:
+            await asyncio.sleep(LOOK_EVERY_S)
+            came, self._came = self._came, False
+            if not self._is_due(came):
+                continue
+            try:
+                async with self._lock:
                     await self._flush()
-                except Exception as error:
-                    self._end(f"{type(error).__name__}: {error}")
+                if not came:
+                    await self._commit()
+            except Exception as error:
+                self._end(f"{type(error).__name__}: {error}")
+
+    def _is_due(self, came: bool) -> bool:
+        """Whether to flush, of a stream in which an event came since the last look."""
+        age_s = asyncio.get_running_loop().time() - self._flushed_s
+        if not self._held:
+            return age_s >= WRITE_ON_EVERY_S
+        return not came or age_s >= FLUSH_EVERY_S
+
+    async def _commit(self) -> None:
+        """Who caught up says so at once; Faust would within a second."""
+        if self._is_catching_up:
+            self._is_catching_up = False
+            await self._app.consumer.commit()
 
     async def _flush(self) -> None:
         if not self._held and not self._is_behind():
@@ -166,6 +193,7 @@ class ExactReader:
         self._fence.check()
         held, self._held = self._held, []
         self._newest = held[-1] if held else self._newest
+        self._flushed_s = asyncio.get_running_loop().time()
         with metrics.FLUSH_SECONDS.time():
             await self._write(self._newest)
         self._fence.check()

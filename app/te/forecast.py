@@ -80,21 +80,20 @@ class Forecast:
             self._note([(row, now) for row, now in zip(rows, routes, strict=True) if now is not self._routes[row]])
 
     def _note(self, changed: Sequence[tuple[int, Routes]]) -> None:
-        """Write the rows of these prefixes anew."""
+        """Write the rows of these prefixes anew. Many have the same routes."""
+        distinct = list({id(routes): routes for _, routes in changed}.values())
+        place_of = {id(routes): place for place, routes in enumerate(distinct)}
         exits = [
-            (row, self._router(router), self.number(leave.link))
-            for row, routes in changed
+            (place, self._router(router), self.number(leave.link))
+            for place, routes in enumerate(distinct)
             for router, leave in routes.exits.items()
         ]
-        live = [(row, self.number(link)) for row, routes in changed for link in sorted(routes.links)]
+        live = [(place, self.number(link)) for place, routes in enumerate(distinct) for link in sorted(routes.links)]
         self._resize(len(self._routes))
         rows = [row for row, _ in changed]
-        self._exits[rows], self._live[rows] = NO_EXIT, False
-        if exits:
-            at, routers, links = zip(*exits, strict=True)
-            self._exits[at, routers] = links
-        if live:
-            self._live[tuple(zip(*live, strict=True))] = True
+        places = [place_of[id(routes)] for _, routes in changed]
+        self._exits[rows] = _filled(exits, NO_EXIT, len(distinct), len(self._routers))[places]
+        self._live[rows] = _filled([(*at, True) for at in live], False, len(distinct), len(self.links))[places]
         self._overridden[rows] = [routes.overridden for _, routes in changed]
         for row, routes in changed:
             self._routes[row] = routes
@@ -106,6 +105,15 @@ class Forecast:
         self._overridden = _grown(self._overridden, False, prefixes)
         self._live = _grown(self._live, False, prefixes, len(self.links))
         self._exits = _grown(self._exits, NO_EXIT, prefixes, len(self._routers))
+
+
+def _filled(entries: Sequence[tuple[int, int, int]], fill: bool | int, *shape: int) -> NDArray[Any]:
+    """A table with (row, column, value) entries."""
+    table = np.full(shape, fill)
+    if entries:
+        rows, columns, values = zip(*entries, strict=True)
+        table[rows, columns] = values
+    return table
 
 
 def _grown(array: NDArray[Any], fill: bool | int, *shape: int) -> NDArray[Any]:

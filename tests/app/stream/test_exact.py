@@ -142,7 +142,10 @@ def reader(
     async def earliest_offsets(tp: TP) -> dict[TP, int]:
         return {tp: earliest}
 
-    consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed})
+    async def commit() -> None:
+        log.append("commit")
+
+    consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed}, commit=commit)
     signal = Signal()
     app = cast(Any, SimpleNamespace(consumer=consumer, on_partitions_revoked=signal))
 
@@ -259,7 +262,7 @@ async def test_revoking_drops_what_was_not_flushed() -> None:
 
 
 async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    at_once(monkeypatch)
     log: list[str] = []
     stream = Stream(log, [[0]])
     stream.channel.queue.empty = lambda: False  # never looks dry
@@ -283,7 +286,7 @@ async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.Monk
     log: list[str] = []
     await reader(log)[0].run(Stream(log, [[0], [1]], size_bytes=BEHIND_BYTES))
     assert log == ["apply 0", "apply 1"]
-    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    at_once(monkeypatch)
     late = Stream(log, [[2]], size_bytes=BEHIND_BYTES)
     acked, events = asyncio.Event(), late.events
 
@@ -302,7 +305,7 @@ async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.Monk
 
 
 async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, "FLUSH_EVERY_S", 0.01)
+    at_once(monkeypatch)
     log: list[str] = []
     stream, whole = Stream(log, []), asyncio.Event()
 
@@ -323,6 +326,27 @@ async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch
         await asyncio.wait_for(reader(log, whole_to=whole_to)[0].run(stream), 5)
     assert log[: log.index("apply 5")].count("rows") == 5, "as often as it takes, and no more"
     assert log.count("ack 4") == 1, "what rows lack is in the topic: it was acknowledged at once"
+
+
+async def test_who_caught_up_commits_at_once() -> None:
+    log: list[str] = []
+    stream = Stream(log, [[0], [1], [2]])
+    sizes = iter([BEHIND_BYTES, 0, 0])
+
+    async def events() -> AsyncIterator[Any]:
+        while stream.left:
+            yield batch(stream.left.pop(0), next(sizes))
+
+    with patched(stream, "events", events):
+        await reader(log)[0].run(stream)
+    assert log.count("commit") == 1, "Faust commits once a second, which is often enough for who keeps up"
+    assert log[log.index("commit") - 1] == "ack 2"
+
+
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that waits for its time."""
+    for every in ("LOOK_EVERY_S", "FLUSH_EVERY_S", "WRITE_ON_EVERY_S"):
+        monkeypatch.setattr(exact, every, 0.01)
 
 
 @contextmanager
