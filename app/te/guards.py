@@ -1,5 +1,6 @@
 """What may never be moved, and how much may be: the last word, not overridable by any decision."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -55,14 +56,36 @@ class Guards:
         return "exports-learned-routes" if any(router in self._exporting for router in inject_on) else None
 
 
+class _Area:
+    """Some prefixes as ranges of addresses, in order, by IP version."""
+
+    def __init__(self, prefixes: Iterable[str]) -> None:
+        self._ranges: dict[int, tuple[list[int], list[int]]] = {4: ([], []), 6: ([], [])}  # first and last numbers
+        for network in sorted(map(parse_network, prefixes)):
+            firsts, lasts = self._ranges[network.version]
+            if not lasts or lasts[-1] < network.value:  # else it lies in the one before
+                firsts.append(network.value)
+                lasts.append(network.last)
+
+    def overlaps(self, network: Network) -> bool:
+        """Whether they share any address."""
+        firsts, lasts = self._ranges[network.version]
+        place = bisect_right(firsts, network.last) - 1
+        return place >= 0 and lasts[place] >= network.value
+
+
+_area = lru_cache(_Area)
+_BOGONS = _Area(BOGONS)
+
+
 @lru_cache(1 << 18)  # every cycle asks for the same prefixes
 def _place(prefix: str, own: tuple[str, ...], pinned: tuple[str, ...]) -> tuple[int, int, str | None]:
     """(IP version, length, why it is never moved) of a prefix."""
     network = parse_network(prefix)
     if network.length == 0:
         return network.version, 0, "default-route"
-    for reason, others in (("own-prefix", _networks(own)), ("pinned", _networks(pinned)), ("bogon", _BOGONS)):
-        if any(network.overlaps(other) for other in others):
+    for reason, area in (("own-prefix", _area(own)), ("pinned", _area(pinned)), ("bogon", _BOGONS)):
+        if area.overlaps(network):
             return network.version, network.length, reason
     return network.version, network.length, None
 
@@ -86,10 +109,3 @@ class Budget:
             self._overrides -= times
             self._moved_bps -= times * bps
         assert self._new >= 0, "ask before spending"
-
-
-def _networks(prefixes: Iterable[str]) -> tuple[Network, ...]:
-    return tuple(parse_network(prefix) for prefix in prefixes)
-
-
-_BOGONS = _networks(BOGONS)

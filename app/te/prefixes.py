@@ -66,14 +66,10 @@ class Network(NamedTuple):
     def bits(self) -> int:
         return 32 if self.version == 4 else 128
 
-    def holds(self, other: "Network") -> bool:
-        """Whether `other` is this network or lies in it."""
-        return self.length <= other.length and self.overlaps(other)
-
-    def overlaps(self, other: "Network") -> bool:
-        """Whether they share any address: the bits that both have are the same."""
-        shift = self.bits - min(self.length, other.length)
-        return self.version == other.version and self.value >> shift == other.value >> shift
+    @property
+    def last(self) -> int:
+        """The last address."""
+        return self.value | (1 << self.bits - self.length) - 1
 
 
 def _parse(text: str) -> tuple[int, int] | None:

@@ -1,6 +1,10 @@
 """What is never moved, and the three budgets."""
 
+from ipaddress import IPv4Network
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.inventory import Budgets
 from app.te.guards import Budget, Guards
@@ -46,6 +50,19 @@ POP = pop(
 )
 def test_prefixes(prefix: str, reason: str | None) -> None:
     assert Guards(POP).prefix(prefix) == reason
+
+
+networks = st.builds(
+    lambda value, length: IPv4Network((20 << 24 | value & (1 << 24) - (1 << 32 - length), length)),
+    st.integers(0, (1 << 24) - 1),
+    st.integers(10, 24),
+)
+
+
+@given(networks, st.lists(networks, max_size=6))
+def test_what_shares_an_address_with_ours_is_ours(prefix: IPv4Network, own: list[IPv4Network]) -> None:
+    guards = Guards(pop(link("r1/a", 1), own_prefixes=tuple(map(str, own))))
+    assert (guards.prefix(str(prefix)) == "own-prefix") == any(map(prefix.overlaps, own))
 
 
 def test_strict_urpf_bars_moves_off_the_link() -> None:

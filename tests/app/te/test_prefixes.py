@@ -74,21 +74,6 @@ def test_a_table_is_refused_for_what_is_no_prefix(text: str) -> None:
         PrefixTable.build(["198.51.100.0/24", "2001:db8::/32", "2001:db8::/96", text])
 
 
-@pytest.mark.parametrize(
-    ("outer", "inner", "holds"),
-    [
-        ("198.51.100.0/24", "198.51.100.0/24", True),
-        ("198.51.100.0/24", "198.51.100.128/25", True),
-        ("198.51.100.0/24", "198.51.0.0/16", False),
-        ("198.51.100.0/24", "198.51.101.0/25", False),
-        ("0.0.0.0/0", "::/0", False),
-        ("0.0.0.0/0", "198.51.100.0/24", True),
-    ],
-)
-def test_holds(outer: str, inner: str, holds: bool) -> None:
-    assert parse_network(outer).holds(parse_network(inner)) is holds
-
-
 def test_what_is_found_is_a_place_among_the_names() -> None:
     table = PrefixTable.build(["198.51.100.0/24", "2001:db8::/32", "2001:db8::/96"])
     found = table.find(Addresses.of(["198.51.100.9", "x", "2001:db8:1::", "203.0.113.9", "2001:db8::9"])).tolist()
