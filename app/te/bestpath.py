@@ -29,8 +29,11 @@ def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, 
     """The best path of each router, among `paths`; routers are left out when there is none."""
     if not paths:
         return {}
+    survivors = _survivors(paths)
+    if len(survivors) == 1:
+        return {router.name: survivors[0] for router in routers}
     own: dict[str, RouterPath] = {}
-    for candidate in _survivors(paths):
+    for candidate in survivors:
         rival = own.get(candidate.router)
         if rival is None or _tie(candidate) < _tie(rival):
             own[candidate.router] = candidate
@@ -48,8 +51,6 @@ def equals(paths: Sequence[RouterPath], router: Router) -> list[RouterPath]:
 
 def _nearest(igp_cost: Mapping[str, int], own: Mapping[str, RouterPath]) -> RouterPath:
     """For a router with no survivor of its own: the cheapest exit of another. An unknown cost is the highest."""
-    if len(own) == 1:
-        return next(iter(own.values()))
     return min(own.values(), key=lambda candidate: (igp_cost.get(candidate.router, inf), _tie(candidate)))
 
 

@@ -46,6 +46,12 @@ class Pairs:
             self.prefixes.append(pair[1])
         return number
 
+    def numbered(self, keys: Iterable[PairKey]) -> Numbers:
+        """`number` of many."""
+        known = self._numbers.get
+        found = [self.number(key) if (number := known(key)) is None else number for key in keys]
+        return np.array(found, dtype=np.int64)
+
     @property
     def prefix_of(self) -> Numbers:
         """By pair, the number of its prefix."""
@@ -133,9 +139,8 @@ class Demands:
         if pairs is self.pairs:
             return self
         other = Demands(pairs)
-        keys = self.pairs.keys
-        numbers = np.array([pairs.number(keys[number]) for number in self.numbers.tolist()], dtype=np.int64)
-        other.add(numbers, self.sizes_bytes, self.samples)
+        keys = map(self.pairs.keys.__getitem__, self.numbers.tolist())
+        other.add(pairs.numbered(keys), self.sizes_bytes, self.samples)
         return other
 
     @property

@@ -80,20 +80,20 @@ class Forecast:
             self._note([(row, now) for row, now in zip(rows, routes, strict=True) if now is not self._routes[row]])
 
     def _note(self, changed: Sequence[tuple[int, Routes]]) -> None:
-        """Write the rows of these prefixes anew. Many have the same routes."""
-        distinct = list({id(routes): routes for _, routes in changed}.values())
-        place_of = {id(routes): place for place, routes in enumerate(distinct)}
+        """Write the rows of these prefixes anew. Most are like those of many others."""
+        distinct: dict[tuple[object, ...], int] = {}
+        places = [distinct.setdefault(_alike(routes), len(distinct)) for _, routes in changed]
+        like = list({place: routes for place, (_, routes) in zip(places, changed, strict=True)}.items())
         exits = [
             (place, self._router(router), self.number(leave.link))
-            for place, routes in enumerate(distinct)
+            for place, routes in like
             for router, leave in routes.exits.items()
         ]
-        live = [(place, self.number(link)) for place, routes in enumerate(distinct) for link in sorted(routes.links)]
+        live = [(place, self.number(link), True) for place, routes in like for link in sorted(routes.links)]
         self._resize(len(self._routes))
         rows = [row for row, _ in changed]
-        places = [place_of[id(routes)] for _, routes in changed]
         self._exits[rows] = _filled(exits, NO_EXIT, len(distinct), len(self._routers))[places]
-        self._live[rows] = _filled([(*at, True) for at in live], False, len(distinct), len(self.links))[places]
+        self._live[rows] = _filled(live, False, len(distinct), len(self.links))[places]
         self._overridden[rows] = [routes.overridden for _, routes in changed]
         for row, routes in changed:
             self._routes[row] = routes
@@ -105,6 +105,11 @@ class Forecast:
         self._overridden = _grown(self._overridden, False, prefixes)
         self._live = _grown(self._live, False, prefixes, len(self.links))
         self._exits = _grown(self._exits, NO_EXIT, prefixes, len(self._routers))
+
+
+def _alike(routes: Routes) -> tuple[object, ...]:
+    """The same for routes with the same exits, which are objects of NaturalRouting, and links."""
+    return *routes.exits, *map(id, routes.exits.values()), routes.links
 
 
 def _filled(entries: Sequence[tuple[int, int, int]], fill: bool | int, *shape: int) -> NDArray[Any]:

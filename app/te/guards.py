@@ -38,7 +38,7 @@ class Guards:
             4: (budgets.min_prefix_length4, budgets.max_prefix_length4),
             6: (budgets.min_prefix_length6, budgets.max_prefix_length6),
         }
-        self._strict = {name for name, link in pop.links.items() if link.urpf == "strict"}
+        self.strict = {name for name, link in pop.links.items() if link.urpf == "strict"}
         self._exporting = {router.name for router in pop.router if router.exports_learned_routes}
 
     def prefix(self, prefix: str) -> str | None:
@@ -49,7 +49,7 @@ class Guards:
 
     def links(self, natural_links: Iterable[str]) -> str | None:
         """Why nothing may leave these links: strict uRPF there drops what the peer sends of a prefix moved away."""
-        return "strict-urpf" if any(link in self._strict for link in natural_links) else None
+        return "strict-urpf" if any(link in self.strict for link in natural_links) else None
 
     def routers(self, inject_on: Iterable[str]) -> str | None:
         """Why these routers may not carry an override: neighbours they export to would lose the prefix."""

@@ -21,14 +21,14 @@ BLACKHOLE = "65535:666"
 BARRED_COMMUNITIES = frozenset({"65535:0", "65535:6", BLACKHOLE})  # GRACEFUL_SHUTDOWN, LLGR_STALE
 
 
-class Alternate(msgspec.Struct, frozen=True):
+class Alternate(msgspec.Struct, frozen=True, gc=False):
     """A live eBGP path that an override may copy."""
 
     exit: Exit
     path: Path
 
 
-class Routes(msgspec.Struct, frozen=True):
+class Routes(msgspec.Struct, frozen=True, gc=False):
     """What natural routing says of prefixes; `held` are the paths of all kinds that it was computed from."""
 
     held: Held
@@ -51,6 +51,7 @@ class NaturalRouting:
         self._places = {name: place for place, name in enumerate(pop.routers)}
         self._ours = {peer for router in pop.router for peer in (router.ibgp_address, router.injector.address)}
         self._version = -1
+        self._known: dict[str, Routes] = {}  # of this version
         # By the id of what is held, which is theirs while it is here: what is equal is one object of the Rib.
         self._fresh: dict[int, Routes] = {}
         self._stale: dict[int, Routes] = {}  # of the version before: most paths are still there
@@ -61,10 +62,9 @@ class NaturalRouting:
         """Everything about one prefix; empty where nobody holds a path for it."""
         if self._version != self.rib.version:
             self._version = self.rib.version
-            self._stale, self._fresh = self._fresh, {}
-        held = self.rib.held(prefix)
-        if (routes := self._fresh.get(id(held))) is None:
-            routes = self._fresh[id(held)] = self._stale.get(id(held)) or self._compute(held)
+            self._known, self._stale, self._fresh = {}, self._fresh, {}
+        if (routes := self._known.get(prefix)) is None:
+            routes = self._known[prefix] = self._of(self.rib.held(prefix))
         return routes
 
     def natural_exit(self, ingress: str, prefix: str) -> Exit | None:
@@ -133,6 +133,11 @@ class NaturalRouting:
     def table(self) -> Table:
         """The table of every router as of now: in a full mesh each holds what any of them holds."""
         return self._tables.table(self.rib)
+
+    def _of(self, held: Held) -> Routes:
+        if (routes := self._fresh.get(id(held))) is None:
+            routes = self._fresh[id(held)] = self._stale.get(id(held)) or self._compute(held)
+        return routes
 
     def _compute(self, held: Held) -> Routes:
         known = sorted(held, key=self._place)

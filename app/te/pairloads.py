@@ -12,6 +12,7 @@ from app.te.demands import Numbers, Pairs
 
 Floats = NDArray[np.float64]
 Columns = Sequence[NDArray[Any]]
+Lists = Sequence[list[Any]]
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +51,7 @@ class PairLoads:
         return len(self._prefixes)
 
     def __iter__(self) -> Iterator[Pair]:
-        return self._made(self._columns)
+        return self._made(self._at(slice(None)))
 
     def of(self, prefix: str) -> Sequence[Pair]:
         """Those of one prefix; none where it was not seen."""
@@ -77,17 +78,17 @@ class PairLoads:
         return {names[place] for place in np.unique(self._prefixes[on]).tolist()}
 
     @cached_property
-    def _by_prefix(self) -> tuple[list[int], Columns]:
+    def _by_prefix(self) -> tuple[list[int], Lists]:
         """The columns ordered by prefix, and where each prefix begins."""
         order = np.argsort(self._prefixes, kind="stable")
         places = np.arange(self._prefixes.max(initial=-1) + 2)
         return np.searchsorted(self._prefixes[order], places).tolist(), self._at(order)
 
-    def _at(self, places: NDArray[Any]) -> Columns:
-        return [column[places] for column in self._columns]
+    def _at(self, places: NDArray[Any] | slice) -> Lists:
+        return [column[places].tolist() for column in self._columns]
 
-    def _made(self, columns: Columns) -> Iterator[Pair]:
+    def _made(self, columns: Lists) -> Iterator[Pair]:
         keys, names = self._pairs.keys, list(self._links)
-        for number, natural, planned, bps, samples in zip(*(column.tolist() for column in columns), strict=True):
+        for number, natural, planned, bps, samples in zip(*columns, strict=True):
             ingress, prefix = keys[number]
             yield Pair(ingress, prefix, names[natural], names[planned], bps, samples)

@@ -130,4 +130,4 @@ def forbidden(plan: Plan, prefix: str) -> str | None:
         return INEFFECTIVE
     if plan.context.natural.routes(prefix).blackholed:
         return "blackholed"
-    return guards.prefix(prefix) or guards.links(plan.homes(prefix))
+    return guards.prefix(prefix) or (guards.links(plan.homes(prefix)) if guards.strict else None)
