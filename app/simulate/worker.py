@@ -166,16 +166,17 @@ class Stream:
             self._waiting.set_result(None)
 
     def _later(self) -> None:
-        self._worker.process.world.after(self._worker.process.world.rng.uniform(*COMMIT_S), self._commit)
+        self._worker.process.world.after(self._worker.process.world.rng.uniform(*COMMIT_S), self.commit)
 
     def crashed(self) -> None:
         """The process ended; its last commit may be taken all the same."""
         if self._due and self._worker.broker.up and self._worker.process.world.rng.random() < IN_FLIGHT:
             self._worker.broker.commit(self._worker.process, self._worker.group, self._tp.topic, self._acked)
 
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """What was acknowledged, as soon as the process and the broker can."""
         process, broker = self._worker.process, self._worker.broker
-        if not process.alive:
+        if not process.alive or not self._due:
             return
         if process.frozen or not broker.up:
             self._later()
@@ -211,8 +212,13 @@ class Worker:
         async def highwaters(tp: TP) -> dict[TP, int]:
             return {tp: len(self.broker.topics[tp.topic])}
 
+        async def commit() -> None:
+            self.process.check()
+            for stream in self.streams:
+                stream.commit()
+
         consumer = SimpleNamespace(
-            earliest_offsets=earliest_offsets, highwaters=highwaters, _committed_offset=self.committed
+            earliest_offsets=earliest_offsets, highwaters=highwaters, commit=commit, _committed_offset=self.committed
         )
         signal = SimpleNamespace(connect=lambda handler: None)
         conf = SimpleNamespace(id=self.group)
