@@ -118,7 +118,7 @@ class Worker:
         return paths, set(self.feed.rib.peers("r1")), untold
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(STEPS, st.lists(st.integers(1, 6), min_size=1, max_size=12), st.data())
 def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
     steps: list[Step], flushes: list[int], data: st.DataObject

@@ -3,7 +3,7 @@
 from itertools import chain
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.te.patched import Patched, TableCache
@@ -26,7 +26,6 @@ def test_cache_builds_only_for_another_set() -> None:
     assert cache.table(rib).match(["203.0.113.9", "198.51.100.9"]) == ["203.0.113.0/24", "198.51.100.0/24"]
 
 
-@settings(deadline=None)
 @given(PREFIXES, st.lists(PREFIXES, min_size=1, max_size=4), OFFSETS)
 def test_a_table_that_is_laid_over_matches_as_one_built_anew(
     first: list[str], turns: list[list[str]], offsets: list[int]
