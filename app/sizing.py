@@ -45,6 +45,7 @@ class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     actuator_cpu_cores: Constant
     actuator_memory_bytes: Constant
     actuator_prefix_memory_bytes: Constant
+    path_memory_bytes: Constant
     broker_mib_cpu_s: Constant
     broker_partition_cpu_cores: Constant
     broker_memory_bytes: Constant
@@ -186,6 +187,21 @@ def _pop_cores(n: Network, k: Reading) -> float:
     return n.links * k.link_cpu_cores + records + n.active_prefixes * k.prefix_cpu_cores
 
 
+def _pop_memory(n: Network, k: Reading) -> float:
+    """Of telemetry, beside its worker's."""
+    return n.links * k.link_memory_bytes + n.active_prefixes * k.prefix_memory_bytes + _idle_memory(n, k)
+
+
+def _actuator_memory(n: Network, k: Reading) -> float:
+    """Of a PoP, beside its worker's."""
+    return n.active_prefixes * k.actuator_prefix_memory_bytes + _idle_memory(n, k)
+
+
+def _idle_memory(n: Network, k: Reading) -> float:
+    """Prefixes without traffic are paths and nothing else: most of a full table."""
+    return (n.prefixes - n.active_prefixes) * k.prefix_paths * k.path_memory_bytes
+
+
 def _partitions(n: Network, k: Reading) -> float:
     shared = sum(topic.partitions for topic in topics.ALL if "<pop>" not in topic.name)
     per_pop = sum(topic.partitions for topic in topics.ALL if "<pop>" in topic.name)
@@ -252,7 +268,7 @@ FIGURES: dict[str, tuple[str, Compute]] = {
     "disk of a broker": ("B", lambda _, k: k["disk of all brokers"] / k["brokers"]),
     "memory of all brokers": ("B", lambda _, k: k["brokers"] * k.broker_memory_bytes),
     "cores of one more PoP": ("cores", _pop_cores),
-    "memory of one more PoP": ("B", lambda n, k: n.links * k.link_memory_bytes + n.prefixes * k.prefix_memory_bytes),
+    "memory of one more PoP": ("B", _pop_memory),
     "cores of a telemetry worker": ("cores", lambda n, k: k.cell_cpu_cores + n.in_a_cell * k["cores of one more PoP"]),
     "memory of a telemetry worker": (
         "B",
@@ -269,7 +285,7 @@ FIGURES: dict[str, tuple[str, Compute]] = {
     "cores of all actuators": ("cores", lambda _, k: k["cells"] * k.actuator_cpu_cores),
     "memory of all actuators": (
         "B",
-        lambda n, k: k["cells"] * k.actuator_memory_bytes + n.pops * n.prefixes * k.actuator_prefix_memory_bytes,
+        lambda n, k: k["cells"] * k.actuator_memory_bytes + n.pops * _actuator_memory(n, k),
     ),
     "cores in all": ("cores", _sum("cores of all brokers", "cores of all telemetry workers", "cores of all actuators")),
     "memory in all": ("B", _sum("memory of all brokers", "memory of all telemetry workers", "memory of all actuators")),

@@ -101,6 +101,12 @@ def test_there_are_not_more_active_prefixes_than_records() -> None:
     assert figures(changed(prefixes=10_000))["changelogs written"] == 4 * (10 + 100 * 10)
 
 
+def test_prefixes_without_traffic_take_the_memory_of_their_paths() -> None:
+    got = figures(changed(prefixes=10_000), constants(prefix_paths=3, path_memory_bytes=100))
+    assert got["memory of one more PoP"] == 10 + 1000 + 9000 * 300
+    assert got["memory of all actuators"] == 4 * (1 + 1000 + 9000 * 300)
+
+
 def test_brokers_are_as_many_as_replicas_cores_or_partitions_want() -> None:
     free = constants(broker_mib_cpu_s=0, broker_partition_cpu_cores=0)
     assert figures(SMALL, free)["brokers"] == REPLICAS
