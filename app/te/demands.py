@@ -84,10 +84,11 @@ class Pairs:
         """The pair of each record, NO_ROUTE for none: the place of its ingress router, and what the table found."""
         if self._table is not table:
             self._table, self._rows, self._known = table, {}, np.empty((0, len(table.names) + 1), dtype=np.int64)
-        for router in routers:
-            if router not in self._rows:
-                self._rows[router] = len(self._rows)
-                self._known = np.vstack([self._known, np.append(np.full(len(table.names), _UNKNOWN), NO_ROUTE)])
+        if new_ones := [router for router in routers if router not in self._rows]:
+            self._rows |= {router: number for number, router in enumerate(new_ones, len(self._rows))}
+            more = np.full((len(new_ones), len(table.names) + 1), _UNKNOWN)
+            more[:, -1] = NO_ROUTE
+            self._known = np.vstack([self._known, more])
         rows = np.array([self._rows[router] for router in routers])[ingress]
         numbers: Numbers = self._known[rows, places]
         if (new := numbers == _UNKNOWN).any():
