@@ -1,7 +1,10 @@
 """The benchmark's pure parts: what goes into a topic, which figures come out, and when none do."""
 
 import json
+import os
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +13,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from app.errors import DaemonError
 from app.feeds.bmp import BmpRecord
 from app.feeds.bmp import decode as decode_bmp
 from app.feeds.flows import Flow, Marker, decode
@@ -146,6 +150,25 @@ def test_where_outputs_disagree_there_is_no_figure(monkeypatch: pytest.MonkeyPat
     assert disagreed.exit_code == 1
     assert disagreed.stdout == ""
     assert "quix 1: 192.0.2.1/101@20" in disagreed.stderr
+
+
+async def test_a_failure_leaves_logs_and_no_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def kafka(_: object, run_dir: Path) -> AsyncIterator[str]:
+        (run_dir / "kafka").mkdir(parents=True)
+        (tmp_path / "ours.log").touch()
+        yield ""
+
+    def ended(_: Path) -> None:
+        raise DaemonError("it ended")
+
+    monkeypatch.setattr(bench, "mkdtemp", lambda prefix: str(tmp_path))
+    monkeypatch.setattr(bench, "cores", lambda: (0, os.sched_getaffinity(0)))
+    monkeypatch.setattr(bench, "kafka", kafka)
+    monkeypatch.setattr(bench, "Runner", ended)
+    with pytest.raises(DaemonError):
+        await bench.run_all(PROGRAMS[:1], 1, 1.0)
+    assert [one.name for one in tmp_path.iterdir()] == ["ours.log"]
 
 
 def test_ours_must_account_for_every_byte() -> None:

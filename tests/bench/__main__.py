@@ -165,6 +165,8 @@ async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchm
     run_dir = Path(mkdtemp(prefix="bench-"))
     run_dir.chmod(0o755)
     async with AsyncExitStack() as stack:
+        # Gigabytes, whatever goes wrong; the logs beside it stay then.
+        stack.callback(shutil.rmtree, run_dir / "broker", ignore_errors=True)
         wanted = topics.named([f"bench{plan.per_message}" for plan in plans])
         broker = await stack.enter_async_context(kafka(wanted, run_dir / "broker"))
         runner = await stack.enter_async_context(Runner(run_dir))
