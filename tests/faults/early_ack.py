@@ -6,9 +6,10 @@ from unittest.mock import patch
 
 from app.cli import main
 from app.stream import reading
-from app.stream.exact import ExactReader
+from app.stream.exact import LOOK_EVERY_S, ExactReader
 
 WRITE_EVERY = 150  # batches, some seconds
+IDLE_S = 4.0  # longer than any pause of the feed
 
 
 class EarlyAck(ExactReader):
@@ -26,7 +27,7 @@ class EarlyAck(ExactReader):
             await self._acknowledge(event)
         self._unwritten += held
         self._idle = 0 if held else self._idle + 1
-        if self._unwritten and (self._idle > 1 or len(self._unwritten) >= WRITE_EVERY):
+        if self._unwritten and (self._idle * LOOK_EVERY_S > IDLE_S or len(self._unwritten) >= WRITE_EVERY):
             unwritten, self._unwritten = self._unwritten, []
             await self._write(unwritten[-1])
 
