@@ -343,6 +343,21 @@ async def test_who_caught_up_commits_at_once() -> None:
     assert log[log.index("commit") - 1] == "ack 2"
 
 
+async def test_who_went_dry_after_a_full_fetch_commits_by_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once(monkeypatch)
+    log: list[str] = []
+    stream = Stream(log, [])
+
+    async def events() -> AsyncIterator[Any]:
+        yield batch([0], BEHIND_BYTES)
+        while "commit" not in log:
+            await asyncio.sleep(0.01)
+
+    with patched(stream, "events", events):
+        await asyncio.wait_for(reader(log)[0].run(stream), 5)
+    assert log[-2:] == ["ack 0", "commit"]
+
+
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that waits for its time."""
     for every in ("LOOK_EVERY_S", "FLUSH_EVERY_S", "WRITE_ON_EVERY_S"):
