@@ -90,6 +90,10 @@ def test_every_prefix_is_announced_on_several_links() -> None:
     routes = [one for one in told if isinstance(one, BmpRecord) and one.is_route]
     assert len(routes) == network.PREFIXES * network.EXITS
     assert len({(one.ip_prefix, one.peer_ip) for one in routes}) == len(routes)
+    paths: dict[str, list[tuple[str, str]]] = {}
+    for one in routes:
+        paths.setdefault(one.ip_prefix, []).append((one.peer_ip, str(one.as_path)))
+    assert len(set(map(tuple, paths.values()))) == network.PREFIXES // 10, "ten prefixes have the same paths"
     assert all(network.address_in(prefix, 9).endswith(".9") for prefix in range(3))
 
 

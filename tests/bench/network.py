@@ -43,6 +43,11 @@ def exits(prefix: int) -> list[int]:
     return [(home + step * (LINKS_A_ROUTER + 1)) % LINKS for step in range(EXITS)]
 
 
+def origin_asn(prefix: int) -> int:
+    """The AS behind ten prefixes on average, as in the Internet, and so with the same paths by every peer."""
+    return 4_200_000_000 + prefix // (10 * LINKS) * LINKS + prefix % LINKS
+
+
 def network_of(prefix: int) -> str:
     return f"{20 + (prefix >> 16)}.{prefix >> 8 & 255}.{prefix & 255}.0/24"
 
@@ -56,7 +61,7 @@ def bmp_messages() -> Iterator[bytes]:
     yield from session_messages()
     for prefix in range(PREFIXES):
         for rank, link in enumerate(exits(prefix)):
-            as_path = " ".join([str(peer_asn(link)), *["65000"] * (1 + rank)])
+            as_path = " ".join([str(peer_asn(link)), *["65000"] * rank, str(origin_asn(prefix))])
             path = {"peer_ip": peer_address(link), "bgp_nexthop": next_hop(link), "as_path": as_path, "origin": "i"}
             route = {"log_type": "update", "is_in": 1, "is_post": 1, "safi": 1, "ip_prefix": network_of(prefix)}
             yield _bmp(link // LINKS_A_ROUTER, "route_monitor", **route, **path)
