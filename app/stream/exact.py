@@ -84,7 +84,7 @@ class ExactReader:
         self._next: dict[TP, int] = {}
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
         self._came = False  # an event, since the ticker looked
-        self._is_catching_up = False  # full fetches came, and nothing was committed since
+        self._is_catching_up = False  # full fetches came, and we committed nothing since
         self._flushed_s = 0.0
         app.on_partitions_revoked.connect(self._revoked)
 
@@ -110,10 +110,8 @@ class ExactReader:
                     continue
                 async with self._lock:
                     await self._accept(event)
-                    if is_dry := stream_is_dry(events) and not more_waits(event):
+                    if stream_is_dry(events) and not more_waits(event):
                         await self._flush()
-                if is_dry:
-                    await self._commit()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -163,26 +161,25 @@ class ExactReader:
         """Flush what no later event pushes out; a held event would block every rebalance for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            came, self._came = self._came, False
-            if not self._is_due(came):
-                continue
             try:
-                async with self._lock:
-                    await self._flush()
-                if not came:
+                if self._is_due():
+                    async with self._lock:
+                        await self._flush()
+                if not self._held:
                     await self._commit()
             except Exception as error:
                 self._end(f"{type(error).__name__}: {error}")
 
-    def _is_due(self, came: bool) -> bool:
-        """Whether to flush, of a stream in which an event came since the last look."""
+    def _is_due(self) -> bool:
+        """Whether to flush."""
+        came, self._came = self._came, False
         age_s = asyncio.get_running_loop().time() - self._flushed_s
         if not self._held:
             return age_s >= WRITE_ON_EVERY_S
         return not came or age_s >= FLUSH_EVERY_S
 
     async def _commit(self) -> None:
-        """Who caught up says so at once; Faust would within a second."""
+        """Who caught up says so at once; Faust would within a second. It may wait for the group's coordinator."""
         if self._is_catching_up:
             self._is_catching_up = False
             await self._app.consumer.commit()
