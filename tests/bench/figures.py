@@ -89,7 +89,7 @@ def ours_over(rows: Sequence[Row], row: Row) -> float | None:
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
-    """Ours over the peer's best configuration, of what was run."""
+    """Ours over the best of what was run of a peer (`best`)."""
     found = {}
     for name, (peer, per_message) in RATIOS.items():
         other = best(rows, peer, per_message)
