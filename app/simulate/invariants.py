@@ -133,7 +133,8 @@ class Checks:
         wanted = {(override.prefix, override.exit.link) for override in decision.overrides}
         held = self._before if sender is self._decider else self._earlier
         new = [override for override in decision.overrides if (override.prefix, override.exit.link) not in held]
-        links = {link for one in new for link in (one.exit.link, *(leave.link for leave in one.natural))}
+        # Nothing of it was seen where its share is 0: what another router sends there while it is silent, nobody knows.
+        links = {link for one in new for link in (one.exit.link, *(at.link for at in one.natural if at.share))}
         start_s = decision.window_start.timestamp()
         self.world.after(TOLD_S, lambda: self._trusted(sender, links, start_s))
         self._decider, self._before = sender, wanted

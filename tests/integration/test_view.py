@@ -222,7 +222,7 @@ async def test_it_reads_on_when_the_broker_comes_back(daemons: None, tmp_path: P
             await publish(broker, window(began_s, carried=0.8), decision(2, began_s))
 
             async def read_on() -> bool:
-                return await carried() == 0.8 * CAPACITY_BPS
+                seqs = [shown["seq"] for shown in await get(f"{url}/api/decisions")]
+                return await carried() == 0.8 * CAPACITY_BPS and seqs == [2, 1]
 
             await until(read_on)
-            assert [shown["seq"] for shown in await get(f"{url}/api/decisions")] == [2, 1]
