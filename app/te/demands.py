@@ -100,7 +100,7 @@ class Pairs:
         """Number pairs that were not met with this table, by their places in all rows."""
         routers, (rows, places) = list(self._rows), np.divmod(new, self._known.shape[1])
         met = [(routers[row], names[place]) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
-        self._known.flat[new] = [self.number(pair) for pair in met]
+        self._known.flat[new] = self.numbered(met)
 
 
 class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -128,7 +128,7 @@ class Demands:
         """From (bytes, samples) by pair."""
         made = cls()
         sizes_bytes, samples = zip(*amounts.values(), strict=True) if amounts else ((), ())
-        made.add(*_arrays([made.pairs.number(pair) for pair in amounts], sizes_bytes, samples))
+        made.add(made.pairs.numbered(amounts), *_arrays(sizes_bytes, samples))
         return made
 
     def add(self, numbers: Numbers, sizes_bytes: Numbers, samples: Numbers) -> None:

@@ -103,7 +103,7 @@ class Benchmark:
 
     def __init__(self, bench: Bench, logs: Path, offsets: Offsets, seconds: float) -> None:
         self.rows: dict[Peer, Row] = {}
-        self._logs = logs
+        self._logs = logs  # of the broker, a directory for each partition
         self._bench = bench
         self._offsets = offsets
         self._seconds = seconds
@@ -164,14 +164,15 @@ async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchm
     plans = list(plan_topics(chosen, seconds, start_s))
     run_dir = Path(mkdtemp(prefix="bench-"))
     run_dir.chmod(0o755)
+    broker_dir = run_dir / "broker"
     async with AsyncExitStack() as stack:
         # Gigabytes, whatever goes wrong; the logs beside it stay then.
-        stack.callback(shutil.rmtree, run_dir / "broker", ignore_errors=True)
+        stack.callback(shutil.rmtree, broker_dir, ignore_errors=True)
         wanted = topics.named([f"bench{plan.per_message}" for plan in plans])
-        broker = await stack.enter_async_context(kafka(wanted, run_dir / "broker"))
+        broker = await stack.enter_async_context(kafka(wanted, broker_dir))
         runner = await stack.enter_async_context(Runner(run_dir))
         offsets = await stack.enter_async_context(Offsets.of(broker))
-        benchmark = Benchmark(Bench(broker, run_dir, runner, core), run_dir / "broker" / "kafka", offsets, seconds)
+        benchmark = Benchmark(Bench(broker, run_dir, runner, core), broker_dir / "kafka", offsets, seconds)
         for plan in plans:
             await benchmark.fill(plan)
         for number in range(1, rounds + 1):
