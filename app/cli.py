@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -334,18 +334,26 @@ def watch(deployment: Deployment, pop: str | None) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Run this one, telling on stderr all that happens.")
 @click.option("--seeds", type=click.IntRange(min=1), help="Run so many, from seed 0 on, on all processors.")
 @click.option("--faults", is_flag=True, help="With crashes, freezes, lost answers, flapping paths and bad feeds.")
+@click.option("--digest", is_flag=True, help="With --seeds: also the SHA-256 of all events. Equal digests, equal runs.")
+@click.option("--log", "log_file", type=click.Path(path_type=Path), help="With --seeds: write all events to this file.")
 @json_option
-def simulate(seed: int | None, seeds: int | None, faults: bool, as_json: bool) -> None:
+def simulate(
+    seed: int | None, seeds: int | None, faults: bool, digest: bool, log_file: Path | None, as_json: bool
+) -> None:
     """Run the whole loop in virtual time and check its invariants. No Kafka, no daemons; a seed repeats exactly."""
-    from app.simulate.campaign import run_many, run_one
+    from app.simulate.campaign import EventLog, run_many, run_one
     from app.simulate.report import summary, text
 
     if (seed is None) == (seeds is None):
         raise click.UsageError("give either --seed or --seeds")
     if seed is not None:
+        if digest or log_file:
+            raise click.UsageError("--digest and --log go with --seeds")
         document = summary(run_one(seed, faults))
     else:
-        document = run_many(range(seeds or 0), faults, SystemClock(), lambda line: errors.print(line, markup=False))
+        events = EventLog(log_file) if digest or log_file else None
+        progress = partial(errors.print, markup=False)
+        document = run_many(range(seeds or 0), faults, SystemClock(), progress, events)
     print_json(document) if as_json else click.echo(text(document))
     raise SystemExit(EXIT_FAILED if document["violations"] else 0)
 

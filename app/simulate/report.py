@@ -26,4 +26,5 @@ def text(document: dict[str, object]) -> str:
     first = document["first"]
     assert isinstance(first, list)
     said += [f"  --seed {one['seed']}: {one['violation']} (at {one['at_s']} s)" for one in first]
+    said += [f"sha256 of all events: {document['digest']}"] if "digest" in document else []
     return "\n".join(said)

@@ -49,6 +49,7 @@ class Outcome(msgspec.Struct):
     at_s: float = 0.0
     faults: list[str] = []
     events: list[str] = []
+    log: list[str] = []  # every event, where it was asked for
 
 
 class Run:
@@ -141,11 +142,13 @@ class Run:
             actuator.stuck, actuator.process.frozen_since_s = True, self.world.now_s
 
 
-def run_seed(seed: int, with_faults: bool, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Run one seed to its end, or to the first violation."""
+def run_seed(
+    seed: int, with_faults: bool, tell: Callable[[str], None] | None = None, with_log: bool = False
+) -> Outcome:
+    """Run one seed to its end, or to the first violation. `tell` hears every event; `with_log` keeps them all."""
     logging.disable(logging.CRITICAL)
-    run = Run(seed, with_faults, tell)
     outcome = Outcome(seed)
+    run = Run(seed, with_faults, outcome.log.append if with_log else tell)
     try:
         run.go()
     except Violation as violation:

@@ -1,13 +1,15 @@
 """Seeds hold, repeat exactly, and the loop in them is alive: the product really decides and announces."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from app.cli import main
 from app.clock import ManualClock
-from app.simulate.campaign import run_many, run_one
+from app.simulate.campaign import EventLog, run_many, run_one
 from app.simulate.invariants import Checks
 from app.simulate.loop import Violation
 from app.simulate.run import FAULTS_S, START_S, Run, run_seed
@@ -67,6 +69,15 @@ def test_time_is_virtual() -> None:
 def test_many_seeds_make_one_report() -> None:
     report = run_many(range(4), True, ManualClock(), lambda line: None)
     assert report == {"seeds": 4, "violations": 0, "seconds": 0.0, "faults": True, "first": []}
+
+
+def test_the_digest_is_that_of_the_log(tmp_path: Path) -> None:
+    digests = []
+    for name, seeds in (("one", 3), ("again", 3), ("other", 2)):
+        report = run_many(range(seeds), True, ManualClock(), lambda line: None, EventLog(tmp_path / name))
+        assert report["digest"] == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        digests.append(report["digest"])
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_another_interpreter_sees_the_same_events() -> None:
