@@ -13,14 +13,14 @@ from app.inventory import Pop
 from app.schemas import Decision, Feed, LinkUtilization, PrefixShare, PrefixTraffic
 from app.settings import Settings
 from app.stream.publish import Publisher
-from app.te.counters import Rates
-from app.te.cycle import CycleResult, CycleState, run_cycle
-from app.te.explain import Explained, explain_link, explain_prefix
-from app.te.model import LinkWindow
-from app.te.natural import NaturalRouting
-from app.te.plan import Plan
-from app.te.rib import Rib
-from app.te.windows import Sums
+from app.te.decision.cycle import CycleResult, CycleState, run_cycle
+from app.te.decision.plan import Plan
+from app.te.explain.stories import Explained, explain_link, explain_prefix
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.rib import Rib
+from app.te.traffic.counters import Rates
+from app.te.traffic.link import LinkWindow
+from app.te.traffic.windows import Sums
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
 

@@ -16,7 +16,7 @@ from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
-from app.te.counters import CounterSample, Rates, link_rates
+from app.te.traffic.counters import CounterSample, Rates, link_rates
 from tables.interfaces import CountersProgress, InterfaceRow, Interfaces
 
 KEEP_S = 120.0

@@ -19,8 +19,8 @@ from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.te.marks import Windows
-from app.te.recent import RecentShares
-from app.te.windows import Progress, Sums
+from app.te.traffic.coverage import RecentShares
+from app.te.traffic.windows import Progress, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of, parts_of
 from tables.settling import Settling

@@ -15,7 +15,7 @@ from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 
 PACE = Pace()

@@ -13,7 +13,7 @@ from app.kafkaread import read_topic
 from app.schemas import Actuation, Decision
 from app.settings import Deployment
 from app.show import chosen
-from app.te.explain import Explained
+from app.te.explain.stories import Explained
 
 DECISION = re.compile(r"latest|\d+\.\d+")
 LOOK_BACK_MAX = 8640  # windows: a day, as long as decisions are kept

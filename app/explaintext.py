@@ -9,7 +9,7 @@ from app.clock import utc
 from app.explain import Answer, DecisionAnswer, number
 from app.schemas import Decision
 from app.show import GIGA, columns, overrides_table
-from app.te.explain import Demand, LinkStory, PrefixStory, Share
+from app.te.explain.stories import Demand, LinkStory, PrefixStory, Share
 
 NONE = "-"
 

@@ -19,7 +19,7 @@ from app.stream.offsets import committed
 from app.stream.publish import Publisher
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
-from app.te.natural import NaturalRouting
+from app.te.routing.natural import NaturalRouting
 from app.web.state import StateServer, Views
 from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces

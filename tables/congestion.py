@@ -8,7 +8,7 @@ import faust
 import msgspec
 
 from app.te.state import CycleState
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tables.store import ExactTable, Rows, open_table
 
 

@@ -7,7 +7,7 @@ inventory, readings of the last two minutes each. Written by the counters agent 
 import faust
 import msgspec
 
-from app.te.counters import CounterSample
+from app.te.traffic.counters import CounterSample
 from tables.store import ExactTable, Rows, open_table
 
 

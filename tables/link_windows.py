@@ -8,8 +8,8 @@ agent only.
 import faust
 import msgspec
 
-from app.te.counters import Rates
-from app.te.windows import Sums
+from app.te.traffic.counters import Rates
+from app.te.traffic.windows import Sums
 from tables.store import Rows, open_table
 
 

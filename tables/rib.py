@@ -20,8 +20,8 @@ import faust
 import msgspec
 
 from app.feeds.ribfeed import Places, RibFeed, Sessions
-from app.te.rib import BUCKETS, bucket_of
-from app.te.shared import Held
+from app.te.routing.interning import Held
+from app.te.routing.rib import BUCKETS, bucket_of
 from tables.store import ExactTable, Rows, open_table
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from app.feeds.bmp import BmpRecord
 from app.feeds.bmp import decode as decode_bmp
 from app.feeds.flows import Flow, Marker, decode
 from app.inventory import load_pop
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tests.bench import __main__ as bench
 from tests.bench import network
 from tests.bench.__main__ import PROGRAMS, part, plan_topics

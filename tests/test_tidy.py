@@ -38,7 +38,7 @@ ARROWS = {
     "app.bgp": ("app.bgp", "app.te", "app.metrics", *PURE),
     "app.stream": ("app.stream", "app.feeds.lines", "app.settings", "app.topics", "app.metrics", "tables.store", *PURE),
     "app.web": ("app.web", "app.clock", "app.inventory", "app.schemas"),
-    "app.sim": ("app.sim", "app.bgp", "app.te.model", *PURE),
+    "app.sim": ("app.sim", "app.bgp", "app.te.traffic.link", *PURE),
     "app.kafkaadmin": ("app.topics", "app.errors"),
     "app.local": ("app.local", "app.kafkaadmin", "app.sim.model", "app.sim.vty", "app.settings", "app.topics", *PURE),
     "tables": ("tables", "app.te", "app.feeds", "app.schemas", "app.errors"),
@@ -213,10 +213,10 @@ def test_no_file_says_where_packages_are_downloaded_from() -> None:
 @pytest.mark.parametrize(
     ("check", "source"),
     [
-        (lambda source: arrow_problems("app.te.cycle", source), "from agents.flows import attach"),
-        (lambda source: arrow_problems("app.te.cycle", source), "import faust"),
+        (lambda source: arrow_problems("app.te.decision.cycle", source), "from agents.flows import attach"),
+        (lambda source: arrow_problems("app.te.decision.cycle", source), "import faust"),
         (lambda source: arrow_problems("app.sim.run", source), "from app import telemetry"),
-        (lambda source: banned_calls("app/te/cycle.py", source), "import time\ntime.time()"),
+        (lambda source: banned_calls("app/te/decision/cycle.py", source), "import time\ntime.time()"),
         (lambda source: long_functions("x.py", source), "def f():\n" + "    pass\n" * 70),
     ],
 )

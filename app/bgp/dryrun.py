@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from app.bgp.liveness import Shown, Witness
 from app.bgp.memory import MemorySpeaker
 from app.inventory import Pop
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 
 
 class DryWitness(Witness):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from app.inventory import Pop
 from app.schemas import Override
-from app.te.guards import Guards
+from app.te.decision.guards import Guards
 
 # gobgpd takes 127/8 as a withdraw and FRR resets the session for it: all its overrides would be gone for 13 s.
 NO_NEXT_HOP = tuple(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from app.inventory import Pop
 from app.schemas import Exit
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 
 # GRACEFUL_SHUTDOWN, BLACKHOLE and LLGR_STALE: such a path is on its way out or was never meant for traffic.
 UNUSABLE = frozenset({"65535:0", "65535:666", "65535:6"})

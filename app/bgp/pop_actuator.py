@@ -18,7 +18,7 @@ from app.clock import Clock
 from app.errors import SpeakerError
 from app.inventory import Pop
 from app.schemas import Actuation, Decision, Mode
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.te.model import Origin
+from app.te.routing.path import Origin
 
 NO_EXPORT = "65535:65281"
 

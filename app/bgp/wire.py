@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute
-from app.te.model import Origin
+from app.te.routing.path import Origin
 
 ORIGINS: tuple[Origin, ...] = ("igp", "egp", "incomplete")
 FAMILIES = (

@@ -20,7 +20,7 @@ from app.sim.pop import SimPop
 from app.sim.run import Simulation
 from app.sim.truth import Loads
 from app.te.marks import Windows
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)
 T = TypeVar("T")

@@ -15,9 +15,9 @@ from app.feeds.lines import Bad
 from app.feeds.placing import Placed, Slot, TableOf, parts, place
 from app.feeds.runs import MARK, Run, read, runs
 from app.inventory import Pop
-from app.te.demands import Demands, Pairs
 from app.te.marks import Windows
-from app.te.windows import Progress, Sums
+from app.te.traffic.demand import Demands, Pairs
+from app.te.traffic.windows import Progress, Sums
 
 PAIRS_MIN = 1 << 16  # until so many numbers are taken, those of pairs that are gone may stay
 PAIRS_SPARE = 8  # times what a window has

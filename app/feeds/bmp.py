@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import msgspec
 
 from app.feeds.lines import Bad, bad, check_size
-from app.te.model import Origin, Path
-from app.te.prefixes import FAMILIES, parse_network
+from app.te.routing.lpm import FAMILIES, parse_network
+from app.te.routing.path import Origin, Path
 
 ORIGINS: dict[str, Origin] = {"i": "igp", "e": "egp", "u": "incomplete"}
 UNICAST = 1

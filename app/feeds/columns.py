@@ -7,8 +7,8 @@ import numpy as np
 
 from app.feeds.attribution import Source
 from app.feeds.flows import Flow
-from app.te.demands import Numbers
-from app.te.prefixes import Addresses
+from app.te.routing.lpm import Addresses
+from app.te.traffic.demand import Numbers
 
 
 class Flows(NamedTuple):

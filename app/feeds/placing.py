@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, attribute
 from app.feeds.columns import Flows
 from app.inventory import Pop
-from app.te.demands import NO_ROUTE, Numbers, Pairs
-from app.te.prefixes import Addresses, Table
-from app.te.windows import Part, Progress
+from app.te.routing.lpm import Addresses, Table
+from app.te.traffic.demand import NO_ROUTE, Numbers, Pairs
+from app.te.traffic.windows import Part, Progress
 
 Slot = tuple[int, str]  # (window start, link id)
 Places = list[tuple[str, str] | str]  # of each source: ingress router and link, or why not

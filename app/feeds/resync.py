@@ -7,7 +7,7 @@ until the dump is over, and then only what was told again stays.
 
 import msgspec
 
-from app.te.rib import PeerKey, Rib
+from app.te.routing.rib import PeerKey, Rib
 
 DUMP_WITHIN_S = 10.0  # after the last path that was told again: the dump of a full table takes longer
 ByPeer = dict[PeerKey, set[str]]  # prefixes

@@ -7,8 +7,8 @@ import msgspec
 from app.feeds.bmp import BmpRecord, to_path
 from app.feeds.resync import Doubt, Resync
 from app.inventory import Pop
-from app.te.rib import Rib
-from app.te.shared import Held
+from app.te.routing.interning import Held
+from app.te.routing.rib import Rib
 
 Places = tuple[str, list[int]]  # some of the paths that are held for a prefix
 

@@ -10,7 +10,7 @@ import numpy as np
 from app import native
 from app.feeds.attribution import Source
 from app.feeds.columns import Flows, flows_of
-from app.te.prefixes import Addresses
+from app.te.routing.lpm import Addresses
 
 COLUMNS, SLOTS, SOURCES_MAX = 7, 1 << 14, 1 << 13  # as in the C code, and so is the next
 SOURCE = np.dtype([("exporter", "S64"), *((name, np.int64) for name in ("iface_in", "iface_out", "sampling_rate"))])

@@ -1,4 +1,4 @@
-/* Which of many disjoint ranges holds each number (app/te/prefixes.py): a binary search within what the top bits tell. */
+/* Which of many disjoint ranges holds each number (app/te/routing/lpm.py): a binary search within what the top bits tell. */
 
 #include <stdint.h>
 

@@ -10,7 +10,7 @@ import msgspec
 
 from app import topics
 from app.simulate.network import CAPACITY_BPS, PEERED, PREFIXES, Network
-from app.te.windows import window_of
+from app.te.traffic.windows import window_of
 
 WINDOW_S = 5
 PURGE_S = 2.0

@@ -8,7 +8,7 @@ from app.simulate.invariants import bytes_of, demand
 from app.simulate.oracle import CleanPass
 from app.simulate.telemetry import GROUP as TELEMETRY
 from app.simulate.telemetry import Telemetry
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 
 if TYPE_CHECKING:
     from app.simulate.run import Run

@@ -16,7 +16,7 @@ from app.simulate.loop import Process, Violation
 from app.simulate.network import Network
 from app.simulate.oracle import BmpHistory
 from app.stream.consumer import Record
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow, parts_of
 from tables.store import HEADER, decoder_of

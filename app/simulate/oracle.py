@@ -9,8 +9,8 @@ from app.feeds.account import Account, Closed
 from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.marks import Windows
-from app.te.prefixes import PrefixTable
-from app.te.windows import Progress
+from app.te.routing.lpm import PrefixTable
+from app.te.traffic.windows import Progress
 
 DUMP_WITHIN_S = 10.0
 EVERYWHERE = PrefixTable.build(["0.0.0.0/0", "::/0"])

@@ -14,7 +14,7 @@ from app.simulate.worker import SESSION_TIMEOUT_S, Disk, Stream, Worker
 from app.stream.exact import ExactReader
 from app.stream.offsets import committed
 from app.stream.publish import Publisher
-from app.te.natural import NaturalRouting
+from app.te.routing.natural import NaturalRouting
 from tables.congestion import Congestion
 from tables.interfaces import Interfaces
 from tables.link_windows import LinkWindowRow

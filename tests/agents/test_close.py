@@ -13,12 +13,12 @@ from app.clock import ManualClock, utc
 from app.inventory import Pop
 from app.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
 from app.settings import Settings
-from app.te.counters import Rates
-from app.te.demands import Demands
-from app.te.model import Path
-from app.te.natural import NaturalRouting
-from app.te.rib import Rib
-from app.te.windows import Sums
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.path import Path
+from app.te.routing.rib import Rib
+from app.te.traffic.counters import Rates
+from app.te.traffic.demand import Demands
+from app.te.traffic.windows import Sums
 from tables.congestion import CycleRow
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop

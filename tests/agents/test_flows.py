@@ -13,7 +13,7 @@ from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.marks import Windows
 from app.te.state import CycleState
-from app.te.windows import Sums
+from app.te.traffic.windows import Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
 from tables.settling import Settling

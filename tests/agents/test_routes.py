@@ -14,8 +14,8 @@ from app.clock import SystemClock
 from app.feeds.resync import DUMP_WITHIN_S
 from app.inventory import Pop
 from app.stream.consumer import Record
-from app.te.natural import NaturalRouting
-from app.te.rib import bucket_of
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.rib import bucket_of
 from tables.rib import KeptRib, RibTable
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop

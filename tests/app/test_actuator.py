@@ -13,7 +13,7 @@ from app.clock import ManualClock, utc
 from app.feeds.ribfeed import RibFeed
 from app.schemas import Actuation
 from app.stream.publish import Publisher
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 from tests.pops import demo_pop
 
 TOPIC = "bmp-rhv1000"

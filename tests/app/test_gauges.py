@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from app.bgp.pop_actuator import PopActuator
 from app.clock import ManualClock
 from app.gauges import watch_actuator, watch_inputs, watch_routes
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 from tests.agents.test_counters import Rig as Counters
 from tests.agents.test_flows import Rig as Flows
 from tests.agents.test_routes import UP

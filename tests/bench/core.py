@@ -14,7 +14,7 @@ import msgspec
 
 from app.feeds.account import Account
 from app.te.marks import Windows
-from app.te.prefixes import PrefixTable
+from app.te.routing.lpm import PrefixTable
 from tests.app.feeds.test_account import T0, flow
 from tests.pops import demo_pop
 

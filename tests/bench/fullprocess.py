@@ -25,11 +25,11 @@ from agents.routes import RoutesState
 from app.inventory import Pop, load_pop
 from app.stream.consumer import Record
 from app.stream.worker import COLLECT_AFTER
-from app.te.cycle import CycleState, run_cycle
-from app.te.demands import Demands
+from app.te.decision.cycle import CycleState, run_cycle
 from app.te.marks import Marks, Pacing
-from app.te.model import LinkWindow
-from app.te.natural import NaturalRouting
+from app.te.routing.natural import NaturalRouting
+from app.te.traffic.demand import Demands
+from app.te.traffic.link import LinkWindow
 from tables.rib import RibTable
 from tables.store import TABLE_OPTIONS, ExactTable
 from tests.agents.outbox import Outbox

@@ -25,7 +25,7 @@ from app.local.machine import CHECKOUT
 from app.local.ports import free_port
 from app.local.runner import Program
 from app.schemas import Decision, LinkUtilization
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tests.bench import network
 from tests.bench.figures import Run
 from tests.bench.offsets import Offsets

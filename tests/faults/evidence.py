@@ -11,7 +11,7 @@ import rocksdict
 from app import topics
 from app.kafkaread import read_topic
 from app.schemas import DeadLetter, LinkUtilization, PrefixTraffic
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tables.congestion import progress_key
 from tables.link_windows import LinkWindowRow, parts_of
 from tables.store import HEADER, decoder_of

@@ -13,7 +13,7 @@ from app.clock import Clock
 from app.errors import DaemonError
 from app.inventory import Pop
 from app.te.marks import Windows
-from app.te.windows import OPEN_PURGE_MAX_S
+from app.te.traffic.windows import OPEN_PURGE_MAX_S
 from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
 
 MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message

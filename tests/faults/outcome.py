@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from app.errors import DaemonError
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.feed import Feed
 from tests.faults.judge import NAMED_MAX, Difference, compare_slots, compare_totals

@@ -24,7 +24,7 @@ from app.kafkaadmin import create_topics
 from app.local.deployment import write_inventory, write_settings
 from app.local.ports import free_port
 from app.te.marks import Windows
-from app.te.windows import Progress
+from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.brokers import Brokers
 from tests.faults.feed import Feed, exact_producer

@@ -9,9 +9,9 @@ from app.feeds.account import Account, Closed
 from app.feeds.bmp import BmpRecord, decode
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
-from app.te.demands import Demands
-from app.te.prefixes import PrefixTable
-from app.te.windows import Sums
+from app.te.routing.lpm import PrefixTable
+from app.te.traffic.demand import Demands
+from app.te.traffic.windows import Sums
 from tables.link_windows import LinkWindowRow
 from tests.faults.evidence import Row, amounts_of, closed, newest, progress_amounts
 from tests.faults.judge import Difference, compare_slots, compare_totals

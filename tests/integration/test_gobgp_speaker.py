@@ -19,8 +19,8 @@ from app.bgp.wire import LOCAL, BestPath, announcement, changes, read_attributes
 from app.clock import SystemClock
 from app.inventory import Injector
 from app.schemas import Actuation
-from app.te.model import Path
-from app.te.rib import Rib
+from app.te.routing.path import Path
+from app.te.routing.rib import Rib
 from tests.app.bgp.gobgpd import Gobgpd, running
 from tests.app.bgp.pop import POP, PREFIX, PREFIX6, decision, exit_at, override
 from tests.app.bgp.routes import MARKER, route

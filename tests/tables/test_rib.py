@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.errors import ExactnessError
 from app.feeds.resync import DUMP_WITHIN_S
 from app.feeds.ribfeed import RibFeed, Sessions
-from app.te.rib import BUCKETS, Rib
+from app.te.routing.rib import BUCKETS, Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 from tables.store import ROW_BYTES_MAX, Rows, goes_back
 from tests.app.feeds.test_bmp import captured

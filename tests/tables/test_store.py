@@ -12,8 +12,8 @@ from app.errors import ExactnessError
 from app.feeds.ribfeed import Sessions
 from app.settings import Settings
 from app.stream.worker import create_app
-from app.te.demands import Demands
-from app.te.windows import Progress, Sums
+from app.te.traffic.demand import Demands
+from app.te.traffic.windows import Progress, Sums
 from tables.congestion import open_congestion
 from tables.interfaces import CountersProgress, open_interfaces
 from tables.link_windows import LinkWindowRow, key_of, open_link_windows, parts_of

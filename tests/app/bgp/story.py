@@ -14,8 +14,8 @@ from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock
 from app.inventory import Pop
 from app.schemas import Actuation, Override
-from app.te.model import Path
-from app.te.rib import Rib
+from app.te.routing.path import Path
+from app.te.routing.rib import Rib
 from tests.app.bgp.pop import POP, PREFIX, decision, exit_at
 
 

@@ -6,7 +6,7 @@ import pytest
 from app.bgp.guards import next_hop_refusal, refusal
 from app.inventory import Pop
 from app.schemas import SourcePath
-from app.te.guards import Guards
+from app.te.decision.guards import Guards
 from tests.app.bgp.pop import POP, PREFIX6, exit_at, override
 
 

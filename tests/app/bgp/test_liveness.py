@@ -3,8 +3,8 @@
 import pytest
 
 from app.bgp.liveness import Shown, Witness
-from app.te.model import Path
-from app.te.rib import Rib
+from app.te.routing.path import Path
+from app.te.routing.rib import Rib
 from tests.app.bgp.pop import POP, PREFIX, exit_at
 
 ET2 = exit_at(2)

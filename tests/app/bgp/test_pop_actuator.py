@@ -17,8 +17,8 @@ from app.clock import SystemClock
 from app.errors import SpeakerError
 from app.inventory import Injector, Pop
 from app.schemas import Actuation, Mode
-from app.te.model import Path as BgpPath
-from app.te.rib import Rib
+from app.te.routing.path import Path as BgpPath
+from app.te.routing.rib import Rib
 from tests.app.bgp.gobgpd import ALONE, running
 from tests.app.bgp.pop import POP, PREFIX, decision, exit_at, override
 from tests.app.bgp.routes import route

@@ -5,7 +5,7 @@ from app.feeds.account import Account
 from app.feeds.attribution import Source, attribute
 from app.feeds.lines import Bad
 from app.te.marks import Windows
-from app.te.prefixes import PrefixTable
+from app.te.routing.lpm import PrefixTable
 from tests.app.sim.wire import decode, destination
 from tests.pops import demo_pop
 

@@ -9,10 +9,10 @@ from hypothesis import given
 
 from app.feeds.account import Account, Closed
 from app.feeds.lines import Bad
-from app.te.demands import Demands
 from app.te.marks import Windows
-from app.te.prefixes import PrefixTable
-from app.te.windows import Sums
+from app.te.routing.lpm import PrefixTable
+from app.te.traffic.demand import Demands
+from app.te.traffic.windows import Sums
 from tests.app.feeds.test_flows import RECORD
 from tests.pops import demo_pop
 

@@ -8,7 +8,7 @@ import pytest
 from app.feeds.bmp import BmpRecord, as_numbers, decode
 from app.feeds.lines import Bad
 from app.feeds.ribfeed import RibFeed
-from app.te.rib import Rib
+from app.te.routing.rib import Rib
 from tests.pops import demo_pop
 
 DATA = Path(__file__).parents[2] / "data" / "bmp"

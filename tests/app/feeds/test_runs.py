@@ -12,7 +12,7 @@ from hypothesis import given
 from app.feeds.account import Account, Closed
 from app.feeds.flows import COUNT_MAX, PurgeInit, decode
 from app.feeds.runs import read, runs
-from app.te.windows import Sums
+from app.te.traffic.windows import Sums
 from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker, table_of
 from tests.app.feeds.test_flows import line
 from tests.pops import demo_pop

@@ -11,7 +11,7 @@ from app import native
 from app.feeds.columns import Flows, flows_of
 from app.feeds.flows import COUNT_MAX, Flow, decode
 from app.feeds.scan import LEFT_MAX, SOURCES_MAX, scan
-from app.te.prefixes import Addresses
+from app.te.routing.lpm import Addresses
 from tests.app.feeds.test_flows import RECORD, line
 
 Row = tuple[object, ...]

@@ -12,7 +12,7 @@ from app.simulate.run import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
 from app.stream.makings import Makings
-from app.te.guards import Budget
+from app.te.decision.guards import Budget
 
 SEEDS = 400
 Plant = Callable[[pytest.MonkeyPatch], None]

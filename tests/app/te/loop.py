@@ -9,12 +9,13 @@ import numpy as np
 
 from app.inventory import Pop
 from app.schemas import Override
-from app.te.cycle import CycleResult, CycleState, run_cycle
-from app.te.demands import Demands
+from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.marks import Marks, Pacing
-from app.te.model import LinkWindow, Path
-from app.te.natural import NaturalRouting
-from app.te.rib import Rib
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.path import Path
+from app.te.routing.rib import Rib
+from app.te.traffic.demand import Demands
+from app.te.traffic.link import LinkWindow
 from tests.app.te.world import WINDOW_S, G
 
 SAMPLING = 32768

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, vstack
 
-from app.te.ledger import Candidate
+from app.te.decision.ledger import Candidate
 
 
 class Best(NamedTuple):

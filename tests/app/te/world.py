@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from app.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
-from app.te.demands import Demands
-from app.te.model import LinkWindow, Path
-from app.te.natural import NaturalRouting
-from app.te.rib import Rib
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.path import Path
+from app.te.routing.rib import Rib
+from app.te.traffic.demand import Demands
+from app.te.traffic.link import LinkWindow
 
 ASN = 64512
 WINDOW_S = 10

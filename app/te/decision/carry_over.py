@@ -1,0 +1,43 @@
+"""Last cycle's choices: which of them still stand."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from app.inventory import Pop
+from app.schemas import SourcePath
+from app.te.decision.guards import Guards
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.path import Path
+from app.te.state import Held
+from app.te.traffic.placement import Placement
+
+PATH_LOST = "source-path-lost"
+ALREADY_NATURAL = "already-natural"
+
+
+def keep(
+    pop: Pop, guards: Guards, natural: NaturalRouting, placement: Placement, held: Mapping[str, Held]
+) -> tuple[dict[str, Held], dict[str, str]]:
+    """The overrides that stand, with the attributes of their source paths as they are now; and why others fell."""
+    kept: dict[str, Held] = {}
+    fallen: dict[str, str] = {}
+    for prefix, one in sorted(held.items()):
+        leave = one.override.exit
+        source = next((found.path for found in natural.alternates(prefix) if found.exit == leave), None)
+        if source is None:
+            fallen[prefix] = PATH_LOST
+        elif (reason := guards.prefix(prefix)) is not None:
+            fallen[prefix] = reason
+        elif all(placement.natural(router, prefix, leave.link) == leave.link for router in pop.routers):
+            fallen[prefix] = ALREADY_NATURAL
+        else:
+            kept[prefix] = msgspec.structs.replace(
+                one, override=msgspec.structs.replace(one.override, source_path=copied(source))
+            )
+    return kept, fallen
+
+
+def copied(path: Path) -> SourcePath:
+    """The attributes that an override takes from its source path."""
+    return SourcePath(path.as_path, path.origin, path.med)

@@ -1,0 +1,206 @@
+"""One decision cycle of a PoP: from closed windows and routes to the whole set of overrides. A pure function.
+
+Computed from scratch each time; only hysteresis and stickiness look back, through `CycleState`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from app.inventory import Pop
+from app.schemas import Congestion, Override, Refused, Released
+from app.te.decision.carry_over import keep
+from app.te.decision.detector import Event, step
+from app.te.decision.guards import Guards
+from app.te.decision.plan import Context, Plan
+from app.te.decision.release import unwind
+from app.te.decision.relief import evict, shed
+from app.te.evidence.effect import INEFFECTIVE, SETTLING_WINDOWS, confirmed, ineffective
+from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
+from app.te.evidence.trust import Trust, judge, trusting
+from app.te.marks import Marks, Pacing
+from app.te.routing.forwarding import Igp
+from app.te.routing.natural import NaturalRouting
+from app.te.routing.rib import Rib
+from app.te.state import CycleState, Held, LinkState
+from app.te.traffic.link import LinkLoad, LinkWindow
+from app.te.traffic.loads import Traffic, measure
+from app.te.traffic.placement import Placement
+
+__all__ = ["CycleResult", "CycleState", "run_cycle"]
+
+
+class CycleResult(msgspec.Struct, frozen=True):
+    """The decision: `overrides` is the whole set that should stand. No prefix is in both it and `released`."""
+
+    loads: tuple[LinkLoad, ...]
+    congestion: tuple[Congestion, ...]
+    overrides: tuple[Override, ...]
+    released: tuple[Released, ...]
+    refused: tuple[Refused, ...]
+    state: CycleState
+    egress_mismatch_share: float = 0.0
+    barred: str | None = None
+
+
+def run_cycle(
+    pop: Pop,
+    marks: Marks,
+    pacing: Pacing,
+    history: Sequence[Mapping[str, LinkWindow]],
+    rib: Rib,
+    natural: NaturalRouting,
+    state: CycleState,
+    window_end_s: int,
+    tell: Callable[[Plan], None] | None = None,
+) -> CycleResult:
+    """Decide for the newest (last) window of `history`; `natural` must answer for `rib`.
+
+    `tell` is shown the working paper at the end, from which `app.te.explain.stories` says why.
+    A newest window without any link means that the feed is lost: everything is held as it is.
+    """
+    assert natural.rib is rib, "natural routing of another Rib"
+    if not history or not history[-1]:
+        return CycleResult((), (), _overrides(state.held), (), (), state)
+    guards = Guards(pop)
+    kept, fallen = keep(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
+    kept = confirmed(kept, natural, window_end_s)
+    fallen |= dict.fromkeys(ineffective(kept, history, marks), INEFFECTIVE)
+    kept = {prefix: held for prefix, held in kept.items() if prefix not in fallen}
+    trust = judge(history, marks, pacing.share_decay_s, state.untrusted)
+    mismatch = mismatch_share(history[-1], natural, state.held.keys() | state.settling.keys())
+    state = _remembering(state, trust, mismatch, fallen, marks, pacing, window_end_s)
+    context = Context(
+        pop=pop,
+        marks=marks,
+        pacing=pacing,
+        natural=natural,
+        guards=guards,
+        igp=Igp(pop),
+        now_s=window_end_s,
+        window_s=max(window.window_s for window in history[-1].values()),
+        mismatch_share=mismatch or 0.0,
+        barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
+        quarantine=state.quarantine,
+    )
+    settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, history[-1])} | _as_of(
+        {prefix: state.held[prefix] for prefix in fallen}, window_end_s
+    )
+    traffic = trusting(measure(history, Placement(natural, kept, settling), marks, pacing), trust)
+    unseen = _unseen(natural, traffic, kept)
+    links, congestion = _detect(state.links, traffic, marks, unseen, history[-1])
+    plan = Plan(context, traffic, kept, fallen, frozenset(link for link, one in links.items() if one.open), unseen)
+    evict(plan)
+    shed(plan)
+    unwind(plan, links)
+    if tell is not None:
+        tell(plan)
+    return _result(plan, state, links, congestion, settling)
+
+
+def _remembering(
+    before: CycleState,
+    trust: Mapping[str, Trust],
+    mismatch: float | None,
+    fallen: Mapping[str, str],
+    marks: Marks,
+    pacing: Pacing,
+    now_s: int,
+) -> CycleState:
+    """The state with what this window says of links, routing and moves; without evidence it stays as it was."""
+    mismatched = (
+        before.mismatched if mismatch is None else before.mismatched + 1 if mismatch > marks.mismatch_max else 0
+    )
+    kept_out = {prefix: until_s for prefix, until_s in before.quarantine.items() if until_s > now_s}
+    useless = sorted(prefix for prefix, reason in fallen.items() if reason == INEFFECTIVE)
+    return msgspec.structs.replace(
+        before,
+        untrusted=tuple(sorted(link for link, one in trust.items() if one.untrusted)),
+        mismatched=mismatched,
+        quarantine=kept_out | dict.fromkeys(useless, int(now_s + pacing.quarantine_s)),
+    )
+
+
+def _overrides(held: Mapping[str, Held]) -> tuple[Override, ...]:
+    return tuple(held[prefix].override for prefix in sorted(held))
+
+
+def _is_settled(released: Held, newest: Mapping[str, LinkWindow]) -> bool:
+    """Whether the newest window began when the release was certainly in force."""
+    start_s = max(window.window_start_s for window in newest.values())
+    length_s = max(window.window_s for window in newest.values())
+    return start_s >= released.since_s + SETTLING_WINDOWS * length_s
+
+
+def _as_of(released: Mapping[str, Held], now_s: int) -> dict[str, Held]:
+    return {prefix: msgspec.structs.replace(held, since_s=now_s) for prefix, held in released.items()}
+
+
+def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, Held]) -> frozenset[str]:
+    """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
+    hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
+    homes = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
+    return frozenset(homes | {leave.link for prefix in hidden for leave in natural.exits(prefix).values()})
+
+
+def _detect(
+    before: Mapping[str, LinkState],
+    traffic: Traffic,
+    marks: Marks,
+    unseen: frozenset[str],
+    newest: Mapping[str, LinkWindow],
+) -> tuple[dict[str, LinkState], tuple[Congestion, ...]]:
+    """The hysteresis of every link that can be judged; the others stay as they were, without an event."""
+    links, events = dict(before), []
+    for link in sorted(traffic.usable):
+        load = traffic.loads[link]
+        after, event = step(before.get(link), load, marks, newest[link].window_start_s, link not in unseen)
+        links.pop(link, None)
+        if after is not None:
+            links[link] = after
+        if after is not None and event is not None:
+            events.append(_event(after, event, load))
+    return links, tuple(events)
+
+
+def _event(state: LinkState, event: Event, load: LinkLoad) -> Congestion:
+    return Congestion(
+        id=state.id,
+        link=load.link,
+        state=event,
+        since=datetime.fromtimestamp(state.since_s, UTC),
+        carried=load.carried_bps / load.capacity_bps,
+        dropped=load.dropped_bps / load.capacity_bps,
+        natural=load.natural_bps / load.capacity_bps,
+        error=load.error_share,
+    )
+
+
+def _result(
+    plan: Plan,
+    before: CycleState,
+    links: dict[str, LinkState],
+    congestion: tuple[Congestion, ...],
+    settling: Mapping[str, Held],
+) -> CycleResult:
+    held = {prefix: _renewed(plan, prefix, one) for prefix, one in plan.kept.items()} | plan.made
+    released = {prefix: reason for prefix, reason in (plan.released | plan.fallen).items() if prefix not in held}
+    leaving = _as_of({prefix: before.held[prefix] for prefix in plan.released}, plan.context.now_s)
+    still_settling = {prefix: one for prefix, one in (dict(settling) | leaving).items() if prefix not in held}
+    return CycleResult(
+        loads=tuple(plan.traffic.loads[link] for link in sorted(plan.traffic.loads)),
+        congestion=congestion,
+        overrides=_overrides(held),
+        released=tuple(Released(prefix, released[prefix]) for prefix in sorted(released)),
+        refused=tuple(plan.refused),
+        state=msgspec.structs.replace(before, links=links, held=held, settling=still_settling),
+        egress_mismatch_share=plan.context.mismatch_share,
+        barred=plan.context.barred,
+    )
+
+
+def _renewed(plan: Plan, prefix: str, held: Held) -> Held:
+    """A kept override with the figures of today."""
+    override = msgspec.structs.replace(held.override, bps=plan.bps(prefix), natural=plan.natural_exits(prefix))
+    return msgspec.structs.replace(held, override=override)

@@ -1,0 +1,42 @@
+"""Congestion of one link: hysteresis between the marks, one event from opening to closing."""
+
+from typing import Literal
+
+from app.te.marks import Marks
+from app.te.state import LinkState
+from app.te.traffic.link import LinkLoad
+
+Event = Literal["opened", "open", "closed"]
+
+
+def step(
+    before: LinkState | None, load: LinkLoad, marks: Marks, window_start_s: int, may_close: bool = True
+) -> tuple[LinkState | None, Event | None]:
+    """The state after this window and the event to publish, None for a link that is fine.
+
+    `may_close` is False where the natural load is known to be too low, because part of it was not seen.
+    """
+    moved_bps = load.moved_out_bps
+    if before is None or not before.open:
+        if _enters(load, marks):
+            return LinkState(f"{load.link}/{window_start_s}", window_start_s, True, moved_bps), "opened"
+        return _with_peak(before, moved_bps), None
+    if may_close and _leaves(load, marks):
+        return LinkState(before.id, before.since_s, False, max(before.peak_bps, moved_bps)), "closed"
+    return _with_peak(before, moved_bps), "open"
+
+
+def _enters(load: LinkLoad, marks: Marks) -> bool:
+    return load.saturated or load.natural_bps >= marks.enter * load.capacity_bps
+
+
+def _leaves(load: LinkLoad, marks: Marks) -> bool:
+    carries_less = load.carried_bps < marks.enter * load.capacity_bps
+    return carries_less and not load.saturated and load.natural_bps <= marks.leave * load.capacity_bps
+
+
+def _with_peak(before: LinkState | None, moved_bps: float) -> LinkState | None:
+    """A closed link with nothing left to give back is forgotten."""
+    if before is None or (not before.open and moved_bps == 0):
+        return None
+    return LinkState(before.id, before.since_s, before.open, max(before.peak_bps, moved_bps))

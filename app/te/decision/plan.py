@@ -1,0 +1,187 @@
+"""The working paper of one cycle: what is kept, made, released and refused, and the books that go with it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from app.inventory import Pop
+from app.schemas import Exit, NaturalExit, Override, Refused
+from app.te.decision.allocator import NOTHING_BPS, Task, allocate, excess_bps
+from app.te.decision.carry_over import copied
+from app.te.decision.guards import Budget, Guards
+from app.te.decision.ledger import NO_ROOM, Candidate, Ledger, Move
+from app.te.marks import Marks, Pacing
+from app.te.routing.forwarding import Igp, fault
+from app.te.routing.natural import Alternate, NaturalRouting
+from app.te.state import Held
+from app.te.traffic.loads import Traffic
+
+REFUSED_MAX = 10  # largest prefixes named per link
+
+
+@dataclass(frozen=True)
+class Context:
+    """What does not change within a cycle. `barred` is why no new move may be made at all, None where they may."""
+
+    pop: Pop
+    marks: Marks
+    pacing: Pacing
+    natural: NaturalRouting
+    guards: Guards
+    igp: Igp
+    now_s: int  # end of the newest window
+    window_s: int
+    mismatch_share: float = 0.0
+    barred: str | None = None
+    quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> not to be moved before
+
+
+@dataclass
+class Plan:
+    """Kept and made overrides by prefix; `fallen` are those that cannot stay, with the reason.
+
+    `open_links` are congested, `unseen` ones have load that we cannot see.
+    """
+
+    context: Context
+    traffic: Traffic
+    kept: dict[str, Held]
+    fallen: dict[str, str]
+    open_links: frozenset[str]
+    unseen: frozenset[str]
+    made: dict[str, Held] = field(default_factory=dict)
+    released: dict[str, str] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
+    unmoved: dict[str, tuple[str, str]] = field(default_factory=dict)  # all refusals: prefix -> (link, reason)
+
+    def __post_init__(self) -> None:
+        self.moved_samples: dict[str, float] = {}  # by natural link
+        for pair in self.traffic.pairs.moved:
+            self.moved_samples[pair.natural] = self.moved_samples.get(pair.natural, 0.0) + pair.samples
+        self.untrusted = frozenset(link for link, load in self.traffic.loads.items() if load.feed == "untrusted")
+        self.ledger = self._ledger()
+        self._verdicts: dict[tuple[str, Exit], str | None] = {}
+
+    def capacity_bps(self, link: str) -> float:
+        return self.traffic.loads[link].capacity_bps
+
+    def homes(self, prefix: str) -> dict[str, float]:
+        """Natural load of a prefix by link; where no traffic was seen, the links that BGP names, with 0."""
+        homes: dict[str, float] = {}
+        for pair in self.traffic.pairs.of(prefix):
+            homes[pair.natural] = homes.get(pair.natural, 0.0) + pair.bps
+        return homes or {leave.link: 0.0 for leave in self.context.natural.exits(prefix).values()}
+
+    def natural_exits(self, prefix: str) -> tuple[NaturalExit, ...]:
+        """Its homes as shares."""
+        return natural_exits(self.context.pop, self.homes(prefix))
+
+    def bps(self, prefix: str) -> float:
+        return sum(pair.bps for pair in self.traffic.pairs.of(prefix))
+
+    def candidate(self, prefix: str) -> Candidate:
+        """The prefix as it leaves now, with every path it could take."""
+        off_bps: dict[str, float] = {}
+        for pair in self.traffic.pairs.of(prefix):
+            off_bps[pair.planned] = off_bps.get(pair.planned, 0.0) + pair.bps
+        samples = sum(pair.samples for pair in self.traffic.pairs.of(prefix))
+        return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix), prefix in self.kept)
+
+    def relieve(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
+        """Allocate, note what was made, for the reason of its source link, and what was refused."""
+        for task in allocate(tasks, self.ledger, self.verdict):
+            for move in task.moves:
+                self._make(move, reasons[task.source])
+            self._note_refusals(task)
+
+    def refuse_link(self, link: str, goal_share: float, reason: str) -> None:
+        """Note that what is above the goal stays, whichever prefixes it is."""
+        excess = self.ledger.load_bps[link] - goal_share * self.capacity_bps(link)
+        self.refused.append(Refused("*", link, reason, max(excess, 0.0)))
+
+    def release(self, prefix: str, reason: str) -> None:
+        """Give a kept override back: its load goes home at once in the books."""
+        off_bps = self.candidate(prefix).off_bps
+        self.ledger.shift(off_bps, {link: bps for link, bps in self.homes(prefix).items() if bps})
+        del self.kept[prefix]
+        self.released[prefix] = reason
+
+    def _ledger(self) -> Ledger:
+        pop, loads = self.context.pop, self.traffic.loads
+        limits = {  # room for their own traffic that is moved off them is kept free
+            link: self.context.marks.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
+            for link in self.traffic.usable - self.open_links
+        }
+        moved_bps = sum(load.moved_out_bps for load in loads.values())
+        budget = Budget(pop.budgets, self.traffic.offered_bps, len(self.kept), moved_bps)
+        cost = {name: link.cost for name, link in pop.links.items()}
+        room_bps = self._session_room_bps()
+        return Ledger(self.traffic.planned_bps, limits, cost, room_bps, budget, self.untrusted)
+
+    def _session_room_bps(self) -> dict[tuple[str, str], float]:
+        """What sessions with a cap may still receive."""
+        capped = [
+            (name, session.cap_bps, (link.router, session.peer))
+            for name, link in self.context.pop.links.items()
+            for session in link.sessions
+            if session.cap_bps is not None
+        ]
+        room_bps = {session: cap_bps for _, cap_bps, session in capped}
+        for pair in self.traffic.pairs.planned_on({name for name, *_ in capped}):
+            held = self.kept.get(pair.prefix)
+            leave = held.override.exit if held else self.context.natural.natural_exit(pair.ingress, pair.prefix)
+            if leave is not None and leave.link == pair.planned and (leave.router, leave.peer) in room_bps:
+                room_bps[leave.router, leave.peer] -= pair.bps
+        return room_bps
+
+    def verdict(self, candidate: Candidate, target: Alternate) -> str | None:
+        """Why this move is not safe, asked once a cycle."""
+        if self.context.barred is not None:
+            return self.context.barred
+        key = candidate.prefix, target.exit
+        if key not in self._verdicts:
+            inject_on = self._inject_on(*key)
+            context = self.context
+            self._verdicts[key] = context.guards.routers(inject_on) or fault(
+                context.natural, context.igp, candidate.prefix, target.exit, inject_on
+            )
+        return self._verdicts[key]
+
+    def _inject_on(self, prefix: str, leave: Exit) -> tuple[str, ...]:
+        return self.context.igp.order(leave.router, self.context.natural.holders(prefix))
+
+    def _make(self, move: Move, reason: str) -> None:
+        prefix, leave = move.candidate.prefix, move.target.exit
+        self.kept.pop(prefix, None)
+        override = Override(
+            prefix=prefix,
+            exit=leave,
+            inject_on=self._inject_on(prefix, leave),
+            natural=self.natural_exits(prefix),
+            source_path=copied(move.target.path),
+            bps=move.candidate.bps,
+            reason=reason,
+        )
+        self.made[prefix] = Held(override, self.context.now_s, self._mispredicted(prefix))
+
+    def _mispredicted(self, prefix: str) -> dict[str, tuple[str, str]]:
+        exits = self.context.natural.exits(prefix)
+        return {
+            pair.ingress: (exits[pair.ingress].link, pair.natural)
+            for pair in self.traffic.pairs.of(prefix)
+            if pair.ingress in exits and exits[pair.ingress].link != pair.natural
+        }
+
+    def _note_refusals(self, task: Task) -> None:
+        largest = sorted(task.refused, key=lambda prefix: (-self.bps(prefix), prefix))[:REFUSED_MAX]
+        self.unmoved |= {prefix: (task.source, reason) for prefix, reason in task.refused.items()}
+        self.refused += [Refused(prefix, task.source, task.refused[prefix], self.bps(prefix)) for prefix in largest]
+        if not task.pool and not largest and (excess := excess_bps(task, self.ledger)) > NOTHING_BPS:
+            self.refused.append(Refused("*", task.source, NO_ROOM, excess))
+
+
+def natural_exits(pop: Pop, homes: Mapping[str, float]) -> tuple[NaturalExit, ...]:
+    """Homes as shares, the largest first."""
+    total = sum(homes.values())
+    shares = {link: bps / total if total else 1 / len(homes) for link, bps in homes.items()}
+    ordered = sorted(shares, key=lambda link: (-shares[link], link))
+    return tuple(NaturalExit(pop.links[link].router, link, shares[link]) for link in ordered if link in pop.links)

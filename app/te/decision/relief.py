@@ -1,0 +1,133 @@
+"""Links that carry too much lose first what we brought there, then the largest prefixes that fit the excess."""
+
+from collections.abc import Collection
+from math import inf
+
+from app.te.decision.allocator import Task
+from app.te.decision.plan import Plan
+from app.te.evidence.effect import INEFFECTIVE
+from app.te.evidence.trust import UNTRUSTED
+
+SETTLING = "settling"
+TARGET_CONGESTED = "target-congested"
+
+
+def evict(plan: Plan) -> None:
+    """Where overrides made a target too full, they go: home if it fits there, else elsewhere, else home all the same.
+
+    The last only from a link that already drops: between two full links plain BGP decides.
+    """
+    marks, ledger = plan.context.marks, plan.ledger
+    for target in sorted(plan.traffic.usable):
+        capacity_bps = plan.capacity_bps(target)
+        if ledger.load_bps[target] < marks.enter * capacity_bps:
+            continue
+        goal_bps = marks.shed_to * capacity_bps
+        _give_back(plan, target, goal_bps, anywhere=False)
+        guests = _guests(plan, target)
+        if guests and ledger.load_bps[target] > goal_bps:
+            pool = [plan.candidate(prefix) for prefix in guests]
+            plan.relieve([Task(target, goal_bps, pool, samples=inf)], {target: TARGET_CONGESTED})
+        if plan.traffic.loads[target].saturated:
+            _give_back(plan, target, goal_bps, anywhere=True)
+
+
+def _guests(plan: Plan, target: str) -> list[str]:
+    """Prefixes that only our overrides bring to this link, the largest first."""
+    found = [
+        prefix
+        for prefix, held in plan.kept.items()
+        if held.override.exit.link == target and target not in plan.homes(prefix)
+    ]
+    return sorted(found, key=lambda prefix: (-plan.bps(prefix), prefix))
+
+
+def _give_back(plan: Plan, target: str, goal_bps: float, anywhere: bool) -> None:
+    for prefix in _guests(plan, target):
+        if plan.ledger.load_bps[target] > goal_bps and (anywhere or fits_at_home(plan, prefix)):
+            plan.release(prefix, TARGET_CONGESTED)
+
+
+def fits_at_home(plan: Plan, prefix: str) -> bool:
+    """Whether every natural link of the prefix stays at the leave mark with it back. What is not seen does not fit."""
+    return all(
+        link in plan.traffic.usable
+        and link not in plan.unseen
+        and link not in plan.open_links
+        and plan.ledger.load_bps[link] + bps <= plan.context.marks.leave * plan.capacity_bps(link)
+        for link, bps in plan.homes(prefix).items()
+    )
+
+
+def shed(plan: Plan) -> None:
+    """Relieve every open link that needs it; overrides that fell in this cycle go first, which spares a change."""
+    _refuse_untrusted(plan)
+    needy = [link for link in sorted(plan.open_links & plan.traffic.usable) if _needs_relief(plan, link)]
+    for link in [link for link in needy if not plan.fallen and is_settling(plan, link)]:
+        plan.refuse_link(link, goal_share(plan, link), SETTLING)
+        needy.remove(link)
+    reasons = {link: f"{link} natural {_share(plan, link):.0%} of capacity" for link in needy}
+    again = [_task(plan, link, plan.fallen) for link in needy] if plan.fallen else []
+    plan.relieve([task for task in again if task.pool], reasons)
+    plan.relieve([_task(plan, link) for link in needy], reasons)
+
+
+def _refuse_untrusted(plan: Plan) -> None:
+    for link in sorted(plan.untrusted):
+        full = plan.ledger.load_bps[link] > plan.context.marks.enter * plan.capacity_bps(link)
+        if full or plan.traffic.loads[link].saturated:
+            plan.refuse_link(link, goal_share(plan, link), UNTRUSTED)
+
+
+def is_settling(plan: Plan, link: str) -> bool:
+    """Something left it so lately that no whole window shows the effect; only saturation asks for more meanwhile."""
+    since_s = plan.context.now_s - 2 * plan.context.window_s
+    changed = (held for held in plan.kept.values() if held.since_s > since_s)
+    moved_off = any(link in {home.link for home in held.override.natural} for held in changed)
+    return moved_off and not plan.traffic.loads[link].saturated
+
+
+def _share(plan: Plan, link: str) -> float:
+    return plan.traffic.loads[link].natural_bps / plan.capacity_bps(link)
+
+
+def goal_share(plan: Plan, link: str) -> float:
+    """Down to which share of its capacity a congested link is relieved."""
+    marks = plan.context.marks
+    return marks.shed_to_saturated if plan.traffic.loads[link].saturated else marks.shed_to
+
+
+def _needs_relief(plan: Plan, link: str) -> bool:
+    """Above its goal; once relieved, well above it, or each window's noise would move one more prefix.
+
+    "Well" is midway between entering and saturation, or the enter mark while it saturates.
+    """
+    marks, load = plan.context.marks, plan.traffic.loads[link]
+    trigger = goal_share(plan, link)
+    if load.moved_out_bps > 0:
+        trigger = marks.enter if load.saturated else (marks.enter + marks.act_now) / 2
+    return plan.ledger.load_bps[link] > trigger * load.capacity_bps
+
+
+def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
+    """Everything (`among` these) that leaves by this link without our doing, less what the guards forbid."""
+    prefixes = plan.traffic.pairs.leaving(link) - plan.kept.keys() - plan.made.keys()
+    prefixes = prefixes if among is None else prefixes.intersection(among)
+    refused = {prefix: reason for prefix in prefixes if (reason := forbidden(plan, prefix)) is not None}
+    return Task(
+        source=link,
+        goal_bps=goal_share(plan, link) * plan.capacity_bps(link),
+        pool=[plan.candidate(prefix) for prefix in sorted(prefixes - refused.keys())],
+        samples=plan.moved_samples.get(link, 0.0),
+        refused=refused,
+    )
+
+
+def forbidden(plan: Plan, prefix: str) -> str | None:
+    """Why this prefix is not moved, wherever there is room; None where it may be."""
+    guards = plan.context.guards
+    if plan.context.quarantine.get(prefix, 0) > plan.context.now_s:
+        return INEFFECTIVE
+    if plan.context.natural.routes(prefix).blackholed:
+        return "blackholed"
+    return guards.prefix(prefix) or (guards.links(plan.homes(prefix)) if guards.strict else None)

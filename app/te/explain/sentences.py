@@ -1,0 +1,132 @@
+"""What the rules mean, in sentences with the numbers they were judged by."""
+
+from app.te.decision.allocator import BUDGET_BOUND, MIN_MOVED_SAMPLES, TOO_FEW_SAMPLES
+from app.te.decision.ledger import NO_ROOM
+from app.te.decision.plan import Plan
+from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share, is_settling
+from app.te.evidence.effect import INEFFECTIVE
+from app.te.evidence.mismatch import MISMATCH
+from app.te.evidence.trust import UNTRUSTED
+from app.te.routing.forwarding import DEAD_END, LOOP
+
+MEANING = {
+    LOOP: "on the way to the other exit a router would send it back",
+    DEAD_END: "while the routers change one by one, one of them would have no route for it",
+    "exports-learned-routes": "a router that would carry the override exports what it learns to others",
+    "strict-urpf": "its natural link drops what comes back by it when the prefix is routed elsewhere",
+    INEFFECTIVE: "the routers took its override over, and its traffic did not follow",
+    SETTLING: "others were moved off it so lately that no whole window shows the effect",
+    "blackholed": "a router's best path for it is a blackhole",
+    "own-prefix": "it is ours, and never moved",
+    "pinned": "the inventory pins it",
+    "bogon": "it is a bogon, and never moved",
+    "default-route": "a default route is never moved",
+    "prefix-length": "its length is outside of what the budgets of the PoP allow",
+}
+
+
+def refusal(plan: Plan, prefix: str, link: str, reason: str) -> str:
+    """Why it stays on `link` though that should be relieved."""
+    return f"{link} should be relieved, but {reason}: {_numbers(plan, prefix, link, reason)}"
+
+
+def stays(plan: Plan, prefix: str, since_s: int) -> str:
+    """Why an override is not given back yet."""
+    held_s, least_s = plan.context.now_s - since_s, plan.context.pacing.min_hold_s
+    if held_s < least_s:
+        return f"held for {held_s} s, and for {least_s:g} s at least"
+    if not fits_at_home(plan, prefix):
+        homes = "; ".join(_home(plan, link, bps) for link, bps in plan.homes(prefix).items())
+        return f"it does not fit at home: {homes}"
+    share = plan.context.pacing.unwind_share
+    return f"it fits at home, and waits: at most {share:.0%} of what was moved goes back in a window, the largest first"
+
+
+def untouched(plan: Plan, prefix: str) -> str:
+    """Why nobody wanted to move it."""
+    homes = plan.homes(prefix)
+    if (gone := plan.released.get(prefix) or plan.fallen.get(prefix)) is not None:
+        return f"given back by this decision: {gone}" + (f": {MEANING[gone]}" if gone in MEANING else "")
+    if not homes:
+        return "plain BGP has no exit for it by a link of the inventory"
+    never = forbidden(plan, prefix)
+    calm = _natural_link(plan, max(homes, key=lambda link: (homes[link], link)))
+    return f"{calm}; it could not be moved anyway, {never}: {MEANING[never]}" if never else calm
+
+
+def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
+    if reason == NO_ROOM:
+        return _room(plan, prefix, link)
+    if reason == BUDGET_BOUND:
+        return _budgets(plan)
+    if reason == UNTRUSTED:
+        return "; ".join(untrusted(plan, name) for name in sorted(_others(plan, prefix, link) & plan.untrusted))
+    if reason == MISMATCH:
+        share, most = plan.context.mismatch_share, plan.context.marks.mismatch_max
+        return f"{share:.1%} of what we do not steer leaves where routing does not predict it, and {most:.0%} may"
+    if reason == TOO_FEW_SAMPLES:
+        return f"{plan.candidate(prefix).samples:.0f} samples, and a move must rest on {MIN_MOVED_SAMPLES}"
+    return MEANING.get(reason, reason)
+
+
+def _home(plan: Plan, link: str, bps: float) -> str:
+    """What a natural link would be with a prefix back."""
+    if link in plan.untrusted:
+        return f"{link} is untrusted"
+    if link not in plan.traffic.usable or link in plan.unseen:
+        return f"{link} is not seen in full"
+    if link in plan.open_links:
+        return f"{link} is congested"
+    share, leave = (plan.ledger.load_bps[link] + bps) / plan.capacity_bps(link), plan.context.marks.leave
+    return f"{link} would be at {share:.0%}, and {leave:.0%} is the mark"
+
+
+def untrusted(plan: Plan, link: str) -> str:
+    """What makes a link untrusted."""
+    ratio, marks = plan.traffic.loads[link].flow_ratio, plan.context.marks
+    seen = "too little to tell again" if ratio is None else f"{ratio:.0%}"
+    return f"flows over counters of {link} were outside of {marks.ratio_low:g} to {marks.ratio_high:g}; now {seen}"
+
+
+def _others(plan: Plan, prefix: str, link: str) -> set[str]:
+    return {one.exit.link for one in plan.candidate(prefix).targets} - {link}
+
+
+def _room(plan: Plan, prefix: str, link: str) -> str:
+    targets = _others(plan, prefix, link)
+    room_bps = {name: room for name in targets if (room := plan.ledger.headroom_bps(name)) is not None}
+    if not room_bps:
+        return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive anything"
+    most = max(room_bps, key=lambda name: (room_bps[name], name))
+    left = gbps(max(room_bps[most], 0.0))
+    return f"it needs {gbps(plan.bps(prefix))}, and the most that is left below the fill mark is {left} on {most}"
+
+
+def _budgets(plan: Plan) -> str:
+    budgets, held = plan.context.pop.budgets, plan.kept | plan.made
+    most = f"{budgets.max_overrides} overrides, {budgets.max_new_per_cycle} new ones a window"
+    share = f"{budgets.max_moved_share:.0%} of {gbps(plan.traffic.offered_bps)}"
+    moved = gbps(sum(plan.bps(prefix) for prefix in held))
+    return f"at most {most} and {share} may be moved; {len(held)} overrides with {moved} stand"
+
+
+def _natural_link(plan: Plan, link: str) -> str:
+    """How full the natural link is, and what follows from it."""
+    marks, load = plan.context.marks, plan.traffic.loads.get(link)
+    if link in plan.untrusted:
+        return f"nothing is moved off its natural link {link}, {UNTRUSTED}: {untrusted(plan, link)}"
+    if load is None or link not in plan.traffic.usable:
+        return f"its natural link {link} is down, silent or of unknown load, so nothing is moved off it"
+    natural = f"{load.natural_bps / load.capacity_bps:.0%}"
+    if link not in plan.open_links:
+        return f"its natural link {link} is at {natural}, below the mark of {marks.enter:.0%}"
+    planned, goal = f"{plan.ledger.load_bps[link] / load.capacity_bps:.0%}", f"{goal_share(plan, link):.0%}"
+    congested = f"its natural link {link} is congested: {natural}, {planned} with others moved off it"
+    return f"{congested}; the goal is {goal}" + (
+        f"; {SETTLING}: {MEANING[SETTLING]}" if is_settling(plan, link) else ""
+    )
+
+
+def gbps(bps: float) -> str:
+    """Bits per second as text."""
+    return f"{bps / 1e9:.2f} Gb/s"

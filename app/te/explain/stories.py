@@ -1,0 +1,317 @@
+"""Why a prefix or a link is as it is: read from the working paper of the last cycle, by the rules that decided.
+
+Nothing here takes part in a decision. Answers are made when somebody asks: loads and budgets are those of that cycle,
+routes those of now.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from app.schemas import NaturalExit, Override
+from app.te.decision.allocator import BUDGET_BOUND
+from app.te.decision.plan import Plan
+from app.te.decision.relief import forbidden
+from app.te.explain.sentences import refusal, stays, untouched
+from app.te.marks import Marks
+from app.te.routing.bestpath import RouterPath
+from app.te.routing.natural import Alternate
+from app.te.state import Held, LinkState
+from app.te.traffic.link import LinkLoad
+from app.te.traffic.loads import error_share
+
+CHOSEN, NATURAL, POSSIBLE, DEARER = "chosen", "natural", "possible", "dearer"
+CONGESTED, UNKNOWN_LINK = "congested", "unknown-link"
+LARGEST = 10
+
+Status = Literal["moved", "refused", "untouched"]
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """A flow estimate: bits per second, plus or minus `error_bps` at 95 %, from decayed samples."""
+
+    bps: float
+    error_bps: float
+    samples: float
+
+
+class Ingress(msgspec.Struct, frozen=True):
+    """What enters at one router: its link by plain BGP with the next hop, and its link now."""
+
+    router: str
+    natural: str | None
+    next_hop: str | None
+    now: str | None
+    demand: Demand
+
+
+class AlternatePath(msgspec.Struct, frozen=True):
+    """One eBGP path. `headroom_bps` is up to the fill mark, None where the link may receive nothing.
+
+    `rule` is chosen, natural, possible, dearer (possible, but the chosen one costs less), or what forbids it.
+    """
+
+    router: str
+    peer: str
+    next_hop: str
+    as_path: tuple[int, ...]
+    link: str | None
+    cost: float | None
+    headroom_bps: float | None
+    rule: str
+
+
+class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one prefix.
+
+    `since` is the end of the window that made the override; `confirmed` of that since when its routers show it;
+    `stays` says why it is not given back yet.
+    """
+
+    prefix: str
+    status: Status
+    why: str
+    demand: Demand
+    ingress: tuple[Ingress, ...]
+    natural: tuple[NaturalExit, ...]
+    alternates: tuple[AlternatePath, ...]
+    override: Override | None
+    since: datetime | None
+    confirmed: datetime | None = None
+    stays: str | None = None
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One prefix and its load on the link; `other` is where it comes from or goes to, or could go to.
+
+    `rule` says what keeps it where it is, `error_bps` is the sampling error at 95 %. * stands for any prefix.
+    """
+
+    prefix: str
+    bps: float
+    other: str | None = None
+    rule: str | None = None
+    error_bps: float = 0.0
+
+
+class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one link. `planned_bps` is its load once the routers follow the decision.
+
+    `sessions_down` are the neighbours on it whose session is not up.
+    """
+
+    link: str
+    load: LinkLoad
+    planned_bps: float
+    headroom_bps: float | None
+    usable: bool
+    marks: Marks
+    congestion: LinkState | None
+    moved_off: tuple[Share, ...]
+    moved_onto: tuple[Share, ...]
+    largest: tuple[Share, ...]
+    refused: tuple[Share, ...]
+    sessions_down: tuple[str, ...] = ()
+
+
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the stories, as of decision `as_of` (epoch.seq) on the window that ended at `window_end`."""
+
+    pop: str
+    as_of: str
+    window_end: datetime
+    prefix: PrefixStory | None = None
+    link: LinkStory | None = None
+
+
+def find_prefix(plan: Plan, asked: str) -> str:
+    """The prefix that was asked for, or the longest one that holds this address; LookupError says what is near."""
+    natural = plan.context.natural
+    if plan.traffic.pairs.of(asked) or any(natural.rib.paths(router, asked) for router in plan.context.pop.routers):
+        return asked
+    address = asked.partition("/")[0]
+    [found] = natural.table().match([address])
+    if found is None:
+        raise LookupError(f"no router of {plan.context.pop.name} holds a route for {asked}")
+    if address != asked:
+        raise LookupError(f"no router of {plan.context.pop.name} holds {asked}; {address} lies in {found}")
+    return found
+
+
+def explain_prefix(plan: Plan, asked: str) -> PrefixStory:
+    """The story of the prefix that was asked for or that holds this address; LookupError where there is none."""
+    prefix = find_prefix(plan, asked)
+    held = _held(plan, prefix)
+    status, why = _why(plan, prefix, held)
+    return PrefixStory(
+        prefix=prefix,
+        status=status,
+        why=why,
+        demand=_demand(plan.bps(prefix), plan.candidate(prefix).samples),
+        ingress=tuple(_ingress(plan, prefix, held)),
+        natural=plan.natural_exits(prefix),
+        alternates=_alternates(plan, prefix, held),
+        override=held.override if held else None,
+        since=_utc(held.since_s if held else None),
+        confirmed=_utc(held.confirmed_s if held else None),
+        stays=stays(plan, prefix, held.since_s) if held else None,
+    )
+
+
+def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
+    """The story of a link that has a window, given its hysteresis; LookupError where it has none."""
+    load = plan.traffic.loads.get(link)
+    if load is None:
+        raise LookupError(f"{link} had no window in the last cycle: neither flows nor counters")
+    held = plan.kept | plan.made
+    definition, rib = plan.context.pop.links[link], plan.context.natural.rib
+    as_a_whole = [Share("*", one.bps, rule=one.reason) for one in plan.refused if (one.prefix, one.link) == ("*", link)]
+    return LinkStory(
+        link=link,
+        load=load,
+        planned_bps=plan.ledger.load_bps[link],
+        headroom_bps=plan.ledger.headroom_bps(link),
+        usable=link in plan.traffic.usable,
+        sessions_down=tuple(
+            one.peer for one in definition.sessions if rib.peer_asn(definition.router, one.peer) is None
+        ),
+        marks=plan.context.marks,
+        congestion=state,
+        moved_off=_largest_first(plan, (_moved_off(plan, link, held[prefix], prefix) for prefix in held)),
+        moved_onto=_largest_first(plan, (_moved_onto(plan, link, held[prefix], prefix) for prefix in held)),
+        largest=tuple(_with_error(plan, _could_go(plan, link, prefix)) for prefix in _leaving_by(plan, link)),
+        refused=(
+            *as_a_whole,
+            *_largest_first(
+                plan,
+                (
+                    Share(prefix, plan.bps(prefix), rule=reason)
+                    for prefix, (source, reason) in plan.unmoved.items()
+                    if source == link and prefix not in held
+                ),
+            ),
+        ),
+    )
+
+
+def _held(plan: Plan, prefix: str) -> Held | None:
+    return plan.made.get(prefix) or plan.kept.get(prefix)
+
+
+def _why(plan: Plan, prefix: str, held: Held | None) -> tuple[Status, str]:
+    if held is not None:
+        return "moved", held.override.reason
+    if prefix in plan.unmoved:
+        return "refused", refusal(plan, prefix, *plan.unmoved[prefix])
+    return "untouched", untouched(plan, prefix)
+
+
+def _demand(bps: float, samples: float) -> Demand:
+    return Demand(bps, bps * error_share(int(samples)), samples)
+
+
+def _ingress(plan: Plan, prefix: str, held: Held | None) -> Iterator[Ingress]:
+    pairs = {pair.ingress: pair for pair in plan.traffic.pairs.of(prefix)}
+    exits = plan.context.natural.exits(prefix)
+    for router in plan.context.pop.routers:
+        pair, leave = pairs.get(router), exits.get(router)
+        natural = pair.natural if pair else leave.link if leave else None
+        follows = held is not None and router in held.override.inject_on
+        yield Ingress(
+            router=router,
+            natural=natural,
+            next_hop=leave.next_hop if leave and leave.link == natural else None,
+            now=held.override.exit.link if held is not None and follows else natural,
+            demand=_demand(pair.bps, pair.samples) if pair else Demand(0.0, 0.0, 0.0),
+        )
+
+
+def _alternates(plan: Plan, prefix: str, held: Held | None) -> tuple[AlternatePath, ...]:
+    cost = {name: link.cost for name, link in plan.context.pop.links.items()}
+    found = [
+        AlternatePath(
+            router=one.router,
+            peer=one.path.peer,
+            next_hop=one.path.next_hop,
+            as_path=one.path.as_path,
+            link=one.exit.link if one.exit else None,
+            cost=cost[one.exit.link] if one.exit else None,
+            headroom_bps=plan.ledger.headroom_bps(one.exit.link) if one.exit else None,
+            rule=_rule(plan, prefix, one, held),
+        )
+        for one in plan.context.natural.routes(prefix).paths
+    ]
+    order = {CHOSEN: 0, NATURAL: 1}
+    return tuple(sorted(found, key=lambda one: (order.get(one.rule, 2), one.cost or 0.0, one.next_hop, one.router)))
+
+
+def _rule(plan: Plan, prefix: str, one: RouterPath, held: Held | None) -> str:
+    """What the allocator would say of this path, in its own order."""
+    context = plan.context
+    if one.exit is None:
+        return UNKNOWN_LINK
+    if held is not None and held.override.exit == one.exit:
+        return CHOSEN
+    if one.exit.link in plan.homes(prefix):
+        return NATURAL
+    if reason := context.natural.barred(one.exit, one.path) or forbidden(plan, prefix):
+        return reason
+    if one.exit.link in plan.open_links:
+        return CONGESTED
+    target = Alternate(one.exit, one.path)
+    candidate = msgspec.structs.replace(plan.candidate(prefix), held=held is not None)
+    if reason := plan.ledger.lack(candidate, target):
+        return reason
+    if not plan.ledger.affords(candidate):
+        return BUDGET_BOUND
+    return plan.verdict(candidate, target) or (DEARER if held and _is_dearer(plan, target, held) else POSSIBLE)
+
+
+def _is_dearer(plan: Plan, target: Alternate, held: Held) -> bool:
+    links, chosen = plan.context.pop.links, held.override.exit
+    return (links[target.exit.link].cost, target.exit.next_hop) > (links[chosen.link].cost, chosen.next_hop)
+
+
+def _moved_off(plan: Plan, link: str, held: Held, prefix: str) -> Share:
+    leave = held.override.exit.link
+    return Share(prefix, plan.homes(prefix).get(link, 0.0) if leave != link else 0.0, leave)
+
+
+def _moved_onto(plan: Plan, link: str, held: Held, prefix: str) -> Share:
+    homes = plan.homes(prefix)
+    if held.override.exit.link != link or not homes:
+        return Share(prefix, 0.0)
+    return Share(prefix, plan.bps(prefix) - homes.get(link, 0.0), max(homes, key=lambda home: (homes[home], home)))
+
+
+def _leaving_by(plan: Plan, link: str) -> Sequence[str]:
+    """The largest prefixes that leave by this link without our doing."""
+    loads: dict[str, float] = {}
+    for pair in plan.traffic.pairs:
+        if pair.natural == link and _held(plan, pair.prefix) is None:
+            loads[pair.prefix] = loads.get(pair.prefix, 0.0) + pair.bps
+    return sorted(loads, key=lambda prefix: (-loads[prefix], prefix))[:LARGEST]
+
+
+def _could_go(plan: Plan, link: str, prefix: str) -> Share:
+    alternates = _alternates(plan, prefix, None)
+    best = next((one for one in alternates if one.rule == POSSIBLE), None)
+    others = sorted({one.rule for one in alternates} - {NATURAL})
+    bps = plan.homes(prefix)[link]
+    return Share(prefix, bps, best.link) if best else Share(prefix, bps, rule=", ".join(others) or "no-alternate")
+
+
+def _largest_first(plan: Plan, shares: Iterator[Share]) -> tuple[Share, ...]:
+    ordered = sorted((one for one in shares if one.bps > 0), key=lambda one: (-one.bps, one.prefix))
+    return tuple(_with_error(plan, one) for one in ordered)
+
+
+def _with_error(plan: Plan, share: Share) -> Share:
+    samples = sum(pair.samples for pair in plan.traffic.pairs.of(share.prefix))
+    return msgspec.structs.replace(share, error_bps=share.bps * error_share(int(samples)))
+
+
+def _utc(at_s: int | None) -> datetime | None:
+    return None if at_s is None else datetime.fromtimestamp(at_s, UTC)

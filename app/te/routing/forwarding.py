@@ -1,0 +1,98 @@
+"""Forwarding trace: follow next hops from every router to an external link, in each step of applying an override.
+
+Routers forward hop by hop, so a packet on its way to the exit router is decided anew by every router it passes. An
+override goes to the exit router first and to the others one by one; each of those states must deliver.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+
+from app.inventory import Pop, Router
+from app.schemas import Exit
+from app.te.routing.natural import NaturalRouting
+
+LOOP = "would-loop"
+DEAD_END = "dead-end"
+
+
+class Igp:
+    """The next router towards each other router, from the inventory's IGP costs and core interfaces."""
+
+    def __init__(self, pop: Pop) -> None:
+        self._next = {
+            (start.name, end): _towards(pop, start, end)
+            for start in pop.router
+            for end in pop.routers
+            if start.name != end
+        }
+
+    def next_router(self, start: str, end: str) -> str | None:
+        """The neighbour of `start` on the way to `end`; None where the inventory knows no way."""
+        return self._next.get((start, end))
+
+    def order(self, leave: str, holders: Iterable[str]) -> tuple[str, ...]:
+        """`holders` as an override is applied to them: the exit router, then outwards.
+
+        Nearest first, because what a router sends to the exit passes only routers that already agree.
+        """
+        others = sorted((self._hops(name, leave), name) for name in holders if name != leave)
+        return (leave, *(name for _, name in others))
+
+    def _hops(self, start: str, end: str) -> int:
+        here: str | None = start
+        for hops in range(len(self._next) + 1):
+            if here is None or here == end:
+                return hops
+            here = self._next.get((here, end))
+        return len(self._next)
+
+
+def _towards(pop: Pop, start: Router, end: str) -> str | None:
+    if not start.core:
+        return end  # no topology given: every loopback is one hop (or tunnel) away
+    costs = {neighbour: _cost(start, neighbour) + _cost(pop.routers[neighbour], end) for neighbour in start.core}
+    nearest = min(costs, key=lambda neighbour: (costs[neighbour], neighbour))
+    if costs[nearest] < inf:
+        return nearest
+    return end if end in start.core else None
+
+
+def _cost(start: Router, end: str) -> float:
+    return 0 if start.name == end else start.igp_cost.get(end, inf)
+
+
+def trace(start: str, exits: Mapping[str, Exit], igp: Igp) -> str:
+    """The id of the link by which a packet from `start` leaves, or LOOP or DEAD_END.
+
+    `exits` is each router's own choice; a router without one has no route.
+    """
+    here, visited = start, set[str]()
+    while here not in visited:
+        visited.add(here)
+        leave = exits.get(here)
+        if leave is None:
+            return DEAD_END
+        if leave.router == here:
+            return leave.link
+        following = igp.next_router(here, leave.router)
+        if following is None:
+            return DEAD_END
+        here = following
+    return LOOP
+
+
+def fault(natural: NaturalRouting, igp: Igp, prefix: str, leave: Exit, inject_on: Sequence[str]) -> str | None:
+    """LOOP or DEAD_END where some step of sending `prefix` to `leave` would lose packets, else None.
+
+    Routers that hold no path for the prefix neither before nor after are not asked: they never had the traffic.
+    """
+    before = natural.exits(prefix)
+    for step in range(1, len(inject_on) + 1):
+        injected = inject_on[:step]
+        exits = natural.exits(prefix, hidden=injected) | dict.fromkeys(injected, leave)
+        outcomes = [trace(router, exits, igp) for router in before.keys() | set(inject_on)]
+        if LOOP in outcomes:
+            return LOOP
+        if DEAD_END in outcomes:
+            return DEAD_END
+    return None

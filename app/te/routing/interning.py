@@ -1,0 +1,42 @@
+"""Of what is equal, one object: some ten prefixes have the same origin, and so the same paths by every peer."""
+
+from collections.abc import Iterable
+
+from app.te.routing.path import Path
+
+Held = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in the order in which they came
+SWEEP_MIN = 10_000
+
+
+class Shared:
+    """Of equal paths, pairs and whole sets of them, the one object that is used."""
+
+    def __init__(self) -> None:
+        self._paths: dict[Path, Path] = {}
+        self._pairs: dict[tuple[str, Path], tuple[str, Path]] = {}
+        self._held: dict[Held, Held] = {}
+        self._sweep_at = SWEEP_MIN
+
+    def held(self, held: Held) -> Held:
+        """The one that equals this."""
+        if (known := self._held.get(held)) is None:
+            known = tuple([self._pair(pair) for pair in held])
+            self._held[known] = known
+        return known
+
+    def _pair(self, pair: tuple[str, Path]) -> tuple[str, Path]:
+        if (known := self._pairs.get(pair)) is None:
+            router, path = pair
+            known = router, self._paths.setdefault(path, path)
+            self._pairs[known] = known
+        return known
+
+    def sweep(self, used: Iterable[Held]) -> None:
+        """Forget what is not used any more, now and then."""
+        if len(self._held) + len(self._pairs) < self._sweep_at:
+            return
+        distinct = {id(held): held for held in used}.values()
+        self._held = {held: held for held in distinct}
+        self._pairs = {pair: pair for held in distinct for pair in held}
+        self._paths = {path: path for _, path in self._pairs}
+        self._sweep_at = SWEEP_MIN + 2 * (len(self._held) + len(self._pairs))

@@ -1,0 +1,154 @@
+"""From closed windows to loads: the level of a link from its counters, the shares of prefixes from sampled flows.
+
+Each link's flows are scaled to its offered load, then credited to the link where plain BGP (or the plan) would send
+them. So a level follows the counters at once, while the split among prefixes is a decayed average over the history.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+import msgspec
+import numpy as np
+
+from app.te.marks import Marks, Pacing
+from app.te.traffic.demand import Numbers, Pairs
+from app.te.traffic.link import LinkLoad, LinkWindow
+from app.te.traffic.matrix import PairLoads
+from app.te.traffic.placement import Placement
+from app.te.traffic.shares import Seen, numbering, seen, weights
+
+Windows = Mapping[str, LinkWindow]  # all links of one window, by link id
+MIN_FLOW_SAMPLES = 400  # without counters a level rests on at least so many: +-10 %
+SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """The newest window understood.
+
+    `usable` links have a window, are up and have a known level: only they trigger or receive moves.
+    `planned_bps` is each link's load with the held overrides in force, whether the routers follow already or not.
+    """
+
+    loads: dict[str, LinkLoad]
+    usable: frozenset[str]
+    planned_bps: dict[str, float]
+    pairs: PairLoads
+
+    @property
+    def offered_bps(self) -> float:
+        """All traffic of the PoP."""
+        return sum(load.offered_bps for load in self.loads.values())
+
+
+def measure(history: Sequence[Windows], placement: Placement, marks: Marks, pacing: Pacing) -> Traffic:
+    """The loads of the newest (last) window; `history` must not be empty."""
+    newest = history[-1]
+    # Load without a single sample belongs to its link, but to no prefix.
+    unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
+    numbered = numbering(history)
+    natural_bps, planned_bps = _levels(newest, numbered, placement, unexplained_bps)
+    explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
+    pairs = _pairs(history, numbered, placement, explained_bps, marks, pacing)
+    moved_in: dict[str, float] = {}
+    moved_out: dict[str, float] = {}
+    for pair in pairs.moved:
+        moved_out[pair.natural] = moved_out.get(pair.natural, 0.0) + pair.bps
+        moved_in[pair.planned] = moved_in.get(pair.planned, 0.0) + pair.bps
+    loads = {
+        link: _load(window, natural_bps.get(link, 0.0), moved_in.get(link, 0.0), moved_out.get(link, 0.0), marks)
+        for link, window in newest.items()
+    }
+    usable = frozenset(link for link, window in newest.items() if _is_usable(window))
+    return Traffic(loads, usable, {link: planned_bps.get(link, 0.0) for link in newest}, pairs)
+
+
+def offered_bps(window: LinkWindow) -> float:
+    """What wanted to leave by this link: carried and dropped by counters, else the flow estimate."""
+    if window.carried_bps is None:
+        return window.flow_bps
+    return window.carried_bps + (window.dropped_bps or 0.0)
+
+
+def error_share(samples: int) -> float:
+    """Half width of the 95 % interval of a flow estimate, as a share of it: Poisson count of packets of mixed size.
+
+    At most 1: so few samples say nothing.
+    """
+    return min(1.96 * sqrt((1 + SIZE_VARIANCE) / samples), 1.0) if samples else 1.0
+
+
+def _is_usable(window: LinkWindow) -> bool:
+    known = window.carried_bps is not None or window.samples >= MIN_FLOW_SAMPLES
+    return window.up and window.capacity_bps > 0 and known
+
+
+def _scale(window: LinkWindow) -> float:
+    """Bits per second that one sampled byte of this window stands for; 0 where there is none."""
+    flow_bps = window.flow_bps
+    return offered_bps(window) / flow_bps * 8 / window.window_s if flow_bps else 0.0
+
+
+def _levels(
+    newest: Windows, pairs: Pairs, placement: Placement, unexplained_bps: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """(natural, planned) load by link; flows are in numbers of `pairs`."""
+    forecast = placement.forecast(pairs)
+    flows = seen(newest, pairs, forecast)
+    natural = placement.naturals(pairs, flows.pairs, flows.links)
+    planned = placement.planneds(pairs, flows.pairs, natural)
+    links = list(forecast.links)
+    return (
+        _credited(newest, flows, natural, links, unexplained_bps),
+        _credited(newest, flows, planned, links, unexplained_bps),
+    )
+
+
+def _credited(
+    newest: Windows, flows: Seen, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
+) -> dict[str, float]:
+    """Load by link: what was seen on each is scaled there, and credited `to` others."""
+    count = len(links)
+    sizes_bytes = np.bincount(flows.links * count + to, flows.sizes_bytes, count * count).reshape(count, count)
+    bps, credited = dict(unexplained_bps), dict(zip(links, sizes_bytes, strict=True))
+    for link, window in newest.items():
+        scale = _scale(window)
+        for home in np.flatnonzero(credited[link]).tolist():
+            bps[links[home]] = bps.get(links[home], 0.0) + float(credited[link][home]) * scale
+    return bps
+
+
+def _pairs(
+    history: Sequence[Windows],
+    pairs: Pairs,
+    placement: Placement,
+    natural_bps: Mapping[str, float],
+    marks: Marks,
+    pacing: Pacing,
+) -> PairLoads:
+    """Every pair of the history, its share of its natural link's level by decayed average."""
+    found = weights(history, pairs, placement, _scale, marks, pacing)
+    links = placement.forecast(pairs).links
+    totals = np.bincount(found.homes, weights=found.loads, minlength=len(links)).tolist()
+    scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
+    planned = placement.planneds(pairs, found.numbers, found.homes)
+    bps = found.loads * np.array(scale)[found.homes]
+    return PairLoads(pairs, links, found.numbers, found.homes, planned, bps, found.samples)
+
+
+def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, marks: Marks) -> LinkLoad:
+    offered = offered_bps(window)
+    dropped = window.dropped_bps or 0.0 if window.carried_bps is not None else 0.0
+    carried = offered - dropped
+    return LinkLoad(
+        link=window.link,
+        capacity_bps=window.capacity_bps,
+        carried_bps=carried,
+        dropped_bps=dropped,
+        offered_bps=offered,
+        natural_bps=natural,
+        moved_in_bps=moved_in,
+        moved_out_bps=moved_out,
+        samples=window.samples,
+        error_share=error_share(window.samples),
+        saturated=dropped > 0 or carried >= marks.act_now * window.capacity_bps,
+    )

@@ -1,0 +1,101 @@
+"""Tumbling windows by record time, closed by a watermark from the stream itself. Nothing here reads a clock.
+
+pmacct sends `purge_init` and `purge_close` every refresh, traffic or not, each purge from a process of its own. Data
+that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the watermark.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from app.te.marks import Windows
+from app.te.traffic.demand import Demands, Numbers
+
+PurgeKind = Literal["purge_init", "purge_close"]
+OPEN_PURGE_MAX_S = 30.0  # a writer that was killed never closes its purge
+CATCH_UP_WINDOWS = 60  # after a longer silence only windows with data are closed one by one
+
+
+class Progress(msgspec.Struct):
+    """How far one PoP's flows went: the row that is written last. All bytes are scaled by their sampling rate."""
+
+    applied: int = -1
+    closed_up_to_s: int | None = None
+    watermark_s: float = 0.0
+    last_purge_s: float = 0.0
+    open_purges: dict[str, float] = msgspec.field(default_factory=dict)
+    records: int = 0
+    counted_bytes: int = 0
+    late_bytes: int = 0
+    unattributed_bytes: dict[str, int] = msgspec.field(default_factory=dict)
+    dead_letters: int = 0
+
+    def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
+        """A purge begins or ends at Kafka time `at_s`; the state of a writer is forgotten at its end."""
+        if kind == "purge_init":
+            self.last_purge_s = max(self.last_purge_s, at_s)
+            self.open_purges[writer] = at_s
+        else:
+            self.open_purges.pop(writer, None)
+        oldest_s = self.last_purge_s - OPEN_PURGE_MAX_S
+        self.open_purges = {writer: at_s for writer, at_s in self.open_purges.items() if at_s > oldest_s}
+        complete_s = min(self.open_purges.values(), default=self.last_purge_s) - refresh_s
+        self.watermark_s = max(self.watermark_s, complete_s)
+
+    @property
+    def open_from_s(self) -> int:
+        """Windows that start before it were closed: they are never reopened."""
+        return self.closed_up_to_s or 0
+
+    def closable(self, windows: Windows, starts: set[int]) -> Iterator[int]:
+        """Starts of the windows to close now, in order; `starts` are those that hold data. Advances `closed_up_to_s`.
+
+        Windows without data are closed too (silence is news), but after a long gap only those with data are.
+        """
+        length_s = windows.length_s
+        end_s = window_of(self.watermark_s - windows.grace_s, length_s)
+        if self.closed_up_to_s is None:
+            self.closed_up_to_s = min({end_s} | starts)
+        due = range(self.closed_up_to_s, end_s, length_s)
+        for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(filter(due.__contains__, starts)):
+            self.closed_up_to_s = start_s + length_s
+            yield start_s
+        self.closed_up_to_s = max(self.closed_up_to_s, end_s)
+
+    def leave_out(self, reason: str, size_bytes: int) -> None:
+        """Count bytes that belong to no link, with the reason."""
+        self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
+
+
+class Part(NamedTuple):
+    """Flow records of one link and window that came in at one router, with their totals."""
+
+    pairs: Numbers  # NO_ROUTE where there is none
+    sizes_bytes: Numbers
+    samples: Numbers
+    size_bytes: int  # of what has a route
+    samples_sum: int
+    unroutable_bytes: int
+
+
+class Sums(msgspec.Struct):
+    """What one link's window holds; `unroutable_bytes` are beside `size_bytes`, not in it."""
+
+    applied: int = -1
+    size_bytes: int = 0
+    samples: int = 0
+    unroutable_bytes: int = 0
+    demands: Demands = msgspec.field(default_factory=Demands)
+
+    def add(self, part: Part) -> None:
+        """Add records whose pairs are numbered as those of `demands`."""
+        self.demands.add(part.pairs, part.sizes_bytes, part.samples)
+        self.size_bytes += part.size_bytes
+        self.samples += part.samples_sum
+        self.unroutable_bytes += part.unroutable_bytes
+
+
+def window_of(at_s: float, length_s: int) -> int:
+    """Start of the window that holds this moment."""
+    return int(at_s // length_s) * length_s
