@@ -7,11 +7,12 @@ from functools import partial
 from math import ceil, nan
 from typing import get_args
 
-from app import metrics, topics
+from app import metrics
 from app.clock import Clock, utc
-from app.inventory import Pop
-from app.schemas import Decision, Feed, LinkUtilization, PrefixShare, PrefixTraffic
-from app.settings import Settings
+from app.config.inventory import Pop
+from app.config.settings import Settings
+from app.contract import topics
+from app.contract.schemas import Decision, Feed, LinkUtilization, PrefixShare, PrefixTraffic
 from app.stream.publish import Publisher
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan

@@ -7,11 +7,11 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from app import topics
+from app.config.inventory import Pop
+from app.contract import topics
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.lines import Bad
-from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher

@@ -6,9 +6,9 @@ from typing import Any
 import faust
 import msgspec
 
-from app import topics
+from app.contract import topics
+from app.contract.schemas import Decision
 from app.feeds.lines import Bad, bad
-from app.schemas import Decision
 from app.stream.fence import die
 from app.stream.publish import Publisher
 from app.stream.worker import source

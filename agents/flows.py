@@ -9,16 +9,17 @@ from typing import Any, Protocol
 import faust
 from faust.types import TP
 
-from app import metrics, topics
+from app import metrics
+from app.config.inventory import Pop
+from app.config.thresholds import Windows
+from app.contract import topics
 from app.feeds.account import Account
 from app.feeds.lines import Bad
 from app.feeds.placing import TableOf
-from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
-from app.te.marks import Windows
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.windows import Progress, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key

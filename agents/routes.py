@@ -6,11 +6,11 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from app import topics
+from app.config.inventory import Pop
+from app.contract import topics
 from app.feeds.bmp import decode
 from app.feeds.lines import Bad
 from app.feeds.ribfeed import RibFeed, Sessions
-from app.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher

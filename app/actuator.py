@@ -17,14 +17,14 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 
 from agents import decisions, routes
-from app import topics
 from app.bgp.pop_actuator import PopActuator
 from app.clock import Clock, SystemClock
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision
 from app.control import ControlReader, Orders
 from app.feeds.ribfeed import RibFeed
 from app.gauges import watch_actuator, watch_routes
-from app.schemas import Actuation, Decision
-from app.settings import Deployment
 from app.stream.fence import StallFence, die
 from app.stream.makings import inputs
 from app.stream.offsets import end_offset

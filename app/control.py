@@ -8,11 +8,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from app import topics
 from app.clock import Clock, SystemClock, utc
+from app.contract import topics
+from app.contract.schemas import Control
 from app.errors import DaemonError
 from app.kafkaread import read_topic
-from app.schemas import Control
 
 ALL = "*"
 RETRY_S = 2.0

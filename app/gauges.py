@@ -9,11 +9,12 @@ from prometheus_client import Gauge
 from agents.counters import CountersState
 from agents.flows import FlowsState
 from agents.routes import RoutesState
-from app import metrics, topics
+from app import metrics
 from app.bgp.pop_actuator import PopActuator
 from app.bgp.view import View
 from app.clock import Clock
-from app.inventory import Pop
+from app.config.inventory import Pop
+from app.contract import topics
 from app.stream.offsets import committed, end_offset
 
 

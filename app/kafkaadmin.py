@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
+from app.contract.topics import Topic
 from app.errors import DaemonError
-from app.topics import Topic
 
 
 async def create_topics(broker: str, topics: Mapping[str, Topic], replication_factor: int = 1) -> None:

@@ -9,10 +9,10 @@ from agents import counters, flows, routes
 from agents.close import PopCloser
 from app import native
 from app.clock import Clock, SystemClock
+from app.config.inventory import Pop
+from app.config.settings import Deployment
 from app.feeds.placing import TableOf
 from app.gauges import watch_inputs, watch_routes
-from app.inventory import Pop
-from app.settings import Deployment
 from app.stream.exact import recovered
 from app.stream.fence import StallFence
 from app.stream.offsets import committed

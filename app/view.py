@@ -11,12 +11,13 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from app import metrics, topics
+from app import metrics
 from app.clock import Clock, SystemClock
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision, LinkUtilization
 from app.control import Orders
 from app.errors import EnvironmentProblem
-from app.schemas import Actuation, Decision, LinkUtilization
-from app.settings import Deployment
 from app.web.hub import Hub
 from app.web.model import HISTORY_S, PopModel
 from app.web.pages import encode_update, make_site

@@ -4,8 +4,8 @@ import tomllib
 from pathlib import Path
 from string import Template
 
-from app.configfile import convert
-from app.inventory import Pop
+from app.config.inventory import Pop
+from app.config.toml import convert
 
 INVENTORY = Path(__file__).parents[1] / "deploy" / "local" / "rhv1000.toml"
 

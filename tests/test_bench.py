@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from app.config.inventory import load_pop
 from app.errors import DaemonError
 from app.feeds.bmp import BmpRecord
 from app.feeds.bmp import decode as decode_bmp
 from app.feeds.flows import Flow, Marker, decode
-from app.inventory import load_pop
 from app.te.traffic.windows import Progress
 from tests.bench import __main__ as bench
 from tests.bench import network

@@ -13,11 +13,11 @@ import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from click.testing import CliRunner
 
+from app.cli.sizing import FILE, MIB, load_constants
 from app.clock import SystemClock
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
 from app.feeds.flows import Flow, Marker, PurgeClose, PurgeInit, decode
-from app.sizing import FILE, MIB, load_constants
 from tests.bench import network, pops
 from tests.bench.popfeed import PREPARED_S, PURGES, Feed, Recording
 from tests.bench.popfigures import Measured, Split, at_end, bottleneck, measured_constants, split

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.inventory import load_pop
-from app.settings import load
+from app.config.inventory import load_pop
+from app.config.settings import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -13,8 +13,8 @@ from app.bgp.guards import refusal
 from app.bgp.render import render
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
-from app.inventory import Pop
-from app.schemas import Decision, Exit, Override
+from app.config.inventory import Pop
+from app.contract.schemas import Decision, Exit, Override
 
 State = Literal["unclaimed", "adding", "standing", "leaving", "lost"]
 Source = tuple[str, Exit]  # prefix and the path it was sent to

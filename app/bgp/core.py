@@ -18,7 +18,7 @@ from app.bgp.reconcile import Sight, settled, to_hold, to_leave
 from app.bgp.speaker import InjectedRoute
 from app.bgp.view import View, Work
 from app.clock import Clock
-from app.schemas import Decision, Override
+from app.contract.schemas import Decision, Override
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ No decision and no setting goes past these.
 import ipaddress
 from collections.abc import Callable, Iterator
 
-from app.inventory import Pop
-from app.schemas import Override
+from app.config.inventory import Pop
+from app.contract.schemas import Override
 from app.te.decision.guards import Guards
 
 # gobgpd takes 127/8 as a withdraw and FRR resets the session for it: all its overrides would be gone for 13 s.

@@ -9,7 +9,7 @@ from prometheus_client import Histogram
 from app import metrics
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock, utc
-from app.schemas import Actuation, Exit
+from app.contract.schemas import Actuation, Exit
 
 log = logging.getLogger(__name__)
 Action = Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from app.inventory import Pop
-from app.schemas import Exit
+from app.config.inventory import Pop
+from app.contract.schemas import Exit
 from app.te.routing.rib import Rib
 
 # GRACEFUL_SHUTDOWN, BLACKHOLE and LLGR_STALE: such a path is on its way out or was never meant for traffic.

@@ -15,9 +15,9 @@ from app.bgp.memory import MemorySpeaker
 from app.bgp.reaper import BlockingGobgp, Reaper
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock
+from app.config.inventory import Pop
+from app.contract.schemas import Actuation, Decision, Mode
 from app.errors import SpeakerError
-from app.inventory import Pop
-from app.schemas import Actuation, Decision, Mode
 from app.te.routing.rib import Rib
 
 log = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import FAMILIES, ours, withdrawal
 from app.clock import Clock
+from app.config.inventory import Pop
 from app.errors import SpeakerError
-from app.inventory import Pop
 
 log = logging.getLogger(__name__)
 TIMEOUT_S = 2.0

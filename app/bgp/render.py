@@ -3,8 +3,8 @@
 import ipaddress
 
 from app.bgp.speaker import NO_EXPORT, InjectedRoute
-from app.inventory import Pop
-from app.schemas import Override
+from app.config.inventory import Pop
+from app.contract.schemas import Override
 
 
 def render(pop: Pop, override: Override, epoch: int, seq: int) -> dict[str, InjectedRoute]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from app import topics
+from app.config.inventory import Pop
+from app.contract import topics
 from app.demo.evidence import Injected
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
-from app.inventory import Pop
 from app.local.stack import Stack
 from app.sim.packets import tcp_frame
 from app.sim.sflow import SAMPLES_PER_DATAGRAM, FlowSample, encode_datagram, encode_flow

@@ -1,13 +1,13 @@
 """All evidence of a run at its end, from the outside."""
 
-from app import topics
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision, LinkUtilization
 from app.demo import edges, gather
 from app.demo.evidence import Evidence, Progress
 from app.demo.scene import Scene
 from app.demo.story import Story
 from app.kafkaread import read_topic
 from app.local.ports import udp_drops
-from app.schemas import Actuation, Decision, LinkUtilization
 
 
 async def collect(scene: Scene, story: Story, ready_s: float, traffic_s: float, drained: bool) -> Evidence:

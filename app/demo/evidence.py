@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.schemas import Actuation, Decision, LinkUtilization
+from app.contract.schemas import Actuation, Decision, LinkUtilization
 from app.sim.report import Summary
 from app.sim.scenario import Verdict
 

@@ -8,18 +8,18 @@ import aiohttp
 import msgspec
 import numpy as np
 
-from app import topics
+from app.config.thresholds import Windows
+from app.contract import topics
+from app.contract.schemas import Decision, Override
 from app.demo.evidence import Kill, LinkTruth, Planted, Surge
 from app.errors import DaemonError
 from app.feeds.bmp import BmpRecord
 from app.feeds.flows import Marker, decode
 from app.kafkaread import read_topic
-from app.schemas import Decision, Override
 from app.sim.exits import Floats
 from app.sim.pop import SimPop
 from app.sim.run import Simulation
 from app.sim.truth import Loads
-from app.te.marks import Windows
 from app.te.traffic.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)

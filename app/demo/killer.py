@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from app.clock import Clock
+from app.config.inventory import Pop
 from app.demo.evidence import Kill
 from app.demo.gather import peer_down_s
 from app.demo.scene import Scene
-from app.inventory import Pop
 from app.local.stack import Stack
 from app.sim.engine import next_hops_of
 from app.sim.model import Tables

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from app.clock import SystemClock
+from app.config.inventory import load_pop
 from app.demo import gather
 from app.demo.bounds import Figure
 from app.demo.collect import collect
@@ -21,7 +22,6 @@ from app.demo.score import score
 from app.demo.story import Story
 from app.demo.truthfile import TruthFile
 from app.errors import AutopilotError, DaemonError
-from app.inventory import load_pop
 from app.local.ports import free_port
 from app.local.stack import Stack
 from app.sim.engine import count_overrides

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
+from app.contract.schemas import Actuation, LinkUtilization
 from app.demo.bounds import Figure, bounds
 from app.demo.evidence import Evidence, LinkTruth
-from app.schemas import Actuation, LinkUtilization
 
 LOST = "source-path-lost"
 RELEASED = "released"  # the actuator adds why; the end of a hold is no release

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from app.inventory import Pop
+from app.config.inventory import Pop
 
 LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
 SPECIAL_BITS = 0xC0000000  # sFlow's format bits: discarded, or several outputs

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.config.inventory import Pop
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, attribute
 from app.feeds.columns import Flows
-from app.inventory import Pop
 from app.te.routing.lpm import Addresses, Table
 from app.te.traffic.demand import NO_ROUTE, Numbers, Pairs
 from app.te.traffic.windows import Part, Progress

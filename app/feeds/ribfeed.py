@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord, to_path
 from app.feeds.resync import Doubt, Resync
-from app.inventory import Pop
 from app.te.routing.interning import Held
 from app.te.routing.rib import Rib
 

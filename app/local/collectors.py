@@ -4,13 +4,13 @@ import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.inventory import Pop
+from app.config.inventory import Pop
+from app.contract.topics import BMP, COUNTERS, FLOWS
 from app.local.kafka import arrivals
 from app.local.machine import Site, binary, fill
 from app.local.ports import udp_holders
 from app.local.runner import Program, Runner
 from app.sim.model import Route
-from app.topics import BMP, COUNTERS, FLOWS
 
 NAMES = ("sfacctd", "pmbmpd")
 

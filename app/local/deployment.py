@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from app.settings import Deployment, load
+from app.config.settings import Deployment, load
 
 SETTINGS = "autopilot.toml"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.inventory import Pop, Router, Session
+from app.config.inventory import Pop, Router, Session
 from app.local.machine import TEMPLATES, Site, binary, fill
 from app.local.policy import HOLD_S
 from app.local.runner import Probe, Program, Runner

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.config.inventory import Pop, Router
 from app.errors import SpeakerError
-from app.inventory import Pop, Router
 from app.local.machine import Site, binary, fill
 from app.local.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
 from app.local.runner import Probe, Program, Runner

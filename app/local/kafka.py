@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from app.contract.topics import Topic
 from app.kafkaadmin import create_topics
 from app.local.machine import KAFKA_JARS, Site, binary, fill, make_run_dir, open_site
 from app.local.runner import Probe, Program, Runner
-from app.topics import Topic
 
 K = TypeVar("K")
 

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from app.inventory import Pop, Router, Session
+from app.config.inventory import Pop, Router, Session
 
 HOLD_S = 9
 KEEPALIVE_S = 3

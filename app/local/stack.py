@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from app import topics
 from app.clock import Clock, SystemClock
+from app.config.inventory import Pop, Router, Session, load_pop
+from app.config.settings import Deployment
+from app.contract import topics
 from app.errors import AutopilotError, ConfigError, EnvironmentProblem
-from app.inventory import Pop, Router, Session, load_pop
 from app.kafkaadmin import create_topics
 from app.local import collectors, exabgp, frr, gobgp
 from app.local.deployment import load_local, write_inventory, write_settings
@@ -22,7 +23,6 @@ from app.local.kafka import format_storage, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import Ports
 from app.local.runner import Program, Runner
-from app.settings import Deployment
 from app.sim.model import Route
 
 

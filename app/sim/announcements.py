@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from app.inventory import Link, Pop, Session
+from app.config.inventory import Link, Pop, Session
 from app.sim.model import Route
 from app.sim.prefixes import PrefixSet
 

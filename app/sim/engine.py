@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.inventory import Pop
+from app.config.inventory import Pop
 from app.sim.counterfactual import NaturalNetwork
 from app.sim.elastic import Elasticity
 from app.sim.exits import Exits, trace_all

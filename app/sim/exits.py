@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from app.inventory import Pop
+from app.config.inventory import Pop
 from app.sim.forwarding import DeadHops, trace
 from app.sim.model import Tables
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 import numpy as np
 
-from app.inventory import Link
+from app.config.inventory import Link
 from app.sim.packets import tcp_frame
 from app.sim.pop import SimPop
 from app.sim.prefixes import HOSTS_PER_PREFIX

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from app.inventory import Pop
+from app.config.inventory import Pop
 from app.sim.model import RouterTable, Tables
 
 Fate = Literal["link", "black-hole", "loop", "dead-end"]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from app.inventory import Pop
+from app.config.inventory import Pop
 from app.sim.model import BestPath, Route, Tables
 
 Announcements = Mapping[str, tuple[Route, ...]]  # by peer address

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from app.inventory import Pop
+from app.config.inventory import Pop
 from app.sim.announcements import HOMES, Home, draw_announcements, draw_homes
 from app.sim.exits import Floats, Ints, per_link, trace_all
 from app.sim.model import Route

@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from app.configfile import convert, read_toml
+from app.config.inventory import Pop
+from app.config.toml import convert, read_toml
 from app.errors import ConfigError
-from app.inventory import Pop
 
 FOLDER: Final = Path(__file__).parents[2] / "deploy" / "local" / "scenarios"
 BUSIEST: Final = "busiest"

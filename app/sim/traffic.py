@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from app.inventory import Link
+from app.config.inventory import Link
 from app.sim.exits import NO_LINK, Exits, Floats, per_link
 from app.sim.packets import FRAME_BYTES_MEAN
 from app.sim.pop import SimPop

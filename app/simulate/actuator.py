@@ -6,7 +6,6 @@ from typing import cast
 
 from agents.decisions import follow
 from agents.routes import RoutesState
-from app import topics
 from app.actuator import RoutesRead
 from app.bgp.core import Core, Timing
 from app.bgp.driver import Driver
@@ -14,8 +13,9 @@ from app.bgp.journal import Journal
 from app.bgp.liveness import Witness
 from app.bgp.reaper import BlockingGobgp, Reaper
 from app.bgp.speaker import InjectedRoute
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision
 from app.errors import SpeakerError
-from app.schemas import Actuation, Decision
 from app.simulate.broker import Broker
 from app.simulate.loop import Process
 from app.simulate.network import Network

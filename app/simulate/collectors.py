@@ -8,7 +8,7 @@ from collections import Counter
 
 import msgspec
 
-from app import topics
+from app.contract import topics
 from app.simulate.network import CAPACITY_BPS, PEERED, PREFIXES, Network
 from app.te.traffic.windows import window_of
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from app import topics
+from app.contract import topics
 from app.simulate.actuator import GROUP as ACTUATOR
 from app.simulate.invariants import bytes_of, demand
 from app.simulate.oracle import CleanPass

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from app import topics
 from app.bgp.speaker import InjectedRoute
-from app.schemas import Decision, Feed, LinkUtilization
-from app.settings import Settings
+from app.config.settings import Settings
+from app.contract import topics
+from app.contract.schemas import Decision, Feed, LinkUtilization
 from app.simulate import telemetry as telemetries
 from app.simulate.actuator import Actuator
 from app.simulate.broker import Broker

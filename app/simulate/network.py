@@ -7,10 +7,10 @@ import random
 
 import msgspec
 
-from app import topics
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import InjectedRoute
-from app.inventory import Budgets, Injector, Link, Pop, Router, Session
+from app.config.inventory import Budgets, Injector, Link, Pop, Router, Session
+from app.contract import topics
 from app.simulate.broker import Broker
 from app.simulate.loop import World
 

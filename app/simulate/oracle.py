@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
+from app.config.inventory import Pop
+from app.config.thresholds import Windows
 from app.feeds.account import Account, Closed
-from app.inventory import Pop
 from app.stream.consumer import Record
-from app.te.marks import Windows
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.windows import Progress
 

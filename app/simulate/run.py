@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from app.settings import Settings
+from app.config.settings import Settings
+from app.config.thresholds import Pacing, Windows
 from app.simulate import actuator as actuators
 from app.simulate.actuator import Actuator
 from app.simulate.broker import Broker
@@ -19,7 +20,6 @@ from app.simulate.loop import Process, Violation, World
 from app.simulate.network import Network
 from app.simulate.telemetry import GROUP, Telemetry
 from app.simulate.worker import Disk
-from app.te.marks import Pacing, Windows
 from tables.rib import Pace
 
 START_S = 1_795_246_100.0

@@ -4,10 +4,10 @@ from agents.close import PopCloser
 from agents.counters import CountersState
 from agents.flows import FlowsState
 from agents.routes import RoutesState
-from app import topics
+from app.config.inventory import Pop
+from app.config.settings import Settings
+from app.contract import topics
 from app.feeds.placing import TableOf
-from app.inventory import Pop
-from app.settings import Settings
 from app.simulate.broker import Broker
 from app.simulate.loop import Process
 from app.simulate.worker import SESSION_TIMEOUT_S, Disk, Stream, Worker

@@ -8,10 +8,11 @@ import faust
 import msgspec
 from faust.types import TP
 
-from app import metrics, topics
+from app import metrics
 from app.clock import Clock, utc
+from app.contract import topics
+from app.contract.schemas import DeadLetter
 from app.feeds.lines import Bad
-from app.schemas import DeadLetter
 from app.stream.consumer import Record
 
 

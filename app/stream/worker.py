@@ -12,8 +12,8 @@ import faust
 import mode
 from aiokafka.errors import KafkaError
 
+from app.config.settings import Settings
 from app.errors import DaemonError
-from app.settings import Settings
 from app.stream.broker import ask, prepare
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer

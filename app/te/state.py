@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.schemas import Override
+from app.contract.schemas import Override
 
 
 class LinkState(msgspec.Struct, frozen=True):

@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from app.inventory import Kind
-from app.schemas import Congestion, Control, Decision, Feed, LinkUtilization, Mode, Override, Refused, Released
+from app.config.inventory import Kind
+from app.contract.schemas import Congestion, Control, Decision, Feed, LinkUtilization, Mode, Override, Refused, Released
 
 
 class Point(NamedTuple):

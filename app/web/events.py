@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from app.schemas import Actuation, Decision, Override
+from app.contract.schemas import Actuation, Decision, Override
 from app.web.documents import Event
 
 

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from app.clock import utc
-from app.inventory import Pop
-from app.schemas import Actuation, Congestion, Control, Decision, LinkUtilization
+from app.config.inventory import Pop
+from app.contract.schemas import Actuation, Congestion, Control, Decision, LinkUtilization
 from app.web.documents import (
     DecisionView,
     Event,

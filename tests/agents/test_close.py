@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 from agents.close import TOP_PREFIXES, PopCloser
 from app import metrics
 from app.clock import ManualClock, utc
-from app.inventory import Pop
-from app.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
-from app.settings import Settings
+from app.config.inventory import Pop
+from app.config.settings import Settings
+from app.contract.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.decisions import UINT32_MAX, decode, follow
+from app.contract.schemas import Decision
 from app.feeds.lines import Bad
-from app.schemas import Decision
 from app.stream.consumer import Record
 from tests.agents.outbox import Outbox
 from tests.app.bgp.pop import decision, override

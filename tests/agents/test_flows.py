@@ -8,10 +8,10 @@ from faust.types import TP
 
 from agents.flows import FlowsState
 from app.clock import ManualClock
+from app.config.inventory import Pop
+from app.config.thresholds import Windows
 from app.feeds.placing import TableOf
-from app.inventory import Pop
 from app.stream.consumer import Record
-from app.te.marks import Windows
 from app.te.state import CycleState
 from app.te.traffic.windows import Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key

@@ -11,8 +11,8 @@ from faust.types import TP
 from agents.routes import RoutesState, summary
 from app.bgp.liveness import Witness
 from app.clock import SystemClock
+from app.config.inventory import Pop
 from app.feeds.resync import DUMP_WITHIN_S
-from app.inventory import Pop
 from app.stream.consumer import Record
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import bucket_of

@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from app.actuator import Background, Outbox, RoutesRead
 from app.clock import ManualClock, utc
+from app.contract.schemas import Actuation
 from app.feeds.ribfeed import RibFeed
-from app.schemas import Actuation
 from app.stream.publish import Publisher
 from app.te.routing.rib import Rib
 from tests.pops import demo_pop

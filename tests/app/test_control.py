@@ -9,10 +9,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from app.clock import ManualClock, utc
+from app.contract.schemas import Control
 from app.control import ControlReader, Orders, send_control
 from app.errors import DaemonError
 from app.local.ports import free_port
-from app.schemas import Control
 
 
 def order(pop: str, halt: bool) -> tuple[bytes, bytes]:

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from app.clock import SystemClock
+from app.config.settings import Deployment, load
 from app.errors import EnvironmentProblem
 from app.local.ports import free_port
-from app.settings import Deployment, load
 from app.view import View, serve
 from tests.pops import INVENTORY
 

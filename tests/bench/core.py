@@ -12,8 +12,8 @@ from timeit import default_timer
 
 import msgspec
 
+from app.config.thresholds import Windows
 from app.feeds.account import Account
-from app.te.marks import Windows
 from app.te.routing.lpm import PrefixTable
 from tests.app.feeds.test_account import T0, flow
 from tests.pops import demo_pop

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
-from app import topics
+from app.contract import topics
 from tests.bench import network
 from tests.bench.traffic import REFRESH_S, Message, Plan, Traffic
 

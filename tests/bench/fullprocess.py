@@ -22,11 +22,11 @@ from faust.stores.rocksdb import RocksDBOptions
 from faust.types import TP
 
 from agents.routes import RoutesState
-from app.inventory import Pop, load_pop
+from app.config.inventory import Pop, load_pop
+from app.config.thresholds import Marks, Pacing
 from app.stream.consumer import Record
 from app.stream.worker import COLLECT_AFTER
 from app.te.decision.cycle import CycleState, run_cycle
-from app.te.marks import Marks, Pacing
 from app.te.routing.natural import NaturalRouting
 from app.te.traffic.demand import Demands
 from app.te.traffic.link import LinkWindow

@@ -19,8 +19,8 @@ import aiohttp
 from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
 from app.demo.gather import StateClient
 from app.errors import DaemonError
 from app.kafkaadmin import create_topics

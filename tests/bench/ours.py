@@ -15,8 +15,9 @@ from timeit import default_timer
 
 import msgspec
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
+from app.contract.schemas import Decision, LinkUtilization
 from app.demo.gather import StateClient
 from app.errors import DaemonError
 from app.kafkaread import read_topic
@@ -24,7 +25,6 @@ from app.local.deployment import load_local, write_settings
 from app.local.machine import CHECKOUT
 from app.local.ports import free_port
 from app.local.runner import Program
-from app.schemas import Decision, LinkUtilization
 from app.te.traffic.windows import Progress
 from tests.bench import network
 from tests.bench.figures import Run

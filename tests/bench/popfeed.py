@@ -15,8 +15,8 @@ import click
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
 from tests.bench import network
 from tests.bench.traffic import BLOCK, RATE, REFRESH_S, SIZES, WINDOW_S, Plan, Traffic
 

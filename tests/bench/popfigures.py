@@ -1,4 +1,4 @@
-"""What many PoPs cost: flat or not, the bottleneck, the cost of one more, the constants of app/sizing.toml. Pure."""
+"""What many PoPs cost: flat or not, the bottleneck, the cost of one more, the constants of sizing.toml. Pure."""
 
 from collections.abc import Sequence
 from math import nan
@@ -6,7 +6,7 @@ from statistics import fmean, linear_regression, median
 
 import msgspec
 
-from app.sizing import MIB, Constant, Constants
+from app.cli.sizing import MIB, Constant, Constants
 from tests.bench import network
 from tests.bench.traffic import REFRESH_S, WINDOW_S
 
@@ -132,7 +132,7 @@ def bottleneck(run: Measured) -> str:
 def measured_constants(
     runs: Sequence[Measured], dense: Measured, quiet: Measured, record_bytes: float, path_bytes: float, of: str
 ) -> dict[str, Constant]:
-    """The measured part of app/sizing.toml. `dense` are fewer PoPs with more records each, `quiet` PoPs without any."""
+    """The measured part of sizing.toml. `dense` are fewer PoPs with more records each, `quiet` PoPs without any."""
     cores, mib = split(runs, [run.cores_a_pop for run in runs]), split(runs, [run.mib_a_pop for run in runs])
     actuator = split(runs, [run.actuator_mib / run.pops_per_cell for run in runs])
     assert cores is not None, "at least two cell sizes"
@@ -191,7 +191,7 @@ def measured_constants(
 
 
 def to_toml(constants: Constants) -> str:
-    """The text of app/sizing.toml."""
+    """The text of app/cli/sizing.toml."""
     head = (
         "# What `autopilot size` computes with. Measured values are written by `python -m tests.bench.pops --write`.\n"
     )

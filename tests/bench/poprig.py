@@ -17,8 +17,9 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
+from app.contract.topics import Topic
 from app.demo.gather import StateClient
 from app.errors import DaemonError
 from app.kafkaadmin import create_topics
@@ -27,7 +28,6 @@ from app.local.kafka import format_storage, start_kafka
 from app.local.machine import CHECKOUT, make_run_dir, open_site
 from app.local.ports import free_port
 from app.local.runner import Program, Runner
-from app.topics import Topic
 from tests.bench import network
 from tests.bench.popfeed import BATCH_BYTES, PURGES, Recording, batches, capacity_bps, send
 from tests.bench.popfigures import LOST_S, Measured, at_end

@@ -5,8 +5,8 @@ after the other; beside them one actuator in dry-run. Each PoP is that of networ
 its flows go to. A run holds when lag stayed flat and the generator was not late; `--pops 60 --pops 80 --pops 100` goes
 on to the first number that does not. Exit code 1 where one did not hold.
 
-`--write` puts the constants into app/sizing.toml. For these come, in cells of the largest size, fewer PoPs with more
-records each, and as many PoPs without records and routes: the differences are what records and prefixes cost.
+`--write` puts the constants into app/cli/sizing.toml. For these come, in cells of the largest size, fewer PoPs with
+more records each, and as many PoPs without records and routes: the differences are what records and prefixes cost.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from app.cli import PIPE_COLUMNS
+from app.cli.main import PIPE_COLUMNS
+from app.cli.sizing import FILE, Constants, load_constants
 from app.errors import AutopilotError
-from app.sizing import FILE, Constants, load_constants
 from tests.bench.popfeed import Recording
 from tests.bench.popfigures import LATE_MAX_S, Measured, bottleneck, measured_constants, split, to_toml
 from tests.bench.poprig import DENSER, Rig
@@ -121,7 +121,7 @@ def unfit(outcome: Outcome) -> list[str]:
 
 
 def write(outcome: Outcome, path: Path = FILE) -> None:
-    """Put what was measured into app/sizing.toml; what is chosen stays."""
+    """Put what was measured into app/cli/sizing.toml; what is chosen stays."""
     first = outcome.runs[0]
     of = f"{first.pops} PoPs of {first.records_per_s} records/s"
     assert outcome.dense is not None, "run for constants"
@@ -161,7 +161,7 @@ def show(outcome: Outcome, more: dict[str, float] | None) -> None:
 @click.option("--minutes", type=click.FloatRange(0.5, 60), default=10.0, show_default=True, help="Of each size.")
 @click.option("--warm-seconds", type=click.FloatRange(0, 600), default=45.0, show_default=True, help="Before each.")
 @click.option("--flows", type=click.IntRange(100, 300_000), default=4000, show_default=True, help="Of a PoP.")
-@click.option("--write", "writes", is_flag=True, help="Put the constants into app/sizing.toml; takes two sizes.")
+@click.option("--write", "writes", is_flag=True, help="Put the constants into app/cli/sizing.toml; takes two sizes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document as the last line of stdout.")
 def main(
     numbers: tuple[int, ...],

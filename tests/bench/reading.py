@@ -23,9 +23,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from app import topics
-from app.cli import PIPE_COLUMNS
+from app.cli.main import PIPE_COLUMNS
 from app.clock import SystemClock
+from app.contract import topics
 from app.errors import AutopilotError
 from app.local.kafka import kafka
 from app.local.machine import CHECKOUT

@@ -8,7 +8,7 @@ from typing import Any
 from faust.types import TP
 
 from app.clock import SystemClock
-from app.settings import Kafka, Settings
+from app.config.settings import Kafka, Settings
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.reading import attach_reader

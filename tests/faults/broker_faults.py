@@ -5,7 +5,7 @@ import asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from app import topics
+from app.contract import topics
 from app.kafkaadmin import create_topics
 from tests.consumers import consuming
 from tests.faults.rig import APP_ID, Rig

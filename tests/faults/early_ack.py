@@ -4,7 +4,7 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
-from app.cli import main
+from app.cli.main import main
 from app.stream import reading
 from app.stream.exact import LOOK_EVERY_S, ExactReader
 

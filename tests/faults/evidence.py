@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 import rocksdict
 
-from app import topics
+from app.contract import topics
+from app.contract.schemas import DeadLetter, LinkUtilization, PrefixTraffic
 from app.kafkaread import read_topic
-from app.schemas import DeadLetter, LinkUtilization, PrefixTraffic
 from app.te.traffic.windows import Progress
 from tables.congestion import progress_key
 from tables.link_windows import LinkWindowRow, parts_of

@@ -8,11 +8,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from app import topics
 from app.clock import Clock
+from app.config.inventory import Pop
+from app.config.thresholds import Windows
+from app.contract import topics
 from app.errors import DaemonError
-from app.inventory import Pop
-from app.te.marks import Windows
 from app.te.traffic.windows import OPEN_PURGE_MAX_S
 from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
 

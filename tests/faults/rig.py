@@ -15,15 +15,15 @@ from typing import Self
 
 import msgspec
 
-from app import topics
 from app.clock import SystemClock
+from app.config.inventory import load_pop
+from app.config.thresholds import Windows
+from app.contract import topics
 from app.demo.gather import StateClient
 from app.errors import DaemonError, EnvironmentProblem
-from app.inventory import load_pop
 from app.kafkaadmin import create_topics
 from app.local.deployment import write_inventory, write_settings
 from app.local.ports import free_port
-from app.te.marks import Windows
 from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.brokers import Brokers

@@ -4,7 +4,7 @@ import sys
 from unittest.mock import patch
 
 from app import telemetry
-from app.cli import main
+from app.cli.main import main
 from app.clock import SystemClock
 
 

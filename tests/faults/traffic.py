@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from app.inventory import Pop
-from app.te.marks import Windows
+from app.config.inventory import Pop
+from app.config.thresholds import Windows
 from tests.faults.ledger import Ledger
 
 PREFIXES = tuple(f"20.0.{number}.0/24" for number in range(40))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from app.inventory import load_pop
+from app.config.inventory import load_pop
 from app.local.machine import missing
 from app.local.stack import Stack
 from app.sim.model import Route

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.inventory import Pop, Session
+from app.config.inventory import Pop, Session
 from app.local import exabgp, frr, gobgp
 from app.local.machine import Site, make_run_dir, open_site
 from app.local.runner import Runner

@@ -15,11 +15,11 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from app.contract.topics import Topic
 from app.kafkaadmin import create_topics
 from app.local.kafka import format_storage, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.runner import Runner
-from app.topics import Topic
 from tests.integration.sums_worker import APP_ID, SOURCE, Options
 from tests.integration.test_exact_state import Load, changelog_sums, clients, commits_past, committed
 

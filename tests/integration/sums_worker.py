@@ -12,7 +12,7 @@ import msgspec
 from faust.types import TP
 
 from app.clock import SystemClock
-from app.settings import Kafka, Settings
+from app.config.settings import Kafka, Settings
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app import topics
 from app.clock import SystemClock, utc
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision, Exit, NaturalExit, Override, Released, SourcePath
 from app.control import send_control
 from app.local.stack import Stack
-from app.schemas import Actuation, Decision, Exit, NaturalExit, Override, Released, SourcePath
 from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
 from tests.integration.kafka_reader import records_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from app import topics
+from app.contract import topics
 from app.errors import EnvironmentProblem
 from app.kafkaadmin import create_topics
 from app.local.deployment import write_inventory, write_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app import topics
+from app.contract import topics
 from app.local.deployment import to_toml
 from app.local.kafka import kafka
 from tests.integration.conftest import INVENTORY

@@ -3,9 +3,9 @@
 import pytest
 
 from app.clock import SystemClock
+from app.contract.topics import BMP
 from app.local import exabgp, frr
 from app.local.stack import Stack
-from app.topics import BMP
 from tests.integration.bgp import eventually
 from tests.integration.conftest import announced
 from tests.integration.kafka_reader import Record, records_until

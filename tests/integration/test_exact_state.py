@@ -16,10 +16,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app.contract.topics import Topic
 from app.errors import EnvironmentProblem
 from app.kafkaread import read_topic
 from app.local.kafka import kafka
-from app.topics import Topic
 from tables.store import HEADER
 from tests.integration.conftest import unavailable
 from tests.integration.sums_worker import APP_ID, SOURCE, SUM, Row, key_of

@@ -17,8 +17,8 @@ from app.bgp.liveness import Witness
 from app.bgp.speaker import NO_EXPORT
 from app.bgp.wire import LOCAL, BestPath, announcement, changes, read_attributes
 from app.clock import SystemClock
-from app.inventory import Injector
-from app.schemas import Actuation
+from app.config.inventory import Injector
+from app.contract.schemas import Actuation
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from tests.app.bgp.gobgpd import Gobgpd, running

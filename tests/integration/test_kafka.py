@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
 from app.errors import DaemonError
 from app.kafkaread import follow, read_topic
 from app.local.stack import Stack

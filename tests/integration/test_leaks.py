@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.inventory import load_pop
+from app.config.inventory import load_pop
 from app.local import exabgp, gobgp
 from app.local.machine import Site
 from tests.integration.bgp import MARKER, eventually, inject, paths_at_r1

@@ -5,8 +5,8 @@ import pytest
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import InjectedRoute
 from app.clock import SystemClock
+from app.config.inventory import load_pop
 from app.errors import EnvironmentProblem
-from app.inventory import load_pop
 from app.local.gobgp import target
 from app.local.stack import Stack
 from app.sim.pop import SimPop, generate

@@ -4,13 +4,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from app.config.settings import Kafka, Settings
+from app.contract.topics import FLOWS
 from app.errors import DaemonError, EnvironmentProblem
 from app.local.kafka import kafka
-from app.settings import Kafka, Settings
 from app.stream.broker import ask, forget_old_commits, input_ids
 from app.stream.makings import Found, inputs
 from app.stream.worker import create_app
-from app.topics import FLOWS
 from tests.consumers import consuming
 from tests.integration.conftest import unavailable
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from app.inventory import Pop, load_pop
+from app.config.inventory import Pop, load_pop
 from app.local import frr, gobgp
 from app.local.machine import Site
 from tests.integration.bgp import eventually, inject

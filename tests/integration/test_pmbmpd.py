@@ -2,8 +2,8 @@
 
 import pytest
 
+from app.contract.topics import BMP
 from app.local.stack import Stack
-from app.topics import BMP
 from tests.integration.bgp import inject, withdraw
 from tests.integration.conftest import PREFIXES, announced
 from tests.integration.kafka_reader import Record, records_until

@@ -4,11 +4,11 @@ import socket
 
 import pytest
 
+from app.contract.topics import COUNTERS, FLOWS
 from app.local.ports import udp_drops, udp_holders
 from app.local.stack import Stack
 from app.sim.packets import tcp_frame
 from app.sim.sflow import FlowSample, InterfaceCounters, encode_counters, encode_datagram, encode_flow
-from app.topics import COUNTERS, FLOWS
 from tests.integration.kafka_reader import Record, records_until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]

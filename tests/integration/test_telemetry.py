@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app import topics
+from app.contract import topics
+from app.contract.schemas import Feed
 from app.demo.evidence import Progress
 from app.demo.gather import StateClient
 from app.demo.run import RouterRib
@@ -21,7 +22,6 @@ from app.errors import DaemonError, EnvironmentProblem
 from app.kafkaread import read_topic
 from app.local.ports import free_port
 from app.local.stack import Stack
-from app.schemas import Feed
 from app.sim.packets import tcp_frame
 from app.sim.sflow import FlowSample, encode_datagram, encode_flow
 from tests.app.feeds.test_flows import RECORD

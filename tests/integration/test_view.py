@@ -14,8 +14,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Page
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision, LinkUtilization, Released
 from app.control import send_control
 from app.kafkaadmin import create_topics
 from app.local.deployment import to_toml
@@ -23,7 +24,6 @@ from app.local.kafka import format_storage, kafka, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import free_port
 from app.local.runner import Runner
-from app.schemas import Actuation, Decision, LinkUtilization, Released
 from app.web.documents import TruthPoint
 from app.web.truth import TruthLine
 from tests.app.web.records import (

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from app import topics
 from app.clock import SystemClock
+from app.contract import topics
+from app.contract.schemas import Decision
 from app.demo.evidence import Progress
 from app.demo.gather import StateClient
 from app.errors import EnvironmentProblem
@@ -20,7 +21,6 @@ from app.kafkaread import read_topic
 from app.local.deployment import write_inventory, write_settings
 from app.local.kafka import kafka
 from app.local.ports import free_port
-from app.schemas import Decision
 from tests.app.feeds.test_account import flow, marker
 from tests.integration.conftest import INVENTORY, unavailable
 from tests.integration.sums_rig import Worker

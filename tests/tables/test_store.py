@@ -8,9 +8,9 @@ import faust
 import msgspec
 import pytest
 
+from app.config.settings import Settings
 from app.errors import ExactnessError
 from app.feeds.ribfeed import Sessions
-from app.settings import Settings
 from app.stream.worker import create_app
 from app.te.traffic.demand import Demands
 from app.te.traffic.windows import Progress, Sums

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.inventory import Pop
-from app.schemas import SourcePath
+from app.config.inventory import Pop
+from app.contract.schemas import SourcePath
 from app.te.decision.guards import Guards
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path

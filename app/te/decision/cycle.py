@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from app.inventory import Pop
-from app.schemas import Congestion, Override, Refused, Released
+from app.config.inventory import Pop
+from app.config.thresholds import Marks, Pacing
+from app.contract.schemas import Congestion, Override, Refused, Released
 from app.te.decision.carry_over import keep
 from app.te.decision.detector import Event, step
 from app.te.decision.guards import Guards
@@ -19,7 +20,6 @@ from app.te.decision.relief import evict, shed
 from app.te.evidence.effect import INEFFECTIVE, SETTLING_WINDOWS, confirmed, ineffective
 from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
 from app.te.evidence.trust import Trust, judge, trusting
-from app.te.marks import Marks, Pacing
 from app.te.routing.forwarding import Igp
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from app.te.marks import Marks
+from app.config.thresholds import Marks
 from app.te.state import LinkState
 from app.te.traffic.link import LinkLoad
 

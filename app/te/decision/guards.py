@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
 
-from app.inventory import Budgets, Pop
+from app.config.inventory import Budgets, Pop
 from app.te.routing.lpm import Network, parse_network
 
 # RFC 6890, multicast, and what is no global unicast. Documentation prefixes are left out: examples and laboratories

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from app.inventory import Pop
-from app.schemas import Exit, NaturalExit, Override, Refused
+from app.config.inventory import Pop
+from app.config.thresholds import Marks, Pacing
+from app.contract.schemas import Exit, NaturalExit, Override, Refused
 from app.te.decision.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.decision.carry_over import copied
 from app.te.decision.guards import Budget, Guards
 from app.te.decision.ledger import NO_ROOM, Candidate, Ledger, Move
-from app.te.marks import Marks, Pacing
 from app.te.routing.forwarding import Igp, fault
 from app.te.routing.natural import Alternate, NaturalRouting
 from app.te.state import Held

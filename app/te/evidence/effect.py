@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from app.te.marks import Marks
+from app.config.thresholds import Marks
 from app.te.routing.natural import NaturalRouting
 from app.te.state import Held
 from app.te.traffic.loads import Windows

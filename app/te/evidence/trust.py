@@ -5,8 +5,8 @@ from math import exp
 
 import msgspec
 
-from app.schemas import Feed
-from app.te.marks import Marks
+from app.config.thresholds import Marks
+from app.contract.schemas import Feed
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.loads import Traffic, Windows, error_share, offered_bps
 

@@ -10,12 +10,12 @@ from typing import Literal
 
 import msgspec
 
-from app.schemas import NaturalExit, Override
+from app.config.thresholds import Marks
+from app.contract.schemas import NaturalExit, Override
 from app.te.decision.allocator import BUDGET_BOUND
 from app.te.decision.plan import Plan
 from app.te.decision.relief import forbidden
 from app.te.explain.sentences import refusal, stays, untouched
-from app.te.marks import Marks
 from app.te.routing.bestpath import RouterPath
 from app.te.routing.natural import Alternate
 from app.te.state import Held, LinkState

@@ -9,8 +9,8 @@ from math import inf
 
 import msgspec
 
-from app.inventory import Router
-from app.schemas import Exit
+from app.config.inventory import Router
+from app.contract.schemas import Exit
 from app.te.routing.lpm import parse_address
 from app.te.routing.path import Path
 

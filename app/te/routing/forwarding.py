@@ -7,8 +7,8 @@ override goes to the exit router first and to the others one by one; each of tho
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
-from app.inventory import Pop, Router
-from app.schemas import Exit
+from app.config.inventory import Pop, Router
+from app.contract.schemas import Exit
 from app.te.routing.natural import NaturalRouting
 
 LOOP = "would-loop"

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from app.inventory import Pop
-from app.schemas import Exit
+from app.config.inventory import Pop
+from app.contract.schemas import Exit
 from app.te.routing.bestpath import RouterPath, choose, equals
 from app.te.routing.interning import Held
 from app.te.routing.lpm import Table

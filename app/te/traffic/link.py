@@ -4,7 +4,7 @@ from functools import cached_property
 
 import msgspec
 
-from app.schemas import Feed
+from app.contract.schemas import Feed
 from app.te.traffic.demand import Demands
 
 

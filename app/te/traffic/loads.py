@@ -10,7 +10,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 
-from app.te.marks import Marks, Pacing
+from app.config.thresholds import Marks, Pacing
 from app.te.traffic.demand import Numbers, Pairs
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.matrix import PairLoads

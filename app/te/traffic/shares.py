@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.te.marks import Marks, Pacing
+from app.config.thresholds import Marks, Pacing
 from app.te.traffic.demand import Numbers, Pairs
 from app.te.traffic.egress_index import Forecast
 from app.te.traffic.link import LinkWindow

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from app.te.marks import Windows
+from app.config.thresholds import Windows
 from app.te.traffic.demand import Demands, Numbers
 
 PurgeKind = Literal["purge_init", "purge_close"]

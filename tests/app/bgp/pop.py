@@ -6,8 +6,8 @@ from datetime import timedelta
 import msgspec
 
 from app.clock import utc
-from app.inventory import Budgets, Injector, Link, Pop, Router, Session
-from app.schemas import Decision, Exit, Mode, NaturalExit, Override, Released, SourcePath
+from app.config.inventory import Budgets, Injector, Link, Pop, Router, Session
+from app.contract.schemas import Decision, Exit, Mode, NaturalExit, Override, Released, SourcePath
 
 PREFIX = "203.0.113.0/24"
 PREFIX6 = "2001:db8:7::/48"

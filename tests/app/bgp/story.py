@@ -12,8 +12,8 @@ from app.bgp.liveness import Witness
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock
-from app.inventory import Pop
-from app.schemas import Actuation, Override
+from app.config.inventory import Pop
+from app.contract.schemas import Actuation, Override
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from tests.app.bgp.pop import POP, PREFIX, decision, exit_at

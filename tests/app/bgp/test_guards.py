@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from app.bgp.guards import next_hop_refusal, refusal
-from app.inventory import Pop
-from app.schemas import SourcePath
+from app.config.inventory import Pop
+from app.contract.schemas import SourcePath
 from app.te.decision.guards import Guards
 from tests.app.bgp.pop import POP, PREFIX6, exit_at, override
 

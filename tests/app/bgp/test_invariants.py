@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from app.bgp.liveness import Witness
 from app.bgp.speaker import InjectedRoute
-from app.schemas import Override
+from app.contract.schemas import Override
 from tests.app.bgp.pop import POP, decision, override
 from tests.app.bgp.story import LoggedSpeaker, Story
 

@@ -14,9 +14,9 @@ from app.bgp.pop_actuator import PopActuator
 from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import announcement
 from app.clock import SystemClock
+from app.config.inventory import Injector, Pop
+from app.contract.schemas import Actuation, Mode
 from app.errors import SpeakerError
-from app.inventory import Injector, Pop
-from app.schemas import Actuation, Mode
 from app.te.routing.path import Path as BgpPath
 from app.te.routing.rib import Rib
 from tests.app.bgp.gobgpd import ALONE, running

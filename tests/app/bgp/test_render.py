@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bgp.render import render
-from app.schemas import SourcePath
+from app.contract.schemas import SourcePath
 from app.te.routing.path import Origin
 from tests.app.bgp.pop import POP, PREFIX, PREFIX6, override
 

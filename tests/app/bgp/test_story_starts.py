@@ -3,7 +3,7 @@
 import msgspec
 
 from app.bgp.core import Timing
-from app.schemas import SourcePath
+from app.contract.schemas import SourcePath
 from tests.app.bgp.pop import POP, PREFIX, override
 from tests.app.bgp.story import Story
 from tests.app.bgp.test_story_faults import standing

@@ -1,10 +1,10 @@
 """The bad input of the demo: each byte has one place, and no two places have the same sum."""
 
+from app.config.thresholds import Windows
 from app.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.feeds.account import Account
 from app.feeds.attribution import Source, attribute
 from app.feeds.lines import Bad
-from app.te.marks import Windows
 from app.te.routing.lpm import PrefixTable
 from tests.app.sim.wire import decode, destination
 from tests.pops import demo_pop

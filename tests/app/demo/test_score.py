@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from app.clock import utc
+from app.contract.schemas import Actuation, Congestion, Decision, LinkUtilization, Refused
 from app.demo.evidence import Evidence, Kill, LinkTruth, Progress, Surge
 from app.demo.score import Episodes, episodes, score
-from app.schemas import Actuation, Congestion, Decision, LinkUtilization, Refused
 from app.sim.report import Summary
 
 T0 = 1_795_246_100

@@ -7,9 +7,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from app.config.thresholds import Windows
 from app.feeds.account import Account, Closed
 from app.feeds.lines import Bad
-from app.te.marks import Windows
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.demand import Demands
 from app.te.traffic.windows import Sums

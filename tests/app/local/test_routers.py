@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.inventory import Pop, load_pop
+from app.config.inventory import Pop, load_pop
 from app.local import frr, gobgp
 from app.local.machine import Site
 from app.local.ports import Ports

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from app.config.thresholds import Marks
 from app.sim.exits import Ints, per_link
 from app.sim.natural import natural_tables
 from app.sim.pop import SimPop, generate
-from app.te.marks import Marks
 from tests.app.sim.world import (
     IXP_1,
     IXP_1_PEER,

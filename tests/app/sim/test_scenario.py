@@ -8,11 +8,11 @@ from typing import get_args
 import msgspec
 import pytest
 
+from app.config.thresholds import Marks
 from app.errors import ConfigError
 from app.sim.exits import per_link
 from app.sim.pop import FILL, SimPop, generate
 from app.sim.scenario import BUSIEST, FOLDER, Event, Scenario, Verdict, load_scenario, mistakes
-from app.te.marks import Marks
 from tests.app.sim.world import IXP_1, PNI_1, inventory, natural_exits, surged_bps
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.inventory import Pop, load_pop
+from app.config.inventory import Pop, load_pop
 from app.sim.exits import Exits, Floats, trace_all
 from app.sim.model import BestPath, Tables
 from app.sim.natural import natural_tables

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from app.cli import main
+from app.cli.main import main
 from app.clock import ManualClock
 from app.simulate.campaign import EventLog, run_many, run_one
 from app.simulate.invariants import Checks

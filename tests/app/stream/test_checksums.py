@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
-from app.settings import Settings
+from app.config.settings import Settings
 from app.stream import worker
 from app.stream.checksums import BY_INSTRUCTION, check_answers, is_whole, split
 from app.stream.worker import create_app

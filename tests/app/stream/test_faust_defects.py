@@ -14,7 +14,7 @@ import pytest
 from faust.stores.rocksdb import RocksDBOptions
 from faust.transport.producer import ProducerBuffer
 
-from app.settings import Kafka, Settings
+from app.config.settings import Kafka, Settings
 from app.stream import broker, exact
 from app.stream.consumer import Record
 from app.stream.worker import create_app, source

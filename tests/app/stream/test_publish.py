@@ -6,7 +6,7 @@ import faust
 import msgspec
 
 from app.clock import ManualClock, utc
-from app.schemas import Control
+from app.contract.schemas import Control
 from app.stream.publish import Publisher
 
 ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))

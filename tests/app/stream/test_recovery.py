@@ -9,7 +9,7 @@ import pytest
 from faust.tables.recovery import Recovery, ServiceStopped
 from mode.utils.queues import FlowControlEvent, FlowControlQueue
 
-from app.settings import Settings
+from app.config.settings import Settings
 from app.stream import recovery
 from app.stream.recovery import LoudRecovery, stop_flow_at_recovery
 from app.stream.worker import create_app

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from app.inventory import Pop
-from app.schemas import Override
+from app.config.inventory import Pop
+from app.config.thresholds import Marks, Pacing
+from app.contract.schemas import Override
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
-from app.te.marks import Marks, Pacing
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from app.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
+from app.config.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib

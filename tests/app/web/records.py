@@ -3,7 +3,7 @@
 from typing import Literal
 
 from app.clock import utc
-from app.schemas import (
+from app.contract.schemas import (
     Actuation,
     Congestion,
     Decision,

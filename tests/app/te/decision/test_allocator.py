@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.inventory import Budgets
-from app.schemas import Exit
+from app.config.inventory import Budgets
+from app.contract.schemas import Exit
 from app.te.decision.allocator import BUDGET_BOUND, TOO_FEW_SAMPLES, Refuse, Task, allocate, excess_bps
 from app.te.decision.guards import Budget
 from app.te.decision.ledger import NO_ROOM, NOT_USABLE, SESSION_FULL, Candidate, Ledger

@@ -5,7 +5,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from app.inventory import Budgets
+from app.config.inventory import Budgets
 from app.te.decision.allocator import Task, allocate, excess_bps
 from app.te.decision.guards import Budget
 from app.te.decision.ledger import Candidate, Ledger

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from app.inventory import Budgets
+from app.config.inventory import Budgets
+from app.config.thresholds import Pacing
 from app.te.decision.cycle import CycleState
-from app.te.marks import Pacing
 from app.te.routing.forwarding import Igp, fault
 from tests.app.te.decision.test_loop import PREFIXES, demo, load
 from tests.app.te.loop import Loop, PairKey, Step, exits

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from app.inventory import Budgets, Pop
-from app.schemas import NaturalExit, Refused, Released, SourcePath
+from app.config.inventory import Budgets, Pop
+from app.config.thresholds import Marks, Pacing
+from app.contract.schemas import NaturalExit, Refused, Released, SourcePath
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan
-from app.te.marks import Marks, Pacing
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib

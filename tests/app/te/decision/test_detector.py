@@ -2,8 +2,8 @@
 
 import pytest
 
+from app.config.thresholds import Marks
 from app.te.decision.detector import step
-from app.te.marks import Marks
 from app.te.state import LinkState
 from app.te.traffic.link import LinkLoad
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inventory import Budgets
+from app.config.inventory import Budgets
 from app.te.decision.guards import Budget, Guards
 from tests.app.te.world import link, pop
 

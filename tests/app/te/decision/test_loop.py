@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.inventory import Budgets, Pop
+from app.config.inventory import Budgets, Pop
 from app.te.decision.cycle import CycleState
 from app.te.routing.rib import Rib
 from tests.app.te.loop import Loop, PairKey, Truth, changes, exits

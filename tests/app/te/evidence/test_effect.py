@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.schemas import Exit, Override, SourcePath
+from app.config.thresholds import Marks, Pacing
+from app.contract.schemas import Exit, Override, SourcePath
 from app.te.evidence.effect import SETTLING_WINDOWS, ineffective
-from app.te.marks import Marks, Pacing
 from app.te.state import Held
 from tests.app.te.decision.test_cycle import POP, A, B
 from tests.app.te.decision.test_loop import demo, load

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.config.thresholds import Marks
 from app.te.evidence.trust import FEW_SAMPLES, MIN_RATIO_SAMPLES, Trust, judge
-from app.te.marks import Marks
 from app.te.traffic.link import LinkWindow
 from tests.app.te.world import WINDOW_S, G, link, pop, window
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from app.inventory import Budgets
+from app.config.inventory import Budgets
 from app.te.decision.cycle import CycleState
 from app.te.decision.plan import Plan
 from app.te.evidence.mismatch import MISMATCHED_WINDOWS

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.inventory import Pop
-from app.schemas import Exit
+from app.config.inventory import Pop
+from app.contract.schemas import Exit
 from app.te.routing.forwarding import DEAD_END, LOOP, Igp, fault, trace
 from app.te.routing.natural import NaturalRouting
 from tests.app.te.world import link, natural_of, path, pop, router

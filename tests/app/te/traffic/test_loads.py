@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.schemas import Exit, Override, SourcePath
-from app.te.marks import Marks, Pacing
+from app.config.thresholds import Marks, Pacing
+from app.contract.schemas import Exit, Override, SourcePath
 from app.te.routing.natural import NaturalRouting
 from app.te.state import Held
 from app.te.traffic.link import LinkWindow

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from app.schemas import Exit, Override, SourcePath
+from app.contract.schemas import Exit, Override, SourcePath
 from app.te.evidence.mismatch import mismatch_share
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib

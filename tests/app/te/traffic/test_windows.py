@@ -1,6 +1,6 @@
 """The watermark and what it closes."""
 
-from app.te.marks import Windows
+from app.config.thresholds import Windows
 from app.te.traffic.windows import CATCH_UP_WINDOWS, Progress
 
 WINDOWS = Windows(length_s=10, grace_s=2, refresh_s=2)

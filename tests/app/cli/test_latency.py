@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from app import latency
+from app.cli import latency
+from app.cli.latency import begin_s
 from app.errors import ConfigError
-from app.latency import begin_s
 from app.local.ports import free_port
-from tests.app.test_cli import deployment, run
-from tests.app.test_latencystages import ROUTES, STORY, T0
+from tests.app.cli.test_latency_stages import ROUTES, STORY, T0
+from tests.app.cli.test_main import deployment, run
 
 
 class Record(NamedTuple):

@@ -1,4 +1,4 @@
-"""`autopilot size`: what a network of so many PoPs needs, computed from the constants of app/sizing.toml.
+"""`autopilot size`: what a network of so many PoPs needs, computed from the constants of app/cli/sizing.toml.
 
 Constants are measured (`python -m tests.bench.pops --write`) or chosen; each says how. A figure tells which of them it
 came from: those that were read while it was computed.
@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
-from app import topics
-from app.configfile import convert, read_toml
+from app.config.settings import Kafka
+from app.config.thresholds import Windows
+from app.config.toml import convert, read_toml
+from app.contract import topics
 from app.errors import ConfigError
-from app.settings import Kafka
-from app.te.marks import Windows
 
 FILE = Path(__file__).with_suffix(".toml")
 DAY_S, HOUR_S, MIB = 86_400, 3_600, 1 << 20
@@ -33,7 +33,7 @@ class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What app/sizing.toml holds. CPU in cores (seconds of it a second) or seconds, bytes as they are on disk."""
+    """What app/cli/sizing.toml holds. CPU in cores (seconds of it a second) or seconds, bytes as they are on disk."""
 
     cell_cpu_cores: Constant
     link_cpu_cores: Constant

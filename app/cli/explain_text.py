@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from app.cli.explain import Answer, DecisionAnswer, number
+from app.cli.show import GIGA, columns, overrides_table
 from app.clock import utc
-from app.explain import Answer, DecisionAnswer, number
-from app.schemas import Decision
-from app.show import GIGA, columns, overrides_table
+from app.contract.schemas import Decision
 from app.te.explain.stories import Demand, LinkStory, PrefixStory, Share
 
 NONE = "-"

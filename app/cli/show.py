@@ -8,12 +8,12 @@ from typing import TypeVar
 import msgspec
 from rich.table import Column, Table
 
-from app import topics
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.schemas import Control, Decision, LinkUtilization
 from app.control import read_orders
 from app.errors import ConfigError
 from app.kafkaread import read_topic
-from app.schemas import Control, Decision, LinkUtilization
-from app.settings import Deployment
 
 Row = TypeVar("Row", Decision, LinkUtilization)
 Halts = Mapping[str, Control]  # by PoP, those that are halted by the control topic

@@ -3,12 +3,12 @@
 import msgspec
 from rich.console import Console, RenderableType
 
+from app.cli.show import feed_of, halt_lines, links_table, marked, overrides_table
+from app.cli.watch import Screen
 from app.clock import ManualClock, utc
-from app.schemas import Control, Decision, Exit, NaturalExit, Override, SourcePath
-from app.settings import Deployment, Settings
-from app.show import feed_of, halt_lines, links_table, marked, overrides_table
-from app.topics import CONTROL, LINK_UTILIZATION
-from app.watch import Screen
+from app.config.settings import Deployment, Settings
+from app.contract.schemas import Control, Decision, Exit, NaturalExit, Override, SourcePath
+from app.contract.topics import CONTROL, LINK_UTILIZATION
 from tests.app.web.records import FULL as LINK
 from tests.app.web.records import window
 from tests.pops import demo_pop

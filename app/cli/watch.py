@@ -7,13 +7,13 @@ from aiokafka import ConsumerRecord
 from rich.console import Console, Group
 from rich.live import Live
 
-from app import topics
+from app.cli.show import chosen, episodes, halt_lines, links_table, overrides_table
 from app.clock import Clock
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.schemas import Decision, LinkUtilization
 from app.control import Orders
 from app.kafkaread import follow
-from app.schemas import Decision, LinkUtilization
-from app.settings import Deployment
-from app.show import chosen, episodes, halt_lines, links_table, overrides_table
 
 OVERRIDES_MAX = 15
 

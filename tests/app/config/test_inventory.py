@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from app.bgp.wire import community_number, community_text
+from app.config.inventory import Budgets, check_pop, load_pop
 from app.errors import ConfigError
-from app.inventory import Budgets, check_pop, load_pop
 from tests.pops import INVENTORY, demo_pop
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.config.settings import Deployment, Kafka, Settings, check_settings, load
+from app.config.thresholds import Marks, Pacing, Windows
 from app.errors import ConfigError
-from app.settings import Deployment, Kafka, Settings, check_settings, load
-from app.te.marks import Marks, Pacing, Windows
 from tests.pops import INVENTORY, demo_pop
 
 

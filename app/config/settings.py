@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from app.configfile import convert, read_toml
+from app.config.inventory import Pop, load_pop
+from app.config.thresholds import Marks, Pacing, Windows
+from app.config.toml import convert, read_toml
+from app.contract.schemas import Mode
 from app.errors import ConfigError
-from app.inventory import Pop, load_pop
 from app.logs import LogFormat
-from app.schemas import Mode
-from app.te.marks import Marks, Pacing, Windows
 
 PORT_MAX = 2**16 - 1
 BROKER = re.compile(r"[^\s,]+:\d{1,5}")

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bgp.journal import REPAIRED
+from app.cli.latency_stages import P99_FROM, Latency, Published, latencies, moves, summary
 from app.clock import utc
-from app.latencymoves import moves
-from app.latencystages import P99_FROM, Latency, Published, latencies, summary
-from app.schemas import Actuation, Congestion, Decision, Override
+from app.contract.schemas import Actuation, Congestion, Decision, Override
 from tests.app.bgp.pop import PREFIX, override
 
 T0 = 1_795_246_100

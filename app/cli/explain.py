@@ -7,12 +7,12 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from app import topics
+from app.cli.show import chosen
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError, DaemonError
 from app.kafkaread import read_topic
-from app.schemas import Actuation, Decision
-from app.settings import Deployment
-from app.show import chosen
 from app.te.explain.stories import Explained
 
 DECISION = re.compile(r"latest|\d+\.\d+")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from app.configfile import convert, read_toml
+from app.config.toml import convert, read_toml
 from app.errors import ConfigError
 
 Kind = Literal["pni", "ixp", "transit"]

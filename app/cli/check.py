@@ -8,10 +8,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from app import topics
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.topics import Topic
 from app.kafkaadmin import create_topics, missing_topics
-from app.settings import Deployment
-from app.topics import Topic
 
 DISTRIBUTION = "egress-autopilot"
 ANSWER_S = 10.0

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from app import topics
-from app.cli import main
+from app.cli.main import main
+from app.cli.sizing import FILE, REPLICAS, Constant, Constants, Network, amount, load_constants, size
+from app.contract import topics
 from app.errors import ConfigError
-from app.sizing import FILE, REPLICAS, Constant, Constants, Network, amount, load_constants, size
 from tests.bench.popfigures import to_toml
 
 SMALL = Network(pops=4, records_per_second=100, links=10, prefixes=500)

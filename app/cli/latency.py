@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import msgspec
 from rich.table import Table
 
-from app import topics
+from app.cli.latency_stages import P99_FROM, Latency, Published, latencies
+from app.cli.show import chosen, columns
 from app.clock import utc
+from app.config.settings import Deployment
+from app.contract import topics
+from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError
 from app.kafkaread import read_topic
-from app.latencystages import P99_FROM, Latency, Published, latencies
-from app.schemas import Actuation, Decision
-from app.settings import Deployment
-from app.show import chosen, columns
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

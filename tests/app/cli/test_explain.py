@@ -10,18 +10,28 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestServer
 
-from app import explain, show, watch
+from app.cli import explain, show, watch
+from app.cli.explain import ask
 from app.clock import utc
+from app.contract.schemas import (
+    Actuation,
+    Congestion,
+    Decision,
+    Exit,
+    NaturalExit,
+    Override,
+    Refused,
+    Released,
+    SourcePath,
+)
 from app.errors import ConfigError, DaemonError
-from app.explain import ask
 from app.local.ports import free_port
-from app.schemas import Actuation, Congestion, Decision, Exit, NaturalExit, Override, Refused, Released, SourcePath
 from app.te.explain.stories import AlternatePath, Demand, Explained, Ingress, PrefixStory, explain_link
 from app.web.state import make_web
+from tests.app.cli.test_main import deployment, run
 from tests.app.demo.test_score import window
 from tests.app.te.decision.test_cycle import A as LINK_A
 from tests.app.te.decision.test_cycle import Desk
-from tests.app.test_cli import deployment, run
 
 T0 = 1_795_246_100
 POP, PREFIX = "rhv1000", "20.0.0.0/24"

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from app import logs
 from app.clock import SystemClock
+from app.config.settings import Deployment, load
 from app.errors import AutopilotError, ConfigError
-from app.settings import Deployment, load
 
 T = TypeVar("T")
 
@@ -204,7 +204,7 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @with_deployment
 def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
     """List all that is wrong with the configuration and topics."""
-    from app import check as checks
+    from app.cli import check as checks
 
     if offline and create_topics:
         raise click.UsageError("--create-topics needs the broker, --offline does without")
@@ -228,7 +228,7 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
 @with_deployment
 def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show every link in its last closed window. Feed, carried, dropped and natural load, what overrides move."""
-    from app import show
+    from app.cli import show
 
     rows, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_links))
     if as_json:
@@ -244,7 +244,7 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @with_deployment
 def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show the overrides of the last decision. Which prefix leaves where, instead of where, and why."""
-    from app import show
+    from app.cli import show
 
     decisions, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_decisions))
     if as_json:
@@ -261,8 +261,8 @@ def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @with_deployment
 def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool) -> None:
     """Say why a prefix, link or decision is as it is. An address means its prefix; decisions: EPOCH.SEQ, latest."""
-    from app import explain as answers
-    from app.explaintext import text
+    from app.cli import explain as answers
+    from app.cli.explain_text import text
 
     answer = asyncio.run(answers.explain(deployment, target, pop))
     print_json(answer) if as_json else for_people().print(text(answer))
@@ -274,7 +274,7 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
 @with_deployment
 def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show what is congested, and was in the last hour. With the highest loads of each."""
-    from app import show
+    from app.cli import show
 
     rows = asyncio.run(show.recent_congestion(deployment, pop))
     print_json(rows) if as_json else _print_table([], show.congestion_table(rows), "no congestion in the last hour")
@@ -288,7 +288,7 @@ def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @with_deployment
 def latency(deployment: Deployment, pop: str | None, last: str | None, since: str | None, as_json: bool) -> None:
     """Show how long each step took, from onset to route. p50, p99 and max, from the timestamps of the records."""
-    from app import latency as answers
+    from app.cli import latency as answers
 
     if last is not None and since is not None:
         raise click.UsageError("give --last or --since, not both")
@@ -308,7 +308,7 @@ def latency(deployment: Deployment, pop: str | None, last: str | None, since: st
 @json_option
 def size(as_json: bool, **asked: Any) -> None:
     """Say what a network needs. Brokers, partitions, disk, cells, CPU and memory, and the constants they come from."""
-    from app import sizing
+    from app.cli import sizing
 
     constants = sizing.load_constants()
     figures = sizing.size(sizing.Network(**asked), constants)
@@ -324,7 +324,7 @@ def size(as_json: bool, **asked: Any) -> None:
 @with_deployment
 def watch(deployment: Deployment, pop: str | None) -> None:
     """Show links and overrides live, until Ctrl-C."""
-    from app import watch as screen
+    from app.cli import watch as screen
 
     with suppress(KeyboardInterrupt):
         asyncio.run(screen.watch(deployment, pop, for_people(), SystemClock()))
@@ -359,8 +359,8 @@ def simulate(
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
+    from app.cli.show import chosen
     from app.control import ALL, send_control
-    from app.show import chosen
 
     chosen(deployment, pop)
     broker = deployment.settings.kafka.broker
