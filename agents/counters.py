@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import faust
 from faust.types import TP
 
 from app.config.inventory import Pop
@@ -12,6 +11,7 @@ from app.contract import topics
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.lines import Bad
+from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
@@ -130,7 +130,7 @@ class CountersState:
         self._advanced.clear()
 
 
-def attach(app: faust.App, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:
+def attach(app: ExactApp, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the counters agent to an app."""
     read = [topics.COUNTERS.for_pop(pop) for pop in pops]
     attach_reader(app, "counters", state, read, [table.table], fence)

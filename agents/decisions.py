@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import faust
 import msgspec
 
 from app.contract import topics
 from app.contract.schemas import Decision
 from app.feeds.lines import Bad, bad
+from app.stream.app import ExactApp
 from app.stream.fence import die
 from app.stream.publish import Publisher
 from app.stream.worker import source
@@ -33,7 +33,7 @@ def decode(pop: str, message: bytes) -> Decision | Bad:
     return decision
 
 
-def attach(app: faust.App, pops: Sequence[str], on_decision: Callable[[Decision], None], publisher: Publisher) -> None:
+def attach(app: ExactApp, pops: Sequence[str], on_decision: Callable[[Decision], None], publisher: Publisher) -> None:
     """Attach the decisions agent: every record in order; who takes them keeps the highest (epoch, seq)."""
     pop_of = {topics.DECISIONS.for_pop(pop): pop for pop in pops}
 

@@ -6,7 +6,6 @@ The watermark comes from the stream itself, so a replay closes the same windows 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import faust
 from faust.types import TP
 
 from app import metrics
@@ -16,6 +15,7 @@ from app.contract import topics
 from app.feeds.account import Account
 from app.feeds.lines import Bad
 from app.feeds.placing import TableOf
+from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
@@ -178,7 +178,7 @@ def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
 
 
 def attach(
-    app: faust.App,
+    app: ExactApp,
     state: FlowsState,
     tables: tuple[Rows[LinkWindowRow], Congestion],
     fence: StallFence,

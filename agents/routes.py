@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import faust
 from faust.types import TP
 
 from app.config.inventory import Pop
@@ -11,6 +10,7 @@ from app.contract import topics
 from app.feeds.bmp import decode
 from app.feeds.lines import Bad
 from app.feeds.ribfeed import RibFeed, Sessions
+from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
 from app.stream.publish import Publisher
@@ -124,7 +124,7 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
     }
 
 
-def attach(app: faust.App, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
+def attach(app: ExactApp, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
     """Attach the routes agent to an app."""
     read = [topics.BMP.for_pop(pop) for pop in pops]
     attach_reader(app, "routes", state, read, [table.table], fence, state.whole_to)

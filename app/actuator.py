@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import faust
 import mode
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
@@ -22,11 +21,11 @@ from app.clock import Clock, SystemClock
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision
-from app.control import ControlReader, Orders
 from app.feeds.ribfeed import RibFeed
 from app.gauges import watch_actuator, watch_routes
+from app.kafka.orders import ControlReader, Orders
+from app.stream.app import ExactApp
 from app.stream.fence import StallFence, die
-from app.stream.makings import inputs
 from app.stream.offsets import end_offset
 from app.stream.publish import Publisher
 from app.stream.watchdog import Watchdog
@@ -126,12 +125,12 @@ class Background(mode.Service):
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, list[mode.Service]]:
+def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
     """The whole actuator of a cell with what runs beside it, not started."""
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(inputs(app).ids))
+    outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
     actuators: dict[str, PopActuator] = {}
 
     def on_control(orders: Orders) -> None:
@@ -145,7 +144,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, l
     state = routes.RoutesState(
         pops, rib_table, Publisher(app, clock), lambda pop, router, prefixes: actuators[pop].rib_changed(prefixes)
     )
-    control = ControlReader(settings.kafka.broker, on_control)
+    control = ControlReader(settings.kafka, on_control)
     routes_read = RoutesRead(lambda: state.feeds, lambda topic: end_offset(app, topic))
 
     def new_actuator(name: str) -> PopActuator:

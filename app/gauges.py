@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from math import nan
 
-import faust
 from prometheus_client import Gauge
 
 from agents.counters import CountersState
@@ -15,10 +14,11 @@ from app.bgp.view import View
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract import topics
+from app.stream.app import ExactApp
 from app.stream.offsets import committed, end_offset
 
 
-def watch_inputs(app: faust.App, clock: Clock, pop: Pop, flows: FlowsState, counters: CountersState) -> None:
+def watch_inputs(app: ExactApp, clock: Clock, pop: Pop, flows: FlowsState, counters: CountersState) -> None:
     """Flows and counters of one PoP: how far they were read, and how old what they say is."""
     name = pop.name
     _lag(app, topics.FLOWS.for_pop(name), lambda: flows.accounts[name].progress.applied + 1)
@@ -34,7 +34,7 @@ def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> N
     _age(metrics.COUNTER_AGE.labels(link), clock.now_s, lambda: counters.last_reading_s(pop, link))
 
 
-def watch_routes(app: faust.App, clock: Clock, pop: Pop, routes: RoutesState) -> None:
+def watch_routes(app: ExactApp, clock: Clock, pop: Pop, routes: RoutesState) -> None:
     """BMP of one PoP: what is held of each router, and when it said something last."""
     _lag(app, topics.BMP.for_pop(pop.name), lambda: routes.feeds[pop.name].sessions.applied + 1)
     for router in pop.routers:
@@ -48,7 +48,7 @@ def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> N
     _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.heard_s.get((pop, router)))
 
 
-def watch_actuator(app: faust.App, clock: Clock, pop: str, actuator: PopActuator) -> None:
+def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:
     """Decisions, kill switches, reaper and speakers of one PoP."""
     topic = topics.DECISIONS.for_pop(pop)
     _lag(app, topic, lambda: committed(app, topic))
@@ -65,7 +65,7 @@ def _watch_speaker(pop: str, router: str, view: View) -> None:
     metrics.ROUTES_DRIFT.labels(pop, router).set_function(lambda: len(view.work.withdraw) + len(view.work.announce))
 
 
-def _lag(app: faust.App, topic: str, next_offset: Callable[[], int]) -> None:
+def _lag(app: ExactApp, topic: str, next_offset: Callable[[], int]) -> None:
     """Not a number until a fetch has told where the topic ends."""
 
     def lag() -> float:

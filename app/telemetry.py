@@ -2,7 +2,6 @@
 
 import logging
 
-import faust
 import mode
 
 from agents import counters, flows, routes
@@ -13,6 +12,7 @@ from app.config.inventory import Pop
 from app.config.settings import Deployment
 from app.feeds.placing import TableOf
 from app.gauges import watch_inputs, watch_routes
+from app.stream.app import ExactApp
 from app.stream.exact import recovered
 from app.stream.fence import StallFence
 from app.stream.offsets import committed
@@ -30,7 +30,7 @@ from tables.settling import Settling
 log = logging.getLogger(__name__)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[faust.App, list[mode.Service]]:
+def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
     """The whole telemetry app of a cell with its watchdog and state server, not started."""
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-telemetry-{cell}", settings)

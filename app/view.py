@@ -16,12 +16,12 @@ from app.clock import Clock, SystemClock
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision, LinkUtilization
-from app.control import Orders
 from app.errors import EnvironmentProblem
+from app.kafka.follow import Take, TopicsReader
+from app.kafka.orders import Orders
 from app.web.hub import Hub
 from app.web.model import HISTORY_S, PopModel
 from app.web.pages import encode_update, make_site
-from app.web.reader import Take, TopicsReader
 from app.web.truth import TruthLine, TruthReader
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class View:
         }
         self._orders = Orders()
         whole = [topics.CONTROL.name]
-        self._reader = TopicsReader(settings.kafka.broker, self._takes(), HISTORY_S, clock, whole)
+        self._reader = TopicsReader(settings.kafka, self._takes(), HISTORY_S, clock, whole)
         self._truth = TruthReader(truth, self._take_truth) if truth else None
         metrics.VIEW_PAGES.set_function(lambda: self._hub.open_pages)
         self.site = make_site(self._models, self._hub, clock, lambda: self._reader.caught_up)

@@ -35,16 +35,17 @@ ARROWS = {
         "app.feeds.lines",
         "app.config.settings",
         "app.contract",
+        "app.kafka",
         "app.metrics",
         "tables.store",
         *PURE,
     ),
     "app.web": ("app.web", *PURE),
     "app.sim": ("app.sim", "app.bgp", "app.te.traffic.link", *PURE),
-    "app.kafkaadmin": ("app.contract.topics", "app.errors"),
+    "app.kafka": ("app.kafka", "app.config", "app.contract", *PURE),
     "app.local": (
         "app.local",
-        "app.kafkaadmin",
+        "app.kafka",
         "app.sim.model",
         "app.sim.vty",
         "app.config.settings",
@@ -70,9 +71,7 @@ ROOTS = (
     "app.telemetry",
     "app.actuator",
     "app.view",
-    "app.control",
     "app.demo",
-    "app.kafkaread",
     "app.gauges",
     "app.simulate",
 )
@@ -96,6 +95,7 @@ BANNED = {
     "pickle.loads": "msgspec: pickle runs what it reads",
     "os._exit": "app.stream.fence.die",
 }
+CLIENTS = "app/kafka/client.py"
 MAY_CALL = {"app/clock.py": {"time.time", "time.monotonic"}, "app/stream/fence.py": {"os._exit"}}
 
 
@@ -141,6 +141,12 @@ def banned_calls(path: str, source: str) -> list[str]:
     return [f"{path} calls {name}: use {BANNED[name]}" for name in sorted(names - MAY_CALL.get(path, set()))]
 
 
+def kafka_clients(path: str, source: str) -> list[str]:
+    calls = (ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    made = [name for name in calls if name.rsplit(".", 1)[-1].startswith("AIOKafka") and path != CLIENTS]
+    return [f"{path} makes {name}: use app.kafka.client" for name in made]
+
+
 def long_functions(path: str, source: str) -> list[str]:
     return [
         f"{path}:{node.lineno} {node.name}: {length} lines"
@@ -162,6 +168,13 @@ def test_clocks_exits_and_sleeps_are_in_their_place() -> None:
         for problem in banned_calls(path.relative_to(ROOT).as_posix(), path.read_text())
     ]
     assert found == []
+
+
+def test_every_kafka_client_comes_through_one_door() -> None:
+    """Else one of them would one day connect without TLS."""
+    files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sources(*PACKAGES)}
+    assert [problem for path, source in files.items() for problem in kafka_clients(path, source)] == []
+    assert "AIOKafka" in files[CLIENTS]
 
 
 def test_files_and_functions_stay_small() -> None:
@@ -219,6 +232,7 @@ def test_no_file_says_where_packages_are_downloaded_from() -> None:
         (lambda source: arrow_problems("app.te.decision.cycle", source), "import faust"),
         (lambda source: arrow_problems("app.sim.run", source), "from app import telemetry"),
         (lambda source: banned_calls("app/te/decision/cycle.py", source), "import time\ntime.time()"),
+        (lambda source: kafka_clients("app/view.py", source), "import aiokafka\naiokafka.AIOKafkaProducer()"),
         (lambda source: long_functions("x.py", source), "def f():\n" + "    pass\n" * 70),
     ],
 )

@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.topics import Topic
-from app.kafkaadmin import create_topics, missing_topics
+from app.kafka import client
+from app.kafka.admin import create_topics, missing_topics
 
 DISTRIBUTION = "egress-autopilot"
 ANSWER_S = 10.0
@@ -25,9 +26,9 @@ async def problems_of(deployment: Deployment) -> list[str]:
 async def create_missing(deployment: Deployment) -> list[str]:
     """Create the topics that the broker lacks; their names. DaemonError when it refuses."""
     kafka = deployment.settings.kafka
-    missing = await missing_topics(kafka.broker, topics.named(deployment.pops))
+    missing = await missing_topics(kafka, topics.named(deployment.pops))
     if missing:
-        await create_topics(kafka.broker, missing, kafka.replication_factor)
+        await create_topics(kafka, missing)
     return list(missing)
 
 
@@ -43,16 +44,12 @@ def foreign_packages() -> list[str]:
 
 
 async def _broker_problems(deployment: Deployment) -> list[str]:
-    broker = deployment.settings.kafka.broker
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(ANSWER_S * 1000))
+    kafka = deployment.settings.kafka
     try:
-        async with asyncio.timeout(ANSWER_S):
-            await admin.start()
+        async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
             return await _topic_problems(admin, topics.named(deployment.pops))
     except (KafkaError, TimeoutError) as error:
-        return [f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"]
-    finally:
-        await admin.close()
+        return [f"broker {kafka.broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"]
 
 
 async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:

@@ -12,7 +12,7 @@ from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError, DaemonError
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 from app.te.explain.stories import Explained
 
 DECISION = re.compile(r"latest|\d+\.\d+")
@@ -92,7 +92,7 @@ def _asked(deployment: Deployment, pop: str, target: str) -> str:
 
 
 async def _decisions(deployment: Deployment, pop: str, last: int) -> list[Decision]:
-    records = await read_topic(deployment.settings.kafka.broker, topics.DECISIONS.for_pop(pop), last=last)
+    records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(pop), last=last)
     return [msgspec.json.decode(record.value, type=Decision) for record in records]
 
 
@@ -125,7 +125,7 @@ async def _decided_by(deployment: Deployment, told: Explained) -> str | None:
 
 
 async def _actuations(deployment: Deployment, pop: str, prefix: str) -> tuple[Actuation, ...]:
-    records = await read_topic(deployment.settings.kafka.broker, topics.ACTUATIONS.name, last=ACTUATIONS_READ)
+    records = await read_topic(deployment.settings.kafka, topics.ACTUATIONS.name, last=ACTUATIONS_READ)
     decoded = (msgspec.json.decode(record.value, type=Actuation) for record in records)
     return tuple([one for one in decoded if (one.pop, one.prefix) == (pop, prefix)][-ACTUATIONS_SHOWN:])
 

@@ -15,7 +15,7 @@ from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -36,11 +36,11 @@ def begin_s(last: str | None, since: str | None, now_s: float) -> float:
 
 async def read_latencies(deployment: Deployment, pop: str | None, since_s: float) -> list[Latency]:
     """The stages of every PoP asked for that has records since then."""
-    broker, length_s = deployment.settings.kafka.broker, deployment.settings.windows.length_s
+    kafka, length_s = deployment.settings.kafka, deployment.settings.windows.length_s
     names = chosen(deployment, pop)
     done, *told = await asyncio.gather(
-        read_topic(broker, topics.ACTUATIONS.name, since_s=since_s),
-        *(read_topic(broker, topics.DECISIONS.for_pop(name), since_s=since_s) for name in names),
+        read_topic(kafka, topics.ACTUATIONS.name, since_s=since_s),
+        *(read_topic(kafka, topics.DECISIONS.for_pop(name), since_s=since_s) for name in names),
     )
     actuations = [msgspec.json.decode(record.value, type=Actuation) for record in done]
     found: list[Latency] = []

@@ -360,11 +360,11 @@ def simulate(
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
     from app.cli.show import chosen
-    from app.control import ALL, send_control
+    from app.kafka.orders import ALL, send_control
 
     chosen(deployment, pop)
-    broker = deployment.settings.kafka.broker
-    asyncio.run(send_control(broker, pop or ALL, halted, getpass.getuser(), SystemClock()))
+    kafka = deployment.settings.kafka
+    asyncio.run(send_control(kafka, pop or ALL, halted, getpass.getuser(), SystemClock()))
     click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
 
 

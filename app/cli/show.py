@@ -11,9 +11,9 @@ from rich.table import Column, Table
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.schemas import Control, Decision, LinkUtilization
-from app.control import read_orders
 from app.errors import ConfigError
-from app.kafkaread import read_topic
+from app.kafka.orders import read_orders
+from app.kafka.read import read_topic
 
 Row = TypeVar("Row", Decision, LinkUtilization)
 Halts = Mapping[str, Control]  # by PoP, those that are halted by the control topic
@@ -50,7 +50,7 @@ async def with_halts(
 ) -> tuple[list[Row], Halts]:
     """What `read` finds, and which of the PoPs asked for are halted."""
     names = chosen(deployment, pop)
-    rows, orders = await asyncio.gather(read(deployment, pop), read_orders(deployment.settings.kafka.broker))
+    rows, orders = await asyncio.gather(read(deployment, pop), read_orders(deployment.settings.kafka))
     return rows, {name: halt for name in names if (halt := orders.halt(name)) is not None}
 
 
@@ -71,7 +71,7 @@ async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtil
     """The newest record of every link."""
     pops = chosen(deployment, pop)
     links = sum(len(deployment.pops[name].link) for name in deployment.pops)
-    records = await read_topic(deployment.settings.kafka.broker, topics.LINK_UTILIZATION.name, last=3 * links)
+    records = await read_topic(deployment.settings.kafka, topics.LINK_UTILIZATION.name, last=3 * links)
     decoded = (msgspec.json.decode(record.value, type=LinkUtilization) for record in records)
     newest = {record.link: record for record in decoded if record.pop in pops}
     return [newest[link] for name in pops for link in deployment.pops[name].links if link in newest]
@@ -79,17 +79,17 @@ async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtil
 
 async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Decision]:
     """The newest decision of every PoP that has one."""
-    broker = deployment.settings.kafka.broker
-    found = [await read_topic(broker, topics.DECISIONS.for_pop(name), last=1) for name in chosen(deployment, pop)]
+    kafka = deployment.settings.kafka
+    found = [await read_topic(kafka, topics.DECISIONS.for_pop(name), last=1) for name in chosen(deployment, pop)]
     return [msgspec.json.decode(records[-1].value, type=Decision) for records in found if records]
 
 
 async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Episode]:
     """What is congested, or was in the last RECENT_DECISIONS windows of each PoP."""
-    broker = deployment.settings.kafka.broker
+    kafka = deployment.settings.kafka
     found: list[Episode] = []
     for name in chosen(deployment, pop):
-        records = await read_topic(broker, topics.DECISIONS.for_pop(name), last=RECENT_DECISIONS)
+        records = await read_topic(kafka, topics.DECISIONS.for_pop(name), last=RECENT_DECISIONS)
         found += episodes(msgspec.json.decode(record.value, type=Decision) for record in records)
     return found
 

@@ -12,8 +12,8 @@ from app.clock import Clock
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.schemas import Decision, LinkUtilization
-from app.control import Orders
-from app.kafkaread import follow
+from app.kafka.orders import Orders
+from app.kafka.read import follow
 
 OVERRIDES_MAX = 15
 
@@ -71,7 +71,7 @@ def _headline(decision: Decision) -> str:
 async def watch(deployment: Deployment, pop: str | None, console: Console, clock: Clock) -> None:
     """Until cancelled; DaemonError where the broker does not answer."""
     screen = Screen(deployment, pop, clock)
-    records = follow(deployment.settings.kafka.broker, screen.topics)
+    records = follow(deployment.settings.kafka, screen.topics)
     async with aclosing(records):
         with Live(get_renderable=screen.view, console=console, refresh_per_second=2):  # ages grow without records, too
             record: ConsumerRecord

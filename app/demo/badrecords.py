@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 
 from app.config.inventory import Pop
 from app.contract import topics
 from app.demo.evidence import Injected
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
+from app.kafka import client
 from app.local.stack import Stack
 from app.sim.packets import tcp_frame
 from app.sim.sflow import SAMPLES_PER_DATAGRAM, FlowSample, encode_datagram, encode_flow
@@ -57,13 +57,9 @@ async def inject(stack: Stack, destination: str, now_s: float) -> Injected:
             sender.sendto(payload, stack.sflow)
             await asyncio.sleep(0.01)
     flows, injected = records(pop, destination, now_s)
-    producer = AIOKafkaProducer(bootstrap_servers=stack.broker)
-    await producer.start()
-    try:
+    async with client.started(client.producer(stack.kafka)) as producer:
         for message in (flows, b"\n".join(MALFORMED)):
             await producer.send_and_wait(topics.FLOWS.for_pop(pop.name), message)
-    finally:
-        await producer.stop()
     return injected
 
 

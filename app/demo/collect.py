@@ -6,7 +6,7 @@ from app.demo import edges, gather
 from app.demo.evidence import Evidence, Progress
 from app.demo.scene import Scene
 from app.demo.story import Story
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 from app.local.ports import udp_drops
 
 
@@ -25,13 +25,13 @@ async def collect(scene: Scene, story: Story, ready_s: float, traffic_s: float, 
         surged_link=list(pop.links)[link],
         summary=summary,
         progress=await scene.state.get("progress", Progress),
-        dead_letters=len(await read_topic(stack.broker, topics.DEAD_LETTERS.name)),
+        dead_letters=len(await read_topic(stack.kafka, topics.DEAD_LETTERS.name)),
         udp_drops=udp_drops(stack.sflow[1]),
-        decisions=await gather.published(stack.broker, topics.DECISIONS.for_pop(pop.name), Decision),
-        close_to_decision_s=await gather.close_to_decision(stack.broker, pop.name, windows, traffic_s),
-        utilization=await gather.published(stack.broker, topics.LINK_UTILIZATION.name, LinkUtilization),
+        decisions=await gather.published(stack.kafka, topics.DECISIONS.for_pop(pop.name), Decision),
+        close_to_decision_s=await gather.close_to_decision(stack.kafka, pop.name, windows, traffic_s),
+        utilization=await gather.published(stack.kafka, topics.LINK_UTILIZATION.name, LinkUtilization),
         truth=tuple(gather.link_truth(sim, link, traffic_s, windows)),
-        actuations=await gather.published(stack.broker, topics.ACTUATIONS.name, Actuation),
+        actuations=await gather.published(stack.kafka, topics.ACTUATIONS.name, Actuation),
         surge=gather.surge(sim, sim_pop, link, traffic_s, marks.enter, kill),
         kill=kill,
         marked_during={shown.router: len(shown.lines) for shown in story.during},

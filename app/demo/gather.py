@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 import numpy as np
 
+from app.config.settings import Kafka
 from app.config.thresholds import Windows
 from app.contract import topics
 from app.contract.schemas import Decision, Override
@@ -15,7 +16,7 @@ from app.demo.evidence import Kill, LinkTruth, Planted, Surge
 from app.errors import DaemonError
 from app.feeds.bmp import BmpRecord
 from app.feeds.flows import Marker, decode
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 from app.sim.exits import Floats
 from app.sim.pop import SimPop
 from app.sim.run import Simulation
@@ -44,27 +45,27 @@ class StateClient:
             raise DaemonError(f"telemetry does not tell its {name}: {error!r}") from error
 
 
-async def published(broker: str, topic: str, kind: type[S]) -> tuple[S, ...]:
+async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:
     """Every record of one of our topics, each id once: a repeat after a restart is the same record."""
-    records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(broker, topic)]
+    records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(kafka, topic)]
     unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
     return tuple(unique.values())
 
 
-async def overrides_now(broker: str, pop: str) -> tuple[Override, ...]:
+async def overrides_now(kafka: Kafka, pop: str) -> tuple[Override, ...]:
     """What the newest decision wants."""
-    newest = await read_topic(broker, topics.DECISIONS.for_pop(pop), last=1)
+    newest = await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1)
     return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
 
 
-async def close_to_decision(broker: str, pop: str, windows: Windows, since_s: float) -> tuple[float, ...]:
+async def close_to_decision(kafka: Kafka, pop: str, windows: Windows, since_s: float) -> tuple[float, ...]:
     """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps.
 
     Windows that ended before `since_s`, when the worker may not have run yet, are left out.
     """
     progress = Progress()
     closes: list[tuple[float, float]] = []  # (watermark, Kafka time of the marker that brought it)
-    for record in await read_topic(broker, topics.FLOWS.for_pop(pop)):
+    for record in await read_topic(kafka, topics.FLOWS.for_pop(pop)):
         for line in decode(record.value):
             if isinstance(line, Marker):
                 at_s = record.timestamp / 1000
@@ -73,21 +74,21 @@ async def close_to_decision(broker: str, pop: str, windows: Windows, since_s: fl
     watermarks = [watermark_s for watermark_s, _ in closes]
     return tuple(
         decided_s - closes[index][1]
-        for decided_s, end_s in await _decided(broker, pop, windows.length_s)
+        for decided_s, end_s in await _decided(kafka, pop, windows.length_s)
         if end_s >= since_s and (index := bisect_left(watermarks, end_s + windows.grace_s)) < len(closes)
     )
 
 
-async def _decided(broker: str, pop: str, length_s: int) -> list[tuple[float, float]]:
+async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, float]]:
     """(Kafka time, end of its window) of every decision."""
-    records = await read_topic(broker, topics.DECISIONS.for_pop(pop))
+    records = await read_topic(kafka, topics.DECISIONS.for_pop(pop))
     starts = [msgspec.json.decode(record.value, type=Decision).window_start.timestamp() for record in records]
     return [(record.timestamp / 1000, start_s + length_s) for record, start_s in zip(records, starts, strict=True)]
 
 
-async def peer_down_s(broker: str, pop: str, peer: str, after_s: float) -> float | None:
+async def peer_down_s(kafka: Kafka, pop: str, peer: str, after_s: float) -> float | None:
     """Kafka time of the BMP record that says that a peer went down; None while there is none."""
-    for record in await read_topic(broker, topics.BMP.for_pop(pop), last=2000):
+    for record in await read_topic(kafka, topics.BMP.for_pop(pop), last=2000):
         told = msgspec.json.decode(record.value, type=BmpRecord)
         if told.bmp_msg_type == "peer_down" and told.peer_ip == peer and record.timestamp / 1000 > after_s:
             return float(record.timestamp / 1000)

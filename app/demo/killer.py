@@ -86,7 +86,7 @@ async def _down_s(stack: Stack, peer: str, after_s: float, clock: Clock) -> floa
     told_s: list[float] = []
 
     async def told() -> bool:
-        down_s = await peer_down_s(stack.broker, stack.pop.name, peer, after_s)
+        down_s = await peer_down_s(stack.kafka, stack.pop.name, peer, after_s)
         told_s.extend([] if down_s is None else [down_s])
         return down_s is not None
 

@@ -189,7 +189,7 @@ class Demo:
             if self._scene.scenario.verdict in STILL_NEEDED:
                 return closed
             ours = count_overrides(await read_tables(self._scene.readers), self._stack.pop.marker_community)
-            return closed and not ours and not await gather.overrides_now(self._stack.broker, self._stack.pop.name)
+            return closed and not ours and not await gather.overrides_now(self._stack.kafka, self._stack.pop.name)
 
         return await self._until(drained, DRAIN_WITHIN_S)
 

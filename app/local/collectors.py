@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.config.inventory import Pop
 from app.contract.topics import BMP, COUNTERS, FLOWS
-from app.local.kafka import arrivals
+from app.local.kafka import arrivals, reached_at
 from app.local.machine import Site, binary, fill
 from app.local.ports import udp_holders
 from app.local.runner import Program, Runner
@@ -30,7 +30,9 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
     # It blocks SIGTERM until the next datagram; on SIGINT it purges and ends.
     argv = (binary("sfacctd"), "-f", str(config))
     await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT, stop_within_s=10), owns_its_port)
-    async with arrivals(f"127.0.0.1:{site.ports.kafka}", FLOWS.for_pop(pop), {"purge_init"}, _markers) as marker:
+    async with arrivals(
+        reached_at(f"127.0.0.1:{site.ports.kafka}"), FLOWS.for_pop(pop), {"purge_init"}, _markers
+    ) as marker:
         await runner.ready("sfacctd", marker)
 
 
@@ -49,8 +51,8 @@ async def wait_for_bmp(
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
-    broker = f"127.0.0.1:{site.ports.kafka}"
-    async with arrivals(broker, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
+    kafka = reached_at(f"127.0.0.1:{site.ports.kafka}")
+    async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
         await runner.ready("pmbmpd", probe, within_s=30)
 
 

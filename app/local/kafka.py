@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from app.config.settings import Kafka
 from app.contract.topics import Topic
-from app.kafkaadmin import create_topics
+from app.kafka import client
+from app.kafka.admin import create_topics
 from app.local.machine import KAFKA_JARS, Site, binary, fill, make_run_dir, open_site
 from app.local.runner import Probe, Program, Runner
 
@@ -23,6 +25,11 @@ CLUSTER_ID = "egress-autopilot-local"
 JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 
 
+def reached_at(address: str) -> Kafka:
+    """Settings for a broker of one node."""
+    return Kafka(broker=address, replication_factor=1)
+
+
 @asynccontextmanager
 async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> AsyncIterator[str]:
     """The broker alone with these topics, for tests that need no routers: its address."""
@@ -31,7 +38,7 @@ async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> Asy
         async with Runner(site.run_dir, site.user) as runner:
             await format_storage(runner, site)
             broker = await start_kafka(runner, site)
-            await create_topics(broker, wanted)
+            await create_topics(reached_at(broker), wanted)
             yield broker
     finally:
         if run_dir is None:
@@ -66,25 +73,23 @@ async def start_kafka(runner: Runner, site: Site) -> str:
 
 @asynccontextmanager
 async def arrivals(
-    broker: str, topic: str, wanted: set[K], seen: Callable[[bytes], Iterable[K]]
+    kafka: Kafka, topic: str, wanted: set[K], seen: Callable[[bytes], Iterable[K]]
 ) -> AsyncIterator[Probe]:
     """A probe that reads the topic from its start until every member of `wanted` was `seen` in a record."""
     partition = TopicPartition(topic, 0)
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False)
+    async with client.started(client.consumer(kafka)) as consumer:
 
-    async def probe() -> str | None:
-        for message in (await consumer.getmany(partition, timeout_ms=50)).get(partition, ()):
-            wanted.difference_update(seen(message.value))
-        return f"{len(wanted)} records have not reached {topic}, one of them {next(iter(wanted))}" if wanted else None
+        async def probe() -> str | None:
+            for message in (await consumer.getmany(partition, timeout_ms=50)).get(partition, ()):
+                wanted.difference_update(seen(message.value))
+            if not wanted:
+                return None
+            return f"{len(wanted)} records have not reached {topic}, one of them {next(iter(wanted))}"
 
-    await consumer.start()
-    try:
         consumer.assign([partition])
         # A fresh topic begins at 0. Asking the broker for its first offset fails, loudly, while it elects a leader.
         consumer.seek(partition, 0)
         yield probe
-    finally:
-        await consumer.stop()
 
 
 def _java(site: Site) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router, Session, load_pop
-from app.config.settings import Deployment
+from app.config.settings import Deployment, Kafka
 from app.contract import topics
 from app.errors import AutopilotError, ConfigError, EnvironmentProblem
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
 from app.local import collectors, exabgp, frr, gobgp
 from app.local.deployment import load_local, write_inventory, write_settings
-from app.local.kafka import format_storage, start_kafka
+from app.local.kafka import format_storage, reached_at, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import Ports
 from app.local.runner import Program, Runner
@@ -35,7 +35,7 @@ class Stack:
     """
 
     run_dir: Path
-    broker: str
+    kafka: Kafka
     sflow: tuple[str, int]
     settings_file: Path
     deployment: Deployment
@@ -108,9 +108,9 @@ class Stack:
         self.pop = load_pop(inventory)
         self._check_pop()
         self.site = open_site(self.run_dir, _bgp_addresses(self.pop), self._ports)
-        self.broker = f"127.0.0.1:{self.site.ports.kafka}"
+        self.kafka = reached_at(f"127.0.0.1:{self.site.ports.kafka}")
         self.sflow = ("127.0.0.1", self.site.ports.sflow)
-        self.settings_file = write_settings(self.run_dir, inventory, self.broker, self._overrides)
+        self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, self._overrides)
         self.deployment = load_local(self.settings_file)
         r1, r2 = self.pop.router
         self.r1_grpc = gobgp.target(self.site, r1.name)
@@ -143,7 +143,7 @@ class Stack:
     async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
         self._progress("starting Kafka")
         await start_kafka(self.runner, self.site)
-        await create_topics(self.broker, topics.named([self.pop.name]))
+        await create_topics(self.kafka, topics.named([self.pop.name]))
         if self._on_broker is not None:
             beside.create_task(self._on_broker())
         self._progress("starting collectors")

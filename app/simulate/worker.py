@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from types import SimpleNamespace
 from typing import Any, cast
 
-import faust
 from faust.types import TP
 
 from app.simulate.broker import Broker, Producer, apply
 from app.simulate.loop import Died, Process
+from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
 from app.stream.makings import Found, Inputs, Makings
@@ -203,7 +203,7 @@ class Worker:
         process.world.after(LOOK_S, self._look)
 
     @property
-    def app(self) -> faust.App:
+    def app(self) -> ExactApp:
         """What the product asks of a Faust app."""
 
         async def earliest_offsets(tp: TP) -> dict[TP, int]:
@@ -230,7 +230,7 @@ class Worker:
             conf=conf,
             inputs=self.inputs,
         )
-        return cast(faust.App, app)
+        return cast(ExactApp, app)
 
     def makings(self, topic: str, tables: Sequence[ExactTable]) -> Makings:
         """Of a reader of this topic, which is made once in a run."""

@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import faust
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from app.config.settings import Kafka
 from app.errors import DaemonError
-from app.stream.makings import Found, inputs
-from app.stream.topicids import topic_ids
+from app.kafka import client
+from app.kafka.topic_ids import topic_ids
+from app.stream.app import ExactApp
+from app.stream.makings import Found
 
 log = logging.getLogger(__name__)
 
@@ -26,27 +28,22 @@ FIRST_GROUP_S = 30.0
 ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
 
 
-async def prepare(app: faust.App) -> None:
+async def prepare(app: ExactApp) -> None:
     """What must be known and made before the app starts; DaemonError where that cannot be."""
-    inputs(app).ids = await input_ids(brokers_of(app), inputs_of(app))
+    app.inputs.ids = await input_ids(app.kafka, inputs_of(app))
     await forget_old_commits(app)
     await make_changelogs(app)
 
 
-def brokers_of(app: faust.App) -> str:
-    """The bootstrap addresses of an app, as aiokafka takes them."""
-    return ",".join(f"{url.host}:{url.port}" for url in app.conf.broker)
-
-
-def inputs_of(app: faust.App) -> list[str]:
+def inputs_of(app: ExactApp) -> list[str]:
     """The topics that the agents of an app read."""
     channels: list[Any] = [agent.channel for agent in app.agents.values()]
     return sorted({topic for channel in channels for topic in channel.topics})
 
 
-async def ask(broker: str, group: str, topic: str) -> Found:
+async def ask(kafka: Kafka, group: str, topic: str) -> Found:
     """How a topic and the group's commit stand; KafkaError or TimeoutError."""
-    async with asking(broker) as admin:
+    async with asking(kafka) as admin:
         ids = await topic_ids(admin, [topic])
         commits = await commits_of(admin, group)
     mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
@@ -64,73 +61,61 @@ async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 
 @asynccontextmanager
-async def asking(broker: str, within_s: float = ANSWER_S) -> AsyncIterator[AIOKafkaAdminClient]:
+async def asking(kafka: Kafka, within_s: float = ANSWER_S) -> AsyncIterator[AIOKafkaAdminClient]:
     """An administrator's client; KafkaError or TimeoutError where the answers are not there in time."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(within_s * 1000))
-    try:
-        async with asyncio.timeout(within_s):
-            await admin.start()
-            yield admin
-    finally:
-        await admin.close()
+    async with asyncio.timeout(within_s), client.started(client.admin(kafka, within_s)) as admin:
+        yield admin
 
 
-async def input_ids(broker: str, wanted: Sequence[str]) -> dict[str, str]:
+async def input_ids(kafka: Kafka, wanted: Sequence[str]) -> dict[str, str]:
     """The ids of these topics; DaemonError where the broker does not answer, or does not have all of them."""
     try:
-        async with asking(broker) as admin:
+        async with asking(kafka) as admin:
             ids = await topic_ids(admin, wanted)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(
-            f"broker {broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
+            f"broker {kafka.broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
         ) from error
     if missing := set(wanted) - set(ids):
         raise DaemonError(
-            f"broker {broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
+            f"broker {kafka.broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
         )
     return ids
 
 
-async def forget_old_commits(app: faust.App) -> None:
+async def forget_old_commits(app: ExactApp) -> None:
     """Set the group's commits of earlier makings of its inputs back to the beginning.
 
     DaemonError while the group has members, for they could commit again: they find out and end, too.
     """
-    broker, group, known = brokers_of(app), app.conf.id, inputs(app)
+    group, known = app.conf.id, app.inputs
     try:
-        async with asking(broker, FIRST_GROUP_S) as admin:
+        async with asking(app.kafka, FIRST_GROUP_S) as admin:
             commits = await commits_of(admin, group)
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {broker}: {error!r}; does it answer?") from error
+        raise DaemonError(f"broker {app.kafka.broker}: {error!r}; does it answer?") from error
     old = [tp for tp, commit in commits.items() if tp.topic in known.ids and known.is_old(tp.topic, commit.metadata)]
     if not old:
         return
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)
     try:
-        await consumer.start()
-        consumer.assign(old)
-        begins = await consumer.beginning_offsets(old)
-        await consumer.commit({tp: OffsetAndMetadata(begins[tp], known.ids[tp.topic]) for tp in old})
+        async with client.started(client.consumer(app.kafka, group_id=group)) as consumer:
+            consumer.assign(old)
+            begins = await consumer.beginning_offsets(old)
+            await consumer.commit({tp: OffsetAndMetadata(begins[tp], known.ids[tp.topic]) for tp in old})
     except KafkaError as error:
         raise DaemonError(
             f"{group}: the commits of a topic that was made anew cannot be set back: {error!r}"
         ) from error
-    finally:
-        await consumer.stop()
     log.warning("%s: made anew, so it is read from its beginning", ", ".join(tp.topic for tp in old))
 
 
-async def make_changelogs(app: faust.App) -> None:
+async def make_changelogs(app: ExactApp) -> None:
     """Make the changelogs that do not exist, before Faust does: it may join its group before it knows a new one.
 
     Seen once in a dozen first starts: recovery without the partition, then PartitionsMismatch at the first write.
     """
     names = {str(table.changelog_topic_name) for table in app.tables.values()}
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers_of(app), request_timeout_ms=int(ANSWER_S * 1000))
-    try:
-        await admin.start()
+    factor = app.kafka.replication_factor
+    async with client.started(client.admin(app.kafka, ANSWER_S)) as admin:
         new = sorted(names - set(await admin.list_topics()))
-        factor = app.conf.topic_replication_factor
         await admin.create_topics([NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
-    finally:
-        await admin.close()

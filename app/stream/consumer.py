@@ -6,10 +6,11 @@ own gap list turns the skipped offsets into acknowledged ones together with the 
 message.
 
 Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
-`_new_consumer_thread`, `_create_worker_consumer`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_check_crcs`,
+`_new_consumer_thread`, `_create_consumer`, `_assignor`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_check_crcs`,
 `_fetch_max_wait_ms`): the versions are pinned and a test names them.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,9 +19,10 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage, Message
 
+from app.kafka import client
+from app.stream.app import exact
 from app.stream.checksums import check_answers
 from app.stream.fetching import Fetched, Record, gather_records
-from app.stream.makings import inputs
 
 __all__ = ["MAX_FETCH_BYTES", "BatchConsumer", "ConsumerThread", "Record", "is_full"]
 
@@ -50,10 +52,26 @@ class ConsumerThread(AIOKafkaConsumerThread):
         fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._fetch_max_wait_ms = wait_ms
 
-    def _create_worker_consumer(self, transport: Any) -> Any:
-        consumer: Any = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = WAIT_MS
-        commit, ids = consumer.commit, inputs(cast(Any, self.app)).ids
+    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """With the settings that `create_app` gives the app, and how the broker is reached from app/kafka."""
+        app = exact(self.app)
+        conf, self._assignor = app.conf, app.assignor
+        consumer: Any = client.consumer(
+            app.kafka,
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            partition_assignment_strategy=[app.assignor],
+            auto_offset_reset=conf.consumer_auto_offset_reset,
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=WAIT_MS,
+            check_crcs=conf.broker_check_crcs,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+        )
+        commit, ids = consumer.commit, app.inputs.ids
 
         async def marked(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
             await commit({tp: OffsetAndMetadata(one.offset, ids.get(tp.topic, "")) for tp, one in offsets.items()})
@@ -92,7 +110,7 @@ class BatchConsumer(Consumer):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """As Faust's, but where rows are behind what is committed the records between come again."""
         offsets = dict(await super().seek_to_committed())
-        read = inputs(cast(Any, self.app))
+        read = exact(self.app).inputs
         again = {tp: at for tp, at in offsets.items() if at is not None and read.first.get(tp.topic, at) < at}
         for tp in again:
             offsets[tp] = read.first[tp.topic]

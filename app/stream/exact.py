@@ -12,13 +12,13 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import faust
 import msgspec
 from faust.streams import _current_event
 from faust.types import TP
 
 from app import metrics
 from app.errors import ExactnessError
+from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
 from app.stream.makings import Makings
@@ -63,7 +63,7 @@ class ExactReader:
 
     def __init__(
         self,
-        app: faust.App,
+        app: ExactApp,
         state: State,
         tables: Sequence[ExactTable],
         makings: Makings,
@@ -265,7 +265,7 @@ def current_event(event: Any) -> Iterator[None]:
         _current_event.reset(token)
 
 
-def recovered(app: faust.App) -> bool:
+def recovered(app: ExactApp) -> bool:
     """The tables are rebuilt and the sources flow."""
     tables: Any = app.tables
     return bool(tables.recovery.completed.is_set())

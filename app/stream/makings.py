@@ -9,9 +9,8 @@ the first row that counts from it, else a crash between the two would find anoth
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import faust
 import msgspec
 
 from app.errors import ExactnessError
@@ -91,13 +90,6 @@ class Inputs:
     def is_old(self, topic: str, committed_in: str) -> bool:
         """Whether a commit with this mark is of another making."""
         return committed_in not in ("", self.ids[topic])
-
-
-def inputs(app: faust.App) -> Inputs:
-    """What `create_app` gave an app."""
-    ours: Any = app
-    given: Inputs = ours.inputs
-    return given
 
 
 class Makings:

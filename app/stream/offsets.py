@@ -5,14 +5,13 @@ All are positions (app/stream/makings.py), as rows remember them.
 
 from typing import Any
 
-import faust
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from app.stream.makings import inputs
+from app.stream.app import ExactApp
 
 
-def end_offset(app: faust.App, topic: str) -> int | None:
+def end_offset(app: ExactApp, topic: str) -> int | None:
     """Where it ended at the last fetch; None before one."""
     consumer: Any = app.consumer
     try:
@@ -22,13 +21,13 @@ def end_offset(app: faust.App, topic: str) -> int | None:
     return None if end is None else end + base(app, topic)
 
 
-def committed(app: faust.App, topic: str) -> int:
+def committed(app: ExactApp, topic: str) -> int:
     """What comes after the committed offset; below everything before the first commit."""
     consumer: Any = app.consumer
     offset = next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
     return offset + base(app, topic)
 
 
-def base(app: faust.App, topic: str) -> int:
+def base(app: ExactApp, topic: str) -> int:
     """The position of its offset 0; 0 of a topic whose records are not counted in rows."""
-    return inputs(app).bases.get(topic, 0)
+    return app.inputs.bases.get(topic, 0)

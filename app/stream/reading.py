@@ -3,18 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import faust
-
+from app.stream.app import ExactApp
 from app.stream.exact import ExactReader, State
 from app.stream.fence import StallFence, die
-from app.stream.makings import Makings, inputs
+from app.stream.makings import Makings
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.worker import source
 from tables.store import ExactTable
 
 
 def attach_reader(
-    app: faust.App,
+    app: ExactApp,
     name: str,
     state: State,
     topics: Sequence[str],
@@ -23,7 +22,7 @@ def attach_reader(
     whole_to: Callable[[], Mapping[str, int]] = dict,
 ) -> None:
     """One agent that reads these topics; the last of its tables holds the progress."""
-    reader = ExactReader(app, state, tables, Makings(inputs(app), topics, tables), fence, die, whole_to)
+    reader = ExactReader(app, state, tables, Makings(app.inputs, topics, tables), fence, die, whole_to)
     stop_flow_at_recovery(app, tables[-1], reader.take_up)
 
     async def read(stream: Any) -> None:

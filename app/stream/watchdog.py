@@ -12,18 +12,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import faust
 import mode
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from app.clock import Clock
-from app.stream.broker import brokers_of, inputs_of
+from app.config.settings import Kafka
+from app.kafka import client
+from app.kafka.topic_ids import topic_ids
+from app.stream.app import ExactApp
+from app.stream.broker import inputs_of
 from app.stream.fence import StallFence, die
-from app.stream.makings import inputs
 from app.stream.progress import Inside, Judge, Outside
-from app.stream.topicids import topic_ids
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Watchdog(mode.Service):
 
     def __init__(
         self,
-        app: faust.App,
+        app: ExactApp,
         fence: StallFence,
         clock: Clock,
         end: Callable[[str], None] = die,
@@ -83,7 +84,7 @@ class Watchdog(mode.Service):
     async def _watch(self) -> None:
         while True:
             try:
-                async with clients(brokers_of(self._app)) as (consumer, admin):
+                async with clients(self._app.kafka) as (consumer, admin):
                     while True:
                         self.look(await self._ask(consumer, admin))
                         await asyncio.sleep(self._look_every_s)
@@ -154,28 +155,26 @@ def _readable(seen: Inside, outside: Outside) -> list[str]:
     return sorted(seen.owned & outside.ends.keys())
 
 
-def inside(app: faust.App, now_s: float) -> Inside:
+def inside(app: ExactApp, now_s: float) -> Inside:
     """Where the application stands; called from its event loop."""
     tables: Any = app.tables
     recovery, assignor = tables.recovery, app.assignor
     offsets = sum(offset or 0 for offset in recovery.active_offsets.values())
     return Inside(
         at_s=now_s,
-        waiting=not inputs(app).ids,
+        waiting=not app.inputs.ids,
         recovering=app.rebalancing or not recovery.completed.is_set(),
         stopping=app.should_stop,
         step=(app.rebalancing_count, app.consumer_generation_id, recovery.in_recovery, offsets),
         owned=frozenset(tp.topic for tp in assignor.assigned_actives()) & frozenset(inputs_of(app)),
-        ids=inputs(app).ids,
+        ids=app.inputs.ids,
     )
 
 
 @asynccontextmanager
-async def clients(broker: str) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaAdminClient]]:
+async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaAdminClient]]:
     """Clients without a group; KafkaError or TimeoutError where the broker does not answer within ASK_S."""
-    timeout_ms = int(ASK_S * 1000)
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, request_timeout_ms=timeout_ms)
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=timeout_ms)
+    consumer, admin = client.consumer(kafka, request_timeout_ms=int(ASK_S * 1000)), client.admin(kafka, ASK_S)
     try:
         async with asyncio.timeout(ASK_S):
             await consumer.start()

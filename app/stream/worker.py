@@ -14,10 +14,11 @@ from aiokafka.errors import KafkaError
 
 from app.config.settings import Settings
 from app.errors import DaemonError
+from app.stream.app import ExactApp
 from app.stream.broker import ask, prepare
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
-from app.stream.makings import Inputs
+from app.stream.producer import ClientProducer
 from app.stream.recovery import LoudTable, LoudTables
 
 log = logging.getLogger(__name__)
@@ -35,12 +36,13 @@ PRODUCER_BATCH_BYTES = 512 * 1024
 LOOK_AGAIN_S = 10.0
 
 
-def create_app(app_id: str, settings: Settings) -> faust.App:
+def create_app(app_id: str, settings: Settings) -> ExactApp:
     """A Faust app whose source events are batches; broker and data directory from the settings."""
     kafka = settings.kafka
-    app = faust.App(
+    app = ExactApp(
         app_id,
-        broker=f"kafka://{kafka.broker}",
+        kafka,
+        lambda topic: ask(kafka, app_id, topic),
         store="rocksdb://?driver=rocksdict",
         datadir=str(Path(settings.data_dir) / app_id),
         Table=LoudTable,
@@ -72,9 +74,7 @@ def create_app(app_id: str, settings: Settings) -> faust.App:
         debug=False,
     )
     transport: Any = app.transport
-    transport.Consumer = BatchConsumer
-    ours: Any = app
-    ours.inputs = Inputs(lambda topic: ask(kafka.broker, app_id, topic))
+    transport.Consumer, transport.Producer = BatchConsumer, ClientProducer
     return app
 
 
@@ -83,7 +83,7 @@ def source(app: faust.App, *topics: str) -> faust.TopicT:
     return app.topic(*topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
 
 
-def run(app: faust.App, *services: mode.Service, patient: bool = False) -> None:
+def run(app: ExactApp, *services: mode.Service, patient: bool = False) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
 
     DaemonError, before anything starts, where no broker answers or an input topic is missing: Faust would go on trying
@@ -118,7 +118,7 @@ def keep_freed_memory() -> None:
 class Waiting(mode.Service):
     """The last of the services: it has started when the app can."""
 
-    def __init__(self, app: faust.App) -> None:
+    def __init__(self, app: ExactApp) -> None:
         super().__init__()
         self._app = app
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import faust
 from prometheus_client import REGISTRY
 
 from app.bgp.pop_actuator import PopActuator
 from app.clock import ManualClock
 from app.gauges import watch_actuator, watch_inputs, watch_routes
+from app.stream.app import ExactApp
 from app.te.routing.rib import Rib
 from tests.agents.test_counters import Rig as Counters
 from tests.agents.test_flows import Rig as Flows
@@ -36,7 +36,7 @@ def value(name: str, **labels: str) -> float:
     return found
 
 
-def app_of(**ends: int) -> faust.App:
+def app_of(**ends: int) -> ExactApp:
     """An app whose consumer knows where topics end, and has committed up to 7."""
 
     def highwater(tp: Any) -> int | None:
@@ -44,7 +44,7 @@ def app_of(**ends: int) -> faust.App:
 
     offsets = {Partition(topic): 7 for topic in ends}
     consumer = SimpleNamespace(highwater=highwater, _committed_offset=offsets)
-    return cast(faust.App, SimpleNamespace(consumer=consumer, inputs=SimpleNamespace(bases={})))
+    return cast(ExactApp, SimpleNamespace(consumer=consumer, inputs=SimpleNamespace(bases={})))
 
 
 class Partition(str):

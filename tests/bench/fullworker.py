@@ -23,9 +23,9 @@ from app.clock import SystemClock
 from app.contract import topics
 from app.demo.gather import StateClient
 from app.errors import DaemonError
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
 from app.local.deployment import write_settings
-from app.local.kafka import format_storage, start_kafka
+from app.local.kafka import format_storage, reached_at, start_kafka
 from app.local.machine import CHECKOUT, make_run_dir, open_site
 from app.local.ports import free_port
 from app.local.runner import Program, Runner
@@ -66,7 +66,7 @@ class Rig:
             async with Runner(run_dir, site.user) as runner:
                 await format_storage(runner, site)
                 broker = await start_kafka(runner, site)
-                await create_topics(broker, topics.named([POP]))
+                await create_topics(reached_at(broker), topics.named([POP]))
                 rig = cls(runner, broker, run_dir, prefixes)
                 await rig._producer.start()
                 try:

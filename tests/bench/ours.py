@@ -20,8 +20,9 @@ from app.contract import topics
 from app.contract.schemas import Decision, LinkUtilization
 from app.demo.gather import StateClient
 from app.errors import DaemonError
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 from app.local.deployment import load_local, write_settings
+from app.local.kafka import reached_at
 from app.local.machine import CHECKOUT
 from app.local.ports import free_port
 from app.local.runner import Program
@@ -133,7 +134,7 @@ class Worker:
         """Bytes of every link and closed window, as any consumer of `link-utilization` reads them."""
         links = {network.link_id(self._pop, link): link for link in range(network.LINKS)}
         sums: Sums = {}
-        for message in await read_topic(self._bench.broker, topics.LINK_UTILIZATION.name):
+        for message in await read_topic(reached_at(self._bench.broker), topics.LINK_UTILIZATION.name):
             record = msgspec.json.decode(message.value, type=LinkUtilization)
             if record.pop == self._pop and message.timestamp / 1000 >= since_s:
                 link, start_s = links[record.link], int(record.window_start.timestamp())
@@ -142,7 +143,7 @@ class Worker:
         return sums
 
     async def _undecided(self, since_s: float, starts: set[int]) -> list[str]:
-        records = await read_topic(self._bench.broker, topics.DECISIONS.for_pop(self._pop))
+        records = await read_topic(reached_at(self._bench.broker), topics.DECISIONS.for_pop(self._pop))
         new = [msgspec.json.decode(one.value, type=Decision) for one in records if one.timestamp / 1000 >= since_s]
         decided = {int(decision.window_start.timestamp()) for decision in new}
         return [f"ours: no decision on the window of {start_s}" for start_s in sorted(starts - decided)]

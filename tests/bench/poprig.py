@@ -22,9 +22,9 @@ from app.contract import topics
 from app.contract.topics import Topic
 from app.demo.gather import StateClient
 from app.errors import DaemonError
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
 from app.local.deployment import write_settings
-from app.local.kafka import format_storage, start_kafka
+from app.local.kafka import format_storage, reached_at, start_kafka
 from app.local.machine import CHECKOUT, make_run_dir, open_site
 from app.local.ports import free_port
 from app.local.runner import Program, Runner
@@ -128,7 +128,7 @@ class Rig:
         for first in range(0, len(wanted), TOPICS_AT_ONCE):
             some = dict(wanted[first : first + TOPICS_AT_ONCE])
             short = {name: ShortTopic(**msgspec.structs.asdict(some[name])) for name in some.keys() & flows}
-            await create_topics(self._broker, some | short)
+            await create_topics(reached_at(self._broker), some | short)
 
     async def _announce(self) -> None:
         """The same routes for each PoP, to the prefixes that its flows go to."""

@@ -5,8 +5,9 @@ import asyncio
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from app.config.settings import Kafka
 from app.contract import topics
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
 from tests.consumers import consuming
 from tests.faults.rig import APP_ID, Rig
 from tests.faults.worker_faults import pause
@@ -83,7 +84,7 @@ async def topic_made_anew(rig: Rig) -> None:
                 await asyncio.sleep(0.2)
         finally:
             await admin.close()
-        await create_topics(rig.broker, {feed.topic: topics.FLOWS}, rig.brokers.count)
+        await create_topics(Kafka(broker=rig.broker, replication_factor=rig.brokers.count), {feed.topic: topics.FLOWS})
         await rig.renew_producer()
         feed.made_anew()
         feed.resume()

@@ -10,7 +10,8 @@ import rocksdict
 
 from app.contract import topics
 from app.contract.schemas import DeadLetter, LinkUtilization, PrefixTraffic
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
+from app.local.kafka import reached_at
 from app.te.traffic.windows import Progress
 from tables.congestion import progress_key
 from tables.link_windows import LinkWindowRow, parts_of
@@ -46,13 +47,13 @@ class Published(NamedTuple):
 
 
 async def utilization(broker: str, pop: str) -> list[Published]:
-    records = await read_topic(broker, topics.LINK_UTILIZATION.name)
+    records = await read_topic(reached_at(broker), topics.LINK_UTILIZATION.name)
     decoded = [(one.timestamp / 1000, msgspec.json.decode(one.value, type=LinkUtilization)) for one in records]
     return [Published(*pair) for pair in decoded if pair[1].pop == pop]
 
 
 async def prefix_traffic(broker: str, pop: str) -> list[tuple[Slot, Amounts]]:
-    records = await read_topic(broker, topics.PREFIX_TRAFFIC.name)
+    records = await read_topic(reached_at(broker), topics.PREFIX_TRAFFIC.name)
     decoded = [msgspec.json.decode(one.value, type=PrefixTraffic) for one in records]
     return [
         (
@@ -66,21 +67,22 @@ async def prefix_traffic(broker: str, pop: str) -> list[tuple[Slot, Amounts]]:
 
 async def changelog(broker: str, cell: str) -> list[Row]:
     """The whole history of `link_windows`, stale rows and all."""
-    records = await read_topic(broker, f"autopilot-telemetry-{cell}-link_windows-changelog")
+    records = await read_topic(reached_at(broker), f"autopilot-telemetry-{cell}-link_windows-changelog")
     return [_row(record.key, record.value) for record in records]
 
 
 async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | None:
     """The newest progress row of a PoP, which is the last write of every flush."""
     topic, key = f"autopilot-telemetry-{cell}-congestion-changelog", progress_key(pop).encode()
-    rows = [record.value for record in await read_topic(broker, topic, LAST) if record.key == key]
+    rows = [record.value for record in await read_topic(reached_at(broker), topic, LAST) if record.key == key]
     return msgspec.msgpack.decode(rows[-1][HEADER.size :], type=Progress) if rows else None
 
 
 async def dead_letters(broker: str, pop: str) -> int:
     """How many different ones; a repeat after a restart is the same letter."""
     letters = [
-        msgspec.json.decode(record.value, type=DeadLetter) for record in await read_topic(broker, "dead-letters")
+        msgspec.json.decode(record.value, type=DeadLetter)
+        for record in await read_topic(reached_at(broker), "dead-letters")
     ]
     return len({(letter.offset, letter.raw) for letter in letters if letter.topic == topics.FLOWS.for_pop(pop)})
 

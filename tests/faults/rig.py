@@ -17,11 +17,12 @@ import msgspec
 
 from app.clock import SystemClock
 from app.config.inventory import load_pop
+from app.config.settings import Kafka
 from app.config.thresholds import Windows
 from app.contract import topics
 from app.demo.gather import StateClient
 from app.errors import DaemonError, EnvironmentProblem
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
 from app.local.deployment import write_inventory, write_settings
 from app.local.ports import free_port
 from app.te.traffic.windows import Progress
@@ -112,7 +113,9 @@ class Rig:
     async def _start(self) -> None:
         self.brokers = await self._exit.enter_async_context(Brokers(self.run_dir, self.setup.brokers))
         self.broker = self.brokers.address
-        await create_topics(self.broker, topics.named(self.setup.pops), self.setup.brokers)
+        await create_topics(
+            Kafka(broker=self.broker, replication_factor=self.setup.brokers), topics.named(self.setup.pops)
+        )
         producer = await self._exit.enter_async_context(exact_producer(self.broker))
         for name, path in self._write_settings().items():
             self.feeds[name] = Feed(load_pop(path), WINDOWS, producer, self.clock, f"{self._seed} {name}")

@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from app.contract.topics import Topic
-from app.kafkaadmin import create_topics
-from app.local.kafka import format_storage, start_kafka
+from app.kafka.admin import create_topics
+from app.local.kafka import format_storage, reached_at, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.runner import Runner
 from tests.integration.sums_worker import APP_ID, SOURCE, Options
@@ -147,7 +147,7 @@ async def sums_rig(folder: Path) -> AsyncIterator[Rig]:
         async with Runner(site.run_dir, site.user) as runner:
             await format_storage(runner, site)
             broker = await start_kafka(runner, site)
-            await create_topics(broker, {SOURCE: NUMBERS})
+            await create_topics(reached_at(broker), {SOURCE: NUMBERS})
             async with clients(broker) as (producer, admin):
                 rig = Rig(broker, runner.pid("kafka"), folder, producer, admin)
                 try:

@@ -6,17 +6,17 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import faust
 import mode
 import msgspec
 from faust.types import TP
 
 from app.clock import SystemClock
 from app.config.settings import Kafka, Settings
+from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
-from app.stream.makings import Makings, inputs
+from app.stream.makings import Makings
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source
@@ -102,7 +102,7 @@ class Stuck(ExactReader):
         await super()._accept(event)
 
 
-def build(broker: str, data_dir: str, options: Options) -> tuple[faust.App, list[mode.Service]]:
+def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[mode.Service]]:
     kafka = Kafka(
         broker=broker,
         replication_factor=1,
@@ -116,7 +116,7 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[faust.App, list
     clock = SystemClock()
     fence = StallFence(kafka.session_timeout_s / 2, clock)
     fence.start()
-    reader = Stuck(app, state, [table], Makings(inputs(app), [SOURCE], [table]), fence, die)
+    reader = Stuck(app, state, [table], Makings(app.inputs, [SOURCE], [table]), fence, die)
     reader.after = options.stuck_after
     stop_flow_at_recovery(app, table, reader.take_up)
 

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from app.clock import SystemClock, utc
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision, Exit, NaturalExit, Override, Released, SourcePath
-from app.control import send_control
+from app.kafka.orders import send_control
 from app.local.stack import Stack
 from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
@@ -79,7 +79,7 @@ class Acting:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.telemetry = Telemetry(stack.broker)
+        self.telemetry = Telemetry(stack.kafka.broker)
 
     async def hops(self, prefix: str) -> tuple[str, str]:
         """The next hops that r1 and r2 use."""
@@ -105,7 +105,7 @@ class Acting:
     async def told_until(self, action: str, count: int) -> list[Actuation]:
         """Every record from the first on, once there are so many of this action."""
         found = await records_until(
-            self.stack.broker,
+            self.stack.kafka.broker,
             topics.ACTUATIONS.name,
             lambda records: sum(record["action"] == action for record in records) >= count,
         )
@@ -149,9 +149,9 @@ async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: Non
         await made.telemetry.decide(move(second), move(third), released=(first,))
         await made.goes(NATURAL, first)
 
-        await send_control(made.stack.broker, "*", True, "a test")
+        await send_control(made.stack.kafka, "*", True, "a test")
         await made.goes(NATURAL, second, third)
-        await send_control(made.stack.broker, "*", False, "a test")
+        await send_control(made.stack.kafka, "*", False, "a test")
 
         async def back() -> bool:
             """An actuator that is still halted follows none of these."""

@@ -11,9 +11,9 @@ from aiohttp import ClientError, ClientSession
 
 from app.contract import topics
 from app.errors import EnvironmentProblem
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
 from app.local.deployment import write_inventory, write_settings
-from app.local.kafka import kafka
+from app.local.kafka import kafka, reached_at
 from app.local.ports import free_port
 from tests.integration.bgp import eventually
 from tests.integration.conftest import INVENTORY, unavailable
@@ -94,7 +94,7 @@ async def test_a_missing_topic_is_named_and_awaited_by_the_actuator(tmp_path: Pa
         async with kafka(missing_one) as broker:
             assert reason in await said(tmp_path, broker)
             async with waiting(tmp_path, broker, reason, actuator_port=port):
-                await create_topics(broker, {gone: there[gone]})
+                await create_topics(reached_at(broker), {gone: there[gone]})
                 await eventually(lambda: is_ready(port), within_s=60)
     except EnvironmentProblem as problem:
         unavailable(problem)

@@ -28,7 +28,7 @@ async def test_killing_one_ends_one_session(stack: Stack) -> None:
     before_s = SystemClock().now_s()
     killed_at_s = await stack.kill_neighbour(peer)
     assert before_s <= killed_at_s <= SystemClock().now_s()
-    await records_until(stack.broker, BMP.for_pop(stack.pop.name), down)
+    await records_until(stack.kafka.broker, BMP.for_pop(stack.pop.name), down)
     summary = await frr.vty(stack.r2_vty, "show bgp ipv4 unicast summary json")
     not_up = [address for address, seen in summary["peers"].items() if seen["state"] != "Established"]
     assert not_up == [peer]

@@ -18,8 +18,8 @@ from aiokafka.errors import KafkaError
 
 from app.contract.topics import Topic
 from app.errors import EnvironmentProblem
-from app.kafkaread import read_topic
-from app.local.kafka import kafka
+from app.kafka.read import read_topic
+from app.local.kafka import kafka, reached_at
 from tables.store import HEADER
 from tests.integration.conftest import unavailable
 from tests.integration.sums_worker import APP_ID, SOURCE, SUM, Row, key_of
@@ -82,7 +82,7 @@ async def start_worker(broker: str, data: Path) -> asyncio.subprocess.Process:
 
 
 async def changelog_sums(broker: str) -> dict[str, int]:
-    records = await read_topic(broker, f"{APP_ID}-sums-changelog")
+    records = await read_topic(reached_at(broker), f"{APP_ID}-sums-changelog")
     return {
         record.key.decode(): msgspec.msgpack.decode(record.value[HEADER.size :], type=Row).total
         for record in records

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from app.clock import SystemClock
 from app.contract import topics
 from app.errors import DaemonError
-from app.kafkaread import follow, read_topic
+from app.kafka.read import follow, read_topic
 from app.local.stack import Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), p
 
 async def test_topics_are_those_of_the_table(stack: Stack) -> None:
     wanted = topics.named([stack.pop.name])
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.broker)
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka.broker)
     await admin.start()
     try:
         described = {topic["topic"]: topic for topic in await admin.describe_topics()}
@@ -38,7 +38,7 @@ async def test_topics_are_those_of_the_table(stack: Stack) -> None:
 
 
 async def test_a_topic_that_nobody_made_is_refused(stack: Stack) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=stack.broker, request_timeout_ms=1000)
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka.broker, request_timeout_ms=1000)
     await producer.start()
     try:
         with pytest.raises(KafkaError):
@@ -49,24 +49,24 @@ async def test_a_topic_that_nobody_made_is_refused(stack: Stack) -> None:
 
 async def test_following_begins_at_the_last_records_and_goes_on(stack: Stack) -> None:
     topic = topics.PREFIX_TRAFFIC.name
-    producer = AIOKafkaProducer(bootstrap_servers=stack.broker)
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka.broker)
     await producer.start()
     try:
         for value in (b"1", b"2", b"3"):
             await producer.send_and_wait(topic, value)
-        async with aclosing(follow(stack.broker, {topic: 2})) as records, asyncio.timeout(30):
+        async with aclosing(follow(stack.kafka, {topic: 2})) as records, asyncio.timeout(30):
             assert [(await anext(records)).value, (await anext(records)).value] == [b"2", b"3"]
             await producer.send_and_wait(topic, b"4")
             assert (await anext(records)).value == b"4"
     finally:
         await producer.stop()
     with pytest.raises(DaemonError, match="no topic nowhere"):
-        await anext(follow(stack.broker, {"nowhere": 1}))
+        await anext(follow(stack.kafka, {"nowhere": 1}))
 
 
 async def test_reading_begins_at_a_time(stack: Stack) -> None:
     topic, later_s = topics.PREFIX_TRAFFIC.name, round(SystemClock().now_s()) + 600
-    producer = AIOKafkaProducer(bootstrap_servers=stack.broker)
+    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka.broker)
     await producer.start()
     try:
         for second in (1, 2, 3):
@@ -74,5 +74,5 @@ async def test_reading_begins_at_a_time(stack: Stack) -> None:
     finally:
         await producer.stop()
     for since_s, values in ((1.5, [b"2", b"3"]), (3.0, [b"3"]), (3.5, [])):
-        records = await read_topic(stack.broker, topic, since_s=later_s + since_s)
+        records = await read_topic(stack.kafka, topic, since_s=later_s + since_s)
         assert [record.value for record in records] == values

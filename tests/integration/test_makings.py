@@ -7,9 +7,9 @@ from aiokafka.structs import OffsetAndMetadata
 from app.config.settings import Kafka, Settings
 from app.contract.topics import FLOWS
 from app.errors import DaemonError, EnvironmentProblem
-from app.local.kafka import kafka
+from app.local.kafka import kafka, reached_at
 from app.stream.broker import ask, forget_old_commits, input_ids
-from app.stream.makings import Found, inputs
+from app.stream.makings import Found
 from app.stream.worker import create_app
 from tests.consumers import consuming
 from tests.integration.conftest import unavailable
@@ -31,15 +31,15 @@ async def test_commits_of_an_earlier_making_are_set_back(tmp_path: object) -> No
     try:
         async with kafka({TOPIC: FLOWS}) as broker:
             app = create_app(GROUP, Settings(pops=("none",), data_dir=str(tmp_path), kafka=Kafka(broker=broker)))
-            inputs(app).ids = ids = await input_ids(broker, [TOPIC])
+            app.inputs.ids = ids = await input_ids(reached_at(broker), [TOPIC])
             await forget_old_commits(app)
-            assert await ask(broker, GROUP, TOPIC) == Found(ids[TOPIC], "")
+            assert await ask(reached_at(broker), GROUP, TOPIC) == Found(ids[TOPIC], "")
             for mark, left in {"": "", ids[TOPIC]: ids[TOPIC], "another": ids[TOPIC]}.items():
                 await commit(broker, mark)
                 await forget_old_commits(app)
-                assert await ask(broker, GROUP, TOPIC) == Found(ids[TOPIC], left)
+                assert await ask(reached_at(broker), GROUP, TOPIC) == Found(ids[TOPIC], left)
             assert await committed(broker) == 0
-            assert await ask(broker, GROUP, "nobody") == Found(None, "")
+            assert await ask(reached_at(broker), GROUP, "nobody") == Found(None, "")
     except EnvironmentProblem as problem:
         unavailable(problem)
 
@@ -54,7 +54,7 @@ async def test_they_are_not_while_somebody_may_commit_again(tmp_path: object) ->
     try:
         async with kafka({TOPIC: FLOWS}) as broker:
             app = create_app(GROUP, Settings(pops=("none",), data_dir=str(tmp_path), kafka=Kafka(broker=broker)))
-            inputs(app).ids = await input_ids(broker, [TOPIC])
+            app.inputs.ids = await input_ids(reached_at(broker), [TOPIC])
             await commit(broker, "another")
             member = AIOKafkaConsumer(TOPIC, bootstrap_servers=broker, group_id=GROUP, enable_auto_commit=False)
             await member.start()

@@ -17,7 +17,9 @@ def routes(found: list[Record], log_type: str = "update") -> set[tuple[str, str]
 
 async def test_both_routers_tell_every_route_of_every_neighbour(stack: Stack) -> None:
     expected = {(peer, route.prefix) for peer, every in announced().items() for route in every}
-    found = await records_until(stack.broker, BMP.for_pop(stack.pop.name), lambda found: expected <= routes(found))
+    found = await records_until(
+        stack.kafka.broker, BMP.for_pop(stack.pop.name), lambda found: expected <= routes(found)
+    )
     names = {r["bmp_init_info_sysname"]: r["bmp_router_port"] for r in found if r.get("bmp_msg_type") == "init"}
     assert set(names) == {"r1", "r2"}
     assert len(set(names.values())) == 2, "the source port tells the two sessions apart"
@@ -34,10 +36,10 @@ async def test_an_override_comes_back_with_its_marker(stack: Stack, router: str,
     topic = BMP.for_pop(stack.pop.name)
     await inject(stack.site, router, prefix, hop)
     try:
-        found = await records_until(stack.broker, topic, lambda found: ours in routes(found))
+        found = await records_until(stack.kafka.broker, topic, lambda found: ours in routes(found))
     finally:
         await withdraw(stack.site, router, prefix)
     (seen,) = [record for record in found if (record.get("peer_ip"), record.get("ip_prefix")) == ours]
     assert (seen["bgp_nexthop"], seen["local_pref"], seen["as_path"]) == (hop, 1000, "64602 65010")
     assert seen["comms"].split() == ["64512:911", "no-export"]
-    await records_until(stack.broker, topic, lambda found: ours in routes(found, "withdraw"))
+    await records_until(stack.kafka.broker, topic, lambda found: ours in routes(found, "withdraw"))

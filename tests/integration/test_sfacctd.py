@@ -67,7 +67,7 @@ async def test_every_sample_and_counter_arrives_between_its_markers(stack: Stack
         closed = {record["writer_id"] for record in found if record["event_type"] == "purge_close"}
         return sum(record.get("packets", 0) for record in found) >= SAMPLES and writers <= closed
 
-    found = await records_until(stack.broker, FLOWS.for_pop(stack.pop.name), all_purged)
+    found = await records_until(stack.kafka.broker, FLOWS.for_pop(stack.pop.name), all_purged)
     flows = [record for record in found if record["event_type"] == "purge"]
     assert sum(record["packets"] for record in flows) == SAMPLES
     assert sum(record["bytes"] for record in flows) == SAMPLES * FRAME_BYTES
@@ -76,7 +76,9 @@ async def test_every_sample_and_counter_arrives_between_its_markers(stack: Stack
     assert {(record["peer_ip_src"], record["iface_in"], record["iface_out"]) for record in flows} == {(AGENT, 1, 101)}
     assert udp_drops(stack.sflow[1]) == 0
 
-    polled = await records_until(stack.broker, COUNTERS.for_pop(stack.pop.name), lambda found: len(found) > DATAGRAMS)
+    polled = await records_until(
+        stack.kafka.broker, COUNTERS.for_pop(stack.pop.name), lambda found: len(found) > DATAGRAMS
+    )
     generic = [record for record in polled if record.get("sf_cnt_type") == "sflow_cnt_generic"]
     assert [record["ifOutOctets"] for record in generic] == [(1 << 40) + index for index in range(DATAGRAMS)]
     assert {(record["ifSpeed"], record["ifOutDiscards"]) for record in generic} == {(100_000_000_000, (1 << 32) - 1)}

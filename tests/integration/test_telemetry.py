@@ -19,7 +19,7 @@ from app.demo.evidence import Progress
 from app.demo.gather import StateClient
 from app.demo.run import RouterRib
 from app.errors import DaemonError, EnvironmentProblem
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 from app.local.ports import free_port
 from app.local.stack import Stack
 from app.sim.packets import tcp_frame
@@ -73,7 +73,7 @@ class Rig:
 
     async def produce(self, *records: tuple[str, bytes]) -> None:
         """Straight into Kafka, past the collectors."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.stack.broker)
+        producer = AIOKafkaProducer(bootstrap_servers=self.stack.kafka.broker)
         await producer.start()
         try:
             for topic, value in records:
@@ -125,7 +125,7 @@ async def every_byte_and_every_bad_record(rig: Rig) -> None:
         "unroutable": UNROUTABLE * BYTES,
     }
     assert progress.late_bytes == LATE_BYTES
-    letters = [json.loads(record.value) for record in await read_topic(rig.stack.broker, topics.DEAD_LETTERS.name)]
+    letters = [json.loads(record.value) for record in await read_topic(rig.stack.kafka, topics.DEAD_LETTERS.name)]
     assert {letter["topic"] for letter in letters} == {flows, counters, bmp}
     assert all(letter["reason"] and letter["offset"] >= 0 for letter in letters)
 

@@ -17,10 +17,10 @@ from playwright.async_api import Page
 from app.clock import SystemClock
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision, LinkUtilization, Released
-from app.control import send_control
-from app.kafkaadmin import create_topics
+from app.kafka.admin import create_topics
+from app.kafka.orders import send_control
 from app.local.deployment import to_toml
-from app.local.kafka import format_storage, kafka, start_kafka
+from app.local.kafka import format_storage, kafka, reached_at, start_kafka
 from app.local.machine import make_run_dir, open_site
 from app.local.ports import free_port
 from app.local.runner import Runner
@@ -122,10 +122,10 @@ def write_truth(path: Path, end_s: int) -> None:
 
 
 async def halted_and_resumed(page: Page, broker: str) -> None:
-    await send_control(broker, "*", True, "ada")
+    await send_control(reached_at(broker), "*", True, "ada")
     await page.wait_for_selector('#notices .alarming:has-text("halted since")')
     assert await page.is_visible("#halted")
-    await send_control(broker, "*", False, "ada")
+    await send_control(reached_at(broker), "*", False, "ada")
     await page.wait_for_selector("#halted", state="hidden")
 
 
@@ -208,7 +208,7 @@ async def test_it_reads_on_when_the_broker_comes_back(daemons: None, tmp_path: P
     async with Runner(site.run_dir, site.user) as runner:
         await format_storage(runner, site)
         broker = await start_kafka(runner, site)
-        await create_topics(broker, topics.named([POP]))
+        await create_topics(reached_at(broker), topics.named([POP]))
         await publish(broker, *calm(began_s, 3))
         async with view(tmp_path, broker) as url:
 

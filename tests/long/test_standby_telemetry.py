@@ -17,9 +17,9 @@ from app.contract.schemas import Decision
 from app.demo.evidence import Progress
 from app.demo.gather import StateClient
 from app.errors import EnvironmentProblem
-from app.kafkaread import read_topic
+from app.kafka.read import read_topic
 from app.local.deployment import write_inventory, write_settings
-from app.local.kafka import kafka
+from app.local.kafka import kafka, reached_at
 from app.local.ports import free_port
 from tests.app.feeds.test_account import flow, marker
 from tests.integration.conftest import INVENTORY, unavailable
@@ -148,7 +148,7 @@ async def test_a_rolling_restart_makes_no_window_late(
                 for name in list(cell.running):
                     await cell.end(name, signal.SIGTERM)
                 await producer.stop()
-            records = await read_topic(broker, topics.DECISIONS.for_pop(POP))
+            records = await read_topic(reached_at(broker), topics.DECISIONS.for_pop(POP))
     except EnvironmentProblem as problem:
         unavailable(problem)
     assert progress.unattributed_bytes == {"unroutable": feed.sent_bytes}, "no routes here, so all of it, once"

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from app.cli import explain, show, watch
 from app.cli.explain import ask
 from app.clock import utc
+from app.config.settings import Kafka
 from app.contract.schemas import (
     Actuation,
     Congestion,
@@ -119,7 +120,7 @@ TOPICS: dict[str, list[Any]] = {
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A deployment whose topics and whose worker are these."""
 
-    async def read_topic(broker: str, topic: str, last: int | None = None) -> list[Record]:
+    async def read_topic(kafka: Kafka, topic: str, last: int | None = None) -> list[Record]:
         return [Record(topic, msgspec.json.encode(one)) for one in TOPICS[topic][-(last or 0) :]]
 
     async def asked(port: int, pop: str, of: str) -> Explained:
@@ -249,7 +250,7 @@ def test_congestion_is_told_from_opening_to_closing(config: str) -> None:
 
 
 def test_watch_shows_links_and_overrides_and_ends_well(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def follow(broker: str, wanted: Mapping[str, int | None]) -> AsyncGenerator[Record, None]:
+    async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerator[Record, None]:
         assert wanted == {"decisions-rhv1000": 1, "link-utilization": 18, "control": None}
         for topic, record in (("link-utilization", window(9.5e10, 1.12e11)), ("decisions-rhv1000", DECISIONS[1])):
             yield Record(topic, msgspec.json.encode(record))

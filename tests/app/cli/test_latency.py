@@ -9,6 +9,7 @@ import pytest
 
 from app.cli import latency
 from app.cli.latency import begin_s
+from app.config.settings import Kafka
 from app.errors import ConfigError
 from app.local.ports import free_port
 from tests.app.cli.test_latency_stages import ROUTES, STORY, T0
@@ -34,7 +35,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A deployment whose topics are these."""
 
     async def read_topic(
-        broker: str, topic: str, last: int | None = None, since_s: float | None = None
+        kafka: Kafka, topic: str, last: int | None = None, since_s: float | None = None
     ) -> list[Record]:
         assert since_s is not None
         return [one for one in TOPICS[topic] if one.timestamp >= 1000 * since_s]

@@ -5,7 +5,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from importlib.metadata import version
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +13,7 @@ from aiokafka.consumer.fetcher import Fetcher
 from faust.streams import _current_event
 from faust.transport import consumer as theirs
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Producer
 from faust.types import TP
 
 from app.stream import consumer
@@ -28,6 +28,9 @@ def test_the_pinned_faust_has_what_we_override() -> None:
     assert inspect.isasyncgenfunction(BatchConsumer.getmany)
     for name in ("_wait_next_records", "_getmany", "_to_message", "_is_changelog_tp", "_add_gap", "_new_offset"):
         assert callable(getattr(Consumer, name))
+    assert "self._create_consumer(loop=" in inspect.getsource(AIOKafkaConsumerThread.on_start)
+    assert "self._new_producer()" in inspect.getsource(Producer.on_start)
+    assert isinstance(inspect.getattr_static(Producer, "_settings_default"), FunctionType)
     source = inspect.getsource(Consumer.__init__)
     assert "_committed_offset" in source
     assert "_buffered_partitions" in source
@@ -155,7 +158,6 @@ async def test_who_is_behind_asks_again_at_once() -> None:
 def test_the_pinned_aiokafka_has_what_we_set() -> None:
     assert version("aiokafka") == "0.14.0"
     assert "self._fetch_max_wait_ms," in inspect.getsource(Fetcher)
-    assert "fetch_max_wait_ms=1500" in inspect.getsource(AIOKafkaConsumerThread._create_worker_consumer)
 
 
 @pytest.mark.parametrize("theirs_checks", [False, True])

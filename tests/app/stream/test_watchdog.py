@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from app.clock import ManualClock
+from app.config.settings import Kafka
 from app.stream import watchdog as module
 from app.stream.fence import StallFence
 from app.stream.progress import Outside
@@ -140,5 +141,5 @@ def test_it_is_not_alive_when_the_watchdog_does_not_look(monkeypatch: pytest.Mon
 
 async def test_nobody_there_is_an_error_of_kafka() -> None:
     with pytest.raises(KafkaError):
-        async with clients("127.0.0.1:1"):
+        async with clients(Kafka(broker="127.0.0.1:1")):
             pass

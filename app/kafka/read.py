@@ -6,21 +6,23 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from app.config.settings import Kafka
 from app.errors import DaemonError
+from app.kafka import client
 
 TIMEOUT_MS = 10_000
 POLL_MS = 500
 
 
 async def read_topic(
-    broker: str, topic: str, last: int | None = None, since_s: float | None = None
+    kafka: Kafka, topic: str, last: int | None = None, since_s: float | None = None
 ) -> list[ConsumerRecord]:
     """The records that partition 0 of a topic holds now, or the `last` of them, or those from a time on (Unix seconds).
 
     DaemonError says what to check.
     """
-    async with _consumer(broker) as consumer:
-        ((partition, end),) = (await _assign(broker, consumer, {topic: last})).items()
+    async with _consumer(kafka) as consumer:
+        ((partition, end),) = (await _assign(kafka, consumer, {topic: last})).items()
         if since_s is not None:
             first = (await consumer.offsets_for_times({partition: int(since_s * 1000)}))[partition]
             consumer.seek(partition, end if first is None else first.offset)
@@ -31,10 +33,10 @@ async def read_topic(
         return records
 
 
-async def follow(broker: str, wanted: Mapping[str, int | None]) -> AsyncGenerator[ConsumerRecord, None]:
+async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerator[ConsumerRecord, None]:
     """So many (None: all) of the last records of partition 0 of each topic, then every new one; until cancelled."""
-    async with _consumer(broker) as consumer:
-        await _assign(broker, consumer, wanted)
+    async with _consumer(kafka) as consumer:
+        await _assign(kafka, consumer, wanted)
         while True:
             for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                 for record in batch:
@@ -42,11 +44,11 @@ async def follow(broker: str, wanted: Mapping[str, int | None]) -> AsyncGenerato
 
 
 async def _assign(
-    broker: str, consumer: AIOKafkaConsumer, wanted: Mapping[str, int | None]
+    kafka: Kafka, consumer: AIOKafkaConsumer, wanted: Mapping[str, int | None]
 ) -> dict[TopicPartition, int]:
     """Stand so many records (None: all) before the end of each topic; the ends."""
     if missing := wanted.keys() - await consumer.topics():
-        raise DaemonError(f"{broker}: no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
+        raise DaemonError(f"{kafka.broker}: no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
     partitions = {TopicPartition(topic, 0): last for topic, last in wanted.items()}
     consumer.assign(list(partitions))
     begins = await consumer.beginning_offsets(list(partitions))
@@ -58,14 +60,11 @@ async def _assign(
 
 
 @asynccontextmanager
-async def _consumer(broker: str) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, enable_auto_commit=False, request_timeout_ms=TIMEOUT_MS)
+async def _consumer(kafka: Kafka) -> AsyncIterator[AIOKafkaConsumer]:
     try:
-        await consumer.start()
-        yield consumer
+        async with client.started(client.consumer(kafka, request_timeout_ms=TIMEOUT_MS)) as consumer:
+            yield consumer
     except KafkaError as error:
         raise DaemonError(
-            f"{broker}: no broker answers there; is it running, is kafka.broker right? ({error})"
+            f"{kafka.broker}: no broker answers there; is it running, is kafka.broker right? ({error})"
         ) from error
-    finally:
-        await consumer.stop()

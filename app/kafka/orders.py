@@ -5,14 +5,16 @@ import logging
 from collections.abc import Callable
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.clock import Clock, SystemClock, utc
+from app.config.settings import Kafka
 from app.contract import topics
 from app.contract.schemas import Control
 from app.errors import DaemonError
-from app.kafkaread import read_topic
+from app.kafka import client
+from app.kafka.read import read_topic
 
 ALL = "*"
 RETRY_S = 2.0
@@ -54,10 +56,10 @@ class Orders:
         return self.halt(pop) is not None
 
 
-async def read_orders(broker: str) -> Orders:
+async def read_orders(kafka: Kafka) -> Orders:
     """The orders that stand now; DaemonError as from any reading."""
     orders = Orders()
-    for record in await read_topic(broker, topics.CONTROL.name):
+    for record in await read_topic(kafka, topics.CONTROL.name):
         orders.take(record.key, record.value)
     return orders
 
@@ -65,9 +67,9 @@ async def read_orders(broker: str) -> Orders:
 class ControlReader:
     """Reads the topic from its beginning and follows it. Until `caught_up`, orders may be missing."""
 
-    def __init__(self, broker: str, on_change: Callable[[Orders], None]) -> None:
+    def __init__(self, kafka: Kafka, on_change: Callable[[Orders], None]) -> None:
         self.caught_up = False
-        self._broker = broker
+        self._kafka = kafka
         self._on_change = on_change
         self._orders = Orders()
 
@@ -77,15 +79,13 @@ class ControlReader:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("control: %s: %s; trying again", self._broker, error)
+                log.warning("control: %s: %s; trying again", self._kafka.broker, error)
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
         """Read and follow. Nothing is told before the end: on the way there old orders come by again."""
         partition, at_end = TopicPartition(topics.CONTROL.name, 0), False
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)
-        try:
-            await consumer.start()
+        async with client.started(client.consumer(self._kafka)) as consumer:
             consumer.assign([partition])
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
@@ -99,21 +99,16 @@ class ControlReader:
                 if at_end:
                     self.caught_up = True
                     self._on_change(self._orders)
-        finally:
-            await consumer.stop()
 
 
-async def send_control(broker: str, pop: str, halt: bool, by: str, clock: Clock | None = None) -> None:
+async def send_control(kafka: Kafka, pop: str, halt: bool, by: str, clock: Clock | None = None) -> None:
     """Write an order for one PoP or for all (`*`); DaemonError when the broker does not confirm it.
 
     An order for all does not lift the one for a PoP: each is resumed by the name it was halted by.
     """
     order = Control(pop=pop, halt=halt, by=by, at=utc((clock or SystemClock()).now_s()))
-    producer = AIOKafkaProducer(bootstrap_servers=broker, acks="all", request_timeout_ms=10_000)
     try:
-        await producer.start()
-        await producer.send_and_wait(topics.CONTROL.name, msgspec.json.encode(order), key=pop.encode())
+        async with client.started(client.producer(kafka, request_timeout_ms=10_000)) as producer:
+            await producer.send_and_wait(topics.CONTROL.name, msgspec.json.encode(order), key=pop.encode())
     except KafkaError as error:
-        raise DaemonError(f"{broker}: the order was not confirmed ({error}){INSTEAD if halt else ''}") from error
-    finally:
-        await producer.stop()
+        raise DaemonError(f"{kafka.broker}: the order was not confirmed ({error}){INSTEAD if halt else ''}") from error

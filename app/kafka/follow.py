@@ -12,6 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.clock import Clock
+from app.config.settings import Kafka
+from app.kafka import client
 
 RETRY_S = 2.0
 POLL_MS = 500
@@ -24,10 +26,10 @@ class TopicsReader:
     """Gives key and value of every record to the `take` of its topic. `caught_up` once the history was read."""
 
     def __init__(
-        self, broker: str, takes: Mapping[str, Take], history_s: float, clock: Clock, whole: Collection[str] = ()
+        self, kafka: Kafka, takes: Mapping[str, Take], history_s: float, clock: Clock, whole: Collection[str] = ()
     ) -> None:
         self.caught_up = False
-        self._broker = broker
+        self._kafka = kafka
         self._takes = takes
         self._history_s = history_s
         self._whole = whole
@@ -40,16 +42,12 @@ class TopicsReader:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("%s: %s; trying again", self._broker, error)
+                log.warning("%s: %s; trying again", self._kafka.broker, error)
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
         # A new broker with an empty log is read from its beginning.
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._broker, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        try:
-            await consumer.start()
+        async with client.started(client.consumer(self._kafka, auto_offset_reset="earliest")) as consumer:
             ends = await self._assign(consumer)
             while True:
                 for partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
@@ -58,8 +56,6 @@ class TopicsReader:
                     self._next[partition] = records[-1].offset + 1
                 if not self.caught_up:
                     self.caught_up = all([await consumer.position(tp) >= end for tp, end in ends.items()])
-        finally:
-            await consumer.stop()
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         """Our topics, of one partition each, at their places; the ends that they have now."""

@@ -9,9 +9,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from app.clock import ManualClock, utc
+from app.config.settings import Kafka
 from app.contract.schemas import Control
-from app.control import ControlReader, Orders, send_control
 from app.errors import DaemonError
+from app.kafka.orders import ControlReader, Orders, send_control
 from app.local.ports import free_port
 
 
@@ -68,17 +69,17 @@ def test_what_cannot_be_read_changes_nothing() -> None:
 
 async def test_an_order_that_no_broker_takes_says_what_else_to_do() -> None:
     with pytest.raises(DaemonError, match="create the halt file on the actuator's host instead: `halt_file` in"):
-        await send_control(f"127.0.0.1:{free_port()}", "*", True, "a test")
+        await send_control(Kafka(broker=f"127.0.0.1:{free_port()}"), "*", True, "a test")
 
 
 async def test_a_halt_file_resumes_nothing() -> None:
     with pytest.raises(DaemonError, match="the order was not confirmed") as caught:
-        await send_control(f"127.0.0.1:{free_port()}", "*", False, "a test")
+        await send_control(Kafka(broker=f"127.0.0.1:{free_port()}"), "*", False, "a test")
     assert "halt file" not in str(caught.value)
 
 
 async def test_a_reader_without_a_broker_waits_and_does_not_end() -> None:
-    reader = ControlReader(f"127.0.0.1:{free_port()}", lambda orders: None)
+    reader = ControlReader(Kafka(broker=f"127.0.0.1:{free_port()}"), lambda orders: None)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.0):
             await reader.run()
@@ -93,7 +94,7 @@ class Broker:
         self.all_read = asyncio.Event()
         self._fetches = list(fetches)
 
-    def consumer(self, **_: Any) -> "Consumer":
+    def consumer(self, kafka: Kafka) -> "Consumer":
         return Consumer(self)
 
     async def fetch(self) -> list[tuple[bytes, bytes | None]]:
@@ -135,10 +136,12 @@ class Consumer:
 
 async def halted_over_time(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[bool]:
     """Whether the PoP is halted, as told by the reader each time."""
-    monkeypatch.setattr("app.control.AIOKafkaConsumer", broker.consumer)
-    monkeypatch.setattr("app.control.RETRY_S", 0.0)
+    monkeypatch.setattr("app.kafka.client.consumer", broker.consumer)
+    monkeypatch.setattr("app.kafka.orders.RETRY_S", 0.0)
     told: list[bool] = []
-    reader = asyncio.create_task(ControlReader("nowhere:1", lambda orders: told.append(orders.halted("rhv1000"))).run())
+    reader = asyncio.create_task(
+        ControlReader(Kafka(broker="nowhere:1"), lambda orders: told.append(orders.halted("rhv1000"))).run()
+    )
     async with asyncio.timeout(5):
         await broker.all_read.wait()
     reader.cancel()

@@ -1,0 +1,37 @@
+"""Topics as the one table has them, made on a broker."""
+
+from collections.abc import Mapping
+
+from aiokafka.admin import NewTopic
+from aiokafka.errors import KafkaError, for_code
+
+from app.config.settings import Kafka
+from app.contract.topics import Topic
+from app.errors import DaemonError
+from app.kafka import client
+
+
+async def create_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> None:
+    """Create all of them with their configuration; DaemonError names what failed."""
+    wanted = [
+        NewTopic(name, topic.partitions, kafka.replication_factor, topic_configs=topic.config)
+        for name, topic in topics.items()
+    ]
+    try:
+        async with client.started(client.admin(kafka)) as admin:
+            response = await admin.create_topics(wanted)
+    except KafkaError as error:
+        raise DaemonError(f"broker {kafka.broker}: cannot create topics: {error!r}") from error
+    refused = [f"{name}: {for_code(code).__name__} {text or ''}" for name, code, text in response.topic_errors if code]
+    if refused:
+        raise DaemonError(f"broker {kafka.broker}: cannot create topics: " + "; ".join(refused))
+
+
+async def missing_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str, Topic]:
+    """Those of the topics that the broker does not have; DaemonError when it does not answer."""
+    try:
+        async with client.started(client.admin(kafka)) as admin:
+            found = {entry["topic"] for entry in await admin.describe_topics()}
+    except KafkaError as error:
+        raise DaemonError(f"broker {kafka.broker}: {error!r}; is it running there, is kafka.broker right?") from error
+    return {name: topic for name, topic in topics.items() if name not in found}
