@@ -144,8 +144,8 @@ def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_js
 
     Other scenarios show what must never happen, and what bad input does.
     """
-    from app.demo.display import Display
-    from app.demo.run import Options, run_demo  # Faust and gRPC are slow to import: only where needed
+    from app.lab.demo.display import Display
+    from app.lab.demo.run import Options, run_demo  # Faust and gRPC are slow to import: only where needed
 
     with Display(live=not as_json and errors.is_terminal) as display:
         options = Options(scenario=scenario, seconds=seconds, seed=seed, run_dir=keep)
@@ -341,8 +341,8 @@ def simulate(
     seed: int | None, seeds: int | None, faults: bool, digest: bool, log_file: Path | None, as_json: bool
 ) -> None:
     """Run the whole loop in virtual time and check its invariants. No Kafka, no daemons; a seed repeats exactly."""
-    from app.simulate.campaign import EventLog, run_many, run_one
-    from app.simulate.report import summary, text
+    from app.simulation.campaign import EventLog, run_many, run_one
+    from app.simulation.report import summary, text
 
     if (seed is None) == (seeds is None):
         raise click.UsageError("give either --seed or --seeds")

@@ -13,7 +13,7 @@ import pytest_asyncio
 from app.clock import SystemClock
 from app.config.settings import Deployment, load
 from app.errors import EnvironmentProblem
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 from app.view import View, serve
 from tests.pops import INVENTORY
 

@@ -26,8 +26,8 @@ from app.cli.main import PIPE_COLUMNS
 from app.clock import SystemClock
 from app.contract import topics
 from app.errors import AutopilotError, EnvironmentProblem
-from app.local.kafka import kafka
-from app.local.runner import Runner
+from app.lab.daemons.kafka import kafka
+from app.lab.daemons.runner import Runner
 from tests.bench import network
 from tests.bench.figures import OURS, Row, Run, check, document, ours_over
 from tests.bench.fill import fill

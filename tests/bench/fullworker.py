@@ -21,14 +21,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.clock import SystemClock
 from app.contract import topics
-from app.demo.gather import StateClient
 from app.errors import DaemonError
 from app.kafka.admin import create_topics
-from app.local.deployment import write_settings
-from app.local.kafka import format_storage, reached_at, start_kafka
-from app.local.machine import CHECKOUT, make_run_dir, open_site
-from app.local.ports import free_port
-from app.local.runner import Program, Runner
+from app.lab.daemons.deployment import write_settings
+from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
+from app.lab.daemons.machine import CHECKOUT, make_run_dir, open_site
+from app.lab.daemons.ports import free_port
+from app.lab.daemons.runner import Program, Runner
+from app.lab.demo.gather import StateClient
 from tests.bench import internet, network
 from tests.bench.popfeed import BATCH_BYTES, batches, send
 

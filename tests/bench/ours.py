@@ -18,14 +18,14 @@ import msgspec
 from app.clock import SystemClock
 from app.contract import topics
 from app.contract.schemas import Decision, LinkUtilization
-from app.demo.gather import StateClient
 from app.errors import DaemonError
 from app.kafka.read import read_topic
-from app.local.deployment import load_local, write_settings
-from app.local.kafka import reached_at
-from app.local.machine import CHECKOUT
-from app.local.ports import free_port
-from app.local.runner import Program
+from app.lab.daemons.deployment import load_local, write_settings
+from app.lab.daemons.kafka import reached_at
+from app.lab.daemons.machine import CHECKOUT
+from app.lab.daemons.ports import free_port
+from app.lab.daemons.runner import Program
+from app.lab.demo.gather import StateClient
 from app.te.traffic.windows import Progress
 from tests.bench import network
 from tests.bench.figures import Run

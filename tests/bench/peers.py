@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from app.local.machine import CHECKOUT, binary
-from app.local.runner import Program, Runner
+from app.lab.daemons.machine import CHECKOUT, binary
+from app.lab.daemons.runner import Program, Runner
 from tests.bench.figures import Run
 
 VENV = CHECKOUT / ".cache" / "bench-venv" / "bin" / "python"

@@ -27,9 +27,9 @@ from app.cli.main import PIPE_COLUMNS
 from app.clock import SystemClock
 from app.contract import topics
 from app.errors import AutopilotError
-from app.local.kafka import kafka
-from app.local.machine import CHECKOUT
-from app.local.runner import Program, Runner
+from app.lab.daemons.kafka import kafka
+from app.lab.daemons.machine import CHECKOUT
+from app.lab.daemons.runner import Program, Runner
 from tests.bench.__main__ import AGE_S, cores
 from tests.bench.figures import OURS, Disagreement
 from tests.bench.fill import fill

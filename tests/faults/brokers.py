@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.local.kafka import format_storage, start_kafka
-from app.local.machine import Site, open_site
-from app.local.runner import Runner
+from app.lab.daemons.kafka import format_storage, start_kafka
+from app.lab.daemons.machine import Site, open_site
+from app.lab.daemons.runner import Runner
 
 REPLICATED = """
 node.id=$node

@@ -11,7 +11,7 @@ import rocksdict
 from app.contract import topics
 from app.contract.schemas import DeadLetter, LinkUtilization, PrefixTraffic
 from app.kafka.read import read_topic
-from app.local.kafka import reached_at
+from app.lab.daemons.kafka import reached_at
 from app.te.traffic.windows import Progress
 from tables.congestion import progress_key
 from tables.link_windows import LinkWindowRow, parts_of

@@ -20,11 +20,11 @@ from app.config.inventory import load_pop
 from app.config.settings import Kafka
 from app.config.thresholds import Windows
 from app.contract import topics
-from app.demo.gather import StateClient
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.admin import create_topics
-from app.local.deployment import write_inventory, write_settings
-from app.local.ports import free_port
+from app.lab.daemons.deployment import write_inventory, write_settings
+from app.lab.daemons.ports import free_port
+from app.lab.demo.gather import StateClient
 from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.brokers import Brokers

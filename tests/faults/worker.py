@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.clock import Clock
-from app.local.runner import BACKOFF_S, setpriv
+from app.lab.daemons.runner import BACKOFF_S, setpriv
 
 LIVED_S = 15.0  # a worker that lived so long begins its backoff anew
 STOP_WITHIN_S = 15.0

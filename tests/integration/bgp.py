@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from app.local import frr, gobgp
-from app.local.machine import Site
-from app.local.stack import Stack
+from app.lab.daemons import frr, gobgp
+from app.lab.daemons.machine import Site
+from app.lab.daemons.stack import Stack
 
 MARKER = "64512:911"
 SOURCE_PATH = "64602 65010"

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from app.config.inventory import load_pop
-from app.local.machine import missing
-from app.local.stack import Stack
-from app.sim.model import Route
+from app.lab.daemons.machine import missing
+from app.lab.daemons.stack import Stack
+from app.lab.pop.model import Route
 
 INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 PREFIXES = ("20.0.0.0/24", "20.0.1.0/24", "20.0.2.0/24")

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.local.stack import Stack
+from app.lab.daemons.stack import Stack
 from tests.integration.conftest import INVENTORY
 
 

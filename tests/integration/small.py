@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from app.config.inventory import Pop, Session
-from app.local import exabgp, frr, gobgp
-from app.local.machine import Site, make_run_dir, open_site
-from app.local.runner import Runner
+from app.lab.daemons import exabgp, frr, gobgp
+from app.lab.daemons.machine import Site, make_run_dir, open_site
+from app.lab.daemons.runner import Runner
 from tests.integration.conftest import announced
 
 

@@ -17,9 +17,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from app.contract.topics import Topic
 from app.kafka.admin import create_topics
-from app.local.kafka import format_storage, reached_at, start_kafka
-from app.local.machine import make_run_dir, open_site
-from app.local.runner import Runner
+from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
+from app.lab.daemons.machine import make_run_dir, open_site
+from app.lab.daemons.runner import Runner
 from tests.integration.sums_worker import APP_ID, SOURCE, Options
 from tests.integration.test_exact_state import Load, changelog_sums, clients, commits_past, committed
 

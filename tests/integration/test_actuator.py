@@ -16,7 +16,7 @@ from app.clock import SystemClock, utc
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision, Exit, NaturalExit, Override, Released, SourcePath
 from app.kafka.orders import send_control
-from app.local.stack import Stack
+from app.lab.daemons.stack import Stack
 from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
 from tests.integration.kafka_reader import records_until

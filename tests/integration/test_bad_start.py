@@ -12,9 +12,9 @@ from aiohttp import ClientError, ClientSession
 from app.contract import topics
 from app.errors import EnvironmentProblem
 from app.kafka.admin import create_topics
-from app.local.deployment import write_inventory, write_settings
-from app.local.kafka import kafka, reached_at
-from app.local.ports import free_port
+from app.lab.daemons.deployment import write_inventory, write_settings
+from app.lab.daemons.kafka import kafka, reached_at
+from app.lab.daemons.ports import free_port
 from tests.integration.bgp import eventually
 from tests.integration.conftest import INVENTORY, unavailable
 

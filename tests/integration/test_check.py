@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from app.contract import topics
-from app.local.deployment import to_toml
-from app.local.kafka import kafka
+from app.lab.daemons.deployment import to_toml
+from app.lab.daemons.kafka import kafka
 from tests.integration.conftest import INVENTORY
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(90)]

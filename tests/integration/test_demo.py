@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from playwright.async_api import Page
 
-from app.sim.scenario import Scenario
+from app.lab.pop.scenario import Scenario
 from tests.integration.browser import CHROMIUM, opened
 from tests.integration.conftest import unavailable
 

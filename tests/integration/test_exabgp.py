@@ -4,8 +4,8 @@ import pytest
 
 from app.clock import SystemClock
 from app.contract.topics import BMP
-from app.local import exabgp, frr
-from app.local.stack import Stack
+from app.lab.daemons import exabgp, frr
+from app.lab.daemons.stack import Stack
 from tests.integration.bgp import eventually
 from tests.integration.conftest import announced
 from tests.integration.kafka_reader import Record, records_until

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from app.contract.topics import Topic
 from app.errors import EnvironmentProblem
 from app.kafka.read import read_topic
-from app.local.kafka import kafka, reached_at
+from app.lab.daemons.kafka import kafka, reached_at
 from tables.store import HEADER
 from tests.integration.conftest import unavailable
 from tests.integration.sums_worker import APP_ID, SOURCE, SUM, Row, key_of

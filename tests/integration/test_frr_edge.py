@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.local import frr
-from app.local.stack import Stack
+from app.lab.daemons import frr
+from app.lab.daemons.stack import Stack
 from tests.integration.bgp import eventually, inject, paths_at_r2, withdraw
 from tests.integration.conftest import PREFIX6, PREFIXES
 

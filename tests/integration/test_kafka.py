@@ -13,7 +13,7 @@ from app.clock import SystemClock
 from app.contract import topics
 from app.errors import DaemonError
 from app.kafka.read import follow, read_topic
-from app.local.stack import Stack
+from app.lab.daemons.stack import Stack
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 

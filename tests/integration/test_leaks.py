@@ -3,8 +3,8 @@
 import pytest
 
 from app.config.inventory import load_pop
-from app.local import exabgp, gobgp
-from app.local.machine import Site
+from app.lab.daemons import exabgp, gobgp
+from app.lab.daemons.machine import Site
 from tests.integration.bgp import MARKER, eventually, inject, paths_at_r1
 from tests.integration.conftest import INVENTORY, PREFIXES
 from tests.integration.small import edge

@@ -7,12 +7,12 @@ from app.bgp.speaker import InjectedRoute
 from app.clock import SystemClock
 from app.config.inventory import load_pop
 from app.errors import EnvironmentProblem
-from app.local.gobgp import target
-from app.local.stack import Stack
-from app.sim.pop import SimPop, generate
-from app.sim.ribs import FrrRib, GobgpRib, RibReader
-from app.sim.run import SimOptions, Simulation
-from app.sim.scenario import Scenario
+from app.lab.daemons.gobgp import target
+from app.lab.daemons.stack import Stack
+from app.lab.pop.pop import SimPop, generate
+from app.lab.pop.ribs import FrrRib, GobgpRib, RibReader
+from app.lab.pop.run import SimOptions, Simulation
+from app.lab.pop.scenario import Scenario
 from tests.integration.conftest import INVENTORY, unavailable
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]

@@ -7,7 +7,7 @@ from aiokafka.structs import OffsetAndMetadata
 from app.config.settings import Kafka, Settings
 from app.contract.topics import FLOWS
 from app.errors import DaemonError, EnvironmentProblem
-from app.local.kafka import kafka, reached_at
+from app.lab.daemons.kafka import kafka, reached_at
 from app.stream.broker import ask, forget_old_commits, input_ids
 from app.stream.makings import Found
 from app.stream.worker import create_app

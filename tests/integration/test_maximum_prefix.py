@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from app.config.inventory import Pop, load_pop
-from app.local import frr, gobgp
-from app.local.machine import Site
+from app.lab.daemons import frr, gobgp
+from app.lab.daemons.machine import Site
 from tests.integration.bgp import eventually, inject
 from tests.integration.conftest import INVENTORY
 from tests.integration.small import edge

@@ -3,7 +3,7 @@
 import pytest
 
 from app.contract.topics import BMP
-from app.local.stack import Stack
+from app.lab.daemons.stack import Stack
 from tests.integration.bgp import inject, withdraw
 from tests.integration.conftest import PREFIXES, announced
 from tests.integration.kafka_reader import Record, records_until

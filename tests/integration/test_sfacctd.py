@@ -5,10 +5,10 @@ import socket
 import pytest
 
 from app.contract.topics import COUNTERS, FLOWS
-from app.local.ports import udp_drops, udp_holders
-from app.local.stack import Stack
-from app.sim.packets import tcp_frame
-from app.sim.sflow import FlowSample, InterfaceCounters, encode_counters, encode_datagram, encode_flow
+from app.lab.daemons.ports import udp_drops, udp_holders
+from app.lab.daemons.stack import Stack
+from app.lab.pop.packets import tcp_frame
+from app.lab.pop.sflow import FlowSample, InterfaceCounters, encode_counters, encode_datagram, encode_flow
 from tests.integration.kafka_reader import Record, records_until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]

@@ -15,15 +15,15 @@ from aiokafka import AIOKafkaProducer
 
 from app.contract import topics
 from app.contract.schemas import Feed
-from app.demo.evidence import Progress
-from app.demo.gather import StateClient
-from app.demo.run import RouterRib
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.read import read_topic
-from app.local.ports import free_port
-from app.local.stack import Stack
-from app.sim.packets import tcp_frame
-from app.sim.sflow import FlowSample, encode_datagram, encode_flow
+from app.lab.daemons.ports import free_port
+from app.lab.daemons.stack import Stack
+from app.lab.demo.evidence import Progress
+from app.lab.demo.gather import StateClient
+from app.lab.demo.run import RouterRib
+from app.lab.pop.packets import tcp_frame
+from app.lab.pop.sflow import FlowSample, encode_datagram, encode_flow
 from tests.app.feeds.test_flows import RECORD
 from tests.integration.conftest import INVENTORY, PREFIXES, announced, unavailable
 from tests.integration.loglines import log_lines

@@ -19,11 +19,11 @@ from app.contract import topics
 from app.contract.schemas import Actuation, Decision, LinkUtilization, Released
 from app.kafka.admin import create_topics
 from app.kafka.orders import send_control
-from app.local.deployment import to_toml
-from app.local.kafka import format_storage, kafka, reached_at, start_kafka
-from app.local.machine import make_run_dir, open_site
-from app.local.ports import free_port
-from app.local.runner import Runner
+from app.lab.daemons.deployment import to_toml
+from app.lab.daemons.kafka import format_storage, kafka, reached_at, start_kafka
+from app.lab.daemons.machine import make_run_dir, open_site
+from app.lab.daemons.ports import free_port
+from app.lab.daemons.runner import Runner
 from app.web.documents import TruthPoint
 from app.web.truth import TruthLine
 from tests.app.web.records import (

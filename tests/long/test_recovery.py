@@ -9,7 +9,7 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.errors import EnvironmentProblem
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 from app.stream.fence import EXIT_CODE
 from tests.integration.conftest import unavailable
 from tests.integration.sums_rig import CHANGELOG, Rig, Worker, sums_rig, until

@@ -9,7 +9,7 @@ import pytest
 
 from app.clock import SystemClock
 from app.errors import EnvironmentProblem
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 from tests.integration.conftest import unavailable
 from tests.integration.sums_rig import Rig, Worker, sums_rig
 from tests.integration.test_exact_state import BATCH

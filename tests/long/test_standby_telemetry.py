@@ -14,13 +14,13 @@ from aiokafka import AIOKafkaProducer
 from app.clock import SystemClock
 from app.contract import topics
 from app.contract.schemas import Decision
-from app.demo.evidence import Progress
-from app.demo.gather import StateClient
 from app.errors import EnvironmentProblem
 from app.kafka.read import read_topic
-from app.local.deployment import write_inventory, write_settings
-from app.local.kafka import kafka, reached_at
-from app.local.ports import free_port
+from app.lab.daemons.deployment import write_inventory, write_settings
+from app.lab.daemons.kafka import kafka, reached_at
+from app.lab.daemons.ports import free_port
+from app.lab.demo.evidence import Progress
+from app.lab.demo.gather import StateClient
 from tests.app.feeds.test_account import flow, marker
 from tests.integration.conftest import INVENTORY, unavailable
 from tests.integration.sums_rig import Worker

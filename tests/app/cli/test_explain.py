@@ -26,11 +26,11 @@ from app.contract.schemas import (
     SourcePath,
 )
 from app.errors import ConfigError, DaemonError
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 from app.te.explain.stories import AlternatePath, Demand, Explained, Ingress, PrefixStory, explain_link
 from app.web.state import make_web
 from tests.app.cli.test_main import deployment, run
-from tests.app.demo.test_score import window
+from tests.app.lab.demo.test_score import window
 from tests.app.te.decision.test_cycle import A as LINK_A
 from tests.app.te.decision.test_cycle import Desk
 

@@ -11,7 +11,7 @@ from app.cli import latency
 from app.cli.latency import begin_s
 from app.config.settings import Kafka
 from app.errors import ConfigError
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 from tests.app.cli.test_latency_stages import ROUTES, STORY, T0
 from tests.app.cli.test_main import deployment, run
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.main import main
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 from tests.pops import INVENTORY
 
 

@@ -13,7 +13,7 @@ from app.config.settings import Kafka
 from app.contract.schemas import Control
 from app.errors import DaemonError
 from app.kafka.orders import ControlReader, Orders, send_control
-from app.local.ports import free_port
+from app.lab.daemons.ports import free_port
 
 
 def order(pop: str, halt: bool) -> tuple[bytes, bytes]:

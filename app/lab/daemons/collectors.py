@@ -1,0 +1,71 @@
+"""pmacct's collectors: sfacctd takes sFlow, pmbmpd takes BMP, both write JSON to Kafka."""
+
+import json
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+
+from app.config.inventory import Pop
+from app.contract.topics import BMP, COUNTERS, FLOWS
+from app.lab.daemons.kafka import arrivals, reached_at
+from app.lab.daemons.machine import Site, binary, fill
+from app.lab.daemons.ports import udp_holders
+from app.lab.daemons.runner import Program, Runner
+from app.lab.pop.model import Route
+
+NAMES = ("sfacctd", "pmbmpd")
+
+
+async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) -> None:
+    """Start it and wait until its first marker is in Kafka; DaemonError when its port is not its own."""
+    port = site.ports.sflow
+    topics = {"flows_topic": FLOWS.for_pop(pop), "counters_topic": COUNTERS.for_pop(pop)}
+    config = site.write(
+        "sfacctd.conf", fill("sfacctd.conf", sflow=port, kafka=site.ports.kafka, refresh_s=refresh_s, **topics)
+    )
+
+    async def owns_its_port() -> str | None:
+        holders = udp_holders(port)
+        return None if len(holders) == 1 else f"UDP port {port} is held by {', '.join(holders) or 'nobody'}"
+
+    # It blocks SIGTERM until the next datagram; on SIGINT it purges and ends.
+    argv = (binary("sfacctd"), "-f", str(config))
+    await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT, stop_within_s=10), owns_its_port)
+    async with arrivals(
+        reached_at(f"127.0.0.1:{site.ports.kafka}"), FLOWS.for_pop(pop), {"purge_init"}, _markers
+    ) as marker:
+        await runner.ready("sfacctd", marker)
+
+
+async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
+    """Start it; it is ready when it has routers to tell of, see `wait_for_bmp`."""
+    topic = BMP.for_pop(pop)
+    config = site.write("pmbmpd.conf", fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=topic))
+    argv = (binary("pmbmpd"), "-f", str(config))
+    await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
+
+
+async def wait_for_bmp(
+    runner: Runner, site: Site, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Route]]
+) -> None:
+    """Wait until Kafka holds both routers' greeting, every session, and every route of every neighbour."""
+    wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
+    wanted |= {("peer_up", peer) for peer in peers}
+    wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
+    kafka = reached_at(f"127.0.0.1:{site.ports.kafka}")
+    async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
+        await runner.ready("pmbmpd", probe, within_s=30)
+
+
+def _markers(value: bytes) -> Iterable[str]:
+    return [json.loads(line)["event_type"] for line in value.splitlines() if line]
+
+
+def _bmp_facts(value: bytes) -> Iterable[tuple[str, ...]]:
+    record = json.loads(value)
+    match record.get("bmp_msg_type"):
+        case "init":
+            yield "init", record.get("bmp_init_info_sysname", "")
+        case "peer_up":
+            yield "peer_up", record["peer_ip"]
+        case "route_monitor" if record["log_type"] == "update":
+            yield "route", record["peer_ip"], record["ip_prefix"]

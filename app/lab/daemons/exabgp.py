@@ -1,0 +1,86 @@
+"""The PoP's eBGP neighbours: one ExaBGP each, so that killing one ends one session, with an ear for what it is told."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.config.inventory import Pop, Router, Session
+from app.lab.daemons.machine import TEMPLATES, Site, binary, fill
+from app.lab.daemons.policy import HOLD_S
+from app.lab.daemons.runner import Probe, Program, Runner
+from app.lab.pop.model import Route
+
+ENVIRONMENT = {
+    "exabgp.api.cli": "false",
+    "exabgp.daemon.drop": "false",
+    "exabgp.log.destination": "stdout",
+    "exabgp.log.level": "NOTICE",
+    "exabgp.tcp.bind": "",
+}
+
+
+def name_of(peer: str) -> str:
+    """The name of a neighbour's process."""
+    return f"neighbour-{peer}"
+
+
+async def start_neighbour(
+    runner: Runner, site: Site, pop: Pop, router: Router, session: Session, routes: Sequence[Route]
+) -> None:
+    """Start one neighbour; whether its session is up is asked from the edge, whether it hears from its ear."""
+    ear = site.write("ear.sh", (TEMPLATES / "ear.sh").read_text())
+    config = fill(
+        "exabgp.conf",
+        ear=ear,
+        received=_received_file(site, session.peer),
+        edge=router.ibgp_address,
+        router_id=session.peer,
+        peer=session.peer,
+        peer_asn=session.asn,
+        asn=pop.asn,
+        bgp=site.ports.bgp,
+        hold_s=HOLD_S,
+        routes="\n".join(f"        {_announcement(route)}" for route in routes),
+    )
+    path = site.write(f"{name_of(session.peer)}.conf", config)
+    program = Program(name=name_of(session.peer), argv=(binary("exabgp"), str(path)), env=ENVIRONMENT)
+    await runner.start(program)
+
+
+def hears(site: Site, peer: str, prefixes: Sequence[str]) -> Probe:
+    """A probe: the neighbour was told of the PoP's own prefixes, so that silence of its ear means something."""
+
+    async def probe() -> str | None:
+        told = {announcement.split()[0] for announcement in received(site, peer)}
+        return f"not told of {', '.join(set(prefixes) - told)}" if set(prefixes) - told else None
+
+    return probe
+
+
+def received(site: Site, peer: str) -> list[str]:
+    """Every announcement the neighbour was sent, in order: prefix and communities separated by blanks."""
+    file = _received_file(site, peer)
+    if not file.exists():
+        return []
+    # The last line may still be in the writing.
+    lines = file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+    return [announcement for line in lines for announcement in _announcements(json.loads(line))]
+
+
+def _announcements(record: dict[str, Any]) -> Iterator[str]:
+    update = record.get("neighbor", {}).get("message", {}).get("update", {})
+    communities = [":".join(map(str, community)) for community in update.get("attribute", {}).get("community", ())]
+    for by_next_hop in update.get("announce", {}).values():
+        for routes in by_next_hop.values():
+            yield from (" ".join([route["nlri"], *communities]) for route in routes)
+
+
+def _announcement(route: Route) -> str:
+    path = " ".join(map(str, route.as_path))
+    med = "" if route.med is None else f" med {route.med}"
+    return f"route {route.prefix} next-hop {route.next_hop} as-path [ {path} ]{med};"
+
+
+def _received_file(site: Site, peer: str) -> Path:
+    return site.path(f"received-{peer}.jsonl")

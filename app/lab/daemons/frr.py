@@ -1,0 +1,123 @@
+"""FRR's bgpd as edge router r2, without zebra; asked over its vty socket, which vtysh speaks as well."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.config.inventory import Pop, Router
+from app.errors import SpeakerError
+from app.lab.daemons.machine import Site, binary, fill
+from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
+from app.lab.daemons.runner import Probe, Program, Runner
+from app.lab.pop.vty import ask
+
+# FRR counts in minutes.
+RESTART_AFTER_LIMIT_MIN = 1
+
+
+def vty_socket(site: Site, router: Router) -> Path:
+    return site.path(router.name) / "bgpd.vty"
+
+
+async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
+    """Start the edge and wait until it answers."""
+    other = next(peer for peer in pop.router if peer is not router)
+    config = site.write(f"{router.name}.conf", edge_config(site, pop, router, other))
+    directory = site.make_directory(router.name)
+    argv = (
+        *(binary("bgpd"), "-Z", "-n", "-S", "-M", "bmp", "-f", str(config)),
+        *("-p", str(site.ports.bgp), "-l", router.ibgp_address, "-P", "0"),
+        *("-i", str(directory / "bgpd.pid"), "--vty_socket", str(directory)),
+    )
+    await runner.start(Program(name=router.name, argv=argv), established(vty_socket(site, router), {}))
+
+
+async def vty(socket: Path, command: str) -> Any:
+    """What bgpd answers to a command that ends in `json`; SpeakerError when it cannot be reached or refuses."""
+    return json.loads(await ask(socket, command))
+
+
+def established(socket: Path, expected: Mapping[str, int]) -> Probe:
+    """A probe: every peer of `expected` is up and has sent that many routes."""
+
+    async def probe() -> str | None:
+        try:
+            families = [await vty(socket, f"show bgp {family} unicast summary json") for family in ("ipv4", "ipv6")]
+        except SpeakerError as error:
+            return str(error)
+        peers = [family.get("peers", {}) for family in families]
+        missing = [
+            address
+            for address, routes in expected.items()
+            if any(family.get(address, {}).get("state") != "Established" for family in peers)
+            or sum(family[address]["pfxRcd"] for family in peers) < routes
+        ]
+        return f"not established or without all routes: {', '.join(missing)}" if missing else None
+
+    return probe
+
+
+def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
+    """bgpd's configuration of one edge router."""
+    own = own_by_version(pop)
+    preferences = sessions_by_local_pref(pop, router)
+    neighbours = [
+        _neighbour(site, router, session.peer, session.asn, f"FROM-EBGP-{local_pref}", "TO-EBGP")
+        for local_pref, sessions in preferences.items()
+        for session in sessions
+    ]
+    limit = f"maximum-prefix {router.maximum_prefix} restart {RESTART_AFTER_LIMIT_MIN}"
+    injector = router.injector.address
+    neighbours += [
+        _neighbour(site, router, injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit),
+        _neighbour(site, router, other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False),
+    ]
+    return fill(
+        "frr-edge.conf",
+        name=router.name,
+        sysname=router.bmp_sysname,
+        asn=pop.asn,
+        loopback4=router.loopback4,
+        loopback6=router.loopback6,
+        marker=pop.marker_community,
+        override_local_pref=pop.override_local_pref,
+        imports="".join(fill("frr-import.conf", local_pref=local_pref) for local_pref in preferences),
+        own="\n".join([*_prefix_list("ip", 4, own[4]), *_prefix_list("ipv6", 6, own[6])]),
+        network4="\n".join(f"  network {prefix}" for prefix in own[4]),
+        network6="\n".join(f"  network {prefix}" for prefix in own[6]),
+        neighbours="".join(neighbours),
+        bmp=site.ports.bmp,
+        hold_s=HOLD_S,
+        keepalive_s=KEEPALIVE_S,
+    )
+
+
+def _prefix_list(command: str, version: int, prefixes: list[str]) -> list[str]:
+    """A list that does not exist would match nothing as well, but the deny says so."""
+    return [
+        *(f"{command} prefix-list own{version} permit {prefix}" for prefix in prefixes),
+        f"{command} prefix-list own{version} deny any",
+    ]
+
+
+def _neighbour(
+    site: Site,
+    router: Router,
+    peer: str,
+    asn: int,
+    import_map: str,
+    export_map: str,
+    limit: str = "",
+    passive: bool = True,
+) -> str:
+    return fill(
+        "frr-neighbour.conf",
+        peer=peer,
+        peer_asn=asn,
+        bgp=site.ports.bgp,
+        address=router.ibgp_address,
+        passive=f"neighbor {peer} passive" if passive else "!",
+        maximum_prefix=f"neighbor {peer} {limit}" if limit else "!",
+        **{"import": import_map, "export": export_map},
+    )

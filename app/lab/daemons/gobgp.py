@@ -1,0 +1,149 @@
+"""gobgpd as edge router r1 and as the injector beside each edge; asked over its command line client."""
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from app.config.inventory import Pop, Router
+from app.errors import DaemonError
+from app.lab.daemons.machine import Site, binary, fill
+from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
+from app.lab.daemons.runner import Probe, Program, Runner
+
+ESTABLISHED = 6
+
+
+async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, export_policy: bool) -> None:
+    """Start the edge and give it the PoP's own prefixes to announce."""
+    other = next(peer for peer in pop.router if peer is not router)
+    await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
+    for prefix in pop.own_prefixes:
+        family, hop = ("ipv6", router.loopback6) if ":" in prefix else ("ipv4", router.loopback4)
+        await gobgp(
+            target(site, router.name), "global", "rib", "add", prefix, "origin", "igp", "nexthop", hop, "-a", family
+        )
+
+
+async def start_injector(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
+    """Start the injector of one edge."""
+    injector = router.injector.address
+    config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector)
+    config += _neighbour(site, router.ibgp_address, pop.asn, injector, passive=False)
+    await _start(runner, site, f"injector-{router.name}", config)
+
+
+def target(site: Site, name: str) -> str:
+    """Where the gRPC of one gobgpd listens."""
+    return f"unix://{site.path(name)}.sock"
+
+
+async def gobgp(grpc: str, *arguments: str) -> Any:
+    """What gobgpd answers, decoded; DaemonError with its message when it refuses or cannot be reached."""
+    process = await asyncio.create_subprocess_exec(
+        binary("gobgp"),
+        "--target",
+        grpc,
+        "-j",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        raise DaemonError(f"gobgpd at {grpc}: {' '.join(arguments)}: {(err or out).decode().strip()}")
+    return json.loads(out) if out.strip() else None
+
+
+def established(grpc: str, expected: Mapping[str, int]) -> Probe:
+    """A probe: every peer of `expected` is up and has sent that many routes that passed the import policy."""
+
+    async def probe() -> str | None:
+        try:
+            peers = {peer["conf"]["neighbor_address"]: peer for peer in await gobgp(grpc, "neighbor")}
+        except DaemonError as error:
+            return str(error)
+        missing = [address for address, routes in expected.items() if not _complete(peers.get(address, {}), routes)]
+        return f"not established or without all routes: {', '.join(missing)}" if missing else None
+
+    return probe
+
+
+def _complete(peer: Mapping[str, Any], routes: int) -> bool:
+    accepted = sum(family["state"].get("accepted", 0) for family in peer.get("afi_safis", ()))
+    up: bool = peer.get("state", {}).get("session_state") == ESTABLISHED
+    return up and accepted >= routes
+
+
+def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_policy: bool) -> str:
+    """gobgpd's configuration of one edge router."""
+    preferences = sessions_by_local_pref(pop, router)
+    peers = [(session.peer, session.asn, 0) for sessions in preferences.values() for session in sessions]
+    inside = [(other.ibgp_address, pop.asn, 0), (router.injector.address, pop.asn, router.maximum_prefix)]
+    own = {version: prefixes for version, prefixes in own_by_version(pop).items() if prefixes}
+    exports = [f"export-own-ipv{version}" for version in own] if export_policy else ["export-all"]
+    main = fill(
+        "gobgpd-edge.toml",
+        name=router.name,
+        asn=pop.asn,
+        loopback4=router.loopback4,
+        loopback6=router.loopback6,
+        address=router.ibgp_address,
+        sysname=router.bmp_sysname,
+        bgp=site.ports.bgp,
+        bmp=site.ports.bmp,
+        ebgp_imports=_quoted(f"import-{local_pref}" for local_pref in preferences),
+        ebgp_exports=_quoted(exports),
+        ebgp=_quoted(peer for peer, _, _ in peers),
+        edge=other.ibgp_address,
+        injector=router.injector.address,
+        marker=pop.marker_community,
+        override_local_pref=pop.override_local_pref,
+    )
+    parts = [main]
+    parts += [
+        fill("gobgpd-import.toml", local_pref=local_pref, peers=_quoted(session.peer for session in sessions))
+        for local_pref, sessions in preferences.items()
+    ]
+    parts += [_export_own(version, prefixes) for version, prefixes in own.items()]
+    parts += [] if export_policy else [fill("gobgpd-export-all.toml")]
+    parts += [
+        _neighbour(site, peer, asn, router.ibgp_address, passive=True, maximum_prefix=limit)
+        for peer, asn, limit in (*peers, *inside)
+    ]
+    return "".join(parts)
+
+
+def _export_own(version: int, prefixes: Iterable[str]) -> str:
+    lines = "".join(
+        f'\n[[defined-sets.prefix-sets.prefix-list]]\nip-prefix = "{prefix}"'
+        f'\nmasklength-range = "{ipaddress.ip_network(prefix).prefixlen}..{ipaddress.ip_network(prefix).prefixlen}"'
+        for prefix in prefixes
+    )
+    return fill("gobgpd-export-own.toml", family=f"ipv{version}", prefixes=lines)
+
+
+def _neighbour(site: Site, peer: str, asn: int, address: str, *, passive: bool, maximum_prefix: int = 0) -> str:
+    return fill(
+        "gobgpd-neighbour.toml",
+        peer=peer,
+        peer_asn=asn,
+        address=address,
+        bgp=site.ports.bgp,
+        passive=str(passive).lower(),
+        hold_s=HOLD_S,
+        keepalive_s=KEEPALIVE_S,
+        maximum_prefix=maximum_prefix,
+    )
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
+
+
+async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
+    path = site.write(f"{name}.toml", config)
+    grpc = target(site, name)
+    argv = (binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
+    await runner.start(Program(name=name, argv=argv), established(grpc, {}))

@@ -1,0 +1,114 @@
+"""The broker: one KRaft node from Maven Central's jars, small heap, topics made from the one table before use."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from aiokafka import TopicPartition
+
+from app.config.settings import Kafka
+from app.contract.topics import Topic
+from app.kafka import client
+from app.kafka.admin import create_topics
+from app.lab.daemons.machine import KAFKA_JARS, Site, binary, fill, make_run_dir, open_site
+from app.lab.daemons.runner import Probe, Program, Runner
+
+K = TypeVar("K")
+
+# 16 bytes in base64. Fixed: every stack has a data directory of its own.
+CLUSTER_ID = "egress-autopilot-local"
+# The collector of one thread is the cheapest where the simulator wants the other core.
+JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+
+
+def reached_at(address: str) -> Kafka:
+    """Settings for a broker of one node."""
+    return Kafka(broker=address, replication_factor=1)
+
+
+@asynccontextmanager
+async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> AsyncIterator[str]:
+    """The broker alone with these topics, for tests that need no routers: its address."""
+    site = open_site(make_run_dir(run_dir))
+    try:
+        async with Runner(site.run_dir, site.user) as runner:
+            await format_storage(runner, site)
+            broker = await start_kafka(runner, site)
+            await create_topics(reached_at(broker), wanted)
+            yield broker
+    finally:
+        if run_dir is None:
+            shutil.rmtree(site.run_dir)
+
+
+async def format_storage(runner: Runner, site: Site, more: str = "") -> None:
+    """Write the broker's configuration, `more` properties last, and its empty data directory."""
+    values = {"kafka": site.ports.kafka, "controller": site.ports.controller, "data": site.path("kafka")}
+    properties = site.write("kafka.properties", fill("kafka.properties", **values) + more)
+    site.write("log4j2.properties", fill("log4j2.properties"))
+    argv = (*_java(site), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
+    await runner.run(Program(name="kafka-format", argv=argv), within_s=30)
+
+
+async def start_kafka(runner: Runner, site: Site) -> str:
+    """Start the broker over a formatted data directory and wait until it answers; its address."""
+    port = site.ports.kafka
+
+    async def listens() -> str | None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return f"nobody listens on 127.0.0.1:{port}"
+        writer.close()
+        return None
+
+    argv = (*_java(site), "kafka.Kafka", str(site.path("kafka.properties")))
+    await runner.start(Program(name="kafka", argv=argv, stop_within_s=10), listens, within_s=40)
+    return f"127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def arrivals(
+    kafka: Kafka, topic: str, wanted: set[K], seen: Callable[[bytes], Iterable[K]]
+) -> AsyncIterator[Probe]:
+    """A probe that reads the topic from its start until every member of `wanted` was `seen` in a record."""
+    partition = TopicPartition(topic, 0)
+    async with client.started(client.consumer(kafka)) as consumer:
+
+        async def probe() -> str | None:
+            for message in (await consumer.getmany(partition, timeout_ms=50)).get(partition, ()):
+                wanted.difference_update(seen(message.value))
+            if not wanted:
+                return None
+            return f"{len(wanted)} records have not reached {topic}, one of them {next(iter(wanted))}"
+
+        consumer.assign([partition])
+        # A fresh topic begins at 0. Asking the broker for its first offset fails, loudly, while it elects a leader.
+        consumer.seek(partition, 0)
+        yield probe
+
+
+def _java(site: Site) -> tuple[str, ...]:
+    logging = f"-Dlog4j2.configurationFile={site.path('log4j2.properties')}"
+    return (binary("java"), *JAVA_OPTIONS, logging, "-cp", f"{_jars(site)}/*")
+
+
+def _jars(site: Site) -> Path:
+    """Where the daemon's user can read the jars: root's checkout is often closed to others, so they are linked."""
+    if site.user is None:
+        return KAFKA_JARS
+    linked = site.path("kafka-libs")
+    if not linked.exists():
+        shutil.copytree(KAFKA_JARS, linked, copy_function=_link_or_copy)
+    return linked
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,214 @@
+"""The whole local stack as one async context manager: broker, collectors, routers, injectors, neighbours.
+
+Entering it returns when everything is up, asked from the daemons themselves; leaving it ends all of them.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from app.clock import Clock, SystemClock
+from app.config.inventory import Pop, Router, Session, load_pop
+from app.config.settings import Deployment, Kafka
+from app.contract import topics
+from app.errors import AutopilotError, ConfigError, EnvironmentProblem
+from app.kafka.admin import create_topics
+from app.lab.daemons import collectors, exabgp, frr, gobgp
+from app.lab.daemons.deployment import load_local, write_inventory, write_settings
+from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
+from app.lab.daemons.machine import make_run_dir, open_site
+from app.lab.daemons.ports import Ports
+from app.lab.daemons.runner import Program, Runner
+from app.lab.pop.model import Route
+
+
+class Stack:
+    """A PoP of two edge routers (gobgpd and FRR) with its collectors, on loopback.
+
+    `routes` maps a session's peer address to what that neighbour announces, AS paths as the edge receives them.
+    `export_policy=False` takes the export guard off the gobgpd edge. `on_broker` runs as soon as the broker has its
+    topics, beside what still starts. Run it in the main thread (see runner).
+    """
+
+    run_dir: Path
+    kafka: Kafka
+    sflow: tuple[str, int]
+    settings_file: Path
+    deployment: Deployment
+    r1_grpc: str
+    r2_vty: Path
+
+    def __init__(
+        self,
+        inventory: Path,
+        routes: Mapping[str, Sequence[Route]],
+        run_dir: Path | None = None,
+        settings_overrides: Mapping[str, object] | None = None,
+        on_progress: Callable[[str], None] = lambda line: None,
+        *,
+        on_broker: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        export_policy: bool = True,
+        ports: Ports | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._inventory = inventory
+        self._routes = routes
+        self._wanted_run_dir = run_dir
+        self._overrides = settings_overrides or {}
+        self._progress = on_progress
+        self._on_broker = on_broker
+        self._export_policy = export_policy
+        self._ports = ports
+        self._clock = clock or SystemClock()
+        self._exit = AsyncExitStack()
+        self._ended_early = False
+        self.runner: Runner
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException as error:
+            await self._end(error)
+            raise
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress("stopping")
+        await self._end(error)
+
+    async def spawn(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, restarts_max: int = 5
+    ) -> None:
+        """Run a worker of ours as ourselves; it is started again with backoff when it ends by itself."""
+        await self.runner.start(
+            Program(name=name, argv=argv, env=env or {}, restarts_max=restarts_max, keeps_user=True)
+        )
+
+    async def kill_neighbour(self, peer: str) -> float:
+        """SIGKILL one neighbour, as a line card dies: Unix seconds of the kill."""
+        killed_at = self._clock.now_s()
+        await self.runner.kill(exabgp.name_of(peer))
+        return killed_at
+
+    def received(self, peer: str) -> list[str]:
+        """Every announcement this neighbour was sent: prefix and communities, separated by blanks."""
+        return exabgp.received(self.site, peer)
+
+    async def stop_collectors(self) -> None:
+        """End sfacctd and pmbmpd; sfacctd writes out what it holds first."""
+        await asyncio.gather(*(self.runner.stop(name) for name in collectors.NAMES))
+
+    async def _start(self) -> None:
+        self.run_dir = make_run_dir(self._wanted_run_dir)
+        inventory = write_inventory(self.run_dir, self._inventory)
+        self.pop = load_pop(inventory)
+        self._check_pop()
+        self.site = open_site(self.run_dir, _bgp_addresses(self.pop), self._ports)
+        self.kafka = reached_at(f"127.0.0.1:{self.site.ports.kafka}")
+        self.sflow = ("127.0.0.1", self.site.ports.sflow)
+        self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, self._overrides)
+        self.deployment = load_local(self.settings_file)
+        r1, r2 = self.pop.router
+        self.r1_grpc = gobgp.target(self.site, r1.name)
+        self.r2_vty = frr.vty_socket(self.site, r2)
+        self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
+        self._exit.callback(self._note_the_ended)
+        # Both take seconds to end: at the same time, and before the rest.
+        self._exit.push_async_callback(self.stop_collectors)
+        await self._start_all(r1, r2)
+
+    async def _start_all(self, r1: Router, r2: Router) -> None:
+        """Broker and collectors beside the routers, as both take seconds to find their peers.
+
+        gobgpd looks for its BMP collector 0, 1, 3, 7 and 15 s after its start. The collector needs a broker first,
+        which takes 4 to 6 s after the formatting: the fourth look finds it.
+        """
+        self._progress("formatting Kafka's storage")
+        await format_storage(self.runner, self.site)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_feeds(group))
+                group.create_task(self._start_bgp(r1, r2))
+        except* AutopilotError as errors:
+            raise errors.exceptions[0] from None
+        self._progress("waiting for routes in Kafka")
+        peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
+        await collectors.wait_for_bmp(self.runner, self.site, self.pop, peers, self._routes)
+        self._progress("ready")
+
+    async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
+        self._progress("starting Kafka")
+        await start_kafka(self.runner, self.site)
+        await create_topics(self.kafka, topics.named([self.pop.name]))
+        if self._on_broker is not None:
+            beside.create_task(self._on_broker())
+        self._progress("starting collectors")
+        await collectors.start_pmbmpd(self.runner, self.site, self.pop.name)
+        refresh_s = self.deployment.settings.windows.refresh_s
+        await collectors.start_sfacctd(self.runner, self.site, self.pop.name, refresh_s)
+        self._progress("collectors are up")
+
+    async def _start_bgp(self, r1: Router, r2: Router) -> None:
+        self._progress("starting routers and neighbours")
+        await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._export_policy)
+        await frr.start_edge(self.runner, self.site, self.pop, r2)
+        for router in self.pop.router:
+            await gobgp.start_injector(self.runner, self.site, self.pop, router)
+        for router, session in _sessions(self.pop):
+            routes = self._routes.get(session.peer, ())
+            await exabgp.start_neighbour(self.runner, self.site, self.pop, router, session, routes)
+        await self._wait_for_sessions(r1, r2)
+        self._progress("BGP sessions are up")
+
+    async def _wait_for_sessions(self, r1: Router, r2: Router) -> None:
+        await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)), within_s=30)
+        await self.runner.ready(r2.name, frr.established(self.r2_vty, self._expected(r2, r1)))
+        for router in self.pop.router:
+            name = f"injector-{router.name}"
+            up = gobgp.established(gobgp.target(self.site, name), {router.ibgp_address: 0})
+            await self.runner.ready(name, up)
+        for _, session in _sessions(self.pop):
+            await self.runner.ready(
+                exabgp.name_of(session.peer), exabgp.hears(self.site, session.peer, self.pop.own_prefixes)
+            )
+
+    def _expected(self, router: Router, other: Router) -> dict[str, int]:
+        """Every peer of a router with the number of routes that it sends at least."""
+        ebgp = {s.peer: len(self._routes.get(s.peer, ())) for owner, s in _sessions(self.pop) if owner is router}
+        return ebgp | {other.ibgp_address: 0, router.injector.address: 0}
+
+    async def _end(self, error: BaseException | None) -> None:
+        """Stop everything. A run directory of our own making goes too, unless its logs tell of a failure."""
+        await self._exit.aclose()
+        failed = isinstance(error, Exception) and not isinstance(error, (ConfigError, EnvironmentProblem))
+        if failed or self._ended_early:
+            self._progress(f"logs are in {self.run_dir}")
+        elif self._wanted_run_dir is None:
+            shutil.rmtree(self.run_dir)
+
+    def _note_the_ended(self) -> None:
+        self._ended_early = bool(self.runner.ended)
+
+    def _check_pop(self) -> None:
+        problems = [f"routes: no session with {peer}" for peer in self._routes if peer not in _peers(self.pop)]
+        if len(self.pop.router) != 2:
+            problems.append(f"{self._inventory.name}: the local stack has exactly two edge routers")
+        if problems:
+            raise ConfigError(problems)
+
+
+def _sessions(pop: Pop) -> list[tuple[Router, Session]]:
+    return [(pop.routers[link.router], session) for link in pop.link for session in link.sessions]
+
+
+def _peers(pop: Pop) -> list[str]:
+    return [session.peer for _, session in _sessions(pop)]
+
+
+def _bgp_addresses(pop: Pop) -> list[str]:
+    inside = [address for router in pop.router for address in (router.ibgp_address, router.injector.address)]
+    return [*inside, *_peers(pop)]

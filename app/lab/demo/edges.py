@@ -1,0 +1,68 @@
+"""The edges by their own commands, as an operator would look: `gobgp global rib` on r1, `vtysh` on r2."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from app.errors import DaemonError
+from app.lab.daemons.stack import Stack
+from app.lab.pop.model import Route
+
+PREFIX = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|[0-9a-f]+:[0-9a-f:]+)/\d+")
+FAMILIES = ("ipv4", "ipv6")
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The lines of one router's command that carry our community, of both address families."""
+
+    router: str
+    command: str
+    lines: tuple[str, ...]
+
+    def copies(self, announcements: Mapping[str, Sequence[Route]]) -> int:
+        """How many of the lines show the AS path of a neighbour's own announcement of that very prefix."""
+        paths: dict[str, set[str]] = {}
+        for routes in announcements.values():
+            for route in routes:
+                paths.setdefault(route.prefix, set()).add(" ".join(map(str, route.as_path)))
+        return sum(_is_copy(line, paths) for line in self.lines)
+
+
+def _is_copy(line: str, paths: Mapping[str, set[str]]) -> bool:
+    prefix = PREFIX.search(line)
+    return prefix is not None and any(f" {path} " in line for path in paths.get(prefix[0], ()))
+
+
+async def show(stack: Stack) -> list[Shown]:
+    """Ask both edges now; DaemonError when a command fails."""
+    r1, r2 = stack.pop.router
+    community = stack.pop.marker_community
+    gobgp = ["gobgp", "--target", stack.r1_grpc, "global", "rib", "-a"]
+    vtysh = ["vtysh", "--vty_socket", str(stack.r2_vty.parent), "-d", "bgpd", "-c"]
+    wide = f"unicast community {community} wide"  # else a long prefix has a line of its own
+    return [
+        await _shown(r1.name, [[*gobgp, family] for family in FAMILIES], ("*>", community)),
+        await _shown(r2.name, [[*vtysh, f"show bgp {family} {wide}"] for family in FAMILIES], ("*>",)),
+    ]
+
+
+async def _shown(router: str, commands: Sequence[Sequence[str]], ours: Sequence[str]) -> Shown:
+    """The lines of these commands that hold every one of the texts in `ours`."""
+    outputs = await asyncio.gather(*map(_output, commands))
+    lines = [line for output in outputs for line in output.splitlines() if all(text in line for text in ours)]
+    return Shown(router, "; ".join(map(" ".join, commands)), tuple(lines))
+
+
+async def _output(argv: Sequence[str]) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 10)
+    if process.returncode:
+        raise DaemonError(
+            f"{Path(argv[0]).name} ended with status {process.returncode}: {err.decode(errors='replace')}"
+        )
+    return out.decode(errors="replace")

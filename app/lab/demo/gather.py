@@ -1,0 +1,150 @@
+"""Evidence from the outside: our topics as any consumer reads them, and the telemetry worker's read-only state."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from app.config.settings import Kafka
+from app.config.thresholds import Windows
+from app.contract import topics
+from app.contract.schemas import Decision, Override
+from app.errors import DaemonError
+from app.feeds.bmp import BmpRecord
+from app.feeds.flows import Marker, decode
+from app.kafka.read import read_topic
+from app.lab.demo.evidence import Kill, LinkTruth, Planted, Surge
+from app.lab.pop.exits import Floats
+from app.lab.pop.pop import SimPop
+from app.lab.pop.run import Simulation
+from app.lab.pop.truth import Loads
+from app.te.traffic.windows import Progress
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+
+
+class StateClient:
+    """Asks a worker's `/state/NAME`, which holds one document a PoP."""
+
+    def __init__(self, port: int, pop: str) -> None:
+        self._url = f"http://127.0.0.1:{port}/state/"
+        self._pop = pop
+
+    async def get(self, name: str, kind: type[T]) -> T:
+        """The PoP's document; DaemonError while the worker does not answer."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=2)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url + name) as answer:
+                by_pop = msgspec.json.decode(await answer.read(), type=dict[str, msgspec.Raw])
+                return msgspec.json.decode(by_pop[self._pop], type=kind)
+        except (aiohttp.ClientError, TimeoutError, KeyError, msgspec.MsgspecError) as error:
+            raise DaemonError(f"telemetry does not tell its {name}: {error!r}") from error
+
+
+async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:
+    """Every record of one of our topics, each id once: a repeat after a restart is the same record."""
+    records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(kafka, topic)]
+    unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
+    return tuple(unique.values())
+
+
+async def overrides_now(kafka: Kafka, pop: str) -> tuple[Override, ...]:
+    """What the newest decision wants."""
+    newest = await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1)
+    return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
+
+
+async def close_to_decision(kafka: Kafka, pop: str, windows: Windows, since_s: float) -> tuple[float, ...]:
+    """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps.
+
+    Windows that ended before `since_s`, when the worker may not have run yet, are left out.
+    """
+    progress = Progress()
+    closes: list[tuple[float, float]] = []  # (watermark, Kafka time of the marker that brought it)
+    for record in await read_topic(kafka, topics.FLOWS.for_pop(pop)):
+        for line in decode(record.value):
+            if isinstance(line, Marker):
+                at_s = record.timestamp / 1000
+                progress.mark(line.kind, line.writer, at_s, windows.refresh_s)
+                closes.append((progress.watermark_s, at_s))
+    watermarks = [watermark_s for watermark_s, _ in closes]
+    return tuple(
+        decided_s - closes[index][1]
+        for decided_s, end_s in await _decided(kafka, pop, windows.length_s)
+        if end_s >= since_s and (index := bisect_left(watermarks, end_s + windows.grace_s)) < len(closes)
+    )
+
+
+async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, float]]:
+    """(Kafka time, end of its window) of every decision."""
+    records = await read_topic(kafka, topics.DECISIONS.for_pop(pop))
+    starts = [msgspec.json.decode(record.value, type=Decision).window_start.timestamp() for record in records]
+    return [(record.timestamp / 1000, start_s + length_s) for record, start_s in zip(records, starts, strict=True)]
+
+
+async def peer_down_s(kafka: Kafka, pop: str, peer: str, after_s: float) -> float | None:
+    """Kafka time of the BMP record that says that a peer went down; None while there is none."""
+    for record in await read_topic(kafka, topics.BMP.for_pop(pop), last=2000):
+        told = msgspec.json.decode(record.value, type=BmpRecord)
+        if told.bmp_msg_type == "peer_down" and told.peer_ip == peer and record.timestamp / 1000 > after_s:
+            return float(record.timestamp / 1000)
+    return None
+
+
+def link_truth(sim: Simulation, link: int, began_s: float, windows: Windows) -> Iterator[LinkTruth]:
+    """The simulator's truth of one link in every window that lies wholly in the run."""
+    loads, times_s = sim.truth, np.array([0.0, *sim.truth_ends_s])
+    length_s = windows.length_s
+    first = int(-(-began_s // length_s) * length_s)
+    for start_s in range(first, int(began_s + len(loads.carried)) - length_s + 1, length_s):
+        span_s = start_s - began_s, start_s - began_s + length_s
+        columns = (load[:, link] for load in (loads.carried, loads.natural_sent, loads.natural))
+        yield LinkTruth(start_s, *(mean_bps(column, times_s, *span_s) for column in columns))
+
+
+def mean_bps(rows_bytes: Floats, times_s: Floats, from_s: float, until_s: float) -> float:
+    """Mean over a span that may begin and end within a row; `times_s` are the borders of the rows."""
+    total = np.concatenate([[0.0], np.cumsum(rows_bytes)])
+    edges = np.interp([from_s, until_s], times_s, total)
+    return float(8 * (edges[1] - edges[0]) / (until_s - from_s))
+
+
+def surge(sim: Simulation, sim_pop: SimPop, link: int, began_s: float, mark: float, kill: Kill | None) -> Surge:
+    """What the surge did to its link; the truth has a row a second."""
+    natural = sim.truth.natural[:, link] * 8 / sim_pop.capacity_bps[link]
+    over_s = next((second for second, share in enumerate(natural) if share >= mark), None)
+    drops_s = sim.truth.dropped.sum(axis=1).nonzero()[0]
+    killed_s = None if kill is None else kill.at_s - began_s
+    return Surge(
+        peak_natural=float(natural.max()),
+        over_mark_s=None if over_s is None else float(over_s),
+        first_override_s=sim.summary().first_override_s,
+        drops_after_kill_s=None if killed_s is None else max(0.0, float(drops_s.max(initial=-1)) + 1 - killed_s),
+    )
+
+
+def loop_after_removal_s(planted: Sequence[Planted], last_loop_s: float | None, began_s: float) -> float | None:
+    """How long a loop went on after the route that made it was gone; None where no such route was planted."""
+    gone_s = max((route.gone_s - began_s for route in planted if route.kind == "loop"), default=None)
+    return None if gone_s is None else max(0.0, (last_loop_s or 0.0) - gone_s)
+
+
+def congested_by_us(
+    loads: Loads, links: Sequence[str], capacity_bps: Floats, length_s: int, mark: float
+) -> Iterator[str]:
+    """Links that in some window were offered more than `mark` of capacity where plain BGP alone stays at it.
+
+    `loads` has a row a second; windows are counted from the first.
+    """
+    whole = len(loads.offered) // length_s * length_s
+
+    def shares(bytes_: Floats) -> Floats:
+        windows = bytes_[:whole].reshape(-1, length_s, len(links)).mean(axis=1)
+        return np.asarray(windows * 8 / capacity_bps)
+
+    over = (shares(loads.offered) > mark) & (shares(loads.natural) <= mark)
+    yield from (link for index, link in enumerate(links) if over[:, index].any())

@@ -1,0 +1,93 @@
+"""Routes that somebody else puts in, past Autopilot, as an operator's hand or a broken tool would.
+
+They are for the prefix that most IPv4 traffic goes to.
+"""
+
+import asyncio
+from pathlib import Path
+
+from app.errors import DaemonError
+from app.lab.daemons.gobgp import gobgp, target
+from app.lab.demo.evidence import Planted
+from app.lab.demo.killer import moment
+from app.lab.demo.scene import Scene
+from app.lab.pop.pop import SimPop
+
+ROUTE_MAP = "PLANTED"
+
+
+async def stray(scene: Scene, within_s: float) -> Planted:
+    """An override with our marker that nobody decided, in r1's injector alone, towards r2.
+
+    Taken out by hand when it still stands after `within_s`.
+    """
+    stack, pop, (r1, r2) = scene.stack, scene.stack.pop, scene.stack.pop.router
+    prefix, injector = largest(scene.sim_pop), target(stack.site, f"injector-{r1.name}")
+
+    async def stands() -> bool:
+        path = (await scene.readers[r1.name].best()).get(prefix)
+        return path is not None and pop.marker_community in path.communities
+
+    async def gone() -> bool:
+        return not await stands()
+
+    route = [prefix, "nexthop", r2.loopback4, "origin", "igp", "local-pref", str(pop.override_local_pref)]
+    await gobgp(injector, "global", "rib", "add", *route, "community", f"{pop.marker_community},no-export")
+    from_s = await moment(scene.clock, stands)
+    gone_s = await moment(scene.clock, gone, within_s)
+    if left := gone_s == float("inf"):
+        await gobgp(injector, "global", "rib", "del", prefix)
+        gone_s = await moment(scene.clock, gone)
+    return Planted("stray", prefix, from_s, gone_s, left)
+
+
+async def loop(scene: Scene, for_s: float) -> Planted:
+    """r2 originates the prefix by itself, with r1 as its next hop: r1 believes r2, and r2 sends it back.
+
+    The edges share only their best paths, so an override on one router makes no loop here; this does, and as it
+    carries no marker and is in no injector, it is not Autopilot's to take out.
+    """
+    stack, pop, (r1, r2) = scene.stack, scene.stack.pop, scene.stack.pop.router
+    prefix = largest(scene.sim_pop)
+
+    async def stands() -> bool:
+        path = (await scene.readers[r2.name].best()).get(prefix)
+        return path is not None and path.next_hop == r1.loopback4 and not path.as_path
+
+    async def gone() -> bool:
+        return not await stands()
+
+    network = f"network {prefix} route-map {ROUTE_MAP}"
+    family = (f"router bgp {pop.asn}", "address-family ipv4 unicast")
+    route_map = (
+        f"route-map {ROUTE_MAP} permit 10",
+        f"set ip next-hop {r1.loopback4}",
+        f"set local-preference {pop.override_local_pref}",
+        "exit",
+    )
+    await _configure(stack.r2_vty, *route_map, *family, network)
+    from_s = await moment(scene.clock, stands)
+    await asyncio.sleep(for_s)
+    await _configure(stack.r2_vty, *family, f"no {network}", "exit", "exit", f"no route-map {ROUTE_MAP}")
+    return Planted("loop", prefix, from_s, await moment(scene.clock, gone), True)
+
+
+def largest(sim_pop: SimPop) -> str:
+    """The IPv4 prefix that most traffic wants to go to."""
+    prefixes, by_demand = sim_pop.prefixes.prefixes, sim_pop.demand_bps.sum(axis=0)
+    ipv4 = [index for index, prefix in enumerate(prefixes) if ":" not in prefix]
+    return prefixes[max(ipv4, key=by_demand.__getitem__)]
+
+
+async def _configure(vty: Path, *commands: str) -> None:
+    """By the router's own command; DaemonError when it refuses."""
+    lines = [argument for command in ("configure terminal", *commands) for argument in ("-c", command)]
+    process = await asyncio.create_subprocess_exec(
+        *("vtysh", "--vty_socket", str(vty.parent), "-d", "bgpd", *lines),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 10)
+    if process.returncode or out.strip():  # it complains on stdout and ends with 0
+        raise DaemonError(f"vtysh ended with status {process.returncode}: {(out + err).decode(errors='replace')}")

@@ -1,0 +1,94 @@
+"""Kills a neighbour as a scenario asks for, and watches how fast both routers let go of the overrides through it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from app.clock import Clock
+from app.config.inventory import Pop
+from app.lab.daemons.stack import Stack
+from app.lab.demo.evidence import Kill
+from app.lab.demo.gather import peer_down_s
+from app.lab.demo.scene import Scene
+from app.lab.pop.engine import next_hops_of
+from app.lab.pop.model import Tables
+from app.lab.pop.ribs import RibReader
+from app.lab.pop.scenario import BUSIEST
+
+POLL_S = 0.05
+GIVE_UP_S = 20.0
+
+
+async def kill(scene: Scene, whom: str) -> Kill | None:
+    """Kill that peer, or with BUSIEST the one that most overrides lead to; None when no override leads anywhere."""
+    pop, readers, clock = scene.stack.pop, scene.readers, scene.clock
+    tables = await read_tables(readers)
+    peer = _busiest(pop, tables) if whom == BUSIEST else whom
+    if peer is None:
+        return None
+    doomed = held_through(pop, tables, peer)
+    at_s = await scene.stack.kill_neighbour(peer)
+    scene.sim.neighbour_died(peer)
+
+    async def gone() -> bool:
+        return not still_sent(pop, await read_tables(readers), peer, doomed)
+
+    gone_s = await moment(clock, gone)
+    return Kill(peer, at_s, len(doomed), await _down_s(scene.stack, peer, at_s - 1, clock), gone_s)
+
+
+async def read_tables(readers: Mapping[str, RibReader]) -> Tables:
+    """What every router holds now; SpeakerError when one cannot be read."""
+    return dict(zip(readers, await asyncio.gather(*(reader.best() for reader in readers.values())), strict=True))
+
+
+def held_through(pop: Pop, tables: Tables, peer: str) -> set[str]:
+    """Prefixes that some router sends to that neighbour by a route of ours."""
+    hops = next_hops_of(pop, peer)
+    return {
+        prefix
+        for router, table in tables.items()
+        for prefix, path in table.items()
+        if pop.marker_community in path.communities and (router, path.next_hop) in hops
+    }
+
+
+def still_sent(pop: Pop, tables: Tables, peer: str, doomed: Collection[str]) -> bool:
+    """Some router follows a route of ours to that neighbour, or to a router that has none of ours for the prefix."""
+    return bool(held_through(pop, tables, peer)) or any(
+        (path := table.get(prefix)) is not None
+        and pop.marker_community in path.communities
+        and (onward := pop.router_by_loopback.get(path.next_hop)) is not None
+        and ((next_path := tables[onward].get(prefix)) is None or pop.marker_community not in next_path.communities)
+        for table in tables.values()
+        for prefix in doomed
+    )
+
+
+async def moment(clock: Clock, happened: Callable[[], Awaitable[bool]], within_s: float = GIVE_UP_S) -> float:
+    """When it first was so, unix seconds; infinity when it was not within that time."""
+    give_up_s = clock.monotonic_s() + within_s
+    while clock.monotonic_s() < give_up_s:
+        if await happened():
+            return clock.now_s()
+        await asyncio.sleep(POLL_S)
+    return float("inf")
+
+
+def _busiest(pop: Pop, tables: Tables) -> str | None:
+    peers = [session.peer for link in pop.link for session in link.sessions]
+    held = {peer: len(held_through(pop, tables, peer)) for peer in peers}
+    peer = max(peers, key=held.__getitem__)
+    return peer if held[peer] else None
+
+
+async def _down_s(stack: Stack, peer: str, after_s: float, clock: Clock) -> float:
+    """Kafka time of the record of its death, which takes a moment where no override had to go first; nan for none."""
+    told_s: list[float] = []
+
+    async def told() -> bool:
+        down_s = await peer_down_s(stack.kafka, stack.pop.name, peer, after_s)
+        told_s.extend([] if down_s is None else [down_s])
+        return down_s is not None
+
+    await moment(clock, told)
+    return told_s[-1] if told_s else float("nan")

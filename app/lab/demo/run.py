@@ -1,0 +1,202 @@
+"""The demo: real daemons, a simulated PoP on top, our two workers, what the scenario breaks, and the verdict."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from app.clock import SystemClock
+from app.config.inventory import load_pop
+from app.errors import AutopilotError, DaemonError
+from app.lab.daemons.ports import free_port
+from app.lab.daemons.stack import Stack
+from app.lab.demo import gather
+from app.lab.demo.bounds import Figure
+from app.lab.demo.collect import collect
+from app.lab.demo.display import Display
+from app.lab.demo.evidence import Progress
+from app.lab.demo.killer import read_tables
+from app.lab.demo.scene import Scene
+from app.lab.demo.score import score
+from app.lab.demo.story import Story
+from app.lab.demo.timeline import programme
+from app.lab.demo.truthfile import TruthFile
+from app.lab.pop.engine import count_overrides
+from app.lab.pop.pop import FILL, SimPop, generate
+from app.lab.pop.ribs import FrrRib, GobgpRib, RibReader
+from app.lab.pop.run import SimOptions, Simulation
+from app.lab.pop.scenario import STILL_NEEDED, Scenario, load_scenario
+
+INVENTORY = Path(__file__).parents[3] / "deploy" / "local" / "rhv1000.toml"
+READY_WITHIN_S = 60.0
+DRAIN_WITHIN_S = 30.0
+POLL_S = 0.2
+TRUTH_FILE = "truth.jsonl"
+# Shorter than the defaults of 300 s, so that the whole story fits into minutes; the display says so.
+PACING = {"hold_s": 60.0, "min_hold_s": 20.0}
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`scenario` is a name or the path of a file; it says how many `seconds` of traffic where None is given."""
+
+    scenario: str = "surge"
+    seconds: int | None = None
+    seed: int = 1
+    run_dir: Path | None = None
+
+
+class RouterRib(msgspec.Struct, frozen=True):
+    """What telemetry tells of one router's table."""
+
+    prefixes: int
+    peers: int
+
+
+async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
+    """Run it all; the document of figures. ConfigError for the scenario, else what the stack raises."""
+    clock = SystemClock()
+    began_s = clock.monotonic_s()
+    pop = load_pop(INVENTORY)
+    scenario = load_scenario(options.scenario, pop, options.seconds)
+    for line in programme(options.scenario, scenario):
+        display.say(line)
+    sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
+    state_port, view_port = free_port(), free_port()
+    settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
+    display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
+    stack = Stack(
+        INVENTORY,
+        sim_pop.announcements,
+        options.run_dir,
+        settings,
+        display.note,
+        on_broker=lambda: start_view(stack, display),
+        export_policy=scenario.export_policy,
+    )
+    async with stack:
+        scene = make_scene(scenario, stack, sim_pop, gather.StateClient(state_port, stack.pop.name), clock)
+        try:
+            return await Demo(scene, display).run(began_s)
+        finally:
+            for reader in scene.readers.values():
+                await reader.close()
+
+
+def make_scene(
+    scenario: Scenario, stack: Stack, sim_pop: SimPop, state: gather.StateClient, clock: SystemClock
+) -> Scene:
+    """The simulated PoP over a stack that is up."""
+    r1, r2 = stack.pop.router
+    readers: dict[str, RibReader] = {r1.name: GobgpRib(stack.r1_grpc), r2.name: FrrRib(stack.r2_vty)}
+    sim = Simulation(sim_pop, scenario, readers, stack.sflow, clock, SimOptions(sampling_rate=scenario.sampling_rate))
+    return Scene(scenario, stack, sim_pop, sim, readers, state, clock)
+
+
+async def start_view(stack: Stack, display: Display) -> None:
+    """To look at only: the demo goes on without it when it ends."""
+    port = stack.deployment.settings.view_port
+    argv = [sys.executable, "-m", "app", "view", "--config", str(stack.settings_file)]
+    await stack.spawn("view", [*argv, "--truth", str(stack.run_dir / TRUTH_FILE)], restarts_max=0)
+    try:
+        await stack.runner.ready("view", partial(_serves, port))
+    except DaemonError as error:
+        display.note(str(error))
+    else:
+        display.say(f"open http://127.0.0.1:{port}")
+
+
+async def _serves(port: int) -> str | None:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        return str(error)
+    writer.close()
+    await writer.wait_closed()
+    return None
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, scene: Scene, display: Display) -> None:
+        self._scene, self._stack, self._clock, self._display = scene, scene.stack, scene.clock, display
+        self._story = Story(scene, self._window_closed, display.note)
+
+    async def run(self, began_s: float) -> dict[str, Figure]:
+        """Workers up, traffic, drain, verdict; it began at `began_s`, monotonic."""
+        await self._start_workers()
+        ready_s, traffic_s = self._clock.monotonic_s() - began_s, self._clock.now_s()
+        await self._traffic()
+        drained = await self._drain()
+        return score(await collect(self._scene, self._story, ready_s, traffic_s, drained))
+
+    async def _start_workers(self) -> None:
+        self._display.note("starting telemetry and actuator")
+        for process in ("telemetry", "actuator"):
+            argv = [sys.executable, "-m", "app", process, "--cell", self._stack.pop.name]
+            await self._stack.spawn(process, [*argv, "--config", str(self._stack.settings_file)])
+        if not await self._until(self._routes_known, READY_WITHIN_S):
+            log = self._stack.runner.log("telemetry")
+            raise DaemonError(f"telemetry does not hold every route after {READY_WITHIN_S:g} s; its log: {log}")
+
+    async def _routes_known(self) -> bool:
+        try:
+            ribs = await self._scene.state.get("rib", dict[str, RouterRib])
+        except DaemonError:
+            return False  # still starting
+        return all(rib.prefixes >= len(self._scene.sim_pop.home_link) for rib in ribs.values())
+
+    async def _traffic(self) -> None:
+        """Let it flow, show every second of it, and tell the story at its moments."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                flowing = tasks.create_task(self._scene.sim.run(self._scene.scenario.seconds))
+                tasks.create_task(self._story.run())
+                await self._show(flowing)
+        except* AutopilotError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _show(self, flowing: asyncio.Task[None]) -> None:
+        sim, sim_pop = self._scene.sim, self._scene.sim_pop
+        truth = TruthFile(self._stack.run_dir / TRUTH_FILE, sim_pop, self._clock.now_s())
+        while not flowing.done():
+            if (snapshot := sim.snapshot) is not None:
+                self._display.tick(snapshot)
+                truth.write(sim.truth, int(snapshot.at_s))
+            await asyncio.wait([flowing], timeout=1.0)
+
+    async def _window_closed(self) -> None:
+        """Wait for the first; DaemonError when none comes."""
+
+        async def closed() -> bool:
+            return (await self._scene.state.get("progress", Progress)).closed_up_to_s is not None
+
+        if not await self._until(closed, DRAIN_WITHIN_S):
+            raise DaemonError(f"telemetry closed no window in {DRAIN_WITHIN_S:g} s")
+
+    async def _drain(self) -> bool:
+        """Everything sent is counted and, where the overload ends, every move taken back; False when too late."""
+        self._display.note("draining: last windows, last releases")
+        length_s = self._stack.deployment.settings.windows.length_s
+        last_end_s = int(self._clock.now_s() // length_s + 1) * length_s
+
+        async def drained() -> bool:
+            progress = await self._scene.state.get("progress", Progress)
+            closed = (progress.closed_up_to_s or 0) >= last_end_s
+            if self._scene.scenario.verdict in STILL_NEEDED:
+                return closed
+            ours = count_overrides(await read_tables(self._scene.readers), self._stack.pop.marker_community)
+            return closed and not ours and not await gather.overrides_now(self._stack.kafka, self._stack.pop.name)
+
+        return await self._until(drained, DRAIN_WITHIN_S)
+
+    async def _until(self, happened: Callable[[], Awaitable[bool]], within_s: float) -> bool:
+        give_up_s = self._clock.monotonic_s() + within_s
+        while not await happened():
+            if self._clock.monotonic_s() > give_up_s:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True

@@ -1,0 +1,189 @@
+"""The demo's verdict: one document of figures, and the names of the bounds that do not hold. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from app.contract.schemas import Actuation, LinkUtilization
+from app.lab.demo.bounds import Figure, bounds
+from app.lab.demo.evidence import Evidence, LinkTruth
+
+LOST = "source-path-lost"
+RELEASED = "released"  # the actuator adds why; the end of a hold is no release
+
+
+def score(evidence: Evidence) -> dict[str, Figure]:
+    """Every figure by name; `ok` when all bounds hold, `failed` names those that do not."""
+    figures = {
+        **_delivery(evidence),
+        **_congestion(evidence),
+        **_overrides(evidence),
+        **_refusals(evidence),
+        **_losses(evidence),
+        **_times(evidence),
+        **_provoked(evidence),
+    }
+    failed = [name for name, holds in bounds(figures, evidence).items() if not holds]
+    return {"ok": not failed, "failed": failed, **figures}
+
+
+def _delivery(evidence: Evidence) -> dict[str, Figure]:
+    progress, sent = evidence.progress, evidence.summary.sampled_bytes
+    unattributed = sum(progress.unattributed_bytes.values())
+    missing = sent + evidence.injected.total_bytes - progress.counted_bytes - progress.late_bytes - unattributed
+    return {
+        "records": progress.records,
+        "samples_sent": evidence.summary.sampled_records,
+        "sampled_bytes_sent": sent,
+        "datagrams_lost_udp": evidence.udp_drops,
+        "bytes_lost_udp": missing if evidence.udp_drops else 0,
+        "bytes_counted": progress.counted_bytes,
+        "bytes_late": progress.late_bytes,
+        "bytes_unattributed": unattributed,
+        "unattributed_by_reason": progress.unattributed_bytes,
+        "dead_letters": evidence.dead_letters,
+        "drained": evidence.drained,
+        "void": evidence.udp_drops > 0,
+    }
+
+
+def _congestion(evidence: Evidence) -> dict[str, Figure]:
+    events = [event for decision in evidence.decisions for event in decision.congestion]
+    pairs = list(_paired(evidence))
+    carried = [abs(seen.carried_bps - true.carried_bps) / true.carried_bps for seen, true in pairs]
+    natural = [abs(seen.natural_bps - true.natural_bps) / true.natural_bps for seen, true in pairs]
+    return {
+        "congestion_opened": len({event.id for event in events if event.state != "closed"}),
+        "congestion_closed": len({event.id for event in events if event.state == "closed"}),
+        "surged_link": evidence.surged_link,
+        "peak_natural": evidence.surge.peak_natural,
+        "peak_natural_estimated": max((seen.natural_bps / seen.capacity_bps for seen, _ in pairs), default=0.0),
+        "peak_carried": evidence.summary.peak_carried,
+        "windows_compared": len(pairs),
+        "carried_error": max(carried, default=1.0),
+        "carried_error_median": median(carried or [1.0]),
+        "natural_error": max(natural, default=1.0),
+        "natural_error_median": median(natural or [1.0]),
+        "natural_hidden": max((1 - true.natural_bps / true.wanted_bps for _, true in pairs), default=0.0),
+    }
+
+
+def _paired(evidence: Evidence) -> Iterable[tuple[LinkUtilization, LinkTruth]]:
+    """The surged link's windows, estimate beside truth."""
+    truth = {true.window_start_s: true for true in evidence.truth}
+    for seen in evidence.utilization:
+        true = truth.get(int(seen.window_start.timestamp()))
+        if seen.link == evidence.surged_link and true is not None:
+            yield seen, true
+
+
+def _overrides(evidence: Evidence) -> dict[str, Figure]:
+    told = episodes(evidence.actuations)
+    return {
+        "overrides_announced": told.announced,
+        "overrides_lost_with_path": told.lost,
+        "overrides_placed_again": told.placed_again,
+        "overrides_released": told.released,
+        "overrides_left": max(evidence.summary.overrides_left, *evidence.marked_after.values()),
+        "overrides_max": evidence.summary.overrides_max,
+        "edges_marked_during_surge": evidence.marked_during,
+        "edges_marked_with_copied_as_path": evidence.marked_copies,
+        "edges_marked_after": evidence.marked_after,
+        "leaks": len(evidence.announcements_leaked),
+        "leaked_overrides": evidence.overrides_leaked,
+        "announcements_received_by_neighbours": evidence.announcements_received,
+        "restarts": evidence.restarts,
+    }
+
+
+def _refusals(evidence: Evidence) -> dict[str, Figure]:
+    told = {
+        (refused.prefix, refused.link, refused.reason)
+        for decision in evidence.decisions
+        for refused in decision.refused
+    }
+    return {
+        "refused_by_reason": dict(Counter(reason for _, _, reason in told)),
+        "links_congested_by_moves": list(evidence.congested_by_us),
+    }
+
+
+@dataclass
+class Episodes:
+    """Overrides counted once per prefix, from its first route to its last."""
+
+    announced: int = 0
+    lost: int = 0
+    placed_again: int = 0
+    released: int = 0
+
+
+def episodes(actuations: Iterable[Actuation]) -> Episodes:
+    """An override is several routes, one a router; a change of next hop in between is the same override."""
+    live: dict[str, set[str]] = {}
+    lost: set[str] = set()
+    told = Episodes()
+    for act in actuations:
+        routers = live.setdefault(act.prefix, set())
+        if act.action == "announced":
+            told.announced += not routers
+            told.placed_again += not routers and act.prefix in lost
+            routers.add(act.router)
+        elif act.action == "withdrawn" and act.router in routers:
+            routers.discard(act.router)
+            if not routers:
+                told.lost += act.reason == LOST
+                told.released += act.reason.startswith(RELEASED)
+                (lost.add if act.reason == LOST else lost.discard)(act.prefix)
+    return told
+
+
+def _losses(evidence: Evidence) -> dict[str, Figure]:
+    summary = evidence.summary
+    return {
+        "dropped_bytes_loop_on": summary.dropped_bytes,
+        "dropped_bytes_loop_off": summary.dropped_bytes_without_overrides,
+        "dropped_bytes_before_first_override": summary.dropped_bytes_before_first_override,
+        "blackholed_bytes": summary.blackholed_bytes,
+        "blackholed_seconds": 8 * summary.blackholed_bytes / (summary.blackholed_bps_max or 1),
+        "loops": summary.loops,
+        "looped_bytes": summary.looped_bytes,
+        "dead_ends": summary.dead_ends,
+    }
+
+
+def _times(evidence: Evidence) -> dict[str, Figure]:
+    surge, kill = evidence.surge, evidence.kill
+    first, over = surge.first_override_s, surge.over_mark_s
+    return {
+        "seconds_to_ready": evidence.seconds_to_ready,
+        "onset_to_override_s": None if first is None or over is None else first - over,
+        "window_close_to_decision_s": max(evidence.close_to_decision_s, default=None),
+        "window_close_to_decision_median_s": median(evidence.close_to_decision_s or [0.0]),
+        "killed_neighbour": kill.peer if kill else None,
+        "overrides_on_killed_neighbour": kill.overrides if kill else None,
+        "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill and kill.overrides else None,
+        "drops_after_kill_s": surge.drops_after_kill_s,
+        "simulator_late_s": evidence.summary.late_s_max,
+    }
+
+
+def _provoked(evidence: Evidence) -> dict[str, Figure]:
+    """What was done on purpose, and what became of it."""
+    injected = evidence.injected
+    stood_s = {planted.kind: planted.gone_s - planted.from_s for planted in evidence.planted}
+    return {
+        "stray_route_stood_s": stood_s.get("stray"),
+        "stray_route_taken_out_by_us": any(
+            planted.taken_out for planted in evidence.planted if planted.kind == "stray"
+        ),
+        "drifts_reported": sum(act.action == "drift" for act in evidence.actuations),
+        "loop_route_stood_s": stood_s.get("loop"),
+        "loop_after_removal_s": evidence.loop_after_removal_s,
+        "injected_bytes": injected.total_bytes,
+        "injected_bytes_late": injected.late_bytes,
+        "injected_bytes_unattributed": sum(injected.unattributed_bytes.values()),
+        "injected_unattributed_by_reason": injected.unattributed_bytes,
+        "injected_dead_letters": injected.dead_letters,
+    }

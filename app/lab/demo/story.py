@@ -1,0 +1,82 @@
+"""What the scenario asks for at its moments: the look at both edges, neighbours that die, foreign routes, bad input."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from operator import itemgetter
+
+from app.lab.demo import badrecords, edges
+from app.lab.demo.evidence import Injected, Kill, Planted
+from app.lab.demo.intruder import loop, stray
+from app.lab.demo.killer import kill
+from app.lab.demo.scene import Scene
+from app.lab.pop.scenario import Event
+
+
+class Story:
+    """Runs beside the traffic, one moment after the other, and keeps what it did and saw."""
+
+    def __init__(self, scene: Scene, window_closed: Callable[[], Awaitable[None]], note: Callable[[str], None]) -> None:
+        """`window_closed` returns once a window was closed."""
+        self.kills: list[Kill] = []
+        self.planted: list[Planted] = []
+        self.injected = Injected({}, 0, 0)
+        self.during: list[edges.Shown] = []
+        self._scene, self._window_closed, self._note = scene, window_closed, note
+
+    async def run(self) -> None:
+        """Each at its second from now; DaemonError when a daemon refuses."""
+        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._scene.scenario.look_s, self._look)]
+        moments += [(event.at_s, partial(self._strike, event)) for event in self._scene.scenario.event]
+        began_s = self._scene.clock.monotonic_s()
+        for at_s, happens in sorted(moments, key=itemgetter(0)):
+            await asyncio.sleep(max(0.0, began_s + at_s - self._scene.clock.monotonic_s()))
+            await happens()
+
+    async def _look(self) -> None:
+        self.during = await edges.show(self._scene.stack)
+        for shown in self.during:
+            example = f", the first is {' '.join(shown.lines[0].split())}" if shown.lines else ""
+            self._note(f"{shown.router}: {len(shown.lines)} routes of ours{example}")
+
+    async def _strike(self, event: Event) -> None:
+        if event.kill is not None:
+            await self._kill(event.kill)
+        elif event.plant == "stray":
+            await self._plant_stray(event.for_s or 0.0)
+        elif event.plant == "loop":
+            await self._plant_loop(event.for_s or 0.0)
+        elif event.inject is not None:
+            await self._inject()
+
+    async def _kill(self, whom: str) -> None:
+        killed = await kill(self._scene, whom)
+        if killed is None:
+            self._note("nobody is killed: no override leads anywhere")
+            return
+        self.kills.append(killed)
+        gone_s = killed.gone_s - killed.peer_down_s
+        told = (
+            f"its {killed.overrides} overrides gone {gone_s:.2f} s later" if killed.overrides else "it had no override"
+        )
+        self._note(f"killed {killed.peer}: {told}")
+
+    async def _plant_stray(self, within_s: float) -> None:
+        planted = await stray(self._scene, within_s)
+        self.planted.append(planted)
+        who = "us, as Autopilot had not done so" if planted.taken_out else "Autopilot"
+        stood_s = planted.gone_s - planted.from_s
+        self._note(f"somebody's override for {planted.prefix} in r1's injector: out after {stood_s:.2f} s by {who}")
+
+    async def _plant_loop(self, for_s: float) -> None:
+        self._note(f"somebody makes r2 send back to r1 what r1 sends it, for {for_s:g} s")
+        planted = await loop(self._scene, for_s)
+        self.planted.append(planted)
+        self._note(f"{planted.prefix} looped between r1 and r2 for {planted.gone_s - planted.from_s:.2f} s")
+
+    async def _inject(self) -> None:
+        await self._window_closed()  # before that nothing is late
+        routed = next(hosts[0] for hosts in self._scene.sim_pop.prefixes.hosts if ":" not in hosts[0])
+        self.injected = await badrecords.inject(self._scene.stack, routed, self._scene.clock.now_s())
+        told = f"{self.injected.total_bytes:,} bytes and {self.injected.dead_letters} lines of no use"
+        self._note(f"bad input: {told} were put in beside the traffic")

@@ -1,0 +1,69 @@
+"""Where plain BGP would send each prefix: the network without overrides, as the routers of the PoP would build it.
+
+A model of its own, independent of the code under test. iBGP is a full mesh with next-hop-self; a path is better by
+local-pref, then by shorter AS path, then eBGP over iBGP, then lower IGP cost, then lower peer address. Every router
+that has a path of the best (local-pref, AS-path length) takes its own, so what the others hide from it cannot matter.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from app.config.inventory import Pop
+from app.lab.pop.model import BestPath, Route, Tables
+
+Announcements = Mapping[str, tuple[Route, ...]]  # by peer address
+
+
+class _Candidate(msgspec.Struct, frozen=True):
+    router: str
+    peer: str
+    local_pref: int
+    route: Route
+
+
+def natural_tables(pop: Pop, announcements: Announcements, dead_peers: Collection[str] = ()) -> Tables:
+    """Each router's best paths from what its live eBGP neighbours announce."""
+    candidates: dict[str, list[_Candidate]] = {}
+    for candidate in _candidates(pop, announcements, dead_peers):
+        candidates.setdefault(candidate.route.prefix, []).append(candidate)
+    return {
+        router: {prefix: _best(pop, router, known) for prefix, known in candidates.items()} for router in pop.routers
+    }
+
+
+def _candidates(pop: Pop, announcements: Announcements, dead_peers: Collection[str]) -> Iterable[_Candidate]:
+    return (
+        _Candidate(link.router, session.peer, link.local_pref, route)
+        for link in pop.link
+        for session in link.sessions
+        if session.peer not in dead_peers
+        for route in announcements.get(session.peer, ())
+    )
+
+
+def _best(pop: Pop, router: str, known: list[_Candidate]) -> BestPath:
+    chosen = min(known, key=lambda candidate: _rank(pop, router, candidate))
+    return BestPath(
+        next_hop=chosen.route.next_hop if chosen.router == router else _loopback(pop, chosen),
+        communities=(),
+        as_path=chosen.route.as_path,
+        local_pref=chosen.local_pref,
+    )
+
+
+def _loopback(pop: Pop, chosen: _Candidate) -> str:
+    router = pop.routers[chosen.router]
+    return router.loopback6 if ":" in chosen.route.prefix else router.loopback4
+
+
+def _rank(pop: Pop, router: str, candidate: _Candidate) -> tuple[int, int, bool, int, int]:
+    remote = candidate.router != router
+    return (
+        -candidate.local_pref,
+        len(candidate.route.as_path),
+        remote,
+        pop.routers[router].igp_cost.get(candidate.router, 0) if remote else 0,
+        int(ipaddress.ip_address(candidate.peer)),
+    )

@@ -1,0 +1,85 @@
+"""The simulated PoP: its prefixes, what its neighbours announce and how much traffic wants to go where.
+
+Everything is drawn from one seed. Loads are scaled so that plain BGP fills each link to its share in `FILL`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from app.config.inventory import Pop
+from app.lab.pop.announcements import HOMES, Home, draw_announcements, draw_homes
+from app.lab.pop.exits import Floats, Ints, per_link, trace_all
+from app.lab.pop.model import Route
+from app.lab.pop.natural import natural_tables
+from app.lab.pop.prefixes import IPV4, IPV6, PrefixSet, draw_prefixes
+
+PAIRS4: Final = 20
+PAIRS6: Final = 5
+ZIPF_SHIFT: Final = 20  # flattens the head: no prefix is so large that moving it is coarse
+# Share of capacity that plain BGP puts on each link in calm times.
+FILL: Final[Mapping[str, float]] = {
+    "r1/et-0/0/1": 0.70,
+    "r1/et-0/0/2": 0.37,
+    "r1/et-0/0/3": 0.25,
+    "r2/xe-0/0/1": 0.50,
+    "r2/xe-0/0/2": 0.45,
+    "r2/et-0/0/3": 0.25,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SimPop:
+    """One seeded PoP. Matrices are indexed by (ingress router, prefix), vectors by link, in inventory order."""
+
+    pop: Pop
+    seed: int
+    prefixes: PrefixSet
+    announcements: dict[str, tuple[Route, ...]]
+    demand_bps: Floats
+    home_link: Ints  # index of the link that plain BGP takes while every neighbour lives
+
+    @cached_property
+    def link_ids(self) -> tuple[str, ...]:
+        return tuple(self.pop.links)
+
+    @cached_property
+    def router_names(self) -> tuple[str, ...]:
+        return tuple(self.pop.routers)
+
+    @cached_property
+    def capacity_bps(self) -> Floats:
+        return np.array([link.capacity_bps for link in self.pop.link])
+
+    @cached_property
+    def base_share(self) -> Floats:
+        """Natural load of each link in calm times, share of capacity."""
+        return per_link(self.demand_bps, self.home_link, len(self.link_ids)) / self.capacity_bps
+
+
+def generate(pop: Pop, seed: int, homes: Sequence[Home] = HOMES, fill: Mapping[str, float] = FILL) -> SimPop:
+    """The PoP of that seed; `homes` and `fill` name links as `router/name` of the inventory."""
+    rng = np.random.default_rng(seed)
+    prefixes = draw_prefixes(rng, IPV4, sum(home.prefixes4 for home in homes), PAIRS4)
+    prefixes += draw_prefixes(rng, IPV6, sum(home.prefixes6 for home in homes), PAIRS6)
+    home_of = draw_homes(rng, homes)
+    announcements = draw_announcements(rng, pop, prefixes, home_of)
+    exits = trace_all(pop, natural_tables(pop, announcements), prefixes.match_orders).link
+    weights = _draw_weights(rng, home_of, len(pop.router))
+    wanted_bps = np.array([fill[f"{link.router}/{link.name}"] * link.capacity_bps for link in pop.link])
+    scale = wanted_bps / per_link(weights, exits, len(pop.link))
+    return SimPop(pop, seed, prefixes, announcements, weights * scale[exits], exits)
+
+
+def _draw_weights(rng: np.random.Generator, home_of: Sequence[Home], routers: int) -> Floats:
+    """Zipf-like sizes within each home, whatever the family, each split at random between the ingress routers."""
+    size, rank = np.empty(len(home_of)), dict[str | None, int]()
+    for index in rng.permutation(len(home_of)).tolist():
+        home = home_of[index]
+        rank[home.link] = rank.get(home.link, 0) + 1
+        size[index] = 1 / (ZIPF_SHIFT + rank[home.link])
+    split = rng.uniform(0.35, 0.65, size=(routers, len(home_of)))
+    return np.asarray(size * split / split.sum(axis=0))

@@ -1,0 +1,124 @@
+"""The simulated PoP beside real routers: reads their tables, moves a tick of traffic, tells the collector by sFlow."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from app.clock import Clock
+from app.lab.pop.engine import Engine
+from app.lab.pop.exits import Floats
+from app.lab.pop.exporter import Datagram, Exporter
+from app.lab.pop.model import Tables
+from app.lab.pop.pop import SimPop
+from app.lab.pop.report import Snapshot, Summary, snapshot, summarize
+from app.lab.pop.ribs import RibReader
+from app.lab.pop.sampler import Sampler
+from app.lab.pop.scenario import Scenario
+from app.lab.pop.sender import Account, Address, Sender
+from app.lab.pop.traffic import PortCounters
+from app.lab.pop.truth import Loads, stack
+
+
+class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Pace and grain. In every tick each table is read once, so a black hole is timed to a tick.
+
+    A second is a whole number of ticks; counters are polled every `poll_ticks`.
+    """
+
+    sampling_rate: int = 32768
+    tick_s: float = 0.5
+    poll_ticks: int = 2
+    window_s: int = 10
+
+
+class Simulation:
+    """One run. `readers` gives each router's table by router name; the caller closes them."""
+
+    def __init__(
+        self,
+        sim: SimPop,
+        scenario: Scenario,
+        readers: Mapping[str, RibReader],
+        collector: Address,
+        clock: Clock,
+        options: SimOptions,
+    ) -> None:
+        self._scenario, self._readers, self._clock, self._options = scenario, readers, clock, options
+        self._engine = Engine(sim, scenario, options.tick_s)
+        sampling, exporting = np.random.default_rng((sim.seed, 1)).spawn(2)
+        self._sampler = Sampler(len(sim.pop.link), options.sampling_rate, sampling)
+        self._exporter = Exporter(sim, options.sampling_rate, exporting)
+        self._counters = PortCounters(sim.pop.link)
+        self._sender = Sender(collector, clock, options.window_s)
+        self._stopping = False
+        self._late_s_max = 0.0
+        self._ends_s: list[float] = []  # of each tick, since the start
+
+    def neighbour_died(self, peer: str) -> None:
+        """Call when the eBGP neighbour of that address is killed: what is sent to it from now on is lost."""
+        self._engine.neighbour_died(peer)
+
+    def stop(self) -> None:
+        """End the run after the tick in progress."""
+        self._stopping = True
+
+    @property
+    def account(self) -> Account:
+        """What was handed to the kernel so far."""
+        return self._sender.account
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The last tick for a display, None before the first."""
+        return snapshot(self._engine)
+
+    @property
+    def truth(self) -> Loads:
+        """Bytes by (second, link); at least one tick must have run."""
+        return stack(self._engine.log, group=self._ticks_a_second)
+
+    @property
+    def truth_ends_s(self) -> Floats:
+        """When each row of the truth was told, seconds since the start: a busy machine is late."""
+        group = self._ticks_a_second
+        return np.array([self._ends_s[start : start + group][-1] for start in range(0, len(self._ends_s), group)])
+
+    @property
+    def _ticks_a_second(self) -> int:
+        return round(1 / self._options.tick_s)
+
+    def summary(self) -> Summary:
+        """At the end of a run of at least one tick."""
+        return summarize(self._engine, self._scenario, self._sender.account, self._late_s_max)
+
+    async def run(self, duration_s: float) -> None:
+        """Run tick by tick in real time; SpeakerError when a router's table cannot be read."""
+        start_s, tick_s = self._clock.monotonic_s(), self._options.tick_s
+        try:
+            for tick in range(round(duration_s / tick_s)):
+                due_s = start_s + tick * tick_s
+                await asyncio.sleep(max(0.0, due_s - self._clock.monotonic_s()))
+                self._late_s_max = max(self._late_s_max, self._clock.monotonic_s() - due_s)
+                if self._stopping:
+                    break
+                await self._sender.send(self._advance(tick, await self._read()), due_s)
+                self._ends_s.append(max(self._clock.monotonic_s() - start_s, (tick + 1) * tick_s))
+        finally:
+            self._sender.close()
+
+    async def _read(self) -> Tables:
+        tables = await asyncio.gather(*(reader.best() for reader in self._readers.values()))
+        return dict(zip(self._readers, tables, strict=True))
+
+    def _advance(self, tick: int, tables: Tables) -> list[Datagram]:
+        """One tick of traffic; the datagrams that report it."""
+        tick_s = self._options.tick_s
+        step = self._engine.step(tables)
+        samples = self._sampler.sample(step.carried.by_pair, step.exits.link, tick_s)
+        datagrams = self._exporter.flows(samples, tick * tick_s)
+        self._counters.add(step.carried)
+        if (tick + 1) % self._options.poll_ticks == 0:
+            datagrams += self._exporter.counters(self._counters.poll(), tick * tick_s, tick_s)
+        return datagrams

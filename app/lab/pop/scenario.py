@@ -1,0 +1,152 @@
+"""A scenario: the time line of demand and what breaks meanwhile. One TOML file each, unknown keys are errors."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from app.config.inventory import Pop
+from app.config.toml import convert, read_toml
+from app.errors import ConfigError
+
+FOLDER: Final = Path(__file__).parents[3] / "deploy" / "local" / "scenarios"
+BUSIEST: Final = "busiest"
+Verdict = Literal["surge", "link-failure", "no-room", "leak", "loop", "bad-input"]
+TAKEN_BACK: Final = ("surge", "no-room")  # verdicts that look for every move to be taken back
+STILL_NEEDED: Final = ("link-failure", "leak")  # the overload lasts to the end, and so do the moves
+SECONDS_MIN: Final = 30  # three windows
+SECONDS_MIN_TAKEN_BACK: Final = 220  # shorter runs do not see their moves taken back
+ACTIONS: Final = ("kill", "plant", "inject")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens at `at_s`: exactly one of the three.
+
+    `kill`: that neighbour dies, a peer's address, or "busiest", who carries most overrides by then. `plant`: for
+    `for_s` seconds somebody else's route stands: "stray" with our marker in r1's injector, "loop" at r2 alone.
+    `inject`: what no collector should ever say is put in beside what it says.
+    """
+
+    at_s: float
+    kill: str | None = None
+    plant: Literal["stray", "loop"] | None = None
+    inject: Literal["bad-records"] | None = None
+    for_s: float | None = None
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """The names of what is asked for; one in a scenario without mistakes."""
+        return tuple(action for action in ACTIONS if getattr(self, action) is not None)
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A surge on one link, in seconds since the start. `peak_share` is its natural load at the top, of capacity.
+
+    The defaults are those of `surge.toml` without its event, and with demand that neither reacts nor swings.
+    """
+
+    link: str = "r1/et-0/0/1"  # router/name; the verdict compares estimate and truth on it
+    calm_s: float = 30.0
+    ramp_s: float = 10.0
+    surge_until_s: float = 150.0
+    peak_share: float = 1.25
+    elastic_share: float = 0.0  # of each prefix's demand, what backs off when its link drops
+    daily_share: float = 0.0  # how far all demand swings up and down within a day, share of calm demand
+    day_s: float = 86400.0
+    fill: Mapping[str, float] = {}  # calm share of capacity by link, where it is not the simulator's own
+    export_policy: bool = True  # False takes the export guard off r1: its neighbours are told of everything
+    sampling_rate: int = 32768  # one of so many frames is sampled: half of it is twice the records
+    look_s: float = 85.0  # when both edges are asked for our routes by their own commands
+    seconds: int = 240  # of traffic, unless asked for otherwise
+    verdict: Verdict = "surge"
+    event: tuple[Event, ...] = ()
+
+    @property
+    def ends_s(self) -> float:
+        """When demand is back to calm."""
+        return self.surge_until_s + self.ramp_s
+
+    def intensity(self, at_s: float) -> float:
+        """0 in calm times, 1 at the top, linear on the ramps."""
+        rise = (at_s - self.calm_s) / self.ramp_s
+        fall = (self.ends_s - at_s) / self.ramp_s
+        return min(max(min(rise, fall), 0.0), 1.0)
+
+    def daily(self, at_s: float) -> float:
+        """What all demand is multiplied by at this time of the day: 1 at the start, the top after a quarter."""
+        return 1 + self.daily_share * math.sin(2 * math.pi * at_s / self.day_s)
+
+    def multiplier(self, at_s: float, base_share: float) -> float:
+        """What the demand of the surged prefixes is multiplied by on top of `daily`.
+
+        `base_share` is the link's natural load in calm times at the start of the day. The surge leads from what the
+        day asks for to `peak_share`, so at the top `peak_share` is reached at any time of the day.
+        """
+        if not self.peak_share:
+            return 1.0
+        return 1 + self.intensity(at_s) * (self.peak_share / (base_share * self.daily(at_s)) - 1)
+
+
+def load_scenario(name: str, pop: Pop, seconds: int | None = None) -> Scenario:
+    """The scenario of that name, or in the file of that path, of `seconds` if given. ConfigError lists all mistakes."""
+    path = Path(name) if "/" in name or name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
+        raise ConfigError([f"scenario {name}: there is none; known: {known}, or the path of a file"])
+    problems: list[str] = []
+    scenario = convert(read_toml(path), Scenario, path.name, problems)
+    if scenario is not None:
+        scenario = scenario if seconds is None else msgspec.structs.replace(scenario, seconds=seconds)
+        problems.extend(f"{path.name}: {problem}" for problem in mistakes(scenario, pop))
+    if problems or scenario is None:
+        raise ConfigError(problems)
+    return scenario
+
+
+def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
+    """What does not fit together, or not to this PoP."""
+    links = [f"{link.router}/{link.name}" for link in pop.link]
+    peers = [session.peer for link in pop.link for session in link.sessions]
+    known_links, shortest = f"known: {', '.join(links)}", seconds_min(scenario.verdict)
+    rules = {
+        f"link {scenario.link}: not in {pop.name}; {known_links}": scenario.link in links,
+        "calm_s must not be negative": scenario.calm_s >= 0,
+        "ramp_s must be above 0": scenario.ramp_s > 0,
+        "surge_until_s must not be before calm_s + ramp_s": scenario.surge_until_s >= scenario.calm_s + scenario.ramp_s,
+        "peak_share must not be negative; 0 is no surge": scenario.peak_share >= 0,
+        "elastic_share must lie between 0 and 1": 0 <= scenario.elastic_share <= 1,
+        "daily_share must be at least 0 and below 1": 0 <= scenario.daily_share < 1,
+        "day_s must be above 0": scenario.day_s > 0,
+        "sampling_rate must be above 0": scenario.sampling_rate > 0,
+        f"seconds must be at least {shortest} for the verdict {scenario.verdict}": scenario.seconds >= shortest,
+        "look_s must lie in the run": 0 <= scenario.look_s < scenario.seconds,
+        "event: inject can be asked for once": sum(event.inject is not None for event in scenario.event) <= 1,
+    }
+    yield from (rule for rule, holds in rules.items() if not holds)
+    for link, share in scenario.fill.items():
+        if link not in links:
+            yield f"fill.{link}: not in {pop.name}; {known_links}"
+        if not 0 < share <= 1:
+            yield f"fill.{link}: must lie between 0 and 1"
+    for index, event in enumerate(scenario.event):
+        yield from (f"event[{index}]{problem}" for problem in _event_mistakes(event, scenario, peers))
+
+
+def seconds_min(verdict: Verdict) -> int:
+    """The shortest run that this verdict can be given on."""
+    return SECONDS_MIN_TAKEN_BACK if verdict in TAKEN_BACK else SECONDS_MIN
+
+
+def _event_mistakes(event: Event, scenario: Scenario, peers: Sequence[str]) -> Iterator[str]:
+    if len(event.actions) != 1:
+        yield f": exactly one of {', '.join(ACTIONS)}, not {' and '.join(event.actions) or 'none'}"
+    if event.kill not in (None, BUSIEST, *peers):
+        yield f".kill: no peer {event.kill}; known: {BUSIEST}, {', '.join(peers)}"
+    if not 0 <= event.at_s < scenario.seconds:
+        yield ".at_s: must lie in the run"
+    if (event.plant is None) != (event.for_s is None):
+        yield ".for_s: goes with plant, and plant with for_s"
+    if event.for_s is not None and not 0 < event.for_s < scenario.seconds - event.at_s:
+        yield ".for_s: must be above 0 and end in the run"

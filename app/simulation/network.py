@@ -1,0 +1,251 @@
+"""The PoP of a simulated run: two routers, their neighbours and injectors, and where packets really leave.
+
+The truth that invariants are held against; BMP tells it to the product, late, and sometimes not at all.
+"""
+
+import random
+
+import msgspec
+
+from app.bgp.memory import MemorySpeaker
+from app.bgp.speaker import InjectedRoute
+from app.config.inventory import Budgets, Injector, Link, Pop, Router, Session
+from app.contract import topics
+from app.simulation.broker import Broker
+from app.simulation.loop import World
+
+PREFIXES = tuple(f"20.0.{index}.0/24" for index in range(20))
+PEERED = 12  # so many of them are announced by the peering that congests, the others by transit only
+CAPACITY_BPS = 10e9
+DELAY_S = (0.05, 0.6)
+BUDGETS = Budgets(max_overrides=4, max_moved_share=0.5, max_new_per_cycle=3)
+STATS_S = 6.0  # RFC 7854 statistics: the stream's time goes on though no route changes
+DUMP_S = 12.0
+Peer = tuple[str, str]  # (router, peer address)
+Path = tuple[str, str, str]  # (router, peer address, prefix)
+
+
+def _router(number: int) -> Router:
+    return Router(
+        name=f"r{number}",
+        agent_address=f"192.0.2.{number}",
+        loopback4=f"192.0.2.1{number}",
+        loopback6=f"2001:db8:ffff::1{number}",
+        bmp_sysname=f"r{number}",
+        injector=Injector(address=f"192.0.2.2{number}", grpc=f"unix:///nowhere/r{number}"),
+        ibgp_address=f"192.0.2.3{number}",
+        internal_ifindexes=(1,),
+        core={f"r{3 - number}": 2},
+        igp_cost={f"r{3 - number}": 10},
+    )
+
+
+def _link(name: str, router: str, number: int, local_pref: int, capacity_bps: float) -> Link:
+    session = Session(peer=f"192.0.2.4{number}", next_hops=(f"198.51.100.{number}",), asn=64600 + number)
+    ifindexes = (100 + number,)
+    return Link(name, router, "pni", ifindexes, (session,), 0.0, capacity_bps, local_pref)
+
+
+def make_pop(four_links: bool) -> Pop:
+    """Link 1 is the peering that congests, 2 and 4 have room and some of its prefixes, 3 is transit."""
+    links = [
+        _link("pni", "r1", 1, 300, CAPACITY_BPS),
+        _link("ixp", "r1", 2, 200, 2 * CAPACITY_BPS),
+        _link("transit", "r2", 3, 100, 4 * CAPACITY_BPS),
+    ]
+    if four_links:
+        links.append(_link("other", "r2", 4, 200, 2 * CAPACITY_BPS))
+    return Pop("p", 64512, ("198.18.0.0/16",), (_router(1), _router(2)), tuple(links), budgets=BUDGETS)
+
+
+class Network:
+    """Neighbours' announcements, what the routers show of our routes, and the BMP of both routers."""
+
+    def __init__(self, world: World, broker: Broker, traffic: random.Random) -> None:
+        self.world, self.broker = world, broker
+        self.pop = make_pop(traffic.random() < 0.5)
+        self.speakers = {router: MemorySpeaker() for router in self.pop.routers}
+        self.shown: dict[str, dict[str, InjectedRoute]] = {router: {} for router in self.pop.routers}
+        self.sessions: dict[Peer, Session] = {
+            (link.router, session.peer): session for link in self.pop.link for session in link.sessions
+        }
+        self.transit: Peer = ("r2", "192.0.2.43")
+        self.announced = {peer: self._announcements(number, traffic) for number, peer in enumerate(self.sessions, 1)}
+        self.up = set(self.sessions)
+        self.bmp_up_since_s = dict.fromkeys(self.pop.routers, world.now_s)
+        self.bmp_down: set[str] = set()
+        self.unsure = 0.0  # chance that a speaker does what it is told and the answer is lost
+        self._writer = 0
+        self._due: set[str] = set()
+        self.world.every(STATS_S, self._tell_stats)
+        for router in self.pop.routers:
+            self._dump(router)
+
+    def _announcements(self, number: int, traffic: random.Random) -> dict[str, tuple[int, ...]]:
+        """AS paths by prefix."""
+        asn = 64600 + number
+        if number == 3:
+            return {prefix: (asn, 64700, 65000 + index) for index, prefix in enumerate(PREFIXES)}
+        share = 1.0 if number == 1 else 0.75
+        return {
+            prefix: (asn, 65000 + index) for index, prefix in enumerate(PREFIXES[:PEERED]) if traffic.random() < share
+        }
+
+    # what is true
+
+    def alive(self, router: str, prefix: str, next_hop: str) -> bool:
+        """A neighbour of the router announces this prefix with this next hop."""
+        return any(
+            peer in self.up and prefix in self.announced[peer]
+            for peer, session in self.sessions.items()
+            if peer[0] == router and next_hop in session.next_hops
+        )
+
+    def leaves_by(self, ingress: str, prefix: str) -> str | None:
+        """The link by which a packet leaves; None where it is lost."""
+        router = ingress
+        for _ in self.pop.routers:
+            route = self.shown[router].get(prefix)
+            if route is None:
+                return self._natural(router, prefix)
+            if (link := self.pop.link_by_next_hop.get((router, route.next_hop))) is not None:
+                return link if self.alive(router, prefix, route.next_hop) else None
+            router = self.pop.router_by_loopback[route.next_hop]
+        return None
+
+    def _natural(self, router: str, prefix: str) -> str | None:
+        """By local-pref, then the router's own path."""
+        best = [
+            (-link.local_pref, link.router != router, self.pop.link_id(link))
+            for link in self.pop.link
+            for session in link.sessions
+            if (link.router, session.peer) in self.up and prefix in self.announced[link.router, session.peer]
+        ]
+        return min(best)[2] if best else None
+
+    def copied(self, peer: Peer) -> list[str]:
+        """Prefixes that an override sends to this neighbour."""
+        hops, held = self.sessions[peer].next_hops, self.speakers[peer[0]].held
+        return sorted(prefix for prefix, route in held.items() if route.next_hop in hops)
+
+    # what happens
+
+    def withdraw(self, peer: Peer, prefix: str) -> None:
+        if self.announced[peer].pop(prefix, None) is not None and peer in self.up:
+            self._tell(peer[0], _route(peer[1], prefix, log_type="withdraw"))
+
+    def announce(self, peer: Peer, prefix: str, as_path: tuple[int, ...]) -> None:
+        self.announced[peer][prefix] = as_path
+        if peer in self.up:
+            self._tell_route(peer, prefix)
+
+    def down(self, peer: Peer) -> None:
+        if peer in self.up:
+            self.up.discard(peer)
+            self._tell(peer[0], {"bmp_msg_type": "peer_down", "peer_ip": peer[1]})
+
+    def restore(self, peer: Peer) -> None:
+        if peer not in self.up:
+            self.up.add(peer)
+            self._tell_peer(peer)
+
+    def lose_bmp(self, router: str) -> None:
+        """The BMP session of a router ends; until it is back nobody hears of its changes."""
+        self.bmp_down.add(router)
+
+    def restore_bmp(self, router: str) -> None:
+        if router in self.bmp_down:
+            self.bmp_down.discard(router)
+            self.bmp_up_since_s[router] = self.world.now_s
+            self._dump(router)
+
+    def speaker_changed(self, router: str) -> None:
+        """The router learns from its injector a moment later."""
+        if router not in self._due:
+            self._due.add(router)
+            self.world.after(self.world.rng.uniform(*DELAY_S), lambda: self._learn(router))
+
+    def restart_speaker(self, router: str) -> None:
+        """gobgpd restarts: the session drops, and nothing is kept."""
+        injector = self.pop.routers[router].injector.address
+        self.speakers[router].lose()
+        self.shown[router].clear()
+        self._tell(router, {"bmp_msg_type": "peer_down", "peer_ip": injector})
+        self._tell(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
+
+    def _learn(self, router: str) -> None:
+        self._due.discard(router)
+        held, shown = self.speakers[router].held, self.shown[router]
+        injector = self.pop.routers[router].injector.address
+        for prefix in sorted(shown.keys() - held.keys()):
+            del shown[prefix]
+            self._tell(router, _route(injector, prefix, log_type="withdraw"))
+        for prefix in sorted(held):
+            if shown.get(prefix) != held[prefix]:
+                shown[prefix] = held[prefix]
+                self._tell_ours(router, held[prefix])
+
+    # what BMP says of it
+
+    def _tell_stats(self) -> None:
+        for router in self.pop.routers:
+            self._tell(router, {"bmp_msg_type": "stats"})
+
+    def _dump(self, router: str) -> None:
+        self._writer += 1
+        self._tell(router, {"bmp_msg_type": "init", "bmp_init_info_sysname": router})
+        injector = self.pop.routers[router].injector.address
+        self._tell(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
+        for route in self.shown[router].values():
+            self._tell_ours(router, route)
+        for peer in self.sessions:
+            if peer[0] == router and peer in self.up:
+                self._tell_peer(peer)
+
+    def _tell_peer(self, peer: Peer) -> None:
+        asn = self.sessions[peer].asn
+        self._tell(peer[0], {"bmp_msg_type": "peer_up", "peer_ip": peer[1], "peer_asn": asn})
+        for prefix in self.announced[peer]:
+            self._tell_route(peer, prefix)
+
+    def _tell_route(self, peer: Peer, prefix: str) -> None:
+        as_path = " ".join(map(str, self.announced[peer][prefix]))
+        hop = self.sessions[peer].next_hops[0]
+        self._tell(peer[0], _route(peer[1], prefix, log_type="update", bgp_nexthop=hop, as_path=as_path, origin="i"))
+
+    def _tell_ours(self, router: str, route: InjectedRoute) -> None:
+        told = _route(
+            self.pop.routers[router].injector.address,
+            route.prefix,
+            log_type="update",
+            bgp_nexthop=route.next_hop,
+            as_path=" ".join(map(str, route.as_path)),
+            origin="i",
+            local_pref=route.local_pref,
+            comms=" ".join(route.communities),
+            lcomms=":".join(map(str, route.large_community)),
+        )
+        self._tell(router, told)
+
+    def _tell(self, router: str, record: dict[str, object]) -> None:
+        if router in self.bmp_down:
+            return
+        number = self.pop.routers[router]
+        about = {
+            "event_type": "log",
+            "bmp_router": number.ibgp_address,
+            "bmp_router_port": 40000 + self._writer,
+            "writer_id": "w",
+        }
+        self.broker.append(topics.BMP.for_pop(self.pop.name), msgspec.json.encode(about | record))
+
+
+def _route(peer: str, prefix: str, **about: object) -> dict[str, object]:
+    return {
+        "bmp_msg_type": "route_monitor",
+        "is_in": 1,
+        "is_post": 1,
+        "safi": 1,
+        "peer_ip": peer,
+        "ip_prefix": prefix,
+    } | about

@@ -1,0 +1,164 @@
+"""One seed: a small PoP with the whole product around it, faults for a while, calm, and then nothing may be wrong."""
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from app.config.settings import Settings
+from app.config.thresholds import Pacing, Windows
+from app.simulation import actuator as actuators
+from app.simulation.actuator import Actuator
+from app.simulation.broker import Broker
+from app.simulation.collectors import WINDOW_S, Collectors
+from app.simulation.ending import check_end, check_gone
+from app.simulation.faults import Faults
+from app.simulation.invariants import Checks
+from app.simulation.loop import Process, Violation, World
+from app.simulation.network import Network
+from app.simulation.telemetry import GROUP, Telemetry
+from app.simulation.worker import Disk
+from tables.rib import Pace
+
+START_S = 1_795_246_100.0
+FAULTS_S, END_S = 50.0, 105.0
+LAG_S = 3.0  # nothing new comes for so long, and then nothing may wait
+DOWN_S = (0.5, 0.5, 0.5, 1.0, 2.0, 12.0, 28.0)  # until a supervisor starts a process again
+SETTINGS = Settings(
+    pops=("p",),
+    mode="auto",
+    windows=Windows(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=20),
+    pacing=Pacing(
+        add_within_s=15, hold_s=30, min_hold_s=10, share_decay_s=10, share_attack_s=5, quarantine_s=20, unwind_share=0.5
+    ),
+)
+# Rows of routes at once, or little by little as at full table.
+PACES = (Pace(), Pace(records=40, bytes_min=1, idle_bytes_min=1))
+# What a worker may end itself for: everything else is a mistake of the code.
+ALLOWED_ENDS = ("ExactnessError", "TimeoutError", "OSError", "frozen for", "killed")
+
+
+class Outcome(msgspec.Struct):
+    """What became of a seed; `violation` is empty when all invariants held."""
+
+    seed: int
+    violation: str = ""
+    step: int = 0
+    at_s: float = 0.0
+    faults: list[str] = []
+    events: list[str] = []
+    log: list[str] = []  # every event, where it was asked for
+
+
+class Run:
+    """Everything of one seed. `ends` says whether the traffic calms down, or the whole product is lost."""
+
+    def __init__(self, seed: int, with_faults: bool, tell: Callable[[str], None] | None = None) -> None:
+        self.world = World(seed, START_S)
+        self.world.tell = tell
+        traffic = random.Random(~seed)
+        self.broker = Broker(self.world)
+        self.network = Network(self.world, self.broker, traffic)
+        self.collectors = Collectors(self.network, traffic)
+        self.checks = Checks(self.broker, self.network, self.collectors, SETTINGS)
+        self.settings, self.lag_s = SETTINGS, LAG_S
+        self.pace = PACES[seed % len(PACES)]
+        self.disks = (Disk(), Disk())  # of two machines for telemetry
+        self.machine = 0
+        self.actuator_disk = Disk()
+        self.flaky, self.restarts = with_faults, True
+        self.ends: Literal["calm", "lost"] = "lost" if traffic.random() < 0.2 else "calm"
+        surge, low_s = traffic.uniform(1.45, 1.9), traffic.uniform(5.0, 12.0)
+        self.world.after(low_s, lambda: self._surge(surge))
+        self.world.after(FAULTS_S - 5 if self.ends == "calm" else 1e6, lambda: self._surge(0.8))
+        self.world.every(1.0, lambda: self.checks.tick(self.actuator))
+        self.start_telemetry()
+        self.start_actuator()
+        self.faults = Faults(self) if with_faults else None
+
+    def _surge(self, factor: float) -> None:
+        self.world.note(f"demand x {factor:.2f}")
+        self.collectors.surge = factor
+
+    def start_telemetry(self) -> None:
+        if (before := self.broker.owner.get(GROUP)) is not None:
+            before.superseded = True
+        process = Process(self.world, "telemetry", self._skew_s(), self._ended)
+        disk = self.disks[self.machine]
+        self.telemetry = Telemetry(process, self.broker, disk, self.network.pop, SETTINGS, self.flaky, self.pace)
+
+    def start_actuator(self) -> None:
+        process = Process(self.world, "actuator", self._skew_s(), self._ended)
+        disk, hold_s, told = self.actuator_disk, SETTINGS.pacing.hold_s, self.world.watched(self.checks.announced)
+        self.actuator = Actuator(process, self.broker, disk, self.network, hold_s, self.flaky, told, self.pace)
+
+    def _skew_s(self) -> float:
+        return self.world.rng.uniform(-2, 2) if self.flaky else 0.0
+
+    def _ended(self, process: Process, reason: str) -> None:
+        """A supervisor starts it again, on the same machine unless a successor runs on another."""
+        if not reason.startswith(ALLOWED_ENDS):
+            self.world.violation = Violation(f"I0 {process.name} ends by itself: {reason}")
+        one, start = (
+            (self.telemetry, self.start_telemetry)
+            if process.name == "telemetry"
+            else (self.actuator, self.start_actuator)
+        )
+        if one.worker.process is process and self.restarts:
+            down_s = min(self.world.rng.choice(DOWN_S), max(0.5, START_S + FAULTS_S - self.world.now_s))
+            self.world.after(down_s, lambda: start() if self.restarts else None)
+
+    def go(self) -> None:
+        """Violation where an invariant does not hold."""
+        self._until(FAULTS_S)
+        self.flaky = False
+        if self.faults is not None:
+            self.faults.stop()
+        if self.ends == "calm":
+            self._until(END_S - LAG_S)
+            self.collectors.stopped = True
+            self._until(END_S)
+            check_end(self)
+        else:
+            self._lose_everything()
+            self._until(FAULTS_S + SETTINGS.pacing.hold_s + actuators.GRACE_S + 2 * actuators.LOOK_S)
+            check_gone(self)
+
+    def _until(self, second: float) -> None:
+        self.world.run_until(START_S + second)
+
+    def _lose_everything(self) -> None:
+        """Broker and telemetry are gone for good; the actuator stands still, or starts again and hears nothing."""
+        self.restarts = self.broker.up = False
+        self.telemetry.worker.process.kill("killed for good")
+        actuator = self.actuator
+        if not actuator.process.alive or self.world.rng.random() < 0.5:
+            actuator.process.kill("killed, to start without a broker")
+            self.start_actuator()
+        else:
+            self.world.note("the event loop of the actuator stands still")
+            actuator.stuck, actuator.process.frozen_since_s = True, self.world.now_s
+
+
+def run_seed(
+    seed: int, with_faults: bool, tell: Callable[[str], None] | None = None, with_log: bool = False
+) -> Outcome:
+    """Run one seed to its end, or to the first violation. `tell` hears every event; `with_log` keeps them all."""
+    logging.disable(logging.CRITICAL)
+    outcome = Outcome(seed)
+    run = Run(seed, with_faults, outcome.log.append if with_log else tell)
+    try:
+        run.go()
+    except Violation as violation:
+        outcome.violation = str(violation)
+    finally:
+        for process in list(run.world.processes):
+            process.alive = False
+            process.bury()
+        logging.disable(logging.NOTSET)
+    outcome.step, outcome.at_s = run.world.steps, run.world.now_s - START_S
+    outcome.events = list(run.world.events) if outcome.violation else []
+    outcome.faults = run.faults.told if run.faults is not None else []
+    return outcome

@@ -1,0 +1,293 @@
+"""What stands in for Faust and RocksDB under the real agents: streams with their faults, tables, the app."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from faust.types import TP
+
+from app.simulation.broker import Broker, Producer, apply
+from app.simulation.loop import Died, Process
+from app.stream.app import ExactApp
+from app.stream.consumer import BEHIND_BYTES, Record
+from app.stream.fence import StallFence
+from app.stream.makings import Found, Inputs, Makings
+from tables.store import ExactTable
+
+SESSION_TIMEOUT_S = 10.0
+BATCH_MAX = 40
+COMMIT_S = (0.0, 1.0)
+LOOK_S = 1.0
+DROPS, REPEATS = 0.06, 0.03  # per stream that starts, per batch
+IN_FLIGHT = 0.6  # chance that a commit was on its way when a process died
+
+
+class Disk:
+    """One machine's tables: rows, and up to where each changelog was seen. It outlives its processes."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[bytes, bytes]] = {}
+        self.persisted: dict[str, int] = {}
+
+    def wipe(self) -> None:
+        self.rows.clear()
+        self.persisted.clear()
+
+
+class Table:
+    """As an ExactTable: written at once to the disk, later to the changelog, with answers that can be awaited."""
+
+    def __init__(self, worker: "Worker", name: str) -> None:
+        self.name = name
+        self._worker, self._unanswered = worker, list[Any]()
+        self._changelog = worker.broker.changelog(f"{worker.group}-{name}")
+        self._disk = worker.disk
+        self._rows = worker.disk.rows.setdefault(name, {})
+        for key, row in self._changelog.records[worker.disk.persisted.get(name, 0) :]:
+            apply(self._rows, key, row)
+        worker.disk.persisted[name] = len(self._changelog.records)
+        self.producer = worker.producer(self._land)
+
+    def put(self, key: bytes, row: bytes) -> None:
+        self._write(key, row)
+
+    def __delitem__(self, key: bytes) -> None:
+        self._write(key, None)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._rows.get(key)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted(self._rows.items()))
+
+    def values(self) -> Iterator[bytes]:
+        return iter(self._rows.values())
+
+    def take_unanswered(self) -> list[Any]:
+        unanswered, self._unanswered = self._unanswered, []
+        return unanswered
+
+    def _write(self, key: bytes, row: bytes | None) -> None:
+        self._worker.process.write()
+        self._set(key, row)
+        self._unanswered.append(self.producer.send((key, row)))
+
+    def _set(self, key: bytes, row: bytes | None) -> None:
+        if row is None:
+            self._rows.pop(key, None)
+        else:
+            self._rows[key] = row
+
+    def _land(self, record: tuple[bytes, bytes | None]) -> None:
+        if self._changelog.append(*record):
+            self._worker.broker.on_landed(
+                f"{self._worker.group}-{self.name}", record[0].decode(), record[1], not self._worker.process.ghost
+            )
+        if self._worker.process.alive and self._worker.process.world.rng.random() < 0.8:
+            self._disk.persisted[self.name] = len(self._changelog.records)
+
+
+GENERATION = 1  # of each group: a process that is born takes over what the one before had
+
+
+class Event:
+    """A batch; weakly referable, as Faust's events are."""
+
+    def __init__(self, tp: TP, records: list[Record]) -> None:
+        size_bytes = BEHIND_BYTES if len(records) == BATCH_MAX else 0
+        self.message = SimpleNamespace(
+            tp=tp, offset=records[-1].offset, serialized_value_size=size_bytes, generation_id=GENERATION
+        )
+        self.value = records
+
+
+class Stream:
+    """One topic for one group: from the committed offset, at least once, in batches of any size."""
+
+    def __init__(self, worker: "Worker", topic: str) -> None:
+        self._worker, self._tp = worker, TP(topic, 0)
+        self._log = worker.broker.read(worker.process, topic, self._wake)
+        committed = worker.broker.committed.setdefault((worker.group, topic), 0)
+        self._position = min(committed, worker.inputs.first.get(topic, committed))
+        worker.inputs.begin(topic, committed if self._position < committed else 0)
+        worker.committed[self._tp] = self._position or None
+        self._drop = worker.drops(self._position)
+        self._again: Event | None = None
+        self._waiting: Any = None
+        self._acked, self._due = self._position, False
+        self._is_noack = False
+        worker.streams.append(self)
+        self.channel = SimpleNamespace(queue=SimpleNamespace(empty=self._is_dry))
+
+    def noack(self) -> "Stream":
+        self._is_noack = True
+        return self
+
+    async def events(self) -> AsyncIterator[Event]:
+        while True:
+            self._worker.process.check()
+            if (event := self._next()) is None:
+                self._waiting = self._worker.process.loop.create_future()
+                await self._waiting
+                continue
+            yield event
+            if not self._is_noack:
+                await self.ack(event)
+
+    async def ack(self, event: Event) -> bool:
+        self._worker.process.check()
+        self._acked = max(self._acked, event.message.offset + 1)
+        if not self._due:
+            self._due = True
+            self._later()
+        return True
+
+    def _next(self) -> Event | None:
+        if (again := self._again) is not None:
+            self._again = None
+            return again
+        if not self._worker.broker.up or self._position >= len(self._log):
+            return None
+        rng = self._worker.process.world.rng
+        records = self._log[self._position : self._position + rng.randint(1, BATCH_MAX)]
+        self._position = records[-1].offset + 1
+        records = [record for record in records if record.offset != self._drop]
+        if not records:
+            return self._next()
+        event = Event(self._tp, records)
+        self._again = Event(self._tp, records) if self._worker.repeats() else None
+        return event
+
+    def _is_dry(self) -> bool:
+        return self._again is None and self._position >= len(self._log)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done() and self._worker.process.alive:
+            self._waiting.set_result(None)
+
+    def _later(self) -> None:
+        self._worker.process.world.after(self._worker.process.world.rng.uniform(*COMMIT_S), self.commit)
+
+    def crashed(self) -> None:
+        """The process ended; its last commit may be taken all the same."""
+        if self._due and self._worker.broker.up and self._worker.process.world.rng.random() < IN_FLIGHT:
+            self._worker.broker.commit(self._worker.process, self._worker.group, self._tp.topic, self._acked)
+
+    def commit(self) -> None:
+        """What was acknowledged, as soon as the process and the broker can."""
+        process, broker = self._worker.process, self._worker.broker
+        if not process.alive or not self._due:
+            return
+        if process.frozen or not broker.up:
+            self._later()
+            return
+        self._due = False
+        if broker.commit(process, self._worker.group, self._tp.topic, self._acked):
+            self._worker.committed[self._tp] = self._acked
+
+
+class Worker:
+    """One Faust process of a consumer group on one machine. `flaky` starts repeat or drop single messages."""
+
+    def __init__(self, process: Process, broker: Broker, group: str, disk: Disk, flaky: bool) -> None:
+        self.process, self.broker, self.group, self.disk = process, broker, group, disk
+        self.committed: dict[TP, int | None] = {}
+        self.fence = StallFence(SESSION_TIMEOUT_S / 2, process.clock, self.end)
+        self._flaky, self._producers = flaky, list[Producer]()
+        self._channels: dict[str, Any] = {}
+        self.streams: list[Stream] = []
+        self.wiped = False  # the disk is lost with the process
+        self.inputs = Inputs(self._ask)
+        broker.owner[group] = process
+        process.on_crash = self._crashed
+        process.world.after(LOOK_S, self._look)
+
+    @property
+    def app(self) -> ExactApp:
+        """What the product asks of a Faust app."""
+
+        async def earliest_offsets(tp: TP) -> dict[TP, int]:
+            return {tp: 0}
+
+        async def highwaters(tp: TP) -> dict[TP, int]:
+            return {tp: len(self.broker.topics[tp.topic])}
+
+        async def commit() -> None:
+            self.process.check()
+            for stream in self.streams:
+                stream.commit()
+
+        consumer = SimpleNamespace(
+            earliest_offsets=earliest_offsets, highwaters=highwaters, commit=commit, _committed_offset=self.committed
+        )
+        signal = SimpleNamespace(connect=lambda handler: None)
+        conf = SimpleNamespace(id=self.group)
+        app = SimpleNamespace(
+            consumer=consumer,
+            consumer_generation_id=GENERATION,
+            on_partitions_revoked=signal,
+            topic=self._channel,
+            conf=conf,
+            inputs=self.inputs,
+        )
+        return cast(ExactApp, app)
+
+    def makings(self, topic: str, tables: Sequence[ExactTable]) -> Makings:
+        """Of a reader of this topic, which is made once in a run."""
+        self.inputs.ids = {**self.inputs.ids, topic: "the only one"}
+        return Makings(self.inputs, [topic], tables)
+
+    async def _ask(self, topic: str) -> Found:
+        return Found(self.inputs.ids[topic])
+
+    def table(self, name: str) -> ExactTable:
+        return cast(ExactTable, Table(self, name))
+
+    def producer(self, land: Callable[[Any], None]) -> Producer:
+        self._producers.append(Producer(self.process, self.broker, land))
+        return self._producers[-1]
+
+    def drops(self, first: int) -> int | None:
+        """The offset of a single message that is lost soon after a recovery, if one is."""
+        rng = self.process.world.rng
+        return first + rng.randrange(8) if self._flaky and rng.random() < DROPS else None
+
+    def repeats(self) -> bool:
+        return self._flaky and self.process.world.rng.random() < REPEATS
+
+    def fail_a_record(self) -> None:
+        """The broker refuses the next record of one destination."""
+        self.process.world.rng.choice(self._producers).fail_next = True
+
+    def end(self, reason: str) -> None:
+        """What `die` does in production."""
+        if not self.process.alive:
+            raise Died
+        self.process.die(reason)
+
+    def _crashed(self) -> None:
+        """The process ended: some of what was on its way arrives."""
+        for producer in self._producers:
+            producer.crashed()
+        for stream in self.streams:
+            stream.crashed()
+        if self.wiped:
+            self.disk.wipe()
+
+    def _look(self) -> None:
+        """The fence's thread."""
+        if self.process.alive:
+            if not self.process.frozen:
+                self.fence.check()
+            self.process.world.after(LOOK_S, self._look)
+
+    def _channel(self, topic: str) -> Any:
+        if topic not in self._channels:
+            producer = self.producer(lambda value: self.broker.append(topic, value, self.process))
+
+            async def send(key: bytes, value: bytes) -> Awaitable[Any]:
+                self.process.check()
+                return cast(Awaitable[Any], producer.send(value))
+
+            self._channels[topic] = SimpleNamespace(send=send)
+        return self._channels[topic]

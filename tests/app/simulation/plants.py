@@ -1,0 +1,141 @@
+"""Bugs to plant into the product, one line of the protocol or one guard each."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from agents.flows import FlowsState
+from app.bgp.books import Books
+from app.feeds.account import Account
+from app.simulation.run import run_seed
+from app.stream.exact import ExactReader, current_event
+from app.stream.fence import StallFence
+from app.stream.makings import Makings
+from app.te.decision.guards import Budget
+
+SEEDS = 400
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_offset_check(patch: pytest.MonkeyPatch) -> None:
+    async def accept(self: Any, event: Any) -> None:
+        self._state.apply(event.message.tp, event.value)
+        self._held.append(event)
+
+    patch.setattr(ExactReader, "_accept", accept)
+
+
+def acknowledged_first(patch: pytest.MonkeyPatch) -> None:
+    flush = ExactReader._flush
+
+    async def early(self: Any) -> None:
+        for event in self._held:
+            await self._acknowledge(event)
+        await flush(self)
+
+    patch.setattr(ExactReader, "_flush", early)
+
+
+def progress_first(patch: pytest.MonkeyPatch) -> None:
+    async def write(self: Any, newest: Any) -> None:
+        with current_event(newest):
+            self._state.write_progress()
+        await self._changelog_answered()
+        with current_event(newest):
+            self._state.write_rows()
+        await self._changelog_answered()
+        for send in self._state.publications():
+            await (await send())
+
+    patch.setattr(ExactReader, "_write", write)
+
+
+def changelog_not_awaited(patch: pytest.MonkeyPatch) -> None:
+    async def answered(self: Any) -> None:
+        for table in self._tables:
+            table.take_unanswered()
+
+    patch.setattr(ExactReader, "_changelog_answered", answered)
+
+
+def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
+    add, take_run = Account._add, Account._take_run
+
+    def forgetful(self: Any, placed: Any, position: int) -> None:
+        touched = set(self.touched)
+        replayed = {slot for slot, sums in self.open.items() if position <= sums.applied}
+        add(self, placed, position)
+        self.touched -= replayed - touched
+
+    def forgetful_run(self: Any, index: int, first: int, kafka_s: Any, messages: Any) -> Iterator[Any]:
+        touched, is_replay = set(self.touched), first + index + len(messages) - 1 <= self.progress.applied
+        yield from take_run(self, index, first, kafka_s, messages)
+        if is_replay:
+            self.touched &= touched
+
+    patch.setattr(Account, "_add", forgetful)
+    patch.setattr(Account, "_take_run", forgetful_run)
+
+
+def reading_begins_at_the_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Makings, "rows_are_whole_to", lambda self, positions: None)
+
+
+def rows_deleted_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    expire = FlowsState._expire
+
+    def early(self: Any) -> None:
+        self._committed = lambda topic: 1 << 60
+        expire(self)
+
+    patch.setattr(FlowsState, "_expire", early)
+
+
+def no_fence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StallFence, "check", lambda self: None)
+
+
+def no_budget(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Budget, "allows", lambda self, bps, replaces=False: True)
+    patch.setattr(Budget, "spend", lambda self, bps, replaces=False, times=1: None)
+    patch.setattr(Books, "_over_budget", lambda self, override, held, new: None)
+
+
+def lost_paths_stay(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Books, "lose", lambda self, entry: None)
+
+
+def holds_never_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Books, "expire", lambda self, limit: [])
+
+
+PLANTS: dict[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        no_offset_check,
+        acknowledged_first,
+        progress_first,
+        changelog_not_awaited,
+        replays_not_written_again,
+        reading_begins_at_the_commit,
+        rows_deleted_before_the_commit,
+        no_fence,
+        no_budget,
+        lost_paths_stay,
+        holds_never_end,
+    )
+}
+
+
+def caught(name: str, first: int) -> tuple[int, str]:
+    """(seed, violation) of the first seed that catches it: the one that did when this was written, else any of SEEDS.
+
+    Runs in an interpreter of its own, where hashing is fixed. LookupError where none does.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        PLANTS[name](patch)
+        for seed in (first, *range(SEEDS)):
+            if violation := run_seed(seed, with_faults=True).violation:
+                return seed, violation
+    raise LookupError(f"{name}: not caught within {SEEDS} seeds")

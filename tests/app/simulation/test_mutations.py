@@ -1,0 +1,38 @@
+"""Each bug planted into the product is caught by an invariant; else the simulation would prove nothing."""
+
+from collections.abc import Iterator
+from multiprocessing.pool import Pool
+
+import pytest
+
+from app.simulation.campaign import interpreters
+from tests.app.simulation.plants import PLANTS, caught
+
+# By plant: the invariants that may be the first to see it, and a seed that does.
+SEEN = {
+    "no_offset_check": ("I1 I8", 0),
+    "acknowledged_first": ("I1 I8", 8),
+    "progress_first": ("I1 I8", 7),
+    "changelog_not_awaited": ("I1 I8", 121),
+    "replays_not_written_again": ("I1 I8", 353),
+    "reading_begins_at_the_commit": ("I8", 55),
+    "rows_deleted_before_the_commit": ("I1 I2", 8),
+    "no_fence": ("I1 I2 I6 I8", 9),
+    "no_budget": ("I5", 14),
+    "lost_paths_stay": ("I3", 10),
+    "holds_never_end": ("I5 I8", 28),
+}
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with interpreters(1) as pool:
+        yield pool
+
+
+@pytest.mark.timeout(120)  # 400 seeds, where the seed of the table no longer does
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_caught(name: str, pool: Pool) -> None:
+    numbers, first = SEEN[name]
+    _, violation = pool.apply(caught, (name, first))
+    assert violation[:2] in numbers.split()
