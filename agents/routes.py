@@ -116,6 +116,25 @@ class RoutesState:
             kept.write_progress()
 
 
+class RoutesRead:
+    """Whether a PoP's BMP topic was read to where it ended when reading began, anew after each rebalance."""
+
+    def __init__(self, feeds: Callable[[], Mapping[str, RibFeed]], end_offset: Callable[[str], int | None]) -> None:
+        self._feeds = feeds
+        self._end_offset = end_offset
+        self._ends: dict[str, tuple[RibFeed, int]] = {}
+
+    def __call__(self, pop: str) -> bool:
+        feed = self._feeds()[pop]  # a rebalance or a recovery makes a new one
+        known, end = self._ends.get(pop, (None, 0))
+        if known is not feed:
+            if (found := self._end_offset(topics.BMP.for_pop(pop))) is None:
+                return False
+            end = found
+            self._ends[pop] = feed, end
+        return feed.sessions.applied >= end - 1
+
+
 def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
     """Per router: prefixes held, and peers up."""
     return {

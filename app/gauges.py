@@ -9,8 +9,8 @@ from agents.counters import CountersState
 from agents.flows import FlowsState
 from agents.routes import RoutesState
 from app import metrics
-from app.bgp.pop_actuator import PopActuator
-from app.bgp.view import View
+from app.actuation.pop_actuator import PopActuator
+from app.actuation.speaker_state import View
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract import topics

@@ -29,7 +29,8 @@ ARROWS = {
     "app.config": ("app.config", "app.logs", *PURE),
     "app.te": ("app.te", "app.native", "app.config.thresholds", *PURE),
     "app.feeds": ("app.feeds", "app.te", "app.native", "app.config.thresholds", *PURE),
-    "app.bgp": ("app.bgp", "app.te", "app.metrics", *PURE),
+    "app.bgp": ("app.bgp", "app.te", *PURE),
+    "app.actuation": ("app.actuation", "app.bgp", "app.te", "app.metrics", *PURE),
     "app.stream": (
         "app.stream",
         "app.feeds.lines",
@@ -58,7 +59,6 @@ ARROWS = {
         "app.te",
         "app.feeds",
         "app.stream",
-        "app.bgp",
         "app.config",
         "app.contract",
         "app.metrics",

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 import numpy as np
 
-from app.bgp.journal import REPAIRED
+from app.actuation.journal import REPAIRED
 from app.contract.schemas import Actuation, Congestion, Decision, Override
 
 Stage = Literal[

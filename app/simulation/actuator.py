@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from agents.decisions import follow
-from agents.routes import RoutesState
-from app.actuator import RoutesRead
-from app.bgp.core import Core, Timing
-from app.bgp.driver import Driver
-from app.bgp.journal import Journal
-from app.bgp.liveness import Witness
-from app.bgp.reaper import BlockingGobgp, Reaper
+from agents.routes import RoutesRead, RoutesState
+from app.actuation.bmp_witness import Witness
+from app.actuation.driver import Driver
+from app.actuation.journal import Journal
+from app.actuation.reaper import BlockingGobgp, Reaper
+from app.actuation.reconciler import Core, Timing
 from app.bgp.speaker import InjectedRoute
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision

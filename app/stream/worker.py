@@ -5,6 +5,7 @@ import ctypes
 import gc
 import logging
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.stream.app import ExactApp
 from app.stream.broker import ask, prepare
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
+from app.stream.fence import die
 from app.stream.producer import ClientProducer
 from app.stream.recovery import LoudTable, LoudTables
 
@@ -129,3 +131,28 @@ class Waiting(mode.Service):
             except (DaemonError, KafkaError) as error:
                 log.error("waiting: %s", error)
                 await self.sleep(LOOK_AGAIN_S)
+
+
+class Background(mode.Service):
+    """Coroutines that start before the Faust app and live as long; the end of one is the end of the process."""
+
+    def __init__(self, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self._running: list[asyncio.Task[None]] = []
+
+    async def on_start(self) -> None:
+        self._running = [asyncio.create_task(job()) for job in self._jobs]
+        for task in self._running:
+            task.add_done_callback(_died)
+
+    async def on_stop(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
+def _died(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("a job ended", exc_info=task.exception())
+        die("a job ended, which none may")

@@ -16,7 +16,7 @@ from app.contract.schemas import Decision
 from app.feeds.lines import Bad
 from app.stream.consumer import Record
 from tests.agents.outbox import Outbox
-from tests.app.bgp.pop import decision, override
+from tests.app.actuation.pop import decision, override
 
 TOPIC = TP("decisions-rhv1000", 0)
 GOOD = decision(1_700_000_000.0, 41, [override()], ["203.0.0.0/24"])

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 from faust.types import TP
 
-from agents.routes import RoutesState, summary
-from app.bgp.liveness import Witness
+from agents.routes import RoutesRead, RoutesState, summary
+from app.actuation.bmp_witness import Witness
 from app.clock import SystemClock
 from app.config.inventory import Pop
 from app.feeds.resync import DUMP_WITHIN_S
+from app.feeds.ribfeed import RibFeed
 from app.stream.consumer import Record
 from app.te.routing.natural import NaturalRouting
-from app.te.routing.rib import bucket_of
+from app.te.routing.rib import Rib, bucket_of
 from tables.rib import KeptRib, RibTable
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop
@@ -314,3 +315,51 @@ def test_a_path_of_a_peer_never_seen_up_is_no_more_in_doubt_after_a_restart() ->
 def peer_up(peer: str) -> bytes:
     raw = json.loads((DATA / "gobgpd_peer_up.json").read_text()) | {"peer_ip": peer}
     return json.dumps(raw).encode()
+
+
+class Reading:
+    """A feed of one PoP and the end of its topic."""
+
+    def __init__(self) -> None:
+        self.end: int | None = None
+        self.begin()
+        self.read = RoutesRead(lambda: {"rhv1000": self.feed}, self.end_of)
+
+    def begin(self) -> None:
+        """Recovery or a rebalance: a new feed."""
+        self.feed = RibFeed(demo_pop(), Rib())
+
+    def end_of(self, topic: str) -> int | None:
+        assert topic == "bmp-rhv1000"
+        return self.end
+
+    def applied(self, offset: int) -> None:
+        self.feed.sessions.applied = offset
+
+
+def test_routes_are_read_once_the_end_that_was_seen_first_is_applied() -> None:
+    reading = Reading()
+    assert not reading.read("rhv1000")  # nothing fetched yet
+    reading.end = 10
+    reading.applied(8)
+    assert not reading.read("rhv1000")
+    reading.end = 1000  # it grows while we read
+    reading.applied(9)
+    assert reading.read("rhv1000")
+
+
+def test_an_empty_topic_is_read() -> None:
+    reading = Reading()
+    reading.end = 0
+    assert reading.read("rhv1000")
+
+
+def test_after_a_rebalance_they_are_read_anew() -> None:
+    reading = Reading()
+    reading.end = 10
+    reading.applied(9)
+    assert reading.read("rhv1000")
+    reading.begin()
+    assert not reading.read("rhv1000")
+    reading.applied(9)
+    assert reading.read("rhv1000")

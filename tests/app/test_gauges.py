@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from prometheus_client import REGISTRY
 
-from app.bgp.pop_actuator import PopActuator
+from app.actuation.pop_actuator import PopActuator
 from app.clock import ManualClock
 from app.gauges import watch_actuator, watch_inputs, watch_routes
 from app.stream.app import ExactApp
@@ -16,7 +16,7 @@ from tests.agents.test_counters import Rig as Counters
 from tests.agents.test_flows import Rig as Flows
 from tests.agents.test_routes import UP
 from tests.agents.test_routes import Rig as Routes
-from tests.app.bgp.routes import route
+from tests.app.actuation.routes import route
 from tests.app.feeds.test_account import T0, flow, purge
 from tests.app.web.records import decision
 from tests.pops import demo_pop

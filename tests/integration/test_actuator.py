@@ -132,7 +132,7 @@ async def acting() -> AsyncIterator[Acting]:
             yield made
         finally:
             await made.telemetry.close()
-        moves = [line for line in log_lines(stack.runner.log("actuator")) if line["logger"] == "app.bgp.journal"]
+        moves = [line for line in log_lines(stack.runner.log("actuator")) if line["logger"] == "app.actuation.journal"]
         assert {(line["pop"], line["router"]) for line in moves} == {(POP, "r1"), (POP, "r2")}
         assert {line["prefix"] for line in moves} <= {*PREFIXES}
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from app.actuation.bmp_witness import Witness
+from app.actuation.driver import Driver
+from app.actuation.journal import Journal
+from app.actuation.reconciler import Core
 from app.bgp.client import GobgpClient
-from app.bgp.core import Core
-from app.bgp.driver import Driver
 from app.bgp.gobgp import GobgpSpeaker
-from app.bgp.journal import Journal
-from app.bgp.liveness import Witness
 from app.bgp.speaker import NO_EXPORT
 from app.bgp.wire import LOCAL, BestPath, announcement, changes, read_attributes
 from app.clock import SystemClock
@@ -21,9 +21,9 @@ from app.config.inventory import Injector
 from app.contract.schemas import Actuation
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
+from tests.app.actuation.pop import POP, PREFIX, PREFIX6, decision, exit_at, override
+from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import Gobgpd, running
-from tests.app.bgp.pop import POP, PREFIX, PREFIX6, decision, exit_at, override
-from tests.app.bgp.routes import MARKER, route
 from tests.integration.bgp import eventually
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(60)]

@@ -10,8 +10,8 @@ from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.bgp.wire import announcement
 from app.errors import SpeakerError
+from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
-from tests.app.bgp.routes import MARKER, route
 
 
 @pytest.fixture(params=["memory", pytest.param("gobgp", marks=pytest.mark.services)])

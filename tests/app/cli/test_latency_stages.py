@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bgp.journal import REPAIRED
+from app.actuation.journal import REPAIRED
 from app.cli.latency_stages import P99_FROM, Latency, Published, latencies, moves, summary
 from app.clock import utc
 from app.contract.schemas import Actuation, Congestion, Decision, Override
-from tests.app.bgp.pop import PREFIX, override
+from tests.app.actuation.pop import PREFIX, override
 
 T0 = 1_795_246_100
 POP, FULL, LENGTH_S = "rhv1000", "rhv1000/r1/et1", 10

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agents.flows import FlowsState
-from app.bgp.books import Books
+from app.actuation.overrides import Books
 from app.feeds.account import Account
 from app.simulation.run import run_seed
 from app.stream.exact import ExactReader, current_event

@@ -1,7 +1,12 @@
-"""What a process is told before its app runs."""
+"""What a process is told before its app runs, and what runs beside it."""
 
+import asyncio
 import subprocess
 import sys
+
+import pytest
+
+from app.stream.worker import Background
 
 PROGRAM = """
 import resource, sys
@@ -38,3 +43,22 @@ def page_faults(how: str) -> int:
 def test_the_memory_of_a_fetch_is_there_for_the_next() -> None:
     """Else the kernel clears and maps each of its thousand pages again."""
     assert page_faults("keeps") < 500 < page_faults("gives back")
+
+
+async def test_the_end_of_a_job_is_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr("app.stream.worker.die", reasons.append)
+
+    async def fails() -> None:
+        raise ValueError("a bug")
+
+    async def lives() -> None:
+        await asyncio.Event().wait()
+
+    background = Background(fails, lives)
+    await background.start()
+    async with asyncio.timeout(2):
+        while not reasons:
+            await asyncio.sleep(0)
+    await background.stop()
+    assert reasons == ["a job ended, which none may"]

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
-from app.bgp.core import Core
+from app.actuation.reconciler import Core
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock
 from app.errors import SpeakerError

@@ -1,4 +1,4 @@
-"""The parts of the composition root that judge: whether routes were read, and what waits for Kafka."""
+"""What waits for Kafka: it leaves in order, whenever the broker is there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,63 +8,10 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from app.actuator import Background, Outbox, RoutesRead
 from app.clock import ManualClock, utc
 from app.contract.schemas import Actuation
-from app.feeds.ribfeed import RibFeed
+from app.stream.outbox import Outbox
 from app.stream.publish import Publisher
-from app.te.routing.rib import Rib
-from tests.pops import demo_pop
-
-TOPIC = "bmp-rhv1000"
-
-
-class Reading:
-    """A feed of one PoP and the end of its topic."""
-
-    def __init__(self) -> None:
-        self.end: int | None = None
-        self.begin()
-        self.read = RoutesRead(lambda: {"rhv1000": self.feed}, self.end_of)
-
-    def begin(self) -> None:
-        """Recovery or a rebalance: a new feed."""
-        self.feed = RibFeed(demo_pop(), Rib())
-
-    def end_of(self, topic: str) -> int | None:
-        assert topic == TOPIC
-        return self.end
-
-    def applied(self, offset: int) -> None:
-        self.feed.sessions.applied = offset
-
-
-def test_routes_are_read_once_the_end_that_was_seen_first_is_applied() -> None:
-    reading = Reading()
-    assert not reading.read("rhv1000")  # nothing fetched yet
-    reading.end = 10
-    reading.applied(8)
-    assert not reading.read("rhv1000")
-    reading.end = 1000  # it grows while we read
-    reading.applied(9)
-    assert reading.read("rhv1000")
-
-
-def test_an_empty_topic_is_read() -> None:
-    reading = Reading()
-    reading.end = 0
-    assert reading.read("rhv1000")
-
-
-def test_after_a_rebalance_they_are_read_anew() -> None:
-    reading = Reading()
-    reading.end = 10
-    reading.applied(9)
-    assert reading.read("rhv1000")
-    reading.begin()
-    assert not reading.read("rhv1000")
-    reading.applied(9)
-    assert reading.read("rhv1000")
 
 
 class Broker:
@@ -118,7 +65,7 @@ async def test_a_broker_that_is_away_gets_them_when_it_is_back() -> None:
 
 
 async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.actuator.RETRY_S", 0.01)
+    monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
     broker, asked = Broker(), 0
 
     def answers() -> bool:
@@ -140,9 +87,9 @@ async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.Monk
 async def test_while_the_broker_is_away_the_oldest_make_room(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.actuator.WAITING_MAX", 3)
-    monkeypatch.setattr("app.actuator.BATCH", 2)
-    monkeypatch.setattr("app.actuator.RETRY_S", 0.01)
+    monkeypatch.setattr("app.stream.outbox.WAITING_MAX", 3)
+    monkeypatch.setattr("app.stream.outbox.BATCH", 2)
+    monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
     broker = Broker(away=inf)
     outbox = Outbox(cast(Publisher, broker), lambda: True)
     for number in range(5):
@@ -159,22 +106,3 @@ async def test_while_the_broker_is_away_the_oldest_make_room(
             await asyncio.sleep(0.01)
     task.cancel()
     assert broker.taken == ["2", "3", "97", "98", "99"], "what is on its way stays, then the newest"
-
-
-async def test_the_end_of_a_job_is_the_end_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    reasons: list[str] = []
-    monkeypatch.setattr("app.actuator.die", reasons.append)
-
-    async def fails() -> None:
-        raise ValueError("a bug")
-
-    async def lives() -> None:
-        await asyncio.Event().wait()
-
-    background = Background(fails, lives)
-    await background.start()
-    async with asyncio.timeout(2):
-        while not reasons:
-            await asyncio.sleep(0)
-    await background.stop()
-    assert reasons == ["actuator: a job ended, which none may"]

@@ -11,12 +11,12 @@ from functools import partial
 import msgspec
 
 from app import metrics
-from app.bgp.books import Books, Entry
-from app.bgp.journal import REPAIRED, Journal
-from app.bgp.liveness import Witness
-from app.bgp.reconcile import Sight, settled, to_hold, to_leave
+from app.actuation.bmp_witness import Witness
+from app.actuation.journal import REPAIRED, Journal
+from app.actuation.overrides import Books, Entry
+from app.actuation.safe_order import Sight, settled, to_hold, to_leave
+from app.actuation.speaker_state import View, Work
 from app.bgp.speaker import InjectedRoute
-from app.bgp.view import View, Work
 from app.clock import Clock
 from app.contract.schemas import Decision, Override
 

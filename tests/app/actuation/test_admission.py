@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from app.bgp.guards import next_hop_refusal, refusal
+from app.actuation.admission import next_hop_refusal, refusal
 from app.config.inventory import Pop
 from app.contract.schemas import SourcePath
 from app.te.decision.guards import Guards
-from tests.app.bgp.pop import POP, PREFIX6, exit_at, override
+from tests.app.actuation.pop import POP, PREFIX6, exit_at, override
 
 
 def changed(**changes: object) -> Pop:

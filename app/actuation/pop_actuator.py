@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from app.bgp.core import Core, Timing
-from app.bgp.driver import Driver
-from app.bgp.dryrun import DryWitness
+from app.actuation.bmp_witness import Witness
+from app.actuation.driver import Driver
+from app.actuation.dryrun import DryWitness
+from app.actuation.journal import Journal
+from app.actuation.reaper import BlockingGobgp, Reaper
+from app.actuation.reconciler import Core, Timing
 from app.bgp.gobgp import GobgpSpeaker
-from app.bgp.journal import Journal
-from app.bgp.liveness import Witness
 from app.bgp.memory import MemorySpeaker
-from app.bgp.reaper import BlockingGobgp, Reaper
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock
 from app.config.inventory import Pop

@@ -5,10 +5,10 @@ The network is an ideal one. What a speaker holds, its router shows over BMP whe
 
 from collections.abc import Iterable, Sequence
 
-from app.bgp.core import Core, Timing
-from app.bgp.driver import Driver
-from app.bgp.journal import Journal
-from app.bgp.liveness import Witness
+from app.actuation.bmp_witness import Witness
+from app.actuation.driver import Driver
+from app.actuation.journal import Journal
+from app.actuation.reconciler import Core, Timing
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock
@@ -16,7 +16,7 @@ from app.config.inventory import Pop
 from app.contract.schemas import Actuation, Override
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from tests.app.bgp.pop import POP, PREFIX, decision, exit_at
+from tests.app.actuation.pop import POP, PREFIX, decision, exit_at
 
 
 class LoggedSpeaker(MemorySpeaker):

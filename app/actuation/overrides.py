@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from app.bgp.guards import refusal
-from app.bgp.render import render
+from app.actuation.admission import refusal
+from app.actuation.render import render
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
 from app.config.inventory import Pop

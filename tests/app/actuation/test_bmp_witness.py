@@ -2,10 +2,10 @@
 
 import pytest
 
-from app.bgp.liveness import Shown, Witness
+from app.actuation.bmp_witness import Shown, Witness
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from tests.app.bgp.pop import POP, PREFIX, exit_at
+from tests.app.actuation.pop import POP, PREFIX, exit_at
 
 ET2 = exit_at(2)
 LIVE = Path(ET2.peer, ET2.next_hop, (64602, 65010))

@@ -5,15 +5,15 @@ from typing import cast
 
 import pytest
 
+from app.actuation.reaper import BlockingGobgp, Reaper
+from app.actuation.render import render
 from app.bgp.gobgp import GobgpSpeaker
-from app.bgp.reaper import BlockingGobgp, Reaper
-from app.bgp.render import render
 from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock
 from app.errors import SpeakerError
+from tests.app.actuation.pop import POP, PREFIX, override
+from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
-from tests.app.bgp.pop import POP, PREFIX, override
-from tests.app.bgp.routes import MARKER, route
 
 
 class Held:

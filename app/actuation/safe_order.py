@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.bgp.liveness import Shown
+from app.actuation.bmp_witness import Shown
 from app.bgp.speaker import InjectedRoute
 
 Routes = Mapping[str, InjectedRoute]  # by router

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from app.bgp.core import Timing
-from tests.app.bgp.pop import POP, PREFIX, override
-from tests.app.bgp.story import Story
-from tests.app.bgp.test_story_moves import TO_ET2
+from app.actuation.reconciler import Timing
+from tests.app.actuation.pop import POP, PREFIX, override
+from tests.app.actuation.story import Story
+from tests.app.actuation.test_story_moves import TO_ET2
 
 
 async def standing() -> Story:

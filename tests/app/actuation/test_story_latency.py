@@ -2,12 +2,12 @@
 
 from prometheus_client import REGISTRY
 
-from app.bgp.core import Core
-from app.bgp.driver import Driver
-from app.bgp.journal import Journal
-from app.bgp.liveness import Witness
-from tests.app.bgp.pop import override
-from tests.app.bgp.story import Story
+from app.actuation.bmp_witness import Witness
+from app.actuation.driver import Driver
+from app.actuation.journal import Journal
+from app.actuation.reconciler import Core
+from tests.app.actuation.pop import override
+from tests.app.actuation.story import Story
 
 
 def measured() -> list[float]:

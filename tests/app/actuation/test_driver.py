@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.bgp.core import Timing
+from app.actuation.reconciler import Timing
 from app.bgp.speaker import InjectedRoute
 from app.errors import SpeakerError
-from tests.app.bgp.pop import PREFIX, override
-from tests.app.bgp.story import LoggedSpeaker, Story
-from tests.app.bgp.test_story_moves import TO_ET2
+from tests.app.actuation.pop import PREFIX, override
+from tests.app.actuation.story import LoggedSpeaker, Story
+from tests.app.actuation.test_story_moves import TO_ET2
 
 
 class HangingSpeaker(LoggedSpeaker):

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.bgp.render import render
+from app.actuation.render import render
 from app.contract.schemas import SourcePath
 from app.te.routing.path import Origin
-from tests.app.bgp.pop import POP, PREFIX, PREFIX6, override
+from tests.app.actuation.pop import POP, PREFIX, PREFIX6, override
 
 
 def test_the_exit_gets_the_next_hop_and_the_others_the_exits_loopback() -> None:

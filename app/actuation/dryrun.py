@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from app.bgp.liveness import Shown, Witness
+from app.actuation.bmp_witness import Shown, Witness
 from app.bgp.memory import MemorySpeaker
 from app.config.inventory import Pop
 from app.te.routing.rib import Rib

@@ -1,11 +1,11 @@
 """The safe steps, seen one by one."""
 
-from app.bgp.liveness import Shown
-from app.bgp.reconcile import Sight, same, settled, to_hold, to_leave
-from app.bgp.render import render
+from app.actuation.bmp_witness import Shown
+from app.actuation.render import render
+from app.actuation.safe_order import Sight, same, settled, to_hold, to_leave
 from app.bgp.speaker import InjectedRoute
-from tests.app.bgp.pop import POP, override
-from tests.app.bgp.routes import route
+from tests.app.actuation.pop import POP, override
+from tests.app.actuation.routes import route
 
 VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), 7, 1) for exit in (1, 3, 4))  # exits r1, r2, r3
 

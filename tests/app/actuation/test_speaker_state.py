@@ -1,8 +1,8 @@
 """What a listing tells, and what is to be done."""
 
+from app.actuation.speaker_state import Difference, View, Work
 from app.bgp.speaker import InjectedRoute
-from app.bgp.view import Difference, View, Work
-from tests.app.bgp.routes import route
+from tests.app.actuation.routes import route
 
 ONE, CHANGED = route("203.0.0.0/24"), route("203.0.0.0/24", med=9)
 

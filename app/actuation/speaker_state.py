@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.bgp.journal import Action
+from app.actuation.journal import Action
 from app.bgp.speaker import InjectedRoute
 
 

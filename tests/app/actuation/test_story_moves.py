@@ -1,8 +1,8 @@
 """Stories of an override's life: it comes exit first, stays while it is wanted, and goes exit last."""
 
-from app.bgp.core import Timing
-from tests.app.bgp.pop import PREFIX, PREFIX6, override
-from tests.app.bgp.story import Story
+from app.actuation.reconciler import Timing
+from tests.app.actuation.pop import PREFIX, PREFIX6, override
+from tests.app.actuation.story import Story
 
 TO_ET2 = {"r1": "198.51.100.2", "r2": "192.0.2.11", "r3": "192.0.2.11"}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from app.actuation.pop_actuator import PopActuator
 from app.bgp.client import GobgpClient
 from app.bgp.lock import WriterLock
-from app.bgp.pop_actuator import PopActuator
 from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import announcement
 from app.clock import SystemClock
@@ -19,9 +19,9 @@ from app.contract.schemas import Actuation, Mode
 from app.errors import SpeakerError
 from app.te.routing.path import Path as BgpPath
 from app.te.routing.rib import Rib
+from tests.app.actuation.pop import POP, PREFIX, decision, exit_at, override
+from tests.app.actuation.routes import route
 from tests.app.bgp.gobgpd import ALONE, running
-from tests.app.bgp.pop import POP, PREFIX, decision, exit_at, override
-from tests.app.bgp.routes import route
 
 MODES: tuple[Mode, ...] = ("observe", "dry-run", "auto")
 

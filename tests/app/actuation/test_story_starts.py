@@ -2,12 +2,12 @@
 
 import msgspec
 
-from app.bgp.core import Timing
+from app.actuation.reconciler import Timing
 from app.contract.schemas import SourcePath
-from tests.app.bgp.pop import POP, PREFIX, override
-from tests.app.bgp.story import Story
-from tests.app.bgp.test_story_faults import standing
-from tests.app.bgp.test_story_moves import TO_ET2
+from tests.app.actuation.pop import POP, PREFIX, override
+from tests.app.actuation.story import Story
+from tests.app.actuation.test_story_faults import standing
+from tests.app.actuation.test_story_moves import TO_ET2
 
 # starts
 

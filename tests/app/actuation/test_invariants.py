@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from app.bgp.liveness import Witness
+from app.actuation.bmp_witness import Witness
 from app.bgp.speaker import InjectedRoute
 from app.contract.schemas import Override
-from tests.app.bgp.pop import POP, decision, override
-from tests.app.bgp.story import LoggedSpeaker, Story
+from tests.app.actuation.pop import POP, decision, override
+from tests.app.actuation.story import LoggedSpeaker, Story
 
 PREFIXES = ["203.0.0.0/24", "203.0.1.0/24", "203.0.2.0/24"]
 ROUTERS = ["r1", "r2", "r3"]
