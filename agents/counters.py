@@ -10,7 +10,7 @@ from app.config.inventory import Pop
 from app.contract import topics
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
-from app.feeds.lines import Bad
+from app.feeds.rejected import Bad
 from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.fence import StallFence

@@ -12,31 +12,30 @@ from app import metrics
 from app.config.inventory import Pop
 from app.config.thresholds import Windows
 from app.contract import topics
-from app.feeds.account import Account
-from app.feeds.lines import Bad
+from app.feeds.accounting import Account
 from app.feeds.placing import TableOf
+from app.feeds.rejected import Bad
 from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.fence import StallFence
+from app.stream.final_rows import Settling
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.te.traffic.coverage import RecentShares
-from app.te.traffic.windows import Progress, Sums
+from app.te.traffic.windows import ClosedWindow, Progress, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
-from tables.link_windows import LinkWindowRow, key_of, parts_of
-from tables.settling import Settling
+from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
 from tables.store import Rows
-from tables.stored import Stored
 
 
-class Closer(Protocol):
-    """What closing a window means: detection and decision (agents/close.py)."""
+class Decider(Protocol):
+    """What closing a window means: detection and decision (agents/decide.py)."""
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         """Take up again from the rows of closed windows and the last cycle."""
 
-    def close(self, start_s: int, sums: dict[str, Sums], closed_s: float) -> dict[str, LinkWindowRow]:
-        """Decide on a window that a marker of Kafka time `closed_s` made complete; the final rows, by link."""
+    def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        """Decide on a complete window; the final rows, by link."""
 
     @property
     def cycle(self) -> CycleRow:
@@ -44,7 +43,7 @@ class Closer(Protocol):
 
 
 class FlowsState:
-    """One Account and one Closer per PoP, in front of `link_windows` and `congestion`."""
+    """One Account and one Decider per PoP, in front of `link_windows` and `congestion`."""
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class FlowsState:
         link_windows: Rows[LinkWindowRow],
         congestion: Congestion,
         publisher: Publisher,
-        new_closer: Callable[[Pop], Closer],
+        new_decider: Callable[[Pop], Decider],
         new_table_of: Callable[[Pop], TableOf],
         committed: Callable[[str], int],
         settling: Settling,
@@ -63,7 +62,7 @@ class FlowsState:
         self._rows = link_windows
         self._congestion = congestion
         self._publisher = publisher
-        self._new_closer = new_closer
+        self._new_decider = new_decider
         self._new_table_of = new_table_of
         self._committed = committed
         self._settling = settling
@@ -72,7 +71,7 @@ class FlowsState:
     def reset(self) -> None:
         """Forget all sums and what was queued to go out."""
         self.accounts = {p.name: Account(p, self._windows, self._new_table_of(p)) for p in self._pops.values()}
-        self.closers = {pop.name: self._new_closer(pop) for pop in self._pops.values()}
+        self.deciders = {pop.name: self._new_decider(pop) for pop in self._pops.values()}
         self._final: dict[str, LinkWindowRow] = {}
         self._stored = Stored()
         self._advanced: set[str] = set()  # PoPs with records since the last flush
@@ -100,8 +99,8 @@ class FlowsState:
                     closed.append((start_s, link, row))
                     self._settling.put(key)
                 # The others were deleted, and then written once more by a worker that was frozen: they go again.
-            self.closers[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
-            self._begun[name] = self.closers[name].cycle
+            self.deciders[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
+            self._begun[name] = self.deciders[name].cycle
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """Kafka messages of many flow records each."""
@@ -112,8 +111,10 @@ class FlowsState:
             if isinstance(outcome, Bad):
                 self._publisher.dead_letter(tp, records[index], outcome)
             else:
-                rows = self.closers[pop].close(outcome.start_s, outcome.sums, records[index].timestamp_s)
-                self._final |= {key_of(pop, outcome.start_s, link): row for link, row in rows.items()}
+                closed_s = records[index].timestamp_s
+                window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
+                rows = self.deciders[pop].close(window, outcome.sums)
+                self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
 
     def write_rows(self) -> None:
         """Open windows that grew, closed ones with their rates and once more when they settled; drop the oldest."""
@@ -158,7 +159,7 @@ class FlowsState:
         """What the next cycle looks back on, and last how far the flows went; of PoPs of which something came."""
         for pop in sorted(self._advanced):
             account = self.accounts[pop]
-            self._congestion.cycles.put(cycle_key(pop), self.closers[pop].cycle)
+            self._congestion.cycles.put(cycle_key(pop), self.deciders[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
             self._written_s[pop] = account.progress.open_from_s
             _measure(pop, account.progress, self._recent[pop])

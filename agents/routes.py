@@ -8,8 +8,8 @@ from faust.types import TP
 from app.config.inventory import Pop
 from app.contract import topics
 from app.feeds.bmp import decode
-from app.feeds.lines import Bad
-from app.feeds.ribfeed import RibFeed, Sessions
+from app.feeds.bmp_sessions import RibFeed, Sessions
+from app.feeds.rejected import Bad
 from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.fence import StallFence

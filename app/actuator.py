@@ -9,7 +9,8 @@ from pathlib import Path
 
 import mode
 
-from agents import decisions, routes
+from agents import actuate as decisions
+from agents import routes
 from app.actuation.pop_actuator import PopActuator
 from app.clock import Clock, SystemClock
 from app.config.settings import Deployment

@@ -5,7 +5,7 @@ import logging
 import mode
 
 from agents import counters, flows, routes
-from agents.close import PopCloser
+from agents.decide import PopDecider
 from app import native
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop
@@ -15,6 +15,7 @@ from app.gauges import watch_inputs, watch_routes
 from app.stream.app import ExactApp
 from app.stream.exact import recovered
 from app.stream.fence import StallFence
+from app.stream.final_rows import Settling
 from app.stream.offsets import committed
 from app.stream.publish import Publisher
 from app.stream.watchdog import Watchdog
@@ -25,7 +26,6 @@ from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
 from tables.link_windows import open_link_windows
 from tables.rib import open_rib
-from tables.settling import Settling
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     publisher = Publisher(app, clock)
     tables = open_link_windows(app), open_congestion(app)
 
-    closers: dict[str, PopCloser] = {}
+    deciders: dict[str, PopDecider] = {}
 
-    def new_closer(pop: Pop) -> PopCloser:
+    def new_decider(pop: Pop) -> PopDecider:
         rib = routes_state.ribs[pop.name]
-        closer = PopCloser(pop, settings, rib, natural[pop.name], counters_state.rates, publisher, clock)
-        closers[pop.name] = closer
-        return closer
+        decider = PopDecider(pop, settings, rib, natural[pop.name], counters_state.rates, publisher, clock)
+        deciders[pop.name] = decider
+        return decider
 
     def new_table_of(pop: Pop) -> TableOf:
         return natural[pop.name].table
@@ -61,7 +61,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         settings.windows,
         *tables,
         publisher,
-        new_closer,
+        new_decider,
         new_table_of,
         lambda topic: committed(app, topic),
         settling,
@@ -74,17 +74,17 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         watch_routes(app, clock, pop, routes_state)
     views: Views = {
         "progress": lambda: {name: account.progress for name, account in flows_state.accounts.items()},
-        "links": lambda: {name: closer.last.loads if closer.last else () for name, closer in closers.items()},
-        "congestion": lambda: {name: closer.cycle for name, closer in closers.items()},
+        "links": lambda: {name: decider.last.loads if decider.last else () for name, decider in deciders.items()},
+        "congestion": lambda: {name: decider.cycle for name, decider in deciders.items()},
         "interfaces": lambda: counters_state.progress,
         "rib": lambda: {name: routes.summary(state) for name, state in routes_state.feeds.items()},
         "ready": lambda: {name: recovered(app) for name in pops},
     }
 
     def explain(name: str, of: str) -> object:
-        if name not in closers:
-            raise LookupError(f"no PoP {name} here; known: {', '.join(closers)}")
-        return closers[name].explain(of)
+        if name not in deciders:
+            raise LookupError(f"no PoP {name} here; known: {', '.join(deciders)}")
+        return deciders[name].explain(of)
 
     fence.start()
     watchdog = Watchdog(app, fence, clock)

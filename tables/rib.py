@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import faust
 import msgspec
 
-from app.feeds.ribfeed import Places, RibFeed, Sessions
+from app.feeds.bmp_sessions import Places, RibFeed, Sessions
 from app.te.routing.interning import Held
 from app.te.routing.rib import BUCKETS, bucket_of
 from tables.store import ExactTable, Rows, open_table

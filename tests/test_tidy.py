@@ -33,7 +33,7 @@ ARROWS = {
     "app.actuation": ("app.actuation", "app.bgp", "app.te", "app.metrics", *PURE),
     "app.stream": (
         "app.stream",
-        "app.feeds.lines",
+        "app.feeds.rejected",
         "app.config.settings",
         "app.contract",
         "app.kafka",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from app.feeds.lines import Bad, bad, check_size
+from app.feeds.rejected import Bad, bad, check_size
 from app.te.routing.lpm import FAMILIES, parse_network
 from app.te.routing.path import Origin, Path
 

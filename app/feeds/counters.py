@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from app.feeds.lines import Bad, bad, check_size
+from app.feeds.rejected import Bad, bad, check_size
 
 COUNTER_MAX = (1 << 64) - 1
 SPEED_MAX_BPS = 10**14  # a link that claims more would look empty for ever

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from app.feeds.lines import Bad, bad
+from app.feeds.rejected import Bad, bad
 from app.te.traffic.windows import PurgeKind
 
 COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: a larger one is a broken exporter, not traffic

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from agents.decisions import follow
+from agents.actuate import follow
 from agents.routes import RoutesRead, RoutesState
 from app.actuation.bmp_witness import Witness
 from app.actuation.driver import Driver

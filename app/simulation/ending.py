@@ -103,7 +103,7 @@ def _check_overrides(run: "Run") -> None:
     demand(not held, f"I8 stale overrides: {held}")
     entries = run.actuator.core.books.entries
     demand(not entries, f"I8 the actuator still keeps {sorted(entries)}")
-    state = run.telemetry.flows.closers[run.network.pop.name].cycle.state
+    state = run.telemetry.flows.deciders[run.network.pop.name].cycle.state
     demand(not state.held, f"I8 the decision still holds {sorted(state.held)}")
     still_open = sorted(link for link, one in state.links.items() if one.open)
     demand(not still_open, f"I8 congestion of {still_open} is still open")

@@ -7,7 +7,7 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.config.thresholds import Windows
-from app.feeds.account import Account, Closed
+from app.feeds.accounting import Account, Closed
 from app.stream.consumer import Record
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.windows import Progress

@@ -1,7 +1,7 @@
-"""The telemetry worker of a simulated run: the real states, readers and closer, wired as in app/telemetry.py."""
+"""The telemetry worker of a simulated run: the real states, readers and decider, wired as in app/telemetry.py."""
 
-from agents.close import PopCloser
 from agents.counters import CountersState
+from agents.decide import PopDecider
 from agents.flows import FlowsState
 from agents.routes import RoutesState
 from app.config.inventory import Pop
@@ -12,6 +12,7 @@ from app.simulation.broker import Broker
 from app.simulation.loop import Process
 from app.simulation.worker import SESSION_TIMEOUT_S, Disk, Stream, Worker
 from app.stream.exact import ExactReader
+from app.stream.final_rows import Settling
 from app.stream.offsets import committed
 from app.stream.publish import Publisher
 from app.te.routing.natural import NaturalRouting
@@ -19,7 +20,6 @@ from tables.congestion import Congestion
 from tables.interfaces import Interfaces
 from tables.link_windows import LinkWindowRow
 from tables.rib import Pace, RibTable
-from tables.settling import Settling
 from tables.store import Rows
 
 GROUP = "autopilot-telemetry-p"
@@ -40,8 +40,8 @@ class Telemetry:
         self.counters = CountersState(pops, interfaces, Publisher(app, clock))
         natural, publisher = NaturalRouting(pop, self.routes.ribs[pop.name]), Publisher(app, clock)
 
-        def new_closer(_: Pop) -> PopCloser:
-            return PopCloser(pop, settings, natural.rib, natural, self.counters.rates, publisher, clock)
+        def new_decider(_: Pop) -> PopDecider:
+            return PopDecider(pop, settings, natural.rib, natural, self.counters.rates, publisher, clock)
 
         def new_table_of(_: Pop) -> TableOf:
             return natural.table
@@ -52,7 +52,7 @@ class Telemetry:
             link_windows,
             congestion,
             publisher,
-            new_closer,
+            new_decider,
             new_table_of,
             lambda topic: committed(app, topic),
             Settling(2 * SESSION_TIMEOUT_S, clock.monotonic_s),

@@ -11,7 +11,7 @@ from app.simulation.loop import Died, Process
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
-from app.stream.makings import Found, Inputs, Makings
+from app.stream.incarnations import Found, Inputs, Makings
 from tables.store import ExactTable
 
 SESSION_TIMEOUT_S = 10.0

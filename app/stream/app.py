@@ -6,7 +6,7 @@ import faust
 from faust.types import AppT
 
 from app.config.settings import Kafka
-from app.stream.makings import Ask, Inputs
+from app.stream.incarnations import Ask, Inputs
 
 
 class ExactApp(faust.App):

@@ -16,7 +16,7 @@ from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.topic_ids import topic_ids
 from app.stream.app import ExactApp
-from app.stream.makings import Found
+from app.stream.incarnations import Found
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from app.errors import ExactnessError
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
-from app.stream.makings import Makings
+from app.stream.incarnations import Makings
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)

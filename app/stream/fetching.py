@@ -18,7 +18,7 @@ from faust.types import TP
 
 
 class Record(msgspec.Struct, gc=False):
-    """One Kafka record of a batch; `timestamp_s` is the broker's or producer's time. `base`: app/stream/makings.py."""
+    """One Kafka record of a batch; `timestamp_s` is the broker's or producer's time. `base`: see incarnations.py."""
 
     offset: int
     timestamp_s: float

@@ -1,6 +1,6 @@
 """Where a one-partition topic stands for the consumer of an app; asked from its event loop, never from the broker.
 
-All are positions (app/stream/makings.py), as rows remember them.
+All are positions (app/stream/incarnations.py), as rows remember them.
 """
 
 from typing import Any

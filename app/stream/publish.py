@@ -12,7 +12,7 @@ from app import metrics
 from app.clock import Clock, utc
 from app.contract import topics
 from app.contract.schemas import DeadLetter
-from app.feeds.lines import Bad
+from app.feeds.rejected import Bad
 from app.stream.consumer import Record
 
 

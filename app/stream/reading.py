@@ -6,7 +6,7 @@ from typing import Any
 from app.stream.app import ExactApp
 from app.stream.exact import ExactReader, State
 from app.stream.fence import StallFence, die
-from app.stream.makings import Makings
+from app.stream.incarnations import Makings
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.worker import source
 from tables.store import ExactTable

@@ -24,7 +24,7 @@ from app.kafka.topic_ids import topic_ids
 from app.stream.app import ExactApp
 from app.stream.broker import inputs_of
 from app.stream.fence import StallFence, die
-from app.stream.progress import Inside, Judge, Outside
+from app.stream.stall import Inside, Judge, Outside
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from app.config.inventory import Pop
 from app.config.thresholds import Windows
 from app.feeds.placing import TableOf
 from app.stream.consumer import Record
+from app.stream.final_rows import Settling
 from app.te.state import CycleState
-from app.te.traffic.windows import Sums
+from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
-from tables.settling import Settling
 from tests.agents.outbox import Outbox
-from tests.app.feeds.test_account import SURGED, T0, flow, purge, table_of
+from tests.app.feeds.test_accounting import SURGED, T0, flow, purge, table_of
 from tests.pops import demo_pop
 from tests.tables.memory import memory_rows, memory_table, written
 
@@ -27,7 +27,7 @@ OPEN_KEY = key_of("rhv1000", T0, SURGED)
 
 
 class Closings:
-    """A closer that decides nothing."""
+    """A decider that decides nothing."""
 
     def __init__(self) -> None:
         self.closed: list[int] = []
@@ -39,9 +39,9 @@ class Closings:
         self.loaded = sorted({start_s for start_s, _, _ in closed})
         self.cycle = cycle or self.cycle
 
-    def close(self, start_s: int, sums: dict[str, Sums], closed_s: float) -> dict[str, LinkWindowRow]:
-        self.closed.append(start_s)
-        self.closed_s = closed_s
+    def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        self.closed.append(window.start_s)
+        self.closed_s = window.closed_s
         self.cycle = CycleRow(1, self.cycle.seq + 1, CycleState())
         return {link: LinkWindowRow(of_link, closed=True) for link, of_link in sums.items()}
 
@@ -85,7 +85,7 @@ class Rig:
 
     @property
     def closings(self) -> Closings:
-        return cast(Closings, self.state.closers["rhv1000"])
+        return cast(Closings, self.state.deciders["rhv1000"])
 
 
 def test_a_window_is_closed_at_the_time_of_its_marker() -> None:

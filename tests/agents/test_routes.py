@@ -12,8 +12,8 @@ from agents.routes import RoutesRead, RoutesState, summary
 from app.actuation.bmp_witness import Witness
 from app.clock import SystemClock
 from app.config.inventory import Pop
-from app.feeds.resync import DUMP_WITHIN_S
-from app.feeds.ribfeed import RibFeed
+from app.feeds.bmp_sessions import RibFeed
+from app.feeds.stale_paths import DUMP_WITHIN_S
 from app.stream.consumer import Record
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib, bucket_of

@@ -17,7 +17,7 @@ from tests.agents.test_flows import Rig as Flows
 from tests.agents.test_routes import UP
 from tests.agents.test_routes import Rig as Routes
 from tests.app.actuation.routes import route
-from tests.app.feeds.test_account import T0, flow, purge
+from tests.app.feeds.test_accounting import T0, flow, purge
 from tests.app.web.records import decision
 from tests.pops import demo_pop
 

@@ -13,7 +13,7 @@ from app.logs import FIELDS, JsonFormatter
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
-    made = logging.LogRecord("agents.close", logging.WARNING, "close.py", 1, message, args, None)
+    made = logging.LogRecord("agents.decide", logging.WARNING, "close.py", 1, message, args, None)
     made.__dict__.update(extra)
     return made
 
@@ -31,7 +31,7 @@ def test_a_line_says_when_how_bad_who_and_what() -> None:
     assert datetime.fromisoformat(document.pop("at")) == datetime.fromtimestamp(made.created, UTC)
     assert document == {
         "level": "warning",
-        "logger": "agents.close",
+        "logger": "agents.decide",
         "message": "rhv1000/r1/et-0/0/1: congestion opened\nin two lines",
     }
 

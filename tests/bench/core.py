@@ -13,9 +13,9 @@ from timeit import default_timer
 import msgspec
 
 from app.config.thresholds import Windows
-from app.feeds.account import Account
+from app.feeds.accounting import Account
 from app.te.routing.lpm import PrefixTable
-from tests.app.feeds.test_account import T0, flow
+from tests.app.feeds.test_accounting import T0, flow
 from tests.pops import demo_pop
 
 MESSAGES, RECORDS, PAIRS = 50, 1000, 5

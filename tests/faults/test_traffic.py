@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from app.feeds.account import Account, Closed
+from app.feeds.accounting import Account, Closed
 from app.feeds.bmp import BmpRecord, decode
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters

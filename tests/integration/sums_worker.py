@@ -16,7 +16,7 @@ from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence, die
-from app.stream.makings import Makings
+from app.stream.incarnations import Makings
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source

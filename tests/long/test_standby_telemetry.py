@@ -21,7 +21,7 @@ from app.lab.daemons.kafka import kafka, reached_at
 from app.lab.daemons.ports import free_port
 from app.lab.demo.evidence import Progress
 from app.lab.demo.gather import StateClient
-from tests.app.feeds.test_account import flow, marker
+from tests.app.feeds.test_accounting import flow, marker
 from tests.integration.conftest import INVENTORY, unavailable
 from tests.integration.sums_rig import Worker
 

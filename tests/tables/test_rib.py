@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import ExactnessError
-from app.feeds.resync import DUMP_WITHIN_S
-from app.feeds.ribfeed import RibFeed, Sessions
+from app.feeds.bmp_sessions import RibFeed, Sessions
+from app.feeds.stale_paths import DUMP_WITHIN_S
 from app.te.routing.rib import BUCKETS, Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 from tables.store import ROW_BYTES_MAX, Rows, goes_back

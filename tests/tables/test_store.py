@@ -10,7 +10,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.errors import ExactnessError
-from app.feeds.ribfeed import Sessions
+from app.feeds.bmp_sessions import Sessions
 from app.stream.worker import create_app
 from app.te.traffic.demand import Demands
 from app.te.traffic.windows import Progress, Sums

@@ -5,8 +5,8 @@ from app.contract.schemas import Actuation, Decision, LinkUtilization
 from app.kafka.read import read_topic
 from app.lab.daemons.ports import udp_drops
 from app.lab.demo import edges, gather
+from app.lab.demo.context import Scene
 from app.lab.demo.evidence import Evidence, Progress
-from app.lab.demo.scene import Scene
 from app.lab.demo.story import Story
 
 

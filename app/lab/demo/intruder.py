@@ -8,9 +8,9 @@ from pathlib import Path
 
 from app.errors import DaemonError
 from app.lab.daemons.gobgp import gobgp, target
+from app.lab.demo.context import Scene
 from app.lab.demo.evidence import Planted
 from app.lab.demo.killer import moment
-from app.lab.demo.scene import Scene
 from app.lab.pop.pop import SimPop
 
 ROUTE_MAP = "PLANTED"

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.lab.daemons.stack import Stack
+from app.lab.demo.context import Scene
 from app.lab.demo.evidence import Kill
 from app.lab.demo.gather import peer_down_s
-from app.lab.demo.scene import Scene
 from app.lab.pop.engine import next_hops_of
 from app.lab.pop.model import Tables
 from app.lab.pop.ribs import RibReader

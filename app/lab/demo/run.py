@@ -16,10 +16,10 @@ from app.lab.daemons.stack import Stack
 from app.lab.demo import gather
 from app.lab.demo.bounds import Figure
 from app.lab.demo.collect import collect
+from app.lab.demo.context import Scene
 from app.lab.demo.display import Display
 from app.lab.demo.evidence import Progress
 from app.lab.demo.killer import read_tables
-from app.lab.demo.scene import Scene
 from app.lab.demo.score import score
 from app.lab.demo.story import Story
 from app.lab.demo.timeline import programme

@@ -6,10 +6,10 @@ from functools import partial
 from operator import itemgetter
 
 from app.lab.demo import badrecords, edges
+from app.lab.demo.context import Scene
 from app.lab.demo.evidence import Injected, Kill, Planted
 from app.lab.demo.intruder import loop, stray
 from app.lab.demo.killer import kill
-from app.lab.demo.scene import Scene
 from app.lab.pop.scenario import Event
 
 

@@ -5,7 +5,9 @@ from functools import cached_property
 import msgspec
 
 from app.contract.schemas import Feed
+from app.te.traffic.counters import Rates
 from app.te.traffic.demand import Demands
+from app.te.traffic.windows import Sums
 
 
 class LinkWindow(msgspec.Struct, frozen=True, dict=True):
@@ -26,6 +28,25 @@ class LinkWindow(msgspec.Struct, frozen=True, dict=True):
     samples: int
     demands: Demands
     unroutable_bytes: int = 0
+
+    @classmethod
+    def of(
+        cls, link: str, configured_bps: float, start_s: int, length_s: int, seen: Sums, rates: Rates | None
+    ) -> "LinkWindow":
+        """From what was sampled and, where there are any, counted; `configured_bps` where no port tells its speed."""
+        return cls(
+            link=link,
+            window_start_s=start_s,
+            window_s=length_s,
+            capacity_bps=(rates.capacity_bps if rates else 0.0) or configured_bps,
+            carried_bps=rates.carried_bps if rates else None,
+            dropped_bps=rates.dropped_bps if rates else None,
+            received_bps=rates.received_bps if rates else None,
+            up=rates.up if rates else True,
+            samples=seen.samples,
+            demands=seen.demands,
+            unroutable_bytes=seen.unroutable_bytes,
+        )
 
     @cached_property
     def flow_bps(self) -> float:

@@ -68,6 +68,20 @@ class Progress(msgspec.Struct):
         self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
 
 
+class ClosedWindow(NamedTuple):
+    """One window of a PoP that is complete since `closed_s`, Kafka's time."""
+
+    pop: str
+    start_s: int
+    length_s: int
+    closed_s: float
+
+    @property
+    def end_s(self) -> int:
+        """Where the next window begins."""
+        return self.start_s + self.length_s
+
+
 class Part(NamedTuple):
     """Flow records of one link and window that came in at one router, with their totals."""
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.feeds import bmp, counters, flows
-from app.feeds.account import Closed
-from app.feeds.lines import RAW_BYTES_MAX, REASON_CHARS_MAX, Bad
+from app.feeds.accounting import Closed
+from app.feeds.rejected import RAW_BYTES_MAX, REASON_CHARS_MAX, Bad
 from app.te.routing.lpm import parse_network
-from tests.app.feeds.test_account import T0, account, feed, flow, purge
+from tests.app.feeds.test_accounting import T0, account, feed, flow, purge
 from tests.app.feeds.test_flows import line
 
 DATA = Path(__file__).parents[2] / "data"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.feeds.bmp import BmpRecord, as_numbers, decode
-from app.feeds.lines import Bad
-from app.feeds.ribfeed import RibFeed
+from app.feeds.bmp_sessions import RibFeed
+from app.feeds.rejected import Bad
 from app.te.routing.rib import Rib
 from tests.pops import demo_pop
 

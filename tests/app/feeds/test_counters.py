@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.feeds.counters import InterfaceCounters, decode
-from app.feeds.lines import Bad
+from app.feeds.rejected import Bad
 
 DATA = Path(__file__).parents[2] / "data" / "pmacct"
 

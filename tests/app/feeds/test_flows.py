@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.feeds.flows import TEXT_CHARS_MAX, Flow, Marker, PurgeClose, PurgeInit, decode
-from app.feeds.lines import RAW_BYTES_MAX, Bad
+from app.feeds.rejected import RAW_BYTES_MAX, Bad
 
 RECORD = {
     "event_type": "purge",

@@ -7,11 +7,11 @@ import pytest
 
 from agents.flows import FlowsState
 from app.actuation.overrides import Books
-from app.feeds.account import Account
+from app.feeds.accounting import Account
 from app.simulation.run import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
-from app.stream.makings import Makings
+from app.stream.incarnations import Makings
 from app.te.decision.guards import Budget
 
 SEEDS = 400

@@ -55,7 +55,7 @@ def test_an_exception_of_the_product_is_a_violation(monkeypatch: pytest.MonkeyPa
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr("agents.close.run_cycle", broken)
+    monkeypatch.setattr("agents.decide.run_cycle", broken)
     assert run_seed(1, False).violation.startswith("I0 telemetry ends by itself: ZeroDivisionError")
 
 

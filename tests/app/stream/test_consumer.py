@@ -19,7 +19,7 @@ from faust.types import TP
 from app.stream import consumer
 from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, ConsumerThread, Record
 from app.stream.fetching import Fetched
-from app.stream.makings import Inputs
+from app.stream.incarnations import Inputs
 
 
 def test_the_pinned_faust_has_what_we_override() -> None:

@@ -12,7 +12,7 @@ from app.clock import ManualClock
 from app.config.settings import Kafka
 from app.stream import watchdog as module
 from app.stream.fence import StallFence
-from app.stream.progress import Outside
+from app.stream.stall import Outside
 from app.stream.watchdog import READY_WITHIN_S, Watchdog, clients
 
 LOOK_EVERY_S = 5.0

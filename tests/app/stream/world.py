@@ -17,7 +17,7 @@ from app.clock import Clock, ManualClock
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader
 from app.stream.fence import StallFence
-from app.stream.makings import Found, Inputs, Makings
+from app.stream.incarnations import Found, Inputs, Makings
 from tables.store import HEADER, Rows
 
 SOURCE = TP("numbers", 0)

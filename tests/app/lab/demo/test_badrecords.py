@@ -1,9 +1,9 @@
 """The bad input of the demo: each byte has one place, and no two places have the same sum."""
 
 from app.config.thresholds import Windows
-from app.feeds.account import Account
+from app.feeds.accounting import Account
 from app.feeds.attribution import Source, attribute
-from app.feeds.lines import Bad
+from app.feeds.rejected import Bad
 from app.lab.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.te.routing.lpm import PrefixTable
 from tests.app.lab.pop.wire import decode, destination

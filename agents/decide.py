@@ -1,4 +1,4 @@
-"""A window is closed: put counters beside the flows, decide, and queue what everybody else will read."""
+"""A window is closed: put counters beside its flows, decide, and queue what everybody else will read."""
 
 import logging
 from collections import defaultdict, deque
@@ -12,8 +12,9 @@ from app.clock import Clock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
 from app.contract import topics
-from app.contract.schemas import Decision, Feed, LinkUtilization, PrefixShare, PrefixTraffic
+from app.contract.schemas import Feed
 from app.stream.publish import Publisher
+from app.te.decision import records
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan
 from app.te.explain.stories import Explained, explain_link, explain_prefix
@@ -21,16 +22,15 @@ from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib
 from app.te.traffic.counters import Rates
 from app.te.traffic.link import LinkWindow
-from app.te.traffic.windows import Sums
+from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
 
 log = logging.getLogger(__name__)
-TOP_PREFIXES = 50
 RatesOf = Callable[[Pop, str, float, float], Rates | None]
 
 
-class PopCloser:
+class PopDecider:
     """One PoP's history of closed windows, its decision state, and the numbers of its decisions."""
 
     def __init__(
@@ -60,45 +60,50 @@ class PopCloser:
         """Take up again: the history from its rows, the epoch above every earlier one."""
         by_start: dict[int, dict[str, LinkWindow]] = defaultdict(dict)
         for start_s, link, row in closed:
-            by_start[start_s][link] = self._window(start_s, link, row)
+            by_start[start_s][link] = self._link_window(start_s, link, row)
         self._history.extend(by_start[start_s] for start_s in sorted(by_start))
         if cycle is not None:
             epoch = max(cycle.epoch + 1, int(self._clock.now_s()))
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
-    def close(self, start_s: int, sums: dict[str, Sums], closed_s: float) -> dict[str, LinkWindowRow]:
-        """Decide on a window that is complete since `closed_s`, Kafka's time; returns its final rows."""
-        end_s = start_s + self._settings.windows.length_s
+    def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        """Decide on a window; returns its final rows."""
         rows = {
-            link: LinkWindowRow(link_sums, self._rates_of(self._pop, link, start_s, end_s), closed=True)
-            for link, link_sums in sums.items()
+            link: LinkWindowRow(seen, self._rates_of(self._pop, link, window.start_s, window.end_s), closed=True)
+            for link, seen in sums.items()
         }
-        self._history.append({link: self._window(start_s, link, row) for link, row in rows.items()})
+        self._history.append({link: self._link_window(window.start_s, link, row) for link, row in rows.items()})
         self._papers.clear()
-        result = run_cycle(
+        before = self.cycle
+        self.last = result = run_cycle(
             self._pop,
             self._settings.marks,
             self._settings.pacing,
             list(self._history),
             self._rib,
             self._natural,
-            self.cycle.state,
-            end_s,
+            before.state,
+            window.end_s,
             self._papers.append,
         )
-        before = self.cycle.state
-        self.last = result
-        self.cycle = CycleRow(epoch=self.cycle.epoch, seq=self.cycle.seq + 1, state=result.state)
-        self._publish(start_s, end_s, result, rows)
-        self._publisher.put(
-            topics.DECISIONS.for_pop(self._pop.name),
-            self._pop.name,
-            self._decision(start_s, end_s, closed_s, result),
-            sent=partial(self._sent, closed_s),
-        )
+        self.cycle = CycleRow(epoch=before.epoch, seq=before.seq + 1, state=result.state)
+        self._publish(window, result, rows)
         self._measure(result)
-        self._tell(result, before)
+        self._tell(result, before.state)
         return rows
+
+    def _publish(self, window: ClosedWindow, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
+        for load in result.loads:
+            row = rows[load.link]
+            utilization = records.link_utilization(window, load, row.sums, row.rates)
+            self._publisher.put(topics.LINK_UTILIZATION.name, window.pop, utilization)
+        for link, row in rows.items():
+            traffic = records.prefix_traffic(window, link, row.sums, self._natural.origin_as)
+            self._publisher.put(topics.PREFIX_TRAFFIC.name, window.pop, traffic)
+        number, settings = (self.cycle.epoch, self.cycle.seq), self._settings
+        made = records.decision(window, number, result, settings.mode, settings.pacing, self._clock.now_s())
+        sent = partial(self._sent, window.closed_s)
+        self._publisher.put(topics.DECISIONS.for_pop(window.pop), window.pop, made, sent=sent)
 
     def _tell(self, result: CycleResult, before: CycleState) -> None:
         """The story of the log: what changed with this decision."""
@@ -149,85 +154,6 @@ class PopCloser:
         open_links = sum(event.state != "closed" for event in result.congestion)
         metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)
 
-    def _window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
-        rates = row.rates
-        return LinkWindow(
-            link=link,
-            window_start_s=start_s,
-            window_s=self._settings.windows.length_s,
-            capacity_bps=(rates.capacity_bps if rates else 0.0) or self._pop.links[link].capacity_bps,
-            carried_bps=rates.carried_bps if rates else None,
-            dropped_bps=rates.dropped_bps if rates else None,
-            received_bps=rates.received_bps if rates else None,
-            up=rates.up if rates else True,
-            samples=row.sums.samples,
-            demands=row.sums.demands,
-            unroutable_bytes=row.sums.unroutable_bytes,
-        )
-
-    def _publish(self, start_s: int, end_s: int, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
-        for load in result.loads:
-            row = rows[load.link]
-            self._publisher.put(
-                topics.LINK_UTILIZATION.name,
-                self._pop.name,
-                LinkUtilization(
-                    id=f"{load.link}@{start_s}",
-                    pop=self._pop.name,
-                    link=load.link,
-                    window_start=utc(start_s),
-                    window_s=end_s - start_s,
-                    capacity_bps=load.capacity_bps,
-                    carried_bps=load.carried_bps,
-                    dropped_bps=load.dropped_bps,
-                    offered_bps=load.offered_bps,
-                    natural_bps=load.natural_bps,
-                    moved_in_bps=load.moved_in_bps,
-                    moved_out_bps=load.moved_out_bps,
-                    received_bps=row.rates.received_bps if row.rates else None,
-                    samples=load.samples,
-                    sampled_bytes=row.sums.size_bytes,
-                    error=load.error_share,
-                    up=row.rates.up if row.rates else True,
-                    counters=row.rates is not None,
-                    feed=load.feed,
-                    flow_ratio=load.flow_ratio,
-                ),
-            )
-        for link, row in rows.items():
-            self._publisher.put(topics.PREFIX_TRAFFIC.name, self._pop.name, self._traffic(start_s, link, row.sums))
-
-    def _traffic(self, start_s: int, link: str, sums: Sums) -> PrefixTraffic:
-        """The largest prefixes of a link, whichever router their traffic came in by."""
-        window_s = self._settings.windows.length_s
-        return PrefixTraffic(
-            id=f"{link}@{start_s}",
-            pop=self._pop.name,
-            link=link,
-            window_start=utc(start_s),
-            window_s=window_s,
-            prefixes=tuple(
-                PrefixShare(prefix, self._natural.origin_as(prefix), 8 * size_bytes / window_s, samples)
-                for prefix, size_bytes, samples in sums.demands.largest(TOP_PREFIXES)
-            ),
-        )
-
-    def _decision(self, start_s: int, end_s: int, closed_s: float, result: CycleResult) -> Decision:
-        pacing = self._settings.pacing
-        return Decision(
-            pop=self._pop.name,
-            epoch=self.cycle.epoch,
-            seq=self.cycle.seq,
-            mode=self._settings.mode,
-            window_start=utc(start_s),
-            made_at=utc(self._clock.now_s()),
-            add_until=utc(end_s + pacing.add_within_s),
-            hold_until=utc(end_s + pacing.hold_s),
-            congestion=result.congestion,
-            overrides=result.overrides,
-            released=result.released,
-            refused=result.refused,
-            egress_mismatch_share=result.egress_mismatch_share,
-            barred=result.barred,
-            closed_at=utc(closed_s),
-        )
+    def _link_window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
+        configured_bps, length_s = self._pop.links[link].capacity_bps, self._settings.windows.length_s
+        return LinkWindow.of(link, configured_bps, start_s, length_s, row.sums, row.rates)

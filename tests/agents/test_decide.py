@@ -7,18 +7,19 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from agents.close import TOP_PREFIXES, PopCloser
+from agents.decide import PopDecider
 from app import metrics
 from app.clock import ManualClock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
 from app.contract.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
+from app.te.decision.records import TOP_PREFIXES
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.counters import Rates
 from app.te.traffic.demand import Demands
-from app.te.traffic.windows import Sums
+from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CycleRow
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop
@@ -29,8 +30,12 @@ LYING, UNREAD, UNROUTED = "rhv1000/r1/et-0/0/2", "rhv1000/r2/xe-0/0/1", "rhv1000
 RATES = Rates(carried_bps=9.5e10, dropped_bps=1e9, received_bps=2e9, capacity_bps=1e11, up=True)
 
 
+def closed(start_s: int, closed_s: float) -> ClosedWindow:
+    return ClosedWindow("rhv1000", start_s, 10, closed_s)
+
+
 class Rig:
-    """A closer with the counters of `rates`, of one link at first. `rib` is empty."""
+    """A decider with the counters of `rates`, of one link at first. `rib` is empty."""
 
     def __init__(self) -> None:
         self.outbox, self.clock, self.rib, pop = Outbox(), ManualClock(T0 + 15.0), Rib(), demo_pop()
@@ -42,7 +47,7 @@ class Rig:
 
         settings = Settings(pops=("rhv1000.toml",))
         natural = NaturalRouting(pop, self.rib)
-        self.closer = PopCloser(pop, settings, self.rib, natural, rates_of, self.outbox.publisher, self.clock)
+        self.decider = PopDecider(pop, settings, self.rib, natural, rates_of, self.outbox.publisher, self.clock)
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demands=Demands.of({("r1", "20.0.0.0/24"): (10**9, 400)})
@@ -54,7 +59,7 @@ class Rig:
 
 def test_one_record_a_link_with_what_counters_say() -> None:
     rig = Rig()
-    rows = rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rows = rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     by_link = {record.link: record for record in rig.published(LinkUtilization)}
     assert by_link.keys() == rows.keys() == rig.sums.keys()
     surged, silent = by_link[SURGED], by_link[SILENT]
@@ -72,7 +77,7 @@ def test_a_record_says_what_its_figures_are_worth() -> None:
     sums = dict.fromkeys(rig.sums, Sums()) | {LYING: flows, UNREAD: flows, UNROUTED: Sums(unroutable_bytes=10**10)}
     honest = msgspec.structs.replace(RATES, carried_bps=8e9, dropped_bps=0.0)
     rig.rates = {SURGED: honest, UNROUTED: honest, LYING: msgspec.structs.replace(honest, carried_bps=2e9)}
-    rig.closer.close(T0, sums, T0 + 14.5)
+    rig.decider.close(closed(T0, T0 + 14.5), sums)
     told = {record.link: (record.feed, record.flow_ratio) for record in rig.published(LinkUtilization)}
     assert told == {
         SURGED: ("gap", None),
@@ -83,7 +88,7 @@ def test_a_record_says_what_its_figures_are_worth() -> None:
         "rhv1000/r1/et-0/0/3": ("silent", None),
     }
     rig.rates = {}
-    rig.closer.close(T0 + 10, dict.fromkeys(rig.sums, Sums()), T0 + 24.5)
+    rig.decider.close(closed(T0 + 10, T0 + 24.5), dict.fromkeys(rig.sums, Sums()))
     later = rig.published(LinkUtilization)[len(told) :]
     assert [record.feed for record in later] == ["silent"] * len(told), "every link has its record, silence is told"
     assert isnan(metrics.LINK_CARRIED.labels(SURGED)._value.get()), "silence is not zero"
@@ -97,20 +102,20 @@ def test_a_decision_tells_how_much_left_where_routing_does_not_predict_it() -> N
         peer, hop = ("127.0.0.31", "198.51.100.1") if size_bytes > 10**8 else ("127.0.0.32", "198.51.100.2")
         rig.rib.update("r1", prefix, Path(peer, hop, (64601, 65001)))
     rig.sums[SURGED].demands = Demands.of({("r1", prefix): (size, 100) for prefix, size in sizes_bytes.items()})
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     assert rig.published(Decision)[0].egress_mismatch_share == pytest.approx(0.1)
 
 
 def test_every_record_can_be_read_back() -> None:
     rig = Rig()
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     for _, record in rig.outbox.records:
         assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
 
 
 def test_one_decision_a_window_with_its_three_clocks() -> None:
     rig = Rig()
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     (decision,) = rig.published(Decision)
     assert decision.mode == "dry-run"
     assert (decision.window_start, decision.closed_at, decision.made_at) == (utc(T0), utc(T0 + 14.5), utc(T0 + 15.0))
@@ -123,21 +128,21 @@ def test_how_long_a_decision_took_is_measured_from_the_marker_on() -> None:
         return REGISTRY.get_sample_value(f"autopilot_decide_seconds_{name}", {"pop": "rhv1000"}) or 0.0
 
     rig, count, total_s = Rig(), measured("count"), measured("sum")
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
-    rig.closer.close(T0 + 10, rig.sums, T0 + 24.5)  # by a clock that is ahead
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    rig.decider.close(closed(T0 + 10, T0 + 24.5), rig.sums)  # by a clock that is ahead
     assert measured("count") == count + 2
     assert measured("sum") == pytest.approx(total_s + 0.5)
 
 
 def test_numbers_grow_within_and_across_restarts() -> None:
     rig = Rig()
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
-    rig.closer.close(T0 + 10, rig.sums, T0 + 24.5)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    rig.decider.close(closed(T0 + 10, T0 + 24.5), rig.sums)
     first, second = rig.published(Decision)
     assert (second.epoch, second.seq) == (first.epoch, first.seq + 1)
     later = Rig()
-    later.closer.load([], rig.closer.cycle)
-    later.closer.close(T0 + 20, later.sums, T0 + 34.5)
+    later.decider.load([], rig.decider.cycle)
+    later.decider.close(closed(T0 + 20, T0 + 34.5), later.sums)
     (third,) = later.published(Decision)
     assert (third.epoch, third.seq) > (second.epoch, second.seq)
     assert third.epoch > first.epoch
@@ -145,16 +150,16 @@ def test_numbers_grow_within_and_across_restarts() -> None:
 
 def test_the_history_comes_back_from_the_rows() -> None:
     rig, later = Rig(), Rig()
-    rows = rig.closer.close(T0, rig.sums, T0 + 14.5)
-    later.closer.load([(T0, link, row) for link, row in rows.items()], CycleRow(1, 1, rig.closer.cycle.state))
-    assert later.closer._history == rig.closer._history
+    rows = rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    later.decider.load([(T0, link, row) for link, row in rows.items()], CycleRow(1, 1, rig.decider.cycle.state))
+    assert later.decider._history == rig.decider._history
 
 
 def test_the_largest_prefixes_of_each_link_are_published() -> None:
     rig = Rig()
     many = {("r1", f"20.0.{index}.0/24"): [index, 1] for index in range(100)} | {("r2", "20.0.99.0/24"): [1, 1]}
     rig.sums[SURGED] = Sums(applied=3, size_bytes=10**9, samples=400, demands=Demands.of(many))
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     by_link = {record.link: record.prefixes for record in rig.published(PrefixTraffic)}
     assert by_link[SILENT] == ()
     assert len(by_link[SURGED]) == TOP_PREFIXES
@@ -165,25 +170,25 @@ def test_the_largest_prefixes_of_each_link_are_published() -> None:
 def test_it_explains_what_it_decided_last() -> None:
     rig = Rig()
     with pytest.raises(LookupError, match="no window with traffic"):
-        rig.closer.explain(SURGED)
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
-    told = rig.closer.explain(SURGED)
-    assert told.as_of == f"{rig.closer.cycle.epoch}.{rig.closer.cycle.seq}"
+        rig.decider.explain(SURGED)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    told = rig.decider.explain(SURGED)
+    assert told.as_of == f"{rig.decider.cycle.epoch}.{rig.decider.cycle.seq}"
     assert told.window_end == utc(T0 + 10)
     assert told.link is not None
     assert told.link.load.dropped_bps == 1e9
-    assert told.link.congestion == rig.closer.cycle.state.links[SURGED]
+    assert told.link.congestion == rig.decider.cycle.state.links[SURGED]
     with pytest.raises(LookupError, match=r"no router of rhv1000 holds a route for 203\.0\.113\.7"):
-        rig.closer.explain("203.0.113.7")
-    rig.closer.close(T0 + 10, {}, T0 + 24.5)
+        rig.decider.explain("203.0.113.7")
+    rig.decider.close(closed(T0 + 10, T0 + 24.5), {})
     with pytest.raises(LookupError, match="no window with traffic"):
-        rig.closer.explain(SURGED)
+        rig.decider.explain(SURGED)
 
 
 def test_what_a_feed_is_worth_is_one_of_its_states() -> None:
     rig = Rig()
     made = REGISTRY.get_sample_value("autopilot_decisions_total", {"pop": "rhv1000"}) or 0.0
-    rig.closer.close(T0, rig.sums, T0 + 14.5)
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     for record in rig.published(LinkUtilization):
         states = {
             state: REGISTRY.get_sample_value("autopilot_link_feed", {"link": record.link, "state": state})

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from app.feeds.account import Account, Closed
+from app.feeds.accounting import Account, Closed
+from app.feeds.batches import read, runs
 from app.feeds.flows import COUNT_MAX, PurgeInit, decode
-from app.feeds.runs import read, runs
 from app.te.traffic.windows import Sums
-from tests.app.feeds.test_account import T0, WINDOWS, account, flow, marker, table_of
+from tests.app.feeds.test_accounting import T0, WINDOWS, account, flow, marker, table_of
 from tests.app.feeds.test_flows import line
 from tests.pops import demo_pop
 

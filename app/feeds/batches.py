@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.feeds.columns import Flows, flows_of, joined
 from app.feeds.flows import Flow, Marker, decode
-from app.feeds.lines import Bad
+from app.feeds.rejected import Bad
 from app.feeds.scan import scan
 
 LARGE_BYTES = 16 * 1024  # of a message: to copy larger ones would cost more than it saves

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from app.config.thresholds import Windows
-from app.feeds.account import Account, Closed
-from app.feeds.lines import Bad
+from app.feeds.accounting import Account, Closed
+from app.feeds.rejected import Bad
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.demand import Demands
 from app.te.traffic.windows import Sums
@@ -187,8 +187,8 @@ def test_in_plus_late_plus_unattributed_is_what_was_sent(records: list[tuple[int
 
 
 def test_pairs_are_numbered_anew_while_a_window_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.feeds.account.PAIRS_MIN", 0)
-    monkeypatch.setattr("app.feeds.account.PAIRS_SPARE", 0)
+    monkeypatch.setattr("app.feeds.accounting.PAIRS_MIN", 0)
+    monkeypatch.setattr("app.feeds.accounting.PAIRS_SPARE", 0)
     acc = account()
     feed(acc, [(T0 + 11.0, flow(T0 + 11, iface_in=2)), (T0 + 12.0, flow(T0 + 1))])
     before = acc.open[T0 + 10, SURGED].demands.pairs

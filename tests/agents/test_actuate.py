@@ -11,9 +11,9 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.decisions import UINT32_MAX, decode, follow
+from agents.actuate import UINT32_MAX, decode, follow
 from app.contract.schemas import Decision
-from app.feeds.lines import Bad
+from app.feeds.rejected import Bad
 from app.stream.consumer import Record
 from tests.agents.outbox import Outbox
 from tests.app.actuation.pop import decision, override

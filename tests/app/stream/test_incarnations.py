@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import ExactnessError
 from app.stream.exact import ExactReader, current_event
-from app.stream.makings import Making, Makings, key_of
+from app.stream.incarnations import Making, Makings, key_of
 from tables.store import Rows
 from tests.app.stream.test_protocol import TRUE_TOTALS
 from tests.app.stream.world import NUMBERS, SOURCE, SUM, Ended, Row, Stream, Table, World, live, makings, row_of, worker

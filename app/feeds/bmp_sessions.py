@@ -6,7 +6,7 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord, to_path
-from app.feeds.resync import Doubt, Resync
+from app.feeds.stale_paths import Doubt, Resync
 from app.te.routing.interning import Held
 from app.te.routing.rib import Rib
 

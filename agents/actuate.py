@@ -7,7 +7,7 @@ import msgspec
 
 from app.contract import topics
 from app.contract.schemas import Decision
-from app.feeds.lines import Bad, bad
+from app.feeds.rejected import Bad, bad
 from app.stream.app import ExactApp
 from app.stream.fence import die
 from app.stream.publish import Publisher

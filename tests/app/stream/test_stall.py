@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from app.stream.progress import Inside, Judge, Outside
+from app.stream.stall import Inside, Judge, Outside
 
 PATIENCE_S = 60.0
 RUNNING = Inside(at_s=0.0, waiting=False, recovering=False, stopping=False, step=(1,), owned=frozenset({"flows"}))

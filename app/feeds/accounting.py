@@ -11,11 +11,11 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import Windows
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
+from app.feeds.batches import MARK, Run, read, runs
 from app.feeds.columns import Flows
 from app.feeds.flows import Marker
-from app.feeds.lines import Bad
 from app.feeds.placing import Placed, Slot, TableOf, parts, place
-from app.feeds.runs import MARK, Run, read, runs
+from app.feeds.rejected import Bad
 from app.te.traffic.demand import Demands, Pairs
 from app.te.traffic.windows import Progress, Sums
 

@@ -1,7 +1,6 @@
 """Which rows are old enough to go: by window, and by what the commit has passed."""
 
-from tables.link_windows import key_of
-from tables.stored import Stored
+from tables.link_windows import Stored, key_of
 
 OLD, NEW = (key_of("rhv1000", start_s, "rhv1000/r1/a") for start_s in (10, 20))
 OTHER = key_of("lon1", 10, "lon1/r1/a")

@@ -1,7 +1,7 @@
 """A BMP session that breaks and comes back: what is not told again goes, what is stays without a gap."""
 
-from app.feeds.resync import DUMP_WITHIN_S
-from app.feeds.ribfeed import RibFeed
+from app.feeds.bmp_sessions import RibFeed
+from app.feeds.stale_paths import DUMP_WITHIN_S
 from tests.app.feeds.test_bmp import captured, feed_of
 
 UP = ("gobgpd_init", "gobgpd_peer_up", "gobgpd_update")

@@ -1,0 +1,86 @@
+"""What is published of a closed window: loads of its links, their largest prefixes, and the decision. Pure."""
+
+from collections.abc import Callable
+
+from app.clock import utc
+from app.config.thresholds import Pacing
+from app.contract.schemas import Decision, LinkUtilization, Mode, PrefixShare, PrefixTraffic
+from app.te.decision.cycle import CycleResult
+from app.te.traffic.counters import Rates
+from app.te.traffic.link import LinkLoad
+from app.te.traffic.windows import ClosedWindow, Sums
+
+TOP_PREFIXES = 50
+Number = tuple[int, int]  # epoch and seq of a decision
+
+
+def link_utilization(window: ClosedWindow, load: LinkLoad, seen: Sums, rates: Rates | None) -> LinkUtilization:
+    """One link in this window."""
+    return LinkUtilization(
+        id=_id(load.link, window),
+        pop=window.pop,
+        link=load.link,
+        window_start=utc(window.start_s),
+        window_s=window.length_s,
+        capacity_bps=load.capacity_bps,
+        carried_bps=load.carried_bps,
+        dropped_bps=load.dropped_bps,
+        offered_bps=load.offered_bps,
+        natural_bps=load.natural_bps,
+        moved_in_bps=load.moved_in_bps,
+        moved_out_bps=load.moved_out_bps,
+        received_bps=rates.received_bps if rates else None,
+        samples=load.samples,
+        sampled_bytes=seen.size_bytes,
+        error=load.error_share,
+        up=rates.up if rates else True,
+        counters=rates is not None,
+        feed=load.feed,
+        flow_ratio=load.flow_ratio,
+    )
+
+
+def prefix_traffic(
+    window: ClosedWindow, link: str, seen: Sums, origin_as: Callable[[str], int | None]
+) -> PrefixTraffic:
+    """The largest prefixes of a link, whichever router their traffic came in by."""
+    shares = (
+        PrefixShare(prefix, origin_as(prefix), 8 * size_bytes / window.length_s, samples)
+        for prefix, size_bytes, samples in seen.demands.largest(TOP_PREFIXES)
+    )
+    return PrefixTraffic(
+        id=_id(link, window),
+        pop=window.pop,
+        link=link,
+        window_start=utc(window.start_s),
+        window_s=window.length_s,
+        prefixes=tuple(shares),
+    )
+
+
+def decision(
+    window: ClosedWindow, number: Number, result: CycleResult, mode: Mode, pacing: Pacing, made_s: float
+) -> Decision:
+    """The whole desired set of the PoP, and until when it may be added to and stands."""
+    epoch, seq = number
+    return Decision(
+        pop=window.pop,
+        epoch=epoch,
+        seq=seq,
+        mode=mode,
+        window_start=utc(window.start_s),
+        made_at=utc(made_s),
+        add_until=utc(window.end_s + pacing.add_within_s),
+        hold_until=utc(window.end_s + pacing.hold_s),
+        congestion=result.congestion,
+        overrides=result.overrides,
+        released=result.released,
+        refused=result.refused,
+        egress_mismatch_share=result.egress_mismatch_share,
+        barred=result.barred,
+        closed_at=utc(window.closed_s),
+    )
+
+
+def _id(link: str, window: ClosedWindow) -> str:
+    return f"{link}@{window.start_s}"
