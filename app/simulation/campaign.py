@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from app.clock import Clock
-from app.simulation.run import Outcome, run_seed
+from app.simulation.play import Outcome, run_seed
 
 CHUNK = 20
 TOLD_EVERY = 500

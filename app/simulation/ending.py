@@ -1,22 +1,18 @@
 """What must be so when the last fault is long over, and when everything was lost for longer than a hold."""
 
-from typing import TYPE_CHECKING
-
 from app.contract import topics
 from app.simulation.actuator import GROUP as ACTUATOR
 from app.simulation.invariants import bytes_of, demand
 from app.simulation.oracle import CleanPass
+from app.simulation.run import Run
 from app.simulation.telemetry import GROUP as TELEMETRY
 from app.simulation.telemetry import Telemetry
 from app.te.routing.rib import Rib
 
-if TYPE_CHECKING:
-    from app.simulation.run import Run
-
 Path = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
 
 
-def check_end(run: "Run") -> None:
+def check_end(run: Run) -> None:
     """Violation unless the state is that of a run without faults, and nothing of ours is left."""
     _check_running(run)
     _check_bytes(run, run.telemetry)
@@ -25,20 +21,20 @@ def check_end(run: "Run") -> None:
     _check_overrides(run)
 
 
-def check_gone(run: "Run") -> None:
+def check_gone(run: Run) -> None:
     """Everything of ours is off the routers though nobody decides, and nobody can hear."""
     held = {router: sorted(speaker.held) for router, speaker in run.network.speakers.items() if speaker.held}
     demand(not held, f"I9 one hold after the end of everything these are left: {held}")
 
 
-def _check_running(run: "Run") -> None:
+def _check_running(run: Run) -> None:
     for one in (run.telemetry, run.actuator):
         demand(one.worker.process.alive, f"I8 {one.worker.process.name} does not run")
     lags = run.broker.lag(run.world.now_s - run.lag_s)
     demand(not lags, f"I8 consumer groups lag: {lags}")
 
 
-def _check_bytes(run: "Run", telemetry: Telemetry) -> None:
+def _check_bytes(run: Run, telemetry: Telemetry) -> None:
     """I1 against the ledger of what was sent, and I8 against one clean pass over the same log."""
     flows = topics.FLOWS.for_pop(run.network.pop.name)
     clean = CleanPass(run.network.pop, run.settings.windows, run.broker.topics[flows])
@@ -62,7 +58,7 @@ def _check_bytes(run: "Run", telemetry: Telemetry) -> None:
         demand(have == want, f"I8 {name} is {have}, in a clean pass {want}")
 
 
-def _check_tables(run: "Run") -> None:
+def _check_tables(run: Run) -> None:
     """The local disk and the changelog say the same: the next process may start with either."""
     for group, one in ((TELEMETRY, run.telemetry), (ACTUATOR, run.actuator)):
         for name, rows in one.worker.disk.rows.items():
@@ -73,7 +69,7 @@ def _check_tables(run: "Run") -> None:
             demand(not differ, f"I8 {group}-{name}: disk and changelog differ in {differ[:5]}")
 
 
-def _check_routes(run: "Run") -> None:
+def _check_routes(run: Run) -> None:
     """Both processes have the paths that the neighbours announce, and no other."""
     network = run.network
     true = {
@@ -97,7 +93,7 @@ def _paths(rib: Rib, routers: list[str]) -> set[Path]:
     }
 
 
-def _check_overrides(run: "Run") -> None:
+def _check_overrides(run: Run) -> None:
     """Demand is low: every override was given back."""
     held = {router: sorted(speaker.held) for router, speaker in run.network.speakers.items() if speaker.held}
     demand(not held, f"I8 stale overrides: {held}")

@@ -1,14 +1,11 @@
 """What goes wrong in a run: drawn from its seed, at moments of its own, and mended when the time of faults is over."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from app.simulation.loop import Died
 from app.simulation.network import PREFIXES
+from app.simulation.run import Run
 from app.simulation.worker import Worker
-
-if TYPE_CHECKING:
-    from app.simulation.run import Run
 
 FIRST_S, LAST_S = 6.0, 48.0
 TAKEOVER_S = 10.5  # the session timeout, and a moment
@@ -18,7 +15,7 @@ Act = Callable[[], object]
 class Faults:
     """The faults of one run. `told` is the list of them."""
 
-    def __init__(self, run: "Run") -> None:
+    def __init__(self, run: Run) -> None:
         self.run, self.world, self.network, self.rng = run, run.world, run.network, run.world.rng
         self.told: list[str] = []
         self.over = False

@@ -1,6 +1,6 @@
 """What a run of seeds tells: one document, and its text for people."""
 
-from app.simulation.run import Outcome
+from app.simulation.play import Outcome
 
 
 def summary(outcome: Outcome) -> dict[str, object]:

@@ -1,20 +1,14 @@
-"""One seed: a small PoP with the whole product around it, faults for a while, calm, and then nothing may be wrong."""
+"""The world of one seed: a small PoP with the whole product around it."""
 
-import logging
 import random
 from collections.abc import Callable
 from typing import Literal
 
-import msgspec
-
 from app.config.settings import Settings
 from app.config.thresholds import Pacing, Windows
-from app.simulation import actuator as actuators
 from app.simulation.actuator import Actuator
 from app.simulation.broker import Broker
 from app.simulation.collectors import WINDOW_S, Collectors
-from app.simulation.ending import check_end, check_gone
-from app.simulation.faults import Faults
 from app.simulation.invariants import Checks
 from app.simulation.loop import Process, Violation, World
 from app.simulation.network import Network
@@ -38,18 +32,6 @@ SETTINGS = Settings(
 PACES = (Pace(), Pace(records=40, bytes_min=1, idle_bytes_min=1))
 # What a worker may end itself for: everything else is a mistake of the code.
 ALLOWED_ENDS = ("ExactnessError", "TimeoutError", "OSError", "frozen for", "killed")
-
-
-class Outcome(msgspec.Struct):
-    """What became of a seed; `violation` is empty when all invariants held."""
-
-    seed: int
-    violation: str = ""
-    step: int = 0
-    at_s: float = 0.0
-    faults: list[str] = []
-    events: list[str] = []
-    log: list[str] = []  # every event, where it was asked for
 
 
 class Run:
@@ -76,7 +58,6 @@ class Run:
         self.world.every(1.0, lambda: self.checks.tick(self.actuator))
         self.start_telemetry()
         self.start_actuator()
-        self.faults = Faults(self) if with_faults else None
 
     def _surge(self, factor: float) -> None:
         self.world.note(f"demand x {factor:.2f}")
@@ -110,26 +91,11 @@ class Run:
             down_s = min(self.world.rng.choice(DOWN_S), max(0.5, START_S + FAULTS_S - self.world.now_s))
             self.world.after(down_s, lambda: start() if self.restarts else None)
 
-    def go(self) -> None:
-        """Violation where an invariant does not hold."""
-        self._until(FAULTS_S)
-        self.flaky = False
-        if self.faults is not None:
-            self.faults.stop()
-        if self.ends == "calm":
-            self._until(END_S - LAG_S)
-            self.collectors.stopped = True
-            self._until(END_S)
-            check_end(self)
-        else:
-            self._lose_everything()
-            self._until(FAULTS_S + SETTINGS.pacing.hold_s + actuators.GRACE_S + 2 * actuators.LOOK_S)
-            check_gone(self)
-
-    def _until(self, second: float) -> None:
+    def until(self, second: float) -> None:
+        """Let time go on to this second of the run."""
         self.world.run_until(START_S + second)
 
-    def _lose_everything(self) -> None:
+    def lose_everything(self) -> None:
         """Broker and telemetry are gone for good; the actuator stands still, or starts again and hears nothing."""
         self.restarts = self.broker.up = False
         self.telemetry.worker.process.kill("killed for good")
@@ -140,25 +106,3 @@ class Run:
         else:
             self.world.note("the event loop of the actuator stands still")
             actuator.stuck, actuator.process.frozen_since_s = True, self.world.now_s
-
-
-def run_seed(
-    seed: int, with_faults: bool, tell: Callable[[str], None] | None = None, with_log: bool = False
-) -> Outcome:
-    """Run one seed to its end, or to the first violation. `tell` hears every event; `with_log` keeps them all."""
-    logging.disable(logging.CRITICAL)
-    outcome = Outcome(seed)
-    run = Run(seed, with_faults, outcome.log.append if with_log else tell)
-    try:
-        run.go()
-    except Violation as violation:
-        outcome.violation = str(violation)
-    finally:
-        for process in list(run.world.processes):
-            process.alive = False
-            process.bury()
-        logging.disable(logging.NOTSET)
-    outcome.step, outcome.at_s = run.world.steps, run.world.now_s - START_S
-    outcome.events = list(run.world.events) if outcome.violation else []
-    outcome.faults = run.faults.told if run.faults is not None else []
-    return outcome

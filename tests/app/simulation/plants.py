@@ -8,7 +8,7 @@ import pytest
 from agents.flows import FlowsState
 from app.actuation.overrides import Books
 from app.feeds.accounting import Account
-from app.simulation.run import run_seed
+from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
 from app.stream.incarnations import Makings

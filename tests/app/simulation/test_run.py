@@ -12,7 +12,8 @@ from app.clock import ManualClock
 from app.simulation.campaign import EventLog, run_many, run_one
 from app.simulation.invariants import Checks
 from app.simulation.loop import Violation
-from app.simulation.run import FAULTS_S, START_S, Run, run_seed
+from app.simulation.play import run_seed
+from app.simulation.run import FAULTS_S, START_S, Run
 
 SEEDS = range(12)
 

@@ -1,0 +1,64 @@
+"""One seed from beginning to end: faults for a while, calm, and then nothing may be wrong."""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from app.simulation import actuator as actuators
+from app.simulation.ending import check_end, check_gone
+from app.simulation.faults import Faults
+from app.simulation.loop import Violation
+from app.simulation.run import END_S, FAULTS_S, LAG_S, SETTINGS, START_S, Run
+
+
+class Outcome(msgspec.Struct):
+    """What became of a seed; `violation` is empty when all invariants held."""
+
+    seed: int
+    violation: str = ""
+    step: int = 0
+    at_s: float = 0.0
+    faults: list[str] = []
+    events: list[str] = []
+    log: list[str] = []  # every event, where it was asked for
+
+
+def play(run: Run, faults: Faults | None) -> None:
+    """Violation where an invariant does not hold."""
+    run.until(FAULTS_S)
+    run.flaky = False
+    if faults is not None:
+        faults.stop()
+    if run.ends == "calm":
+        run.until(END_S - LAG_S)
+        run.collectors.stopped = True
+        run.until(END_S)
+        check_end(run)
+    else:
+        run.lose_everything()
+        run.until(FAULTS_S + SETTINGS.pacing.hold_s + actuators.GRACE_S + 2 * actuators.LOOK_S)
+        check_gone(run)
+
+
+def run_seed(
+    seed: int, with_faults: bool, tell: Callable[[str], None] | None = None, with_log: bool = False
+) -> Outcome:
+    """Run one seed to its end, or to the first violation. `tell` hears every event; `with_log` keeps them all."""
+    logging.disable(logging.CRITICAL)
+    outcome = Outcome(seed)
+    run = Run(seed, with_faults, outcome.log.append if with_log else tell)
+    faults = Faults(run) if with_faults else None
+    try:
+        play(run, faults)
+    except Violation as violation:
+        outcome.violation = str(violation)
+    finally:
+        for process in list(run.world.processes):
+            process.alive = False
+            process.bury()
+        logging.disable(logging.NOTSET)
+    outcome.step, outcome.at_s = run.world.steps, run.world.now_s - START_S
+    outcome.events = list(run.world.events) if outcome.violation else []
+    outcome.faults = faults.told if faults is not None else []
+    return outcome
