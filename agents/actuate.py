@@ -1,6 +1,6 @@
 """Decisions: `decisions-<pop>` to the actuator. Level-triggered, each record is the whole set: no table is needed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ from app.stream.publish import Publisher
 from app.stream.worker import source
 
 UINT32_MAX = 2**32 - 1  # epoch and seq travel in a large community
+
+OnDecision = Callable[[Decision], None]
 
 _decoder = msgspec.json.Decoder(Decision)
 
@@ -33,29 +35,35 @@ def decode(pop: str, message: bytes) -> Decision | Bad:
     return decision
 
 
-def attach(app: ExactApp, pops: Sequence[str], on_decision: Callable[[Decision], None], publisher: Publisher) -> None:
-    """Attach the decisions agent: every record in order; who takes them keeps the highest (epoch, seq)."""
-    pop_of = {topics.DECISIONS.for_pop(pop): pop for pop in pops}
+class Following:
+    """Hands on the decisions of some PoPs, every record in order: who takes them keeps the highest (epoch, seq)."""
 
-    @app.agent(source(app, *pop_of), name="decisions")
+    def __init__(self, pops: Sequence[str], on_decision: OnDecision, publisher: Publisher) -> None:
+        self._pop_of = {topics.DECISIONS.for_pop(pop): pop for pop in pops}
+        self.topics = list(self._pop_of)
+        self.on_decision = on_decision
+        self._publisher = publisher
+
+    async def run(self, stream: Any) -> None:
+        """Every decision of the stream's batches; what is none goes to the dead letters."""
+        async for event in stream.events():
+            tp = event.message.tp
+            for record in event.value:
+                parsed = decode(self._pop_of[tp.topic], record.value)
+                if isinstance(parsed, Decision):
+                    self.on_decision(parsed)
+                else:
+                    self._publisher.dead_letter(tp, record, parsed)
+            for send in self._publisher.take():
+                await (await send())
+
+
+def attach(app: ExactApp, following: Following) -> None:
+    """Attach the decisions agent to an app."""
+
+    @app.agent(source(app, *following.topics), name="decisions")
     async def decisions(stream: Any) -> None:
         try:
-            await follow(stream, pop_of, on_decision, publisher)
+            await following.run(stream)
         except Exception as error:  # Faust would acknowledge the event and go on without this agent
             die(f"decisions: {type(error).__name__}: {error}")
-
-
-async def follow(
-    stream: Any, pop_of: Mapping[str, str], on_decision: Callable[[Decision], None], publisher: Publisher
-) -> None:
-    """Hand on every decision of the stream's batches; what is none goes to the dead letters."""
-    async for event in stream.events():
-        tp = event.message.tp
-        for record in event.value:
-            parsed = decode(pop_of[tp.topic], record.value)
-            if isinstance(parsed, Decision):
-                on_decision(parsed)
-            else:
-                publisher.dead_letter(tp, record, parsed)
-        for send in publisher.take():
-            await (await send())

@@ -11,11 +11,9 @@ from app.contract import topics
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.rejected import Bad
-from app.stream.app import ExactApp
 from app.stream.consumer import Record
-from app.stream.fence import StallFence
+from app.stream.exact import Reading
 from app.stream.publish import Publisher
-from app.stream.reading import attach_reader
 from app.te.traffic.counters import CounterSample, Rates, link_rates
 from tables.interfaces import CountersProgress, InterfaceRow, Interfaces
 
@@ -27,6 +25,7 @@ class CountersState:
 
     def __init__(self, pops: Mapping[str, Pop], table: Interfaces, publisher: Publisher) -> None:
         self._pops = {topics.COUNTERS.for_pop(name): pop for name, pop in pops.items()}
+        self.topics = list(self._pops)
         self._table = table
         self._publisher = publisher
         self.reset()
@@ -130,7 +129,6 @@ class CountersState:
         self._advanced.clear()
 
 
-def attach(app: ExactApp, state: CountersState, table: Interfaces, fence: StallFence, pops: Sequence[str]) -> None:
-    """Attach the counters agent to an app."""
-    read = [topics.COUNTERS.for_pop(pop) for pop in pops]
-    attach_reader(app, "counters", state, read, [table.table], fence)
+def reading(state: CountersState, table: Interfaces) -> Reading:
+    """The counters agent."""
+    return Reading("counters", state, state.topics, [table.table])

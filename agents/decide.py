@@ -19,7 +19,6 @@ from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan
 from app.te.explain.stories import Explained, explain_link, explain_prefix
 from app.te.routing.natural import NaturalRouting
-from app.te.routing.rib import Rib
 from app.te.traffic.counters import Rates
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.windows import ClosedWindow, Sums
@@ -37,7 +36,6 @@ class PopDecider:
         self,
         pop: Pop,
         settings: Settings,
-        rib: Rib,
         natural: NaturalRouting,
         rates_of: RatesOf,
         publisher: Publisher,
@@ -45,7 +43,6 @@ class PopDecider:
     ) -> None:
         self._pop = pop
         self._settings = settings
-        self._rib = rib
         self._natural = natural
         self._rates_of = rates_of
         self._publisher = publisher
@@ -80,7 +77,7 @@ class PopDecider:
             self._settings.marks,
             self._settings.pacing,
             list(self._history),
-            self._rib,
+            self._natural.rib,
             self._natural,
             before.state,
             window.end_s,

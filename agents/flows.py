@@ -4,7 +4,7 @@ The watermark comes from the stream itself, so a replay closes the same windows 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from faust.types import TP
 
@@ -15,12 +15,10 @@ from app.contract import topics
 from app.feeds.accounting import Account
 from app.feeds.placing import TableOf
 from app.feeds.rejected import Bad
-from app.stream.app import ExactApp
 from app.stream.consumer import Record
-from app.stream.fence import StallFence
+from app.stream.exact import Reading
 from app.stream.final_rows import Settling
 from app.stream.publish import Publisher
-from app.stream.reading import attach_reader
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.windows import ClosedWindow, Progress, Sums
 from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
@@ -42,7 +40,10 @@ class Decider(Protocol):
         """What the next cycle looks back on."""
 
 
-class FlowsState:
+D = TypeVar("D", bound=Decider)
+
+
+class FlowsState(Generic[D]):
     """One Account and one Decider per PoP, in front of `link_windows` and `congestion`."""
 
     def __init__(
@@ -52,12 +53,13 @@ class FlowsState:
         link_windows: Rows[LinkWindowRow],
         congestion: Congestion,
         publisher: Publisher,
-        new_decider: Callable[[Pop], Decider],
+        new_decider: Callable[[Pop], D],
         new_table_of: Callable[[Pop], TableOf],
         committed: Callable[[str], int],
         settling: Settling,
     ) -> None:
         self._pops = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}
+        self.topics = list(self._pops)
         self._windows = windows
         self._rows = link_windows
         self._congestion = congestion
@@ -178,14 +180,6 @@ def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
     metrics.UNATTRIBUTED.labels(pop).set(unattributed)
 
 
-def attach(
-    app: ExactApp,
-    state: FlowsState,
-    tables: tuple[Rows[LinkWindowRow], Congestion],
-    fence: StallFence,
-    pops: Sequence[str],
-) -> None:
-    """Attach the flows agent to an app."""
-    link_windows, congestion = tables
-    read = [topics.FLOWS.for_pop(pop) for pop in pops]
-    attach_reader(app, "flows", state, read, [link_windows.table, congestion.table], fence)
+def reading(state: FlowsState[Any], link_windows: Rows[LinkWindowRow], congestion: Congestion) -> Reading:
+    """The flows agent."""
+    return Reading("flows", state, state.topics, [link_windows.table, congestion.table])

@@ -10,16 +10,15 @@ from app.contract import topics
 from app.feeds.bmp import decode
 from app.feeds.bmp_sessions import RibFeed, Sessions
 from app.feeds.rejected import Bad
-from app.stream.app import ExactApp
 from app.stream.consumer import Record
-from app.stream.fence import StallFence
+from app.stream.exact import Reading
 from app.stream.publish import Publisher
-from app.stream.reading import attach_reader
 from app.te.routing.rib import Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 
 PACE = Pace()
-OnChange = Callable[[str, str, Sequence[str]], None]
+Prefixes = Sequence[str]
+OnChange = Callable[[str, str, Prefixes], None]  # PoP, router, prefixes
 
 
 class RoutesState:
@@ -36,6 +35,7 @@ class RoutesState:
         self.ribs = {name: Rib() for name in pops}
         self.heard_s: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
         self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
+        self.topics = list(self._pops)
         self._table = table
         self._publisher = publisher
         self._on_change = on_change
@@ -143,7 +143,6 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
     }
 
 
-def attach(app: ExactApp, state: RoutesState, table: RibTable, fence: StallFence, pops: Sequence[str]) -> None:
-    """Attach the routes agent to an app."""
-    read = [topics.BMP.for_pop(pop) for pop in pops]
-    attach_reader(app, "routes", state, read, [table.table], fence, state.whole_to)
+def reading(state: RoutesState, table: RibTable) -> Reading:
+    """The routes agent."""
+    return Reading("routes", state, state.topics, [table.table], state.whole_to)

@@ -1,31 +1,116 @@
 """Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
 Faust carries only the two readers. The PoPs' actuators and the control topic's reader start before it, and go on
-while it recovers, stands still or waits for a broker.
+while it recovers, stands still or waits for a broker. `assemble` is what the simulation runs, too: what differs between
+the two worlds comes in as Ports.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import mode
+import msgspec
 
-from agents import actuate as decisions
-from agents import routes
+from agents import actuate, routes
+from app.actuation import pop_actuator
 from app.actuation.pop_actuator import PopActuator
+from app.actuation.reaper import BlockingGobgp, BlockingSpeaker, Reaper
+from app.actuation.reconciler import Timing
+from app.bgp.gobgp import GobgpSpeaker
+from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, SystemClock
-from app.config.settings import Deployment
-from app.contract.schemas import Decision
+from app.config.inventory import Pop, Router
+from app.config.settings import Deployment, Settings
+from app.contract.schemas import Actuation, Decision
 from app.gauges import watch_actuator, watch_routes
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
+from app.stream.exact import Reading
 from app.stream.fence import StallFence
 from app.stream.offsets import end_offset
 from app.stream.outbox import Outbox
 from app.stream.publish import Publisher
+from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
 from app.stream.worker import Background, create_app, run
 from app.web.state import StateServer, Views
-from tables.rib import open_rib
+from tables.rib import Pace, open_rib
+from tables.store import OpenTable, open_table
+
+
+class FollowedOrders(Protocol):
+    """A reader of the control topic; until it is `caught_up` an order to halt may be missing."""
+
+    caught_up: bool
+
+
+class Ports(NamedTuple):
+    """What the actuator needs of the world: as telemetry's, and its way to decisions, orders, routers and the journal.
+
+    `open_speaker`, `halted` and `run_reaper` are those of a PopActuator.
+    """
+
+    app: ExactApp
+    clock: Clock
+    open_table: OpenTable
+    read: Callable[[Reading], None]
+    follow_decisions: Callable[[actuate.Following], None]
+    follow_orders: Callable[[Callable[[Orders], None]], FollowedOrders]
+    open_speaker: Callable[[Pop, Router], tuple[BgpSpeaker, BlockingSpeaker]]
+    halted: Callable[[], bool]
+    run_reaper: Callable[[Reaper], None]
+    publish: Callable[[Actuation], None]
+    timing: Timing = Timing()
+    pace: Pace = Pace()
+
+
+class Actuator(NamedTuple):
+    """What runs for one cell. The actuators of its PoPs are not open yet; `ready` says whether one may act."""
+
+    routes: routes.RoutesState
+    pops: Mapping[str, PopActuator]
+    ready: Callable[[str], bool]
+
+
+def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actuator:
+    """Both agents of a cell, reading, and an actuator for each PoP."""
+    app, clock = ports.app, ports.clock
+    actuators: dict[str, PopActuator] = {}
+    rib_table = open_rib(ports.open_table)
+
+    def on_orders(orders: Orders) -> None:
+        for name, actuator in actuators.items():
+            actuator.halt("control", orders.halted(name))
+
+    def on_decision(decision: Decision) -> None:
+        actuators[decision.pop].decide(decision)
+
+    def on_change(pop: str, _: str, prefixes: routes.Prefixes) -> None:
+        actuators[pop].rib_changed(prefixes)
+
+    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, ports.pace)
+    orders = ports.follow_orders(on_orders)
+    routes_read = routes.RoutesRead(lambda: state.feeds, partial(end_offset, app))
+
+    def ready(pop: str) -> bool:
+        return orders.caught_up and routes_read(pop)
+
+    timing = msgspec.structs.replace(ports.timing, hold_s=settings.pacing.hold_s)
+    for name, pop in pops.items():
+        around = pop_actuator.Ports(
+            clock,
+            partial(ports.open_speaker, pop),
+            ports.publish,
+            partial(ready, name),
+            ports.halted,
+            ports.run_reaper,
+        )
+        actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, around)
+    ports.read(routes.reading(state, rib_table))
+    ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
+    return Actuator(state, actuators, ready)
 
 
 def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
@@ -34,50 +119,42 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
-    actuators: dict[str, PopActuator] = {}
+    readers: list[ControlReader] = []
 
-    def on_control(orders: Orders) -> None:
-        for name, actuator in actuators.items():
-            actuator.halt("control", orders.halted(name))
+    def follow_orders(on_change: Callable[[Orders], None]) -> FollowedOrders:
+        readers.append(ControlReader(settings.kafka, on_change))
+        return readers[-1]
 
-    def on_decision(decision: Decision) -> None:
-        actuators[decision.pop].decide(decision)
-
-    rib_table = open_rib(app)
-    state = routes.RoutesState(
-        pops, rib_table, Publisher(app, clock), lambda pop, router, prefixes: actuators[pop].rib_changed(prefixes)
+    ports = Ports(
+        app,
+        clock,
+        partial(open_table, app),
+        partial(attach_reader, app, fence=fence),
+        partial(actuate.attach, app),
+        follow_orders,
+        open_gobgpd,
+        Path(settings.halt_file).exists,
+        Reaper.start,
+        outbox.put,
     )
-    control = ControlReader(settings.kafka, on_control)
-    routes_read = routes.RoutesRead(lambda: state.feeds, lambda topic: end_offset(app, topic))
-
-    def new_actuator(name: str) -> PopActuator:
-        return PopActuator(
-            pops[name],
-            state.ribs[name],
-            clock,
-            outbox.put,
-            ready=lambda: control.caught_up and routes_read(name),
-            mode=settings.mode,
-            hold_s=settings.pacing.hold_s,
-            halt_file=Path(settings.halt_file),
-        )
-
-    actuators.update({name: new_actuator(name) for name in pops})
-    routes.attach(app, state, rib_table, fence, list(pops))
-    decisions.attach(app, list(pops), on_decision, Publisher(app, clock))
+    actuator = assemble(pops, settings, ports)
     for name, pop in pops.items():
-        watch_routes(app, clock, pop, state)
-        watch_actuator(app, clock, name, actuators[name])
+        watch_routes(app, clock, pop, actuator.routes)
+        watch_actuator(app, clock, name, actuator.pops[name])
     fence.start()
     watchdog = Watchdog(app, fence, clock)
-    services: list[mode.Service] = [
-        watchdog,
-        Background(outbox.run, control.run, *(actuator.run for actuator in actuators.values())),
-    ]
+    jobs = (*(reader.run for reader in readers), *(each.run for each in actuator.pops.values()))
+    services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-        services.append(StateServer(views(actuators), settings.actuator_port, probes=probes))
+        services.append(StateServer(views(actuator.pops), settings.actuator_port, probes=probes))
     return app, services
+
+
+def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
+    """The gobgpd beside a router; SpeakerError where another process writes to it."""
+    target, marker = router.injector.grpc, pop.marker_community
+    return GobgpSpeaker(target, marker), BlockingGobgp(target, marker)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import nan
+from typing import Any
 
 from prometheus_client import Gauge
 
@@ -18,7 +19,7 @@ from app.stream.app import ExactApp
 from app.stream.offsets import committed, end_offset
 
 
-def watch_inputs(app: ExactApp, clock: Clock, pop: Pop, flows: FlowsState, counters: CountersState) -> None:
+def watch_inputs(app: ExactApp, clock: Clock, pop: Pop, flows: FlowsState[Any], counters: CountersState) -> None:
     """Flows and counters of one PoP: how far they were read, and how old what they say is."""
     name = pop.name
     _lag(app, topics.FLOWS.for_pop(name), lambda: flows.accounts[name].progress.applied + 1)

@@ -1,6 +1,12 @@
-"""Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server."""
+"""Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server.
+
+`assemble` is what the simulation runs, too: what differs between the two worlds comes in as Ports.
+"""
 
 import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import mode
 
@@ -9,15 +15,15 @@ from agents.decide import PopDecider
 from app import native
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop
-from app.config.settings import Deployment
-from app.feeds.placing import TableOf
+from app.config.settings import Deployment, Settings
 from app.gauges import watch_inputs, watch_routes
 from app.stream.app import ExactApp
-from app.stream.exact import recovered
+from app.stream.exact import Reading, recovered
 from app.stream.fence import StallFence
 from app.stream.final_rows import Settling
 from app.stream.offsets import committed
 from app.stream.publish import Publisher
+from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
 from app.te.routing.natural import NaturalRouting
@@ -25,9 +31,58 @@ from app.web.state import StateServer, Views
 from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
 from tables.link_windows import open_link_windows
-from tables.rib import open_rib
+from tables.rib import Pace, open_rib
+from tables.store import OpenTable, open_table
 
 log = logging.getLogger(__name__)
+
+
+class Ports(NamedTuple):
+    """What telemetry needs of the world: its app, its clock, tables by name, and a way to read topics exactly."""
+
+    app: ExactApp
+    clock: Clock
+    open_table: OpenTable
+    read: Callable[[Reading], None]
+    pace: Pace = Pace()
+
+
+class Telemetry(NamedTuple):
+    """What the agents of one cell keep."""
+
+    routes: routes.RoutesState
+    counters: counters.CountersState
+    flows: flows.FlowsState[PopDecider]
+
+
+def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Telemetry:
+    """Every agent of a cell, reading."""
+    app, clock = ports.app, ports.clock
+    rib_table, interfaces = open_rib(ports.open_table), open_interfaces(ports.open_table)
+    link_windows, congestion = open_link_windows(ports.open_table), open_congestion(ports.open_table)
+    routes_state = routes.RoutesState(pops, rib_table, Publisher(app, clock), lambda *_: None, ports.pace)
+    counters_state = counters.CountersState(pops, interfaces, Publisher(app, clock))
+    natural = {name: NaturalRouting(pop, routes_state.ribs[name]) for name, pop in pops.items()}
+    publisher = Publisher(app, clock)
+
+    def new_decider(pop: Pop) -> PopDecider:
+        return PopDecider(pop, settings, natural[pop.name], counters_state.rates, publisher, clock)
+
+    flows_state = flows.FlowsState(
+        pops,
+        settings.windows,
+        link_windows,
+        congestion,
+        publisher,
+        new_decider,
+        lambda pop: natural[pop.name].table,
+        partial(committed, app),
+        Settling(2 * settings.kafka.session_timeout_s, clock.monotonic_s),
+    )
+    ports.read(routes.reading(routes_state, rib_table))
+    ports.read(counters.reading(counters_state, interfaces))
+    ports.read(flows.reading(flows_state, link_windows, congestion))
+    return Telemetry(routes_state, counters_state, flows_state)
 
 
 def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
@@ -35,61 +90,36 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-telemetry-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    names = list(pops)
-
-    rib_table, interfaces = open_rib(app), open_interfaces(app)
-    routes_state = routes.RoutesState(pops, rib_table, Publisher(app, clock), lambda *_: None)
-    counters_state = counters.CountersState(pops, interfaces, Publisher(app, clock))
-    natural = {name: NaturalRouting(pop, routes_state.ribs[name]) for name, pop in pops.items()}
-    publisher = Publisher(app, clock)
-    tables = open_link_windows(app), open_congestion(app)
-
-    deciders: dict[str, PopDecider] = {}
-
-    def new_decider(pop: Pop) -> PopDecider:
-        rib = routes_state.ribs[pop.name]
-        decider = PopDecider(pop, settings, rib, natural[pop.name], counters_state.rates, publisher, clock)
-        deciders[pop.name] = decider
-        return decider
-
-    def new_table_of(pop: Pop) -> TableOf:
-        return natural[pop.name].table
-
-    settling = Settling(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
-    flows_state = flows.FlowsState(
-        pops,
-        settings.windows,
-        *tables,
-        publisher,
-        new_decider,
-        new_table_of,
-        lambda topic: committed(app, topic),
-        settling,
-    )
-    routes.attach(app, routes_state, rib_table, fence, names)
-    counters.attach(app, counters_state, interfaces, fence, names)
-    flows.attach(app, flows_state, tables, fence, names)
+    ports = Ports(app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence))
+    telemetry = assemble(pops, settings, ports)
     for pop in pops.values():
-        watch_inputs(app, clock, pop, flows_state, counters_state)
-        watch_routes(app, clock, pop, routes_state)
-    views: Views = {
-        "progress": lambda: {name: account.progress for name, account in flows_state.accounts.items()},
-        "links": lambda: {name: decider.last.loads if decider.last else () for name, decider in deciders.items()},
-        "congestion": lambda: {name: decider.cycle for name, decider in deciders.items()},
-        "interfaces": lambda: counters_state.progress,
-        "rib": lambda: {name: routes.summary(state) for name, state in routes_state.feeds.items()},
-        "ready": lambda: {name: recovered(app) for name in pops},
-    }
-
-    def explain(name: str, of: str) -> object:
-        if name not in deciders:
-            raise LookupError(f"no PoP {name} here; known: {', '.join(deciders)}")
-        return deciders[name].explain(of)
-
+        watch_inputs(app, clock, pop, telemetry.flows, telemetry.counters)
+        watch_routes(app, clock, pop, telemetry.routes)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
     probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-    return app, [watchdog, StateServer(views, settings.state_port, {"explain": explain}, probes)]
+    answers = {"explain": partial(explain, telemetry)}
+    return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, answers, probes)]
+
+
+def views(app: ExactApp, telemetry: Telemetry) -> Views:
+    """What the state server shows."""
+    return {
+        "progress": lambda: {name: account.progress for name, account in telemetry.flows.accounts.items()},
+        "links": lambda: {name: one.last.loads if one.last else () for name, one in telemetry.flows.deciders.items()},
+        "congestion": lambda: {name: one.cycle for name, one in telemetry.flows.deciders.items()},
+        "interfaces": lambda: telemetry.counters.progress,
+        "rib": lambda: {name: routes.summary(feed) for name, feed in telemetry.routes.feeds.items()},
+        "ready": lambda: dict.fromkeys(telemetry.flows.deciders, recovered(app)),
+    }
+
+
+def explain(telemetry: Telemetry, name: str, of: str) -> object:
+    """The story of a link or a prefix in this PoP; LookupError where there is none."""
+    deciders = telemetry.flows.deciders
+    if name not in deciders:
+        raise LookupError(f"no PoP {name} here; known: {', '.join(deciders)}")
+    return deciders[name].explain(of)
 
 
 def main(deployment: Deployment, cell: str) -> None:

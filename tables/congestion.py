@@ -4,12 +4,11 @@ Keys `pop|cycle` and `pop|progress`, one row each per PoP. Bound: two rows a PoP
 overrides that are held. Written by the flows agent only; the progress row is the last write of every flush.
 """
 
-import faust
 import msgspec
 
 from app.te.state import CycleState
 from app.te.traffic.windows import Progress
-from tables.store import ExactTable, Rows, open_table
+from tables.store import ExactTable, OpenTable, Rows
 
 
 class CycleRow(msgspec.Struct):
@@ -37,5 +36,5 @@ def progress_key(pop: str) -> str:
     return f"{pop}|progress"
 
 
-def open_congestion(app: faust.App) -> Congestion:
-    return Congestion(open_table(app, "congestion"))
+def open_congestion(open_table: OpenTable) -> Congestion:
+    return Congestion(open_table("congestion"))

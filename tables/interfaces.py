@@ -4,11 +4,10 @@ Key `pop|router|ifIndex`, value `InterfaceRow`; and `pop|progress` with the offs
 inventory, readings of the last two minutes each. Written by the counters agent only.
 """
 
-import faust
 import msgspec
 
 from app.te.traffic.counters import CounterSample
-from tables.store import ExactTable, Rows, open_table
+from tables.store import ExactTable, OpenTable, Rows
 
 
 class InterfaceRow(msgspec.Struct):
@@ -35,5 +34,5 @@ class Interfaces:
         self.progress = Rows(table, CountersProgress, lambda row: row.applied)
 
 
-def open_interfaces(app: faust.App) -> Interfaces:
-    return Interfaces(open_table(app, "interfaces"))
+def open_interfaces(open_table: OpenTable) -> Interfaces:
+    return Interfaces(open_table("interfaces"))

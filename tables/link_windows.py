@@ -7,12 +7,11 @@ agent only.
 
 from collections import defaultdict
 
-import faust
 import msgspec
 
 from app.te.traffic.counters import Rates
 from app.te.traffic.windows import Sums
-from tables.store import Rows, open_table
+from tables.store import OpenTable, Rows
 
 
 class LinkWindowRow(msgspec.Struct):
@@ -33,8 +32,8 @@ def parts_of(key: str) -> tuple[str, int, str]:
     return pop, int(start_s), link
 
 
-def open_link_windows(app: faust.App) -> Rows[LinkWindowRow]:
-    return Rows(open_table(app, "link_windows"), LinkWindowRow, lambda row: row.sums.applied)
+def open_link_windows(open_table: OpenTable) -> Rows[LinkWindowRow]:
+    return Rows(open_table("link_windows"), LinkWindowRow, lambda row: row.sums.applied)
 
 
 class Stored:

@@ -16,13 +16,12 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Generic, TypeVar
 
-import faust
 import msgspec
 
 from app.feeds.bmp_sessions import Places, RibFeed, Sessions
 from app.te.routing.interning import Held
 from app.te.routing.rib import BUCKETS, bucket_of
-from tables.store import ExactTable, Rows, open_table
+from tables.store import ExactTable, OpenTable, Rows
 
 T = TypeVar("T")
 
@@ -187,5 +186,5 @@ def progress_key(pop: str) -> str:
     return f"{pop}|progress"
 
 
-def open_rib(app: faust.App) -> RibTable:
-    return RibTable(open_table(app, "rib"))
+def open_rib(open_table: OpenTable) -> RibTable:
+    return RibTable(open_table("rib"))

@@ -96,6 +96,9 @@ def newest_offset(table: ExactTable) -> int:
     return newest
 
 
+OpenTable = Callable[[str], ExactTable]  # by name
+
+
 def open_table(app: faust.App, name: str) -> ExactTable:
     """Open a table of raw bytes with one partition. Only these arguments recover byte for byte."""
     table = app.Table(

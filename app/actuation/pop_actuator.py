@@ -2,25 +2,39 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
 
 from app.actuation.bmp_witness import Witness
 from app.actuation.driver import Driver
 from app.actuation.dryrun import DryWitness
 from app.actuation.journal import Journal
-from app.actuation.reaper import BlockingGobgp, Reaper
+from app.actuation.reaper import BlockingSpeaker, Reaper
 from app.actuation.reconciler import Core, Timing
-from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock
-from app.config.inventory import Pop
+from app.config.inventory import Pop, Router
 from app.contract.schemas import Actuation, Decision, Mode
 from app.errors import SpeakerError
 from app.te.routing.rib import Rib
 
 log = logging.getLogger(__name__)
+
+
+class Ports(NamedTuple):
+    """What a PoP's actuator needs of the world around it.
+
+    `open_speaker` gives the two connections to a router's injector, for the event loop and for the reaper's thread, and
+    raises SpeakerError where another process writes to it. `run_reaper` lets a reaper look again and again.
+    """
+
+    clock: Clock
+    open_speaker: Callable[[Router], tuple[BgpSpeaker, BlockingSpeaker]]
+    publish: Callable[[Actuation], None]
+    ready: Callable[[], bool]
+    halted: Callable[[], bool]
+    run_reaper: Callable[[Reaper], None]
 
 
 class PopActuator:
@@ -29,18 +43,8 @@ class PopActuator:
     What an earlier auto run left in the gobgpds is guarded and taken back in every mode.
     """
 
-    def __init__(
-        self,
-        pop: Pop,
-        rib: Rib,
-        clock: Clock,
-        publish: Callable[[Actuation], None],
-        ready: Callable[[], bool],
-        mode: Mode,
-        hold_s: float,
-        halt_file: Path,
-    ) -> None:
-        timing = Timing(hold_s=hold_s)
+    def __init__(self, pop: Pop, rib: Rib, mode: Mode, timing: Timing, ports: Ports) -> None:
+        clock, publish, ready = ports.clock, ports.publish, ports.ready
         self._memory = {router: MemorySpeaker() for router in pop.routers}
         self.core = Core(Witness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing)
         dry_journal = Journal(pop.name, clock, publish, dry=True)
@@ -48,12 +52,10 @@ class PopActuator:
         for router in self._memory:
             self.dry.listed(router, {})
         self._pop = pop
-        self._clock = clock
         self._mode = mode
-        self._hold_s = hold_s
-        self._halt_file = halt_file
+        self._ports = ports
         self._speakers: dict[str, BgpSpeaker] = {}
-        self._blocking: dict[str, BlockingGobgp] = {}
+        self._blocking: dict[str, BlockingSpeaker] = {}
         self._reaper: Reaper | None = None
         self.decided_s: float | None = None  # when the newest decision was made, Unix seconds
 
@@ -81,25 +83,27 @@ class PopActuator:
         self.dry.halt(source, on)
 
     async def run(self) -> None:
-        """Until cancelled; then the routes stay, for whoever comes next to adopt.
-
-        SpeakerError in auto mode where another process writes to one of the gobgpds.
-        """
+        """Until cancelled; then the routes stay, for whoever comes next to adopt. SpeakerError as from `open`."""
         try:
-            self._open()
+            self.open()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(Driver(self.core, self._speakers, self._clock).run())
-                if self._mode == "dry-run":
-                    tasks.create_task(Driver(self.dry, self._memory, self._clock).run())
-                tasks.create_task(self._watch())
+                for job in self.jobs():
+                    tasks.create_task(job)
         finally:
             await self._close()
 
-    def _open(self) -> None:
+    def jobs(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs side by side once it is open, each until it is cancelled."""
+        jobs = [Driver(self.core, self._speakers, self._ports.clock).run()]
+        if self._mode == "dry-run":
+            jobs.append(Driver(self.dry, self._memory, self._ports.clock).run())
+        return [*jobs, self._watch()]
+
+    def open(self) -> None:
+        """Connect to the injectors; SpeakerError in auto mode where another process writes to one of them."""
         for router in self._pop.router:
-            target, marker = router.injector.grpc, self._pop.marker_community
             try:
-                self._speakers[router.name] = GobgpSpeaker(target, marker)
+                speaker, blocking = self._ports.open_speaker(router)
             except SpeakerError as error:
                 if self._mode == "auto":
                     raise
@@ -111,14 +115,15 @@ class PopActuator:
                     extra={"pop": self._pop.name, "router": router.name},
                 )
                 continue
-            self._blocking[router.name] = BlockingGobgp(target, marker)
-        self._reaper = Reaper(self._pop, self._blocking, self._clock, self._hold_s, self._halt_file.exists)
-        self._reaper.start()
+            self._speakers[router.name], self._blocking[router.name] = speaker, blocking
+        timing, ports = self.core.timing, self._ports
+        self._reaper = Reaper(self._pop, self._blocking, ports.clock, ports.halted, timing.hold_s, timing.reap_grace_s)
+        ports.run_reaper(self._reaper)
 
     async def _watch(self) -> None:
         """The halt file, and what the reaper must know."""
         while True:
-            self.halt("file", self._halt_file.exists())
+            self.halt("file", self._ports.halted())
             if self._reaper is not None:
                 self._reaper.deadlines = self.core.deadlines()
             await asyncio.sleep(self.core.timing.tick_s)

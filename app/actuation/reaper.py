@@ -7,7 +7,7 @@ longer than its hold and a grace that leaves the orderly way its chance.
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -24,8 +24,21 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 2.0
 
 
+class BlockingSpeaker(Protocol):
+    """The calls that a reaper needs, without an event loop; SpeakerError as from the speaker."""
+
+    def routes(self) -> dict[str, InjectedRoute]:
+        """Our routes by prefix."""
+
+    def withdraw(self, prefixes: list[str]) -> None:
+        """Remove these prefixes."""
+
+    def close(self) -> None:
+        """Routes stay."""
+
+
 class BlockingGobgp:
-    """The two calls a reaper needs, without an event loop; SpeakerError as from the speaker."""
+    """A gobgpd, by gRPC that blocks."""
 
     def __init__(self, target: str, marker: str) -> None:
         self._target = target
@@ -64,11 +77,11 @@ class Reaper:
     def __init__(
         self,
         pop: Pop,
-        speakers: Mapping[str, BlockingGobgp],
+        speakers: Mapping[str, BlockingSpeaker],
         clock: Clock,
-        hold_s: float,
         halted: Callable[[], bool],
-        grace_s: float = 60.0,
+        hold_s: float,
+        grace_s: float,
     ) -> None:
         self.deadlines: Mapping[str, float] = {}
         self.looked_s: float | None = None

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Seconds; `confirm_s` covers a gobgpd restart with its reconnect. At most `paced` holds end in a tick."""
+    """Seconds; `confirm_s` covers a gobgpd restart with its reconnect. At most `paced` holds end in a tick.
+
+    `reap_grace_s` is how long the orderly way has after the end of a hold, before the reaper comes.
+    """
 
     hold_s: float = 300.0
     confirm_s: float = 20.0
@@ -32,6 +35,7 @@ class Timing(msgspec.Struct, frozen=True):
     tick_s: float = 1.0
     list_every_s: float = 2.0
     paced: int = 5
+    reap_grace_s: float = 60.0
 
 
 DEFAULT_TIMING = Timing()

@@ -1,31 +1,28 @@
-"""The actuator of a simulated run: the real judgement, driver, reaper and readers over speakers in memory."""
+"""The actuator of a simulated run: what production runs, over speakers in memory and a clock of its own."""
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import cast
+from functools import partial
 
-from agents.actuate import follow
-from agents.routes import RoutesRead, RoutesState
-from app.actuation.bmp_witness import Witness
-from app.actuation.driver import Driver
-from app.actuation.journal import Journal
-from app.actuation.reaper import BlockingGobgp, Reaper
-from app.actuation.reconciler import Core, Timing
-from app.bgp.speaker import InjectedRoute
-from app.contract import topics
+from agents.actuate import Following
+from app.actuation.reaper import BlockingSpeaker, Reaper
+from app.actuation.reconciler import Timing
+from app.actuator import Ports, assemble
+from app.bgp.speaker import BgpSpeaker, InjectedRoute
+from app.config.inventory import Pop, Router
+from app.config.settings import Settings
 from app.contract.schemas import Actuation, Decision
 from app.errors import SpeakerError
 from app.simulation.broker import Broker
 from app.simulation.loop import Process
 from app.simulation.network import Network
 from app.simulation.worker import Disk, Stream, Worker
-from app.stream.exact import ExactReader
-from app.stream.publish import Publisher
-from tables.rib import Pace, RibTable
+from tables.rib import Pace
 
 GROUP = "autopilot-actuator-p"
 ANSWER_S = (0.001, 0.03)
 GRACE_S = 10.0
+TIMING = Timing(confirm_s=10.0, bar_s=15.0, reap_grace_s=GRACE_S)
 LOOK_S = 5.0
 OnAnnounce = Callable[["Actuator", str, InjectedRoute, int], None]
 
@@ -71,7 +68,7 @@ class ProcessSpeaker:
             raise SpeakerError("the answer was lost")
 
 
-class _Blocking:
+class BlockingMemory:
     """A speaker as the reaper's thread has it."""
 
     def __init__(self, network: Network, router: str) -> None:
@@ -88,6 +85,15 @@ class _Blocking:
             self._network.speakers[self._router].held.pop(prefix, None)
         self._network.speaker_changed(self._router)
 
+    def close(self) -> None:
+        """Routes stay."""
+
+
+class NoOrders:
+    """Nobody halts anything."""
+
+    caught_up = True
+
 
 class Actuator:
     """One process from its recovery to its end. `stuck` ones have an event loop that stands, and a reaper's thread."""
@@ -98,71 +104,70 @@ class Actuator:
         broker: Broker,
         disk: Disk,
         network: Network,
-        hold_s: float,
+        settings: Settings,
         flaky: bool,
         on_announce: OnAnnounce,
         pace: Pace,
     ) -> None:
         self.process, self.stuck = process, False
         self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
-        pop, app, clock = network.pop, worker.app, process.clock
-        rib_table = RibTable(worker.table("rib"))
-        self.routes = RoutesState(
-            {pop.name: pop},
-            rib_table,
-            Publisher(app, clock),
-            lambda _, router, prefixes: self.core.rib_changed(prefixes),
+        self._network, self._on_announce = network, on_announce
+        self.add_until_s: dict[str, float] = {}
+        ports = Ports(
+            worker.app,
+            process.clock,
+            worker.table,
+            worker.read,
+            self._follow_decisions,
+            lambda on_change: NoOrders(),
+            self._open_speaker,
+            lambda: False,
+            self._run_reaper,
+            self._tell,
+            TIMING,
             pace,
         )
-        topic = topics.BMP.for_pop(pop.name)
-        self._routes_read = RoutesRead(
-            lambda: self.routes.feeds, lambda _: len(broker.topics[topic]) if broker.up else None
-        )
-        timing = Timing(hold_s=hold_s, confirm_s=10.0, bar_s=15.0)
-        journal = Journal(pop.name, clock, self._tell, dry=False)
-        self.core = Core(Witness(pop, self.routes.ribs[pop.name]), clock, journal, self.ready, timing)
-        speakers = {router: ProcessSpeaker(self, network, router, on_announce) for router in pop.routers}
-        blocking = {router: cast(BlockingGobgp, _Blocking(network, router)) for router in pop.routers}
-        self.reaper = Reaper(pop, blocking, clock, hold_s, lambda: False, GRACE_S)
-        self.add_until_s: dict[str, float] = {}
-        kept = [rib_table.table]
-        makings, whole_to = worker.makings(topic, kept), self.routes.whole_to
-        reader = ExactReader(app, self.routes, kept, makings, worker.fence, worker.end, whole_to)
-        reader.load()
-        process.spawn(reader.run(Stream(worker, topic)))
-        decisions = topics.DECISIONS.for_pop(pop.name)
-        process.spawn(follow(Stream(worker, decisions), {decisions: pop.name}, self._decide, Publisher(app, clock)))
-        process.spawn(Driver(self.core, speakers, clock).run())
-        process.spawn(self._watch())
-        process.world.after(LOOK_S, self._look)
-
-    def ready(self) -> bool:
-        """The BMP topic was read to where it ended at the start."""
-        return self._routes_read(self.core.books.pop.name)
+        pop = network.pop.name
+        actuator = assemble({pop: network.pop}, settings, ports)
+        self.routes, self.core = actuator.routes, actuator.pops[pop].core
+        self.ready = partial(actuator.ready, pop)
+        actuator.pops[pop].open()
+        for job in actuator.pops[pop].jobs():
+            process.spawn(job)
 
     @property
     def read_to(self) -> int:
         """The last offset of the BMP topic that was applied."""
         return next(iter(self.routes.feeds.values())).sessions.applied
 
-    def _decide(self, decision: Decision) -> None:
-        until_s = decision.add_until.timestamp()
-        for override in decision.overrides:
-            self.add_until_s[override.prefix] = max(until_s, self.add_until_s.get(override.prefix, 0.0))
-        self.core.decide(decision)
+    def _follow_decisions(self, following: Following) -> None:
+        follow = following.on_decision
+
+        def on_decision(decision: Decision) -> None:
+            until_s = decision.add_until.timestamp()
+            for override in decision.overrides:
+                self.add_until_s[override.prefix] = max(until_s, self.add_until_s.get(override.prefix, 0.0))
+            follow(decision)
+
+        following.on_decision = on_decision
+        [topic] = following.topics
+        self.process.spawn(following.run(Stream(self.worker, topic)))
+
+    def _open_speaker(self, _: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
+        speaker = ProcessSpeaker(self, self._network, router.name, self._on_announce)
+        return speaker, BlockingMemory(self._network, router.name)
 
     def _tell(self, record: Actuation) -> None:
         self.process.world.note(f"{record.router} {record.action} {record.prefix} {record.next_hop}: {record.reason}")
 
-    async def _watch(self) -> None:
-        while True:
-            self.reaper.deadlines = self.core.deadlines()
-            await asyncio.sleep(self.core.timing.tick_s)
+    def _run_reaper(self, reaper: Reaper) -> None:
+        """Its thread: it lives while the event loop stands still, but not when the process is stopped."""
 
-    def _look(self) -> None:
-        """The reaper's thread: it lives while the event loop stands still, but not when the process is stopped."""
-        if self.process.alive:
-            if self.stuck or not self.process.frozen:
-                for router, prefix in self.reaper.look():
-                    self.process.world.note(f"{router} reaped {prefix}")
-            self.process.world.after(LOOK_S, self._look)
+        def look() -> None:
+            if self.process.alive:
+                if self.stuck or not self.process.frozen:
+                    for router, prefix in reaper.look():
+                        self.process.world.note(f"{router} reaped {prefix}")
+                self.process.world.after(LOOK_S, look)
+
+        self.process.world.after(LOOK_S, look)

@@ -72,8 +72,8 @@ class Run:
 
     def start_actuator(self) -> None:
         process = Process(self.world, "actuator", self._skew_s(), self._ended)
-        disk, hold_s, told = self.actuator_disk, SETTINGS.pacing.hold_s, self.world.watched(self.checks.announced)
-        self.actuator = Actuator(process, self.broker, disk, self.network, hold_s, self.flaky, told, self.pace)
+        disk, told = self.actuator_disk, self.world.watched(self.checks.announced)
+        self.actuator = Actuator(process, self.broker, disk, self.network, SETTINGS, self.flaky, told, self.pace)
 
     def _skew_s(self) -> float:
         return self.world.rng.uniform(-2, 2) if self.flaky else 0.0

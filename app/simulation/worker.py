@@ -1,6 +1,6 @@
 """What stands in for Faust and RocksDB under the real agents: streams with their faults, tables, the app."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,8 +10,9 @@ from app.simulation.broker import Broker, Producer, apply
 from app.simulation.loop import Died, Process
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
+from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
-from app.stream.incarnations import Found, Inputs, Makings
+from app.stream.incarnations import Found, Inputs
 from tables.store import ExactTable
 
 SESSION_TIMEOUT_S = 10.0
@@ -209,8 +210,8 @@ class Worker:
         async def earliest_offsets(tp: TP) -> dict[TP, int]:
             return {tp: 0}
 
-        async def highwaters(tp: TP) -> dict[TP, int]:
-            return {tp: len(self.broker.topics[tp.topic])}
+        def highwater(tp: TP) -> int | None:
+            return len(self.broker.topics[tp.topic]) if self.broker.up else None
 
         async def commit() -> None:
             self.process.check()
@@ -218,7 +219,7 @@ class Worker:
                 stream.commit()
 
         consumer = SimpleNamespace(
-            earliest_offsets=earliest_offsets, highwaters=highwaters, commit=commit, _committed_offset=self.committed
+            earliest_offsets=earliest_offsets, highwater=highwater, commit=commit, _committed_offset=self.committed
         )
         signal = SimpleNamespace(connect=lambda handler: None)
         conf = SimpleNamespace(id=self.group)
@@ -232,10 +233,13 @@ class Worker:
         )
         return cast(ExactApp, app)
 
-    def makings(self, topic: str, tables: Sequence[ExactTable]) -> Makings:
-        """Of a reader of this topic, which is made once in a run."""
+    def read(self, reading: Reading) -> None:
+        """Run an agent on its topic, which is made once in a run, from what its tables hold."""
+        [topic] = reading.topics
         self.inputs.ids = {**self.inputs.ids, topic: "the only one"}
-        return Makings(self.inputs, [topic], tables)
+        reader = ExactReader(self.app, reading, self.fence, self.end)
+        reader.load()
+        self.process.spawn(reader.run(Stream(self, topic)))
 
     async def _ask(self, topic: str) -> Found:
         return Found(self.inputs.ids[topic])

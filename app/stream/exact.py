@@ -10,7 +10,7 @@ import contextlib
 import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from faust.streams import _current_event
@@ -54,30 +54,31 @@ class State(Protocol):
         """Write the row that says how far all of the above went."""
 
 
-class ExactReader:
-    """Feeds a State from a stream of batches and acknowledges them after their flush.
+class Reading(NamedTuple):
+    """What an agent with state reads and keeps; the last of its tables holds the progress.
 
-    A State whose rows may be behind that says by `whole_to` up to which position of each topic they are whole. It is
-    flushed until they are, and what follows comes again at the start.
+    A State whose rows may be behind what is acknowledged says by `whole_to` up to which position of each topic they are
+    whole. It is flushed until they are, and what follows comes again at the start.
     """
 
-    def __init__(
-        self,
-        app: ExactApp,
-        state: State,
-        tables: Sequence[ExactTable],
-        makings: Makings,
-        fence: StallFence,
-        end: Callable[[str], None],
-        whole_to: Callable[[], Mapping[str, int]] = dict,
-    ) -> None:
+    name: str
+    state: State
+    topics: Sequence[str]
+    tables: Sequence[ExactTable]
+    whole_to: Callable[[], Mapping[str, int]] = dict
+
+
+class ExactReader:
+    """Feeds a State from a stream of batches and acknowledges them after their flush."""
+
+    def __init__(self, app: ExactApp, reading: Reading, fence: StallFence, end: Callable[[str], None]) -> None:
         self._app = app
-        self._state = state
-        self._tables = tables
-        self._makings = makings
+        self._state = reading.state
+        self._tables = reading.tables
+        self._makings = Makings(app.inputs, reading.topics, reading.tables)
+        self._whole_to = reading.whole_to
         self._fence = fence
         self._end = end
-        self._whole_to = whole_to
         self._lock = asyncio.Lock()
         self._held: list[Any] = []
         self._newest: Any = None

@@ -11,7 +11,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.actuate import UINT32_MAX, decode, follow
+from agents.actuate import UINT32_MAX, Following, decode
 from app.contract.schemas import Decision
 from app.feeds.rejected import Bad
 from app.stream.consumer import Record
@@ -36,7 +36,7 @@ async def followed(*values: bytes) -> tuple[list[Decision], list[str]]:
     taken: list[Decision] = []
     outbox = Outbox()
     events = cast(Any, SimpleNamespace(events=lambda: stream(*values)))
-    await follow(events, {TOPIC.topic: "rhv1000"}, taken.append, outbox.publisher)
+    await Following(["rhv1000"], taken.append, outbox.publisher).run(events)
     return taken, outbox.letters
 
 

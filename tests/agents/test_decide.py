@@ -47,7 +47,7 @@ class Rig:
 
         settings = Settings(pops=("rhv1000.toml",))
         natural = NaturalRouting(pop, self.rib)
-        self.decider = PopDecider(pop, settings, self.rib, natural, rates_of, self.outbox.publisher, self.clock)
+        self.decider = PopDecider(pop, settings, natural, rates_of, self.outbox.publisher, self.clock)
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demands=Demands.of({("r1", "20.0.0.0/24"): (10**9, 400)})

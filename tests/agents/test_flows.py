@@ -1,7 +1,6 @@
 """The flows state in front of its tables: what is written when, what a restart takes up, and what expires."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import pytest
 from faust.types import TP
@@ -85,7 +84,7 @@ class Rig:
 
     @property
     def closings(self) -> Closings:
-        return cast(Closings, self.state.deciders["rhv1000"])
+        return self.state.deciders["rhv1000"]
 
 
 def test_a_window_is_closed_at_the_time_of_its_marker() -> None:

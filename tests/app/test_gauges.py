@@ -1,13 +1,15 @@
 """What is computed at the scrape: ages grow while nothing comes, and nothing is invented before something came."""
 
+from functools import partial
 from math import isnan
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from prometheus_client import REGISTRY
 
-from app.actuation.pop_actuator import PopActuator
+from app.actuation.pop_actuator import PopActuator, Ports
+from app.actuation.reconciler import Timing
+from app.actuator import open_gobgpd
 from app.clock import ManualClock
 from app.gauges import watch_actuator, watch_inputs, watch_routes
 from app.stream.app import ExactApp
@@ -89,9 +91,12 @@ def test_routes_tell_what_is_held_of_each_router() -> None:
     assert value("autopilot_consumer_lag_records", topic=BMP) == 0
 
 
-def test_an_actuator_tells_of_its_speakers_decisions_and_switches(tmp_path: Path) -> None:
-    clock, halt_file = ManualClock(T0 + 20.0), tmp_path / "halt"
-    actuator = PopActuator(demo_pop(), Rib(), clock, lambda record: None, lambda: True, "auto", 300.0, halt_file)
+def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
+    clock, pop = ManualClock(T0 + 20.0), demo_pop()
+    ports = Ports(
+        clock, partial(open_gobgpd, pop), lambda record: None, lambda: True, lambda: False, lambda reaper: None
+    )
+    actuator = PopActuator(pop, Rib(), "auto", Timing(), ports)
     watch_actuator(app_of(**{DECISIONS: 9}), clock, POP, actuator)
     assert value("autopilot_consumer_lag_records", topic=DECISIONS) == 2
     for name in ("autopilot_decision_age_seconds", "autopilot_reaper_age_seconds"):

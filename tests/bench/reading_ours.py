@@ -10,6 +10,7 @@ from faust.types import TP
 from app.clock import SystemClock
 from app.config.settings import Kafka, Settings
 from app.stream.consumer import Record
+from app.stream.exact import Reading
 from app.stream.fence import StallFence
 from app.stream.reading import attach_reader
 from app.stream.worker import create_app, run
@@ -51,7 +52,7 @@ def main() -> None:
     kafka = Kafka(broker=job.broker, replication_factor=1, session_timeout_s=SESSION_S)
     app = create_app(job.group, Settings(pops=("none",), data_dir=job.directory, kafka=kafka))
     fence = StallFence(SESSION_S, SystemClock())
-    attach_reader(app, "counts", Counting(job.records), [job.topic], [open_table(app, "rows")], fence)
+    attach_reader(app, Reading("counts", Counting(job.records), [job.topic], [open_table(app, "rows")]), fence)
     run(app)
 
 

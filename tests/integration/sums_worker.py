@@ -14,9 +14,8 @@ from app.clock import SystemClock
 from app.config.settings import Kafka, Settings
 from app.stream.app import ExactApp
 from app.stream.consumer import Record
-from app.stream.exact import ExactReader
+from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence, die
-from app.stream.incarnations import Makings
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source
@@ -116,7 +115,7 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[
     clock = SystemClock()
     fence = StallFence(kafka.session_timeout_s / 2, clock)
     fence.start()
-    reader = Stuck(app, state, [table], Makings(app.inputs, [SOURCE], [table]), fence, die)
+    reader = Stuck(app, Reading("sums", state, [SOURCE], [table]), fence, die)
     reader.after = options.stuck_after
     stop_flow_at_recovery(app, table, reader.take_up)
 

@@ -1,5 +1,6 @@
 """Row codecs: version byte, bounds, and what a replay touches."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +19,7 @@ from tables.congestion import open_congestion
 from tables.interfaces import CountersProgress, open_interfaces
 from tables.link_windows import LinkWindowRow, key_of, open_link_windows, parts_of
 from tables.rib import open_rib
-from tables.store import HEADER, MIB, NO_OFFSET, ROW_BYTES_MAX, VERSION, ExactTable, Rows
+from tables.store import HEADER, MIB, NO_OFFSET, ROW_BYTES_MAX, VERSION, ExactTable, Rows, open_table
 from tests.tables.memory import memory_rows, memory_table, written
 
 
@@ -128,18 +129,15 @@ def test_the_header_says_what_the_row_includes() -> None:
 def opened(tmp_path: Path) -> faust.App:
     app = create_app("store-test", Settings(pops=("none",), data_dir=str(tmp_path)))
     for open_ in (open_link_windows, open_congestion, open_interfaces, open_rib):
-        open_(app)
+        open_(partial(open_table, app))
     return app
 
 
 def test_every_row_of_sums_and_of_progress_carries_its_offset(tmp_path: Path) -> None:
     app = create_app("store-test", Settings(pops=("none",), data_dir=str(tmp_path)))
-    link_windows, congestion, interfaces, rib = (
-        open_link_windows(app),
-        open_congestion(app),
-        open_interfaces(app),
-        open_rib(app),
-    )
+    opened = partial(open_table, app)
+    link_windows, congestion = open_link_windows(opened), open_congestion(opened)
+    interfaces, rib = open_interfaces(opened), open_rib(opened)
     assert link_windows.offset_of(LinkWindowRow(Sums(applied=7))) == 7
     assert congestion.progress.offset_of(Progress(applied=7)) == 7
     assert interfaces.progress.offset_of(CountersProgress(applied=7)) == 7

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from app.actuation.pop_actuator import PopActuator
+from app.actuation.pop_actuator import PopActuator, Ports
+from app.actuation.reaper import Reaper
+from app.actuation.reconciler import Timing
+from app.actuator import open_gobgpd
 from app.bgp.client import GobgpClient
 from app.bgp.lock import WriterLock
 from app.bgp.speaker import InjectedRoute
@@ -41,9 +45,15 @@ class Rig:
         self.client = GobgpClient(grpc)
         self.records: list[Actuation] = []
         self.halt_file = folder / "halt"
-        self.actuator = PopActuator(
-            self.pop, self.rib, SystemClock(), self.records.append, lambda: True, mode, 300.0, self.halt_file
+        ports = Ports(
+            SystemClock(),
+            partial(open_gobgpd, self.pop),
+            self.records.append,
+            lambda: True,
+            self.halt_file.exists,
+            Reaper.start,
         )
+        self.actuator = PopActuator(self.pop, self.rib, mode, Timing(), ports)
 
     def decide(self, seq: int, mode: Mode = "auto", released: tuple[str, ...] = ()) -> None:
         overrides = [] if released else [override(inject_on=("r1",))]

@@ -1,7 +1,6 @@
 """The last resort: what outlives its hold goes, whatever else stands still."""
 
 import threading
-from typing import cast
 
 import pytest
 
@@ -38,6 +37,8 @@ class Held:
             del self.held[prefix]
             self._log.append(f"{self._name} - {prefix}")
 
+    def close(self) -> None: ...
+
 
 class Rig:
     def __init__(self) -> None:
@@ -46,8 +47,7 @@ class Rig:
         self.halted = False
         routes = render(POP, override(exit=2), 7, 1)
         self.speakers = {name: Held(self.log, name, each) for name, each in routes.items()}
-        speakers = cast(dict[str, BlockingGobgp], self.speakers)
-        self.reaper = Reaper(POP, speakers, self.clock, 300, lambda: self.halted, grace_s=60)
+        self.reaper = Reaper(POP, self.speakers, self.clock, lambda: self.halted, hold_s=300, grace_s=60)
         self.reaper.deadlines = {PREFIX: self.clock.monotonic_s() + 300}
 
 
@@ -111,7 +111,7 @@ def test_the_thread_logs_an_error_and_goes_on(caplog: pytest.LogCaptureFixture) 
         looks.release()
         raise PermissionError("halt")
 
-    reaper = Reaper(POP, cast(dict[str, BlockingGobgp], rig.speakers), rig.clock, 300, halted)
+    reaper = Reaper(POP, rig.speakers, rig.clock, halted, hold_s=300, grace_s=60)
     reaper.start(every_s=0.001)
     assert all(looks.acquire(timeout=5) for _ in range(2)), "it ended"
     reaper.stop()

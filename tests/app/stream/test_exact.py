@@ -12,7 +12,7 @@ from faust.types import TP
 from app.clock import ManualClock
 from app.stream import exact
 from app.stream.consumer import BEHIND_BYTES, Record
-from app.stream.exact import ExactReader
+from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
 
 SOURCE = TP("flows", 0)
@@ -147,15 +147,17 @@ def reader(
 
     consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed}, commit=commit)
     signal = Signal()
-    app = cast(Any, SimpleNamespace(consumer=consumer, on_partitions_revoked=signal))
+    app = cast(Any, SimpleNamespace(consumer=consumer, on_partitions_revoked=signal, inputs=None))
 
     def end(reason: str) -> None:
         log.append(f"end: {reason}")
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    tables, makings = [cast(Any, Table(log, answer))], cast(Any, Unchanged())
-    return ExactReader(app, Sums(log), tables, makings, fence, end, whole_to), signal
+    reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], whole_to)
+    made = ExactReader(app, reading, fence, end)
+    made._makings = cast(Any, Unchanged())
+    return made, signal
 
 
 async def test_rows_then_publications_then_progress_then_acks_in_order() -> None:

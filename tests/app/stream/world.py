@@ -15,7 +15,7 @@ from faust.types import TP
 
 from app.clock import Clock, ManualClock
 from app.stream.consumer import Record
-from app.stream.exact import ExactReader
+from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
 from app.stream.incarnations import Found, Inputs, Makings
 from tables.store import HEADER, Rows
@@ -235,14 +235,8 @@ def worker(
     app = SimpleNamespace(
         consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None), inputs=inputs._inputs
     )
-    made = reader(
-        cast(Any, app),
-        state(world, tables[0]),
-        tables,
-        inputs,
-        StallFence(5.0, clock or ManualClock(), end),
-        end,
-    )
+    reading = Reading("sums", state(world, tables[0]), [SOURCE.topic], tables)
+    made = reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
     made.load()
     return made
 
