@@ -21,6 +21,7 @@ from app.te.explain.stories import Explained, explain_link, explain_prefix
 from app.te.routing.natural import NaturalRouting
 from app.te.traffic.counters import Rates
 from app.te.traffic.link import LinkWindow
+from app.te.traffic.observed import Observer
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
@@ -48,6 +49,7 @@ class PopDecider:
         self._publisher = publisher
         self._clock = clock
         windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
+        self._observer = Observer(natural)
         self._history: deque[dict[str, LinkWindow]] = deque(maxlen=windows)
         self.cycle = CycleRow(epoch=int(clock.now_s()), seq=0, state=CycleState())
         self.last: CycleResult | None = None
@@ -74,11 +76,8 @@ class PopDecider:
         before = self.cycle
         self.last = result = run_cycle(
             self._pop,
-            self._settings.marks,
-            self._settings.pacing,
-            list(self._history),
-            self._natural.rib,
-            self._natural,
+            self._settings.policy,
+            self._observer.observe(self._history),
             before.state,
             window.end_s,
             self._papers.append,

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from app.config.inventory import Pop, load_pop
-from app.config.thresholds import Marks, Pacing, Windows
+from app.config.thresholds import Marks, Pacing, Policy, Windows
 from app.config.toml import convert, read_toml
 from app.contract.schemas import Mode
 from app.errors import ConfigError
@@ -47,6 +47,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     halt_file: str = "halt"
     log_format: LogFormat = "json"  # of telemetry, actuator and view, on stderr
     cells: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def policy(self) -> Policy:
+        """What decisions go by."""
+        return Policy(self.marks, self.pacing)
 
 
 class Deployment(msgspec.Struct, frozen=True):

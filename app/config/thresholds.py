@@ -31,6 +31,13 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quarantine_s: float = 900.0  # a prefix whose traffic did not follow its override is not moved again before
 
 
+class Policy(msgspec.Struct, frozen=True):
+    """What a decision goes by."""
+
+    marks: Marks = Marks()
+    pacing: Pacing = Pacing()
+
+
 class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tumbling windows by record time; `refresh_s` is sfacctd's kafka_refresh_time."""
 

@@ -23,13 +23,14 @@ from faust.types import TP
 
 from agents.routes import RoutesState
 from app.config.inventory import Pop, load_pop
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Policy
 from app.stream.consumer import Record
 from app.stream.worker import COLLECT_AFTER
 from app.te.decision.cycle import CycleState, run_cycle
 from app.te.routing.natural import NaturalRouting
 from app.te.traffic.demand import Demands
 from app.te.traffic.link import LinkWindow
+from app.te.traffic.observed import Observer
 from tables.rib import RibTable
 from tables.store import TABLE_OPTIONS, ExactTable
 from tests.agents.outbox import Outbox
@@ -236,12 +237,11 @@ def cycles(worker: Worker, prefixes: int) -> Figures:
     active = [internet.prefix_of(number * (prefixes // min(ACTIVE, prefixes))) for number in range(ACTIVE)][:prefixes]
     history = [windows(worker.pop, active, WINDOW_S * number) for number in range(HISTORY)]
     end_s = WINDOW_S * HISTORY
-    state = CycleState()
+    state, observer = CycleState(), Observer(worker.natural)
 
     def decide() -> None:
         nonlocal state
-        args = worker.pop, Marks(), Pacing(), history, worker.rib, worker.natural, state, end_s
-        state = run_cycle(*args).state
+        state = run_cycle(worker.pop, Policy(), observer.observe(history), state, end_s).state
 
     first_s, second_s = cpu_s(decide), cpu_s(decide)
     assert state.links, "no link is congested: nothing was decided"
@@ -258,6 +258,7 @@ def windows(pop: Pop, active: Sequence[str], start_s: int) -> dict[str, LinkWind
         size_bytes = round(carried_bps * WINDOW_S / 8 / max(1, len(mine)))
         router = f"r{1 + link // network.LINKS_A_ROUTER}"
         name = network.link_id(POP, link)
+        demands = Demands.of({(router, prefix): (size_bytes, 100) for prefix in mine})
         made[name] = LinkWindow(
             link=name,
             window_start_s=start_s,
@@ -268,7 +269,8 @@ def windows(pop: Pop, active: Sequence[str], start_s: int) -> dict[str, LinkWind
             received_bps=carried_bps,
             up=True,
             samples=100 * len(mine),
-            demands=Demands.of({(router, prefix): (size_bytes, 100) for prefix in mine}),
+            demands=demands,
+            sampled_bytes=size_bytes * len(mine),
         )
     assert set(made) == set(pop.links), "links of another PoP"
     return made

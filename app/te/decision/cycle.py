@@ -3,13 +3,13 @@
 Computed from scratch each time; only hysteresis and stickiness look back, through `CycleState`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
 
 from app.config.inventory import Pop
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Marks, Policy
 from app.contract.schemas import Congestion, Override, Refused, Released
 from app.te.decision.carry_over import keep
 from app.te.decision.detector import Event, step
@@ -22,10 +22,10 @@ from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_shar
 from app.te.evidence.trust import Trust, judge, trusting
 from app.te.routing.forwarding import Igp
 from app.te.routing.natural import NaturalRouting
-from app.te.routing.rib import Rib
 from app.te.state import CycleState, Held, LinkState
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.loads import Traffic, measure
+from app.te.traffic.observed import ObservedWindow
 from app.te.traffic.placement import Placement
 
 __all__ = ["CycleResult", "CycleState", "run_cycle"]
@@ -46,31 +46,28 @@ class CycleResult(msgspec.Struct, frozen=True):
 
 def run_cycle(
     pop: Pop,
-    marks: Marks,
-    pacing: Pacing,
-    history: Sequence[Mapping[str, LinkWindow]],
-    rib: Rib,
-    natural: NaturalRouting,
+    policy: Policy,
+    observed: ObservedWindow,
     state: CycleState,
     window_end_s: int,
     tell: Callable[[Plan], None] | None = None,
 ) -> CycleResult:
-    """Decide for the newest (last) window of `history`; `natural` must answer for `rib`.
+    """Decide for the newest window that was observed.
 
     `tell` is shown the working paper at the end, from which `app.te.explain.stories` says why.
     A newest window without any link means that the feed is lost: everything is held as it is.
     """
-    assert natural.rib is rib, "natural routing of another Rib"
-    if not history or not history[-1]:
+    if not observed.newest:
         return CycleResult((), (), _overrides(state.held), (), (), state)
+    marks, pacing, natural, newest = policy.marks, policy.pacing, observed.natural, observed.newest
     guards = Guards(pop)
     kept, fallen = keep(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
     kept = confirmed(kept, natural, window_end_s)
-    fallen |= dict.fromkeys(ineffective(kept, history, marks), INEFFECTIVE)
+    fallen |= dict.fromkeys(ineffective(kept, observed, marks), INEFFECTIVE)
     kept = {prefix: held for prefix, held in kept.items() if prefix not in fallen}
-    trust = judge(history, marks, pacing.share_decay_s, state.untrusted)
-    mismatch = mismatch_share(history[-1], natural, state.held.keys() | state.settling.keys())
-    state = _remembering(state, trust, mismatch, fallen, marks, pacing, window_end_s)
+    trust = judge(observed, marks, pacing.share_decay_s, state.untrusted)
+    mismatch = mismatch_share(observed, state.held.keys() | state.settling.keys())
+    state = _remembering(state, trust, mismatch, fallen, policy, window_end_s)
     context = Context(
         pop=pop,
         marks=marks,
@@ -79,17 +76,17 @@ def run_cycle(
         guards=guards,
         igp=Igp(pop),
         now_s=window_end_s,
-        window_s=max(window.window_s for window in history[-1].values()),
+        window_s=max(window.window_s for window in newest.values()),
         mismatch_share=mismatch or 0.0,
         barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
         quarantine=state.quarantine,
     )
-    settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, history[-1])} | _as_of(
+    settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, newest)} | _as_of(
         {prefix: state.held[prefix] for prefix in fallen}, window_end_s
     )
-    traffic = trusting(measure(history, Placement(natural, kept, settling), marks, pacing), trust)
+    traffic = trusting(measure(observed, Placement(natural, kept, settling), marks, pacing), trust)
     unseen = _unseen(natural, traffic, kept)
-    links, congestion = _detect(state.links, traffic, marks, unseen, history[-1])
+    links, congestion = _detect(state.links, traffic, marks, unseen, newest)
     plan = Plan(context, traffic, kept, fallen, frozenset(link for link, one in links.items() if one.open), unseen)
     evict(plan)
     shed(plan)
@@ -104,13 +101,12 @@ def _remembering(
     trust: Mapping[str, Trust],
     mismatch: float | None,
     fallen: Mapping[str, str],
-    marks: Marks,
-    pacing: Pacing,
+    policy: Policy,
     now_s: int,
 ) -> CycleState:
     """The state with what this window says of links, routing and moves; without evidence it stays as it was."""
     mismatched = (
-        before.mismatched if mismatch is None else before.mismatched + 1 if mismatch > marks.mismatch_max else 0
+        before.mismatched if mismatch is None else before.mismatched + 1 if mismatch > policy.marks.mismatch_max else 0
     )
     kept_out = {prefix: until_s for prefix, until_s in before.quarantine.items() if until_s > now_s}
     useless = sorted(prefix for prefix, reason in fallen.items() if reason == INEFFECTIVE)
@@ -118,7 +114,7 @@ def _remembering(
         before,
         untrusted=tuple(sorted(link for link, one in trust.items() if one.untrusted)),
         mismatched=mismatched,
-        quarantine=kept_out | dict.fromkeys(useless, int(now_s + pacing.quarantine_s)),
+        quarantine=kept_out | dict.fromkeys(useless, int(now_s + policy.pacing.quarantine_s)),
     )
 
 

@@ -1,13 +1,13 @@
 """Whether moves work: the routers show our route, and then the traffic has to follow it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
 from app.config.thresholds import Marks
 from app.te.routing.natural import NaturalRouting
 from app.te.state import Held
-from app.te.traffic.loads import Windows
+from app.te.traffic.observed import ObservedWindow
 
 INEFFECTIVE = "ineffective"
 SETTLING_WINDOWS = 2  # after a change so many whole windows may still show the old exit
@@ -26,14 +26,14 @@ def _confirmed(prefix: str, one: Held, natural: NaturalRouting, now_s: int) -> H
     return msgspec.structs.replace(one, confirmed_s=now_s if shown else None)
 
 
-def ineffective(held: Mapping[str, Held], history: Sequence[Windows], marks: Marks) -> frozenset[str]:
+def ineffective(held: Mapping[str, Held], observed: ObservedWindow, marks: Marks) -> frozenset[str]:
     """Prefixes whose override all routers show, and whose traffic leaves elsewhere all the same, once settled.
 
     Judged by the newest windows that give enough samples; where traffic is not steered or not seen, nothing is said.
     """
     unsure = {prefix: one.confirmed_s for prefix, one in held.items() if one.confirmed_s is not None}
     seen = {prefix: _Seen() for prefix in unsure}
-    for windows in reversed(history):
+    for windows in reversed(observed.history):
         for link, window in windows.items():
             settled_s = window.window_start_s - SETTLING_WINDOWS * window.window_s
             due = {prefix for prefix, confirmed_s in unsure.items() if confirmed_s <= settled_s}

@@ -8,7 +8,8 @@ import msgspec
 from app.config.thresholds import Marks
 from app.contract.schemas import Feed
 from app.te.traffic.link import LinkWindow
-from app.te.traffic.loads import Traffic, Windows, error_share, offered_bps
+from app.te.traffic.loads import Traffic, error_share, offered_bps
+from app.te.traffic.observed import ObservedWindow
 
 UNTRUSTED = "untrusted-link"
 FEW_SAMPLES = 10  # where so many are expected, none at all is no accident: 1 in 20,000
@@ -23,11 +24,9 @@ class Trust(msgspec.Struct, frozen=True):
     untrusted: bool
 
 
-def judge(
-    history: Sequence[Windows], marks: Marks, decay_s: float, distrusted: Collection[str] = ()
-) -> dict[str, Trust]:
-    """The verdict on every link of the newest (last) window; `distrusted` are those that were untrusted before."""
-    pasts = {link: [windows[link] for windows in history if link in windows] for link in history[-1]}
+def judge(observed: ObservedWindow, marks: Marks, decay_s: float, distrusted: Collection[str] = ()) -> dict[str, Trust]:
+    """The verdict on every link of the newest window; `distrusted` are those that were untrusted before."""
+    pasts = {link: [windows[link] for windows in observed.history if link in windows] for link in observed.newest}
     sample_bytes = _sample_bytes(window for past in pasts.values() for window in past)
     return {
         link: _judge(past, marks, decay_s, link in distrusted, _sample_bytes(past) or sample_bytes)
@@ -102,7 +101,7 @@ def _is_saturated(window: LinkWindow, marks: Marks) -> bool:
 
 def _flow_bytes(window: LinkWindow) -> float:
     """All that was sampled, whether a route is known for it or not."""
-    return window.flow_bps * window.window_s / 8 + window.unroutable_bytes
+    return window.sampled_bytes + window.unroutable_bytes
 
 
 def _counter_bytes(window: LinkWindow) -> float:
@@ -113,6 +112,6 @@ def _sample_bytes(windows: Iterable[LinkWindow]) -> float:
     """What one sample stands for, on average; 0 where there is none."""
     size_bytes = samples = 0.0
     for window in windows:
-        size_bytes += window.flow_bps * window.window_s / 8
+        size_bytes += window.sampled_bytes
         samples += window.samples
     return size_bytes / samples if samples else 0.0

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Addresses(NamedTuple):
             np.array([number & (1 << HALF) - 1 for number in numbers], dtype=np.uint64),
         )
 
-    def at(self, places: slice | NDArray[Any]) -> "Addresses":
+    def at(self, places: slice | NDArray[np.int64] | NDArray[np.bool_]) -> "Addresses":
         """Those at some places."""
         return Addresses(self.versions[places], self.high[places], self.low[places])
 

@@ -5,7 +5,6 @@ samples.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,7 +26,6 @@ class Pairs:
         self.prefixes: list[str] = []
         self.places: dict[str, int] = {}  # numbers of prefixes, as far as `prefix_of` was asked
         self.routers: dict[str, int] = {}  # numbers of ingress routers, as far as `router_of` was asked
-        self.forecast: Any = None  # of app.te.traffic.egress_index, which keeps it here
         self._numbers: dict[PairKey, int] = {}
         self._prefix_of: Numbers = np.empty(0, np.int64)
         self._router_of: Numbers = np.empty(0, np.int64)
@@ -121,14 +119,14 @@ class Demands:
     def __init__(self, pairs: Pairs | None = None) -> None:
         self.pairs = Pairs() if pairs is None else pairs
         self._more: list[tuple[Numbers, Numbers, Numbers]] = []
-        self._sums: tuple[Numbers, Numbers, Numbers] = _arrays((), (), ())
+        self._sums: tuple[Numbers, Numbers, Numbers] = _array(()), _array(()), _array(())
 
     @classmethod
     def of(cls, amounts: Mapping[PairKey, Sequence[int]]) -> "Demands":
         """From (bytes, samples) by pair."""
         made = cls()
         sizes_bytes, samples = zip(*amounts.values(), strict=True) if amounts else ((), ())
-        made.add(made.pairs.numbered(amounts), *_arrays(sizes_bytes, samples))
+        made.add(made.pairs.numbered(amounts), _array(sizes_bytes), _array(samples))
         return made
 
     def add(self, numbers: Numbers, sizes_bytes: Numbers, samples: Numbers) -> None:
@@ -227,8 +225,8 @@ def _numbered(names: Iterable[str], numbers: dict[str, int]) -> Numbers:
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
-def _arrays(*columns: Sequence[int]) -> Any:
-    return tuple(np.array(column, dtype=np.int64) for column in columns)
+def _array(amounts: Sequence[int]) -> Numbers:
+    return np.array(amounts, dtype=np.int64)
 
 
 def _added(place: Numbers, amounts: Numbers) -> Numbers:

@@ -1,11 +1,10 @@
 """What natural routing says of many pairs at once, as columns.
 
-Most routes are the same from one decision to the next, so the columns are kept with the pairs that they number, and
-only prefixes with other routes are read again.
+Most routes are the same from one decision to the next, so only prefixes with other routes are read again.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,12 @@ from app.te.routing.natural import NaturalRouting, Routes
 from app.te.traffic.demand import Numbers, Pairs
 
 Flags = NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
 NO_EXIT = -1
 
 
-class Said(NamedTuple):
-    """By place in the pairs that were asked for. Links are numbers, as in `Forecast.links`."""
+class Predicted(NamedTuple):
+    """By place in the pairs that were asked for. Links are numbers, as in `EgressIndex.links`."""
 
     exits: Numbers  # where plain BGP sends it, NO_EXIT for nowhere
     overridden: Flags  # a router holds a route of ours for its prefix
@@ -30,11 +30,12 @@ class Said(NamedTuple):
         return self.live[self.prefixes, on]
 
 
-class Forecast:
+class EgressIndex:
     """The answers of one natural routing about the pairs of one numbering; `links` are numbers by name and grow."""
 
-    def __init__(self, natural: NaturalRouting) -> None:
+    def __init__(self, natural: NaturalRouting, pairs: Pairs) -> None:
         self.natural = natural
+        self.pairs = pairs
         self.links: dict[str, int] = {}
         self._routers: dict[str, int] = {}
         self._version = -1
@@ -44,26 +45,19 @@ class Forecast:
         self._live = np.zeros((0, 0), dtype=np.bool_)
         self._exits = np.zeros((0, 0), dtype=np.int64)
 
-    @classmethod
-    def of(cls, natural: NaturalRouting, pairs: Pairs) -> "Forecast":
-        """The one that is kept with these pairs."""
-        if pairs.forecast is None or pairs.forecast.natural is not natural:
-            pairs.forecast = cls(natural)
-        forecast: Forecast = pairs.forecast
-        return forecast
-
     def number(self, link: str) -> int:
         """Of a link by name."""
         return self.links.setdefault(link, len(self.links))
 
-    def say(self, pairs: Pairs, numbers: Numbers) -> Said:
+    def predict(self, numbers: Numbers) -> Predicted:
         """What routing says now of these pairs."""
+        pairs = self.pairs
         prefixes, routers = pairs.prefix_of[numbers], pairs.router_of[numbers]
         self._refresh(list(pairs.places), prefixes)
         columns = np.array([self._router(name) for name in pairs.routers], dtype=np.int64)
         self._resize(len(pairs.places))
         exits = self._exits[prefixes, columns[routers]]
-        return Said(exits, self._overridden[prefixes], prefixes, self._live)
+        return Predicted(exits, self._overridden[prefixes], prefixes, self._live)
 
     def _router(self, name: str) -> int:
         return self._routers.setdefault(name, len(self._routers))
@@ -112,16 +106,16 @@ def _alike(routes: Routes) -> tuple[object, ...]:
     return *routes.exits, *map(id, routes.exits.values()), routes.links
 
 
-def _filled(entries: Sequence[tuple[int, int, int]], fill: bool | int, *shape: int) -> NDArray[Any]:
+def _filled(entries: Sequence[tuple[int, int, int]], fill: bool | int, *shape: int) -> NDArray[np.generic]:
     """A table with (row, column, value) entries."""
-    table = np.full(shape, fill)
+    table: NDArray[np.generic] = np.full(shape, fill)
     if entries:
         rows, columns, values = zip(*entries, strict=True)
         table[rows, columns] = values
     return table
 
 
-def _grown(array: NDArray[Any], fill: bool | int, *shape: int) -> NDArray[Any]:
+def _grown(array: NDArray[T], fill: bool | int, *shape: int) -> NDArray[T]:
     if array.shape == shape:
         return array
     grown = np.full(shape, fill, dtype=array.dtype)

@@ -1,7 +1,5 @@
 """A link in one closed window, and its four loads. Values only, no behaviour."""
 
-from functools import cached_property
-
 import msgspec
 
 from app.contract.schemas import Feed
@@ -10,11 +8,11 @@ from app.te.traffic.demand import Demands
 from app.te.traffic.windows import Sums
 
 
-class LinkWindow(msgspec.Struct, frozen=True, dict=True):
+class LinkWindow(msgspec.Struct, frozen=True):
     """What was seen of one link in one closed window.
 
     `carried_bps` and `dropped_bps` come from counters and are None where no trusted counters exist.
-    `unroutable_bytes` were sampled, too, but no route was known for them: they are in no demand.
+    `sampled_bytes` is the sum of all demands; `unroutable_bytes` were sampled, too, but no route was known for them.
     """
 
     link: str
@@ -27,6 +25,7 @@ class LinkWindow(msgspec.Struct, frozen=True, dict=True):
     up: bool
     samples: int
     demands: Demands
+    sampled_bytes: int
     unroutable_bytes: int = 0
 
     @classmethod
@@ -45,13 +44,14 @@ class LinkWindow(msgspec.Struct, frozen=True, dict=True):
             up=rates.up if rates else True,
             samples=seen.samples,
             demands=seen.demands,
+            sampled_bytes=seen.size_bytes,
             unroutable_bytes=seen.unroutable_bytes,
         )
 
-    @cached_property
+    @property
     def flow_bps(self) -> float:
         """The flow estimate of the carried load, bits per second."""
-        return 8 * int(self.demands.sizes_bytes.sum()) / self.window_s
+        return 8 * self.sampled_bytes / self.window_s
 
 
 class LinkLoad(msgspec.Struct, frozen=True):

@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 
 from app.config.thresholds import Marks, Pacing
-from app.te.traffic.demand import Numbers, Pairs
+from app.te.traffic.demand import Numbers
 from app.te.traffic.link import LinkLoad, LinkWindow
-from app.te.traffic.matrix import PairLoads
+from app.te.traffic.matrix import Columns, PairLoads
+from app.te.traffic.observed import Flows, ObservedWindow, Windows
 from app.te.traffic.placement import Placement
-from app.te.traffic.shares import Seen, numbering, seen, weights
+from app.te.traffic.shares import weights
 
-Windows = Mapping[str, LinkWindow]  # all links of one window, by link id
 MIN_FLOW_SAMPLES = 400  # without counters a level rests on at least so many: +-10 %
 SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
 
@@ -40,15 +40,14 @@ class Traffic(msgspec.Struct, frozen=True):
         return sum(load.offered_bps for load in self.loads.values())
 
 
-def measure(history: Sequence[Windows], placement: Placement, marks: Marks, pacing: Pacing) -> Traffic:
-    """The loads of the newest (last) window; `history` must not be empty."""
-    newest = history[-1]
+def measure(observed: ObservedWindow, placement: Placement, marks: Marks, pacing: Pacing) -> Traffic:
+    """The loads of the newest window, which must have links."""
+    newest = observed.newest
     # Load without a single sample belongs to its link, but to no prefix.
     unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
-    numbered = numbering(history)
-    natural_bps, planned_bps = _levels(newest, numbered, placement, unexplained_bps)
+    natural_bps, planned_bps = _levels(observed, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
-    pairs = _pairs(history, numbered, placement, explained_bps, marks, pacing)
+    pairs = _pairs(observed, placement, explained_bps, marks, pacing)
     moved_in: dict[str, float] = {}
     moved_out: dict[str, float] = {}
     for pair in pairs.moved:
@@ -89,14 +88,13 @@ def _scale(window: LinkWindow) -> float:
 
 
 def _levels(
-    newest: Windows, pairs: Pairs, placement: Placement, unexplained_bps: Mapping[str, float]
+    observed: ObservedWindow, placement: Placement, unexplained_bps: Mapping[str, float]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """(natural, planned) load by link; flows are in numbers of `pairs`."""
-    forecast = placement.forecast(pairs)
-    flows = seen(newest, pairs, forecast)
-    natural = placement.naturals(pairs, flows.pairs, flows.links)
-    planned = placement.planneds(pairs, flows.pairs, natural)
-    links = list(forecast.links)
+    """(natural, planned) load by link."""
+    newest, flows, egress = observed.newest, observed.flows, observed.egress
+    natural = placement.naturals(egress, flows.pairs, flows.links)
+    planned = placement.planneds(egress, flows.pairs, natural)
+    links = list(egress.links)
     return (
         _credited(newest, flows, natural, links, unexplained_bps),
         _credited(newest, flows, planned, links, unexplained_bps),
@@ -104,7 +102,7 @@ def _levels(
 
 
 def _credited(
-    newest: Windows, flows: Seen, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
+    newest: Windows, flows: Flows, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
 ) -> dict[str, float]:
     """Load by link: what was seen on each is scaled there, and credited `to` others."""
     count = len(links)
@@ -118,21 +116,16 @@ def _credited(
 
 
 def _pairs(
-    history: Sequence[Windows],
-    pairs: Pairs,
-    placement: Placement,
-    natural_bps: Mapping[str, float],
-    marks: Marks,
-    pacing: Pacing,
+    observed: ObservedWindow, placement: Placement, natural_bps: Mapping[str, float], marks: Marks, pacing: Pacing
 ) -> PairLoads:
     """Every pair of the history, its share of its natural link's level by decayed average."""
-    found = weights(history, pairs, placement, _scale, marks, pacing)
-    links = placement.forecast(pairs).links
+    found = weights(observed, placement, _scale, marks, pacing)
+    links = observed.egress.links
     totals = np.bincount(found.homes, weights=found.loads, minlength=len(links)).tolist()
     scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
-    planned = placement.planneds(pairs, found.numbers, found.homes)
+    planned = placement.planneds(observed.egress, found.numbers, found.homes)
     bps = found.loads * np.array(scale)[found.homes]
-    return PairLoads(pairs, links, found.numbers, found.homes, planned, bps, found.samples)
+    return PairLoads(observed.pairs, links, Columns(found.numbers, found.homes, planned, bps, found.samples))
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, marks: Marks) -> LinkLoad:

@@ -6,8 +6,10 @@ import numpy as np
 
 from app.te.routing.natural import NaturalRouting
 from app.te.state import Held
-from app.te.traffic.demand import Numbers, Pairs
-from app.te.traffic.egress_index import NO_EXIT, Forecast
+from app.te.traffic.demand import Numbers
+from app.te.traffic.egress_index import NO_EXIT, EgressIndex
+
+Rule = Callable[[str, str, str], str]  # (ingress, prefix, a link) -> another
 
 
 class Placement:
@@ -30,37 +32,16 @@ class Placement:
             links = self._where_seen[prefix] = self._links(prefix)
         return seen_on if seen_on in links else self._predicted(ingress, prefix, seen_on)
 
-    def forecast(self, pairs: Pairs) -> Forecast:
-        """What numbers the links of `naturals` and `planneds`."""
-        return Forecast.of(self._routing, pairs)
+    def naturals(self, egress: EgressIndex, numbers: Numbers, seen_on: Numbers) -> Numbers:
+        """`natural` of many pairs of an index, which numbers the links."""
+        bgp = egress.predict(numbers)
+        predicted = np.where(bgp.exits == NO_EXIT, seen_on, bgp.exits)
+        natural = np.where(bgp.lives(seen_on) & ~bgp.overridden, seen_on, predicted)
+        return _one_by_one(egress, (self.natural, self._touched), numbers, seen_on, natural)
 
-    def naturals(self, pairs: Pairs, numbers: Numbers, seen_on: Numbers) -> Numbers:
-        """`natural` of many pairs."""
-        said = self.forecast(pairs).say(pairs, numbers)
-        predicted = np.where(said.exits == NO_EXIT, seen_on, said.exits)
-        natural = np.where(said.lives(seen_on) & ~said.overridden, seen_on, predicted)
-        return self._one_by_one(self.natural, self._touched, pairs, numbers, seen_on, natural)
-
-    def planneds(self, pairs: Pairs, numbers: Numbers, natural: Numbers) -> Numbers:
-        """`planned` of many pairs."""
-        return self._one_by_one(self.planned, self._held, pairs, numbers, natural, natural.copy())
-
-    def _one_by_one(
-        self,
-        rule: Callable[[str, str, str], str],
-        prefixes: Iterable[str],
-        pairs: Pairs,
-        numbers: Numbers,
-        given: Numbers,
-        others: Numbers,
-    ) -> Numbers:
-        """What the rule says of pairs of these prefixes, given a link; of the rest, `others`, which it changes."""
-        forecast = self.forecast(pairs)
-        links = list(forecast.links)
-        for place in np.flatnonzero(pairs.among(numbers, prefixes)).tolist():
-            ingress, prefix = pairs.keys[numbers[place]]
-            others[place] = forecast.number(rule(ingress, prefix, links[given[place]]))
-        return others
+    def planneds(self, egress: EgressIndex, numbers: Numbers, natural: Numbers) -> Numbers:
+        """`planned` of many pairs of an index, which numbers the links."""
+        return _one_by_one(egress, (self.planned, self._held), numbers, natural, natural.copy())
 
     def _links(self, prefix: str) -> frozenset[str]:
         """Those that are natural where the prefix is seen on them."""
@@ -78,3 +59,15 @@ class Placement:
         """The link with the held overrides in force, given the `natural` one."""
         held = self._held.get(prefix)
         return held.override.exit.link if held is not None and ingress in held.override.inject_on else natural
+
+
+def _one_by_one(
+    egress: EgressIndex, rule: tuple[Rule, Iterable[str]], numbers: Numbers, given: Numbers, others: Numbers
+) -> Numbers:
+    """What the rule says of pairs of its prefixes, given a link; of the rest, `others`, which it changes."""
+    ask, prefixes = rule
+    links = list(egress.links)
+    for place in np.flatnonzero(egress.pairs.among(numbers, prefixes)).tolist():
+        ingress, prefix = egress.pairs.keys[numbers[place]]
+        others[place] = egress.number(ask(ingress, prefix, links[given[place]]))
+    return others

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from app.config.inventory import Pop
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Marks, Pacing, Policy
 from app.contract.schemas import Override
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.routing.natural import NaturalRouting
@@ -16,6 +16,7 @@ from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.demand import Demands
 from app.te.traffic.link import LinkWindow
+from app.te.traffic.observed import Observer
 from tests.app.te.world import WINDOW_S, G
 
 SAMPLING = 32768
@@ -42,6 +43,7 @@ class Loop:
     def __init__(self, pop: Pop, rib: Rib, truth: Truth, seed: int = 1, counters: bool = True) -> None:
         self.pop, self.rib, self.truth = pop, rib, truth
         self.natural = NaturalRouting(pop, rib)
+        self.observer = Observer(self.natural)
         self.rng = np.random.default_rng(seed)
         self.counters = counters
         self.pacing = Pacing()
@@ -100,7 +102,8 @@ class Loop:
         return self.really or leave.link
 
     def _decide(self) -> CycleResult:
-        result = run_cycle(self.pop, Marks(), self.pacing, self.history, self.rib, self.natural, self.state, self.now_s)
+        observed = self.observer.observe(self.history)
+        result = run_cycle(self.pop, Policy(Marks(), self.pacing), observed, self.state, self.now_s)
         packed = msgspec.msgpack.encode(result.state)
         self.state = msgspec.msgpack.decode(packed, type=CycleState)
         self._before = self._in_force
@@ -129,13 +132,14 @@ class Loop:
         offered_bps = sum(pairs.values()) * G
         carried_bps = min(offered_bps, capacity_bps)
         passed = carried_bps / offered_bps if offered_bps else 0.0
-        demands: dict[PairKey, tuple[int, int]] = {}
+        amounts: dict[PairKey, tuple[int, int]] = {}
         for (ingress, prefix), gbps in pairs.items():
             packets = self.forged.get(link, 1.0) * gbps * G * passed * WINDOW_S / 8 / PACKET_BYTES
             samples = int(self.rng.poisson(packets / SAMPLING))
             if samples:
                 size = SAMPLING * max(self.rng.normal(PACKET_BYTES * samples, PACKET_SD * samples**0.5), 64)
-                demands[ingress, prefix] = round(size), samples
+                amounts[ingress, prefix] = round(size), samples
+        demands = Demands.of(amounts)
         return LinkWindow(
             link=link,
             window_start_s=self.now_s,
@@ -145,8 +149,9 @@ class Loop:
             dropped_bps=offered_bps - carried_bps if self.counters else None,
             received_bps=None,
             up=True,
-            samples=sum(samples for _, samples in demands.values()),
-            demands=Demands.of(demands),
+            samples=sum(samples for _, samples in amounts.values()),
+            demands=demands,
+            sampled_bytes=int(demands.sizes_bytes.sum()),
         )
 
 

@@ -99,5 +99,6 @@ def window(
         up=True,
         samples=samples * len(demands),
         demands=demands,
+        sampled_bytes=int(demands.sizes_bytes.sum()),
     )
     return msgspec.structs.replace(made, **changes)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from app.config.inventory import Budgets, Pop
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Pacing, Policy
 from app.contract.schemas import NaturalExit, Refused, Released, SourcePath
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan
@@ -15,6 +15,7 @@ from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.link import LinkWindow
+from app.te.traffic.observed import observe
 from tests.app.te.world import ASN, WINDOW_S, G, link, path, pop, rib_of, window
 
 START_S = 1_700_000_000
@@ -53,11 +54,8 @@ class Desk:
         self.start_s += WINDOW_S
         result = run_cycle(
             self.pop,
-            Marks(),
-            self.pacing,
-            self.history,
-            self.rib,
-            self.natural,
+            Policy(pacing=self.pacing),
+            observe(self.history, self.natural),
             self.state,
             self.start_s,
             lambda plan: setattr(self, "plan", plan),
@@ -378,7 +376,5 @@ def test_equal_inputs_give_equal_decisions_in_any_order_of_links() -> None:
     traffic: Mapping[str, Mapping[str, float]] = {A: spread(125), B: {"50.0.0.0/16": 40}, C: {"51.0.0.0/16": 30}}
     first = one.decide(traffic)
     reversed_windows = dict(reversed(one.history[-1].items()))
-    again = run_cycle(
-        POP, Marks(), Pacing(), [reversed_windows], other.rib, other.natural, CycleState(), START_S + WINDOW_S
-    )
+    again = run_cycle(POP, Policy(), observe([reversed_windows], other.natural), CycleState(), START_S + WINDOW_S)
     assert msgspec.json.encode(first) == msgspec.json.encode(again)

@@ -8,10 +8,11 @@ from app.config.thresholds import Marks, Pacing
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.evidence.effect import SETTLING_WINDOWS, ineffective
 from app.te.state import Held
+from app.te.traffic.observed import observe
 from tests.app.te.decision.test_cycle import POP, A, B
 from tests.app.te.decision.test_loop import demo, load
 from tests.app.te.loop import Loop, Step, exits
-from tests.app.te.world import WINDOW_S, window
+from tests.app.te.world import WINDOW_S, natural_of, window
 
 
 def loop_at(share: Mapping[int, float] | float, **pacing: float) -> Loop:
@@ -99,7 +100,7 @@ def test_where_its_bytes_are_seen(elsewhere: tuple[str, float], samples: int, us
     ]
     for confirmed_s, judged in ((1000, useless), (1001, False), (None, False)):
         held = {prefix: Held(override, 990, confirmed_s=confirmed_s)}
-        assert ineffective(held, history, Marks()) == ({prefix} if judged else set())
+        assert ineffective(held, observe(history, natural_of(POP, {})), Marks()) == ({prefix} if judged else set())
 
 
 def test_a_route_that_is_gone_for_a_while_is_confirmed_anew() -> None:

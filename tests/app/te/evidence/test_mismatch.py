@@ -6,6 +6,7 @@ import pytest
 
 from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
 from app.te.routing.path import Path
+from app.te.traffic.observed import observe
 from tests.app.te.decision.test_cycle import EVERYWHERE, POP, PREFIXES, START_S, A, B, C, Desk, after, moved, spread
 from tests.app.te.world import natural_of, path, rib_of, window
 
@@ -18,7 +19,7 @@ def share(paths: Mapping[str, list[Path]], *seen: tuple[str, str, str, float], t
         link: window(POP, link, 0, 0, {(ingress, prefix): gbps for on, ingress, prefix, gbps in seen if on == link})
         for link in POP.links
     }
-    return mismatch_share(windows, natural_of(POP, paths), touched)
+    return mismatch_share(observe([windows], natural_of(POP, paths)), touched)
 
 
 def test_the_share_of_bytes_that_left_elsewhere() -> None:
@@ -38,7 +39,7 @@ def test_routes_of_ours_that_we_lost_track_of_are_left_out() -> None:
     rib = rib_of(POP, {P: [path(1), path(2, 7)]})
     rib.update("r1", P, path(2, peer="10.255.1.1", communities=(POP.marker_community,)))
     routing = type(natural_of(POP, {}))(POP, rib)
-    assert mismatch_share({B: window(POP, B, 0, 30, {("r1", P): 30})}, routing, ()) is None
+    assert mismatch_share(observe([{B: window(POP, B, 0, 30, {("r1", P): 30})}], routing), ()) is None
 
 
 @pytest.mark.parametrize(

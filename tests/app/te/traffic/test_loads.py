@@ -11,6 +11,7 @@ from app.te.routing.natural import NaturalRouting
 from app.te.state import Held
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.loads import Traffic, error_share, measure
+from app.te.traffic.observed import observe
 from app.te.traffic.placement import Placement
 from tests.app.te.world import WINDOW_S, G, link, natural_of, path, pop, rib_of, window
 
@@ -32,8 +33,8 @@ def see(
     moved: dict[str, Held] | None = None,
     settling: dict[str, Held] | None = None,
 ) -> Traffic:
-    placement = Placement(routing or natural_of(POP, PATHS), moved or {}, settling or {})
-    return measure(windows, placement, Marks(), Pacing())
+    natural = routing or natural_of(POP, PATHS)
+    return measure(observe(windows, natural), Placement(natural, moved or {}, settling or {}), Marks(), Pacing())
 
 
 def bps_of(traffic: Traffic, prefix: str) -> float:

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 
 from app.te.traffic.demand import Pairs
-from app.te.traffic.matrix import Pair, PairLoads
+from app.te.traffic.matrix import Columns, Pair, PairLoads
 
 LINKS = {"a": 0, "b": 1, "c": 2}
 names = st.sampled_from(sorted(LINKS))
@@ -13,16 +13,15 @@ keys = st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from("PQRS"))
 loads = st.dictionaries(keys, st.tuples(names, names, st.floats(0, 1e12), st.floats(0, 1e6)))
 
 
-def columns(pairs: Pairs, of: list[Pair]) -> PairLoads:
-    return PairLoads(
-        pairs,
-        LINKS,
+def loads_of(pairs: Pairs, of: list[Pair]) -> PairLoads:
+    columns = Columns(
         np.array([pairs.number((pair.ingress, pair.prefix)) for pair in of], dtype=np.int64),
         np.array([LINKS[pair.natural] for pair in of], dtype=np.int64),
         np.array([LINKS[pair.planned] for pair in of], dtype=np.int64),
         np.array([pair.bps for pair in of], dtype=np.float64),
         np.array([pair.samples for pair in of], dtype=np.float64),
     )
+    return PairLoads(pairs, LINKS, columns)
 
 
 @given(st.lists(keys), loads, st.sets(names))
@@ -33,7 +32,7 @@ def test_columns_are_the_objects(
     for key in met:
         pairs.number(key)
     known = [Pair(ingress, prefix, *rest) for (ingress, prefix), rest in of.items()]
-    found = columns(pairs, known)
+    found = loads_of(pairs, known)
     pairs.number(("r1", "later"))
     assert len(found) == len(known)
     assert list(found) == known

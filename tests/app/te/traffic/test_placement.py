@@ -12,7 +12,8 @@ from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib
 from app.te.state import Held
 from app.te.traffic.demand import Pairs
-from app.te.traffic.loads import Windows
+from app.te.traffic.egress_index import EgressIndex
+from app.te.traffic.observed import Windows, observe
 from app.te.traffic.placement import Placement
 from tests.app.te.world import link, path, pop, rib_of, window
 
@@ -54,14 +55,13 @@ def held(moves: Moves) -> dict[str, Held]:
     }
 
 
-def placed(placement: Placement, pairs: Pairs, flows: list[Flow]) -> list[tuple[str, str]]:
+def placed(placement: Placement, egress: EgressIndex, flows: list[Flow]) -> list[tuple[str, str]]:
     """(natural, planned) of each flow, all at once."""
-    forecast = placement.forecast(pairs)
-    numbers = np.array([pairs.number((ingress, prefix)) for ingress, prefix, _ in flows], dtype=np.int64)
-    seen_on = np.array([forecast.number(LINKS[on]) for _, _, on in flows], dtype=np.int64)
-    natural = placement.naturals(pairs, numbers, seen_on)
-    planned = placement.planneds(pairs, numbers, natural)
-    names = list(forecast.links)
+    numbers = np.array([egress.pairs.number((ingress, prefix)) for ingress, prefix, _ in flows], dtype=np.int64)
+    seen_on = np.array([egress.number(LINKS[on]) for _, _, on in flows], dtype=np.int64)
+    natural = placement.naturals(egress, numbers, seen_on)
+    planned = placement.planneds(egress, numbers, natural)
+    names = list(egress.links)
     return [(names[home], names[to]) for home, to in zip(natural.tolist(), planned.tolist(), strict=True)]
 
 
@@ -82,8 +82,9 @@ def one_by_one(placement: Placement, flows: list[Flow]) -> list[tuple[str, str]]
 def test_columns_say_what_each_pair_says(
     steps: list[tuple[list[tuple[str, int, int | None]], set[str], list[Flow], Moves, Moves]],
 ) -> None:
-    rib, pairs = rib_of(POP, {}), Pairs()
+    rib = rib_of(POP, {})
     natural = NaturalRouting(POP, rib)
+    egress = EgressIndex(natural, Pairs())
     for news, ours, flows, moved, released in steps:
         for one in news:
             announce(rib, *one)
@@ -92,9 +93,9 @@ def test_columns_say_what_each_pair_says(
             if not rib.withdraw("r2", prefix, marked.peer):
                 rib.update("r2", prefix, marked)
         placement = Placement(natural, held(moved), held(released))
-        assert placed(placement, pairs, flows) == one_by_one(placement, flows)
+        assert placed(placement, egress, flows) == one_by_one(placement, flows)
         windows = seen_in(flows)
-        assert mismatch_share(windows, natural, moved) == counted(windows, natural, moved.keys())
+        assert mismatch_share(observe([windows], natural), moved) == counted(windows, natural, moved.keys())
 
 
 def seen_in(flows: list[Flow]) -> Windows:
