@@ -12,7 +12,7 @@ from app import metrics
 from app.config.inventory import Pop
 from app.config.thresholds import Windows
 from app.contract import topics
-from app.feeds.accounting import Account
+from app.feeds.accounting import Accounting
 from app.feeds.placing import TableOf
 from app.feeds.rejected import Bad
 from app.stream.consumer import Record
@@ -44,7 +44,7 @@ D = TypeVar("D", bound=Decider)
 
 
 class FlowsState(Generic[D]):
-    """One Account and one Decider per PoP, in front of `link_windows` and `congestion`."""
+    """One Accounting and one Decider per PoP, in front of `link_windows` and `congestion`."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class FlowsState(Generic[D]):
 
     def reset(self) -> None:
         """Forget all sums and what was queued to go out."""
-        self.accounts = {p.name: Account(p, self._windows, self._new_table_of(p)) for p in self._pops.values()}
+        self.accounts = {p.name: Accounting(p, self._windows, self._new_table_of(p)) for p in self._pops.values()}
         self.deciders = {pop.name: self._new_decider(pop) for pop in self._pops.values()}
         self._final: dict[str, LinkWindowRow] = {}
         self._stored = Stored()
@@ -109,7 +109,7 @@ class FlowsState(Generic[D]):
         pop = self._pops[tp.topic].name
         self._advanced.add(pop)
         times_s, messages = [record.timestamp_s for record in records], [record.value for record in records]
-        for index, outcome in self.accounts[pop].take_all(records[0].position, times_s, messages):
+        for index, outcome in self.accounts[pop].ingest(records[0].position, times_s, messages):
             if isinstance(outcome, Bad):
                 self._publisher.dead_letter(tp, records[index], outcome)
             else:

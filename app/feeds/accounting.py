@@ -3,21 +3,20 @@
 Pure: records in, sums out. What came when is the stream's word; nothing here reads a clock or a table.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
 
 from app.config.inventory import Pop
 from app.config.thresholds import Windows
-from app.feeds.attribution import CLOCK_SKEW_MAX_S
-from app.feeds.batches import MARK, Run, read, runs
-from app.feeds.columns import Flows
+from app.feeds.attribution import CLOCK_SKEW_MAX_S, Attributed, attribute
+from app.feeds.batches import MARK, Batch, batches, read
 from app.feeds.flows import Marker
-from app.feeds.placing import Placed, Slot, TableOf, parts, place
+from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
 from app.feeds.rejected import Bad
 from app.te.traffic.demand import Demands, Pairs
-from app.te.traffic.windows import Progress, Sums
+from app.te.traffic.windows import Part, Progress, Sums
 
 PAIRS_MIN = 1 << 16  # until so many numbers are taken, those of pairs that are gone may stay
 PAIRS_SPARE = 8  # times what a window has
@@ -30,8 +29,12 @@ class Closed(msgspec.Struct, frozen=True):
     sums: dict[str, Sums]
 
 
-class Account:
-    """One PoP's open windows and progress. `touched` collects the slots whose rows must be written."""
+class Accounting:
+    """One PoP's open windows and progress. `touched` collects the slots whose rows must be written.
+
+    The way of a record: batch (decoded), attributed (link, ingress router), matched (prefix), slots (one a link and
+    window), added.
+    """
 
     def __init__(self, pop: Pop, windows: Windows, table_of: TableOf) -> None:
         self.progress = Progress()
@@ -42,59 +45,57 @@ class Account:
         self._table_of = table_of
         self._pairs = Pairs()
 
-    def take(self, position: int, kafka_s: float, message: bytes) -> Iterator[Bad | Closed]:
-        """Apply one Kafka message; yields what cannot be used and the windows that it closes."""
-        for _, outcome in self.take_all(position, [kafka_s], [message]):
-            yield outcome
-
-    def take_all(
+    def ingest(
         self, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Bad | Closed]]:
-        """Apply consecutive messages, the first at position `first`; (index, outcome) of what each yields.
+        """Take consecutive messages, the first at position `first`; (index, outcome) of what each yields.
 
         However they are cut, the result is that of one after the other. A message that the progress row has applied
         is not added again: its slots are only touched, so that their rows, which may be missing from the changelog,
         are written again. One that some rows have applied, after a crash between two rows, is taken alone.
         """
         newest = max(chain([self.progress.applied], (sums.applied for sums in self.open.values())))
-        for cut in runs(messages, alone=newest + 1 - first):
-            yield from self._take_run(cut.start, first, kafka_s[cut], messages[cut])
+        for cut in batches(messages, alone=newest + 1 - first):
+            yield from self._ingest_batch(cut.start, first, kafka_s[cut], messages[cut])
 
-    def _take_run(
+    def _ingest_batch(
         self, index: int, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Bad | Closed]]:
-        run = read(messages)
-        if len(messages) > 1 and self._needs_order(run, min(kafka_s), messages[-1]):
+        batch = read(messages)
+        if len(messages) > 1 and self._needs_order(batch, min(kafka_s), messages[-1]):
             for i, message in enumerate(messages):
-                yield from self._take_run(index + i, first, kafka_s[i : i + 1], [message])
+                yield from self._ingest_batch(index + i, first, kafka_s[i : i + 1], [message])
             return
         position = first + index + len(messages) - 1
         if position <= self.progress.applied:
-            placed = self._place(run.flows, kafka_s[0], Progress())
-            self.touched |= placed.slots.keys()
+            replayed = self._attribute(batch, kafka_s[0], Progress())
+            self.touched |= slots_of(replayed, self._windows.length_s).cuts.keys()
             return
         self.progress.applied = position
-        self._add(self._place(run.flows, kafka_s[0], self.progress), position)
-        self.progress.dead_letters += len(run.bad)
-        for bad in run.bad:
+        attributed = self._attribute(batch, kafka_s[0], self.progress)
+        matched = match(attributed, self._table_of, self._pairs)
+        slots = slots_of(attributed, self._windows.length_s)
+        self._add(parts(attributed, matched, slots), slots, position)
+        self.progress.dead_letters += len(batch.bad)
+        for bad in batch.bad:
             yield index, bad
-        for marker in run.markers:
+        for marker in batch.markers:
             for closed in self._mark(marker, kafka_s[-1]):
                 yield index + len(messages) - 1, closed
 
-    def _needs_order(self, run: Run, kafka_s: float, last: bytes) -> bool:
+    def _needs_order(self, batch: Batch, kafka_s: float, last: bytes) -> bool:
         """Something in it depends on the message that it came in."""
-        skewed = run.flows.newest_s > kafka_s + CLOCK_SKEW_MAX_S
-        return skewed or bool(run.bad or (run.markers and len(run.markers) > last.count(MARK)))
+        skewed = batch.flows.newest_s > kafka_s + CLOCK_SKEW_MAX_S
+        return skewed or bool(batch.bad or (batch.markers and len(batch.markers) > last.count(MARK)))
 
-    def _place(self, flows: Flows, kafka_s: float, count_in: Progress) -> Placed:
-        return place(flows, self._pop, self._windows.length_s, kafka_s, count_in)
+    def _attribute(self, batch: Batch, kafka_s: float, count_in: Progress) -> Attributed:
+        return attribute(batch.flows, self._pop, self._windows.length_s, kafka_s, count_in)
 
-    def _add(self, placed: Placed, position: int) -> None:
-        """Add flows to their slots, unless their rows hold them already (a crash between two rows)."""
-        self.touched |= placed.slots.keys()
-        new = {slot: sums for slot in placed.slots if position > (sums := self._slot(slot)).applied}
-        for slot, part in parts(placed, self._table_of, self._pairs):
+    def _add(self, added: Iterable[tuple[Slot, Part]], slots: Slots, position: int) -> None:
+        """Add to slots, unless their rows hold it already (a crash between two rows)."""
+        self.touched |= slots.cuts.keys()
+        new = {slot: sums for slot in slots.cuts if position > (sums := self._slot(slot)).applied}
+        for slot, part in added:
             if slot in new:
                 new[slot].add(part)
         for sums in new.values():

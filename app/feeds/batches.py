@@ -1,4 +1,4 @@
-"""Runs: consecutive messages of the flow topic that are taken in one go, for Python is slow once a message."""
+"""Batches: consecutive messages of the flow topic that are read in one go, because Python is slow once a message."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,15 +13,15 @@ MARKER_BYTES = 512  # of a message with nothing but a marker
 MARK = b'"purge_'  # begins the event_type of every marker, as pmacct writes it
 
 
-class Run(NamedTuple):
-    """What a run holds: flows, markers in their order, and what cannot be used."""
+class Batch(NamedTuple):
+    """What messages hold: flows, markers in their order, and what cannot be used."""
 
     flows: Flows
     markers: list[Marker]
     bad: list[Bad]
 
 
-def runs(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
+def batches(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
     """Cut after each marker that is a message of its own, as pmacct sends it, and around each of the first `alone`."""
     begin = 0
     for end, message in enumerate(messages, 1):
@@ -32,13 +32,13 @@ def runs(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
         yield slice(begin, len(messages))
 
 
-def read(messages: Sequence[bytes]) -> Run:
-    """Decode; never raises."""
+def read(messages: Sequence[bytes]) -> Batch:
+    """Decode some messages; never raises."""
     small = sum(map(len, messages)) < LARGE_BYTES * len(messages)
     flows, left = scan([b"\n".join(messages)] if small else messages)
     items = list(decode(b"\n".join(left)))
     if others := [item for item in items if isinstance(item, Flow)]:
         flows = joined(flows, flows_of(others))
-    return Run(
+    return Batch(
         flows, [item for item in items if isinstance(item, Marker)], [item for item in items if isinstance(item, Bad)]
     )

@@ -5,10 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.feeds.attribution import Source
 from app.feeds.flows import Flow
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Numbers
+
+
+class Source(NamedTuple):
+    """What flow records of one router, way in and way out have in common."""
+
+    exporter: str
+    iface_in: int
+    iface_out: int
+    sampling_rate: int
 
 
 class Flows(NamedTuple):

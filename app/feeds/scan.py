@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import native
-from app.feeds.attribution import Source
-from app.feeds.columns import Flows, flows_of
+from app.feeds.columns import Flows, Source, flows_of
 from app.te.routing.lpm import Addresses
 
 COLUMNS, SLOTS, SOURCES_MAX = 7, 1 << 14, 1 << 13  # as in the C code, and so is the next

@@ -7,7 +7,7 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.config.thresholds import Windows
-from app.feeds.accounting import Account, Closed
+from app.feeds.accounting import Accounting, Closed
 from app.stream.consumer import Record
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.windows import Progress
@@ -67,10 +67,10 @@ class CleanPass:
     """The flows of a log counted once, in order, by a process that never failed. Every destination has a route."""
 
     def __init__(self, pop: Pop, windows: Windows, log: Sequence[Record]) -> None:
-        account = Account(pop, windows, lambda: EVERYWHERE)
+        account = Accounting(pop, windows, lambda: EVERYWHERE)
         self.windows: dict[tuple[int, str], int] = {}
         for record in log:
-            for outcome in account.take(record.offset, record.timestamp_s, record.value):
+            for _, outcome in account.ingest(record.offset, [record.timestamp_s], [record.value]):
                 if isinstance(outcome, Closed):
                     self.windows |= {(outcome.start_s, link): one.size_bytes for link, one in outcome.sums.items()}
         self.open = {slot: one.size_bytes for slot, one in account.open.items()}

@@ -13,7 +13,7 @@ from timeit import default_timer
 import msgspec
 
 from app.config.thresholds import Windows
-from app.feeds.accounting import Account
+from app.feeds.accounting import Accounting
 from app.te.routing.lpm import PrefixTable
 from tests.app.feeds.test_accounting import T0, flow
 from tests.pops import demo_pop
@@ -48,9 +48,9 @@ def floor(messages: list[bytes]) -> None:
 
 def ours(messages: list[bytes]) -> None:
     table = PrefixTable.build(f"20.{i}.{j}.0/24" for i in range(200) for j in range(7))
-    account = Account(demo_pop(), Windows(), lambda: table)
+    account = Accounting(demo_pop(), Windows(), lambda: table)
     for offset, one in enumerate(messages):
-        assert list(account.take(offset, T0 + 5.0, one)) == []
+        assert list(account.ingest(offset, [T0 + 5.0], [one])) == []
     assert sum(sums.size_bytes for sums in account.open.values()) == len(messages) * RECORDS * 100_000
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from app.feeds.accounting import Account, Closed
+from app.feeds.accounting import Accounting, Closed
 from app.feeds.bmp import BmpRecord, decode
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
@@ -24,10 +24,10 @@ T0, PURGES = 1_795_246_100, 40
 POP = demo_pop()
 
 
-def played(mix: Mix, copies: int = 1) -> tuple[Traffic, Account, list[tuple[Slot, Amounts]]]:
+def played(mix: Mix, copies: int = 1) -> tuple[Traffic, Accounting, list[tuple[Slot, Amounts]]]:
     """Purges through the worker's account; the mix is in force in the middle of it."""
     traffic, table = Traffic(POP, WINDOWS, "seed"), PrefixTable.build(PREFIXES)
-    account = Account(POP, WINDOWS, lambda: table)
+    account = Accounting(POP, WINDOWS, lambda: table)
     messages: list[tuple[float, bytes]] = []
     for number in range(PURGES):
         at_s, writer, disturbed = T0 + number + 0.3, f"flows/{number}", 10 <= number < 20
@@ -37,7 +37,7 @@ def played(mix: Mix, copies: int = 1) -> tuple[Traffic, Account, list[tuple[Slot
         times, records = copies if disturbed else 1, 20 if number < PURGES - 10 else 0
         messages += [(at_s, traffic.message(writer, at_s, closed_s, records, times))] * times
         messages.append((at_s, marker("purge_close", writer)))
-    outcomes = [one for offset, (at_s, raw) in enumerate(messages) for one in account.take(offset, at_s, raw)]
+    outcomes = [one for offset, (at_s, raw) in enumerate(messages) for _, one in account.ingest(offset, [at_s], [raw])]
     rows = [
         (Slot(link, one.start_s), amounts_of(LinkWindowRow(sums)))
         for one in outcomes

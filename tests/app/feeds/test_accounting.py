@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from app.config.thresholds import Windows
-from app.feeds.accounting import Account, Closed
+from app.feeds.accounting import Accounting, Closed
 from app.feeds.rejected import Bad
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.demand import Demands
@@ -28,8 +28,8 @@ def table_of() -> PrefixTable:
     return TABLE
 
 
-def account() -> Account:
-    return Account(demo_pop(), WINDOWS, table_of)
+def account() -> Accounting:
+    return Accounting(demo_pop(), WINDOWS, table_of)
 
 
 def flow(at_s: int, size_bytes: int = 100, rate: int = 1000, **changes: object) -> bytes:
@@ -41,11 +41,11 @@ def marker(kind: str, writer: str = "w/1") -> bytes:
     return json.dumps({"event_type": kind, "writer_id": writer}).encode()
 
 
-def feed(to: Account, messages: Sequence[tuple[float, bytes]], first: int = 0) -> list[Bad | Closed]:
+def feed(to: Accounting, messages: Sequence[tuple[float, bytes]], first: int = 0) -> list[Bad | Closed]:
     return [
         outcome
         for offset, (kafka_s, message) in enumerate(messages, first)
-        for outcome in to.take(offset, kafka_s, message)
+        for _, outcome in to.ingest(offset, [kafka_s], [message])
     ]
 
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from app.feeds.accounting import Account, Closed
-from app.feeds.batches import read, runs
+from app.feeds.accounting import Accounting, Closed
+from app.feeds.batches import batches, read
 from app.feeds.flows import COUNT_MAX, PurgeInit, decode
 from app.te.traffic.windows import Sums
 from tests.app.feeds.test_accounting import T0, WINDOWS, account, flow, marker, table_of
@@ -30,9 +30,9 @@ def test_one_bad_line_does_not_hide_the_others(broken: bytes) -> None:
 
 def test_a_run_ends_with_a_marker() -> None:
     messages = [line(), line(), marker("purge_close"), line(), line()]
-    assert [messages[cut] for cut in runs(messages, alone=0)] == [messages[:3], messages[3:]]
-    assert [messages[cut] for cut in runs(messages, alone=1)] == [messages[:1], messages[1:3], messages[3:]]
-    assert list(runs([], alone=0)) == []
+    assert [messages[cut] for cut in batches(messages, alone=0)] == [messages[:3], messages[3:]]
+    assert [messages[cut] for cut in batches(messages, alone=1)] == [messages[:1], messages[1:3], messages[3:]]
+    assert list(batches([], alone=0)) == []
 
 
 MARKER_AMONG_FLOWS = b"\n".join([line(), marker("purge_close"), line()])  # more than a marker has
@@ -51,13 +51,13 @@ MESSAGES = st.one_of(
 STREAM = st.lists(st.lists(MESSAGES, min_size=1, max_size=3).map(b"\n".join), max_size=30)
 
 
-def told(acc: Account, stream: list[bytes], cuts: list[int]) -> list[tuple[int, object]]:
+def told(acc: Accounting, stream: list[bytes], cuts: list[int]) -> list[tuple[int, object]]:
     """Outcomes by position; message n comes at T0 + n."""
     bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     outcomes: list[tuple[int, object]] = []
     for first, end in pairwise(bounds):
         times_s = [T0 + float(position) for position in range(first, end)]
-        for index, outcome in acc.take_all(first, times_s, stream[first:end]):
+        for index, outcome in acc.ingest(first, times_s, stream[first:end]):
             outcomes.append((first + index, sums_of(outcome.sums) if isinstance(outcome, Closed) else outcome))
     return outcomes
 
@@ -82,7 +82,7 @@ def test_after_a_crash_between_two_rows_nothing_is_doubled(
     told(whole, stream, [])
     told(before, stream[:progress_at], [])
     told(rows, stream[:rows_at], [])
-    after = Account(demo_pop(), WINDOWS, table_of)
+    after = Accounting(demo_pop(), WINDOWS, table_of)
     after.progress, after.open = before.progress, rows.open
     told(after, stream, cuts)
     assert sums_of(after.open) == sums_of(whole.open)

@@ -7,7 +7,7 @@ import pytest
 
 from agents.flows import FlowsState
 from app.actuation.overrides import Books
-from app.feeds.accounting import Account
+from app.feeds.accounting import Accounting
 from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
@@ -60,22 +60,22 @@ def changelog_not_awaited(patch: pytest.MonkeyPatch) -> None:
 
 
 def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
-    add, take_run = Account._add, Account._take_run
+    add, ingest = Accounting._add, Accounting._ingest_batch
 
-    def forgetful(self: Any, placed: Any, position: int) -> None:
+    def forgetful(self: Any, added: Any, slots: Any, position: int) -> None:
         touched = set(self.touched)
         replayed = {slot for slot, sums in self.open.items() if position <= sums.applied}
-        add(self, placed, position)
+        add(self, added, slots, position)
         self.touched -= replayed - touched
 
-    def forgetful_run(self: Any, index: int, first: int, kafka_s: Any, messages: Any) -> Iterator[Any]:
+    def forgetful_batch(self: Any, index: int, first: int, kafka_s: Any, messages: Any) -> Iterator[Any]:
         touched, is_replay = set(self.touched), first + index + len(messages) - 1 <= self.progress.applied
-        yield from take_run(self, index, first, kafka_s, messages)
+        yield from ingest(self, index, first, kafka_s, messages)
         if is_replay:
             self.touched &= touched
 
-    patch.setattr(Account, "_add", forgetful)
-    patch.setattr(Account, "_take_run", forgetful_run)
+    patch.setattr(Accounting, "_add", forgetful)
+    patch.setattr(Accounting, "_ingest_batch", forgetful_batch)
 
 
 def reading_begins_at_the_commit(patch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """The bad input of the demo: each byte has one place, and no two places have the same sum."""
 
 from app.config.thresholds import Windows
-from app.feeds.accounting import Account
-from app.feeds.attribution import Source, attribute
+from app.feeds.accounting import Accounting
+from app.feeds.attribution import origin_of
+from app.feeds.columns import Source
 from app.feeds.rejected import Bad
 from app.lab.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.te.routing.lpm import PrefixTable
@@ -16,10 +17,10 @@ GOOD_HOST = "20.0.0.9"
 def test_what_goes_into_kafka_ends_where_it_is_said_to() -> None:
     pop, table = demo_pop(), PrefixTable.build(["0.0.0.0/0"])
     message, injected = records(pop, GOOD_HOST, NOW_S)
-    account = Account(pop, Windows(), lambda: table)
+    account = Accounting(pop, Windows(), lambda: table)
     account.progress.closed_up_to_s = int(NOW_S) - 20
-    assert list(account.take(0, NOW_S, message)) == []
-    letters = list(account.take(1, NOW_S, b"\n".join(MALFORMED)))
+    assert list(account.ingest(0, [NOW_S], [message])) == []
+    letters = [letter for _, letter in account.ingest(1, [NOW_S], [b"\n".join(MALFORMED)])]
     assert len(letters) == injected.dead_letters
     assert all(isinstance(letter, Bad) for letter in letters)
     assert account.progress.late_bytes == injected.late_bytes
@@ -45,8 +46,8 @@ def test_what_goes_by_sflow_is_what_it_is_said_to_be() -> None:
         datagram = decode(payload)
         for sample in datagram.flows:
             to, size_bytes = destination(sample["header"]), sample["frame_length"]
-            placed = attribute(pop, Source(datagram.agent, sample["input"], sample["output"], RATE))
-            reason = placed if isinstance(placed, str) else "unroutable" if to == UNROUTABLE else "good"
+            origin = origin_of(pop, Source(datagram.agent, sample["input"], sample["output"], RATE))
+            reason = origin if isinstance(origin, str) else "unroutable" if to == UNROUTABLE else "good"
             told[reason] += sample["rate"] * size_bytes
     _, injected = records(pop, GOOD_HOST, NOW_S)
     assert told == {reason: injected.unattributed_bytes[reason] for reason in told}
