@@ -30,10 +30,10 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
     yield as_of
     yield f"demand: {_estimate(story.demand)}, with the sampling error at 95 %"
     if story.override is not None and story.since is not None:
-        leave, source = story.override.exit, story.override.source_path
+        egress, source = story.override.exit, story.override.source_path
         yield (
-            f"moved since {story.since:%H:%M:%S} by decision {answer.decided_by or 'unknown'} to {leave.link}, "
-            f"next hop {leave.next_hop}, on {', '.join(story.override.inject_on)}"
+            f"moved since {story.since:%H:%M:%S} by decision {answer.decided_by or 'unknown'} to {egress.link}, "
+            f"next hop {egress.next_hop}, on {', '.join(story.override.inject_on)}"
         )
         shown = f"since {story.confirmed:%H:%M:%S}" if story.confirmed else "not yet"
         yield f"shown by all these routers {shown}"

@@ -231,14 +231,14 @@ def test_a_path_of_a_peer_never_seen_up_is_kept_and_is_no_target() -> None:
     assert rig.held("r1") == ["127.0.0.31"]
     rib, pop = rig.state.ribs["rhv1000"], demo_pop()
     natural = NaturalRouting(pop, rib)
-    leave = natural.natural_exit("r1", PREFIX)
-    assert leave is not None
+    egress = natural.natural_exit("r1", PREFIX)
+    assert egress is not None
     assert natural.alternates(PREFIX) == ()
     (path,) = rib.paths("r1", PREFIX).values()
-    assert natural.barred(leave, path) == "session-down"
-    assert not Witness(pop, rib).exit_alive(PREFIX, leave)
+    assert natural.barred(egress, path) == "session-down"
+    assert not Witness(pop, rib).exit_alive(PREFIX, egress)
     rig.feed("gobgpd_peer_up", first=2)
-    assert [one.exit for one in natural.alternates(PREFIX)] == [leave]
+    assert [one.exit for one in natural.alternates(PREFIX)] == [egress]
 
 
 def test_junk_among_routes_never_reaches_a_row() -> None:

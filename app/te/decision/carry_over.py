@@ -23,13 +23,13 @@ def keep(
     kept: dict[str, Held] = {}
     fallen: dict[str, str] = {}
     for prefix, one in sorted(held.items()):
-        leave = one.override.exit
-        source = next((found.path for found in natural.alternates(prefix) if found.exit == leave), None)
+        egress = one.override.exit
+        source = next((found.path for found in natural.alternates(prefix) if found.exit == egress), None)
         if source is None:
             fallen[prefix] = PATH_LOST
         elif (reason := guards.prefix(prefix)) is not None:
             fallen[prefix] = reason
-        elif all(placement.natural(router, prefix, leave.link) == leave.link for router in pop.routers):
+        elif all(placement.natural(router, prefix, egress.link) == egress.link for router in pop.routers):
             fallen[prefix] = ALREADY_NATURAL
         else:
             kept[prefix] = msgspec.structs.replace(

@@ -137,7 +137,7 @@ def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, Held])
     """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
     hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
     homes = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
-    return frozenset(homes | {leave.link for prefix in hidden for leave in natural.exits(prefix).values()})
+    return frozenset(homes | {egress.link for prefix in hidden for egress in natural.exits(prefix).values()})
 
 
 def _detect(

@@ -90,13 +90,13 @@ class Ledger:
 
     def lack(self, candidate: Candidate, target: Alternate) -> str | None:
         """What keeps `target` out of `targets`, for people: one rule, or None where there is room."""
-        leave, off_bps = target.exit, candidate.off_bps.get(target.exit.link, 0.0)
-        room_bps = self._room_bps.get(leave.link)
+        egress, off_bps = target.exit, candidate.off_bps.get(target.exit.link, 0.0)
+        room_bps = self._room_bps.get(egress.link)
         if room_bps is None:
-            return UNTRUSTED if leave.link in self._untrusted else NOT_USABLE
+            return UNTRUSTED if egress.link in self._untrusted else NOT_USABLE
         if candidate.bps - off_bps > room_bps:
             return NO_ROOM
-        session_bps = self._session_room_bps.get((leave.router, leave.peer), candidate.bps)
+        session_bps = self._session_room_bps.get((egress.router, egress.peer), candidate.bps)
         return SESSION_FULL if candidate.bps > session_bps else None
 
     @contextmanager
@@ -127,10 +127,10 @@ class Ledger:
                     self._room_bps[link] -= sign * bps
 
     def _book(self, move: Move, sign: int) -> None:
-        leave, bps = move.target.exit, move.candidate.bps
+        egress, bps = move.target.exit, move.candidate.bps
         self._budget.spend(bps, move.candidate.held, times=sign)
-        off, onto = move.candidate.off_bps, {leave.link: bps}
+        off, onto = move.candidate.off_bps, {egress.link: bps}
         self.shift(off, onto) if sign > 0 else self.shift(onto, off)
-        session = leave.router, leave.peer
+        session = egress.router, egress.peer
         if session in self._session_room_bps:
             self._session_room_bps[session] -= sign * bps

@@ -69,7 +69,7 @@ class Plan:
         homes: dict[str, float] = {}
         for pair in self.traffic.pairs.of(prefix):
             homes[pair.natural] = homes.get(pair.natural, 0.0) + pair.bps
-        return homes or {leave.link: 0.0 for leave in self.context.natural.exits(prefix).values()}
+        return homes or {egress.link: 0.0 for egress in self.context.natural.exits(prefix).values()}
 
     def natural_exits(self, prefix: str) -> tuple[NaturalExit, ...]:
         """Its homes as shares."""
@@ -128,9 +128,9 @@ class Plan:
         room_bps = {session: cap_bps for _, cap_bps, session in capped}
         for pair in self.traffic.pairs.planned_on({name for name, *_ in capped}):
             held = self.kept.get(pair.prefix)
-            leave = held.override.exit if held else self.context.natural.natural_exit(pair.ingress, pair.prefix)
-            if leave is not None and leave.link == pair.planned and (leave.router, leave.peer) in room_bps:
-                room_bps[leave.router, leave.peer] -= pair.bps
+            egress = held.override.exit if held else self.context.natural.natural_exit(pair.ingress, pair.prefix)
+            if egress is not None and egress.link == pair.planned and (egress.router, egress.peer) in room_bps:
+                room_bps[egress.router, egress.peer] -= pair.bps
         return room_bps
 
     def verdict(self, candidate: Candidate, target: Alternate) -> str | None:
@@ -146,16 +146,16 @@ class Plan:
             )
         return self._verdicts[key]
 
-    def _inject_on(self, prefix: str, leave: Exit) -> tuple[str, ...]:
-        return self.context.igp.order(leave.router, self.context.natural.holders(prefix))
+    def _inject_on(self, prefix: str, egress: Exit) -> tuple[str, ...]:
+        return self.context.igp.order(egress.router, self.context.natural.holders(prefix))
 
     def _make(self, move: Move, reason: str) -> None:
-        prefix, leave = move.candidate.prefix, move.target.exit
+        prefix, egress = move.candidate.prefix, move.target.exit
         self.kept.pop(prefix, None)
         override = Override(
             prefix=prefix,
-            exit=leave,
-            inject_on=self._inject_on(prefix, leave),
+            exit=egress,
+            inject_on=self._inject_on(prefix, egress),
             natural=self.natural_exits(prefix),
             source_path=copied(move.target.path),
             bps=move.candidate.bps,

@@ -39,8 +39,8 @@ def ineffective(held: Mapping[str, Held], observed: ObservedWindow, marks: Marks
             due = {prefix for prefix, confirmed_s in unsure.items() if confirmed_s <= settled_s}
             for demand in window.demands.of_prefixes(due) if due else ():
                 if demand.ingress in held[demand.prefix].override.inject_on:
-                    leave = held[demand.prefix].override.exit
-                    seen[demand.prefix].add(demand.size_bytes, demand.samples, link == leave.link)
+                    egress = held[demand.prefix].override.exit
+                    seen[demand.prefix].add(demand.size_bytes, demand.samples, link == egress.link)
         unsure = {prefix: since_s for prefix, since_s in unsure.items() if seen[prefix].samples < MIN_SEEN_SAMPLES}
     return frozenset(
         prefix

@@ -216,13 +216,13 @@ def _ingress(plan: Plan, prefix: str, held: Held | None) -> Iterator[Ingress]:
     pairs = {pair.ingress: pair for pair in plan.traffic.pairs.of(prefix)}
     exits = plan.context.natural.exits(prefix)
     for router in plan.context.pop.routers:
-        pair, leave = pairs.get(router), exits.get(router)
-        natural = pair.natural if pair else leave.link if leave else None
+        pair, egress = pairs.get(router), exits.get(router)
+        natural = pair.natural if pair else egress.link if egress else None
         follows = held is not None and router in held.override.inject_on
         yield Ingress(
             router=router,
             natural=natural,
-            next_hop=leave.next_hop if leave and leave.link == natural else None,
+            next_hop=egress.next_hop if egress and egress.link == natural else None,
             now=held.override.exit.link if held is not None and follows else natural,
             demand=_demand(pair.bps, pair.samples) if pair else Demand(0.0, 0.0, 0.0),
         )
@@ -275,8 +275,8 @@ def _is_dearer(plan: Plan, target: Alternate, held: Held) -> bool:
 
 
 def _moved_off(plan: Plan, link: str, held: Held, prefix: str) -> Share:
-    leave = held.override.exit.link
-    return Share(prefix, plan.homes(prefix).get(link, 0.0) if leave != link else 0.0, leave)
+    egress = held.override.exit.link
+    return Share(prefix, plan.homes(prefix).get(link, 0.0) if egress != link else 0.0, egress)
 
 
 def _moved_onto(plan: Plan, link: str, held: Held, prefix: str) -> Share:

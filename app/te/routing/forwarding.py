@@ -30,13 +30,13 @@ class Igp:
         """The neighbour of `start` on the way to `end`; None where the inventory knows no way."""
         return self._next.get((start, end))
 
-    def order(self, leave: str, holders: Iterable[str]) -> tuple[str, ...]:
+    def order(self, egress: str, holders: Iterable[str]) -> tuple[str, ...]:
         """`holders` as an override is applied to them: the exit router, then outwards.
 
         Nearest first, because what a router sends to the exit passes only routers that already agree.
         """
-        others = sorted((self._hops(name, leave), name) for name in holders if name != leave)
-        return (leave, *(name for _, name in others))
+        others = sorted((self._hops(name, egress), name) for name in holders if name != egress)
+        return (egress, *(name for _, name in others))
 
     def _hops(self, start: str, end: str) -> int:
         here: str | None = start
@@ -69,27 +69,27 @@ def trace(start: str, exits: Mapping[str, Exit], igp: Igp) -> str:
     here, visited = start, set[str]()
     while here not in visited:
         visited.add(here)
-        leave = exits.get(here)
-        if leave is None:
+        egress = exits.get(here)
+        if egress is None:
             return DEAD_END
-        if leave.router == here:
-            return leave.link
-        following = igp.next_router(here, leave.router)
+        if egress.router == here:
+            return egress.link
+        following = igp.next_router(here, egress.router)
         if following is None:
             return DEAD_END
         here = following
     return LOOP
 
 
-def fault(natural: NaturalRouting, igp: Igp, prefix: str, leave: Exit, inject_on: Sequence[str]) -> str | None:
-    """LOOP or DEAD_END where some step of sending `prefix` to `leave` would lose packets, else None.
+def fault(natural: NaturalRouting, igp: Igp, prefix: str, egress: Exit, inject_on: Sequence[str]) -> str | None:
+    """LOOP or DEAD_END where some step of sending `prefix` to `egress` would lose packets, else None.
 
     Routers that hold no path for the prefix neither before nor after are not asked: they never had the traffic.
     """
     before = natural.exits(prefix)
     for step in range(1, len(inject_on) + 1):
         injected = inject_on[:step]
-        exits = natural.exits(prefix, hidden=injected) | dict.fromkeys(injected, leave)
+        exits = natural.exits(prefix, hidden=injected) | dict.fromkeys(injected, egress)
         outcomes = [trace(router, exits, igp) for router in before.keys() | set(inject_on)]
         if LOOP in outcomes:
             return LOOP

@@ -106,16 +106,16 @@ class NaturalRouting:
         ]
         return tuple(sorted(found, key=lambda a: (a.exit.next_hop, a.exit.router, a.exit.peer, a.exit.path_id)))
 
-    def barred(self, leave: Exit, path: Path) -> str | None:
+    def barred(self, egress: Exit, path: Path) -> str | None:
         """Why this path may not be a target, or None."""
-        router = leave.router
-        if (router, leave.next_hop) not in self._pop.link_by_next_hop:
+        router = egress.router
+        if (router, egress.next_hop) not in self._pop.link_by_next_hop:
             return "unknown-next-hop"
-        if (router, leave.peer) not in self._pop.link_by_session:
+        if (router, egress.peer) not in self._pop.link_by_session:
             return "unknown-session"
-        if self.rib.peer_asn(router, leave.peer) is None:
+        if self.rib.peer_asn(router, egress.peer) is None:
             return "session-down"
-        if self._pop.links[leave.link].drain:
+        if self._pop.links[egress.link].drain:
             return "drained"
         if self._pop.routers[router].exports_learned_routes:
             return "exports-learned-routes"

@@ -79,9 +79,9 @@ class EgressIndex:
         places = [distinct.setdefault(_alike(routes), len(distinct)) for _, routes in changed]
         like = list({place: routes for place, (_, routes) in zip(places, changed, strict=True)}.items())
         exits = [
-            (place, self._router(router), self.number(leave.link))
+            (place, self._router(router), self.number(egress.link))
             for place, routes in like
-            for router, leave in routes.exits.items()
+            for router, egress in routes.exits.items()
         ]
         live = [(place, self.number(link), True) for place, routes in like for link in sorted(routes.links)]
         self._resize(len(self._routes))

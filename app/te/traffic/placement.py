@@ -50,8 +50,8 @@ class Placement:
 
     def _predicted(self, ingress: str, prefix: str, seen_on: str) -> str:
         touched = self._touched.get(prefix)
-        leave = self._routing.routes(prefix).exits.get(ingress)
-        predicted = seen_on if leave is None else leave.link
+        egress = self._routing.routes(prefix).exits.get(ingress)
+        predicted = seen_on if egress is None else egress.link
         known, really = touched.observed.get(ingress, ("", "")) if touched is not None else ("", "")
         return really if known == predicted else predicted
 

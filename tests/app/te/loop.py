@@ -97,9 +97,9 @@ class Loop:
         override = overrides.get(prefix)
         if override is not None and ingress in override.inject_on and prefix not in self.mute:
             return override.exit.link
-        leave = self.natural.natural_exit(ingress, prefix)
-        assert leave is not None
-        return self.really or leave.link
+        egress = self.natural.natural_exit(ingress, prefix)
+        assert egress is not None
+        return self.really or egress.link
 
     def _decide(self) -> CycleResult:
         observed = self.observer.observe(self.history)

@@ -54,9 +54,9 @@ def leaves(of_pop: Pop, name: str) -> Exit:
 
 @given(networks(), st.data())
 def test_one_exit_for_all_is_reached_by_all(of_pop: Pop, data: st.DataObject) -> None:
-    leave = leaves(of_pop, data.draw(st.sampled_from(list(of_pop.routers))))
-    exits = dict.fromkeys(of_pop.routers, leave)
-    assert {trace(name, exits, Igp(of_pop)) for name in of_pop.routers} == {leave.link}
+    egress = leaves(of_pop, data.draw(st.sampled_from(list(of_pop.routers))))
+    exits = dict.fromkeys(of_pop.routers, egress)
+    assert {trace(name, exits, Igp(of_pop)) for name in of_pop.routers} == {egress.link}
 
 
 @given(networks(), st.data())
@@ -83,17 +83,17 @@ def test_a_move_without_fault_delivers_in_every_step(of_pop: Pop, data: st.DataO
     holders = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
     lengths = {name: data.draw(st.integers(0, 2)) for name in holders}
     natural = natural_of(of_pop, {PREFIX: [path(int(name[1:]), *range(lengths[name])) for name in holders]})
-    leave = leaves(of_pop, holders[0])
-    inject_on = [leave.router, *data.draw(st.permutations([name for name in names if name != leave.router]))]
-    found = fault(natural, Igp(of_pop), PREFIX, leave, inject_on)
+    egress = leaves(of_pop, holders[0])
+    inject_on = [egress.router, *data.draw(st.permutations([name for name in names if name != egress.router]))]
+    found = fault(natural, Igp(of_pop), PREFIX, egress, inject_on)
     states = [set(inject_on[:step]) for step in range(1, len(inject_on) + 1)]
-    lost = {name for state in states for name in names if lose(of_pop, natural, name, leave, state)}
+    lost = {name for state in states for name in names if lose(of_pop, natural, name, egress, state)}
     assert bool(found) == bool(lost)
 
 
-def lose(of_pop: Pop, natural: NaturalRouting, start: str, leave: Exit, injected: set[str]) -> bool:
+def lose(of_pop: Pop, natural: NaturalRouting, start: str, egress: Exit, injected: set[str]) -> bool:
     """Whether a packet from `start` comes to nothing while only `injected` routers have the override."""
-    exits = natural.exits(PREFIX, hidden=injected) | dict.fromkeys(injected, leave)
+    exits = natural.exits(PREFIX, hidden=injected) | dict.fromkeys(injected, egress)
     return trace(start, exits, Igp(of_pop)) in (LOOP, DEAD_END)
 
 
@@ -113,18 +113,18 @@ def test_a_router_that_lives_on_what_the_exit_router_withdraws() -> None:
     of_pop = network(2, {(0, 1): 1})
     of_pop = msgspec.structs.replace(of_pop, link=(*of_pop.link, link("r1/y", 9)))
     natural = natural_of(of_pop, {PREFIX: [path(1), path(9, 7)]})
-    leave = Exit("r1", "p/r1/y", "10.0.0.9", "10.0.0.9")
-    assert fault(natural, Igp(of_pop), PREFIX, leave, ["r1", "r2"]) == DEAD_END
+    egress = Exit("r1", "p/r1/y", "10.0.0.9", "10.0.0.9")
+    assert fault(natural, Igp(of_pop), PREFIX, egress, ["r1", "r2"]) == DEAD_END
 
 
 def test_outwards_from_the_exit_makes_no_loop_on_a_line() -> None:
     """r4 - r1 - r2 - r3, the exit at r3. Were r1 told before r2, r2 would still send its packets back to r4."""
     of_pop = network(4, {(0, 3): 1, (0, 1): 1, (1, 2): 1})
     natural = natural_of(of_pop, {PREFIX: [path(4), path(3, 7)]})
-    igp, leave = Igp(of_pop), leaves(of_pop, "r3")
-    assert fault(natural, igp, PREFIX, leave, ["r3", "r1", "r2", "r4"]) == LOOP
+    igp, egress = Igp(of_pop), leaves(of_pop, "r3")
+    assert fault(natural, igp, PREFIX, egress, ["r3", "r1", "r2", "r4"]) == LOOP
     assert igp.order("r3", ["r1", "r2", "r3", "r4"]) == ("r3", "r2", "r1", "r4")
-    assert fault(natural, igp, PREFIX, leave, igp.order("r3", of_pop.routers)) is None
+    assert fault(natural, igp, PREFIX, egress, igp.order("r3", of_pop.routers)) is None
 
 
 @given(networks(), st.data())
@@ -132,8 +132,8 @@ def test_outwards_from_the_exit_never_makes_a_loop(of_pop: Pop, data: st.DataObj
     """Whatever the others do meanwhile; dead ends remain possible where a router has no path of its own."""
     igp, names = Igp(of_pop), list(of_pop.routers)
     natural = natural_of(of_pop, {PREFIX: [path(number, 7) for number in range(1, len(names) + 1)]})
-    leave = leaves(of_pop, data.draw(st.sampled_from(names)))
-    assert fault(natural, igp, PREFIX, leave, igp.order(leave.router, names)) is None
+    egress = leaves(of_pop, data.draw(st.sampled_from(names)))
+    assert fault(natural, igp, PREFIX, egress, igp.order(egress.router, names)) is None
 
 
 @pytest.mark.parametrize(

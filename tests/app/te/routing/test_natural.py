@@ -15,7 +15,7 @@ TWO_ROUTERS = pop(link("r1/a", 1), link("r1/b", 2), link("r2/c", 3), link("r2/d"
 
 def exits(paths: list[Path]) -> dict[str, str]:
     """Link of each router's natural exit, without the PoP's name."""
-    return {name: leave.link[2:] for name, leave in natural_of(TWO_ROUTERS, {PREFIX: paths}).exits(PREFIX).items()}
+    return {name: egress.link[2:] for name, egress in natural_of(TWO_ROUTERS, {PREFIX: paths}).exits(PREFIX).items()}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_ignores_what_our_overrides_distort(ignored: Path) -> None:
     rib = rib_of(TWO_ROUTERS, {PREFIX: [path(3, 7, 8)]})
     rib.update("r1", PREFIX, ignored)
     natural = NaturalRouting(TWO_ROUTERS, rib)
-    assert {leave.link for leave in natural.exits(PREFIX).values()} == {"p/r2/c"}
+    assert {egress.link for egress in natural.exits(PREFIX).values()} == {"p/r2/c"}
     assert [one.exit.link for one in natural.alternates(PREFIX)] == ["p/r2/c"]
 
 

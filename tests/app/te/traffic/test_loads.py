@@ -22,8 +22,8 @@ PATHS = {P: [path(1), path(2, 7), path(3, 7, 8)], Q: [path(1), path(2, 7)]}
 
 
 def held(prefix: str, to_link: str, **changes: Any) -> dict[str, Held]:
-    leave = Exit(to_link.split("/")[1], to_link, "peer", "hop")
-    override = Override(prefix, leave, ("r1", "r2"), (), SourcePath((), "igp"), 0.0, "")
+    egress = Exit(to_link.split("/")[1], to_link, "peer", "hop")
+    override = Override(prefix, egress, ("r1", "r2"), (), SourcePath((), "igp"), 0.0, "")
     return {prefix: Held(override, 0, **changes)}
 
 

@@ -111,10 +111,10 @@ def counted(windows: Windows, natural: NaturalRouting, touched: Collection[str])
     for name, one in windows.items():
         for demand in one.demands:
             routes = natural.routes(demand.prefix)
-            leave = routes.exits.get(demand.ingress)
-            if leave is None or routes.overridden or demand.prefix in touched:
+            egress = routes.exits.get(demand.ingress)
+            if egress is None or routes.overridden or demand.prefix in touched:
                 continue
             total += demand.size_bytes
-            if leave.link != name and not natural.may_leave(demand.ingress, demand.prefix, name):
+            if egress.link != name and not natural.may_leave(demand.ingress, demand.prefix, name):
                 elsewhere += demand.size_bytes
     return elsewhere / total if total else None
