@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from app.feeds.bmp_sessions import Places, RibFeed, Sessions
-from app.te.routing.interning import Held
+from app.te.routing.interning import PathSet
 from app.te.routing.rib import BUCKETS, bucket_of
 from tables.store import ExactTable, OpenTable, Rows
 
@@ -30,7 +30,7 @@ SESSIONS_KEPT = 128  # of so many flushes at most while rows are behind: with a 
 
 
 class RibRow(msgspec.Struct, gc=False):
-    """(prefix, packed Held) of one bucket; which of them the sessions that began at `began` have not told again."""
+    """(prefix, packed PathSet) of one bucket; which of them the sessions that began at `began` have not told again."""
 
     applied: int
     flush: int
@@ -99,7 +99,7 @@ class KeptRib:
 
     def load(self) -> None:
         """Into an empty Rib."""
-        unpacked: Unpacked[Held] = Unpacked(Held, self.feed.rib.share)
+        unpacked: Unpacked[PathSet] = Unpacked(PathSet, self.feed.rib.share)
         sessions = self.feed.sessions
         for key, row in self._table.rows.items(f"{self.feed.pop.name}|bucket|"):
             number = int(key.rpartition("|")[2])

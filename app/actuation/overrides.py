@@ -49,7 +49,7 @@ class Entry(msgspec.Struct):
         return self.state in ("leaving", "lost")
 
 
-Held = Callable[[str], Mapping[str, InjectedRoute]]  # prefix -> routes by router, in the speakers
+RoutesHeld = Callable[[str], Mapping[str, InjectedRoute]]  # prefix -> routes by router, in the speakers
 Gate = Callable[[Override], str | None]  # why a new override cannot be made now
 OnRefused = Callable[[str, Exit, int, int, str], None]  # prefix, exit, epoch, seq, reason
 
@@ -66,7 +66,7 @@ class Books:
         self._hold_s = hold_s
         self._lost: dict[Source, float] = {}
 
-    def decide(self, decision: Decision, held: Held, gate: Gate, on_refused: OnRefused) -> set[str]:
+    def decide(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
         """Take over a decision newer than all before it; the prefixes it touched (none for a repeat or an old one)."""
         if (decision.epoch, decision.seq) <= self.newest:
             return set()
@@ -121,7 +121,7 @@ class Books:
             self.leave(entry, "hold-ended")
         return [entry.prefix for entry in ended[:limit]]
 
-    def _want(self, override: Override, decision: Decision, held: Held, gate: Gate, new: int) -> str | None:
+    def _want(self, override: Override, decision: Decision, held: RoutesHeld, gate: Gate, new: int) -> str | None:
         """Add, change or renew one entry; the reason where it is refused. A refused change leaves the old one."""
         entry = self.entries.get(override.prefix)
         if (reason := self._barred(override, decision)) is not None:
@@ -162,7 +162,7 @@ class Books:
             return "older-than-path-loss"
         return refusal(self.pop, override)
 
-    def _over_budget(self, override: Override, held: Held, new: int) -> str | None:
+    def _over_budget(self, override: Override, held: RoutesHeld, new: int) -> str | None:
         if len(self.entries) >= self.pop.budgets.max_overrides:
             return "budget-overrides"
         if new >= self.pop.budgets.max_new_per_cycle:

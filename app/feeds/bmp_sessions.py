@@ -7,7 +7,7 @@ import msgspec
 from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord, to_path
 from app.feeds.stale_paths import Doubt, Resync
-from app.te.routing.interning import Held
+from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
 
 Places = tuple[str, list[int]]  # some of the paths that are held for a prefix
@@ -59,14 +59,14 @@ class RibFeed:
         """The position of the beginning of a router's session; -1 before the first."""
         return self.sessions.began.get(router, -1)
 
-    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, Held], untold: Iterable[Places]) -> None:
+    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], untold: Iterable[Places]) -> None:
         """Doubts of a row that was written when the routers' sessions had begun at `began`.
 
         What is of before a beginning is all in doubt; of what is of after it the beginning comes again, and tells anew.
         """
         for router in self.sessions.doubts:
             if began.get(router, -1) < self.began(router):
-                self._doubt(router, ((prefix, range(len(held))) for prefix, held in prefixes.items()), prefixes)
+                self._doubt(router, ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items()), prefixes)
             elif began.get(router, -1) == self.began(router):
                 self._doubt(router, untold, prefixes)
 
@@ -76,21 +76,21 @@ class RibFeed:
             for peer in {peer for peer, _ in self.rib.by_peer(router)}:
                 self.rib.peer_down(router, peer)
 
-    def _doubt(self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, Held]) -> None:
+    def _doubt(self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]) -> None:
         for prefix, places in some:
             for name, path in map(prefixes[prefix].__getitem__, places):
                 if name == router:
                     self._resync.restore(router, prefix, (path.peer, path.path_id))
 
-    def untold(self, prefixes: Mapping[str, Held]) -> list[Places]:
+    def untold(self, prefixes: Mapping[str, PathSet]) -> list[Places]:
         """Which paths are in doubt."""
         if not self.sessions.doubts:
             return []
-        found = [(prefix, list(self._untold(prefix, held))) for prefix, held in prefixes.items()]
+        found = [(prefix, list(self._untold(prefix, path_set))) for prefix, path_set in prefixes.items()]
         return [(prefix, places) for prefix, places in found if places]
 
-    def _untold(self, prefix: str, held: Held) -> Iterable[int]:
-        for place, (router, path) in enumerate(held):
+    def _untold(self, prefix: str, path_set: PathSet) -> Iterable[int]:
+        for place, (router, path) in enumerate(path_set):
             if self._resync.is_untold(router, prefix, (path.peer, path.path_id)):
                 yield place
 

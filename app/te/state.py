@@ -17,7 +17,7 @@ class LinkState(msgspec.Struct, frozen=True):
     peak_bps: float = 0.0
 
 
-class Held(msgspec.Struct, frozen=True):
+class StandingOverride(msgspec.Struct, frozen=True):
     """An override with its history.
 
     `observed` remembers where BGP proved us wrong: ingress router -> (link we predict, link it really took).
@@ -39,8 +39,8 @@ class CycleState(msgspec.Struct, frozen=True):
     """
 
     links: dict[str, LinkState] = {}
-    held: dict[str, Held] = {}
-    settling: dict[str, Held] = {}
+    held: dict[str, StandingOverride] = {}
+    settling: dict[str, StandingOverride] = {}
     untrusted: tuple[str, ...] = ()
     mismatched: int = 0
     quarantine: dict[str, int] = {}

@@ -111,7 +111,7 @@ class Worker:
     @property
     def state(self) -> tuple[State, set[str], set[tuple[str, str]]]:
         """Paths, peers, and what is in doubt."""
-        prefixes = {prefix: self.feed.rib.held(prefix) for prefix in PREFIXES}
+        prefixes = {prefix: self.feed.rib.path_set(prefix) for prefix in PREFIXES}
         paths = {(name, prefix, one.peer): one.as_path[-1] for prefix, held in prefixes.items() for name, one in held}
         doubts = self.feed.untold(prefixes)
         untold = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in doubts for place in places}

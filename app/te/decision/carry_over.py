@@ -9,7 +9,7 @@ from app.contract.schemas import SourcePath
 from app.te.decision.guards import Guards
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.placement import Placement
 
 PATH_LOST = "source-path-lost"
@@ -17,10 +17,10 @@ ALREADY_NATURAL = "already-natural"
 
 
 def keep(
-    pop: Pop, guards: Guards, natural: NaturalRouting, placement: Placement, held: Mapping[str, Held]
-) -> tuple[dict[str, Held], dict[str, str]]:
+    pop: Pop, guards: Guards, natural: NaturalRouting, placement: Placement, held: Mapping[str, StandingOverride]
+) -> tuple[dict[str, StandingOverride], dict[str, str]]:
     """The overrides that stand, with the attributes of their source paths as they are now; and why others fell."""
-    kept: dict[str, Held] = {}
+    kept: dict[str, StandingOverride] = {}
     fallen: dict[str, str] = {}
     for prefix, one in sorted(held.items()):
         egress = one.override.exit

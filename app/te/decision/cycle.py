@@ -22,7 +22,7 @@ from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_shar
 from app.te.evidence.trust import Trust, judge, trusting
 from app.te.routing.forwarding import Igp
 from app.te.routing.natural import NaturalRouting
-from app.te.state import CycleState, Held, LinkState
+from app.te.state import CycleState, LinkState, StandingOverride
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.loads import Traffic, measure
 from app.te.traffic.observed import ObservedWindow
@@ -118,22 +118,22 @@ def _remembering(
     )
 
 
-def _overrides(held: Mapping[str, Held]) -> tuple[Override, ...]:
+def _overrides(held: Mapping[str, StandingOverride]) -> tuple[Override, ...]:
     return tuple(held[prefix].override for prefix in sorted(held))
 
 
-def _is_settled(released: Held, newest: Mapping[str, LinkWindow]) -> bool:
+def _is_settled(released: StandingOverride, newest: Mapping[str, LinkWindow]) -> bool:
     """Whether the newest window began when the release was certainly in force."""
     start_s = max(window.window_start_s for window in newest.values())
     length_s = max(window.window_s for window in newest.values())
     return start_s >= released.since_s + SETTLING_WINDOWS * length_s
 
 
-def _as_of(released: Mapping[str, Held], now_s: int) -> dict[str, Held]:
+def _as_of(released: Mapping[str, StandingOverride], now_s: int) -> dict[str, StandingOverride]:
     return {prefix: msgspec.structs.replace(held, since_s=now_s) for prefix, held in released.items()}
 
 
-def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, Held]) -> frozenset[str]:
+def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, StandingOverride]) -> frozenset[str]:
     """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
     hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
     homes = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
@@ -178,7 +178,7 @@ def _result(
     before: CycleState,
     links: dict[str, LinkState],
     congestion: tuple[Congestion, ...],
-    settling: Mapping[str, Held],
+    settling: Mapping[str, StandingOverride],
 ) -> CycleResult:
     held = {prefix: _renewed(plan, prefix, one) for prefix, one in plan.kept.items()} | plan.made
     released = {prefix: reason for prefix, reason in (plan.released | plan.fallen).items() if prefix not in held}
@@ -196,7 +196,7 @@ def _result(
     )
 
 
-def _renewed(plan: Plan, prefix: str, held: Held) -> Held:
+def _renewed(plan: Plan, prefix: str, held: StandingOverride) -> StandingOverride:
     """A kept override with the figures of today."""
     override = msgspec.structs.replace(held.override, bps=plan.bps(prefix), natural=plan.natural_exits(prefix))
     return msgspec.structs.replace(held, override=override)

@@ -12,7 +12,7 @@ from app.te.decision.guards import Budget, Guards
 from app.te.decision.ledger import NO_ROOM, Candidate, Ledger, Move
 from app.te.routing.forwarding import Igp, fault
 from app.te.routing.natural import Alternate, NaturalRouting
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.loads import Traffic
 
 REFUSED_MAX = 10  # largest prefixes named per link
@@ -44,11 +44,11 @@ class Plan:
 
     context: Context
     traffic: Traffic
-    kept: dict[str, Held]
+    kept: dict[str, StandingOverride]
     fallen: dict[str, str]
     open_links: frozenset[str]
     unseen: frozenset[str]
-    made: dict[str, Held] = field(default_factory=dict)
+    made: dict[str, StandingOverride] = field(default_factory=dict)
     released: dict[str, str] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     unmoved: dict[str, tuple[str, str]] = field(default_factory=dict)  # all refusals: prefix -> (link, reason)
@@ -161,7 +161,7 @@ class Plan:
             bps=move.candidate.bps,
             reason=reason,
         )
-        self.made[prefix] = Held(override, self.context.now_s, self._mispredicted(prefix))
+        self.made[prefix] = StandingOverride(override, self.context.now_s, self._mispredicted(prefix))
 
     def _mispredicted(self, prefix: str) -> dict[str, tuple[str, str]]:
         exits = self.context.natural.exits(prefix)

@@ -6,7 +6,7 @@ import msgspec
 
 from app.config.thresholds import Marks
 from app.te.routing.natural import NaturalRouting
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.observed import ObservedWindow
 
 INEFFECTIVE = "ineffective"
@@ -14,19 +14,19 @@ SETTLING_WINDOWS = 2  # after a change so many whole windows may still show the 
 MIN_SEEN_SAMPLES = 30  # fewer say nothing of where a prefix goes
 
 
-def confirmed(held: Mapping[str, Held], natural: NaturalRouting, now_s: int) -> dict[str, Held]:
+def confirmed(held: Mapping[str, StandingOverride], natural: NaturalRouting, now_s: int) -> dict[str, StandingOverride]:
     """The same, with the end of the window since when every router concerned has shown our route."""
     return {prefix: _confirmed(prefix, one, natural, now_s) for prefix, one in held.items()}
 
 
-def _confirmed(prefix: str, one: Held, natural: NaturalRouting, now_s: int) -> Held:
+def _confirmed(prefix: str, one: StandingOverride, natural: NaturalRouting, now_s: int) -> StandingOverride:
     shown = natural.followers(prefix).issuperset(one.override.inject_on)
     if shown == (one.confirmed_s is not None):
         return one
     return msgspec.structs.replace(one, confirmed_s=now_s if shown else None)
 
 
-def ineffective(held: Mapping[str, Held], observed: ObservedWindow, marks: Marks) -> frozenset[str]:
+def ineffective(held: Mapping[str, StandingOverride], observed: ObservedWindow, marks: Marks) -> frozenset[str]:
     """Prefixes whose override all routers show, and whose traffic leaves elsewhere all the same, once settled.
 
     Judged by the newest windows that give enough samples; where traffic is not steered or not seen, nothing is said.

@@ -18,7 +18,7 @@ from app.te.decision.relief import forbidden
 from app.te.explain.sentences import refusal, stays, untouched
 from app.te.routing.bestpath import RouterPath
 from app.te.routing.natural import Alternate
-from app.te.state import Held, LinkState
+from app.te.state import LinkState, StandingOverride
 from app.te.traffic.link import LinkLoad
 from app.te.traffic.loads import error_share
 
@@ -196,11 +196,11 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
     )
 
 
-def _held(plan: Plan, prefix: str) -> Held | None:
+def _held(plan: Plan, prefix: str) -> StandingOverride | None:
     return plan.made.get(prefix) or plan.kept.get(prefix)
 
 
-def _why(plan: Plan, prefix: str, held: Held | None) -> tuple[Status, str]:
+def _why(plan: Plan, prefix: str, held: StandingOverride | None) -> tuple[Status, str]:
     if held is not None:
         return "moved", held.override.reason
     if prefix in plan.unmoved:
@@ -212,7 +212,7 @@ def _demand(bps: float, samples: float) -> Demand:
     return Demand(bps, bps * error_share(int(samples)), samples)
 
 
-def _ingress(plan: Plan, prefix: str, held: Held | None) -> Iterator[Ingress]:
+def _ingress(plan: Plan, prefix: str, held: StandingOverride | None) -> Iterator[Ingress]:
     pairs = {pair.ingress: pair for pair in plan.traffic.pairs.of(prefix)}
     exits = plan.context.natural.exits(prefix)
     for router in plan.context.pop.routers:
@@ -228,7 +228,7 @@ def _ingress(plan: Plan, prefix: str, held: Held | None) -> Iterator[Ingress]:
         )
 
 
-def _alternates(plan: Plan, prefix: str, held: Held | None) -> tuple[AlternatePath, ...]:
+def _alternates(plan: Plan, prefix: str, held: StandingOverride | None) -> tuple[AlternatePath, ...]:
     cost = {name: link.cost for name, link in plan.context.pop.links.items()}
     found = [
         AlternatePath(
@@ -247,7 +247,7 @@ def _alternates(plan: Plan, prefix: str, held: Held | None) -> tuple[AlternatePa
     return tuple(sorted(found, key=lambda one: (order.get(one.rule, 2), one.cost or 0.0, one.next_hop, one.router)))
 
 
-def _rule(plan: Plan, prefix: str, one: RouterPath, held: Held | None) -> str:
+def _rule(plan: Plan, prefix: str, one: RouterPath, held: StandingOverride | None) -> str:
     """What the allocator would say of this path, in its own order."""
     context = plan.context
     if one.exit is None:
@@ -269,17 +269,17 @@ def _rule(plan: Plan, prefix: str, one: RouterPath, held: Held | None) -> str:
     return plan.verdict(candidate, target) or (DEARER if held and _is_dearer(plan, target, held) else POSSIBLE)
 
 
-def _is_dearer(plan: Plan, target: Alternate, held: Held) -> bool:
+def _is_dearer(plan: Plan, target: Alternate, held: StandingOverride) -> bool:
     links, chosen = plan.context.pop.links, held.override.exit
     return (links[target.exit.link].cost, target.exit.next_hop) > (links[chosen.link].cost, chosen.next_hop)
 
 
-def _moved_off(plan: Plan, link: str, held: Held, prefix: str) -> Share:
+def _moved_off(plan: Plan, link: str, held: StandingOverride, prefix: str) -> Share:
     egress = held.override.exit.link
     return Share(prefix, plan.homes(prefix).get(link, 0.0) if egress != link else 0.0, egress)
 
 
-def _moved_onto(plan: Plan, link: str, held: Held, prefix: str) -> Share:
+def _moved_onto(plan: Plan, link: str, held: StandingOverride, prefix: str) -> Share:
     homes = plan.homes(prefix)
     if held.override.exit.link != link or not homes:
         return Share(prefix, 0.0)

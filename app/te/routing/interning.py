@@ -4,24 +4,24 @@ from collections.abc import Iterable
 
 from app.te.routing.path import Path
 
-Held = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in the order in which they came
+PathSet = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in the order in which they came
 SWEEP_MIN = 10_000
 
 
-class Shared:
+class Interner:
     """Of equal paths, pairs and whole sets of them, the one object that is used."""
 
     def __init__(self) -> None:
         self._paths: dict[Path, Path] = {}
         self._pairs: dict[tuple[str, Path], tuple[str, Path]] = {}
-        self._held: dict[Held, Held] = {}
+        self._path_sets: dict[PathSet, PathSet] = {}
         self._sweep_at = SWEEP_MIN
 
-    def held(self, held: Held) -> Held:
+    def intern(self, path_set: PathSet) -> PathSet:
         """The one that equals this."""
-        if (known := self._held.get(held)) is None:
-            known = tuple([self._pair(pair) for pair in held])
-            self._held[known] = known
+        if (known := self._path_sets.get(path_set)) is None:
+            known = tuple([self._pair(pair) for pair in path_set])
+            self._path_sets[known] = known
         return known
 
     def _pair(self, pair: tuple[str, Path]) -> tuple[str, Path]:
@@ -31,12 +31,12 @@ class Shared:
             self._pairs[known] = known
         return known
 
-    def sweep(self, used: Iterable[Held]) -> None:
+    def sweep(self, used: Iterable[PathSet]) -> None:
         """Forget what is not used any more, now and then."""
-        if len(self._held) + len(self._pairs) < self._sweep_at:
+        if len(self._path_sets) + len(self._pairs) < self._sweep_at:
             return
-        distinct = {id(held): held for held in used}.values()
-        self._held = {held: held for held in distinct}
-        self._pairs = {pair: pair for held in distinct for pair in held}
+        distinct = {id(path_set): path_set for path_set in used}.values()
+        self._path_sets = {path_set: path_set for path_set in distinct}
+        self._pairs = {pair: pair for path_set in distinct for pair in path_set}
         self._paths = {path: path for _, path in self._pairs}
-        self._sweep_at = SWEEP_MIN + 2 * (len(self._held) + len(self._pairs))
+        self._sweep_at = SWEEP_MIN + 2 * (len(self._path_sets) + len(self._pairs))

@@ -14,7 +14,7 @@ from app.te.routing.lpm import Addresses, PrefixTable, Table
 from app.te.routing.rib import Rib
 
 
-class Patched(Table):
+class OverlayTable(Table):
     """A table and what came and went since; `holds` tells whether a prefix is there now."""
 
     def __init__(self, base: PrefixTable, turned: Collection[str], holds: Callable[[str], bool]) -> None:
@@ -82,5 +82,5 @@ class TableCache:
             self._turned = len(rib.turned)
             times = Counter(rib.turned[self._since :])
             odd = [prefix for prefix, count in times.items() if count % 2]
-            self._table = Patched(self._base, odd, rib.holds) if odd else self._base
+            self._table = OverlayTable(self._base, odd, rib.holds) if odd else self._base
         return self._table

@@ -11,7 +11,7 @@ import msgspec
 from app.config.inventory import Pop
 from app.contract.schemas import Exit
 from app.te.routing.bestpath import RouterPath, choose, equals
-from app.te.routing.interning import Held
+from app.te.routing.interning import PathSet
 from app.te.routing.lpm import Table
 from app.te.routing.lpm_overlay import TableCache
 from app.te.routing.path import Path
@@ -29,9 +29,9 @@ class Alternate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Routes(msgspec.Struct, frozen=True, gc=False):
-    """What natural routing says of prefixes; `held` are the paths of all kinds that it was computed from."""
+    """What natural routing says of prefixes; `path_set` are the paths of all kinds that it was computed from."""
 
-    held: Held
+    path_set: PathSet
     paths: tuple[RouterPath, ...]
     exits: dict[str, Exit]  # by ingress router, those whose best path leaves by a known link
     links: frozenset[str]  # links with a live path
@@ -64,7 +64,7 @@ class NaturalRouting:
             self._version = self.rib.version
             self._known, self._stale, self._fresh = {}, self._fresh, {}
         if (routes := self._known.get(prefix)) is None:
-            routes = self._known[prefix] = self._of(self.rib.held(prefix))
+            routes = self._known[prefix] = self._of(self.rib.path_set(prefix))
         return routes
 
     def natural_exit(self, ingress: str, prefix: str) -> Exit | None:
@@ -123,24 +123,24 @@ class NaturalRouting:
 
     def holders(self, prefix: str) -> frozenset[str]:
         """Routers that hold the prefix: by any path seen, or because the mesh would give it to them."""
-        seen = (router for router, _ in self.rib.held(prefix))
+        seen = (router for router, _ in self.rib.path_set(prefix))
         return frozenset(seen).union(self.routes(prefix).exits)
 
     def followers(self, prefix: str) -> frozenset[str]:
         """Routers that show a route of ours for this prefix."""
-        return frozenset(router for router, path in self.rib.held(prefix) if self._marker in path.communities)
+        return frozenset(router for router, path in self.rib.path_set(prefix) if self._marker in path.communities)
 
     def table(self) -> Table:
         """The table of every router as of now: in a full mesh each holds what any of them holds."""
         return self._tables.table(self.rib)
 
-    def _of(self, held: Held) -> Routes:
-        if (routes := self._fresh.get(id(held))) is None:
-            routes = self._fresh[id(held)] = self._stale.get(id(held)) or self._compute(held)
+    def _of(self, path_set: PathSet) -> Routes:
+        if (routes := self._fresh.get(id(path_set))) is None:
+            routes = self._fresh[id(path_set)] = self._stale.get(id(path_set)) or self._compute(path_set)
         return routes
 
-    def _compute(self, held: Held) -> Routes:
-        known = sorted(held, key=self._place)
+    def _compute(self, path_set: PathSet) -> Routes:
+        known = sorted(path_set, key=self._place)
         ours = [path for _, path in known if self._marker in path.communities]
         paths = tuple(
             [
@@ -152,7 +152,7 @@ class NaturalRouting:
         links = frozenset([one.exit.link for one in paths if one.exit is not None])
         best = choose(paths, self._pop.router)
         blackholed = any(BLACKHOLE in one.path.communities for one in best.values())
-        return Routes(held, paths, _exits(best), links, bool(ours), blackholed)
+        return Routes(path_set, paths, _exits(best), links, bool(ours), blackholed)
 
     def _place(self, one: tuple[str, Path]) -> int:
         return self._places[one[0]]

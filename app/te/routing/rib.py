@@ -7,13 +7,13 @@ same origin, and so the same paths by every peer.
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 
-from app.te.routing.interning import Held, Shared
+from app.te.routing.interning import Interner, PathSet
 from app.te.routing.path import Path
 
 PeerKey = tuple[str, int]  # (peer address, path id)
 BUCKETS = 4096
 TURNED_MIN = 10_000
-_NOTHING: Mapping[str, Held] = {}
+_NOTHING: Mapping[str, PathSet] = {}
 
 
 def bucket_of(prefix: str) -> int:
@@ -32,10 +32,10 @@ class Prefixes(Collection[str]):
         return self._rib.count(self._router)
 
     def __iter__(self) -> Iterator[str]:
-        return (prefix for prefix, held in self._rib.items() if _at(self._router, held))
+        return (prefix for prefix, path_set in self._rib.items() if _at(self._router, path_set))
 
     def __contains__(self, prefix: object) -> bool:
-        return isinstance(prefix, str) and _at(self._router, self._rib.held(prefix))
+        return isinstance(prefix, str) and _at(self._router, self._rib.path_set(prefix))
 
 
 class Rib:
@@ -53,10 +53,10 @@ class Rib:
         self._empty()
 
     def _empty(self) -> None:
-        self._buckets: dict[int, dict[str, Held]] = {}  # without the empty ones
+        self._buckets: dict[int, dict[str, PathSet]] = {}  # without the empty ones
         self._counts: dict[str, int] = {}
         self._size = 0
-        self._shared = Shared()
+        self._interner = Interner()
         self._new_epoch()
 
     def clear(self) -> None:
@@ -67,28 +67,28 @@ class Rib:
 
     def update(self, router: str, prefix: str, path: Path) -> None:
         """Store or replace the path of its peer."""
-        before = self.held(prefix)
+        before = self.path_set(prefix)
         peer, path_id = path.peer, path.path_id
         place = next((i for i, one in enumerate(before) if _is(one, router, peer, path_id)), len(before))
         self._put(prefix, before, (*before[:place], (router, path), *before[place + 1 :]))
 
-    def restore(self, number: int, prefixes: Mapping[str, Held]) -> None:
+    def restore(self, number: int, prefixes: Mapping[str, PathSet]) -> None:
         """All of a bucket that is empty, from what `share` gave. Begins a new epoch."""
         assert number not in self._buckets, f"bucket {number} is not empty"
         if prefixes:
             self._buckets[number] = dict(prefixes)
         self._size += len(prefixes)
-        for held in prefixes.values():
-            self._count(held, 1)
+        for path_set in prefixes.values():
+            self._count(path_set, 1)
         self._new_epoch()
 
-    def share(self, held: Held) -> Held:
+    def share(self, path_set: PathSet) -> PathSet:
         """What equals this and is used."""
-        return self._shared.held(held)
+        return self._interner.intern(path_set)
 
     def withdraw(self, router: str, prefix: str, peer: str, path_id: int = 0) -> bool:
         """Remove one path; False if it was not there."""
-        before = self.held(prefix)
+        before = self.path_set(prefix)
         after = tuple([one for one in before if not _is(one, router, peer, path_id)])
         if len(after) == len(before):
             return False
@@ -106,13 +106,15 @@ class Rib:
         self._up.pop((router, peer), None)
         self.version += 1
         self.sessions += 1
-        left: dict[int, tuple[Held, Held]] = {}  # few sets of paths are distinct; an id is theirs while they are here
+        left: dict[
+            int, tuple[PathSet, PathSet]
+        ] = {}  # few sets of paths are distinct; an id is theirs while they are here
         lost = []
         for number, bucket in list(self._buckets.items()):
             for prefix, before in list(bucket.items()):
                 if (known := left.get(id(before))) is None:
                     after = tuple([one for one in before if one[0] != router or one[1].peer != peer])
-                    known = left[id(before)] = before, self._shared.held(after)
+                    known = left[id(before)] = before, self._interner.intern(after)
                 if known[1] is not before:
                     self._place(number, prefix, before, known[1])
                     lost.append(prefix)
@@ -121,8 +123,8 @@ class Rib:
     def by_peer(self, router: str) -> dict[PeerKey, set[str]]:
         """The prefixes of each peer (and path id) of a router."""
         found: dict[PeerKey, set[str]] = {}
-        for prefix, held in self.items():
-            for name, path in held:
+        for prefix, path_set in self.items():
+            for name, path in path_set:
                 if name == router:
                     found.setdefault((path.peer, path.path_id), set()).add(prefix)
         return found
@@ -131,23 +133,23 @@ class Rib:
         """The peer's AS, None while its session is down or was never seen up."""
         return self._up.get((router, peer))
 
-    def held(self, prefix: str) -> Held:
+    def path_set(self, prefix: str) -> PathSet:
         """All paths of all routers for exactly this prefix."""
         return self.bucket(bucket_of(prefix)).get(prefix, ())
 
     def paths(self, router: str, prefix: str) -> Mapping[PeerKey, Path]:
         """All paths of one router for exactly this prefix."""
-        return {(path.peer, path.path_id): path for name, path in self.held(prefix) if name == router}
+        return {(path.peer, path.path_id): path for name, path in self.path_set(prefix) if name == router}
 
     def sweep(self) -> None:
         """Forget paths that nothing holds any more, if there are many; some 0.2 s at full table."""
-        self._shared.sweep(held for _, held in self.items())
+        self._interner.sweep(path_set for _, path_set in self.items())
 
     def holds(self, prefix: str) -> bool:
         """Whether any router holds a path for exactly this prefix."""
         return prefix in self.bucket(bucket_of(prefix))
 
-    def bucket(self, number: int) -> Mapping[str, Held]:
+    def bucket(self, number: int) -> Mapping[str, PathSet]:
         """The prefixes of a bucket with all that is held for them."""
         return self._buckets.get(number, _NOTHING)
 
@@ -155,7 +157,7 @@ class Rib:
         """Every prefix that any router holds a path for."""
         return (prefix for prefix, _ in self.items())
 
-    def items(self) -> Iterator[tuple[str, Held]]:
+    def items(self) -> Iterator[tuple[str, PathSet]]:
         """And all paths of all routers for it."""
         return (item for bucket in self._buckets.values() for item in bucket.items())
 
@@ -175,11 +177,11 @@ class Rib:
         """Peers of the router whose sessions are up."""
         return [peer for (name, peer) in self._up if name == router]
 
-    def _put(self, prefix: str, before: Held, after: Held) -> None:
+    def _put(self, prefix: str, before: PathSet, after: PathSet) -> None:
         """What is held of a prefix now."""
-        self._place(bucket_of(prefix), prefix, before, self._shared.held(after))
+        self._place(bucket_of(prefix), prefix, before, self._interner.intern(after))
 
-    def _place(self, number: int, prefix: str, before: Held, after: Held) -> None:
+    def _place(self, number: int, prefix: str, before: PathSet, after: PathSet) -> None:
         bucket = self._buckets.setdefault(number, {})
         if after:
             bucket[prefix] = after
@@ -195,9 +197,9 @@ class Rib:
                 self._turn(prefix)
         self.version += 1
 
-    def _count(self, held: Held, one: int) -> None:
+    def _count(self, path_set: PathSet, one: int) -> None:
         """A prefix more or less for each router of these paths."""
-        for router in {name for name, _ in held}:
+        for router in {name for name, _ in path_set}:
             self._counts[router] = self._counts.get(router, 0) + one
 
     def _turn(self, prefix: str) -> None:
@@ -212,8 +214,8 @@ class Rib:
         self.version += 1
 
 
-def _at(router: str, held: Held) -> bool:
-    return any(name == router for name, _ in held)
+def _at(router: str, path_set: PathSet) -> bool:
+    return any(name == router for name, _ in path_set)
 
 
 def _is(one: tuple[str, Path], router: str, peer: str, path_id: int) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from app.te.routing.natural import NaturalRouting
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.demand import Numbers
 from app.te.traffic.egress_index import NO_EXIT, EgressIndex
 
@@ -20,7 +20,9 @@ class Placement:
     corrected by what it got wrong when the override was made.
     """
 
-    def __init__(self, natural: NaturalRouting, held: Mapping[str, Held], settling: Mapping[str, Held]) -> None:
+    def __init__(
+        self, natural: NaturalRouting, held: Mapping[str, StandingOverride], settling: Mapping[str, StandingOverride]
+    ) -> None:
         self._routing = natural
         self._held = held
         self._touched = {**settling, **held}

@@ -15,7 +15,7 @@ from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
 
 
-class Held:
+class HeldRoutes:
     """A gobgpd as the reaper sees it."""
 
     def __init__(self, log: list[str], name: str, *routes: InjectedRoute) -> None:
@@ -46,7 +46,7 @@ class Rig:
         self.log: list[str] = []
         self.halted = False
         routes = render(POP, override(exit=2), 7, 1)
-        self.speakers = {name: Held(self.log, name, each) for name, each in routes.items()}
+        self.speakers = {name: HeldRoutes(self.log, name, each) for name, each in routes.items()}
         self.reaper = Reaper(POP, self.speakers, self.clock, lambda: self.halted, hold_s=300, grace_s=60)
         self.reaper.deadlines = {PREFIX: self.clock.monotonic_s() + 300}
 

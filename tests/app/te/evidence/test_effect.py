@@ -7,7 +7,7 @@ import pytest
 from app.config.thresholds import Marks, Pacing
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.evidence.effect import SETTLING_WINDOWS, ineffective
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.observed import observe
 from tests.app.te.decision.test_cycle import POP, A, B
 from tests.app.te.decision.test_loop import demo, load
@@ -99,7 +99,7 @@ def test_where_its_bytes_are_seen(elsewhere: tuple[str, float], samples: int, us
         }
     ]
     for confirmed_s, judged in ((1000, useless), (1001, False), (None, False)):
-        held = {prefix: Held(override, 990, confirmed_s=confirmed_s)}
+        held = {prefix: StandingOverride(override, 990, confirmed_s=confirmed_s)}
         assert ineffective(held, observe(history, natural_of(POP, {})), Marks()) == ({prefix} if judged else set())
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.te.routing.lpm import Addresses, PrefixTable
-from app.te.routing.lpm_overlay import Patched, TableCache
+from app.te.routing.lpm_overlay import OverlayTable, TableCache
 from app.te.routing.rib import Rib
 from tests.app.te.routing.test_lpm import OFFSETS, PREFIXES, around
 from tests.app.te.world import path
@@ -57,7 +57,7 @@ def test_many_turns_begin_a_new_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_places_of_a_patched_table_are_among_its_names() -> None:
     base = PrefixTable.build(["198.51.0.0/16", "198.51.100.0/24", "203.0.113.0/24"])
     holds = {"198.51.0.0/16", "192.0.2.0/24", "198.51.100.128/25"}
-    table = Patched(
+    table = OverlayTable(
         base, ["198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24", "198.51.100.128/25"], holds.__contains__
     )
     size = len(table.names)

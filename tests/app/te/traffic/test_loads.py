@@ -8,7 +8,7 @@ import pytest
 from app.config.thresholds import Marks, Pacing
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.routing.natural import NaturalRouting
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.loads import Traffic, error_share, measure
 from app.te.traffic.observed import observe
@@ -21,17 +21,17 @@ P, Q = "203.0.113.0/24", "198.51.100.0/24"
 PATHS = {P: [path(1), path(2, 7), path(3, 7, 8)], Q: [path(1), path(2, 7)]}
 
 
-def held(prefix: str, to_link: str, **changes: Any) -> dict[str, Held]:
+def held(prefix: str, to_link: str, **changes: Any) -> dict[str, StandingOverride]:
     egress = Exit(to_link.split("/")[1], to_link, "peer", "hop")
     override = Override(prefix, egress, ("r1", "r2"), (), SourcePath((), "igp"), 0.0, "")
-    return {prefix: Held(override, 0, **changes)}
+    return {prefix: StandingOverride(override, 0, **changes)}
 
 
 def see(
     *windows: dict[str, LinkWindow],
     routing: NaturalRouting | None = None,
-    moved: dict[str, Held] | None = None,
-    settling: dict[str, Held] | None = None,
+    moved: dict[str, StandingOverride] | None = None,
+    settling: dict[str, StandingOverride] | None = None,
 ) -> Traffic:
     natural = routing or natural_of(POP, PATHS)
     return measure(observe(windows, natural), Placement(natural, moved or {}, settling or {}), Marks(), Pacing())

@@ -10,7 +10,7 @@ from app.contract.schemas import Exit, Override, SourcePath
 from app.te.evidence.mismatch import mismatch_share
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib
-from app.te.state import Held
+from app.te.state import StandingOverride
 from app.te.traffic.demand import Pairs
 from app.te.traffic.egress_index import EgressIndex
 from app.te.traffic.observed import Windows, observe
@@ -44,9 +44,9 @@ def announce(rib: Rib, prefix: str, number: int, longer: int | None) -> None:
         rib.update(PEERS[one.peer], prefix, one)
 
 
-def held(moves: Moves) -> dict[str, Held]:
+def held(moves: Moves) -> dict[str, StandingOverride]:
     return {
-        prefix: Held(
+        prefix: StandingOverride(
             Override(prefix, Exit("r1", LINKS[to], "", ""), tuple(sorted(on)), (), SourcePath((), "igp"), 0.0, ""),
             0,
             observed={router: (LINKS[was], LINKS[really]) for router, (was, really) in observed.items()},
