@@ -107,7 +107,7 @@ class Books:
         self._lost[entry.prefix, entry.exit] = now_s
         entry.state, entry.reason = "lost", "source-path-lost"
 
-    def wait_anew(self) -> None:
+    def wait_again(self) -> None:
         """Nothing could be done until now: what is incomplete has its full time from here."""
         for entry in self.entries.values():
             entry.since_s = self._clock.monotonic_s()

@@ -162,12 +162,12 @@ class Core:
         return {router: view.held[prefix] for router, view in self.views.items() if prefix in view.held}
 
     def _fresh(self) -> bool:
-        """Whether targets mean anything: BMP was read to its end, or all must go. After a gap they are made anew."""
+        """Whether targets mean anything: BMP was read to its end, or all must go. After a gap they are recreated."""
         if not self.halts and not self._ready():
             self._stale = True
         elif self._stale:
             self._stale = False
-            self.books.wait_anew()
+            self.books.wait_again()
             self._plan(list(self.books.entries))
         return not self._stale
 

@@ -1,4 +1,4 @@
-"""Kafka's ids of topics (KIP-516): one that was deleted and made anew has another id, and offsets from 0 on.
+"""Kafka's ids of topics (KIP-516): one that was deleted and recreated has another id, and offsets from 0 on.
 
 aiokafka 0.14 asks for metadata up to version 5, and ids came later: brokers tell them since 3.0 (version 12).
 """

@@ -84,7 +84,7 @@ async def input_ids(kafka: Kafka, wanted: Sequence[str]) -> dict[str, str]:
 
 
 async def forget_old_commits(app: ExactApp) -> None:
-    """Set the group's commits of earlier makings of its inputs back to the beginning.
+    """Set the group's commits of earlier incarnations of its inputs back to the beginning.
 
     DaemonError while the group has members, for they could commit again: they find out and end, too.
     """
@@ -104,9 +104,9 @@ async def forget_old_commits(app: ExactApp) -> None:
             await consumer.commit({tp: OffsetAndMetadata(begins[tp], known.ids[tp.topic]) for tp in old})
     except KafkaError as error:
         raise DaemonError(
-            f"{group}: the commits of a topic that was made anew cannot be set back: {error!r}"
+            f"{group}: the commits of a topic that was recreated cannot be set back: {error!r}"
         ) from error
-    log.warning("%s: made anew, so it is read from its beginning", ", ".join(tp.topic for tp in old))
+    log.warning("%s: recreated, so it is read from its beginning", ", ".join(tp.topic for tp in old))
 
 
 async def make_changelogs(app: ExactApp) -> None:

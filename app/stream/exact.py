@@ -21,7 +21,7 @@ from app.errors import ExactnessError
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
-from app.stream.incarnations import Makings
+from app.stream.incarnations import Incarnations
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class ExactReader:
         self._app = app
         self._state = reading.state
         self._tables = reading.tables
-        self._makings = Makings(app.inputs, reading.topics, reading.tables)
+        self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
         self._whole_to = reading.whole_to
         self._fence = fence
         self._end = end
@@ -91,9 +91,9 @@ class ExactReader:
 
     def load(self) -> None:
         """Take up from the recovered tables."""
-        self._makings.load()
+        self._incarnations.load()
         self._state.load()
-        self._makings.rows_are_whole_to(self._whole_to())
+        self._incarnations.rows_are_whole_to(self._whole_to())
 
     async def take_up(self) -> None:
         """`load`, in a thread, for a full table takes seconds. A rebalance in its midst waits for its end."""
@@ -123,18 +123,18 @@ class ExactReader:
 
     async def _is_its_turn(self, event: Any) -> bool:
         """Flows would meet routes of before: so wait for topics whose records come again. False after a rebalance."""
-        waited = await self._makings.others_are_back()
+        waited = await self._incarnations.others_are_back()
         return not waited or event.message.generation_id == self._app.consumer_generation_id
 
     async def _accept(self, event: Any) -> None:
         tp = event.message.tp
         if tp not in self._next or event.value[0].offset < self._next[tp]:
-            await self._makings.verify(tp.topic)  # else records of a topic made anew would pass for repeats
+            await self._incarnations.verify(tp.topic)  # else records of a topic recreated would pass for repeats
         if tp not in self._next:
             self._next[tp] = await self._first_offset(tp)
         if records := self._new_ones(tp, event.value):
             self._state.apply(tp, records)
-        self._makings.came_to(tp.topic, self._next[tp])
+        self._incarnations.came_to(tp.topic, self._next[tp])
         event.value = event.message.value = None  # a hundred megabytes a second, until it is acknowledged
         self._held.append(event)
         self._came = True
@@ -142,7 +142,7 @@ class ExactReader:
 
     def _new_ones(self, tp: TP, batch: list[Record]) -> list[Record]:
         """Without repeats, each at its position; ExactnessError for a hole."""
-        base, due = self._makings.base(tp.topic), self._next[tp]
+        base, due = self._incarnations.base(tp.topic), self._next[tp]
         offsets = [record.offset for record in batch]
         if offsets != list(range(due, due + len(offsets))):
             batch = in_order(tp, batch, due)
@@ -195,20 +195,20 @@ class ExactReader:
         with metrics.FLUSH_SECONDS.time():
             await self._write(self._newest)
         self._fence.check()
-        self._makings.rows_are_whole_to(self._whole_to())
+        self._incarnations.rows_are_whole_to(self._whole_to())
         assert self._acknowledge is not None, "a flush without a stream"
         for event in held:
             await self._acknowledge(event)
 
     def _is_behind(self) -> bool:
         """Rows are not whole up to the last record."""
-        return any(self._makings.first(tp.topic, due) < due for tp, due in self._next.items())
+        return any(self._incarnations.first(tp.topic, due) < due for tp, due in self._next.items())
 
     async def _write(self, newest: Any) -> None:
         """Rows, then what closed windows publish, last the progress; each is answered before the next."""
         with current_event(newest):
-            made_anew = self._makings.write()
-        if made_anew:
+            recreated = self._incarnations.write()
+        if recreated:
             await self._changelog_answered()
         with current_event(newest):
             self._state.write_rows()

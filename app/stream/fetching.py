@@ -28,7 +28,7 @@ class Record(msgspec.Struct, gc=False):
 
     @property
     def position(self) -> int:
-        """The number that rows remember: it goes on where a topic was made anew."""
+        """The number that rows remember: it goes on where a topic was recreated."""
         return self.base + self.offset
 
 

@@ -1,8 +1,8 @@
-"""Which making of an input topic the rows speak of.
+"""Which incarnation of an input topic the rows speak of.
 
-A topic that is deleted and made anew begins at offset 0 again, and rows that remember offsets would take its records
-for repeats. So rows count in positions: the offset of a record, plus a base that its topic has in this making, above
-everything the rows remember of the makings before. A row of its own says which base; it is in the changelog before
+A topic that is deleted and recreated begins at offset 0 again, and rows that remember offsets would take its records
+for repeats. So rows count in positions: the offset of a record, plus a base that its topic has in this incarnation, above
+everything the rows remember of the incarnations before. A row of its own says which base; it is in the changelog before
 the first row that counts from it, else a crash between the two would find another base.
 """
 
@@ -30,7 +30,7 @@ class Found(NamedTuple):
 Ask = Callable[[str], Awaitable[Found]]
 
 
-class Making(msgspec.Struct, frozen=True):
+class Incarnation(msgspec.Struct, frozen=True):
     """Kafka's id of a topic, and the position of its offset 0."""
 
     topic_id: str
@@ -75,51 +75,51 @@ class Inputs:
         return waited
 
     async def verify(self, topic: str) -> None:
-        """ExactnessError where the topic, or what is committed of it, is not of the making that was there at the start.
+        """ExactnessError where the topic, or what is committed of it, is not of the incarnation that was there at the start.
 
         Kafka knows commits by the name of their topic: one of a worker that is about to end outlives the old topic.
         """
         found = await self._ask(topic)
         if found.topic_id != self.ids[topic]:
-            raise ExactnessError(f"{topic} was made anew: this process ends, so that the next begins with it")
+            raise ExactnessError(f"{topic} was recreated: this process ends, so that the next begins with it")
         if self.is_old(topic, found.committed_in):
             raise ExactnessError(
                 f"{topic}: the commit is of the topic that was there before: the next start forgets it"
             )
 
     def is_old(self, topic: str, committed_in: str) -> bool:
-        """Whether a commit with this mark is of another making."""
+        """Whether a commit with this mark is of another incarnation."""
         return committed_in not in ("", self.ids[topic])
 
 
-class Makings:
+class Incarnations:
     """Those of one reader, kept in the last of its tables."""
 
     def __init__(self, inputs: Inputs, topics: Sequence[str], tables: Sequence[ExactTable]) -> None:
         self._inputs = inputs
         self._topics = topics
         self._tables = tables
-        self._rows = Rows(tables[-1], Making, lambda making: making.base)
-        self._unwritten: dict[str, Making] = {}
+        self._rows = Rows(tables[-1], Incarnation, lambda incarnation: incarnation.base)
+        self._unwritten: dict[str, Incarnation] = {}
 
     def load(self) -> None:
         """Find the bases, after the tables were recovered."""
-        self._unwritten = {topic: self._making(topic) for topic in self._topics}
-        self._inputs.bases.update({topic: making.base for topic, making in self._unwritten.items()})
+        self._unwritten = {topic: self._incarnation(topic) for topic in self._topics}
+        self._inputs.bases.update({topic: incarnation.base for topic, incarnation in self._unwritten.items()})
 
-    def _making(self, topic: str) -> Making:
+    def _incarnation(self, topic: str) -> Incarnation:
         topic_id, known = self._inputs.ids[topic], self._rows.get(key_of(topic))
-        if known is None:  # rows of before makings were remembered, or none
-            return Making(topic_id)
+        if known is None:  # rows of before incarnations were remembered, or none
+            return Incarnation(topic_id)
         if known.topic_id == topic_id:
             return known
-        return Making(topic_id, max(newest_offset(table) for table in self._tables) + 1)
+        return Incarnation(topic_id, max(newest_offset(table) for table in self._tables) + 1)
 
     def write(self) -> bool:
         """Write what the changelog may not have (needs a current event); whether there was something."""
         unwritten, self._unwritten = self._unwritten, {}
-        for topic, making in unwritten.items():
-            self._rows.put(key_of(topic), making)
+        for topic, incarnation in unwritten.items():
+            self._rows.put(key_of(topic), incarnation)
         return bool(unwritten)
 
     def base(self, topic: str) -> int:
@@ -151,4 +151,4 @@ class Makings:
 
 def key_of(topic: str) -> str:
     """Begins as no PoP does, so that no reader of a PoP's rows meets it."""
-    return f"|making|{topic}"
+    return f"|making|{topic}"  # stored in every changelog: not renamed with the class

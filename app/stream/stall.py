@@ -35,7 +35,7 @@ class Outside(msgspec.Struct, frozen=True):
         """The first offset that nobody committed, of what retention left."""
         return max(self.committed.get(topic, 0), self.begins[topic])
 
-    def made_anew(self, ids: Mapping[str, str]) -> str | None:
+    def recreated(self, ids: Mapping[str, str]) -> str | None:
         """An input whose id is not the one of these; Faust drops it at its deletion and never reads it again (seen)."""
         return next((topic for topic, found in self.ids.items() if ids.get(topic, found) != found), None)
 
@@ -69,8 +69,8 @@ class Judge:
 
 
 def _new_beginning(inside: Inside | None, outside: Outside) -> str | None:
-    if inside is not None and (topic := outside.made_anew(inside.ids)):
-        return f"{topic} was made anew: this process ends, so that the next begins with it"
+    if inside is not None and (topic := outside.recreated(inside.ids)):
+        return f"{topic} was recreated: this process ends, so that the next begins with it"
     if topic := outside.cut():
         end, committed = outside.ends[topic], outside.committed[topic]
         return f"{topic} ends at {end} and {committed} is committed: the broker lost records that rows include"

@@ -257,7 +257,7 @@ OVER_S = BEGUN_S + DUMP_WITHIN_S + 1
 OTHER = "20.0.7.0/24"
 
 
-def began_anew() -> Rig:
+def began_again() -> Rig:
     """Two paths of a peer of r1, whose session begins anew; the peer and one of the paths are told again."""
     rig = Rig()
     rig.feed(*UP)
@@ -269,7 +269,7 @@ def began_anew() -> Rig:
 
 @pytest.mark.parametrize("flushed", [False, True])
 def test_a_restart_keeps_which_paths_were_not_told_again(flushed: bool) -> None:
-    rig = began_anew()
+    rig = began_again()
     rig.state.write_rows()
     if flushed:
         rig.flush()

@@ -69,7 +69,7 @@ async def all_killed(rig: Rig) -> None:
     await rig.goes_on()
 
 
-async def topic_made_anew(rig: Rig) -> None:
+async def recreated_topic(rig: Rig) -> None:
     """Deleted after everything in it was taken: offsets begin at 0 again, and every byte after that counts."""
     feed = rig.feed
     await feed.pause()
@@ -86,7 +86,7 @@ async def topic_made_anew(rig: Rig) -> None:
             await admin.close()
         await create_topics(Kafka(broker=rig.broker, replication_factor=rig.brokers.count), {feed.topic: topics.FLOWS})
         await rig.renew_producer()
-        feed.made_anew()
+        feed.recreated()
         feed.resume()
 
     async def has_sent() -> bool:

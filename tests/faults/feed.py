@@ -95,7 +95,7 @@ class Feed:
         self._killed = False
         self._alive.set()
 
-    def made_anew(self) -> None:
+    def recreated(self) -> None:
         """The flow topic begins at offset 0 again; positions go on, as the rows count them."""
         self._first_position = self.last_position + 1
 

@@ -34,7 +34,7 @@ FAULTS = (
     Fault("broker frozen during recovery", broker.frozen_during_recovery, 3),
     Fault("one of three brokers killed", broker.one_of_three_killed, 3, 0, THREE),
     Fault("all of three brokers killed", broker.all_killed, 2, 0, THREE),
-    Fault("input topic made anew", broker.topic_made_anew, 3),
+    Fault("input topic recreated", broker.recreated_topic, 3),
     Fault("deliveries repeated", broker.deliveries_repeated, 3),
     Fault("poison records", feed.poison, 3, 1),
     Fault("messages sent twice", feed.sent_twice, 2),

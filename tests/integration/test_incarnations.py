@@ -1,4 +1,4 @@
-"""Commits of a topic that was deleted and made anew, at a real broker."""
+"""Commits of a topic that was deleted and recreated, at a real broker."""
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,18 +16,18 @@ from tests.integration.conftest import unavailable
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 
-GROUP, TOPIC = "makings-test", "numbers"
+GROUP, TOPIC = "incarnations-test", "numbers"
 PARTITION = TopicPartition(TOPIC, 0)
 
 
 async def commit(broker: str, mark: str) -> None:
-    """As a worker of this making does."""
+    """As a worker of this incarnation does."""
     async with consuming(broker, GROUP) as consumer:
         consumer.assign([PARTITION])
         await consumer.commit({PARTITION: OffsetAndMetadata(5, mark)})
 
 
-async def test_commits_of_an_earlier_making_are_set_back(tmp_path: object) -> None:
+async def test_commits_of_an_earlier_incarnation_are_set_back(tmp_path: object) -> None:
     try:
         async with kafka({TOPIC: FLOWS}) as broker:
             app = create_app(GROUP, Settings(pops=("none",), data_dir=str(tmp_path), kafka=Kafka(broker=broker)))

@@ -158,7 +158,7 @@ async def test_f01_a_broker_that_freezes_while_a_worker_recovers(tmp_path: Path,
     await on_a_rig(tmp_path, works_and_ends, frozen)
 
 
-async def f12_the_changelog_was_made_anew(rig: Rig) -> None:
+async def f12_the_changelog_was_recreated(rig: Rig) -> None:
     """The disk knows an offset that the changelog never reached: which of both is right only a person can say."""
     await rig.admin.delete_topics([CHANGELOG])
     worker = await rig.start("a", patience_s=20.0)
@@ -166,11 +166,11 @@ async def f12_the_changelog_was_made_anew(rig: Rig) -> None:
     assert "ConsistencyError" in worker.told()
 
 
-async def test_f12_a_changelog_that_was_made_anew_is_told(tmp_path: Path) -> None:
+async def test_f12_a_changelog_that_was_recreated_is_reported(tmp_path: Path) -> None:
     try:
         async with sums_rig(tmp_path) as rig:
             rig.begin()
             await works_and_ends(rig)
-            await f12_the_changelog_was_made_anew(rig)
+            await f12_the_changelog_was_recreated(rig)
     except EnvironmentProblem as problem:
         unavailable(problem)

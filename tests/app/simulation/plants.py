@@ -11,7 +11,7 @@ from app.feeds.accounting import Accounting
 from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
-from app.stream.incarnations import Makings
+from app.stream.incarnations import Incarnations
 from app.te.decision.guards import Budget
 
 SEEDS = 400
@@ -79,7 +79,7 @@ def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def reading_begins_at_the_commit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Makings, "rows_are_whole_to", lambda self, positions: None)
+    patch.setattr(Incarnations, "rows_are_whole_to", lambda self, positions: None)
 
 
 def rows_deleted_before_the_commit(patch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ class Table:
 
 
 class Unchanged:
-    """Makings of a topic that is never made anew."""
+    """Incarnations of a topic that is never recreated."""
 
     def load(self) -> None:
         pass
@@ -156,7 +156,7 @@ def reader(
     fence = StallFence(5.0, ManualClock(), end)
     reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], whole_to)
     made = ExactReader(app, reading, fence, end)
-    made._makings = cast(Any, Unchanged())
+    made._incarnations = cast(Any, Unchanged())
     return made, signal
 
 

@@ -1,4 +1,4 @@
-"""A source that is deleted and made anew: its offsets begin at 0 again, and every record of it counts."""
+"""A source that is deleted and recreated: its offsets begin at 0 again, and every record of it counts."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,10 +8,23 @@ import pytest
 
 from app.errors import ExactnessError
 from app.stream.exact import ExactReader, current_event
-from app.stream.incarnations import Making, Makings, key_of
+from app.stream.incarnations import Incarnation, Incarnations, key_of
 from tables.store import Rows
 from tests.app.stream.test_protocol import TRUE_TOTALS
-from tests.app.stream.world import NUMBERS, SOURCE, SUM, Ended, Row, Stream, Table, World, live, makings, row_of, worker
+from tests.app.stream.world import (
+    NUMBERS,
+    SOURCE,
+    SUM,
+    Ended,
+    Row,
+    Stream,
+    Table,
+    World,
+    incarnations,
+    live,
+    row_of,
+    worker,
+)
 
 TWICE = {key: 2 * total for key, total in TRUE_TOTALS.items()}
 WINDOWS_OF_BOTH = {0, 1, 3, 4}
@@ -32,12 +45,12 @@ async def kill(world: World, steps: int, wiped: bool, **parts: Any) -> None:
 
 
 async def after_kills(**parts: Any) -> list[str]:
-    """What went wrong in the second making, over a kill before each step of it."""
+    """What went wrong in the second incarnation, over a kill before each step of it."""
     wrong = []
     for steps, wiped in kills():
         world = World()
         await live(world, **parts)
-        world.make_source_anew()
+        world.recreate_source()
         await kill(world, steps, wiped, **parts)
         await live(world, **parts)
         world.recover(wiped=True)
@@ -46,24 +59,24 @@ async def after_kills(**parts: Any) -> list[str]:
     return wrong
 
 
-async def test_every_record_of_the_second_making_counts_once() -> None:
+async def test_every_record_of_the_second_incarnation_counts_once() -> None:
     assert await after_kills() == []
 
 
 async def test_rows_that_were_ahead_of_the_progress_take_nothing_for_a_repeat() -> None:
-    """Killed in the first making, which never comes again: what its rows lack is lost, and nothing else."""
+    """Killed in the first incarnation, which never comes again: what its rows lack is lost, and nothing else."""
     for steps, wiped in kills():
         world = World()
         await kill(world, steps, wiped)
         before = sum(row_of(row).total for key, row in world.disk.items() if key.startswith(SUM.encode()))
-        world.make_source_anew()
+        world.recreate_source()
         await live(world)
         world.recover(wiped=True)
         assert sum(world.totals().values()) == before + sum(NUMBERS), f"killed at step {steps}, wiped {wiped}"
 
 
 class WritesItLast(ExactReader):
-    """The making is written with the progress, not before the rows that count from it."""
+    """The incarnation is written with the progress, not before the rows that count from it."""
 
     async def _write(self, newest: Any) -> None:
         with current_event(newest):
@@ -72,35 +85,35 @@ class WritesItLast(ExactReader):
         for send in self._state.publications():
             await (await send())
         with current_event(newest):
-            self._makings.write()
+            self._incarnations.write()
             self._state.write_progress()
         await self._changelog_answered()
 
 
-async def test_a_making_written_after_its_rows_doubles() -> None:
+async def test_an_incarnation_written_after_its_rows_doubles() -> None:
     wrong = await after_kills(reader=WritesItLast)
     assert wrong
 
 
-async def test_a_source_made_anew_under_a_running_worker_ends_it() -> None:
+async def test_a_source_recreated_under_a_running_worker_ends_it() -> None:
     """Before anything of it is acknowledged: between its start and the first batch, and at an offset that goes back."""
     world = World()
     started = worker(world)
-    world.make_source_anew()
-    with pytest.raises(Ended, match="numbers was made anew"):
+    world.recreate_source()
+    with pytest.raises(Ended, match="numbers was recreated"):
         await started.run(Stream(world))
     assert world.acked == set()
 
     reading = World()
     running = worker(reading)
     await running.run(Stream(reading))
-    reading.make_source_anew()
-    with pytest.raises(Ended, match="numbers was made anew"):
+    reading.recreate_source()
+    with pytest.raises(Ended, match="numbers was recreated"):
         await running.run(Stream(reading))
     assert reading.acked == set()
 
 
-async def test_state_of_before_makings_were_remembered_goes_on() -> None:
+async def test_state_of_before_incarnations_were_remembered_goes_on() -> None:
     world = World()
     await live(world)
     del world.disk[key_of(SOURCE.topic).encode()]
@@ -112,25 +125,25 @@ async def test_state_of_before_makings_were_remembered_goes_on() -> None:
 def test_a_base_is_above_every_row() -> None:
     world = World()
     table: Any = Table(world)
-    first = makings(world, [table])
+    first = incarnations(world, [table])
     first.load()
     assert first.base(SOURCE.topic) == 0
     assert first.write()
     assert not first.write(), "it is written once after a recovery"
     Rows(table, Row, lambda row: row.applied).put("sum 0", Row(applied=41))
-    world.make_source_anew()
-    second = makings(world, [table])
+    world.recreate_source()
+    second = incarnations(world, [table])
     second.load()
     assert second.base(SOURCE.topic) == 42
     second.write()
-    assert Rows(table, Making).get(key_of(SOURCE.topic)) == Making("second", 42)
+    assert Rows(table, Incarnation).get(key_of(SOURCE.topic)) == Incarnation("second", 42)
 
 
-async def test_a_commit_of_the_making_before_is_not_taken_up() -> None:
+async def test_a_commit_of_the_incarnation_before_is_not_taken_up() -> None:
     """The old worker commits once more, after its topic was deleted: Kafka keeps that for the new one."""
     world = World()
     await live(world)
-    world.make_source_anew()
+    world.recreate_source()
     world.acked, world.committed_in = {0, 1, 2}, "first"
     with pytest.raises(Ended, match="numbers: the commit is of the topic that was there before"):
         await worker(world).run(Stream(world))
@@ -138,7 +151,7 @@ async def test_a_commit_of_the_making_before_is_not_taken_up() -> None:
 
 
 def test_reading_begins_where_rows_are_whole() -> None:
-    made = makings(World(), [Table(World())])
+    made = incarnations(World(), [Table(World())])
     made.load()
     topic = SOURCE.topic
     assert made.first(topic, 70) == 70, "nothing was said of its rows"
@@ -146,12 +159,12 @@ def test_reading_begins_where_rows_are_whole() -> None:
     assert made.first(topic, 70) == 42
     assert made.first(topic, 7) == 7, "never behind the commit"
     made.rows_are_whole_to({topic: -5})
-    assert made.first(topic, 70) == 0, "a position of an earlier making"
+    assert made.first(topic, 70) == 0, "a position of an earlier incarnation"
 
 
 async def test_verify_raises_where_the_topic_is_gone() -> None:
     world = World()
-    made: Makings = makings(world, [Table(world)])
+    made: Incarnations = incarnations(world, [Table(world)])
     await made.verify(SOURCE.topic)
     world.topic_id = ""
     with pytest.raises(ExactnessError):

@@ -62,7 +62,7 @@ def test_a_standby_waits_for_the_worker_beside_it_to_get_on_or_to_end() -> None:
     assert reason_after(list(zip(beating(standby, 60), others, strict=True))) is None
 
 
-def test_an_input_that_was_made_anew_and_that_nobody_reads_is_a_standstill() -> None:
+def test_an_input_that_was_recreated_and_that_nobody_reads_is_a_standstill() -> None:
     """Faust drops it from the assignment, and its commits are gone with it."""
     orphan = msgspec.structs.replace(RUNNING, owned=frozenset())
     looks = [(inside, broker(end=100, committed=None)) for inside in beating(orphan, 14)]

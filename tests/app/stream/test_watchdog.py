@@ -102,11 +102,11 @@ def test_a_standstill_ends_the_process() -> None:
     assert rig.ended == ["flows: records wait and none is committed, for 65 s"]
 
 
-def test_an_input_that_was_made_anew_ends_the_process() -> None:
+def test_an_input_that_was_recreated_ends_the_process() -> None:
     rig = Rig()
     rig.look(end=100, committed=100)
     rig.look(end=3, topic_id="second")
-    assert rig.ended == ["flows was made anew: this process ends, so that the next begins with it"]
+    assert rig.ended == ["flows was recreated: this process ends, so that the next begins with it"]
 
 
 def test_an_input_that_is_gone_is_told_once_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:

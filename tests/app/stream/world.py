@@ -17,7 +17,7 @@ from app.clock import Clock, ManualClock
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
-from app.stream.incarnations import Found, Inputs, Makings
+from app.stream.incarnations import Found, Incarnations, Inputs
 from tables.store import HEADER, Rows
 
 SOURCE = TP("numbers", 0)
@@ -48,7 +48,7 @@ class Row(msgspec.Struct):
 class World:
     """`kill_in` steps are left until SIGKILL; `refuse` is a row whose changelog record the broker does not take.
 
-    `topic_id` is that of the source, which can be deleted and made anew; `committed_in` stands with the commit.
+    `topic_id` is that of the source, which can be deleted and recreated; `committed_in` stands with the commit.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class World:
         """Kafka's next offset: below it everything is acknowledged."""
         return next(offset for offset in range(len(NUMBERS) + 1) if offset not in self.acked)
 
-    def make_source_anew(self) -> None:
+    def recreate_source(self) -> None:
         """The same numbers, from offset 0 on; Kafka forgets what was committed."""
         self.topic_id = "second"
         self.acked.clear()
@@ -231,7 +231,7 @@ def worker(
 
     consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
     tables = [cast(Any, Table(world))]
-    inputs = makings(world, tables)
+    inputs = incarnations(world, tables)
     app = SimpleNamespace(
         consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None), inputs=inputs._inputs
     )
@@ -241,7 +241,7 @@ def worker(
     return made
 
 
-def makings(world: World, tables: Sequence[Any]) -> Makings:
+def incarnations(world: World, tables: Sequence[Any]) -> Incarnations:
     """What the broker says of the source now, and will say when it is asked again."""
 
     async def ask(topic: str) -> Found:
@@ -249,7 +249,7 @@ def makings(world: World, tables: Sequence[Any]) -> Makings:
 
     inputs = Inputs(ask)
     inputs.ids = {SOURCE.topic: world.topic_id}
-    return Makings(inputs, [SOURCE.topic], tables)
+    return Incarnations(inputs, [SOURCE.topic], tables)
 
 
 async def live(world: World, dropped: int | None = None, **parts: Any) -> None:
