@@ -70,9 +70,9 @@ class RoutesState:
             one.load()
         self._take_up(kept)
 
-    def whole_to(self) -> Mapping[str, int]:
+    def checkpoint(self) -> Mapping[str, int]:
         """Rows are behind what is acknowledged: what follows these positions must come again at the start."""
-        return {topic: self._kept[pop.name].whole_to for topic, pop in self._pops.items()}
+        return {topic: self._kept[pop.name].checkpoint for topic, pop in self._pops.items()}
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """One after the other."""
@@ -145,4 +145,4 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
 
 def reading(state: RoutesState, table: RibTable) -> Reading:
     """The routes agent."""
-    return Reading("routes", state, state.topics, [table.table], state.whole_to)
+    return Reading("routes", state, state.topics, [table.table], state.checkpoint)

@@ -110,7 +110,7 @@ class KeptRib:
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
                 self._behind[number] = sessions.applied  # the changelog may not have it
         self.feed.restored()
-        self.feed.again_to = max(self._included)
+        self.feed.replay_until = max(self._included)
 
     def touch(self, prefix: str, position: int) -> None:
         """The record at this position changed what is held of the prefix."""
@@ -156,7 +156,7 @@ class KeptRib:
         return self._table.rows.put(key, row)
 
     @property
-    def whole_to(self) -> int:
+    def checkpoint(self) -> int:
         """The position up to which all rows are whole."""
         return self._progress().applied
 

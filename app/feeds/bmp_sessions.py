@@ -35,7 +35,7 @@ class RibFeed:
         self.rib = rib
         self.sessions = sessions or Sessions()
         self._forget_strangers()
-        self.again_to = -1  # records up to this position come again, for some rows have them
+        self.replay_until = -1  # records up to this position come again, for some rows have them
         self._resync = Resync(rib, self.sessions.doubts)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
         self._by_address = {
@@ -149,8 +149,8 @@ class RibFeed:
         return self.rib.peer_down(router, peer)
 
     def _route(self, router: str, record: BmpRecord, at_s: float) -> tuple[str, list[str]]:
-        comes_again = self.sessions.applied <= self.again_to
-        self._resync.path_told(router, record.ip_prefix, (record.peer_ip, record.as_path_id), at_s, comes_again)
+        is_replay = self.sessions.applied <= self.replay_until
+        self._resync.path_told(router, record.ip_prefix, (record.peer_ip, record.as_path_id), at_s, is_replay)
         if record.log_type == "update":
             ebgp = self._is_ebgp(router, record.peer_ip)
             path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))

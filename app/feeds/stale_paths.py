@@ -50,12 +50,12 @@ class Resync:
         if router in self._doubts:
             self._doubts[router].peers.pop(peer, None)
 
-    def path_told(self, router: str, prefix: str, key: PeerKey, at_s: float, comes_again: bool) -> None:
+    def path_told(self, router: str, prefix: str, key: PeerKey, at_s: float, is_replay: bool) -> None:
         """Doubt about the others of its peer lasts on, also where a row that is ahead was told of this one before."""
         is_untold = self.is_untold(router, prefix, key)
         if is_untold:
             self._untold[router][key].discard(prefix)
-        if is_untold or (comes_again and router in self._doubts and key[0] in self._doubts[router].paths):
+        if is_untold or (is_replay and router in self._doubts and key[0] in self._doubts[router].paths):
             self._doubts[router].paths[key[0]] = at_s
 
     def peer_gone(self, router: str, peer: str) -> None:

@@ -37,7 +37,7 @@ BEHIND_BYTES = MAX_FETCH_BYTES // 2  # so much in one fetch of a partition: more
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
-    """As Faust's, but its fetches are short, and a commit says of which incarnation of its topic it is (incarnations.py)."""
+    """As Faust's, but its fetches are short, and a commit names the incarnation of its topic (incarnations.py)."""
 
     async def on_start(self) -> None:
         await super().on_start()

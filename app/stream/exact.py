@@ -57,15 +57,15 @@ class State(Protocol):
 class Reading(NamedTuple):
     """What an agent with state reads and keeps; the last of its tables holds the progress.
 
-    A State whose rows may be behind what is acknowledged says by `whole_to` up to which position of each topic they are
-    whole. It is flushed until they are, and what follows comes again at the start.
+    A State whose rows may be behind what is acknowledged says by `checkpoint` up to which position of each topic they
+    are complete. It is flushed until they are, and a restart reads again what follows the checkpoint.
     """
 
     name: str
     state: State
     topics: Sequence[str]
     tables: Sequence[ExactTable]
-    whole_to: Callable[[], Mapping[str, int]] = dict
+    checkpoint: Callable[[], Mapping[str, int]] = dict
 
 
 class ExactReader:
@@ -76,7 +76,7 @@ class ExactReader:
         self._state = reading.state
         self._tables = reading.tables
         self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
-        self._whole_to = reading.whole_to
+        self._checkpoint = reading.checkpoint
         self._fence = fence
         self._end = end
         self._lock = asyncio.Lock()
@@ -93,7 +93,7 @@ class ExactReader:
         """Take up from the recovered tables."""
         self._incarnations.load()
         self._state.load()
-        self._incarnations.rows_are_whole_to(self._whole_to())
+        self._incarnations.set_checkpoints(self._checkpoint())
 
     async def take_up(self) -> None:
         """`load`, in a thread, for a full table takes seconds. A rebalance in its midst waits for its end."""
@@ -123,7 +123,7 @@ class ExactReader:
 
     async def _is_its_turn(self, event: Any) -> bool:
         """Flows would meet routes of before: so wait for topics whose records come again. False after a rebalance."""
-        waited = await self._incarnations.others_are_back()
+        waited = await self._incarnations.wait_for_replay()
         return not waited or event.message.generation_id == self._app.consumer_generation_id
 
     async def _accept(self, event: Any) -> None:
@@ -134,7 +134,7 @@ class ExactReader:
             self._next[tp] = await self._first_offset(tp)
         if records := self._new_ones(tp, event.value):
             self._state.apply(tp, records)
-        self._incarnations.came_to(tp.topic, self._next[tp])
+        self._incarnations.reached(tp.topic, self._next[tp])
         event.value = event.message.value = None  # a hundred megabytes a second, until it is acknowledged
         self._held.append(event)
         self._came = True
@@ -195,7 +195,7 @@ class ExactReader:
         with metrics.FLUSH_SECONDS.time():
             await self._write(self._newest)
         self._fence.check()
-        self._incarnations.rows_are_whole_to(self._whole_to())
+        self._incarnations.set_checkpoints(self._checkpoint())
         assert self._acknowledge is not None, "a flush without a stream"
         for event in held:
             await self._acknowledge(event)

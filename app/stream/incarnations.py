@@ -1,9 +1,9 @@
 """Which incarnation of an input topic the rows speak of.
 
 A topic that is deleted and recreated begins at offset 0 again, and rows that remember offsets would take its records
-for repeats. So rows count in positions: the offset of a record, plus a base that its topic has in this incarnation, above
-everything the rows remember of the incarnations before. A row of its own says which base; it is in the changelog before
-the first row that counts from it, else a crash between the two would find another base.
+for repeats. So rows count in positions: the offset of a record, plus a base that its topic has in this incarnation,
+above everything the rows remember of the incarnations before. A row of its own says which base; it is in the changelog
+before the first row that counts from it, else a crash between the two would find another base.
 """
 
 import asyncio
@@ -45,37 +45,37 @@ class Inputs:
         self.bases: dict[str, int] = {}
         self.first: dict[str, int] = {}  # offsets of topics whose rows are behind the commits: reading begins there
         self._ask = ask
-        self._again: dict[str, int] = {}  # up to these offsets
-        self._back = asyncio.Event()
+        self._replay_until: dict[str, int] = {}  # up to these offsets
+        self._replayed = asyncio.Event()
 
-    def begin(self, topic: str, again_to: int = 0) -> None:
+    def begin(self, topic: str, replay_until: int = 0) -> None:
         """Reading begins; the records before this offset were taken before, and come again."""
-        self._again.pop(topic, None)
-        if again_to:
-            self._again[topic] = again_to
-        self._tell()
+        self._replay_until.pop(topic, None)
+        if replay_until:
+            self._replay_until[topic] = replay_until
+        self._update()
 
-    def came_to(self, topic: str, offset: int) -> None:
+    def reached(self, topic: str, offset: int) -> None:
         """All before this offset is in memory."""
-        if offset >= self._again.get(topic, inf):
-            del self._again[topic]
-            self._tell()
+        if offset >= self._replay_until.get(topic, inf):
+            del self._replay_until[topic]
+            self._update()
 
-    def _tell(self) -> None:
-        if self._again:
-            self._back.clear()
+    def _update(self) -> None:
+        if self._replay_until:
+            self._replayed.clear()
         else:
-            self._back.set()
+            self._replayed.set()
 
-    async def others_are_back(self, topics: Collection[str]) -> bool:
+    async def wait_for_replay(self, topics: Collection[str]) -> bool:
         """Wait until nothing comes again, unless it is of these topics; whether there was anything to wait for."""
-        waited = bool(self._again) and self._again.keys().isdisjoint(topics)
+        waited = bool(self._replay_until) and self._replay_until.keys().isdisjoint(topics)
         if waited:
-            await self._back.wait()
+            await self._replayed.wait()
         return waited
 
     async def verify(self, topic: str) -> None:
-        """ExactnessError where the topic, or what is committed of it, is not of the incarnation that was there at the start.
+        """ExactnessError where the topic, or its commit, is not of the incarnation that was there at the start.
 
         Kafka knows commits by the name of their topic: one of a worker that is about to end outlives the old topic.
         """
@@ -126,7 +126,7 @@ class Incarnations:
         """The position of its offset 0."""
         return self._inputs.bases[topic]
 
-    def rows_are_whole_to(self, positions: Mapping[str, int]) -> None:
+    def set_checkpoints(self, positions: Mapping[str, int]) -> None:
         """What follows must come again at the start, though it was acknowledged."""
         self._inputs.first.update(
             {topic: max(0, position + 1 - self.base(topic)) for topic, position in positions.items()}
@@ -136,13 +136,13 @@ class Incarnations:
         """The offset that comes first after a start."""
         return min(committed, self._inputs.first.get(topic, committed))
 
-    def came_to(self, topic: str, offset: int) -> None:
-        """As `Inputs.came_to`."""
-        self._inputs.came_to(topic, offset)
+    def reached(self, topic: str, offset: int) -> None:
+        """As `Inputs.reached`."""
+        self._inputs.reached(topic, offset)
 
-    async def others_are_back(self) -> bool:
-        """As `Inputs.others_are_back`."""
-        return await self._inputs.others_are_back(self._topics)
+    async def wait_for_replay(self) -> bool:
+        """As `Inputs.wait_for_replay`."""
+        return await self._inputs.wait_for_replay(self._topics)
 
     async def verify(self, topic: str) -> None:
         """As `Inputs.verify`."""

@@ -134,14 +134,14 @@ def test_a_router_that_left_the_inventory_is_forgotten() -> None:
     assert (rib.routers(), rib.peers("r2")) == ({"r1"}, [])
 
 
-def test_what_rows_lack_comes_again() -> None:
+def test_what_rows_lack_is_replay() -> None:
     rig = Rig()
     rig.feed(*UP)
-    assert rig.state.whole_to() == {TOPIC.topic: -1}
+    assert rig.state.checkpoint() == {TOPIC.topic: -1}
     rig.flush()
-    assert rig.state.whole_to() == {TOPIC.topic: len(UP) - 1}
+    assert rig.state.checkpoint() == {TOPIC.topic: len(UP) - 1}
     rig.restart()
-    assert rig.state.whole_to() == {TOPIC.topic: len(UP) - 1}
+    assert rig.state.checkpoint() == {TOPIC.topic: len(UP) - 1}
 
 
 def test_nothing_seems_read_before_all_rows_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ class Worker:
     def drain(self) -> int:
         """Flush until all rows are whole; how many flushes that took."""
         flushes = 0
-        while self.state.whole_to()[TOPIC.topic] < self.offset - 1:
+        while self.state.checkpoint()[TOPIC.topic] < self.offset - 1:
             self.flush()
             flushes += 1
         return flushes

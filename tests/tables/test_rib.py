@@ -150,7 +150,7 @@ def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
             successor.apply(steps[at], times[at])
         assert successor.state == steady.state
         successor.flush()
-        while successor.kept.whole_to < len(steps) - 1:
+        while successor.kept.checkpoint < len(steps) - 1:
             successor.flush()
         assert Worker(successor.disk, whole).state == steady.state
         lost = Worker(Disk(), whole)
@@ -177,7 +177,7 @@ def test_a_row_that_only_the_disk_that_comes_back_has_is_written() -> None:
     worker = Worker(ours, log)
     for step in steps[worker.next :]:
         worker.apply(step)
-    while worker.kept.whole_to < 2:
+    while worker.kept.checkpoint < 2:
         worker.flush()
     assert Worker(Disk(), log).state == worker.state
 
@@ -213,12 +213,12 @@ def update(worker: Worker, third: int, asn: int = 1) -> None:
 def test_a_flush_writes_little_and_the_progress_stays_behind_until_all_is_written() -> None:
     worker = filled(records=1000)
     assert len(flushed(worker)) == 3 + 1, "50 rows, 50 records of 1000"
-    assert worker.kept.whole_to == 1
+    assert worker.kept.checkpoint == 1
     for _ in range(46):
         assert len(flushed(worker)) == 1 + 1, "nothing came: as many bytes as there must be"
-        assert worker.kept.whole_to == 1
+        assert worker.kept.checkpoint == 1
     flushed(worker)
-    assert worker.kept.whole_to == 51
+    assert worker.kept.checkpoint == 51
     assert flushed(worker) == []
 
 
@@ -241,10 +241,10 @@ def test_the_longest_unwritten_goes_first() -> None:
     update(worker, 1, 2)
     update(worker, 2, 2)
     first = flushed(worker)
-    assert worker.kept.whole_to == 51
+    assert worker.kept.checkpoint == 51
     update(worker, 1, 3)
     assert flushed(worker)[0] != first[0]
-    assert worker.kept.whole_to == 53, "of these records one row waits, for the one that came later"
+    assert worker.kept.checkpoint == 53, "of these records one row waits, for the one that came later"
 
 
 def test_a_bucket_that_is_empty_says_so() -> None:

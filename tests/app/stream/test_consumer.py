@@ -220,14 +220,14 @@ async def test_what_rows_lack_is_read_again_though_it_was_committed(
     monkeypatch.setattr(BatchConsumer, "app", SimpleNamespace(inputs=inputs), raising=False)
     assert await consumer.seek_to_committed() == {behind: 42, whole: 70, new: None}
     assert sought == [(behind, 42)]
-    waiting = asyncio.create_task(inputs.others_are_back(["whole"]))
+    waiting = asyncio.create_task(inputs.wait_for_replay(["whole"]))
     await asyncio.sleep(0)
     assert waiting.done() == (retained == "nothing"), "what retention removed does not come again"
-    assert not await inputs.others_are_back(["behind", "new"]), "who reads it itself does not wait for it"
-    inputs.came_to("behind", 69)
+    assert not await inputs.wait_for_replay(["behind", "new"]), "who reads it itself does not wait for it"
+    inputs.reached("behind", 69)
     await asyncio.sleep(0)
     assert waiting.done() == (retained == "nothing")
-    inputs.came_to("behind", 70)
+    inputs.reached("behind", 70)
     assert await waiting == (retained == "all")
 
 

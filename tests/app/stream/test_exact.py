@@ -111,7 +111,7 @@ class Unchanged:
     def base(self, topic: str) -> int:
         return 0
 
-    def rows_are_whole_to(self, positions: Mapping[str, int]) -> None:
+    def set_checkpoints(self, positions: Mapping[str, int]) -> None:
         self.firsts = {topic: position + 1 for topic, position in positions.items()}
 
     def first(self, topic: str, committed: int) -> int:
@@ -120,10 +120,10 @@ class Unchanged:
     async def verify(self, topic: str) -> None:
         pass
 
-    async def others_are_back(self) -> bool:
+    async def wait_for_replay(self) -> bool:
         return False
 
-    def came_to(self, topic: str, offset: int) -> None:
+    def reached(self, topic: str, offset: int) -> None:
         pass
 
 
@@ -137,7 +137,7 @@ def reader(
     committed: int | None = 0,
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     earliest: int = 0,
-    whole_to: Callable[[], Mapping[str, int]] = dict,
+    checkpoint: Callable[[], Mapping[str, int]] = dict,
 ) -> tuple[ExactReader, Signal]:
     async def earliest_offsets(tp: TP) -> dict[TP, int]:
         return {tp: earliest}
@@ -154,7 +154,7 @@ def reader(
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], whole_to)
+    reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint)
     made = ExactReader(app, reading, fence, end)
     made._incarnations = cast(Any, Unchanged())
     return made, signal
@@ -311,7 +311,7 @@ async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch
     log: list[str] = []
     stream, whole = Stream(log, []), asyncio.Event()
 
-    def whole_to() -> Mapping[str, int]:
+    def checkpoint() -> Mapping[str, int]:
         """A position further by each flush."""
         flushes = log.count("progress")
         if flushes == 6:
@@ -325,7 +325,7 @@ async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch
         await whole.wait()
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log, whole_to=whole_to)[0].run(stream), 5)
+        await asyncio.wait_for(reader(log, checkpoint=checkpoint)[0].run(stream), 5)
     assert log[: log.index("apply 5")].count("rows") == 5, "as often as it takes, and no more"
     assert log.count("ack 4") == 1, "what rows lack is in the topic: it was acknowledged at once"
 

@@ -155,10 +155,10 @@ def test_reading_begins_where_rows_are_whole() -> None:
     made.load()
     topic = SOURCE.topic
     assert made.first(topic, 70) == 70, "nothing was said of its rows"
-    made.rows_are_whole_to({topic: 41})
+    made.set_checkpoints({topic: 41})
     assert made.first(topic, 70) == 42
     assert made.first(topic, 7) == 7, "never behind the commit"
-    made.rows_are_whole_to({topic: -5})
+    made.set_checkpoints({topic: -5})
     assert made.first(topic, 70) == 0, "a position of an earlier incarnation"
 
 
@@ -172,7 +172,7 @@ async def test_verify_raises_where_the_topic_is_gone() -> None:
 
 
 @pytest.mark.parametrize(("generation", "taken"), [(1, {0, 1}), (2, set())])
-async def test_what_comes_again_is_waited_for_and_an_event_of_before_a_rebalance_let_go(
+async def test_what_is_replay_is_waited_for_and_an_event_of_before_a_rebalance_let_go(
     generation: int, taken: set[int]
 ) -> None:
     world = World()
@@ -184,6 +184,6 @@ async def test_what_comes_again_is_waited_for_and_an_event_of_before_a_rebalance
     running = asyncio.create_task(made.run(stream))
     await asyncio.sleep(0)
     assert not running.done()
-    made._app.inputs.came_to("bmp", 7)
+    made._app.inputs.reached("bmp", 7)
     await running
     assert world.acked == taken
