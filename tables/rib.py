@@ -30,13 +30,13 @@ SESSIONS_KEPT = 128  # of so many flushes at most while rows are behind: with a 
 
 
 class RibRow(msgspec.Struct, gc=False):
-    """(prefix, packed PathSet) of one bucket; which of them the sessions that began at `began` have not told again."""
+    """(prefix, packed PathSet) of one bucket; which of them the sessions that began at `began` have not refreshed."""
 
     applied: int
     flush: int
     began: dict[str, int]
     paths: list[tuple[str, msgspec.Raw]]
-    untold: list[Places] = []
+    stale: list[Places] = msgspec.field(default_factory=list, name="untold")
 
 
 class RibTable:
@@ -105,7 +105,7 @@ class KeptRib:
             number = int(key.rpartition("|")[2])
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths}
             self.feed.rib.restore(number, prefixes)
-            self.feed.restore(row.began, prefixes, row.untold)
+            self.feed.restore(row.began, prefixes, row.stale)
             self._included[number] = row.applied
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
                 self._behind[number] = sessions.applied  # the changelog may not have it
@@ -151,7 +151,7 @@ class KeptRib:
             return self._table.rows.touch(key)
         held = self.feed.rib.bucket(bucket)
         paths = [(prefix, msgspec.Raw(msgspec.msgpack.encode(one))) for prefix, one in held.items()]
-        row = RibRow(sessions.applied, self._flush, sessions.began, paths, self.feed.untold(held))
+        row = RibRow(sessions.applied, self._flush, sessions.began, paths, self.feed.stale(held))
         self._included[bucket] = sessions.applied
         return self._table.rows.put(key, row)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord, to_path
-from app.feeds.stale_paths import Doubt, Resync
+from app.feeds.stale_paths import StalePaths, Unrefreshed
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
 
@@ -22,21 +22,21 @@ class Sessions(msgspec.Struct):
     routers: dict[str, str] = msgspec.field(default_factory=dict)
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position of its last beginning
-    doubts: dict[str, Doubt] = msgspec.field(default_factory=dict)
+    unrefreshed: dict[str, Unrefreshed] = msgspec.field(default_factory=dict, name="doubts")
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class RibFeed:
-    """Applies BMP records of one PoP to a Rib and tells which prefixes of which router changed."""
+    """Applies BMP records of one PoP to a Rib, and returns which prefixes of which router changed."""
 
     def __init__(self, pop: Pop, rib: Rib, sessions: Sessions | None = None) -> None:
         self.pop = pop
         self.rib = rib
         self.sessions = sessions or Sessions()
         self._forget_strangers()
-        self.replay_until = -1  # records up to this position come again, for some rows have them
-        self._resync = Resync(rib, self.sessions.doubts)
+        self.replay_until = -1  # records up to this position are replayed, because some rows have them
+        self._stale = StalePaths(rib, self.sessions.unrefreshed)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
         self._by_address = {
             address: router.name
@@ -51,7 +51,7 @@ class RibFeed:
         """Sessions of routers that the inventory has no longer."""
         known, sessions = self.pop.routers, self.sessions
         sessions.routers = {session: name for session, name in sessions.routers.items() if name in known}
-        for by_router in (sessions.peers, sessions.began, sessions.doubts):
+        for by_router in (sessions.peers, sessions.began, sessions.unrefreshed):
             for router in by_router.keys() - known.keys():
                 del by_router[router]
 
@@ -59,39 +59,43 @@ class RibFeed:
         """The position of the beginning of a router's session; -1 before the first."""
         return self.sessions.began.get(router, -1)
 
-    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], untold: Iterable[Places]) -> None:
-        """Doubts of a row that was written when the routers' sessions had begun at `began`.
+    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[Places]) -> None:
+        """Which paths of a row are stale; it was written when the routers' sessions had begun at `began`.
 
-        What is of before a beginning is all in doubt; of what is of after it the beginning comes again, and tells anew.
+        All paths from before the last beginning are stale. Where the row is ahead, the beginning itself is replayed.
         """
-        for router in self.sessions.doubts:
+        for router in self.sessions.unrefreshed:
             if began.get(router, -1) < self.began(router):
-                self._doubt(router, ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items()), prefixes)
+                self._mark_stale(
+                    router, ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items()), prefixes
+                )
             elif began.get(router, -1) == self.began(router):
-                self._doubt(router, untold, prefixes)
+                self._mark_stale(router, stale, prefixes)
 
     def restored(self) -> None:
-        """All rows were: of routers that the inventory has no longer nobody would take paths back."""
+        """Call after all rows. Drops the paths of routers that left the inventory: nobody would withdraw them."""
         for router in self.rib.routers() - self.pop.routers.keys():
             for peer in {peer for peer, _ in self.rib.by_peer(router)}:
                 self.rib.peer_down(router, peer)
 
-    def _doubt(self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]) -> None:
+    def _mark_stale(
+        self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]
+    ) -> None:
         for prefix, places in some:
             for name, path in map(prefixes[prefix].__getitem__, places):
                 if name == router:
-                    self._resync.restore(router, prefix, (path.peer, path.path_id))
+                    self._stale.restore(router, prefix, (path.peer, path.path_id))
 
-    def untold(self, prefixes: Mapping[str, PathSet]) -> list[Places]:
-        """Which paths are in doubt."""
-        if not self.sessions.doubts:
+    def stale(self, prefixes: Mapping[str, PathSet]) -> list[Places]:
+        """Which paths are stale."""
+        if not self.sessions.unrefreshed:
             return []
-        found = [(prefix, list(self._untold(prefix, path_set))) for prefix, path_set in prefixes.items()]
+        found = [(prefix, list(self._stale_places(prefix, path_set))) for prefix, path_set in prefixes.items()]
         return [(prefix, places) for prefix, places in found if places]
 
-    def _untold(self, prefix: str, path_set: PathSet) -> Iterable[int]:
+    def _stale_places(self, prefix: str, path_set: PathSet) -> Iterable[int]:
         for place, (router, path) in enumerate(path_set):
-            if self._resync.is_untold(router, prefix, (path.peer, path.path_id)):
+            if self._stale.is_stale(router, prefix, (path.peer, path.path_id)):
                 yield place
 
     def router_of(self, record: BmpRecord) -> str | None:
@@ -99,9 +103,9 @@ class RibFeed:
         return self.sessions.routers.get(record.session) or self._by_address.get(record.bmp_router)
 
     def expire(self, at_s: float) -> list[tuple[str, list[str]]]:
-        """Remove what sessions that began anew have not told again by now (the stream's time): (router, prefixes)."""
-        touched = [(router, self._peer_down(router, peer)) for router, peer in self._resync.overdue_peers(at_s)]
-        for router, by_peer in self._resync.overdue_paths(at_s):
+        """Remove what was not refreshed in time after a session began again (the stream's time): (router, prefixes)."""
+        touched = [(router, self._peer_down(router, peer)) for router, peer in self._stale.overdue_peers(at_s)]
+        for router, by_peer in self._stale.overdue_paths(at_s):
             paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
             for prefix, key in paths:
                 self.rib.withdraw(router, prefix, *key)
@@ -134,23 +138,23 @@ class RibFeed:
         live = {session: name for session, name in self.sessions.routers.items() if name != router}
         self.sessions.routers = live | {record.session: router}
         self.sessions.began[router] = self.sessions.applied
-        self._resync.router_began(router, at_s)
+        self._stale.router_began(router, at_s)
 
     def _peer_up(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
         asn = record.peer_asn or self.pop.asn
-        self._resync.peer_told(router, record.peer_ip)
+        self._stale.peer_refreshed(router, record.peer_ip)
         self.sessions.peers.setdefault(router, {})[record.peer_ip] = asn
         self.rib.peer_up(router, record.peer_ip, asn)
         return router, []
 
     def _peer_down(self, router: str, peer: str) -> list[str]:
-        self._resync.peer_gone(router, peer)
+        self._stale.peer_gone(router, peer)
         self.sessions.peers.get(router, {}).pop(peer, None)
         return self.rib.peer_down(router, peer)
 
     def _route(self, router: str, record: BmpRecord, at_s: float) -> tuple[str, list[str]]:
         is_replay = self.sessions.applied <= self.replay_until
-        self._resync.path_told(router, record.ip_prefix, (record.peer_ip, record.as_path_id), at_s, is_replay)
+        self._stale.path_refreshed(router, record.ip_prefix, (record.peer_ip, record.as_path_id), at_s, is_replay)
         if record.log_type == "update":
             ebgp = self._is_ebgp(router, record.peer_ip)
             path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))

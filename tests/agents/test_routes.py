@@ -258,7 +258,7 @@ OTHER = "20.0.7.0/24"
 
 
 def began_again() -> Rig:
-    """Two paths of a peer of r1, whose session begins anew; the peer and one of the paths are told again."""
+    """Two paths of a peer of r1, whose session begins again; the peer and one of the paths are refreshed."""
     rig = Rig()
     rig.feed(*UP)
     rig.raw(route("gobgpd_update", OTHER), 10)
@@ -268,7 +268,7 @@ def began_again() -> Rig:
 
 
 @pytest.mark.parametrize("flushed", [False, True])
-def test_a_restart_keeps_which_paths_were_not_told_again(flushed: bool) -> None:
+def test_a_restart_keeps_which_paths_were_not_refreshed(flushed: bool) -> None:
     rig = began_again()
     rig.state.write_rows()
     if flushed:
@@ -283,7 +283,7 @@ def test_a_restart_keeps_which_paths_were_not_told_again(flushed: bool) -> None:
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX}
 
 
-def test_a_row_of_an_earlier_session_is_in_doubt_as_a_whole() -> None:
+def test_a_row_of_an_earlier_session_is_stale_as_a_whole() -> None:
     rig = Rig()
     rig.feed(*UP)
     rig.flush()
@@ -295,7 +295,7 @@ def test_a_row_of_an_earlier_session_is_in_doubt_as_a_whole() -> None:
     assert rig.state.ribs["rhv1000"].peers("r1") == []
 
 
-def test_a_path_of_a_peer_never_seen_up_is_no_more_in_doubt_after_a_restart() -> None:
+def test_a_path_of_a_peer_never_seen_up_is_no_longer_stale_after_a_restart() -> None:
     rig = Rig()
     rig.feed("gobgpd_init", "gobgpd_update")
     rig.raw(peer_up("127.0.0.32"), 2)

@@ -24,7 +24,7 @@ PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1)  # most flushes write a ro
 State = dict[tuple[str, str, str], int]  # (router, prefix, peer) -> the AS behind the peer
 
 Message = tuple[str, str, int, str]  # kind, prefix, AS, peer
-Step = tuple[Message, bool]  # a BMP message, and whether its time is after the doubts of all before it
+Step = tuple[Message, bool]  # a BMP message, and whether its time is after all before it must be refreshed
 UP: list[Step] = [(("init", "", 0, PEERS[0]), False), (("peer_up", "", 0, PEERS[0]), False)]
 PEER = st.sampled_from(PEERS)
 STEPS = st.lists(
@@ -110,12 +110,12 @@ class Worker:
 
     @property
     def state(self) -> tuple[State, set[str], set[tuple[str, str]]]:
-        """Paths, peers, and what is in doubt."""
+        """Paths, peers, and what is stale."""
         prefixes = {prefix: self.feed.rib.path_set(prefix) for prefix in PREFIXES}
         paths = {(name, prefix, one.peer): one.as_path[-1] for prefix, held in prefixes.items() for name, one in held}
-        doubts = self.feed.untold(prefixes)
-        untold = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in doubts for place in places}
-        return paths, set(self.feed.rib.peers("r1")), untold
+        unrefreshed = self.feed.stale(prefixes)
+        stale = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in unrefreshed for place in places}
+        return paths, set(self.feed.rib.peers("r1")), stale
 
 
 @settings(max_examples=40)
@@ -257,8 +257,8 @@ def test_a_bucket_that_is_empty_says_so() -> None:
     assert Worker(worker.disk, []).state[0] == {}
 
 
-def test_a_full_table_in_doubt_fits_in_its_rows() -> None:
-    """As many prefixes in one bucket as 1,200,000 give each, by ten peers, none told again."""
+def test_a_full_stale_table_fits_in_its_rows() -> None:
+    """As many prefixes in one bucket as 1,200,000 give each, by ten peers, none refreshed."""
     worker = up()
     prefixes = [f"2001:db8:{number:x}::/48" for number in range(1_200_000 // BUCKETS + 60)]
     long = path(1, *range(4_200_000_000, 4_200_000_006))
@@ -272,7 +272,7 @@ def test_a_full_table_in_doubt_fits_in_its_rows() -> None:
     row = worker.raw.get(b"rhv1000|bucket|0007")
     assert row is not None
     assert len(row) < ROW_BYTES_MAX / 2
-    assert len(worker.feed.untold(dict.fromkeys(prefixes, held))) == len(prefixes)
+    assert len(worker.feed.stale(dict.fromkeys(prefixes, held))) == len(prefixes)
 
 
 def test_rows_of_an_older_form_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""A BMP session that breaks and comes back: what is not told again goes, what is stays without a gap."""
+"""A BMP session that breaks and comes back: what is not refreshed goes, what is stays without a gap."""
 
 from app.feeds.bmp_sessions import RibFeed
 from app.feeds.stale_paths import DUMP_WITHIN_S
@@ -19,7 +19,7 @@ def again(feed: RibFeed, name: str) -> None:
     feed.apply(captured(name, bmp_router_port=60000), AGAIN)
 
 
-def test_what_is_told_again_never_went() -> None:
+def test_what_is_refreshed_never_went() -> None:
     feed = reconnected()
     again(feed, "gobgpd_peer_up")
     again(feed, "gobgpd_update")
@@ -34,7 +34,7 @@ def test_paths_stay_until_the_dump_had_its_time() -> None:
     assert feed.rib.paths("r1", PREFIX)
 
 
-def test_a_path_that_is_not_told_again_is_gone() -> None:
+def test_a_path_that_is_not_refreshed_is_gone() -> None:
     feed = reconnected()
     again(feed, "gobgpd_peer_up")
     assert feed.expire(LATER) == [("r1", [PREFIX])]
@@ -42,7 +42,7 @@ def test_a_path_that_is_not_told_again_is_gone() -> None:
     assert feed.rib.peer_asn("r1", PEER) == 64601
 
 
-def test_a_peer_that_is_not_told_up_again_is_down() -> None:
+def test_a_peer_that_is_not_reported_up_again_is_down() -> None:
     feed = reconnected()
     assert feed.expire(LATER) == [("r1", [PREFIX])]
     assert feed.rib.peer_asn("r1", PEER) is None
@@ -50,7 +50,7 @@ def test_a_peer_that_is_not_told_up_again_is_down() -> None:
     assert feed.expire(LATER) == []
 
 
-def test_the_other_router_is_not_in_doubt() -> None:
+def test_the_other_router_is_not_stale() -> None:
     feed = feed_of(*UP, "frr_init", "frr_peer_up", "frr_update")
     feed.apply(captured("gobgpd_init", bmp_router_port=60000), AGAIN)
     feed.expire(LATER)
