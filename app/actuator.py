@@ -85,7 +85,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actua
             actuator.halt("control", orders.halted(name))
 
     def on_decision(decision: Decision) -> None:
-        actuators[decision.pop].decide(decision)
+        actuators[decision.pop].follow(decision)
 
     def on_change(pop: str, _: str, prefixes: routes.Prefixes) -> None:
         actuators[pop].rib_changed(prefixes)
@@ -160,8 +160,8 @@ def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
 def views(actuators: Mapping[str, PopActuator]) -> Views:
     """What the state server shows: every override with its state, and how each speaker stands."""
     return {
-        "overrides": lambda: {name: actuator.core.overrides() for name, actuator in actuators.items()},
-        "speakers": lambda: {name: actuator.core.speakers() for name, actuator in actuators.items()},
+        "overrides": lambda: {name: actuator.reconciler.describe_overrides() for name, actuator in actuators.items()},
+        "speakers": lambda: {name: actuator.reconciler.describe_speakers() for name, actuator in actuators.items()},
     }
 
 

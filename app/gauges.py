@@ -11,7 +11,7 @@ from agents.flows import FlowsState
 from agents.routes import RoutesState
 from app import metrics
 from app.actuation.pop_actuator import PopActuator
-from app.actuation.speaker_state import View
+from app.actuation.speaker_state import SpeakerState
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract import topics
@@ -55,15 +55,17 @@ def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator)
     _lag(app, topic, lambda: committed(app, topic))
     _age(metrics.DECISION_AGE.labels(pop), clock.now_s, lambda: actuator.decided_s)
     _age(metrics.REAPER_AGE.labels(pop), clock.monotonic_s, lambda: actuator.reaped_s)
-    metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.core.halts))
-    for router, view in actuator.core.views.items():
-        _watch_speaker(pop, router, view)
+    metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.reconciler.halts))
+    for router, speaker in actuator.reconciler.speakers.items():
+        _watch_speaker(pop, router, speaker)
 
 
-def _watch_speaker(pop: str, router: str, view: View) -> None:
-    metrics.SPEAKER_UP.labels(pop, router).set_function(lambda: view.reachable)
-    metrics.ROUTES_HELD.labels(pop, router).set_function(lambda: len(view.held))
-    metrics.ROUTES_DRIFT.labels(pop, router).set_function(lambda: len(view.work.withdraw) + len(view.work.announce))
+def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:
+    metrics.SPEAKER_UP.labels(pop, router).set_function(lambda: speaker.reachable)
+    metrics.ROUTES_HELD.labels(pop, router).set_function(lambda: len(speaker.held))
+    metrics.ROUTES_DRIFT.labels(pop, router).set_function(
+        lambda: len(speaker.work.withdraw) + len(speaker.work.announce)
+    )
 
 
 def _lag(app: ExactApp, topic: str, next_offset: Callable[[], int]) -> None:

@@ -17,7 +17,7 @@ class Shown(NamedTuple):
     epoch: int | None
 
 
-class Witness:
+class BmpWitness:
     """The post-policy Adj-RIB-In of the routers of one PoP, asked about one prefix at a time."""
 
     def __init__(self, pop: Pop, rib: Rib) -> None:

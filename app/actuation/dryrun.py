@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from app.actuation.bmp_witness import Shown, Witness
+from app.actuation.bmp_witness import BmpWitness, Shown
 from app.bgp.memory import MemorySpeaker
 from app.config.inventory import Pop
 from app.te.routing.rib import Rib
 
 
-class DryWitness(Witness):
+class DryRunWitness(BmpWitness):
     """Source paths are the real ones; our own routes are on no router, so what was announced counts as shown."""
 
     def __init__(self, pop: Pop, rib: Rib, speakers: Mapping[str, MemorySpeaker]) -> None:

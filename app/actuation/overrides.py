@@ -54,7 +54,7 @@ Gate = Callable[[Override], str | None]  # why a new override cannot be made now
 OnRefused = Callable[[str, Exit, int, int, str], None]  # prefix, exit, epoch, seq, reason
 
 
-class Books:
+class Overrides:
     """Entries by prefix. `absent` is how many wanted ones the last decision neither contained nor released."""
 
     def __init__(self, pop: Pop, clock: Clock, hold_s: float) -> None:
@@ -66,7 +66,7 @@ class Books:
         self._hold_s = hold_s
         self._lost: dict[Source, float] = {}
 
-    def decide(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
+    def apply(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
         """Take over a decision newer than all before it; the prefixes it touched (none for a repeat or an old one)."""
         if (decision.epoch, decision.seq) <= self.newest:
             return set()

@@ -1,16 +1,16 @@
-"""Everything that actuates one PoP, put together: cores, speakers, drivers, halt file and reaper. No Kafka."""
+"""Everything that actuates one PoP, put together: reconcilers, speakers, drivers, halt file and reaper. No Kafka."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.actuation.driver import Driver
-from app.actuation.dryrun import DryWitness
+from app.actuation.dryrun import DryRunWitness
 from app.actuation.journal import Journal
 from app.actuation.reaper import BlockingSpeaker, Reaper
-from app.actuation.reconciler import Core, Timing
+from app.actuation.reconciler import Reconciler, Timing
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock
@@ -46,9 +46,11 @@ class PopActuator:
     def __init__(self, pop: Pop, rib: Rib, mode: Mode, timing: Timing, ports: Ports) -> None:
         clock, publish, ready = ports.clock, ports.publish, ports.ready
         self._memory = {router: MemorySpeaker() for router in pop.routers}
-        self.core = Core(Witness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing)
+        self.reconciler = Reconciler(
+            BmpWitness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing
+        )
         dry_journal = Journal(pop.name, clock, publish, dry=True)
-        self.dry = Core(DryWitness(pop, rib, self._memory), clock, dry_journal, ready, timing)
+        self.dry = Reconciler(DryRunWitness(pop, rib, self._memory), clock, dry_journal, ready, timing)
         for router in self._memory:
             self.dry.listed(router, {})
         self._pop = pop
@@ -64,22 +66,22 @@ class PopActuator:
         """When the reaper looked last, monotonic seconds."""
         return self._reaper.looked_s if self._reaper else None
 
-    def decide(self, decision: Decision) -> None:
+    def follow(self, decision: Decision) -> None:
         """Follow a decision as far as its mode and ours allow."""
         self.decided_s = decision.made_at.timestamp()
         if self._mode == "auto" and decision.mode == "auto":
-            self.core.decide(decision)
+            self.reconciler.follow(decision)
         elif self._mode == "dry-run" and decision.mode != "observe":
-            self.dry.decide(decision)
+            self.dry.follow(decision)
 
     def rib_changed(self, prefixes: Sequence[str]) -> None:
         """BMP told of these prefixes."""
-        self.core.rib_changed(prefixes)
+        self.reconciler.rib_changed(prefixes)
         self.dry.rib_changed(prefixes)
 
     def halt(self, source: str, on: bool) -> None:
         """A kill switch stands so."""
-        self.core.halt(source, on)
+        self.reconciler.halt(source, on)
         self.dry.halt(source, on)
 
     async def run(self) -> None:
@@ -94,7 +96,7 @@ class PopActuator:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs side by side once it is open, each until it is cancelled."""
-        jobs = [Driver(self.core, self._speakers, self._ports.clock).run()]
+        jobs = [Driver(self.reconciler, self._speakers, self._ports.clock).run()]
         if self._mode == "dry-run":
             jobs.append(Driver(self.dry, self._memory, self._ports.clock).run())
         return [*jobs, self._watch()]
@@ -116,7 +118,7 @@ class PopActuator:
                 )
                 continue
             self._speakers[router.name], self._blocking[router.name] = speaker, blocking
-        timing, ports = self.core.timing, self._ports
+        timing, ports = self.reconciler.timing, self._ports
         self._reaper = Reaper(self._pop, self._blocking, ports.clock, ports.halted, timing.hold_s, timing.reap_grace_s)
         ports.run_reaper(self._reaper)
 
@@ -125,8 +127,8 @@ class PopActuator:
         while True:
             self.halt("file", self._ports.halted())
             if self._reaper is not None:
-                self._reaper.deadlines = self.core.deadlines()
-            await asyncio.sleep(self.core.timing.tick_s)
+                self._reaper.deadlines = self.reconciler.deadlines()
+            await asyncio.sleep(self.reconciler.timing.tick_s)
 
     async def _close(self) -> None:
         if self._reaper is not None:

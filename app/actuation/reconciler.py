@@ -11,11 +11,11 @@ from functools import partial
 import msgspec
 
 from app import metrics
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.actuation.journal import REPAIRED, Journal
-from app.actuation.overrides import Books, Entry
-from app.actuation.safe_order import Sight, settled, to_hold, to_leave
-from app.actuation.speaker_state import View, Work
+from app.actuation.overrides import Entry, Overrides
+from app.actuation.safe_order import PrefixSight, settled, to_hold, to_leave
+from app.actuation.speaker_state import SpeakerState, Work
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
 from app.contract.schemas import Decision, Override
@@ -41,20 +41,20 @@ class Timing(msgspec.Struct, frozen=True):
 DEFAULT_TIMING = Timing()
 
 
-class Core:
+class Reconciler:
     """One PoP. While not `ready` nothing is added or withdrawn; a halt withdraws everything all the same."""
 
     def __init__(
         self,
-        witness: Witness,
+        witness: BmpWitness,
         clock: Clock,
         journal: Journal,
         ready: Callable[[], bool],
         timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self.timing = timing
-        self.books = Books(witness.pop, clock, timing.hold_s)
-        self.views = {router: View() for router in witness.pop.routers}
+        self.overrides = Overrides(witness.pop, clock, timing.hold_s)
+        self.speakers = {router: SpeakerState() for router in witness.pop.routers}
         self.halts: set[str] = set()
         self.on_work: Callable[[str], None] = lambda router: None
         self._witness = witness
@@ -65,60 +65,60 @@ class Core:
         self._stale = True
         self._next_ends_s = 0.0
 
-    def decide(self, decision: Decision) -> None:
+    def follow(self, decision: Decision) -> None:
         """Follow a decision. While halted only its number is kept."""
         if self.halts:
-            self.books.newest = max(self.books.newest, (decision.epoch, decision.seq))
+            self.overrides.newest = max(self.overrides.newest, (decision.epoch, decision.seq))
             return
-        if decision.epoch < (newest := self.books.newest[0]):
+        if decision.epoch < (newest := self.overrides.newest[0]):
             log.warning(
                 "decision of epoch %d is ignored, %d was seen: two writers, or a clock was wrong",
                 decision.epoch,
                 newest,
                 extra={"pop": decision.pop, "decision": f"{decision.epoch}.{decision.seq}"},
             )
-        self._plan(self.books.decide(decision, self.held, self._gate, self._journal.refused))
+        self._plan(self.overrides.apply(decision, self.held, self._gate, self._journal.refused))
 
     def rib_changed(self, prefixes: Iterable[str]) -> None:
         """BMP told of these prefixes; cheap where none of them is ours."""
-        if self.books.entries and self._fresh():
-            self._plan([prefix for prefix in prefixes if prefix in self.books.entries])
+        if self.overrides.entries and self._fresh():
+            self._plan([prefix for prefix in prefixes if prefix in self.overrides.entries])
 
     def halt(self, source: str, on: bool) -> None:
         """The kill switch `source` is on or off. Any that is on takes back everything of ours and adds nothing."""
         before = bool(self.halts)
         (self.halts.add if on else self.halts.discard)(source)
         if self.halts and not before:
-            for entry in self.books.entries.values():
-                self.books.leave(entry, f"halted by {source}")
-            self._plan(list(self.books.entries))
+            for entry in self.overrides.entries.values():
+                self.overrides.leave(entry, f"halted by {source}")
+            self._plan(list(self.overrides.entries))
 
     def tick(self) -> None:
         """Let time pass: ends of holds at their pace, and whatever waited too long. Call every `tick_s` or oftener."""
         now_s = self._clock.monotonic_s()
         if self._ready() and now_s >= self._next_ends_s:
             self._next_ends_s = now_s + self.timing.tick_s
-            self.books.expire(self.timing.paced)
-        self._plan(list(self.books.entries))
+            self.overrides.expire(self.timing.paced)
+        self._plan(list(self.overrides.entries))
 
     def work(self, router: str) -> Work:
         """What to do at one router now."""
-        return self.views[router].work if self._fresh() else Work([], [])
+        return self.speakers[router].work if self._fresh() else Work([], [])
 
     def listed(self, router: str, routes: Mapping[str, InjectedRoute]) -> None:
         """What the speaker of `router` really holds. What nobody decided is adopted, what is missing is repaired."""
-        differences = self.views[router].relist(routes)
+        differences = self.speakers[router].relist(routes)
         for action, route, reason in differences:
             self._journal.route(action, router, route, reason)
-        for prefix in routes.keys() - self.books.entries.keys():
-            self.books.adopt(prefix)
+        for prefix in routes.keys() - self.overrides.entries.keys():
+            self.overrides.adopt(prefix)
         self._plan({difference.route.prefix for difference in differences})
 
     def announced(self, router: str, routes: Iterable[InjectedRoute]) -> None:
         """The speaker took these."""
         for route in routes:
-            self.views[router].held[route.prefix] = route
-            entry = self.books.entries.get(route.prefix)
+            self.speakers[router].held[route.prefix] = route
+            entry = self.overrides.entries.get(route.prefix)
             reason = entry.reason if entry is not None and entry.state == "adding" else REPAIRED
             self._journal.route("announced", router, route, reason)
             if entry is not None:
@@ -130,36 +130,36 @@ class Core:
     def withdrawn(self, router: str, prefixes: Iterable[str]) -> None:
         """The speaker let these go."""
         for prefix in prefixes:
-            if (route := self.views[router].drop(prefix)) is not None:
+            if (route := self.speakers[router].drop(prefix)) is not None:
                 self._journal.route("withdrawn", router, route, self._why(prefix))
             self._plan([prefix])
 
     def failed(self, router: str) -> None:
         """The speaker did not answer, or not in time: what it holds is unknown."""
-        self.views[router].certain = self.views[router].reachable = False
+        self.speakers[router].certain = self.speakers[router].reachable = False
 
     def deadlines(self) -> dict[str, float]:
         """When each prefix must be gone at the latest, monotonic seconds: what a reaper goes by."""
-        return {prefix: entry.hold_until_s for prefix, entry in self.books.entries.items()}
+        return {prefix: entry.hold_until_s for prefix, entry in self.overrides.entries.items()}
 
-    def overrides(self) -> dict[str, dict[str, str]]:
+    def describe_overrides(self) -> dict[str, dict[str, str]]:
         """For people: the state and reason of each prefix, and its next hop by router."""
         return {
             prefix: {"state": entry.state, "reason": entry.reason}
             | {router: route.next_hop for router, route in self.held(prefix).items()}
-            for prefix, entry in self.books.entries.items()
+            for prefix, entry in self.overrides.entries.items()
         }
 
-    def speakers(self) -> dict[str, dict[str, int]]:
+    def describe_speakers(self) -> dict[str, dict[str, int]]:
         """For people: by router, whether its speaker answers, and how many routes it holds and should hold."""
         return {
-            router: {"reachable": view.reachable, "held": len(view.held), "wanted": len(view.target)}
-            for router, view in self.views.items()
+            router: {"reachable": speaker.reachable, "held": len(speaker.held), "wanted": len(speaker.target)}
+            for router, speaker in self.speakers.items()
         }
 
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
         """Our routes for this prefix by router, in the speakers."""
-        return {router: view.held[prefix] for router, view in self.views.items() if prefix in view.held}
+        return {router: speaker.held[prefix] for router, speaker in self.speakers.items() if prefix in speaker.held}
 
     def _fresh(self) -> bool:
         """Whether targets mean anything: BMP was read to its end, or all must go. After a gap they are recreated."""
@@ -167,8 +167,8 @@ class Core:
             self._stale = True
         elif self._stale:
             self._stale = False
-            self.books.wait_again()
-            self._plan(list(self.books.entries))
+            self.overrides.wait_again()
+            self._plan(list(self.overrides.entries))
         return not self._stale
 
     def _plan(self, prefixes: Iterable[str]) -> None:
@@ -177,19 +177,19 @@ class Core:
             return
         for prefix in prefixes:
             wanted = self._wanted(prefix)
-            for router, view in self.views.items():
-                if view.aim(prefix, wanted.get(router)):
+            for router, speaker in self.speakers.items():
+                if speaker.aim(prefix, wanted.get(router)):
                     self.on_work(router)
 
     def _wanted(self, prefix: str) -> Mapping[str, InjectedRoute]:
         """What the routers should hold for this prefix; moves its entry on, and forgets it when it is gone."""
-        held, entry = self.held(prefix), self.books.entries.get(prefix)
+        held, entry = self.held(prefix), self.overrides.entries.get(prefix)
         if entry is None or self.halts:
             if not held:
-                self.books.entries.pop(prefix, None)
+                self.overrides.entries.pop(prefix, None)
             return {}
-        shown = {router: seen for router in self.views if (seen := self._witness.shown(router, prefix)) is not None}
-        sight = Sight(held, shown, self._loopbacks, partial(self._alive, entry))
+        shown = {router: seen for router in self.speakers if (seen := self._witness.shown(router, prefix)) is not None}
+        sight = PrefixSight(held, shown, self._loopbacks, partial(self._alive, entry))
         self._move_on(entry, sight)
         match entry.state:
             case "adding" | "standing":
@@ -206,7 +206,7 @@ class Core:
 
     def _forget(self, entry: Entry) -> None:
         """Nothing of it is left. What was decided and never announced counts as refused."""
-        del self.books.entries[entry.prefix]
+        del self.overrides.entries[entry.prefix]
         if entry.exit is not None and not entry.announced:
             route = entry.routes[entry.exit.router]
             self._journal.refused(entry.prefix, entry.exit, route.epoch, route.seq, entry.reason)
@@ -221,14 +221,14 @@ class Core:
     def _exit_alive(self, entry: Entry) -> bool:
         return entry.exit is not None and self._witness.exit_alive(entry.prefix, entry.exit)
 
-    def _move_on(self, entry: Entry, sight: Sight) -> None:
+    def _move_on(self, entry: Entry, sight: PrefixSight) -> None:
         """The next state of an entry that a decision wants."""
         now_s = self._clock.monotonic_s()
         if not entry.wanted:
             return
         self._tell_confirmed(entry, sight)
         if not self._exit_alive(entry):
-            self.books.lose(entry)
+            self.overrides.lose(entry)
         elif entry.hold_until_s <= now_s:
             entry.state = "unclaimed"  # it goes when its turn comes; until then nothing is added for it
         elif settled(sight, entry.routes):
@@ -236,23 +236,23 @@ class Core:
                 self._journal.took(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.since_s = "standing", now_s
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
-            self.books.leave(entry, "add-window-ended")
+            self.overrides.leave(entry, "add-window-ended")
         elif now_s - entry.since_s > self.timing.confirm_s:
             self._bar(entry, sight)
-            self.books.leave(entry, "not-confirmed")
+            self.overrides.leave(entry, "not-confirmed")
 
-    def _tell_confirmed(self, entry: Entry, sight: Sight) -> None:
+    def _tell_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
         for router, route in sight.actual.items():
-            confirmed = self.views[router].confirmed
+            confirmed = self.speakers[router].confirmed
             if confirmed.get(entry.prefix) != route and sight.shows(router, route):
                 confirmed[entry.prefix] = route
                 self._journal.route("confirmed", router, route, entry.reason)
 
-    def _bar(self, entry: Entry, sight: Sight) -> None:
+    def _bar(self, entry: Entry, sight: PrefixSight) -> None:
         """No new moves for a while on the routers that did not take this one."""
         for router, route in entry.routes.items():
             if not sight.shows(router, route):
-                self.views[router].barred_until_s = self._clock.monotonic_s() + self.timing.bar_s
+                self.speakers[router].barred_until_s = self._clock.monotonic_s() + self.timing.bar_s
 
     def _gate(self, override: Override) -> str | None:
         """Why this override cannot be added or changed now. Before BMP was read nobody knows: it is looked at again."""
@@ -261,10 +261,10 @@ class Core:
         if not self._witness.exit_alive(override.prefix, override.exit):
             return "source-path-not-live"
         for router in override.inject_on:
-            view = self.views[router]
-            if not view.reachable:
+            speaker = self.speakers[router]
+            if not speaker.reachable:
                 return "speaker-unreachable"
-            if view.barred_until_s > self._clock.monotonic_s():
+            if speaker.barred_until_s > self._clock.monotonic_s():
                 return "router-not-confirmed"
             if not self._witness.injector_up(router):
                 return "injector-session-down"
@@ -272,7 +272,7 @@ class Core:
 
     def _why(self, prefix: str) -> str:
         """Why a route was just withdrawn."""
-        entry = self.books.entries.get(prefix)
+        entry = self.overrides.entries.get(prefix)
         if self.halts:
             return f"halted by {', '.join(sorted(self.halts))}"
         if entry is None or entry.going:

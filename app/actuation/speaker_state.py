@@ -24,7 +24,7 @@ class Difference(NamedTuple):
     reason: str
 
 
-class View(msgspec.Struct):
+class SpeakerState(msgspec.Struct):
     """One speaker. After a failure what it holds is not `certain` until it is listed again."""
 
     held: dict[str, InjectedRoute] = {}

@@ -129,7 +129,7 @@ class Actuator:
         )
         pop = network.pop.name
         actuator = assemble({pop: network.pop}, settings, ports)
-        self.routes, self.core = actuator.routes, actuator.pops[pop].core
+        self.routes, self.reconciler = actuator.routes, actuator.pops[pop].reconciler
         self.ready = partial(actuator.ready, pop)
         actuator.pops[pop].open()
         for job in actuator.pops[pop].jobs():

@@ -97,7 +97,7 @@ def _check_overrides(run: Run) -> None:
     """Demand is low: every override was given back."""
     held = {router: sorted(speaker.held) for router, speaker in run.network.speakers.items() if speaker.held}
     demand(not held, f"I8 stale overrides: {held}")
-    entries = run.actuator.core.books.entries
+    entries = run.actuator.reconciler.overrides.entries
     demand(not entries, f"I8 the actuator still keeps {sorted(entries)}")
     state = run.telemetry.flows.deciders[run.network.pop.name].cycle.state
     demand(not state.held, f"I8 the decision still holds {sorted(state.held)}")

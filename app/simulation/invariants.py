@@ -182,7 +182,7 @@ class Checks:
         """(what is wrong, how long it may be) where the actuator could have known and acted."""
         if not (actuator.process.alive and not actuator.process.frozen and self.broker.up and actuator.ready()):
             return
-        now_s, entries = actuator.process.clock.monotonic_s(), actuator.core.books.entries
+        now_s, entries = actuator.process.clock.monotonic_s(), actuator.reconciler.overrides.entries
         for router, speaker in self.network.speakers.items():
             settled = now_s - self.network.bmp_up_since_s[router] > DUMP_S and router not in self.network.bmp_down
             for route in speaker.held.values() if settled and not speaker.down else ():

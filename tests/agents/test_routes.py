@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from agents.routes import RoutesRead, RoutesState, summary
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.clock import SystemClock
 from app.config.inventory import Pop
 from app.feeds.bmp_sessions import RibFeed
@@ -236,7 +236,7 @@ def test_a_path_of_a_peer_never_seen_up_is_kept_and_is_no_target() -> None:
     assert natural.alternates(PREFIX) == ()
     (path,) = rib.paths("r1", PREFIX).values()
     assert natural.barred(egress, path) == "session-down"
-    assert not Witness(pop, rib).exit_alive(PREFIX, egress)
+    assert not BmpWitness(pop, rib).exit_alive(PREFIX, egress)
     rig.feed("gobgpd_peer_up", first=2)
     assert [one.exit for one in natural.alternates(PREFIX)] == [egress]
 

@@ -103,9 +103,9 @@ def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
         assert isnan(value(name, pop=POP))
     assert value("autopilot_speaker_up", pop=POP, router="r1") == 0
 
-    actuator.decide(decision(1, T0))
-    actuator.core.listed("r1", {"20.0.0.0/24": route("20.0.0.0/24", "198.51.100.2")})
-    actuator.core.tick()
+    actuator.follow(decision(1, T0))
+    actuator.reconciler.listed("r1", {"20.0.0.0/24": route("20.0.0.0/24", "198.51.100.2")})
+    actuator.reconciler.tick()
     assert value("autopilot_decision_age_seconds", pop=POP) == 5.5
     assert value("autopilot_speaker_up", pop=POP, router="r1") == 1
     assert value("autopilot_routes_held", pop=POP, router="r1") == 1

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.actuation.driver import Driver
 from app.actuation.journal import Journal
-from app.actuation.reconciler import Core
+from app.actuation.reconciler import Reconciler
 from app.bgp.client import GobgpClient
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import NO_EXPORT
@@ -80,8 +80,8 @@ class Rig:
         self.rib = Rib()
         self.records: list[Actuation] = []
         journal = Journal("rhv1000", SystemClock(), self.records.append, dry=False)
-        self.core = Core(Witness(self.pop, self.rib), SystemClock(), journal, lambda: True)
-        self.driver = Driver(self.core, {"r1": self.speaker}, SystemClock())
+        self.reconciler = Reconciler(BmpWitness(self.pop, self.rib), SystemClock(), journal, lambda: True)
+        self.driver = Driver(self.reconciler, {"r1": self.speaker}, SystemClock())
 
     async def begin(self) -> None:
         """Natural paths on the edge and in the Rib; wait for the session."""
@@ -112,14 +112,14 @@ class Rig:
                 INJECTOR, seen.next_hop, seen.as_path, communities=seen.communities, large_communities=large, ebgp=False
             )
             self.rib.update("r1", prefix, path)
-        self.core.tick()
+        self.reconciler.tick()
         await self.driver.converge("r1")
         best = [path for each in await self.edge.destinations() for path in each.paths if path.best]
         return {prefix: path for prefix, path in changes(best).items() if path}
 
     def decide(self, seq: int, released: tuple[str, ...] = ()) -> None:
         wanted = [override(prefix, inject_on=("r1",)) for prefix in PREFIXES if prefix not in released]
-        self.core.decide(decision(SystemClock().now_s(), seq, wanted, released))
+        self.reconciler.follow(decision(SystemClock().now_s(), seq, wanted, released))
 
     async def ours(self) -> bool:
         best = await self.round()
@@ -160,7 +160,7 @@ async def test_overrides_are_best_on_the_edge_as_copies_with_our_marks_and_go_ag
         made.decide(2, released=PREFIXES)
         await eventually(made.natural)
         assert made.told("withdrawn") == sorted(PREFIXES)
-        assert made.core.books.entries == {}
+        assert made.reconciler.overrides.entries == {}
 
 
 async def test_a_restarted_injector_is_filled_again_and_nothing_is_lost_on_the_way() -> None:
@@ -170,13 +170,13 @@ async def test_a_restarted_injector_is_filled_again_and_nothing_is_lost_on_the_w
         await made.injector.start()
         await eventually(made.ours, within_s=25)
         assert made.told("drift") == sorted(PREFIXES)
-        assert {entry.state for entry in made.core.books.entries.values()} == {"standing"}
+        assert {entry.state for entry in made.reconciler.overrides.entries.values()} == {"standing"}
 
 
 async def test_a_lost_source_path_empties_edge_and_injector_at_once() -> None:
     async with rig() as made:
         began_s = asyncio.get_running_loop().time()
-        made.core.rib_changed(made.rib.peer_down("r1", exit_at(2).peer))
+        made.reconciler.rib_changed(made.rib.peer_down("r1", exit_at(2).peer))
         await eventually(made.natural, within_s=2)
         assert asyncio.get_running_loop().time() - began_s < 1
         assert await made.speaker.routes() == {}

@@ -5,10 +5,10 @@ The network is an ideal one. What a speaker holds, its router shows over BMP whe
 
 from collections.abc import Iterable, Sequence
 
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.actuation.driver import Driver
 from app.actuation.journal import Journal
-from app.actuation.reconciler import Core, Timing
+from app.actuation.reconciler import Reconciler, Timing
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock
@@ -60,10 +60,10 @@ class Story:
     def start(self, timing: Timing) -> None:
         """The actuator starts, or starts again with nothing in mind."""
         journal = Journal(self.pop.name, self.clock, self.records.append, dry=False)
-        self.core = Core(Witness(self.pop, self.rib), self.clock, journal, lambda: self.ready, timing)
-        self.driver = Driver(self.core, self.speakers, self.clock)
+        self.reconciler = Reconciler(BmpWitness(self.pop, self.rib), self.clock, journal, lambda: self.ready, timing)
+        self.driver = Driver(self.reconciler, self.speakers, self.clock)
         for router, speaker in self.speakers.items():
-            self.core.listed(router, speaker.held)
+            self.reconciler.listed(router, speaker.held)
 
     # what happens
 
@@ -74,22 +74,22 @@ class Story:
             path = Path(where.peer, where.next_hop, (64600 + number, 65010), communities=communities)
             self.rib.peer_up(where.router, where.peer, 64600 + number)
             self.rib.update(where.router, prefix, path)
-            self.core.rib_changed([prefix])
+            self.reconciler.rib_changed([prefix])
 
     def gone(self, number: int, prefix: str = PREFIX) -> None:
         """The neighbour on `et<number>` withdraws the prefix."""
         where = exit_at(number)
         self.rib.withdraw(where.router, prefix, where.peer)
-        self.core.rib_changed([prefix])
+        self.reconciler.rib_changed([prefix])
 
     def down(self, number: int) -> None:
         """The session on `et<number>` is lost."""
         where = exit_at(number)
-        self.core.rib_changed(self.rib.peer_down(where.router, where.peer))
+        self.reconciler.rib_changed(self.rib.peer_down(where.router, where.peer))
 
     def decide(self, *overrides: Override, released: Sequence[str] = (), epoch: int = 7, age_s: float = 0.0) -> None:
         self.seq += 1
-        self.core.decide(decision(self.clock.now_s(), self.seq, overrides, released, epoch, age_s=age_s))
+        self.reconciler.follow(decision(self.clock.now_s(), self.seq, overrides, released, epoch, age_s=age_s))
 
     def lose_speaker(self, router: str) -> None:
         """The gobgpd of a router restarts: its session drops and nothing is kept."""
@@ -101,7 +101,7 @@ class Story:
         changed: set[str] = set()
         for router in routers or tuple(name for name in self.speakers if name not in self.mute):
             changed |= self._echo(router)
-        self.core.rib_changed(changed)
+        self.reconciler.rib_changed(changed)
         return bool(changed)
 
     # how time passes
@@ -109,7 +109,7 @@ class Story:
     async def step(self, order: Sequence[str] = ()) -> list[str]:
         """One round over the routers without BMP; what it did."""
         before = len(self.log)
-        self.core.tick()
+        self.reconciler.tick()
         for router in order or self.speakers:
             await self.driver.converge(router)
         return self.log[before:]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.actuation.bmp_witness import Shown, Witness
+from app.actuation.bmp_witness import BmpWitness, Shown
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from tests.app.actuation.pop import POP, PREFIX, exit_at
@@ -11,13 +11,13 @@ ET2 = exit_at(2)
 LIVE = Path(ET2.peer, ET2.next_hop, (64602, 65010))
 
 
-def witness(*paths: Path, router: str = "r1", up: tuple[str, ...] = (ET2.peer,)) -> Witness:
+def witness(*paths: Path, router: str = "r1", up: tuple[str, ...] = (ET2.peer,)) -> BmpWitness:
     rib = Rib()
     for peer in up:
         rib.peer_up(router, peer, 64602)
     for path in paths:
         rib.update(router, PREFIX, path)
-    return Witness(POP, rib)
+    return BmpWitness(POP, rib)
 
 
 def test_a_live_path() -> None:

@@ -70,7 +70,7 @@ async def test_a_decision_is_on_all_routers_without_waiting_for_a_tick() -> None
 async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
     story = Story(timing=Timing(tick_s=3600, list_every_s=3600))
     hanging = story.speakers["r2"] = HangingSpeaker("r2", story.log)
-    story.start(story.core.timing)
+    story.start(story.reconciler.timing)
     async with driven(story):
         story.decide(override(exit=2))
         await until(lambda: bool(story.holding()))
@@ -84,10 +84,10 @@ async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
 async def test_an_answer_that_was_lost_is_found_by_listing() -> None:
     story = Story()
     story.speakers["r1"] = LossySpeaker("r1", story.log)
-    story.start(story.core.timing)
+    story.start(story.reconciler.timing)
     story.decide(override(exit=2))
     await story.step()
-    assert not story.core.views["r1"].certain
+    assert not story.reconciler.speakers["r1"].certain
     await story.settle()
     assert story.holding() == TO_ET2
     assert story.told("announced")[0] == ("r1", "seen after a failure")

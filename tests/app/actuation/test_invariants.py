@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.bgp.speaker import InjectedRoute
 from app.contract.schemas import Override
 from tests.app.actuation.pop import POP, decision, override
@@ -47,8 +47,8 @@ class Actuation(RuleBasedStateMachine):
         super().__init__()
         self.story = Story(prefixes=PREFIXES)
         self.story.speakers = {router: WatchedSpeaker(router, self) for router in ROUTERS}
-        self.story.start(self.story.core.timing)
-        self.witness = Witness(POP, self.story.rib)
+        self.story.start(self.story.reconciler.timing)
+        self.witness = BmpWitness(POP, self.story.rib)
         self.add_until_s: dict[str, float] = {}
         self.restarted = False
 
@@ -78,11 +78,11 @@ class Actuation(RuleBasedStateMachine):
     def tell(self, overrides: list[Override], released: list[str], age_s: int, epoch: int) -> None:
         self.story.seq += 1
         made = decision(self.now_s, self.story.seq, overrides, released, epoch, age_s=age_s)
-        if (made.epoch, made.seq) > self.story.core.books.newest and not self.story.core.halts:
+        if (made.epoch, made.seq) > self.story.reconciler.overrides.newest and not self.story.reconciler.halts:
             for each in overrides:
                 until_s = made.add_until.timestamp()
                 self.add_until_s[each.prefix] = max(self.add_until_s.get(each.prefix, 0.0), until_s)
-        self.story.core.decide(made)
+        self.story.reconciler.follow(made)
 
     @rule(number=st.sampled_from(NUMBERS), prefix=st.sampled_from(PREFIXES))
     def gone(self, number: int, prefix: str) -> None:
@@ -135,10 +135,10 @@ class Actuation(RuleBasedStateMachine):
 
     @rule()
     def halt(self) -> None:
-        self.story.core.halt("control", True)
+        self.story.reconciler.halt("control", True)
         self.run(self.story.step())
         assert not any(speaker.held for speaker in self.story.speakers.values())
-        self.story.core.halt("control", False)
+        self.story.reconciler.halt("control", False)
 
     @rule()
     def release_all(self) -> None:
@@ -146,14 +146,14 @@ class Actuation(RuleBasedStateMachine):
         self.run(self.story.settle())
         self.run(self.story.wait(330))  # what nobody claimed has its hold to run
         assert not any(speaker.held for speaker in self.story.speakers.values())
-        assert self.story.core.books.entries == {}
+        assert self.story.reconciler.overrides.entries == {}
 
     # what must hold
 
     def check_added(self, router: str, route: InjectedRoute, before: InjectedRoute | None) -> None:
         """Called for every announcement."""
         assert self.story.ready, "announced before BMP was read"
-        assert not self.story.core.halts, "announced while halted"
+        assert not self.story.reconciler.halts, "announced while halted"
         exit_router = LOOPBACKS.get(route.next_hop)
         if exit_router is None:
             assert self.witness.alive(router, route.prefix, route.next_hop), "announced onto a dead path"
@@ -167,7 +167,7 @@ class Actuation(RuleBasedStateMachine):
     def check_removed(self, router: str, prefix: str) -> None:
         """Called for every withdrawal: in no hurry, nobody may still be sent to this router."""
         next_hop = self.story.holding(prefix).get(router)  # None: its gobgpd restarted and nobody has looked yet
-        if next_hop is None or self.story.core.halts or not self.leads_out(prefix, router, next_hop):
+        if next_hop is None or self.story.reconciler.halts or not self.leads_out(prefix, router, next_hop):
             return
         for other in ROUTERS:
             shown = self.witness.shown(other, prefix)

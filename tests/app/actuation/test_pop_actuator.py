@@ -57,7 +57,7 @@ class Rig:
 
     def decide(self, seq: int, mode: Mode = "auto", released: tuple[str, ...] = ()) -> None:
         overrides = [] if released else [override(inject_on=("r1",))]
-        self.actuator.decide(decision(SystemClock().now_s(), seq, overrides, released, mode=mode))
+        self.actuator.follow(decision(SystemClock().now_s(), seq, overrides, released, mode=mode))
 
     def told(self) -> list[str]:
         return [each.action for each in self.records]
@@ -83,7 +83,7 @@ async def acting(folder: Path, mode: Mode, left: tuple[InjectedRoute, ...] = ())
         rig = Rig(daemon.target, folder, mode)
         await rig.client.send([announcement(each) for each in left])
         task = asyncio.create_task(rig.actuator.run())
-        await rig.until(lambda: rig.actuator.core.views["r1"].listed)
+        await rig.until(lambda: rig.actuator.reconciler.speakers["r1"].listed)
         yield rig
         task.cancel()
         await asyncio.wait([task])
@@ -124,7 +124,7 @@ async def test_a_dry_run_tells_and_touches_nothing(tmp_path: Path) -> None:
 async def test_observe_tells_nothing(tmp_path: Path) -> None:
     async with acting(tmp_path, "observe") as rig:
         rig.decide(1)
-        rig.actuator.core.tick()
+        rig.actuator.reconciler.tick()
         assert (rig.told(), await rig.held()) == ([], set())
 
 
@@ -147,7 +147,7 @@ async def test_the_halt_file_takes_everything_back(tmp_path: Path) -> None:
         await rig.until_held(set())
         rig.decide(2)
         rig.halt_file.unlink()
-        await rig.until(lambda: not rig.actuator.core.halts)
+        await rig.until(lambda: not rig.actuator.reconciler.halts)
         rig.decide(3)
         await rig.until_held({PREFIX})
 
@@ -157,7 +157,7 @@ async def test_a_stopped_actuator_leaves_its_routes(tmp_path: Path) -> None:
     async with running(("alone", ALONE)) as [daemon]:
         rig = Rig(daemon.target, tmp_path, "auto")
         task = asyncio.create_task(rig.actuator.run())
-        await rig.until(lambda: rig.actuator.core.views["r1"].listed)
+        await rig.until(lambda: rig.actuator.reconciler.speakers["r1"].listed)
         rig.decide(1)
         await rig.until_held({PREFIX})
         task.cancel()

@@ -2,7 +2,7 @@
 
 from app.actuation.bmp_witness import Shown
 from app.actuation.render import render
-from app.actuation.safe_order import Sight, same, settled, to_hold, to_leave
+from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
 from app.bgp.speaker import InjectedRoute
 from tests.app.actuation.pop import POP, override
 from tests.app.actuation.routes import route
@@ -12,10 +12,10 @@ VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), 7, 1) for exit in (1, 3, 4)
 
 def sight(
     actual: dict[str, InjectedRoute], shown: dict[str, InjectedRoute] | None = None, dead: tuple[str, ...] = ()
-) -> Sight:
+) -> PrefixSight:
     """Routers show what speakers hold, unless told otherwise; next hops in `dead` have no path."""
     seen = actual if shown is None else shown
-    return Sight(
+    return PrefixSight(
         actual,
         {router: Shown(each.next_hop, each.epoch) for router, each in seen.items()},
         POP.router_by_loopback,

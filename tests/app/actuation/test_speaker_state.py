@@ -1,14 +1,14 @@
 """What a listing tells, and what is to be done."""
 
-from app.actuation.speaker_state import Difference, View, Work
+from app.actuation.speaker_state import Difference, SpeakerState, Work
 from app.bgp.speaker import InjectedRoute
 from tests.app.actuation.routes import route
 
 ONE, CHANGED = route("203.0.0.0/24"), route("203.0.0.0/24", med=9)
 
 
-def view(held: InjectedRoute | None, target: InjectedRoute | None) -> View:
-    made = View(certain=True, listed=True, reachable=True)
+def view(held: InjectedRoute | None, target: InjectedRoute | None) -> SpeakerState:
+    made = SpeakerState(certain=True, listed=True, reachable=True)
     if held is not None:
         made.held[held.prefix] = held
     if target is not None:
@@ -31,7 +31,7 @@ def test_nothing_is_done_on_a_guess() -> None:
 
 
 def test_what_a_first_listing_shows_was_there_before_us() -> None:
-    assert View().relist({ONE.prefix: ONE}) == [Difference("drift", ONE, "found at start")]
+    assert SpeakerState().relist({ONE.prefix: ONE}) == [Difference("drift", ONE, "found at start")]
 
 
 def test_what_a_later_listing_shows() -> None:

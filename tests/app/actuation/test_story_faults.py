@@ -26,7 +26,7 @@ async def test_a_withdrawn_source_path_takes_the_override_off_every_router_in_on
     assert story.told("withdrawn") == [(router, "source-path-lost") for router in ("r1", "r2", "r3")]
     story.echo()
     await story.step()
-    assert story.core.books.entries == {}
+    assert story.reconciler.overrides.entries == {}
 
 
 async def test_a_lost_session_takes_all_its_overrides() -> None:

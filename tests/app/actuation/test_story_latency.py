@@ -2,10 +2,10 @@
 
 from prometheus_client import REGISTRY
 
-from app.actuation.bmp_witness import Witness
+from app.actuation.bmp_witness import BmpWitness
 from app.actuation.driver import Driver
 from app.actuation.journal import Journal
-from app.actuation.reconciler import Core
+from app.actuation.reconciler import Reconciler
 from tests.app.actuation.pop import override
 from tests.app.actuation.story import Story
 
@@ -65,10 +65,10 @@ async def test_another_exit_is_measured_anew() -> None:
 async def test_a_dry_run_is_not_measured() -> None:
     story = Story()
     journal = Journal(story.pop.name, story.clock, story.records.append, dry=True)
-    story.core = Core(Witness(story.pop, story.rib), story.clock, journal, lambda: True)
-    story.driver = Driver(story.core, story.speakers, story.clock)
+    story.reconciler = Reconciler(BmpWitness(story.pop, story.rib), story.clock, journal, lambda: True)
+    story.driver = Driver(story.reconciler, story.speakers, story.clock)
     for router in story.speakers:
-        story.core.listed(router, {})
+        story.reconciler.listed(router, {})
     before = measured()
     story.decide(override(exit=2))
     await story.settle()

@@ -29,7 +29,7 @@ async def test_a_release_takes_the_others_first_and_the_exit_last() -> None:
     assert await story.step() == []  # r3 still shows the way to r1
     story.echo("r3")
     assert await story.step() == [f"r1 - {PREFIX}"]
-    assert story.core.books.entries == {}
+    assert story.reconciler.overrides.entries == {}
     assert story.told("withdrawn")[-1] == ("r1", "released: natural-load-fits")
 
 
@@ -112,7 +112,7 @@ async def test_a_move_to_another_router_never_leaves_a_router_pointing_at_one_wi
     story.echo("r2")
     assert sorted(await story.step()) == [f"r1 + {PREFIX} > 192.0.2.12", f"r3 + {PREFIX} > 192.0.2.12"]
     await story.settle()
-    assert story.core.books.entries[PREFIX].state == "standing"
+    assert story.reconciler.overrides.entries[PREFIX].state == "standing"
 
 
 async def test_absence_alone_holds_and_is_counted_until_the_hold_ends() -> None:
@@ -123,7 +123,7 @@ async def test_absence_alone_holds_and_is_counted_until_the_hold_ends() -> None:
         await story.wait(10)
         story.decide()
     assert story.holding() == TO_ET2
-    assert story.core.books.absent == 1
+    assert story.reconciler.overrides.absent == 1
     await story.wait(11)
     assert story.holding() == {}
     assert story.told("withdrawn")[0][1] == "hold-ended"

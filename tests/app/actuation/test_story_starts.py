@@ -39,7 +39,7 @@ async def test_a_restart_keeps_what_is_still_decided() -> None:
     story.decide(override(exit=2))
     assert await story.wait(60) == []
     assert story.holding() == TO_ET2
-    assert story.core.books.entries[PREFIX].state == "standing"
+    assert story.reconciler.overrides.entries[PREFIX].state == "standing"
 
 
 async def test_claiming_it_by_an_older_decision_does_not_shorten_its_hold() -> None:
@@ -52,8 +52,10 @@ async def test_claiming_it_by_an_older_decision_does_not_shorten_its_hold() -> N
 
 async def test_people_see_what_is_held_and_why() -> None:
     story = await standing()
-    assert story.core.overrides() == {PREFIX: {"state": "standing", "reason": "rhv1000/r1/et1 is congested", **TO_ET2}}
-    assert story.core.speakers()["r1"] == {"reachable": True, "held": 1, "wanted": 1}
+    assert story.reconciler.describe_overrides() == {
+        PREFIX: {"state": "standing", "reason": "rhv1000/r1/et1 is congested", **TO_ET2}
+    }
+    assert story.reconciler.describe_speakers()["r1"] == {"reachable": True, "held": 1, "wanted": 1}
 
 
 async def test_a_restart_lets_go_of_what_nobody_decides_after_a_hold_in_safe_order() -> None:
@@ -96,15 +98,15 @@ async def test_routes_found_without_their_exit_go_at_once() -> None:
 
 async def test_a_halt_takes_everything_at_once_and_nothing_comes_until_it_is_over() -> None:
     story = await standing()
-    story.core.halt("control", True)
+    story.reconciler.halt("control", True)
     assert len(await story.step()) == 3
     story.decide(override(exit=2))
     assert await story.wait(10) == []
-    story.core.halt("file", True)
-    story.core.halt("control", False)
+    story.reconciler.halt("file", True)
+    story.reconciler.halt("control", False)
     story.decide(override(exit=2))
     assert await story.wait(10) == []
-    story.core.halt("file", False)
+    story.reconciler.halt("file", False)
     story.decide(override(exit=2))
     await story.settle()
     assert story.holding() == TO_ET2
@@ -115,7 +117,7 @@ async def test_a_halt_works_before_bmp_was_read_and_on_what_is_found_later() -> 
     story = await standing()
     story.ready = False
     story.start(Timing())
-    story.core.halt("file", True)
+    story.reconciler.halt("file", True)
     await story.wait(3)
     assert story.holding() == {}
 

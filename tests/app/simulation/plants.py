@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agents.flows import FlowsState
-from app.actuation.overrides import Books
+from app.actuation.overrides import Overrides
 from app.feeds.accounting import Accounting
 from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
@@ -99,15 +99,15 @@ def no_fence(patch: pytest.MonkeyPatch) -> None:
 def no_budget(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Budget, "allows", lambda self, bps, replaces=False: True)
     patch.setattr(Budget, "spend", lambda self, bps, replaces=False, times=1: None)
-    patch.setattr(Books, "_over_budget", lambda self, override, held, new: None)
+    patch.setattr(Overrides, "_over_budget", lambda self, override, held, new: None)
 
 
 def lost_paths_stay(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Books, "lose", lambda self, entry: None)
+    patch.setattr(Overrides, "lose", lambda self, entry: None)
 
 
 def holds_never_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Books, "expire", lambda self, limit: [])
+    patch.setattr(Overrides, "expire", lambda self, limit: [])
 
 
 PLANTS: dict[str, Plant] = {
