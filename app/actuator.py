@@ -97,7 +97,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actua
     def ready(pop: str) -> bool:
         return orders.caught_up and routes_read(pop)
 
-    timing = msgspec.structs.replace(ports.timing, hold_s=settings.pacing.hold_s)
+    timing = msgspec.structs.replace(ports.timing, lease_s=settings.pacing.lease_s)
     for name, pop in pops.items():
         around = pop_actuator.Ports(
             clock,

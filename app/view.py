@@ -37,9 +37,9 @@ class View:
         settings = deployment.settings
         self._clock = clock
         self._hub = Hub()
-        marks, names = settings.marks, list(deployment.pops)
+        thresholds, names = settings.thresholds, list(deployment.pops)
         self._models = {
-            name: PopModel(pop, settings.windows.length_s, marks.enter, names, marks.mismatch_max)
+            name: PopModel(pop, settings.windows.length_s, thresholds.enter, names, thresholds.mismatch_max)
             for name, pop in deployment.pops.items()
         }
         self._orders = Orders()

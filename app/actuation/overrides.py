@@ -31,7 +31,7 @@ class Entry(msgspec.Struct):
     prefix: str
     state: State
     reason: str
-    hold_until_s: float
+    lease_until_s: float
     since_s: float
     add_until_s: float = 0.0
     exit: Exit | None = None
@@ -57,13 +57,13 @@ OnRefused = Callable[[str, Exit, int, int, str], None]  # prefix, exit, epoch, s
 class Overrides:
     """Entries by prefix. `absent` is how many wanted ones the last decision neither contained nor released."""
 
-    def __init__(self, pop: Pop, clock: Clock, hold_s: float) -> None:
+    def __init__(self, pop: Pop, clock: Clock, lease_s: float) -> None:
         self.pop = pop
         self.entries: dict[str, Entry] = {}
         self.newest = (-1, -1)
         self.absent = 0
         self._clock = clock
-        self._hold_s = hold_s
+        self._lease_s = lease_s
         self._lost: dict[Source, float] = {}
 
     def apply(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
@@ -90,7 +90,7 @@ class Overrides:
         """A route of ours that nobody decided: it stays as long as an override would, unless a decision claims it."""
         now_s = self._clock.monotonic_s()
         self.entries[prefix] = Entry(
-            prefix, "unclaimed", "nobody decided it", now_s + self._hold_s, now_s, announced=True
+            prefix, "unclaimed", "nobody decided it", now_s + self._lease_s, now_s, announced=True
         )
 
     def leave(self, entry: Entry, reason: str) -> None:
@@ -115,8 +115,8 @@ class Overrides:
     def expire(self, limit: int) -> list[str]:
         """Let go of at most `limit` entries whose hold has ended, the oldest first; their prefixes."""
         now_s = self._clock.monotonic_s()
-        ended = [entry for entry in self.entries.values() if not entry.going and entry.hold_until_s <= now_s]
-        ended.sort(key=lambda entry: (entry.hold_until_s, entry.prefix))
+        ended = [entry for entry in self.entries.values() if not entry.going and entry.lease_until_s <= now_s]
+        ended.sort(key=lambda entry: (entry.lease_until_s, entry.prefix))
         for entry in ended[:limit]:
             self.leave(entry, "hold-ended")
         return [entry.prefix for entry in ended[:limit]]
@@ -153,8 +153,8 @@ class Overrides:
 
     def _renew(self, entry: Entry, decision: Decision) -> None:
         """Holds only grow, and never beyond one hold from now, whatever the decision asks."""
-        latest_s = self._clock.monotonic_s() + self._hold_s
-        entry.hold_until_s = max(entry.hold_until_s, min(self._monotonic(decision.hold_until.timestamp()), latest_s))
+        latest_s = self._clock.monotonic_s() + self._lease_s
+        entry.lease_until_s = max(entry.lease_until_s, min(self._monotonic(decision.hold_until.timestamp()), latest_s))
 
     def _barred(self, override: Override, decision: Decision) -> str | None:
         lost_s = self._lost.get((override.prefix, override.exit))

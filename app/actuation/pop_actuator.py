@@ -119,7 +119,7 @@ class PopActuator:
                 continue
             self._speakers[router.name], self._blocking[router.name] = speaker, blocking
         timing, ports = self.reconciler.timing, self._ports
-        self._reaper = Reaper(self._pop, self._blocking, ports.clock, ports.halted, timing.hold_s, timing.reap_grace_s)
+        self._reaper = Reaper(self._pop, self._blocking, ports.clock, ports.halted, timing.lease_s, timing.reap_grace_s)
         ports.run_reaper(self._reaper)
 
     async def _watch(self) -> None:

@@ -80,7 +80,7 @@ class Reaper:
         speakers: Mapping[str, BlockingSpeaker],
         clock: Clock,
         halted: Callable[[], bool],
-        hold_s: float,
+        lease_s: float,
         grace_s: float,
     ) -> None:
         self.deadlines: Mapping[str, float] = {}
@@ -88,7 +88,7 @@ class Reaper:
         self._pop = pop
         self._speakers = speakers
         self._clock = clock
-        self._hold_s = hold_s
+        self._lease_s = lease_s
         self._grace_s = grace_s
         self._halted = halted
         self._seen_s: dict[str, float] = {}
@@ -117,7 +117,7 @@ class Reaper:
         return [(router, route.prefix) for router, route in overdue]
 
     def _is_overdue(self, prefix: str, now_s: float) -> bool:
-        deadline_s = self.deadlines.get(prefix, self._seen_s[prefix] + self._hold_s)
+        deadline_s = self.deadlines.get(prefix, self._seen_s[prefix] + self._lease_s)
         return self._halted() or now_s > deadline_s + self._grace_s
 
     def _is_exit(self, route: InjectedRoute) -> bool:

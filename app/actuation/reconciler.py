@@ -29,7 +29,7 @@ class Timing(msgspec.Struct, frozen=True):
     `reap_grace_s` is how long the orderly way has after the end of a hold, before the reaper comes.
     """
 
-    hold_s: float = 300.0
+    lease_s: float = 300.0
     confirm_s: float = 20.0
     bar_s: float = 60.0
     tick_s: float = 1.0
@@ -53,7 +53,7 @@ class Reconciler:
         timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self.timing = timing
-        self.overrides = Overrides(witness.pop, clock, timing.hold_s)
+        self.overrides = Overrides(witness.pop, clock, timing.lease_s)
         self.speakers = {router: SpeakerState() for router in witness.pop.routers}
         self.halts: set[str] = set()
         self.on_work: Callable[[str], None] = lambda router: None
@@ -140,7 +140,7 @@ class Reconciler:
 
     def deadlines(self) -> dict[str, float]:
         """When each prefix must be gone at the latest, monotonic seconds: what a reaper goes by."""
-        return {prefix: entry.hold_until_s for prefix, entry in self.overrides.entries.items()}
+        return {prefix: entry.lease_until_s for prefix, entry in self.overrides.entries.items()}
 
     def describe_overrides(self) -> dict[str, dict[str, str]]:
         """For people: the state and reason of each prefix, and its next hop by router."""
@@ -229,7 +229,7 @@ class Reconciler:
         self._tell_confirmed(entry, sight)
         if not self._exit_alive(entry):
             self.overrides.lose(entry)
-        elif entry.hold_until_s <= now_s:
+        elif entry.lease_until_s <= now_s:
             entry.state = "unclaimed"  # it goes when its turn comes; until then nothing is added for it
         elif settled(sight, entry.routes):
             if entry.state == "adding":

@@ -122,14 +122,17 @@ def _room(headroom_bps: float | None) -> str:
 
 
 def _loads_table(story: LinkStory) -> Table:
-    marks, load = story.marks, story.load
+    thresholds, load = story.thresholds, story.load
     table = columns("load", "Gb/s", "of capacity", "marks")
     rows = {
-        "carried": (load.carried_bps, f"act at once at {marks.act_now:.0%}"),
+        "carried": (load.carried_bps, f"act at once at {thresholds.saturated:.0%}"),
         "dropped": (load.dropped_bps, "act at once on any"),
-        "offered": (load.offered_bps, f"others fill it up to {marks.fill_to:.0%}"),
-        "natural": (load.natural_bps, f"enter {marks.enter:.0%}, leave {marks.leave:.0%}"),
-        "planned": (story.planned_bps, f"goal {marks.shed_to:.0%}, {marks.shed_to_saturated:.0%} when saturated"),
+        "offered": (load.offered_bps, f"others fill it up to {thresholds.fill_to:.0%}"),
+        "natural": (load.natural_bps, f"enter {thresholds.enter:.0%}, leave {thresholds.leave:.0%}"),
+        "planned": (
+            story.planned_bps,
+            f"goal {thresholds.shed_to:.0%}, {thresholds.shed_to_saturated:.0%} when saturated",
+        ),
     }
     for name, (bps, mark) in rows.items():
         table.add_row(name, _gbps(bps), f"{bps / load.capacity_bps:.1%}", mark)

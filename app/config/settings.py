@@ -4,11 +4,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from app.config.inventory import Pop, load_pop
-from app.config.thresholds import Marks, Pacing, Policy, Windows
+from app.config.thresholds import Pacing, Policy, Thresholds, Windows
 from app.config.toml import convert, read_toml
 from app.contract.schemas import Mode
 from app.errors import ConfigError
@@ -34,12 +35,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     opened by each process that is given it: several cells on one host need a settings file each.
     """
 
+    RENAMED: ClassVar = {"marks": "thresholds"}
+
     pops: tuple[str, ...]
     data_dir: str = "data"
     mode: Mode = "dry-run"
     kafka: Kafka = Kafka()
     windows: Windows = Windows()
-    marks: Marks = Marks()
+    thresholds: Thresholds = Thresholds()
     pacing: Pacing = Pacing()
     state_port: int = 6070
     actuator_port: int = 0  # the actuator's own `/state` and `/metrics` on loopback; 0 is none
@@ -51,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def policy(self) -> Policy:
         """What decisions go by."""
-        return Policy(self.marks, self.pacing)
+        return Policy(self.thresholds, self.pacing)
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -97,7 +100,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
 
 def check_settings(settings: Settings, pops: Mapping[str, Pop]) -> list[str]:
     """Mistakes between keys; empty when they fit together."""
-    rules = _marks(settings.marks) | _clocks(settings.windows, settings.pacing) | _process(settings)
+    rules = _thresholds(settings.thresholds) | _clocks(settings.windows, settings.pacing) | _process(settings)
     problems = [rule for rule, holds in rules.items() if not holds]
     cells_of: dict[str, list[str]] = {}
     for cell, names in settings.cells.items():
@@ -110,16 +113,19 @@ def check_settings(settings: Settings, pops: Mapping[str, Pop]) -> list[str]:
     return problems
 
 
-def _marks(marks: Marks) -> dict[str, bool]:
+def _thresholds(thresholds: Thresholds) -> dict[str, bool]:
     return {
-        "marks.leave must be below marks.enter": marks.leave < marks.enter,
-        "marks.act_now must not be below marks.enter": marks.act_now >= marks.enter,
-        "marks.fill_to must be below marks.enter, or a target congests at once": marks.fill_to < marks.enter,
-        "marks.shed_to must not be above marks.enter, or what is left stays congested": marks.shed_to <= marks.enter,
-        "marks.shed_to_saturated must not be above marks.shed_to": marks.shed_to_saturated <= marks.shed_to,
-        "marks.ratio_high must be above 1": marks.ratio_high > 1,
-        "marks must lie between 0 and 1, but for ratio_high": all(
-            0 < mark <= 1 for name, mark in msgspec.structs.asdict(marks).items() if name != "ratio_high"
+        "thresholds.leave must be below thresholds.enter": thresholds.leave < thresholds.enter,
+        "thresholds.saturated must not be below thresholds.enter": thresholds.saturated >= thresholds.enter,
+        "thresholds.fill_to must be below thresholds.enter, or a target congests at once": thresholds.fill_to
+        < thresholds.enter,
+        "thresholds.shed_to must not be above thresholds.enter, or what is left stays congested": thresholds.shed_to
+        <= thresholds.enter,
+        "thresholds.shed_to_saturated must not be above thresholds.shed_to": thresholds.shed_to_saturated
+        <= thresholds.shed_to,
+        "thresholds.ratio_high must be above 1": thresholds.ratio_high > 1,
+        "thresholds must lie between 0 and 1, but for ratio_high": all(
+            0 < share <= 1 for name, share in msgspec.structs.asdict(thresholds).items() if name != "ratio_high"
         ),
     }
 
@@ -136,10 +142,10 @@ def _clocks(windows: Windows, pacing: Pacing) -> dict[str, bool]:
         ),
         "pacing.share_decay_s must be above 0": pacing.share_decay_s > 0,
         "pacing.share_attack_s must be above 0": pacing.share_attack_s > 0,
-        "pacing.hold_s and add_within_s must be above 0": pacing.hold_s > 0 and pacing.add_within_s > 0,
-        "pacing.min_hold_s must not be negative": pacing.min_hold_s >= 0,
+        "pacing.lease_s and add_within_s must be above 0": pacing.lease_s > 0 and pacing.add_within_s > 0,
+        "pacing.min_stay_s must not be negative": pacing.min_stay_s >= 0,
         "pacing.quarantine_s must not be negative": pacing.quarantine_s >= 0,
-        "pacing.unwind_share must lie between 0 and 1": 0 < pacing.unwind_share <= 1,
+        "pacing.release_share must lie between 0 and 1": 0 < pacing.release_share <= 1,
     }
 
 

@@ -1,13 +1,17 @@
 """The one table of thresholds and the clocks of a decision. Nothing else defines a threshold."""
 
+from typing import ClassVar
+
 import msgspec
 
 
-class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The one table of thresholds, as shares of capacity where nothing else is said."""
 
+    RENAMED: ClassVar = {"act_now": "saturated"}
+
     enter: float = 0.90  # open congestion: natural load at or above
-    act_now: float = 0.97  # open at once: carried at or above, or any discards
+    saturated: float = 0.97  # open at once: carried at or above, or any discards
     shed_to: float = 0.90
     shed_to_saturated: float = 0.85
     fill_to: float = 0.80  # a target link may be filled up to this
@@ -22,10 +26,12 @@ class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The clocks of a decision, seconds, and the pace of giving back."""
 
+    RENAMED: ClassVar = {"hold_s": "lease_s", "min_hold_s": "min_stay_s", "unwind_share": "release_share"}
+
     add_within_s: float = 30.0
-    hold_s: float = 300.0
-    min_hold_s: float = 300.0
-    unwind_share: float = 0.25
+    lease_s: float = 300.0
+    min_stay_s: float = 300.0
+    release_share: float = 0.25
     share_decay_s: float = 90.0
     share_attack_s: float = 15.0  # instead, for windows from before a jump of the link's level
     quarantine_s: float = 900.0  # a prefix whose traffic did not follow its override is not moved again before
@@ -34,7 +40,7 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(msgspec.Struct, frozen=True):
     """What a decision goes by."""
 
-    marks: Marks = Marks()
+    thresholds: Thresholds = Thresholds()
     pacing: Pacing = Pacing()
 
 

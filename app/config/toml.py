@@ -3,7 +3,7 @@
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,19 @@ def _fields(raw: Any, kind: type[msgspec.Struct], where: str, problems: list[str
         problems.append(f"{where}: must be a table")
         return {}
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    problems.extend(f"{where}.{key}: unknown key; known: {', '.join(fields)}" for key in raw if key not in fields)
+    problems.extend(f"{where}.{key}: {_unknown(key, kind, fields)}" for key in raw if key not in fields)
     problems.extend(f"{where}.{name}: missing" for name, field in fields.items() if field.required and name not in raw)
     return {
         field.name: _value(raw[name], field.type, f"{where}.{name}", problems)
         for name, field in fields.items()
         if name in raw
     }
+
+
+def _unknown(key: str, kind: type[msgspec.Struct], fields: Iterable[str]) -> str:
+    """What to write instead; a struct may say by RENAMED what its keys were called before."""
+    renamed: Mapping[str, str] = getattr(kind, "RENAMED", {})
+    return f"is called {renamed[key]} now" if key in renamed else f"unknown key; known: {', '.join(fields)}"
 
 
 def _value(raw: Any, wanted: Any, where: str, problems: list[str]) -> Any:

@@ -158,7 +158,7 @@ class Checks:
         most = self.pop.budgets.max_overrides
         demand(len(held) <= most, f"I5 {len(held)} prefixes are overridden, {most} may be")
         last_s = self._held_s.get((router, prefix, hop), 0.0)
-        if now_s - last_s > self.settings.pacing.hold_s:
+        if now_s - last_s > self.settings.pacing.lease_s:
             until_s = actuator.add_until_s.get(prefix, 0.0) + abs(actuator.process.clock.skew_s) + 1
             demand(
                 now_s <= until_s, f"I7 {prefix} is added on {router} {now_s - until_s:.1f} s after its decision's time"
@@ -192,7 +192,7 @@ class Checks:
                     yield f"I3 {about}, which no neighbour announces", LASTING_S
                 if entry is None:
                     yield f"I5 {about} without a hold", LASTING_S
-                elif entry.hold_until_s < now_s:
+                elif entry.lease_until_s < now_s:
                     yield f"I5 {about} beyond its hold", LASTING_S
                 elif entry.wanted and router in entry.routes and route.epoch != entry.routes[router].epoch:
                     yield f"I6 {about} of epoch {route.epoch}, not {entry.routes[router].epoch}", EPOCH_S

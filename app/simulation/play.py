@@ -37,7 +37,7 @@ def play(run: Run, faults: Faults | None) -> None:
         check_end(run)
     else:
         run.lose_everything()
-        run.until(FAULTS_S + SETTINGS.pacing.hold_s + actuators.GRACE_S + 2 * actuators.LOOK_S)
+        run.until(FAULTS_S + SETTINGS.pacing.lease_s + actuators.GRACE_S + 2 * actuators.LOOK_S)
         check_gone(run)
 
 

@@ -25,7 +25,13 @@ SETTINGS = Settings(
     mode="auto",
     windows=Windows(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=20),
     pacing=Pacing(
-        add_within_s=15, hold_s=30, min_hold_s=10, share_decay_s=10, share_attack_s=5, quarantine_s=20, unwind_share=0.5
+        add_within_s=15,
+        lease_s=30,
+        min_stay_s=10,
+        share_decay_s=10,
+        share_attack_s=5,
+        quarantine_s=20,
+        release_share=0.5,
     ),
 )
 # Rows of routes at once, or little by little as at full table.

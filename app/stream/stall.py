@@ -59,9 +59,9 @@ class Judge:
         """The reason to end the process, if there is one; None for `outside` where no broker answers."""
         if outside is not None and (reason := _new_beginning(inside, outside)):
             return reason
-        marks = dict(_marks(inside, outside))
+        watched = dict(_watched(inside, outside))
         before = self._since
-        self._since = {about: (value, _since(before.get(about), value, now_s)) for about, value in marks.items()}
+        self._since = {about: (value, _since(before.get(about), value, now_s)) for about, value in watched.items()}
         for about, (_, since_s) in self._since.items():
             if now_s - since_s > self._patience_s * (2 if about.endswith(NOBODY) else 1):
                 return f"{about}, for {now_s - since_s:.0f} s"
@@ -81,7 +81,7 @@ def _since(before: tuple[object, float] | None, value: object, now_s: float) -> 
     return before[1] if before is not None and before[0] == value else now_s
 
 
-def _marks(inside: Inside | None, outside: Outside | None) -> Iterator[tuple[str, object]]:
+def _watched(inside: Inside | None, outside: Outside | None) -> Iterator[tuple[str, object]]:
     """What must change, each with the value to watch."""
     yield "the event loop stands still", inside and inside.at_s
     if inside is None:

@@ -13,7 +13,7 @@ from app.lab.demo.story import Story
 async def collect(scene: Scene, story: Story, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
     """`ready_s` is how long it took until traffic began, at `traffic_s` (Unix). DaemonError when somebody is silent."""
     stack, sim, sim_pop, pop = scene.stack, scene.sim, scene.sim_pop, scene.stack.pop
-    windows, marks = stack.deployment.settings.windows, stack.deployment.settings.marks
+    windows, thresholds = stack.deployment.settings.windows, stack.deployment.settings.thresholds
     link = next(index for index, name in enumerate(pop.links) if name.endswith(scene.scenario.link))
     kill = story.kills[0] if story.kills else None
     summary, after = sim.summary(), await edges.show(stack)
@@ -32,7 +32,7 @@ async def collect(scene: Scene, story: Story, ready_s: float, traffic_s: float, 
         utilization=await gather.published(stack.kafka, topics.LINK_UTILIZATION.name, LinkUtilization),
         truth=tuple(gather.link_truth(sim, link, traffic_s, windows)),
         actuations=await gather.published(stack.kafka, topics.ACTUATIONS.name, Actuation),
-        surge=gather.surge(sim, sim_pop, link, traffic_s, marks.enter, kill),
+        surge=gather.surge(sim, sim_pop, link, traffic_s, thresholds.enter, kill),
         kill=kill,
         marked_during={shown.router: len(shown.lines) for shown in story.during},
         marked_copies={shown.router: shown.copies(sim_pop.announcements) for shown in story.during},
@@ -43,7 +43,9 @@ async def collect(scene: Scene, story: Story, ready_s: float, traffic_s: float, 
         restarts=sum(stack.runner.restarts.values()),
         verdict=scene.scenario.verdict,
         congested_by_us=tuple(
-            gather.congested_by_us(sim.truth, sim_pop.link_ids, sim_pop.capacity_bps, windows.length_s, marks.enter)
+            gather.congested_by_us(
+                sim.truth, sim_pop.link_ids, sim_pop.capacity_bps, windows.length_s, thresholds.enter
+            )
         ),
         planted=tuple(story.planted),
         loop_after_removal_s=gather.loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),

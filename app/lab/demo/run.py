@@ -36,7 +36,7 @@ DRAIN_WITHIN_S = 30.0
 POLL_S = 0.2
 TRUTH_FILE = "truth.jsonl"
 # Shorter than the defaults of 300 s, so that the whole story fits into minutes; the display says so.
-PACING = {"hold_s": 60.0, "min_hold_s": 20.0}
+PACING = {"lease_s": 60.0, "min_stay_s": 20.0}
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
     sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
     state_port, view_port = free_port(), free_port()
     settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
-    display.note(f"holds are {PACING['min_hold_s']:g} s at least and {PACING['hold_s']:g} s at most here, not 300 s")
+    display.note(f"holds are {PACING['min_stay_s']:g} s at least and {PACING['lease_s']:g} s at most here, not 300 s")
     stack = Stack(
         INVENTORY,
         sim_pop.announcements,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from app.config.inventory import Pop
-from app.config.thresholds import Marks, Policy
+from app.config.thresholds import Policy, Thresholds
 from app.contract.schemas import Congestion, Override, Refused, Released
 from app.te.decision.carry_over import keep
 from app.te.decision.detector import Event, step
@@ -59,18 +59,18 @@ def run_cycle(
     """
     if not observed.newest:
         return CycleResult((), (), _overrides(state.held), (), (), state)
-    marks, pacing, natural, newest = policy.marks, policy.pacing, observed.natural, observed.newest
+    thresholds, pacing, natural, newest = policy.thresholds, policy.pacing, observed.natural, observed.newest
     guards = Guards(pop)
     kept, fallen = keep(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
     kept = confirmed(kept, natural, window_end_s)
-    fallen |= dict.fromkeys(ineffective(kept, observed, marks), INEFFECTIVE)
+    fallen |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)
     kept = {prefix: held for prefix, held in kept.items() if prefix not in fallen}
-    trust = judge(observed, marks, pacing.share_decay_s, state.untrusted)
+    trust = judge(observed, thresholds, pacing.share_decay_s, state.untrusted)
     mismatch = mismatch_share(observed, state.held.keys() | state.settling.keys())
     state = _remembering(state, trust, mismatch, fallen, policy, window_end_s)
     context = Context(
         pop=pop,
-        marks=marks,
+        thresholds=thresholds,
         pacing=pacing,
         natural=natural,
         guards=guards,
@@ -84,9 +84,9 @@ def run_cycle(
     settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, newest)} | _as_of(
         {prefix: state.held[prefix] for prefix in fallen}, window_end_s
     )
-    traffic = trusting(measure(observed, Placement(natural, kept, settling), marks, pacing), trust)
+    traffic = trusting(measure(observed, Placement(natural, kept, settling), thresholds, pacing), trust)
     unseen = _unseen(natural, traffic, kept)
-    links, congestion = _detect(state.links, traffic, marks, unseen, newest)
+    links, congestion = _detect(state.links, traffic, thresholds, unseen, newest)
     plan = Plan(context, traffic, kept, fallen, frozenset(link for link, one in links.items() if one.open), unseen)
     evict(plan)
     shed(plan)
@@ -106,7 +106,11 @@ def _remembering(
 ) -> CycleState:
     """The state with what this window says of links, routing and moves; without evidence it stays as it was."""
     mismatched = (
-        before.mismatched if mismatch is None else before.mismatched + 1 if mismatch > policy.marks.mismatch_max else 0
+        before.mismatched
+        if mismatch is None
+        else before.mismatched + 1
+        if mismatch > policy.thresholds.mismatch_max
+        else 0
     )
     kept_out = {prefix: until_s for prefix, until_s in before.quarantine.items() if until_s > now_s}
     useless = sorted(prefix for prefix, reason in fallen.items() if reason == INEFFECTIVE)
@@ -143,7 +147,7 @@ def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, Standi
 def _detect(
     before: Mapping[str, LinkState],
     traffic: Traffic,
-    marks: Marks,
+    thresholds: Thresholds,
     unseen: frozenset[str],
     newest: Mapping[str, LinkWindow],
 ) -> tuple[dict[str, LinkState], tuple[Congestion, ...]]:
@@ -151,7 +155,7 @@ def _detect(
     links, events = dict(before), []
     for link in sorted(traffic.usable):
         load = traffic.loads[link]
-        after, event = step(before.get(link), load, marks, newest[link].window_start_s, link not in unseen)
+        after, event = step(before.get(link), load, thresholds, newest[link].window_start_s, link not in unseen)
         links.pop(link, None)
         if after is not None:
             links[link] = after

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.te.state import LinkState
 from app.te.traffic.link import LinkLoad
 
@@ -10,7 +10,7 @@ Event = Literal["opened", "open", "closed"]
 
 
 def step(
-    before: LinkState | None, load: LinkLoad, marks: Marks, window_start_s: int, may_close: bool = True
+    before: LinkState | None, load: LinkLoad, thresholds: Thresholds, window_start_s: int, may_close: bool = True
 ) -> tuple[LinkState | None, Event | None]:
     """The state after this window and the event to publish, None for a link that is fine.
 
@@ -18,21 +18,21 @@ def step(
     """
     moved_bps = load.moved_out_bps
     if before is None or not before.open:
-        if _enters(load, marks):
+        if _enters(load, thresholds):
             return LinkState(f"{load.link}/{window_start_s}", window_start_s, True, moved_bps), "opened"
         return _with_peak(before, moved_bps), None
-    if may_close and _leaves(load, marks):
+    if may_close and _leaves(load, thresholds):
         return LinkState(before.id, before.since_s, False, max(before.peak_bps, moved_bps)), "closed"
     return _with_peak(before, moved_bps), "open"
 
 
-def _enters(load: LinkLoad, marks: Marks) -> bool:
-    return load.saturated or load.natural_bps >= marks.enter * load.capacity_bps
+def _enters(load: LinkLoad, thresholds: Thresholds) -> bool:
+    return load.saturated or load.natural_bps >= thresholds.enter * load.capacity_bps
 
 
-def _leaves(load: LinkLoad, marks: Marks) -> bool:
-    carries_less = load.carried_bps < marks.enter * load.capacity_bps
-    return carries_less and not load.saturated and load.natural_bps <= marks.leave * load.capacity_bps
+def _leaves(load: LinkLoad, thresholds: Thresholds) -> bool:
+    carries_less = load.carried_bps < thresholds.enter * load.capacity_bps
+    return carries_less and not load.saturated and load.natural_bps <= thresholds.leave * load.capacity_bps
 
 
 def _with_peak(before: LinkState | None, moved_bps: float) -> LinkState | None:

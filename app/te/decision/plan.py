@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.config.inventory import Pop
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, NaturalExit, Override, Refused
 from app.te.decision.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.decision.carry_over import copied
@@ -23,7 +23,7 @@ class Context:
     """What does not change within a cycle. `barred` is why no new move may be made at all, None where they may."""
 
     pop: Pop
-    marks: Marks
+    thresholds: Thresholds
     pacing: Pacing
     natural: NaturalRouting
     guards: Guards
@@ -108,7 +108,7 @@ class Plan:
     def _ledger(self) -> Ledger:
         pop, loads = self.context.pop, self.traffic.loads
         limits = {  # room for their own traffic that is moved off them is kept free
-            link: self.context.marks.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
+            link: self.context.thresholds.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
             for link in self.traffic.usable - self.open_links
         }
         moved_bps = sum(load.moved_out_bps for load in loads.values())

@@ -71,7 +71,7 @@ def decision(
         window_start=utc(window.start_s),
         made_at=utc(made_s),
         add_until=utc(window.end_s + pacing.add_within_s),
-        hold_until=utc(window.end_s + pacing.hold_s),
+        hold_until=utc(window.end_s + pacing.lease_s),
         congestion=result.congestion,
         overrides=result.overrides,
         released=result.released,

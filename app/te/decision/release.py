@@ -16,7 +16,7 @@ def unwind(plan: Plan, links: Mapping[str, LinkState]) -> None:
     """
     by_home: dict[str, list[str]] = {}
     for prefix, held in plan.kept.items():
-        if plan.context.now_s - held.since_s >= plan.context.pacing.min_hold_s and (homes := plan.homes(prefix)):
+        if plan.context.now_s - held.since_s >= plan.context.pacing.min_stay_s and (homes := plan.homes(prefix)):
             by_home.setdefault(max(homes, key=lambda link: (homes[link], link)), []).append(prefix)
     for home, prefixes in sorted(by_home.items()):
         _unwind_link(plan, sorted(prefixes, key=lambda prefix: (-plan.bps(prefix), prefix)), _quota(plan, home, links))
@@ -36,4 +36,4 @@ def _unwind_link(plan: Plan, prefixes: list[str], quota_bps: float) -> None:
 def _quota(plan: Plan, home: str, links: Mapping[str, LinkState]) -> float:
     load = plan.traffic.loads.get(home)
     peak_bps = links[home].peak_bps if home in links else load.moved_out_bps if load else 0.0
-    return plan.context.pacing.unwind_share * peak_bps
+    return plan.context.pacing.release_share * peak_bps

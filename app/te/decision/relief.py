@@ -17,12 +17,12 @@ def evict(plan: Plan) -> None:
 
     The last only from a link that already drops: between two full links plain BGP decides.
     """
-    marks, ledger = plan.context.marks, plan.ledger
+    thresholds, ledger = plan.context.thresholds, plan.ledger
     for target in sorted(plan.traffic.usable):
         capacity_bps = plan.capacity_bps(target)
-        if ledger.load_bps[target] < marks.enter * capacity_bps:
+        if ledger.load_bps[target] < thresholds.enter * capacity_bps:
             continue
-        goal_bps = marks.shed_to * capacity_bps
+        goal_bps = thresholds.shed_to * capacity_bps
         _give_back(plan, target, goal_bps, anywhere=False)
         guests = _guests(plan, target)
         if guests and ledger.load_bps[target] > goal_bps:
@@ -54,7 +54,7 @@ def fits_at_home(plan: Plan, prefix: str) -> bool:
         link in plan.traffic.usable
         and link not in plan.unseen
         and link not in plan.open_links
-        and plan.ledger.load_bps[link] + bps <= plan.context.marks.leave * plan.capacity_bps(link)
+        and plan.ledger.load_bps[link] + bps <= plan.context.thresholds.leave * plan.capacity_bps(link)
         for link, bps in plan.homes(prefix).items()
     )
 
@@ -74,7 +74,7 @@ def shed(plan: Plan) -> None:
 
 def _refuse_untrusted(plan: Plan) -> None:
     for link in sorted(plan.untrusted):
-        full = plan.ledger.load_bps[link] > plan.context.marks.enter * plan.capacity_bps(link)
+        full = plan.ledger.load_bps[link] > plan.context.thresholds.enter * plan.capacity_bps(link)
         if full or plan.traffic.loads[link].saturated:
             plan.refuse_link(link, goal_share(plan, link), UNTRUSTED)
 
@@ -93,8 +93,8 @@ def _share(plan: Plan, link: str) -> float:
 
 def goal_share(plan: Plan, link: str) -> float:
     """Down to which share of its capacity a congested link is relieved."""
-    marks = plan.context.marks
-    return marks.shed_to_saturated if plan.traffic.loads[link].saturated else marks.shed_to
+    thresholds = plan.context.thresholds
+    return thresholds.shed_to_saturated if plan.traffic.loads[link].saturated else thresholds.shed_to
 
 
 def _needs_relief(plan: Plan, link: str) -> bool:
@@ -102,10 +102,10 @@ def _needs_relief(plan: Plan, link: str) -> bool:
 
     "Well" is midway between entering and saturation, or the enter mark while it saturates.
     """
-    marks, load = plan.context.marks, plan.traffic.loads[link]
+    thresholds, load = plan.context.thresholds, plan.traffic.loads[link]
     trigger = goal_share(plan, link)
     if load.moved_out_bps > 0:
-        trigger = marks.enter if load.saturated else (marks.enter + marks.act_now) / 2
+        trigger = thresholds.enter if load.saturated else (thresholds.enter + thresholds.saturated) / 2
     return plan.ledger.load_bps[link] > trigger * load.capacity_bps
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.te.routing.natural import NaturalRouting
 from app.te.state import StandingOverride
 from app.te.traffic.observed import ObservedWindow
@@ -26,7 +26,9 @@ def _confirmed(prefix: str, one: StandingOverride, natural: NaturalRouting, now_
     return msgspec.structs.replace(one, confirmed_s=now_s if shown else None)
 
 
-def ineffective(held: Mapping[str, StandingOverride], observed: ObservedWindow, marks: Marks) -> frozenset[str]:
+def ineffective(
+    held: Mapping[str, StandingOverride], observed: ObservedWindow, thresholds: Thresholds
+) -> frozenset[str]:
     """Prefixes whose override all routers show, and whose traffic leaves elsewhere all the same, once settled.
 
     Judged by the newest windows that give enough samples; where traffic is not steered or not seen, nothing is said.
@@ -45,7 +47,7 @@ def ineffective(held: Mapping[str, StandingOverride], observed: ObservedWindow, 
     return frozenset(
         prefix
         for prefix, one in seen.items()
-        if one.samples >= MIN_SEEN_SAMPLES and one.exit_bytes < marks.effective_min * one.size_bytes
+        if one.samples >= MIN_SEEN_SAMPLES and one.exit_bytes < thresholds.effective_min * one.size_bytes
     )
 
 

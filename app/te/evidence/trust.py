@@ -5,7 +5,7 @@ from math import exp
 
 import msgspec
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.contract.schemas import Feed
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.loads import Traffic, error_share, offered_bps
@@ -24,12 +24,14 @@ class Trust(msgspec.Struct, frozen=True):
     untrusted: bool
 
 
-def judge(observed: ObservedWindow, marks: Marks, decay_s: float, distrusted: Collection[str] = ()) -> dict[str, Trust]:
+def judge(
+    observed: ObservedWindow, thresholds: Thresholds, decay_s: float, distrusted: Collection[str] = ()
+) -> dict[str, Trust]:
     """The verdict on every link of the newest window; `distrusted` are those that were untrusted before."""
     pasts = {link: [windows[link] for windows in observed.history if link in windows] for link in observed.newest}
     sample_bytes = _sample_bytes(window for past in pasts.values() for window in past)
     return {
-        link: _judge(past, marks, decay_s, link in distrusted, _sample_bytes(past) or sample_bytes)
+        link: _judge(past, thresholds, decay_s, link in distrusted, _sample_bytes(past) or sample_bytes)
         for link, past in pasts.items()
     }
 
@@ -44,21 +46,23 @@ def trusting(traffic: Traffic, trust: dict[str, Trust]) -> Traffic:
     return msgspec.structs.replace(traffic, loads=loads, usable=usable)
 
 
-def _judge(past: Sequence[LinkWindow], marks: Marks, decay_s: float, before: bool, sample_bytes: float) -> Trust:
+def _judge(
+    past: Sequence[LinkWindow], thresholds: Thresholds, decay_s: float, before: bool, sample_bytes: float
+) -> Trust:
     newest = past[-1]
-    telling = [window for window in past if _is_telling(window, marks, sample_bytes)]
+    telling = [window for window in past if _is_telling(window, thresholds, sample_bytes)]
     seen, expected = _samples(telling, decay_s, sample_bytes)
     enough = max(seen, expected) >= MIN_RATIO_SAMPLES
-    untrusted = enough and _contradict(seen, expected, marks, before)
-    if _is_saturated(newest, marks):
+    untrusted = enough and _contradict(seen, expected, thresholds, before)
+    if _is_saturated(newest, thresholds):
         untrusted = before  # a full link shows less than is wanted: no contradiction, and no proof either
     ratio = seen / expected if enough and expected else None
     return Trust(_feed(newest, past, untrusted, sample_bytes), ratio, untrusted)
 
 
-def _contradict(seen: float, expected: float, marks: Marks, before: bool) -> bool:
+def _contradict(seen: float, expected: float, thresholds: Thresholds, before: bool) -> bool:
     """Out of the band by more than sampling explains; once so, until it is truly inside."""
-    low, high = marks.ratio_low * expected, marks.ratio_high * expected
+    low, high = thresholds.ratio_low * expected, thresholds.ratio_high * expected
     if before:
         return not low <= seen <= high
     return seen < low * (1 - error_share(int(low))) or seen > high * (1 + error_share(int(high)))
@@ -83,10 +87,10 @@ def _samples(telling: Sequence[LinkWindow], decay_s: float, sample_bytes: float)
     return seen, expected
 
 
-def _is_telling(window: LinkWindow, marks: Marks, sample_bytes: float) -> bool:
+def _is_telling(window: LinkWindow, thresholds: Thresholds, sample_bytes: float) -> bool:
     """Flows and counters both there and comparable: counters of a full link stop where flows may go on."""
     both = window.carried_bps is not None and not _lost_flows(window, sample_bytes)
-    return both and window.up and not _is_saturated(window, marks)
+    return both and window.up and not _is_saturated(window, thresholds)
 
 
 def _lost_flows(window: LinkWindow, sample_bytes: float) -> bool:
@@ -94,9 +98,9 @@ def _lost_flows(window: LinkWindow, sample_bytes: float) -> bool:
     return not _flow_bytes(window) and _counter_bytes(window) > FEW_SAMPLES * sample_bytes
 
 
-def _is_saturated(window: LinkWindow, marks: Marks) -> bool:
+def _is_saturated(window: LinkWindow, thresholds: Thresholds) -> bool:
     carried_bps = window.carried_bps or 0.0
-    return bool(window.dropped_bps) or carried_bps >= marks.act_now * window.capacity_bps
+    return bool(window.dropped_bps) or carried_bps >= thresholds.saturated * window.capacity_bps
 
 
 def _flow_bytes(window: LinkWindow) -> float:

@@ -32,13 +32,13 @@ def refusal(plan: Plan, prefix: str, link: str, reason: str) -> str:
 
 def stays(plan: Plan, prefix: str, since_s: int) -> str:
     """Why an override is not given back yet."""
-    held_s, least_s = plan.context.now_s - since_s, plan.context.pacing.min_hold_s
+    held_s, least_s = plan.context.now_s - since_s, plan.context.pacing.min_stay_s
     if held_s < least_s:
         return f"held for {held_s} s, and for {least_s:g} s at least"
     if not fits_at_home(plan, prefix):
         homes = "; ".join(_home(plan, link, bps) for link, bps in plan.homes(prefix).items())
         return f"it does not fit at home: {homes}"
-    share = plan.context.pacing.unwind_share
+    share = plan.context.pacing.release_share
     return f"it fits at home, and waits: at most {share:.0%} of what was moved goes back in a window, the largest first"
 
 
@@ -62,7 +62,7 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
     if reason == UNTRUSTED:
         return "; ".join(untrusted(plan, name) for name in sorted(_others(plan, prefix, link) & plan.untrusted))
     if reason == MISMATCH:
-        share, most = plan.context.mismatch_share, plan.context.marks.mismatch_max
+        share, most = plan.context.mismatch_share, plan.context.thresholds.mismatch_max
         return f"{share:.1%} of what we do not steer leaves where routing does not predict it, and {most:.0%} may"
     if reason == TOO_FEW_SAMPLES:
         return f"{plan.candidate(prefix).samples:.0f} samples, and a move must rest on {MIN_MOVED_SAMPLES}"
@@ -77,15 +77,16 @@ def _home(plan: Plan, link: str, bps: float) -> str:
         return f"{link} is not seen in full"
     if link in plan.open_links:
         return f"{link} is congested"
-    share, leave = (plan.ledger.load_bps[link] + bps) / plan.capacity_bps(link), plan.context.marks.leave
+    share, leave = (plan.ledger.load_bps[link] + bps) / plan.capacity_bps(link), plan.context.thresholds.leave
     return f"{link} would be at {share:.0%}, and {leave:.0%} is the mark"
 
 
 def untrusted(plan: Plan, link: str) -> str:
     """What makes a link untrusted."""
-    ratio, marks = plan.traffic.loads[link].flow_ratio, plan.context.marks
-    seen = "too little to tell again" if ratio is None else f"{ratio:.0%}"
-    return f"flows over counters of {link} were outside of {marks.ratio_low:g} to {marks.ratio_high:g}; now {seen}"
+    ratio, thresholds = plan.traffic.loads[link].flow_ratio, plan.context.thresholds
+    band = f"{thresholds.ratio_low:g} to {thresholds.ratio_high:g}"
+    now = "too few samples to say" if ratio is None else f"{ratio:.0%}"
+    return f"flows over counters of {link} were outside of {band}; now {now}"
 
 
 def _others(plan: Plan, prefix: str, link: str) -> set[str]:
@@ -112,14 +113,14 @@ def _budgets(plan: Plan) -> str:
 
 def _natural_link(plan: Plan, link: str) -> str:
     """How full the natural link is, and what follows from it."""
-    marks, load = plan.context.marks, plan.traffic.loads.get(link)
+    thresholds, load = plan.context.thresholds, plan.traffic.loads.get(link)
     if link in plan.untrusted:
         return f"nothing is moved off its natural link {link}, {UNTRUSTED}: {untrusted(plan, link)}"
     if load is None or link not in plan.traffic.usable:
         return f"its natural link {link} is down, silent or of unknown load, so nothing is moved off it"
     natural = f"{load.natural_bps / load.capacity_bps:.0%}"
     if link not in plan.open_links:
-        return f"its natural link {link} is at {natural}, below the mark of {marks.enter:.0%}"
+        return f"its natural link {link} is at {natural}, below the mark of {thresholds.enter:.0%}"
     planned, goal = f"{plan.ledger.load_bps[link] / load.capacity_bps:.0%}", f"{goal_share(plan, link):.0%}"
     congested = f"its natural link {link} is congested: {natural}, {planned} with others moved off it"
     return f"{congested}; the goal is {goal}" + (

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.contract.schemas import NaturalExit, Override
 from app.te.decision.allocator import BUDGET_BOUND
 from app.te.decision.plan import Plan
@@ -107,7 +107,7 @@ class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
     planned_bps: float
     headroom_bps: float | None
     usable: bool
-    marks: Marks
+    thresholds: Thresholds
     congestion: LinkState | None
     moved_off: tuple[Share, ...]
     moved_onto: tuple[Share, ...]
@@ -177,7 +177,7 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
         sessions_down=tuple(
             one.peer for one in definition.sessions if rib.peer_asn(definition.router, one.peer) is None
         ),
-        marks=plan.context.marks,
+        thresholds=plan.context.thresholds,
         congestion=state,
         moved_off=_largest_first(plan, (_moved_off(plan, link, held[prefix], prefix) for prefix in held)),
         moved_onto=_largest_first(plan, (_moved_onto(plan, link, held[prefix], prefix) for prefix in held)),

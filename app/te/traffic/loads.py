@@ -10,7 +10,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.matrix import Columns, PairLoads
@@ -40,21 +40,21 @@ class Traffic(msgspec.Struct, frozen=True):
         return sum(load.offered_bps for load in self.loads.values())
 
 
-def measure(observed: ObservedWindow, placement: Placement, marks: Marks, pacing: Pacing) -> Traffic:
+def measure(observed: ObservedWindow, placement: Placement, thresholds: Thresholds, pacing: Pacing) -> Traffic:
     """The loads of the newest window, which must have links."""
     newest = observed.newest
     # Load without a single sample belongs to its link, but to no prefix.
     unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
     natural_bps, planned_bps = _levels(observed, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
-    pairs = _pairs(observed, placement, explained_bps, marks, pacing)
+    pairs = _pairs(observed, placement, explained_bps, thresholds, pacing)
     moved_in: dict[str, float] = {}
     moved_out: dict[str, float] = {}
     for pair in pairs.moved:
         moved_out[pair.natural] = moved_out.get(pair.natural, 0.0) + pair.bps
         moved_in[pair.planned] = moved_in.get(pair.planned, 0.0) + pair.bps
     loads = {
-        link: _load(window, natural_bps.get(link, 0.0), moved_in.get(link, 0.0), moved_out.get(link, 0.0), marks)
+        link: _load(window, natural_bps.get(link, 0.0), moved_in.get(link, 0.0), moved_out.get(link, 0.0), thresholds)
         for link, window in newest.items()
     }
     usable = frozenset(link for link, window in newest.items() if _is_usable(window))
@@ -116,10 +116,14 @@ def _credited(
 
 
 def _pairs(
-    observed: ObservedWindow, placement: Placement, natural_bps: Mapping[str, float], marks: Marks, pacing: Pacing
+    observed: ObservedWindow,
+    placement: Placement,
+    natural_bps: Mapping[str, float],
+    thresholds: Thresholds,
+    pacing: Pacing,
 ) -> PairLoads:
     """Every pair of the history, its share of its natural link's level by decayed average."""
-    found = weights(observed, placement, _scale, marks, pacing)
+    found = weights(observed, placement, _scale, thresholds, pacing)
     links = observed.egress.links
     totals = np.bincount(found.homes, weights=found.loads, minlength=len(links)).tolist()
     scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
@@ -128,7 +132,7 @@ def _pairs(
     return PairLoads(observed.pairs, links, Columns(found.numbers, found.homes, planned, bps, found.samples))
 
 
-def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, marks: Marks) -> LinkLoad:
+def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:
     offered = offered_bps(window)
     dropped = window.dropped_bps or 0.0 if window.carried_bps is not None else 0.0
     carried = offered - dropped
@@ -143,5 +147,5 @@ def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float,
         moved_out_bps=moved_out,
         samples=window.samples,
         error_share=error_share(window.samples),
-        saturated=dropped > 0 or carried >= marks.act_now * window.capacity_bps,
+        saturated=dropped > 0 or carried >= thresholds.saturated * window.capacity_bps,
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Column, Floats, ObservedWindow, Windows
@@ -27,7 +27,9 @@ class Weights(NamedTuple):
     samples: Floats
 
 
-def weights(observed: ObservedWindow, placement: Placement, scale: Scale, marks: Marks, pacing: Pacing) -> Weights:
+def weights(
+    observed: ObservedWindow, placement: Placement, scale: Scale, thresholds: Thresholds, pacing: Pacing
+) -> Weights:
     """Every pair of the history, with its decayed average as of the newest window."""
     pairs, links = observed.pairs, observed.egress.links
     numbers, homes = _homes(observed, placement)
@@ -37,7 +39,7 @@ def weights(observed: ObservedWindow, placement: Placement, scale: Scale, marks:
     ]
     levels = [_levels(one, homes, len(links)) for one in scaled]
     loads, samples = np.zeros(len(pairs)), np.zeros(len(pairs))
-    for one, fade in zip(scaled, _fades(observed.history, levels, links, marks, pacing), strict=True):
+    for one, fade in zip(scaled, _fades(observed.history, levels, links, thresholds, pacing), strict=True):
         for column, sizes in one:
             faded = fade[homes[column.pairs]]
             loads[column.pairs] += sizes * faded
@@ -67,7 +69,11 @@ def _levels(scaled: Sequence[tuple[Column, Floats]], homes: Numbers, count: int)
 
 
 def _fades(
-    history: Sequence[Windows], levels: Sequence[Floats], links: Mapping[str, int], marks: Marks, pacing: Pacing
+    history: Sequence[Windows],
+    levels: Sequence[Floats],
+    links: Mapping[str, int],
+    thresholds: Thresholds,
+    pacing: Pacing,
 ) -> list[Floats]:
     """What each window counts today, by natural link.
 
@@ -75,7 +81,7 @@ def _fades(
     alike, wherever they were seen: an override changes no share.
     """
     newest = history[-1]
-    jumps = np.array([marks.jump * newest[link].capacity_bps if link in newest else inf for link in links])
+    jumps = np.array([thresholds.jump * newest[link].capacity_bps if link in newest else inf for link in links])
     fades = []
     for windows, level in zip(history, levels, strict=True):
         age_s = _start_s(newest) - _start_s(windows) if windows else 0

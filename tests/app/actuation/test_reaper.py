@@ -47,7 +47,7 @@ class Rig:
         self.halted = False
         routes = render(POP, override(exit=2), 7, 1)
         self.speakers = {name: HeldRoutes(self.log, name, each) for name, each in routes.items()}
-        self.reaper = Reaper(POP, self.speakers, self.clock, lambda: self.halted, hold_s=300, grace_s=60)
+        self.reaper = Reaper(POP, self.speakers, self.clock, lambda: self.halted, lease_s=300, grace_s=60)
         self.reaper.deadlines = {PREFIX: self.clock.monotonic_s() + 300}
 
 
@@ -111,7 +111,7 @@ def test_the_thread_logs_an_error_and_goes_on(caplog: pytest.LogCaptureFixture) 
         looks.release()
         raise PermissionError("halt")
 
-    reaper = Reaper(POP, rig.speakers, rig.clock, halted, hold_s=300, grace_s=60)
+    reaper = Reaper(POP, rig.speakers, rig.clock, halted, lease_s=300, grace_s=60)
     reaper.start(every_s=0.001)
     assert all(looks.acquire(timeout=5) for _ in range(2)), "it ended"
     reaper.stop()

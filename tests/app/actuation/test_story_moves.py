@@ -181,7 +181,7 @@ async def test_a_newer_decision_gives_more_time_to_complete_it() -> None:
 
 
 async def test_no_hold_is_longer_than_ours_whatever_a_decision_asks() -> None:
-    story = Story(timing=Timing(hold_s=60))
+    story = Story(timing=Timing(lease_s=60))
     story.decide(override(exit=2))
     await story.settle()
     await story.wait(62)

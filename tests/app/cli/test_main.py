@@ -40,7 +40,7 @@ def test_check_dumps_the_effective_configuration(tmp_path: Path) -> None:
     assert result.exit_code == 0
     document = json.loads(result.stdout.splitlines()[-1])
     assert document["ok"] is True
-    assert document["effective"]["settings"]["marks"]["enter"] == 0.9
+    assert document["effective"]["settings"]["thresholds"]["enter"] == 0.9
     assert document["effective"]["pops"]["rhv1000"]["asn"] == 64512
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from app.config.settings import Deployment, Kafka, Settings, check_settings, load
-from app.config.thresholds import Marks, Pacing, Windows
+from app.config.thresholds import Pacing, Thresholds, Windows
 from app.errors import ConfigError
 from tests.pops import INVENTORY, demo_pop
 
@@ -65,31 +65,33 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
 
 
 def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
-    path = write(tmp_path, 'pops = ["rhv1000.toml", "nowhere.toml"]\n[marks]\nleave = 0.95\n[cells]\nwest = ["east"]')
+    path = write(
+        tmp_path, 'pops = ["rhv1000.toml", "nowhere.toml"]\n[thresholds]\nleave = 0.95\n[cells]\nwest = ["east"]'
+    )
     (tmp_path / "rhv1000.toml").write_text(INVENTORY.read_text().replace("asn = 64512", "", 1))
     problems = problems_of(path)
     assert len(problems) == 4
     assert "rhv1000.toml.asn: missing" in problems
     assert any("nowhere.toml: cannot be read" in problem for problem in problems)
-    assert "autopilot.toml: marks.leave must be below marks.enter" in problems
+    assert "autopilot.toml: thresholds.leave must be below thresholds.enter" in problems
     assert "autopilot.toml: cells.west: no PoP east" in problems
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"marks": Marks(act_now=0.85)}, "marks.act_now must not be below marks.enter"),
+        ({"thresholds": Thresholds(saturated=0.85)}, "thresholds.saturated must not be below thresholds.enter"),
         (
-            {"marks": Marks(shed_to=0.95)},
-            "marks.shed_to must not be above marks.enter, or what is left stays congested",
+            {"thresholds": Thresholds(shed_to=0.95)},
+            "thresholds.shed_to must not be above thresholds.enter, or what is left stays congested",
         ),
         ({"pacing": Pacing(share_decay_s=0)}, "pacing.share_decay_s must be above 0"),
         ({"pacing": Pacing(share_decay_s=-1)}, "pacing.share_decay_s must be above 0"),
         ({"pacing": Pacing(share_decay_s=nan)}, "pacing.share_decay_s must be above 0"),
-        ({"pacing": Pacing(hold_s=0)}, "pacing.hold_s and add_within_s must be above 0"),
-        ({"pacing": Pacing(hold_s=-1)}, "pacing.hold_s and add_within_s must be above 0"),
-        ({"pacing": Pacing(add_within_s=-1)}, "pacing.hold_s and add_within_s must be above 0"),
-        ({"pacing": Pacing(min_hold_s=-1)}, "pacing.min_hold_s must not be negative"),
+        ({"pacing": Pacing(lease_s=0)}, "pacing.lease_s and add_within_s must be above 0"),
+        ({"pacing": Pacing(lease_s=-1)}, "pacing.lease_s and add_within_s must be above 0"),
+        ({"pacing": Pacing(add_within_s=-1)}, "pacing.lease_s and add_within_s must be above 0"),
+        ({"pacing": Pacing(min_stay_s=-1)}, "pacing.min_stay_s must not be negative"),
         ({"state_port": 65_536}, "state_port must be a port, 1 to 65535"),
         ({"state_port": 0}, "state_port must be a port, 1 to 65535"),
         ({"actuator_port": -1}, "actuator_port must be a port, 1 to 65535, or 0 for none"),
@@ -131,3 +133,25 @@ def test_a_second_worker_on_this_host_has_a_folder_and_a_port_of_its_own() -> No
     other = deployment.instance("b", 6071)
     assert (other.settings.data_dir, other.settings.state_port) == ("/data/b", 6071)
     assert other.pops == deployment.pops
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[marks]\nenter = 0.9", "autopilot.toml.marks: is called thresholds now"),
+        ("[thresholds]\nact_now = 0.97", "autopilot.toml.thresholds.act_now: is called saturated now"),
+        ("[pacing]\nhold_s = 300", "autopilot.toml.pacing.hold_s: is called lease_s now"),
+        ("[pacing]\nmin_hold_s = 300", "autopilot.toml.pacing.min_hold_s: is called min_stay_s now"),
+        ("[pacing]\nunwind_share = 0.3", "autopilot.toml.pacing.unwind_share: is called release_share now"),
+    ],
+)
+def test_an_old_key_names_the_new_one(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, f"pops = []\n{text}\n"), environ={})
+    assert said in caught.value.problems
+
+
+def test_a_renamed_key_exists() -> None:
+    """Else the advice leads nowhere."""
+    for kind in (Settings, Thresholds, Pacing):
+        assert set(kind.RENAMED.values()) <= set(kind.__struct_fields__), kind

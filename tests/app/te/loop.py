@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from app.config.inventory import Pop
-from app.config.thresholds import Marks, Pacing, Policy
+from app.config.thresholds import Pacing, Policy, Thresholds
 from app.contract.schemas import Override
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.routing.natural import NaturalRouting
@@ -103,7 +103,7 @@ class Loop:
 
     def _decide(self) -> CycleResult:
         observed = self.observer.observe(self.history)
-        result = run_cycle(self.pop, Policy(Marks(), self.pacing), observed, self.state, self.now_s)
+        result = run_cycle(self.pop, Policy(Thresholds(), self.pacing), observed, self.state, self.now_s)
         packed = msgspec.msgpack.encode(result.state)
         self.state = msgspec.msgpack.decode(packed, type=CycleState)
         self._before = self._in_force

@@ -17,7 +17,7 @@ def test_the_workers_load_what_is_written(tmp_path: Path) -> None:
     path = write_settings(tmp_path, inventory, "127.0.0.1:9", overrides)
     deployment = load_local(path)
     settings = deployment.settings
-    assert (settings.mode, settings.pacing.hold_s) == ("auto", 60.0)
+    assert (settings.mode, settings.pacing.lease_s) == ("auto", 60.0)
     assert (settings.kafka.broker, settings.kafka.replication_factor) == ("127.0.0.1:9", 1)
     assert settings.kafka.session_timeout_s == 8.0, "merged beside the broker"
     assert settings.data_dir == str(tmp_path / "data")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.lab.pop.exits import Ints, per_link
 from app.lab.pop.natural import natural_tables
 from app.lab.pop.pop import SimPop, generate
@@ -20,7 +20,7 @@ from tests.app.lab.pop.world import (
 )
 
 SEEDS = range(3)
-MARKS = Marks()
+THRESHOLDS = Thresholds()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -65,10 +65,10 @@ def test_the_surge_fits_on_what_is_left(seed: int, dead: tuple[str, ...]) -> Non
     load = per_link(wanted_bps, exits, 6) / sim.capacity_bps
     assert load[PNI_1] == pytest.approx(1.25)
     others = np.delete(load, PNI_1)
-    assert others.max() < MARKS.leave, "a death alone congests no other link"
+    assert others.max() < THRESHOLDS.leave, "a death alone congests no other link"
     moved = greedy(sim, wanted_bps.sum(axis=0), load, exits, dead)
-    assert load[PNI_1] - moved.sum() <= MARKS.shed_to_saturated
-    assert (load + moved)[1:].max() <= MARKS.fill_to
+    assert load[PNI_1] - moved.sum() <= THRESHOLDS.shed_to_saturated
+    assert (load + moved)[1:].max() <= THRESHOLDS.fill_to
 
 
 def greedy(sim: SimPop, wanted_bps: np.ndarray, load: np.ndarray, exits: Ints, dead: tuple[str, ...]) -> np.ndarray:
@@ -82,13 +82,13 @@ def greedy(sim: SimPop, wanted_bps: np.ndarray, load: np.ndarray, exits: Ints, d
         for route in sim.announcements[session.peer]
     }
     for prefix in sorted(np.flatnonzero((exits == PNI_1).all(axis=0)), key=lambda p: -wanted_bps[p]):
-        if load[PNI_1] - moved.sum() <= MARKS.shed_to_saturated:
+        if load[PNI_1] - moved.sum() <= THRESHOLDS.shed_to_saturated:
             break
         after = load + moved + wanted_bps[prefix] / sim.capacity_bps
         fits = [
             link
             for link in range(6)
-            if (sim.prefixes.prefixes[prefix], link) in alternatives and after[link] <= MARKS.fill_to
+            if (sim.prefixes.prefixes[prefix], link) in alternatives and after[link] <= THRESHOLDS.fill_to
         ]
         # Only links as large as the congested one: shares of different capacities must not be added up.
         fits = [link for link in fits if sim.capacity_bps[link] == sim.capacity_bps[PNI_1]]
@@ -103,7 +103,7 @@ def test_r1_exchange_alone_can_take_what_must_move() -> None:
     movable = [i for i, prefix in enumerate(sim.prefixes.prefixes) if prefix in at_exchange]
     both = np.where(sim.home_link == PNI_1, surged_bps(sim), 0)[:, movable].sum()
     assert both > 40e9
-    assert sim.base_share[IXP_1] + 0.40 <= MARKS.fill_to
+    assert sim.base_share[IXP_1] + 0.40 <= THRESHOLDS.fill_to
 
 
 def test_a_seed_gives_the_same_pop_again() -> None:

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.errors import ConfigError
 from app.lab.pop.exits import per_link
 from app.lab.pop.pop import FILL, SimPop, generate
@@ -162,7 +162,7 @@ def test_a_day_swings_all_demand_and_the_surge_reaches_its_share_all_the_same() 
         assert 0.7 * day.daily(at_s) * day.multiplier(at_s, base_share=0.7) == pytest.approx(1.25)
 
 
-MARKS = Marks()
+THRESHOLDS = Thresholds()
 
 
 def filled(name: str, seed: int) -> tuple[Scenario, SimPop]:
@@ -177,13 +177,13 @@ def test_the_link_failure_overloads_a_link_and_leaves_room(seed: int) -> None:
     assert killed is not None
     exits = natural_exits(seed, killed).link
     load = per_link(sim.demand_bps, exits, 6) / sim.capacity_bps
-    assert sim.base_share.max() < MARKS.leave, "calm before"
+    assert sim.base_share.max() < THRESHOLDS.leave, "calm before"
     assert load[IXP_1] > 1.02
     assert load[PNI_1] == 0
     gbps = sim.capacity_bps / 1e9
-    excess = ((load - MARKS.shed_to_saturated).clip(0) * gbps).sum()
+    excess = ((load - THRESHOLDS.shed_to_saturated).clip(0) * gbps).sum()
     transit = [index for index, link in enumerate(sim.pop.link) if link.kind == "transit"]
-    room = ((MARKS.fill_to - load) * gbps)[transit].sum()
+    room = ((THRESHOLDS.fill_to - load) * gbps)[transit].sum()
     assert room > 1.5 * excess
 
 
@@ -192,5 +192,5 @@ def test_without_room_all_links_together_cannot_take_the_surge(seed: int) -> Non
     scenario, sim = filled("no-room", seed)
     load = per_link(surged_bps(sim, scenario.peak_share), sim.home_link, 6) / sim.capacity_bps
     gbps = sim.capacity_bps / 1e9
-    room = (MARKS.fill_to - load).clip(0) * gbps
-    assert 0 < room.sum() < 0.7 * (load[PNI_1] - MARKS.shed_to_saturated) * gbps[PNI_1]
+    room = (THRESHOLDS.fill_to - load).clip(0) * gbps
+    assert 0 < room.sum() < 0.7 * (load[PNI_1] - THRESHOLDS.shed_to_saturated) * gbps[PNI_1]

@@ -24,7 +24,7 @@ class Chaos:
         self.rng = np.random.default_rng(seed)
         made, rib = demo(BUDGETS)
         self.loop = Loop(made, rib, self.truth, seed)
-        self.loop.pacing = Pacing(min_hold_s=60)
+        self.loop.pacing = Pacing(min_stay_s=60)
         self.pni, self.small = 0.7, 0.5
         self.down: set[int] = set()
 

@@ -132,7 +132,7 @@ def test_saturated_means_deeper() -> None:
 
 
 def test_no_window_at_all_holds_everything() -> None:
-    desk = Desk(min_hold_s=0)
+    desk = Desk(min_stay_s=0)
     first = desk.decide({A: spread(95)})
     lost = desk.decide({}, silent=list(POP.links))
     assert lost.overrides == first.overrides
@@ -142,7 +142,7 @@ def test_no_window_at_all_holds_everything() -> None:
 
 def test_a_silent_target_holds_and_keeps_its_source_open() -> None:
     """What was moved is not seen, so the natural load looks small: no reason to close or to give back."""
-    desk = Desk(min_hold_s=0)
+    desk = Desk(min_stay_s=0)
     first = desk.decide({A: spread(120)})
     targets = set(moved(first).values())
     quiet = desk.decide({A: spread(70)}, silent=targets)
@@ -153,7 +153,7 @@ def test_a_silent_target_holds_and_keeps_its_source_open() -> None:
 
 
 def test_nothing_goes_home_while_part_of_its_load_is_not_seen() -> None:
-    desk = Desk(min_hold_s=0, unwind_share=0.01)
+    desk = Desk(min_stay_s=0, release_share=0.01)
     first = desk.decide({A: spread(120)})
     closed = desk.decide(after(first, 75))
     assert len(closed.released) == 1
@@ -163,7 +163,7 @@ def test_nothing_goes_home_while_part_of_its_load_is_not_seen() -> None:
 
 def test_what_was_given_back_counts_at_home_before_it_is_seen_there() -> None:
     """Three are away and one fits at home below the leave mark, however late the routers are."""
-    desk = Desk(min_hold_s=0, unwind_share=0.5)
+    desk = Desk(min_stay_s=0, release_share=0.5)
     first = desk.decide({A: spread(120)})
     assert len(first.overrides) == 3
     full = desk.decide(after(first, 120))
@@ -176,7 +176,7 @@ def test_what_was_given_back_counts_at_home_before_it_is_seen_there() -> None:
 
 
 def test_a_silent_source_neither_opens_nor_closes() -> None:
-    desk = Desk(min_hold_s=0)
+    desk = Desk(min_stay_s=0)
     first = desk.decide({A: spread(95)})
     quiet = desk.decide(after(first, 60), silent=[A])
     assert moved(quiet) == moved(first)

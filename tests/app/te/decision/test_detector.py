@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.te.decision.detector import step
 from app.te.state import LinkState
 from app.te.traffic.link import LinkLoad
@@ -69,30 +69,32 @@ def test_stories(story: str) -> None:
     state: LinkState | None = None
     for window, line in enumerate(story.split("\n")[1:-1]):
         natural, carried, dropped, expected = line.split()
-        state, event = step(state, load(float(natural), float(carried), float(dropped)), Marks(), 1000 + 10 * window)
+        state, event = step(
+            state, load(float(natural), float(carried), float(dropped)), Thresholds(), 1000 + 10 * window
+        )
         assert (event or "-") == expected, line
 
 
 def test_the_id_names_link_and_window_and_stays() -> None:
-    opened, _ = step(None, load(95, 95, 0), Marks(), 1000)
+    opened, _ = step(None, load(95, 95, 0), Thresholds(), 1000)
     assert opened == LinkState("p/r1/a/1000", 1000, True)
-    still, _ = step(opened, load(95, 95, 0), Marks(), 1010)
+    still, _ = step(opened, load(95, 95, 0), Thresholds(), 1010)
     assert still == opened
-    closed, _ = step(still, load(70, 70, 0, moved_out=5), Marks(), 1020)
+    closed, _ = step(still, load(70, 70, 0, moved_out=5), Thresholds(), 1020)
     assert closed == LinkState("p/r1/a/1000", 1000, False, peak_bps=5)
-    again, event = step(closed, load(95, 95, 0, moved_out=4), Marks(), 1030)
+    again, event = step(closed, load(95, 95, 0, moved_out=4), Thresholds(), 1030)
     assert (again, event) == (LinkState("p/r1/a/1030", 1030, True, peak_bps=4), "opened")
 
 
 def test_the_peak_is_the_most_moved_and_goes_with_the_last() -> None:
     state: LinkState | None = LinkState("id", 0, True)
     for moved_out, natural, peak in ((10, 100, 10), (30, 100, 30), (20, 100, 30), (20, 70, 30), (5, 70, 30)):
-        state, _ = step(state, load(natural, 70, 0, moved_out), Marks(), 10)
+        state, _ = step(state, load(natural, 70, 0, moved_out), Thresholds(), 10)
         assert state is not None
         assert state.peak_bps == peak
-    assert step(state, load(70, 70, 0, moved_out=0), Marks(), 10) == (None, None)
+    assert step(state, load(70, 70, 0, moved_out=0), Thresholds(), 10) == (None, None)
 
 
 def test_stays_open_while_part_of_it_is_not_seen() -> None:
-    opened, _ = step(None, load(95, 95, 0), Marks(), 1000)
-    assert step(opened, load(60, 60, 0), Marks(), 1010, may_close=False) == (opened, "open")
+    opened, _ = step(None, load(95, 95, 0), Thresholds(), 1000)
+    assert step(opened, load(60, 60, 0), Thresholds(), 1010, may_close=False) == (opened, "open")

@@ -62,7 +62,7 @@ def test_it_triggers_nothing_and_says_what_it_would_have() -> None:
 
 
 def test_what_stands_is_held_on_it_and_off_it() -> None:
-    desk = Desk(min_hold_s=0)
+    desk = Desk(min_stay_s=0)
     first = desk.decide({A: spread(95)})
     assert set(moved(first).values()) == {B}
     for _ in range(3):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.evidence.effect import SETTLING_WINDOWS, ineffective
 from app.te.state import StandingOverride
@@ -100,7 +100,7 @@ def test_where_its_bytes_are_seen(elsewhere: tuple[str, float], samples: int, us
     ]
     for confirmed_s, judged in ((1000, useless), (1001, False), (None, False)):
         held = {prefix: StandingOverride(override, 990, confirmed_s=confirmed_s)}
-        assert ineffective(held, observe(history, natural_of(POP, {})), Marks()) == ({prefix} if judged else set())
+        assert ineffective(held, observe(history, natural_of(POP, {})), Thresholds()) == ({prefix} if judged else set())
 
 
 def test_a_route_that_is_gone_for_a_while_is_confirmed_anew() -> None:

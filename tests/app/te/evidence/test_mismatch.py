@@ -98,7 +98,7 @@ def test_one_routing_change_shows_in_two_windows_and_stops_nothing() -> None:
 
 def test_it_stops_neither_what_stands_nor_what_goes_home() -> None:
     one = desk()
-    one.pacing = type(one.pacing)(min_hold_s=40)
+    one.pacing = type(one.pacing)(min_stay_s=40)
     first = one.decide({A: spread(120)})
     assert len(first.overrides) == 3
     for _ in range(MISMATCHED_WINDOWS):
@@ -117,7 +117,7 @@ def test_it_stops_neither_what_stands_nor_what_goes_home() -> None:
 
 
 def test_what_went_home_just_now_and_is_still_seen_away_is_no_mismatch() -> None:
-    one = Desk(min_hold_s=10)
+    one = Desk(min_stay_s=10)
     first = one.decide({A: spread(95)})
     released = one.decide(after(first, 60))
     assert len(released.released) == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config.thresholds import Marks
+from app.config.thresholds import Thresholds
 from app.te.evidence.trust import FEW_SAMPLES, MIN_RATIO_SAMPLES, Trust, judge
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import ObservedWindow, observe
@@ -107,7 +107,7 @@ class Link:
         start_s = self.history[-1][A].window_start_s + WINDOW_S
         other = window(POP, B, start_s, 1, {("r1", P): 1}, SAMPLES_PER_G)
         self.history = [*self.history[-17:], {A: seen(start_s, carried, dropped, flows), B: other}]
-        trust = judge(observed(*self.history), Marks(), 90.0, [A] if self.untrusted else [])[A]
+        trust = judge(observed(*self.history), Thresholds(), 90.0, [A] if self.untrusted else [])[A]
         self.untrusted = trust.untrusted
         return trust
 
@@ -137,7 +137,7 @@ def test_the_ratio_is_decayed_and_told_where_it_means_something() -> None:
 def test_flows_without_a_route_are_flows() -> None:
     """BMP is late: nothing can be moved, and nothing contradicts the counters."""
     unrouted = window(POP, A, 0, 50, {("r1", P): 1}, SAMPLES_PER_G, unroutable_bytes=round(49 * G * WINDOW_S / 8))
-    trust = judge(observed({A: unrouted}), Marks(), 90.0)[A]
+    trust = judge(observed({A: unrouted}), Thresholds(), 90.0)[A]
     assert trust.feed == "live"
     assert trust.ratio == pytest.approx(1.0)
 
@@ -147,16 +147,16 @@ def test_the_band_widens_with_the_sampling_error(ratio: float) -> None:
     """A hundred samples are out of the band by chance, a thousand are not; what was untrusted stays so meanwhile."""
     few = window(POP, A, 0, 10, {("r1", P): 10 * ratio}, round(100 * ratio))
     many = window(POP, A, 0, 10, {("r1", P): 10 * ratio}, round(1000 * ratio))
-    assert [judge(observed({A: one}), Marks(), 90.0)[A].untrusted for one in (few, many)] == [False, True]
-    assert judge(observed({A: few}), Marks(), 90.0, [A])[A].untrusted
-    assert not judge(observed({A: window(POP, A, 0, 10, {("r1", P): 10}, 100)}), Marks(), 90.0, [A])[A].untrusted
+    assert [judge(observed({A: one}), Thresholds(), 90.0)[A].untrusted for one in (few, many)] == [False, True]
+    assert judge(observed({A: few}), Thresholds(), 90.0, [A])[A].untrusted
+    assert not judge(observed({A: window(POP, A, 0, 10, {("r1", P): 10}, 100)}), Thresholds(), 90.0, [A])[A].untrusted
 
 
 def test_what_a_sample_is_worth_is_the_link_s_own() -> None:
     """Another link is sampled ten times as often: this one still has 58 samples to expect, and so nothing to tell."""
     rarely = window(POP, A, 0, 2, {("r1", P): 1}, SAMPLES_PER_G)
     often = window(POP, B, 0, 10, {("r1", P): 10}, 100 * SAMPLES_PER_G)
-    assert judge(observed({A: rarely, B: often}), Marks(), 90.0)[A].ratio is None
+    assert judge(observed({A: rarely, B: often}), Thresholds(), 90.0)[A].ratio is None
 
 
 loads = st.floats(0, 100)

@@ -53,7 +53,7 @@ def test_a_moved_prefix_tells_where_it_was_and_why_there_and_not_elsewhere() -> 
 
 
 def test_a_moved_prefix_tells_why_it_is_not_home_yet() -> None:
-    desk = Desk(min_hold_s=10, unwind_share=0.01)
+    desk = Desk(min_stay_s=10, release_share=0.01)
     first = desk.decide({A: spread(120)})
     prefix, *others = [one.prefix for one in first.overrides]
     assert explain_prefix(plan_of(desk), prefix).stays == "held for 0 s, and for 10 s at least"
@@ -140,7 +140,7 @@ def test_an_untouched_prefix_of_a_congested_link_was_not_needed() -> None:
 
 
 def test_what_is_given_back_says_so() -> None:
-    desk = Desk(min_hold_s=0)
+    desk = Desk(min_stay_s=0)
     first = desk.decide({A: spread(95)})
     [prefix] = [one.prefix for one in first.overrides]
     desk.decide(after(first, 60))
@@ -220,7 +220,7 @@ def test_a_link_tells_its_loads_and_what_moved_by_it() -> None:
     assert (source.moved_onto, source.refused) == ((), ())
     target = explain_link(plan_of(desk), B, None)
     assert [(one.prefix, round(one.bps / G, 6), one.other) for one in target.moved_onto] == [("40.1.0.0/16", 15, A)]
-    assert (target.moved_off, target.marks.fill_to) == ((), 0.8)
+    assert (target.moved_off, target.thresholds.fill_to) == ((), 0.8)
     assert target.headroom_bps is not None
     assert round(target.headroom_bps / G, 6) == 5
     assert (source.sessions_down, target.sessions_down) == ((), ())
@@ -256,7 +256,7 @@ def test_asking_changes_nothing() -> None:
 def test_the_rules_told_are_those_that_decided(seed: int) -> None:
     """One congested link, loads at random: who was refused for want of room is shown none, who moved one choice."""
     rng = random.Random(seed)
-    desk = Desk(min_hold_s=0)
+    desk = Desk(min_stay_s=0)
     own = {prefix: rng.uniform(5, 25) for prefix in PREFIXES}
     others = {name: {f"5{index}.0.0.0/16": rng.uniform(50, 80)} for index, name in enumerate((B, C, D))}
     desk.decide({A: own, **others})

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.config.thresholds import Marks, Pacing
+from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.routing.natural import NaturalRouting
 from app.te.state import StandingOverride
@@ -34,7 +34,7 @@ def see(
     settling: dict[str, StandingOverride] | None = None,
 ) -> Traffic:
     natural = routing or natural_of(POP, PATHS)
-    return measure(observe(windows, natural), Placement(natural, moved or {}, settling or {}), Marks(), Pacing())
+    return measure(observe(windows, natural), Placement(natural, moved or {}, settling or {}), Thresholds(), Pacing())
 
 
 def bps_of(traffic: Traffic, prefix: str) -> float:
