@@ -35,10 +35,8 @@ def row(program: str, per_message: int, *rates: float, variant: str = "") -> Row
     )
 
 
-def traffic(per_message: int, thresholds: tuple[int, ...] = ()) -> Traffic:
-    return Traffic(
-        Plan(start_s=START_S, windows=2, a_purge=BLOCK, per_message=per_message, thresholds=thresholds, flows=2000)
-    )
+def traffic(per_message: int, marks: tuple[int, ...] = ()) -> Traffic:
+    return Traffic(Plan(start_s=START_S, windows=2, a_purge=BLOCK, per_message=per_message, marks=marks, flows=2000))
 
 
 def summed(flows: list[Flow]) -> dict[str, int]:
@@ -51,7 +49,7 @@ def summed(flows: list[Flow]) -> dict[str, int]:
 
 @pytest.mark.parametrize("per_message", [1, 1000])
 def test_the_expected_sums_are_those_of_the_records(per_message: int) -> None:
-    made = traffic(per_message, thresholds=(3 * BLOCK,))
+    made = traffic(per_message, marks=(3 * BLOCK,))
     parsed = [line for message in made.messages() for line in decode(message.value)]
     flows = [line for line in parsed if isinstance(line, Flow)]
     assert len(flows) == made.plan.records
@@ -187,6 +185,6 @@ def test_slow_programs_read_a_part_that_has_its_sums() -> None:
     for plan in plan_topics(PROGRAMS, 2.0, START_S):
         peers = [peer for peer in PROGRAMS if peer.per_message == plan.per_message]
         parts = {peer.program: part(peer, plan.records, 2.0) for peer in peers}
-        assert set(parts.values()) <= set(plan.thresholds)
+        assert set(parts.values()) <= set(plan.marks)
         assert parts["ours"] == plan.records
         assert max(parts.values()) == plan.records

@@ -16,26 +16,26 @@ PATH_LOST = "source-path-lost"
 ALREADY_NATURAL = "already-natural"
 
 
-def keep(
+def carry_over(
     pop: Pop, guards: Guards, natural: NaturalRouting, placement: Placement, held: Mapping[str, StandingOverride]
 ) -> tuple[dict[str, StandingOverride], dict[str, str]]:
     """The overrides that stand, with the attributes of their source paths as they are now; and why others fell."""
     kept: dict[str, StandingOverride] = {}
-    fallen: dict[str, str] = {}
+    invalidated: dict[str, str] = {}
     for prefix, one in sorted(held.items()):
         egress = one.override.exit
         source = next((found.path for found in natural.alternates(prefix) if found.exit == egress), None)
         if source is None:
-            fallen[prefix] = PATH_LOST
+            invalidated[prefix] = PATH_LOST
         elif (reason := guards.prefix(prefix)) is not None:
-            fallen[prefix] = reason
+            invalidated[prefix] = reason
         elif all(placement.natural(router, prefix, egress.link) == egress.link for router in pop.routers):
-            fallen[prefix] = ALREADY_NATURAL
+            invalidated[prefix] = ALREADY_NATURAL
         else:
             kept[prefix] = msgspec.structs.replace(
                 one, override=msgspec.structs.replace(one.override, source_path=copied(source))
             )
-    return kept, fallen
+    return kept, invalidated
 
 
 def copied(path: Path) -> SourcePath:

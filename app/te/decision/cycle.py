@@ -11,12 +11,12 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import Policy, Thresholds
 from app.contract.schemas import Congestion, Override, Refused, Released
-from app.te.decision.carry_over import keep
+from app.te.decision.carry_over import carry_over
 from app.te.decision.detector import Event, step
 from app.te.decision.guards import Guards
 from app.te.decision.plan import Context, Plan
-from app.te.decision.release import unwind
-from app.te.decision.relief import evict, shed
+from app.te.decision.release import release_calm
+from app.te.decision.relief import make_room, relieve
 from app.te.evidence.effect import INEFFECTIVE, SETTLING_WINDOWS, confirmed, ineffective
 from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
 from app.te.evidence.trust import Trust, judge, trusting
@@ -61,13 +61,13 @@ def run_cycle(
         return CycleResult((), (), _overrides(state.held), (), (), state)
     thresholds, pacing, natural, newest = policy.thresholds, policy.pacing, observed.natural, observed.newest
     guards = Guards(pop)
-    kept, fallen = keep(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
+    kept, invalidated = carry_over(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
     kept = confirmed(kept, natural, window_end_s)
-    fallen |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)
-    kept = {prefix: held for prefix, held in kept.items() if prefix not in fallen}
+    invalidated |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)
+    kept = {prefix: held for prefix, held in kept.items() if prefix not in invalidated}
     trust = judge(observed, thresholds, pacing.share_decay_s, state.untrusted)
     mismatch = mismatch_share(observed, state.held.keys() | state.settling.keys())
-    state = _remembering(state, trust, mismatch, fallen, policy, window_end_s)
+    state = _remembering(state, trust, mismatch, invalidated, policy, window_end_s)
     context = Context(
         pop=pop,
         thresholds=thresholds,
@@ -82,15 +82,15 @@ def run_cycle(
         quarantine=state.quarantine,
     )
     settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, newest)} | _as_of(
-        {prefix: state.held[prefix] for prefix in fallen}, window_end_s
+        {prefix: state.held[prefix] for prefix in invalidated}, window_end_s
     )
     traffic = trusting(measure(observed, Placement(natural, kept, settling), thresholds, pacing), trust)
     unseen = _unseen(natural, traffic, kept)
     links, congestion = _detect(state.links, traffic, thresholds, unseen, newest)
-    plan = Plan(context, traffic, kept, fallen, frozenset(link for link, one in links.items() if one.open), unseen)
-    evict(plan)
-    shed(plan)
-    unwind(plan, links)
+    plan = Plan(context, traffic, kept, invalidated, frozenset(link for link, one in links.items() if one.open), unseen)
+    make_room(plan)
+    relieve(plan)
+    release_calm(plan, links)
     if tell is not None:
         tell(plan)
     return _result(plan, state, links, congestion, settling)
@@ -100,7 +100,7 @@ def _remembering(
     before: CycleState,
     trust: Mapping[str, Trust],
     mismatch: float | None,
-    fallen: Mapping[str, str],
+    invalidated: Mapping[str, str],
     policy: Policy,
     now_s: int,
 ) -> CycleState:
@@ -113,7 +113,7 @@ def _remembering(
         else 0
     )
     kept_out = {prefix: until_s for prefix, until_s in before.quarantine.items() if until_s > now_s}
-    useless = sorted(prefix for prefix, reason in fallen.items() if reason == INEFFECTIVE)
+    useless = sorted(prefix for prefix, reason in invalidated.items() if reason == INEFFECTIVE)
     return msgspec.structs.replace(
         before,
         untrusted=tuple(sorted(link for link, one in trust.items() if one.untrusted)),
@@ -140,8 +140,8 @@ def _as_of(released: Mapping[str, StandingOverride], now_s: int) -> dict[str, St
 def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, StandingOverride]) -> frozenset[str]:
     """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
     hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
-    homes = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
-    return frozenset(homes | {egress.link for prefix in hidden for egress in natural.exits(prefix).values()})
+    natural_links = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
+    return frozenset(natural_links | {egress.link for prefix in hidden for egress in natural.exits(prefix).values()})
 
 
 def _detect(
@@ -185,7 +185,7 @@ def _result(
     settling: Mapping[str, StandingOverride],
 ) -> CycleResult:
     held = {prefix: _renewed(plan, prefix, one) for prefix, one in plan.kept.items()} | plan.made
-    released = {prefix: reason for prefix, reason in (plan.released | plan.fallen).items() if prefix not in held}
+    released = {prefix: reason for prefix, reason in (plan.released | plan.invalidated).items() if prefix not in held}
     leaving = _as_of({prefix: before.held[prefix] for prefix in plan.released}, plan.context.now_s)
     still_settling = {prefix: one for prefix, one in (dict(settling) | leaving).items() if prefix not in held}
     return CycleResult(

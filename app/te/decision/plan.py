@@ -1,4 +1,4 @@
-"""The working paper of one cycle: what is kept, made, released and refused, and the books that go with it."""
+"""The working paper of one cycle: what is kept, made, released and refused, and the ledger that goes with it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Plan:
     context: Context
     traffic: Traffic
     kept: dict[str, StandingOverride]
-    fallen: dict[str, str]
+    invalidated: dict[str, str]
     open_links: frozenset[str]
     unseen: frozenset[str]
     made: dict[str, StandingOverride] = field(default_factory=dict)
@@ -64,16 +64,21 @@ class Plan:
     def capacity_bps(self, link: str) -> float:
         return self.traffic.loads[link].capacity_bps
 
-    def homes(self, prefix: str) -> dict[str, float]:
+    def natural_links(self, prefix: str) -> dict[str, float]:
         """Natural load of a prefix by link; where no traffic was seen, the links that BGP names, with 0."""
-        homes: dict[str, float] = {}
+        natural_links: dict[str, float] = {}
         for pair in self.traffic.pairs.of(prefix):
-            homes[pair.natural] = homes.get(pair.natural, 0.0) + pair.bps
-        return homes or {egress.link: 0.0 for egress in self.context.natural.exits(prefix).values()}
+            natural_links[pair.natural] = natural_links.get(pair.natural, 0.0) + pair.bps
+        return natural_links or {egress.link: 0.0 for egress in self.context.natural.exits(prefix).values()}
+
+    def main_link(self, prefix: str) -> str | None:
+        """The natural link with most of its load, None where BGP knows no link of ours."""
+        links = self.natural_links(prefix)
+        return max(links, key=lambda link: (links[link], link), default=None)
 
     def natural_exits(self, prefix: str) -> tuple[NaturalExit, ...]:
-        """Its homes as shares."""
-        return natural_exits(self.context.pop, self.homes(prefix))
+        """Its natural links as shares."""
+        return natural_exits(self.context.pop, self.natural_links(prefix))
 
     def bps(self, prefix: str) -> float:
         return sum(pair.bps for pair in self.traffic.pairs.of(prefix))
@@ -86,7 +91,7 @@ class Plan:
         samples = sum(pair.samples for pair in self.traffic.pairs.of(prefix))
         return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix), prefix in self.kept)
 
-    def relieve(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
+    def move(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
         """Allocate, note what was made, for the reason of its source link, and what was refused."""
         for task in allocate(tasks, self.ledger, self.verdict):
             for move in task.moves:
@@ -99,9 +104,9 @@ class Plan:
         self.refused.append(Refused("*", link, reason, max(excess, 0.0)))
 
     def release(self, prefix: str, reason: str) -> None:
-        """Give a kept override back: its load goes home at once in the books."""
+        """Give a kept override back: its load goes back to its natural links at once in the ledger."""
         off_bps = self.candidate(prefix).off_bps
-        self.ledger.shift(off_bps, {link: bps for link, bps in self.homes(prefix).items() if bps})
+        self.ledger.shift(off_bps, {link: bps for link, bps in self.natural_links(prefix).items() if bps})
         del self.kept[prefix]
         self.released[prefix] = reason
 
@@ -179,9 +184,9 @@ class Plan:
             self.refused.append(Refused("*", task.source, NO_ROOM, excess))
 
 
-def natural_exits(pop: Pop, homes: Mapping[str, float]) -> tuple[NaturalExit, ...]:
-    """Homes as shares, the largest first."""
-    total = sum(homes.values())
-    shares = {link: bps / total if total else 1 / len(homes) for link, bps in homes.items()}
+def natural_exits(pop: Pop, natural_links: Mapping[str, float]) -> tuple[NaturalExit, ...]:
+    """Natural links as shares, the largest first."""
+    total = sum(natural_links.values())
+    shares = {link: bps / total if total else 1 / len(natural_links) for link, bps in natural_links.items()}
     ordered = sorted(shares, key=lambda link: (-shares[link], link))
     return tuple(NaturalExit(pop.links[link].router, link, shares[link]) for link in ordered if link in pop.links)

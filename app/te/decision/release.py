@@ -1,4 +1,4 @@
-"""Giving back: once a link is calm again its prefixes go home, a share of the peak per cycle."""
+"""Giving back: once a link is calm again its prefixes return to it, a share of the peak per cycle."""
 
 from collections.abc import Mapping
 
@@ -9,20 +9,21 @@ from app.te.state import LinkState
 FITS = "natural-load-fits"
 
 
-def unwind(plan: Plan, links: Mapping[str, LinkState]) -> None:
-    """Release what is old enough and fits at home, the largest first, within each home's pace.
+def release_calm(plan: Plan, links: Mapping[str, LinkState]) -> None:
+    """Release what stayed long enough and fits back, the largest first, within the pace of each natural link.
 
     The pace is a share of the most that was moved off the link, but at least one prefix a cycle.
     """
-    by_home: dict[str, list[str]] = {}
+    by_natural_link: dict[str, list[str]] = {}
     for prefix, held in plan.kept.items():
-        if plan.context.now_s - held.since_s >= plan.context.pacing.min_stay_s and (homes := plan.homes(prefix)):
-            by_home.setdefault(max(homes, key=lambda link: (homes[link], link)), []).append(prefix)
-    for home, prefixes in sorted(by_home.items()):
-        _unwind_link(plan, sorted(prefixes, key=lambda prefix: (-plan.bps(prefix), prefix)), _quota(plan, home, links))
+        link = plan.main_link(prefix)
+        if link is not None and plan.context.now_s - held.since_s >= plan.context.pacing.min_stay_s:
+            by_natural_link.setdefault(link, []).append(prefix)
+    for link, prefixes in sorted(by_natural_link.items()):
+        _release_from(plan, sorted(prefixes, key=lambda prefix: (-plan.bps(prefix), prefix)), _quota(plan, link, links))
 
 
-def _unwind_link(plan: Plan, prefixes: list[str], quota_bps: float) -> None:
+def _release_from(plan: Plan, prefixes: list[str], quota_bps: float) -> None:
     left_bps = quota_bps
     for prefix in prefixes:
         bps = plan.bps(prefix)
@@ -33,7 +34,7 @@ def _unwind_link(plan: Plan, prefixes: list[str], quota_bps: float) -> None:
         plan.release(prefixes[-1], FITS)  # the smallest, though it is above the pace
 
 
-def _quota(plan: Plan, home: str, links: Mapping[str, LinkState]) -> float:
-    load = plan.traffic.loads.get(home)
-    peak_bps = links[home].peak_bps if home in links else load.moved_out_bps if load else 0.0
+def _quota(plan: Plan, link: str, links: Mapping[str, LinkState]) -> float:
+    load = plan.traffic.loads.get(link)
+    peak_bps = links[link].peak_bps if link in links else load.moved_out_bps if load else 0.0
     return plan.context.pacing.release_share * peak_bps

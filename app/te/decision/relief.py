@@ -12,7 +12,7 @@ SETTLING = "settling"
 TARGET_CONGESTED = "target-congested"
 
 
-def evict(plan: Plan) -> None:
+def make_room(plan: Plan) -> None:
     """Where overrides made a target too full, they go: home if it fits there, else elsewhere, else home all the same.
 
     The last only from a link that already drops: between two full links plain BGP decides.
@@ -27,7 +27,7 @@ def evict(plan: Plan) -> None:
         guests = _guests(plan, target)
         if guests and ledger.load_bps[target] > goal_bps:
             pool = [plan.candidate(prefix) for prefix in guests]
-            plan.relieve([Task(target, goal_bps, pool, samples=inf)], {target: TARGET_CONGESTED})
+            plan.move([Task(target, goal_bps, pool, samples=inf)], {target: TARGET_CONGESTED})
         if plan.traffic.loads[target].saturated:
             _give_back(plan, target, goal_bps, anywhere=True)
 
@@ -37,7 +37,7 @@ def _guests(plan: Plan, target: str) -> list[str]:
     found = [
         prefix
         for prefix, held in plan.kept.items()
-        if held.override.exit.link == target and target not in plan.homes(prefix)
+        if held.override.exit.link == target and target not in plan.natural_links(prefix)
     ]
     return sorted(found, key=lambda prefix: (-plan.bps(prefix), prefix))
 
@@ -55,21 +55,21 @@ def fits_at_home(plan: Plan, prefix: str) -> bool:
         and link not in plan.unseen
         and link not in plan.open_links
         and plan.ledger.load_bps[link] + bps <= plan.context.thresholds.leave * plan.capacity_bps(link)
-        for link, bps in plan.homes(prefix).items()
+        for link, bps in plan.natural_links(prefix).items()
     )
 
 
-def shed(plan: Plan) -> None:
+def relieve(plan: Plan) -> None:
     """Relieve every open link that needs it; overrides that fell in this cycle go first, which spares a change."""
     _refuse_untrusted(plan)
     needy = [link for link in sorted(plan.open_links & plan.traffic.usable) if _needs_relief(plan, link)]
-    for link in [link for link in needy if not plan.fallen and is_settling(plan, link)]:
+    for link in [link for link in needy if not plan.invalidated and is_settling(plan, link)]:
         plan.refuse_link(link, goal_share(plan, link), SETTLING)
         needy.remove(link)
     reasons = {link: f"{link} natural {_share(plan, link):.0%} of capacity" for link in needy}
-    again = [_task(plan, link, plan.fallen) for link in needy] if plan.fallen else []
-    plan.relieve([task for task in again if task.pool], reasons)
-    plan.relieve([_task(plan, link) for link in needy], reasons)
+    again = [_task(plan, link, plan.invalidated) for link in needy] if plan.invalidated else []
+    plan.move([task for task in again if task.pool], reasons)
+    plan.move([_task(plan, link) for link in needy], reasons)
 
 
 def _refuse_untrusted(plan: Plan) -> None:
@@ -83,7 +83,7 @@ def is_settling(plan: Plan, link: str) -> bool:
     """Something left it so lately that no whole window shows the effect; only saturation asks for more meanwhile."""
     since_s = plan.context.now_s - 2 * plan.context.window_s
     changed = (held for held in plan.kept.values() if held.since_s > since_s)
-    moved_off = any(link in {home.link for home in held.override.natural} for held in changed)
+    moved_off = any(link in {natural.link for natural in held.override.natural} for held in changed)
     return moved_off and not plan.traffic.loads[link].saturated
 
 
@@ -130,4 +130,4 @@ def forbidden(plan: Plan, prefix: str) -> str | None:
         return INEFFECTIVE
     if plan.context.natural.routes(prefix).blackholed:
         return "blackholed"
-    return guards.prefix(prefix) or (guards.links(plan.homes(prefix)) if guards.strict else None)
+    return guards.prefix(prefix) or (guards.links(plan.natural_links(prefix)) if guards.strict else None)

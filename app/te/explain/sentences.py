@@ -36,21 +36,21 @@ def stays(plan: Plan, prefix: str, since_s: int) -> str:
     if held_s < least_s:
         return f"held for {held_s} s, and for {least_s:g} s at least"
     if not fits_at_home(plan, prefix):
-        homes = "; ".join(_home(plan, link, bps) for link, bps in plan.homes(prefix).items())
-        return f"it does not fit at home: {homes}"
+        natural_links = "; ".join(_with_it_back(plan, link, bps) for link, bps in plan.natural_links(prefix).items())
+        return f"it does not fit at home: {natural_links}"
     share = plan.context.pacing.release_share
     return f"it fits at home, and waits: at most {share:.0%} of what was moved goes back in a window, the largest first"
 
 
 def untouched(plan: Plan, prefix: str) -> str:
     """Why nobody wanted to move it."""
-    homes = plan.homes(prefix)
-    if (gone := plan.released.get(prefix) or plan.fallen.get(prefix)) is not None:
+    link = plan.main_link(prefix)
+    if (gone := plan.released.get(prefix) or plan.invalidated.get(prefix)) is not None:
         return f"given back by this decision: {gone}" + (f": {MEANING[gone]}" if gone in MEANING else "")
-    if not homes:
+    if link is None:
         return "plain BGP has no exit for it by a link of the inventory"
     never = forbidden(plan, prefix)
-    calm = _natural_link(plan, max(homes, key=lambda link: (homes[link], link)))
+    calm = _natural_link(plan, link)
     return f"{calm}; it could not be moved anyway, {never}: {MEANING[never]}" if never else calm
 
 
@@ -69,7 +69,7 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
     return MEANING.get(reason, reason)
 
 
-def _home(plan: Plan, link: str, bps: float) -> str:
+def _with_it_back(plan: Plan, link: str, bps: float) -> str:
     """What a natural link would be with a prefix back."""
     if link in plan.untrusted:
         return f"{link} is untrusted"

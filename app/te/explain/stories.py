@@ -254,7 +254,7 @@ def _rule(plan: Plan, prefix: str, one: RouterPath, held: StandingOverride | Non
         return UNKNOWN_LINK
     if held is not None and held.override.exit == one.exit:
         return CHOSEN
-    if one.exit.link in plan.homes(prefix):
+    if one.exit.link in plan.natural_links(prefix):
         return NATURAL
     if reason := context.natural.barred(one.exit, one.path) or forbidden(plan, prefix):
         return reason
@@ -276,14 +276,14 @@ def _is_dearer(plan: Plan, target: Alternate, held: StandingOverride) -> bool:
 
 def _moved_off(plan: Plan, link: str, held: StandingOverride, prefix: str) -> Share:
     egress = held.override.exit.link
-    return Share(prefix, plan.homes(prefix).get(link, 0.0) if egress != link else 0.0, egress)
+    return Share(prefix, plan.natural_links(prefix).get(link, 0.0) if egress != link else 0.0, egress)
 
 
 def _moved_onto(plan: Plan, link: str, held: StandingOverride, prefix: str) -> Share:
-    homes = plan.homes(prefix)
-    if held.override.exit.link != link or not homes:
+    main_link = plan.main_link(prefix)
+    if held.override.exit.link != link or main_link is None:
         return Share(prefix, 0.0)
-    return Share(prefix, plan.bps(prefix) - homes.get(link, 0.0), max(homes, key=lambda home: (homes[home], home)))
+    return Share(prefix, plan.bps(prefix) - plan.natural_links(prefix).get(link, 0.0), main_link)
 
 
 def _leaving_by(plan: Plan, link: str) -> Sequence[str]:
@@ -299,7 +299,7 @@ def _could_go(plan: Plan, link: str, prefix: str) -> Share:
     alternates = _alternates(plan, prefix, None)
     best = next((one for one in alternates if one.rule == POSSIBLE), None)
     others = sorted({one.rule for one in alternates} - {NATURAL})
-    bps = plan.homes(prefix)[link]
+    bps = plan.natural_links(prefix)[link]
     return Share(prefix, bps, best.link) if best else Share(prefix, bps, rule=", ".join(others) or "no-alternate")
 
 

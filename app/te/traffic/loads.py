@@ -110,8 +110,8 @@ def _credited(
     bps, credited = dict(unexplained_bps), dict(zip(links, sizes_bytes, strict=True))
     for link, window in newest.items():
         scale = _scale(window)
-        for home in np.flatnonzero(credited[link]).tolist():
-            bps[links[home]] = bps.get(links[home], 0.0) + float(credited[link][home]) * scale
+        for place in np.flatnonzero(credited[link]).tolist():
+            bps[links[place]] = bps.get(links[place], 0.0) + float(credited[link][place]) * scale
     return bps
 
 
@@ -125,11 +125,11 @@ def _pairs(
     """Every pair of the history, its share of its natural link's level by decayed average."""
     found = weights(observed, placement, _scale, thresholds, pacing)
     links = observed.egress.links
-    totals = np.bincount(found.homes, weights=found.loads, minlength=len(links)).tolist()
+    totals = np.bincount(found.natural_links, weights=found.loads, minlength=len(links)).tolist()
     scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
-    planned = placement.planneds(observed.egress, found.numbers, found.homes)
-    bps = found.loads * np.array(scale)[found.homes]
-    return PairLoads(observed.pairs, links, Columns(found.numbers, found.homes, planned, bps, found.samples))
+    planned = placement.planneds(observed.egress, found.numbers, found.natural_links)
+    bps = found.loads * np.array(scale)[found.natural_links]
+    return PairLoads(observed.pairs, links, Columns(found.numbers, found.natural_links, planned, bps, found.samples))
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:

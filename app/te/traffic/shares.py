@@ -22,7 +22,7 @@ class Weights(NamedTuple):
     """By pair: its natural link, its part of that link's level in any unit, and the decayed samples it rests on."""
 
     numbers: Numbers
-    homes: Numbers
+    natural_links: Numbers
     loads: Floats
     samples: Floats
 
@@ -32,22 +32,22 @@ def weights(
 ) -> Weights:
     """Every pair of the history, with its decayed average as of the newest window."""
     pairs, links = observed.pairs, observed.egress.links
-    numbers, homes = _homes(observed, placement)
+    numbers, natural_links = _natural_links(observed, placement)
     scaled = [
         [(column, column.sizes_bytes * scale(windows[column.link])) for column in columns]
         for windows, columns in zip(observed.history, observed.columns, strict=True)
     ]
-    levels = [_levels(one, homes, len(links)) for one in scaled]
+    levels = [_levels(one, natural_links, len(links)) for one in scaled]
     loads, samples = np.zeros(len(pairs)), np.zeros(len(pairs))
     for one, fade in zip(scaled, _fades(observed.history, levels, links, thresholds, pacing), strict=True):
         for column, sizes in one:
-            faded = fade[homes[column.pairs]]
+            faded = fade[natural_links[column.pairs]]
             loads[column.pairs] += sizes * faded
             samples[column.pairs] += column.samples * faded
-    return Weights(numbers, homes[numbers], loads[numbers], samples[numbers])
+    return Weights(numbers, natural_links[numbers], loads[numbers], samples[numbers])
 
 
-def _homes(observed: ObservedWindow, placement: Placement) -> tuple[Numbers, Numbers]:
+def _natural_links(observed: ObservedWindow, placement: Placement) -> tuple[Numbers, Numbers]:
     """Pairs of the history, and by pair the natural link, as of today, given where it was seen last."""
     egress = observed.egress
     seen_on = np.full(len(egress.pairs), -1, dtype=np.int64)
@@ -55,16 +55,16 @@ def _homes(observed: ObservedWindow, placement: Placement) -> tuple[Numbers, Num
         for column in reversed(columns):  # in a window the first one counts
             seen_on[column.pairs] = egress.number(column.link)
     numbers = np.flatnonzero(seen_on >= 0)
-    homes = np.full(len(egress.pairs), -1, dtype=np.int64)
-    homes[numbers] = placement.naturals(egress, numbers, seen_on[numbers])
-    return numbers, homes
+    natural_links = np.full(len(egress.pairs), -1, dtype=np.int64)
+    natural_links[numbers] = placement.naturals(egress, numbers, seen_on[numbers])
+    return numbers, natural_links
 
 
-def _levels(scaled: Sequence[tuple[Column, Floats]], homes: Numbers, count: int) -> Floats:
+def _levels(scaled: Sequence[tuple[Column, Floats]], natural_links: Numbers, count: int) -> Floats:
     """Natural level of each link in one window."""
     level = np.zeros(count)
     for column, sizes in scaled:
-        level += np.bincount(homes[column.pairs], weights=sizes, minlength=count)
+        level += np.bincount(natural_links[column.pairs], weights=sizes, minlength=count)
     return level
 
 
