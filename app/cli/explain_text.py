@@ -9,7 +9,7 @@ from app.cli.explain import Answer, DecisionAnswer, number
 from app.cli.show import GIGA, columns, overrides_table
 from app.clock import utc
 from app.contract.schemas import Decision
-from app.te.explain.stories import Demand, LinkStory, PrefixStory, Share
+from app.te.explain.stories import Estimate, LinkStory, PrefixStory, Share
 
 NONE = "-"
 
@@ -183,7 +183,7 @@ def _events_table(decision: Decision) -> Table:
     return table
 
 
-def _estimate(demand: Demand) -> str:
+def _estimate(demand: Estimate) -> str:
     if not demand.samples:
         return "none seen"
     return f"{_gbps(demand.bps)} Gb/s ± {_gbps(demand.error_bps)} ({demand.samples:.0f} samples)"

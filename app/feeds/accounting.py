@@ -15,7 +15,7 @@ from app.feeds.batches import MARK, Batch, batches, read
 from app.feeds.flows import Marker
 from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
 from app.feeds.rejected import Bad
-from app.te.traffic.demand import Demands, Pairs
+from app.te.traffic.demand import Demand, PairIndex
 from app.te.traffic.windows import Part, Progress, Sums
 
 PAIRS_MIN = 1 << 16  # until so many numbers are taken, those of pairs that are gone may stay
@@ -43,7 +43,7 @@ class Accounting:
         self._pop = pop
         self._windows = windows
         self._table_of = table_of
-        self._pairs = Pairs()
+        self._pairs = PairIndex()
 
     def ingest(
         self, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
@@ -104,8 +104,8 @@ class Accounting:
     def _slot(self, slot: Slot) -> Sums:
         """Its sums, with pairs of our numbers."""
         if (sums := self.open.get(slot)) is None:
-            sums = self.open[slot] = Sums(demands=Demands(self._pairs))
-        sums.demands = sums.demands.numbered(self._pairs)
+            sums = self.open[slot] = Sums(demand=Demand(self._pairs))
+        sums.demand = sums.demand.numbered(self._pairs)
         return sums
 
     def _mark(self, marker: Marker, kafka_s: float) -> Iterator[Closed]:
@@ -115,10 +115,10 @@ class Accounting:
             self.progress.counted_bytes += sum(link.size_bytes for link in sums.values())
             if unroutable := sum(link.unroutable_bytes for link in sums.values()):
                 self.progress.leave_out("unroutable", unroutable)
-            self._forget_pairs(sum(len(link.demands) for link in sums.values()))
+            self._forget_pairs(sum(len(link.demand) for link in sums.values()))
             yield Closed(start_s, sums)
 
     def _forget_pairs(self, seen: int) -> None:
         """Number anew where most pairs were not seen in the last window."""
         if len(self._pairs) > max(PAIRS_MIN, PAIRS_SPARE * seen):
-            self._pairs = Pairs()
+            self._pairs = PairIndex()

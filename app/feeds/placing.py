@@ -7,7 +7,7 @@ import numpy as np
 
 from app.feeds.attribution import Attributed
 from app.te.routing.lpm import Table
-from app.te.traffic.demand import NO_ROUTE, Numbers, Pairs
+from app.te.traffic.demand import NO_ROUTE, Numbers, PairIndex
 from app.te.traffic.windows import Part
 
 Slot = tuple[int, str]  # (window start, link id)
@@ -21,7 +21,7 @@ class Slots(NamedTuple):
     cuts: dict[Slot, slice]
 
 
-def match(attributed: Attributed, table_of: TableOf, pairs: Pairs) -> Numbers:
+def match(attributed: Attributed, table_of: TableOf, pairs: PairIndex) -> Numbers:
     """The pair (ingress router, longest prefix) of each record, as a number of `pairs`; NO_ROUTE for none."""
     if not len(attributed.link):
         return np.empty(0, dtype=np.int64)

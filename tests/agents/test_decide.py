@@ -18,7 +18,7 @@ from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.counters import Rates
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CycleRow
 from tests.agents.outbox import Outbox
@@ -50,7 +50,7 @@ class Rig:
         self.decider = PopDecider(pop, settings, natural, rates_of, self.outbox.publisher, self.clock)
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
-            applied=3, size_bytes=10**9, samples=400, demands=Demands.of({("r1", "20.0.0.0/24"): (10**9, 400)})
+            applied=3, size_bytes=10**9, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**9, 400)})
         )
 
     def published(self, kind: type[Any]) -> list[Any]:
@@ -73,7 +73,7 @@ def test_one_record_a_link_with_what_counters_say() -> None:
 
 def test_a_record_says_what_its_figures_are_worth() -> None:
     rig = Rig()
-    flows = Sums(applied=3, size_bytes=10**10, samples=400, demands=Demands.of({("r1", "20.0.0.0/24"): (10**10, 400)}))
+    flows = Sums(applied=3, size_bytes=10**10, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**10, 400)}))
     sums = dict.fromkeys(rig.sums, Sums()) | {LYING: flows, UNREAD: flows, UNROUTED: Sums(unroutable_bytes=10**10)}
     honest = msgspec.structs.replace(RATES, carried_bps=8e9, dropped_bps=0.0)
     rig.rates = {SURGED: honest, UNROUTED: honest, LYING: msgspec.structs.replace(honest, carried_bps=2e9)}
@@ -101,7 +101,7 @@ def test_a_decision_tells_how_much_left_where_routing_does_not_predict_it() -> N
     for prefix, size_bytes in sizes_bytes.items():
         peer, hop = ("127.0.0.31", "198.51.100.1") if size_bytes > 10**8 else ("127.0.0.32", "198.51.100.2")
         rig.rib.update("r1", prefix, Path(peer, hop, (64601, 65001)))
-    rig.sums[SURGED].demands = Demands.of({("r1", prefix): (size, 100) for prefix, size in sizes_bytes.items()})
+    rig.sums[SURGED].demand = Demand.of({("r1", prefix): (size, 100) for prefix, size in sizes_bytes.items()})
     rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     assert rig.published(Decision)[0].egress_mismatch_share == pytest.approx(0.1)
 
@@ -158,7 +158,7 @@ def test_the_history_comes_back_from_the_rows() -> None:
 def test_the_largest_prefixes_of_each_link_are_published() -> None:
     rig = Rig()
     many = {("r1", f"20.0.{index}.0/24"): [index, 1] for index in range(100)} | {("r2", "20.0.99.0/24"): [1, 1]}
-    rig.sums[SURGED] = Sums(applied=3, size_bytes=10**9, samples=400, demands=Demands.of(many))
+    rig.sums[SURGED] = Sums(applied=3, size_bytes=10**9, samples=400, demand=Demand.of(many))
     rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
     by_link = {record.link: record.prefixes for record in rig.published(PrefixTraffic)}
     assert by_link[SILENT] == ()

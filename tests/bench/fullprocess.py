@@ -28,7 +28,7 @@ from app.stream.consumer import Record
 from app.stream.worker import COLLECT_AFTER
 from app.te.decision.cycle import CycleState, run_cycle
 from app.te.routing.natural import NaturalRouting
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Observer
 from tables.rib import RibTable
@@ -258,7 +258,7 @@ def windows(pop: Pop, active: Sequence[str], start_s: int) -> dict[str, LinkWind
         size_bytes = round(carried_bps * WINDOW_S / 8 / max(1, len(mine)))
         router = f"r{1 + link // network.LINKS_A_ROUTER}"
         name = network.link_id(POP, link)
-        demands = Demands.of({(router, prefix): (size_bytes, 100) for prefix in mine})
+        demand = Demand.of({(router, prefix): (size_bytes, 100) for prefix in mine})
         made[name] = LinkWindow(
             link=name,
             window_start_s=start_s,
@@ -269,7 +269,7 @@ def windows(pop: Pop, active: Sequence[str], start_s: int) -> dict[str, LinkWind
             received_bps=carried_bps,
             up=True,
             samples=100 * len(mine),
-            demands=demands,
+            demand=demand,
             sampled_bytes=size_bytes * len(mine),
         )
     assert set(made) == set(pop.links), "links of another PoP"

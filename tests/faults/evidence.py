@@ -115,8 +115,8 @@ def newest(rows: Iterable[Row]) -> Iterator[Row]:
 
 def amounts_of(row: LinkWindowRow) -> Amounts:
     """Bytes by "ingress prefix", and what was unroutable."""
-    demands = {f"{one.ingress} {one.prefix}": one.size_bytes for one in row.sums.demands}
-    return +Counter(demands | {"unroutable": row.sums.unroutable_bytes})
+    demand = {f"{one.ingress} {one.prefix}": one.size_bytes for one in row.sums.demand}
+    return +Counter(demand | {"unroutable": row.sums.unroutable_bytes})
 
 
 def closed(rows: Iterable[Row], pop: str) -> Iterator[tuple[Slot, Amounts]]:

@@ -17,7 +17,7 @@ class Ledger:
     """One PoP's account, by the sender's own knowledge of where each record belongs."""
 
     def __init__(self, length_s: int) -> None:
-        self.demands: dict[Slot, Amounts] = defaultdict(Counter)  # by "ingress prefix"
+        self.demand: dict[Slot, Amounts] = defaultdict(Counter)  # by "ingress prefix"
         self.unroutable: Counter[Slot] = Counter()
         self.unattributed: Counter[str] = Counter()  # by reason; unroutable bytes are not here
         self.late_bytes = 0
@@ -30,21 +30,21 @@ class Ledger:
 
     def totals(self) -> dict[Slot, Amounts]:
         """What `link-utilization` must say."""
-        return {slot: Counter(total=amounts.total()) for slot, amounts in self.demands.items()}
+        return {slot: Counter(total=amounts.total()) for slot, amounts in self.demand.items()}
 
     def prefixes(self) -> dict[Slot, Amounts]:
         """What `prefix-traffic` must say."""
-        return {slot: _by_prefix(amounts) for slot, amounts in self.demands.items()}
+        return {slot: _by_prefix(amounts) for slot, amounts in self.demand.items()}
 
     def rows(self) -> dict[Slot, Amounts]:
         """What the rows of `link_windows` must hold."""
-        slots = self.demands.keys() | self.unroutable.keys()
-        return {slot: self.demands.get(slot, Counter()) + Counter(unroutable=self.unroutable[slot]) for slot in slots}
+        slots = self.demand.keys() | self.unroutable.keys()
+        return {slot: self.demand.get(slot, Counter()) + Counter(unroutable=self.unroutable[slot]) for slot in slots}
 
     def progress(self) -> Amounts:
         """What the progress row must say once every window is closed."""
         left_out = {f"unattributed {reason}": size for reason, size in self.unattributed.items()}
-        counted = sum(amounts.total() for amounts in self.demands.values())
+        counted = sum(amounts.total() for amounts in self.demand.values())
         unroutable = self.unroutable.total()
         return +Counter(left_out | {"counted": counted, "late": self.late_bytes, "unattributed unroutable": unroutable})
 

@@ -10,7 +10,7 @@ from app.feeds.bmp import BmpRecord, decode
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
 from app.te.routing.lpm import PrefixTable
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Sums
 from tables.link_windows import LinkWindowRow
 from tests.faults.evidence import Row, amounts_of, closed, newest, progress_amounts
@@ -87,7 +87,7 @@ def test_a_row_that_was_never_final_is_lost_and_a_stale_one_does_not_count() -> 
     slot = Slot("pop/r1/a", 100)
 
     def row(size_bytes: int, applied: int, final: bool) -> Row:
-        sums = Sums(applied=applied, size_bytes=size_bytes, demands=Demands.of({("r1", "p"): (size_bytes, 1)}))
+        sums = Sums(applied=applied, size_bytes=size_bytes, demand=Demand.of({("r1", "p"): (size_bytes, 1)}))
         return Row("pop", slot, LinkWindowRow(sums, closed=final))
 
     wanted = {slot: Counter({"r1 p": 10})}

@@ -103,7 +103,7 @@ class Traffic:
         elif self.mix.skew_s < 0:
             self.ledger.late_bytes += size_bytes
         else:
-            self.ledger.demands[self.ledger.slot(link, at_s)][f"{ingress} {prefix}"] += size_bytes
+            self.ledger.demand[self.ledger.slot(link, at_s)][f"{ingress} {prefix}"] += size_bytes
         return record
 
     def _late(self, closed_s: float) -> dict[str, object]:

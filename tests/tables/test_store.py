@@ -13,7 +13,7 @@ from app.config.settings import Settings
 from app.errors import ExactnessError
 from app.feeds.bmp_sessions import Sessions
 from app.stream.worker import create_app
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Progress, Sums
 from tables.congestion import open_congestion
 from tables.interfaces import CountersProgress, open_interfaces
@@ -25,7 +25,7 @@ from tests.tables.memory import memory_rows, memory_table, written
 
 def test_rows_come_back_as_they_went() -> None:
     rows = memory_rows(LinkWindowRow)
-    row = LinkWindowRow(Sums(applied=7, size_bytes=3, samples=1, demands=Demands.of({("r1", "20.0.0.0/24"): (3, 1)})))
+    row = LinkWindowRow(Sums(applied=7, size_bytes=3, samples=1, demand=Demand.of({("r1", "20.0.0.0/24"): (3, 1)})))
     rows.put("a", row)
     assert rows.get("a") == row
     assert rows.get("b") is None

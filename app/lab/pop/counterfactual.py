@@ -9,7 +9,7 @@ from app.lab.pop.exits import Exits, Floats, per_link, trace_all
 from app.lab.pop.natural import natural_tables
 from app.lab.pop.pop import SimPop
 from app.lab.pop.scenario import Scenario
-from app.lab.pop.traffic import Demand, carry
+from app.lab.pop.traffic import Workload, carry
 
 
 class NaturalNetwork:
@@ -38,7 +38,7 @@ def dropped_bytes(sim: SimPop, scenario: Scenario, deaths: Mapping[str, int], ti
 
     Elastic demand reacts to these drops, so it may be sent less here than with overrides.
     """
-    network, demand = NaturalNetwork(sim), Demand(sim, scenario, tick_s)
+    network, demand = NaturalNetwork(sim), Workload(sim, scenario, tick_s)
     elastic = Elasticity(sim, scenario.elastic_share, tick_s)
     dropped = np.zeros((ticks, len(sim.link_ids)))
     for tick in range(ticks):

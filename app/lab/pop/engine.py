@@ -10,7 +10,7 @@ from app.lab.pop.losses import Ledger
 from app.lab.pop.model import RouterTable, Tables
 from app.lab.pop.pop import SimPop
 from app.lab.pop.scenario import Scenario
-from app.lab.pop.traffic import Carried, Demand, carry
+from app.lab.pop.traffic import Carried, Workload, carry
 from app.lab.pop.truth import Loads
 
 
@@ -34,7 +34,7 @@ class Engine:
         self.dead_ends = Ledger(sim.demand_bps.shape)
         self.overrides: list[int] = []  # prefixes with a route of ours in any table, by tick
         self.deaths: dict[str, int] = {}  # first tick without that peer
-        self._demand = Demand(sim, scenario, tick_s)
+        self._demand = Workload(sim, scenario, tick_s)
         self._elastic = Elasticity(sim, scenario.elastic_share, tick_s)
         self._natural = NaturalNetwork(sim)
         self._match_orders = sim.prefixes.match_orders

@@ -17,7 +17,7 @@ NOISE: Final = 0.05  # standard deviation of one (ingress, prefix) from tick to 
 RECEIVED_SHARE: Final = 0.08  # requests and acknowledgements that come back in, of the bytes carried
 
 
-class Demand:
+class Workload:
     """Wanted bytes per tick. The noise hangs on seed and tick alone, so another network sees the same demand."""
 
     def __init__(self, sim: SimPop, scenario: Scenario, tick_s: float) -> None:

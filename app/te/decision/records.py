@@ -46,7 +46,7 @@ def prefix_traffic(
     """The largest prefixes of a link, whichever router their traffic came in by."""
     shares = (
         PrefixShare(prefix, origin_as(prefix), 8 * size_bytes / window.length_s, samples)
-        for prefix, size_bytes, samples in seen.demands.largest(TOP_PREFIXES)
+        for prefix, size_bytes, samples in seen.demand.largest(TOP_PREFIXES)
     )
     return PrefixTraffic(
         id=_id(link, window),

@@ -39,7 +39,7 @@ def ineffective(
         for link, window in windows.items():
             settled_s = window.window_start_s - SETTLING_WINDOWS * window.window_s
             due = {prefix for prefix, confirmed_s in unsure.items() if confirmed_s <= settled_s}
-            for demand in window.demands.of_prefixes(due) if due else ():
+            for demand in window.demand.of_prefixes(due) if due else ():
                 if demand.ingress in held[demand.prefix].override.inject_on:
                     egress = held[demand.prefix].override.exit
                     seen[demand.prefix].add(demand.size_bytes, demand.samples, link == egress.link)

@@ -29,7 +29,7 @@ LARGEST = 10
 Status = Literal["moved", "refused", "untouched"]
 
 
-class Demand(msgspec.Struct, frozen=True):
+class Estimate(msgspec.Struct, frozen=True):
     """A flow estimate: bits per second, plus or minus `error_bps` at 95 %, from decayed samples."""
 
     bps: float
@@ -44,7 +44,7 @@ class Ingress(msgspec.Struct, frozen=True):
     natural: str | None
     next_hop: str | None
     now: str | None
-    demand: Demand
+    demand: Estimate
 
 
 class AlternatePath(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     status: Status
     why: str
-    demand: Demand
+    demand: Estimate
     ingress: tuple[Ingress, ...]
     natural: tuple[NaturalExit, ...]
     alternates: tuple[AlternatePath, ...]
@@ -208,8 +208,8 @@ def _why(plan: Plan, prefix: str, held: StandingOverride | None) -> tuple[Status
     return "untouched", untouched(plan, prefix)
 
 
-def _demand(bps: float, samples: float) -> Demand:
-    return Demand(bps, bps * error_share(int(samples)), samples)
+def _demand(bps: float, samples: float) -> Estimate:
+    return Estimate(bps, bps * error_share(int(samples)), samples)
 
 
 def _ingress(plan: Plan, prefix: str, held: StandingOverride | None) -> Iterator[Ingress]:
@@ -224,7 +224,7 @@ def _ingress(plan: Plan, prefix: str, held: StandingOverride | None) -> Iterator
             natural=natural,
             next_hop=egress.next_hop if egress and egress.link == natural else None,
             now=held.override.exit.link if held is not None and follows else natural,
-            demand=_demand(pair.bps, pair.samples) if pair else Demand(0.0, 0.0, 0.0),
+            demand=_demand(pair.bps, pair.samples) if pair else Estimate(0.0, 0.0, 0.0),
         )
 
 

@@ -18,7 +18,7 @@ Numbers = NDArray[np.int64]
 NO_ROUTE, _UNKNOWN = -1, -2
 
 
-class Pairs:
+class PairIndex:
     """Numbers of pairs, in the order in which they were met."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Pairs:
         self._known.flat[new] = self.numbered(met)
 
 
-class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class PairDemand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Traffic of one pair on one link in one window."""
 
     ingress: str
@@ -113,16 +113,16 @@ class Demand(msgspec.Struct, frozen=True, array_like=True, gc=False):
 Column = tuple[list[str], list[int], list[int]]  # prefixes, bytes, samples
 
 
-class Demands:
+class Demand:
     """Traffic of one link in one window by pair. What is added is summed up when somebody looks."""
 
-    def __init__(self, pairs: Pairs | None = None) -> None:
-        self.pairs = Pairs() if pairs is None else pairs
+    def __init__(self, pairs: PairIndex | None = None) -> None:
+        self.pairs = PairIndex() if pairs is None else pairs
         self._more: list[tuple[Numbers, Numbers, Numbers]] = []
         self._sums: tuple[Numbers, Numbers, Numbers] = _array(()), _array(()), _array(())
 
     @classmethod
-    def of(cls, amounts: Mapping[PairKey, Sequence[int]]) -> "Demands":
+    def of(cls, amounts: Mapping[PairKey, Sequence[int]]) -> "Demand":
         """From (bytes, samples) by pair."""
         made = cls()
         sizes_bytes, samples = zip(*amounts.values(), strict=True) if amounts else ((), ())
@@ -133,11 +133,11 @@ class Demands:
         """More of pairs; what has NO_ROUTE is left out."""
         self._more.append((numbers, sizes_bytes, samples))
 
-    def numbered(self, pairs: Pairs) -> "Demands":
+    def numbered(self, pairs: PairIndex) -> "Demand":
         """The same in the numbers of other pairs; itself where they are its own."""
         if pairs is self.pairs:
             return self
-        other = Demands(pairs)
+        other = Demand(pairs)
         keys = map(self.pairs.keys.__getitem__, self.numbers.tolist())
         other.add(pairs.numbered(keys), self.sizes_bytes, self.samples)
         return other
@@ -169,10 +169,10 @@ class Demands:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __iter__(self) -> Iterator[Demand]:
+    def __iter__(self) -> Iterator[PairDemand]:
         return self._at(slice(None))
 
-    def of_prefixes(self, prefixes: Iterable[str]) -> Iterator[Demand]:
+    def of_prefixes(self, prefixes: Iterable[str]) -> Iterator[PairDemand]:
         """Those of these prefixes."""
         return self._at(self.pairs.among(self.numbers, prefixes))
 
@@ -186,15 +186,15 @@ class Demands:
         found = [(names[prefix], size_bytes, packets) for prefix, size_bytes, packets in zip(*columns, strict=True)]
         return sorted(found, key=lambda one: (one[1], one[0]), reverse=True)[:count]
 
-    def _at(self, places: slice | NDArray[np.bool_]) -> Iterator[Demand]:
+    def _at(self, places: slice | NDArray[np.bool_]) -> Iterator[PairDemand]:
         keys = self.pairs.keys
         columns = [column[places].tolist() for column in self._summed()]
         for number, size_bytes, samples in zip(*columns, strict=True):
             ingress, prefix = keys[number]
-            yield Demand(ingress, prefix, size_bytes, samples)
+            yield PairDemand(ingress, prefix, size_bytes, samples)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Demands) and sorted(map(astuple, self)) == sorted(map(astuple, other))
+        return isinstance(other, Demand) and sorted(map(astuple, self)) == sorted(map(astuple, other))
 
     def packed(self) -> dict[str, Column]:
         """As rows have it, by ingress router."""
@@ -209,7 +209,7 @@ class Demands:
         }
 
     @classmethod
-    def unpacked(cls, columns: Mapping[str, Column]) -> "Demands":
+    def unpacked(cls, columns: Mapping[str, Column]) -> "Demand":
         """From a row."""
         return cls.of(
             {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.te.routing.natural import NaturalRouting, Routes
-from app.te.traffic.demand import Numbers, Pairs
+from app.te.traffic.demand import Numbers, PairIndex
 
 Flags = NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
@@ -33,7 +33,7 @@ class Predicted(NamedTuple):
 class EgressIndex:
     """The answers of one natural routing about the pairs of one numbering; `links` are numbers by name and grow."""
 
-    def __init__(self, natural: NaturalRouting, pairs: Pairs) -> None:
+    def __init__(self, natural: NaturalRouting, pairs: PairIndex) -> None:
         self.natural = natural
         self.pairs = pairs
         self.links: dict[str, int] = {}

@@ -4,7 +4,7 @@ import msgspec
 
 from app.contract.schemas import Feed
 from app.te.traffic.counters import Rates
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Sums
 
 
@@ -24,7 +24,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
     received_bps: float | None
     up: bool
     samples: int
-    demands: Demands
+    demand: Demand
     sampled_bytes: int
     unroutable_bytes: int = 0
 
@@ -43,7 +43,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
             received_bps=rates.received_bps if rates else None,
             up=rates.up if rates else True,
             samples=seen.samples,
-            demands=seen.demands,
+            demand=seen.demand,
             sampled_bytes=seen.size_bytes,
             unroutable_bytes=seen.unroutable_bytes,
         )

@@ -13,7 +13,7 @@ import numpy as np
 from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
 from app.te.traffic.link import LinkLoad, LinkWindow
-from app.te.traffic.matrix import Columns, PairLoads
+from app.te.traffic.matrix import Columns, TrafficMatrix
 from app.te.traffic.observed import Flows, ObservedWindow, Windows
 from app.te.traffic.placement import Placement
 from app.te.traffic.shares import weights
@@ -32,7 +32,7 @@ class Traffic(msgspec.Struct, frozen=True):
     loads: dict[str, LinkLoad]
     usable: frozenset[str]
     planned_bps: dict[str, float]
-    pairs: PairLoads
+    pairs: TrafficMatrix
 
     @property
     def offered_bps(self) -> float:
@@ -44,7 +44,7 @@ def measure(observed: ObservedWindow, placement: Placement, thresholds: Threshol
     """The loads of the newest window, which must have links."""
     newest = observed.newest
     # Load without a single sample belongs to its link, but to no prefix.
-    unexplained_bps = {link: 0.0 if window.demands else offered_bps(window) for link, window in newest.items()}
+    unexplained_bps = {link: 0.0 if window.demand else offered_bps(window) for link, window in newest.items()}
     natural_bps, planned_bps = _levels(observed, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
     pairs = _pairs(observed, placement, explained_bps, thresholds, pacing)
@@ -121,7 +121,7 @@ def _pairs(
     natural_bps: Mapping[str, float],
     thresholds: Thresholds,
     pacing: Pacing,
-) -> PairLoads:
+) -> TrafficMatrix:
     """Every pair of the history, its share of its natural link's level by decayed average."""
     found = weights(observed, placement, _scale, thresholds, pacing)
     links = observed.egress.links
@@ -129,7 +129,9 @@ def _pairs(
     scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
     planned = placement.planneds(observed.egress, found.numbers, found.natural_links)
     bps = found.loads * np.array(scale)[found.natural_links]
-    return PairLoads(observed.pairs, links, Columns(found.numbers, found.natural_links, planned, bps, found.samples))
+    return TrafficMatrix(
+        observed.pairs, links, Columns(found.numbers, found.natural_links, planned, bps, found.samples)
+    )
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:

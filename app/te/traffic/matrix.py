@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.te.traffic.demand import Numbers, Pairs
+from app.te.traffic.demand import Numbers, PairIndex
 
 Floats = NDArray[np.float64]
 Places = slice | Numbers | NDArray[np.bool_]
@@ -61,10 +61,10 @@ class Columns(NamedTuple):
         )
 
 
-class PairLoads:
+class TrafficMatrix:
     """Every `Pair`, in the order of their numbers. `links` are the numbers of links by name."""
 
-    def __init__(self, pairs: Pairs, links: Mapping[str, int], columns: Columns) -> None:
+    def __init__(self, pairs: PairIndex, links: Mapping[str, int], columns: Columns) -> None:
         self._pairs = pairs
         self._links = dict(links)
         self._prefixes = pairs.prefix_of[columns.numbers]

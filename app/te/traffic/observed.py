@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.te.routing.natural import NaturalRouting
-from app.te.traffic.demand import Numbers, Pairs
+from app.te.traffic.demand import Numbers, PairIndex
 from app.te.traffic.egress_index import EgressIndex
 from app.te.traffic.link import LinkWindow
 
@@ -50,7 +50,7 @@ class ObservedWindow(NamedTuple):
         return self.history[-1] if self.history else {}
 
     @property
-    def pairs(self) -> Pairs:
+    def pairs(self) -> PairIndex:
         """What the numbers of pairs stand for."""
         return self.egress.pairs
 
@@ -65,7 +65,7 @@ class Observer:
 
     def __init__(self, natural: NaturalRouting) -> None:
         self._natural = natural
-        self._egress = EgressIndex(natural, Pairs())
+        self._egress = EgressIndex(natural, PairIndex())
         self._made: list[tuple[Windows, Sequence[Column]]] = []
 
     def observe(self, history: Sequence[Windows]) -> ObservedWindow:
@@ -84,14 +84,14 @@ def observe(history: Sequence[Windows], natural: NaturalRouting) -> ObservedWind
     return Observer(natural).observe(history)
 
 
-def _numbering(history: Sequence[Windows]) -> Pairs:
+def _numbering(history: Sequence[Windows]) -> PairIndex:
     """The pairs of the newest window with traffic: all windows but those of before a restart have them."""
-    newest = (max((one.demands for one in windows.values()), key=len) for windows in reversed(history) if windows)
-    return next((demands.pairs for demands in newest if demands), Pairs())
+    newest = (max((one.demand for one in windows.values()), key=len) for windows in reversed(history) if windows)
+    return next((demand.pairs for demand in newest if demand), PairIndex())
 
 
-def _columns(windows: Windows, pairs: Pairs) -> list[Column]:
-    numbered = [(link, window.demands.numbered(pairs)) for link, window in windows.items()]
+def _columns(windows: Windows, pairs: PairIndex) -> list[Column]:
+    numbered = [(link, window.demand.numbered(pairs)) for link, window in windows.items()]
     return [
         Column(link, one.numbers, one.sizes_bytes.astype(np.float64), one.samples.astype(np.float64))
         for link, one in numbered

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.config.thresholds import Windows
-from app.te.traffic.demand import Demands, Numbers
+from app.te.traffic.demand import Demand, Numbers
 
 PurgeKind = Literal["purge_init", "purge_close"]
 OPEN_PURGE_MAX_S = 30.0  # a writer that was killed never closes its purge
@@ -100,11 +100,11 @@ class Sums(msgspec.Struct):
     size_bytes: int = 0
     samples: int = 0
     unroutable_bytes: int = 0
-    demands: Demands = msgspec.field(default_factory=Demands)
+    demand: Demand = msgspec.field(default_factory=Demand, name="demands")
 
     def add(self, part: Part) -> None:
         """Add records whose pairs are numbered as those of `demands`."""
-        self.demands.add(part.pairs, part.sizes_bytes, part.samples)
+        self.demand.add(part.pairs, part.sizes_bytes, part.samples)
         self.size_bytes += part.size_bytes
         self.samples += part.samples_sum
         self.unroutable_bytes += part.unroutable_bytes

@@ -27,7 +27,7 @@ from app.contract.schemas import (
 )
 from app.errors import ConfigError, DaemonError
 from app.lab.daemons.ports import free_port
-from app.te.explain.stories import AlternatePath, Demand, Explained, Ingress, PrefixStory, explain_link
+from app.te.explain.stories import AlternatePath, Estimate, Explained, Ingress, PrefixStory, explain_link
 from app.web.state import make_web
 from tests.app.cli.test_main import deployment, run
 from tests.app.lab.demo.test_score import window
@@ -76,8 +76,8 @@ STORY = PrefixStory(
     prefix=PREFIX,
     status="moved",
     why=OVERRIDE.reason,
-    demand=Demand(4e9, 0.4e9, 430.0),
-    ingress=(Ingress("r1", FULL, "198.51.100.1", FREE, Demand(4e9, 0.4e9, 430.0)),),
+    demand=Estimate(4e9, 0.4e9, 430.0),
+    ingress=(Ingress("r1", FULL, "198.51.100.1", FREE, Estimate(4e9, 0.4e9, 430.0)),),
     natural=OVERRIDE.natural,
     alternates=(
         AlternatePath("r1", "127.0.0.32", "198.51.100.2", (64602, 65010), FREE, 0.1, 12e9, "chosen"),

@@ -11,7 +11,7 @@ from app.config.thresholds import Windows
 from app.feeds.accounting import Accounting, Closed
 from app.feeds.rejected import Bad
 from app.te.routing.lpm import PrefixTable
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Sums
 from tests.app.feeds.test_flows import RECORD
 from tests.pops import demo_pop
@@ -146,7 +146,7 @@ def test_a_row_written_before_the_progress_row_is_not_added_twice() -> None:
     """A crash between two rows: the sums hold offset 0, the progress row does not."""
     acc = account()
     acc.open[T0, SURGED] = Sums(
-        applied=0, size_bytes=100_000, samples=1, demands=Demands.of({("r1", "203.0.113.0/24"): (100_000, 1)})
+        applied=0, size_bytes=100_000, samples=1, demand=Demand.of({("r1", "203.0.113.0/24"): (100_000, 1)})
     )
     feed(acc, [(T0 + 2.0, flow(T0 + 1)), (T0 + 3.0, flow(T0 + 2))])
     assert acc.open[T0, SURGED].size_bytes == 200_000
@@ -155,7 +155,7 @@ def test_a_row_written_before_the_progress_row_is_not_added_twice() -> None:
 def test_two_ingress_routers_in_one_message_are_both_counted() -> None:
     acc = account()
     feed(acc, [(T0 + 2.0, flow(T0) + b"\n" + flow(T0, iface_in=2))])
-    assert {(one.ingress, one.prefix) for one in acc.open[T0, SURGED].demands} == {
+    assert {(one.ingress, one.prefix) for one in acc.open[T0, SURGED].demand} == {
         ("r1", "203.0.113.0/24"),
         ("r2", "203.0.113.0/24"),
     }
@@ -191,9 +191,9 @@ def test_pairs_are_numbered_anew_while_a_window_is_open(monkeypatch: pytest.Monk
     monkeypatch.setattr("app.feeds.accounting.PAIRS_SPARE", 0)
     acc = account()
     feed(acc, [(T0 + 11.0, flow(T0 + 11, iface_in=2)), (T0 + 12.0, flow(T0 + 1))])
-    before = acc.open[T0 + 10, SURGED].demands.pairs
+    before = acc.open[T0 + 10, SURGED].demand.pairs
     assert len(feed(acc, purge(T0 + 14), first=2)) == 1
     feed(acc, [(T0 + 15.0, flow(T0 + 12))], first=4)
-    after = acc.open[T0 + 10, SURGED].demands
+    after = acc.open[T0 + 10, SURGED].demand
     assert after.pairs is not before
-    assert after == Demands.of({("r2", "203.0.113.0/24"): (100_000, 1), ("r1", "203.0.113.0/24"): (100_000, 1)})
+    assert after == Demand.of({("r2", "203.0.113.0/24"): (100_000, 1), ("r1", "203.0.113.0/24"): (100_000, 1)})

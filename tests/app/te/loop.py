@@ -14,7 +14,7 @@ from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Observer
 from tests.app.te.world import WINDOW_S, G
@@ -139,7 +139,7 @@ class Loop:
             if samples:
                 size = SAMPLING * max(self.rng.normal(PACKET_BYTES * samples, PACKET_SD * samples**0.5), 64)
                 amounts[ingress, prefix] = round(size), samples
-        demands = Demands.of(amounts)
+        demand = Demand.of(amounts)
         return LinkWindow(
             link=link,
             window_start_s=self.now_s,
@@ -150,8 +150,8 @@ class Loop:
             received_bps=None,
             up=True,
             samples=sum(samples for _, samples in amounts.values()),
-            demands=demands,
-            sampled_bytes=int(demands.sizes_bytes.sum()),
+            demand=demand,
+            sampled_bytes=int(demand.sizes_bytes.sum()),
         )
 
 

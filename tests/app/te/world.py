@@ -9,7 +9,7 @@ from app.config.inventory import Budgets, Injector, Kind, Link, Pop, Router, Ses
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from app.te.traffic.demand import Demands
+from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
 
 ASN = 64512
@@ -87,7 +87,7 @@ def window(
     **changes: Any,
 ) -> LinkWindow:
     """A window whose flows are `demands_g`, in Gb/s by (ingress, prefix), each of `samples` samples."""
-    demands = Demands.of({pair: (round(gbps * G * WINDOW_S / 8), samples) for pair, gbps in demands_g.items()})
+    demand = Demand.of({pair: (round(gbps * G * WINDOW_S / 8), samples) for pair, gbps in demands_g.items()})
     made = LinkWindow(
         link=link_id,
         window_start_s=start_s,
@@ -97,8 +97,8 @@ def window(
         dropped_bps=None if carried_g is None else dropped_g * G,
         received_bps=None,
         up=True,
-        samples=samples * len(demands),
-        demands=demands,
-        sampled_bytes=int(demands.sizes_bytes.sum()),
+        samples=samples * len(demand),
+        demand=demand,
+        sampled_bytes=int(demand.sizes_bytes.sum()),
     )
     return msgspec.structs.replace(made, **changes)

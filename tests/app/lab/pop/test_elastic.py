@@ -10,7 +10,7 @@ from app.lab.pop.exits import NO_LINK, Exits
 from app.lab.pop.report import summarize
 from app.lab.pop.scenario import Scenario
 from app.lab.pop.sender import Account
-from app.lab.pop.traffic import Demand, carry
+from app.lab.pop.traffic import Workload, carry
 from tests.app.lab.pop.test_engine import booked_bytes, largest_of_the_cone, overridden
 from tests.app.lab.pop.world import IXP_1_PEER, PNI_1, natural, natural_exits, world
 
@@ -33,7 +33,7 @@ def everything(link: int = PNI_1) -> Exits:
 
 
 def test_a_share_of_0_sends_every_byte_as_before() -> None:
-    sim, demand = world(), Demand(world(), SURGE, 1.0)
+    sim, demand = world(), Workload(world(), SURGE, 1.0)
     engine = ran(SURGE, 12)
     for tick, loads in enumerate(engine.log):
         plain = carry(demand.wanted_bytes(tick), natural_exits(), sim.capacity_bps / 8)

@@ -6,7 +6,7 @@ import pytest
 from app.lab.pop.exits import NO_LINK, Exits
 from app.lab.pop.packets import FRAME_BYTES_MEAN
 from app.lab.pop.scenario import Scenario
-from app.lab.pop.traffic import NOISE, Carried, Demand, PortCounters, carry
+from app.lab.pop.traffic import NOISE, Carried, PortCounters, Workload, carry
 from tests.app.lab.pop.world import PNI_1, natural_exits, world
 
 CAPACITY = np.array([100.0, 100.0])
@@ -42,11 +42,11 @@ def test_what_has_no_exit_is_on_no_link() -> None:
 
 def test_demand_follows_the_scenario_and_is_the_same_again() -> None:
     sim = world()
-    demand = Demand(sim, Scenario(), tick_s=0.5)
+    demand = Workload(sim, Scenario(), tick_s=0.5)
     top = carry(demand.wanted_bytes(200), natural_exits(), sim.capacity_bps * 0.5 / 8)
     assert top.offered[PNI_1] * 8 / 0.5 == pytest.approx(125e9, rel=0.02)
     assert top.carried[PNI_1] * 8 / 0.5 == pytest.approx(100e9)
-    assert np.array_equal(Demand(sim, Scenario(), 0.5).wanted_bytes(200), demand.wanted_bytes(200))
+    assert np.array_equal(Workload(sim, Scenario(), 0.5).wanted_bytes(200), demand.wanted_bytes(200))
     calm = demand.wanted_bytes(0) * 8 / 0.5 / sim.demand_bps
     assert calm.std() == pytest.approx(NOISE, rel=0.2)
     assert calm.mean() == pytest.approx(1, abs=0.01)
@@ -54,7 +54,7 @@ def test_demand_follows_the_scenario_and_is_the_same_again() -> None:
 
 def test_a_day_swings_the_demand_of_every_prefix() -> None:
     sim = world()
-    calm, busy = (Demand(sim, Scenario(peak_share=0, daily_share=share, day_s=400), 0.5) for share in (0.0, 0.3))
+    calm, busy = (Workload(sim, Scenario(peak_share=0, daily_share=share, day_s=400), 0.5) for share in (0.0, 0.3))
     assert busy.wanted_bytes(0) == pytest.approx(calm.wanted_bytes(0))
     assert busy.wanted_bytes(200) == pytest.approx(1.3 * calm.wanted_bytes(200))
 

@@ -87,8 +87,8 @@ def number(text: str) -> float | None:
 
 
 def seen(start_s: int, carried: float | None, dropped: float | None, flows: float | None) -> LinkWindow:
-    demands = {("r1", P): flows} if flows else {}
-    return window(POP, A, start_s, carried, demands, round(SAMPLES_PER_G * (flows or 0)), dropped or 0.0)
+    demand = {("r1", P): flows} if flows else {}
+    return window(POP, A, start_s, carried, demand, round(SAMPLES_PER_G * (flows or 0)), dropped or 0.0)
 
 
 def observed(*history: Mapping[str, LinkWindow]) -> ObservedWindow:

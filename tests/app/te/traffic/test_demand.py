@@ -5,60 +5,64 @@ import numpy as np
 from hypothesis import given
 
 from app.te.routing.lpm import Addresses, PrefixTable
-from app.te.traffic.demand import NO_ROUTE, Demands, Pairs
+from app.te.traffic.demand import NO_ROUTE, Demand, PairIndex
 
 PAIRS = st.tuples(st.sampled_from(["r1", "r2"]), st.sampled_from(["20.0.0.0/24", "20.0.1.0/24", "2001:db8::/32"]))
 RECORDS = st.lists(st.tuples(PAIRS, st.integers(0, 1 << 40) | st.integers(0, 2), st.integers(0, 9)), max_size=20)
 Record = tuple[tuple[str, str], int, int]
 
 
-def added(demands: Demands, records: list[Record]) -> Demands:
+def added(demand: Demand, records: list[Record]) -> Demand:
     for pair, size_bytes, samples in records:
-        demands.add(*(np.array([one]) for one in (demands.pairs.number(pair), size_bytes, samples)))
-    return demands
+        demand.add(*(np.array([one]) for one in (demand.pairs.number(pair), size_bytes, samples)))
+    return demand
 
 
-def amounts(demands: Demands) -> dict[tuple[str, str], tuple[int, int]]:
-    return {(one.ingress, one.prefix): (one.size_bytes, one.samples) for one in demands}
+def amounts(demand: Demand) -> dict[tuple[str, str], tuple[int, int]]:
+    return {(one.ingress, one.prefix): (one.size_bytes, one.samples) for one in demand}
 
 
 @given(RECORDS, RECORDS)
 def test_the_sums_are_those_of_a_dictionary_whenever_somebody_looks(before: list[Record], after: list[Record]) -> None:
-    demands = added(Demands(), before)
-    len(demands)
-    added(demands, after)
+    demand = added(Demand(), before)
+    len(demand)
+    added(demand, after)
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for pair, size_bytes, samples in before + after:
         was = sums.get(pair, (0, 0))
         sums[pair] = was[0] + size_bytes, was[1] + samples
-    assert amounts(demands) == sums
-    assert demands == Demands.of(sums) == Demands.unpacked(demands.packed())
+    assert amounts(demand) == sums
+    assert demand == Demand.of(sums) == Demand.unpacked(demand.packed())
 
 
 @given(RECORDS, RECORDS)
 def test_in_other_numbers_they_are_the_same(records: list[Record], others: list[Record]) -> None:
-    demands, other = added(Demands(), records), added(Demands(), others)
-    moved = demands.numbered(other.pairs)
+    demand, other = added(Demand(), records), added(Demand(), others)
+    moved = demand.numbered(other.pairs)
     assert moved.pairs is other.pairs
-    assert amounts(moved) == amounts(demands)
+    assert amounts(moved) == amounts(demand)
     assert moved.numbered(other.pairs) is moved
 
 
 @given(RECORDS, st.integers(1, 4))
 def test_the_largest_prefixes_and_those_of_some_are_found(records: list[Record], count: int) -> None:
-    demands = added(Demands(), records)
+    demand = added(Demand(), records)
     for wanted in ((), ("20.0.1.0/24", "2001:db8::/32", "unknown")):
-        assert list(demands.of_prefixes(wanted)) == [one for one in demands if one.prefix in wanted]
+        assert list(demand.of_prefixes(wanted)) == [one for one in demand if one.prefix in wanted]
     sums: dict[str, tuple[int, int]] = {}
-    for one in demands:
+    for one in demand:
         was = sums.get(one.prefix, (0, 0))
         sums[one.prefix] = was[0] + one.size_bytes, was[1] + one.samples
     ordered = sorted(((size_bytes, prefix, samples) for prefix, (size_bytes, samples) in sums.items()), reverse=True)
-    assert demands.largest(count) == [(prefix, size_bytes, samples) for size_bytes, prefix, samples in ordered[:count]]
+    assert demand.largest(count) == [(prefix, size_bytes, samples) for size_bytes, prefix, samples in ordered[:count]]
 
 
 def test_pairs_are_found_by_router_and_in_the_table_of_the_moment() -> None:
-    pairs, wide, narrow = Pairs(), PrefixTable.build(["20.0.0.0/8"]), PrefixTable.build(["20.0.0.0/8", "20.0.0.0/24"])
+    pairs, wide, narrow = (
+        PairIndex(),
+        PrefixTable.build(["20.0.0.0/8"]),
+        PrefixTable.build(["20.0.0.0/8", "20.0.0.0/24"]),
+    )
     addresses = Addresses.of(["20.0.0.1", "10.0.0.1", "20.9.0.1"])
     by_both = np.array([0, 1]).repeat(len(addresses.versions))
     told = [(wide, ["r1", "r2"], by_both), (narrow, ["r1"], by_both[by_both == 0])]
@@ -73,7 +77,7 @@ def test_pairs_are_found_by_router_and_in_the_table_of_the_moment() -> None:
 
 
 def test_what_has_no_route_is_in_no_sum() -> None:
-    demands = Demands()
-    demands.add(np.array([NO_ROUTE]), np.array([7]), np.array([1]))
-    assert not demands
-    assert demands.packed() == {}
+    demand = Demand()
+    demand.add(np.array([NO_ROUTE]), np.array([7]), np.array([1]))
+    assert not demand
+    assert demand.packed() == {}

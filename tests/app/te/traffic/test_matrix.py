@@ -4,8 +4,8 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from app.te.traffic.demand import Pairs
-from app.te.traffic.matrix import Columns, Pair, PairLoads
+from app.te.traffic.demand import PairIndex
+from app.te.traffic.matrix import Columns, Pair, TrafficMatrix
 
 LINKS = {"a": 0, "b": 1, "c": 2}
 names = st.sampled_from(sorted(LINKS))
@@ -13,7 +13,7 @@ keys = st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from("PQRS"))
 loads = st.dictionaries(keys, st.tuples(names, names, st.floats(0, 1e12), st.floats(0, 1e6)))
 
 
-def loads_of(pairs: Pairs, of: list[Pair]) -> PairLoads:
+def loads_of(pairs: PairIndex, of: list[Pair]) -> TrafficMatrix:
     columns = Columns(
         np.array([pairs.number((pair.ingress, pair.prefix)) for pair in of], dtype=np.int64),
         np.array([LINKS[pair.natural] for pair in of], dtype=np.int64),
@@ -21,14 +21,14 @@ def loads_of(pairs: Pairs, of: list[Pair]) -> PairLoads:
         np.array([pair.bps for pair in of], dtype=np.float64),
         np.array([pair.samples for pair in of], dtype=np.float64),
     )
-    return PairLoads(pairs, LINKS, columns)
+    return TrafficMatrix(pairs, LINKS, columns)
 
 
 @given(st.lists(keys), loads, st.sets(names))
 def test_columns_are_the_objects(
     met: list[tuple[str, str]], of: dict[tuple[str, str], tuple[str, str, float, float]], some: set[str]
 ) -> None:
-    pairs = Pairs()
+    pairs = PairIndex()
     for key in met:
         pairs.number(key)
     known = [Pair(ingress, prefix, *rest) for (ingress, prefix), rest in of.items()]

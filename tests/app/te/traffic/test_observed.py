@@ -45,7 +45,7 @@ def test_windows_of_before_a_restart_are_numbered_as_the_newest() -> None:
     natural = natural_of(POP, {P: [path(1)]})
     history: Sequence[Windows] = [windows(0), windows(1)]
     observed = Observer(natural).observe(history)
-    assert observed.pairs is history[-1][A].demands.pairs
+    assert observed.pairs is history[-1][A].demand.pairs
     assert len({tuple(map(tuple, columns[0].pairs[:, None].tolist())) for columns in observed.columns}) == 1
 
 

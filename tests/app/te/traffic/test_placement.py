@@ -11,7 +11,7 @@ from app.te.evidence.mismatch import mismatch_share
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib
 from app.te.state import StandingOverride
-from app.te.traffic.demand import Pairs
+from app.te.traffic.demand import PairIndex
 from app.te.traffic.egress_index import EgressIndex
 from app.te.traffic.observed import Windows, observe
 from app.te.traffic.placement import Placement
@@ -84,7 +84,7 @@ def test_columns_say_what_each_pair_says(
 ) -> None:
     rib = rib_of(POP, {})
     natural = NaturalRouting(POP, rib)
-    egress = EgressIndex(natural, Pairs())
+    egress = EgressIndex(natural, PairIndex())
     for news, ours, flows, moved, released in steps:
         for one in news:
             announce(rib, *one)
@@ -109,7 +109,7 @@ def counted(windows: Windows, natural: NaturalRouting, touched: Collection[str])
     """The share of what leaves elsewhere, demand by demand."""
     total = elsewhere = 0
     for name, one in windows.items():
-        for demand in one.demands:
+        for demand in one.demand:
             routes = natural.routes(demand.prefix)
             egress = routes.exits.get(demand.ingress)
             if egress is None or routes.overridden or demand.prefix in touched:
