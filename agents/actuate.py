@@ -7,7 +7,7 @@ import msgspec
 
 from app.contract import topics
 from app.contract.schemas import Decision
-from app.feeds.rejected import Bad, bad
+from app.feeds.rejected import Rejected, rejected
 from app.stream.app import ExactApp
 from app.stream.fence import die
 from app.stream.publish import Publisher
@@ -20,18 +20,18 @@ OnDecision = Callable[[Decision], None]
 _decoder = msgspec.json.Decoder(Decision)
 
 
-def decode(pop: str, message: bytes) -> Decision | Bad:
+def decode(pop: str, message: bytes) -> Decision | Rejected:
     """A decision of this PoP that can be acted on, or why it is none."""
     try:
         decision = _decoder.decode(message)
     except (msgspec.MsgspecError, RecursionError) as error:
-        return bad(message, error)
+        return rejected(message, error)
     if decision.pop != pop:
-        return bad(message, ValueError(f"a decision of {decision.pop} in the topic of {pop}"))
+        return rejected(message, ValueError(f"a decision of {decision.pop} in the topic of {pop}"))
     if not (0 <= decision.epoch <= UINT32_MAX and 0 <= decision.seq <= UINT32_MAX):
-        return bad(message, ValueError("epoch or seq does not fit 32 bits"))
+        return rejected(message, ValueError("epoch or seq does not fit 32 bits"))
     if any(at.tzinfo is None for at in (decision.made_at, decision.add_until, decision.hold_until)):
-        return bad(message, ValueError("a time without its zone"))
+        return rejected(message, ValueError("a time without its zone"))
     return decision
 
 

@@ -10,7 +10,7 @@ from app.config.inventory import Pop
 from app.contract import topics
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
 from app.stream.publish import Publisher
@@ -60,7 +60,7 @@ class CountersState:
         replay = record.position <= progress.applied
         progress.applied = max(progress.applied, record.position)
         parsed = decode(record.value)
-        if isinstance(parsed, Bad) and not replay:
+        if isinstance(parsed, Rejected) and not replay:
             progress.dead_letters += 1
             self._publisher.dead_letter(tp, record, parsed)
         if not isinstance(parsed, InterfaceCounters):

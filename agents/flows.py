@@ -14,7 +14,7 @@ from app.config.thresholds import Windows
 from app.contract import topics
 from app.feeds.accounting import Accounting
 from app.feeds.placing import TableOf
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
 from app.stream.final_rows import Settling
@@ -110,7 +110,7 @@ class FlowsState(Generic[D]):
         self._advanced.add(pop)
         times_s, messages = [record.timestamp_s for record in records], [record.value for record in records]
         for index, outcome in self.accounts[pop].ingest(records[0].position, times_s, messages):
-            if isinstance(outcome, Bad):
+            if isinstance(outcome, Rejected):
                 self._publisher.dead_letter(tp, records[index], outcome)
             else:
                 closed_s = records[index].timestamp_s

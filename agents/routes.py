@@ -9,7 +9,7 @@ from app.config.inventory import Pop
 from app.contract import topics
 from app.feeds.bmp import decode
 from app.feeds.bmp_sessions import RibFeed, Sessions
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
 from app.stream.publish import Publisher
@@ -86,7 +86,7 @@ class RoutesState:
         replay = record.position <= feed.sessions.applied
         feed.sessions.applied = max(feed.sessions.applied, record.position)
         parsed = decode(record.value)
-        if isinstance(parsed, Bad):
+        if isinstance(parsed, Rejected):
             if not replay:
                 self._publisher.dead_letter(tp, record, parsed)
             return

@@ -168,4 +168,4 @@ def views(actuators: Mapping[str, PopActuator]) -> Views:
 def main(deployment: Deployment, cell: str) -> None:
     """Run the actuator of one cell until a signal."""
     app, services = build(deployment, cell, SystemClock())
-    run(app, *services, patient=True)  # what an earlier run left in the routers has its end without Kafka, too
+    run(app, *services, wait_for_broker=True)  # what an earlier run left in the routers has its end without Kafka, too

@@ -14,7 +14,7 @@ from app.feeds.attribution import CLOCK_SKEW_MAX_S, Attributed, attribute
 from app.feeds.batches import MARK, Batch, batches, read
 from app.feeds.flows import Marker
 from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.te.traffic.demand import Demand, PairIndex
 from app.te.traffic.windows import Part, Progress, Sums
 
@@ -47,7 +47,7 @@ class Accounting:
 
     def ingest(
         self, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
-    ) -> Iterator[tuple[int, Bad | Closed]]:
+    ) -> Iterator[tuple[int, Rejected | Closed]]:
         """Take consecutive messages, the first at position `first`; (index, outcome) of what each yields.
 
         However they are cut, the result is that of one after the other. A message that the progress row has applied
@@ -60,7 +60,7 @@ class Accounting:
 
     def _ingest_batch(
         self, index: int, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
-    ) -> Iterator[tuple[int, Bad | Closed]]:
+    ) -> Iterator[tuple[int, Rejected | Closed]]:
         batch = read(messages)
         if len(messages) > 1 and self._needs_order(batch, min(kafka_s), messages[-1]):
             for i, message in enumerate(messages):
@@ -76,9 +76,9 @@ class Accounting:
         matched = match(attributed, self._table_of, self._pairs)
         slots = slots_of(attributed, self._windows.length_s)
         self._add(parts(attributed, matched, slots), slots, position)
-        self.progress.dead_letters += len(batch.bad)
-        for bad in batch.bad:
-            yield index, bad
+        self.progress.dead_letters += len(batch.rejected)
+        for rejected in batch.rejected:
+            yield index, rejected
         for marker in batch.markers:
             for closed in self._mark(marker, kafka_s[-1]):
                 yield index + len(messages) - 1, closed
@@ -86,7 +86,7 @@ class Accounting:
     def _needs_order(self, batch: Batch, kafka_s: float, last: bytes) -> bool:
         """Something in it depends on the message that it came in."""
         skewed = batch.flows.newest_s > kafka_s + CLOCK_SKEW_MAX_S
-        return skewed or bool(batch.bad or (batch.markers and len(batch.markers) > last.count(MARK)))
+        return skewed or bool(batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)))
 
     def _attribute(self, batch: Batch, kafka_s: float, count_in: Progress) -> Attributed:
         return attribute(batch.flows, self._pop, self._windows.length_s, kafka_s, count_in)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from app.feeds.columns import Flows, flows_of, joined
 from app.feeds.flows import Flow, Marker, decode
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.feeds.scan import scan
 
 LARGE_BYTES = 16 * 1024  # of a message: to copy larger ones would cost more than it saves
@@ -18,7 +18,7 @@ class Batch(NamedTuple):
 
     flows: Flows
     markers: list[Marker]
-    bad: list[Bad]
+    rejected: list[Rejected]
 
 
 def batches(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
@@ -40,5 +40,7 @@ def read(messages: Sequence[bytes]) -> Batch:
     if others := [item for item in items if isinstance(item, Flow)]:
         flows = joined(flows, flows_of(others))
     return Batch(
-        flows, [item for item in items if isinstance(item, Marker)], [item for item in items if isinstance(item, Bad)]
+        flows,
+        [item for item in items if isinstance(item, Marker)],
+        [item for item in items if isinstance(item, Rejected)],
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from app.feeds.rejected import Bad, bad, check_size
+from app.feeds.rejected import Rejected, check_size, rejected
 from app.te.routing.lpm import FAMILIES, parse_network
 from app.te.routing.path import Origin, Path
 
@@ -60,7 +60,7 @@ class BmpRecord(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(BmpRecord)
 
 
-def decode(message: bytes) -> BmpRecord | Bad:
+def decode(message: bytes) -> BmpRecord | Rejected:
     """One message; routes come with a canonical prefix, valid addresses and a numeric AS path, or as a Bad."""
     try:
         check_size(message)
@@ -70,7 +70,7 @@ def decode(message: bytes) -> BmpRecord | Bad:
         if record.is_route:
             _check_route(record)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return bad(message, error)
+        return rejected(message, error)
     return record
 
 

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from app.feeds.rejected import Bad, bad, check_size
+from app.feeds.rejected import Rejected, check_size, rejected
 
 COUNTER_MAX = (1 << 64) - 1
 SPEED_MAX_BPS = 10**14  # a link that claims more would look empty for ever
@@ -43,7 +43,7 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _counters = msgspec.json.Decoder(InterfaceCounters)
 
 
-def decode(message: bytes) -> InterfaceCounters | Bad | None:
+def decode(message: bytes) -> InterfaceCounters | Rejected | None:
     """The counters of one message; None for what is valid and not for us (log_init, other counter types)."""
     try:
         check_size(message)
@@ -55,7 +55,7 @@ def decode(message: bytes) -> InterfaceCounters | Bad | None:
         counters = _counters.decode(message)
         _check(counters)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return bad(message, error)
+        return rejected(message, error)
     return counters
 
 

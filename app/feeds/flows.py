@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from app.feeds.rejected import Bad, bad
+from app.feeds.rejected import Rejected, rejected
 from app.te.traffic.windows import PurgeKind
 
 COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: a larger one is a broken exporter, not traffic
@@ -59,27 +59,27 @@ _decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
 UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # what decoding raises
 
 
-def decode(message: bytes) -> Iterator[Item | Bad]:
+def decode(message: bytes) -> Iterator[Item | Rejected]:
     """Every line of one Kafka message; never raises. Bad ones beyond BAD_LINES_MAX come as one that counts them."""
     unusable = 0
     for line in message.split(b"\n"):
         if not line.strip():
             continue
         parsed = _decode_line(line)
-        unusable += isinstance(parsed, Bad)
-        if unusable <= BAD_LINES_MAX or not isinstance(parsed, Bad):
+        unusable += isinstance(parsed, Rejected)
+        if unusable <= BAD_LINES_MAX or not isinstance(parsed, Rejected):
             yield parsed
     if unusable > BAD_LINES_MAX:
-        yield bad(message, ValueError(f"{unusable - BAD_LINES_MAX} more lines of this message cannot be used"))
+        yield rejected(message, ValueError(f"{unusable - BAD_LINES_MAX} more lines of this message cannot be used"))
 
 
-def _decode_line(line: bytes) -> Item | Bad:
+def _decode_line(line: bytes) -> Item | Rejected:
     try:
         parsed = _decoder.decode(line)
         if isinstance(parsed, Flow):
             _check(parsed)
     except UNUSABLE as error:
-        return bad(line, error)
+        return rejected(line, error)
     return parsed
 
 

@@ -7,16 +7,16 @@ RECORD_BYTES_MAX = 64 * 1024  # of one record: collectors write some hundred byt
 REASON_CHARS_MAX = 300
 
 
-class Bad(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True):
     """Bytes that do not parse, cut to a bound, with the reason; becomes a dead letter."""
 
     raw: bytes
     reason: str
 
 
-def bad(raw: bytes, error: Exception) -> Bad:
-    """A Bad of these bytes; the reason is cut too, for errors quote what they found."""
-    return Bad(raw[:RAW_BYTES_MAX], (str(error) or type(error).__name__)[:REASON_CHARS_MAX])
+def rejected(raw: bytes, error: Exception) -> Rejected:
+    """A Rejected of these bytes; the reason is cut too, for errors quote what they found."""
+    return Rejected(raw[:RAW_BYTES_MAX], (str(error) or type(error).__name__)[:REASON_CHARS_MAX])
 
 
 def check_size(raw: bytes) -> None:

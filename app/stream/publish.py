@@ -12,7 +12,7 @@ from app import metrics
 from app.clock import Clock, utc
 from app.contract import topics
 from app.contract.schemas import DeadLetter
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 
 
@@ -31,15 +31,15 @@ class Publisher:
         send = partial(channel.send, key=key.encode(), value=msgspec.json.encode(value))
         self._queue.append(send if sent is None else partial(_send, send, sent))
 
-    def dead_letter(self, tp: TP, record: Record, bad: Bad) -> None:
+    def dead_letter(self, tp: TP, record: Record, rejected: Rejected) -> None:
         """Queue bytes that could not be used, with where they came from."""
         letter = DeadLetter(
             topic=tp.topic,
             partition=tp.partition,
             offset=record.offset,
-            reason=bad.reason,
+            reason=rejected.reason,
             at=utc(self._clock.now_s()),
-            raw=bad.raw,
+            raw=rejected.raw,
         )
         metrics.DEAD_LETTERS.labels(tp.topic).inc()
         self.put(topics.DEAD_LETTERS.name, tp.topic, letter)

@@ -17,7 +17,7 @@ from app.stream.fence import die
 from tables.store import ExactTable
 
 
-class LoudRecovery(Recovery):
+class FailFastRecovery(Recovery):
     """As Faust's, but a step that times out ends the process instead of the recovery."""
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
@@ -29,17 +29,17 @@ class LoudRecovery(Recovery):
             raise
 
 
-class LoudTables(TableManager):
+class FailFastTables(TableManager):
     """Makes the recovery above."""
 
     @property
     def recovery(self) -> Recovery:
         if self._recovery is None:
-            self._recovery = LoudRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+            self._recovery = FailFastRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
 
 
-class LoudTable(ExactTable):
+class FailFastTable(ExactTable):
     """A table whose changelog is applied, or the process ends."""
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:

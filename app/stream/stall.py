@@ -11,7 +11,7 @@ import msgspec
 NOBODY = "records wait, and nobody in the group commits any"  # given twice the patience: the owner ends itself first
 
 
-class Inside(msgspec.Struct, frozen=True):
+class WorkerStatus(msgspec.Struct, frozen=True):
     """What the event loop says of its own application."""
 
     at_s: float  # monotonic
@@ -23,7 +23,7 @@ class Inside(msgspec.Struct, frozen=True):
     ids: Mapping[str, str] = {}  # of the inputs, when it started
 
 
-class Outside(msgspec.Struct, frozen=True):
+class GroupStatus(msgspec.Struct, frozen=True):
     """What the broker says of the inputs that are there: offsets and ids by topic."""
 
     begins: dict[str, int]
@@ -48,18 +48,18 @@ class Outside(msgspec.Struct, frozen=True):
         return self.ends[topic] - self.next(topic)
 
 
-class Judge:
+class StallDetector:
     """Remembers since when each thing that must change has not."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
         self._since: dict[str, tuple[object, float]] = {}
 
-    def look(self, now_s: float, inside: Inside | None, outside: Outside | None) -> str | None:
+    def look(self, now_s: float, worker_status: WorkerStatus | None, group_status: GroupStatus | None) -> str | None:
         """The reason to end the process, if there is one; None for `outside` where no broker answers."""
-        if outside is not None and (reason := _new_beginning(inside, outside)):
+        if group_status is not None and (reason := _new_beginning(worker_status, group_status)):
             return reason
-        watched = dict(_watched(inside, outside))
+        watched = dict(_watched(worker_status, group_status))
         before = self._since
         self._since = {about: (value, _since(before.get(about), value, now_s)) for about, value in watched.items()}
         for about, (_, since_s) in self._since.items():
@@ -68,11 +68,11 @@ class Judge:
         return None
 
 
-def _new_beginning(inside: Inside | None, outside: Outside) -> str | None:
-    if inside is not None and (topic := outside.recreated(inside.ids)):
+def _new_beginning(worker_status: WorkerStatus | None, group_status: GroupStatus) -> str | None:
+    if worker_status is not None and (topic := group_status.recreated(worker_status.ids)):
         return f"{topic} was recreated: this process ends, so that the next begins with it"
-    if topic := outside.cut():
-        end, committed = outside.ends[topic], outside.committed[topic]
+    if topic := group_status.cut():
+        end, committed = group_status.ends[topic], group_status.committed[topic]
         return f"{topic} ends at {end} and {committed} is committed: the broker lost records that rows include"
     return None
 
@@ -81,19 +81,19 @@ def _since(before: tuple[object, float] | None, value: object, now_s: float) -> 
     return before[1] if before is not None and before[0] == value else now_s
 
 
-def _watched(inside: Inside | None, outside: Outside | None) -> Iterator[tuple[str, object]]:
+def _watched(worker_status: WorkerStatus | None, group_status: GroupStatus | None) -> Iterator[tuple[str, object]]:
     """What must change, each with the value to watch."""
-    yield "the event loop stands still", inside and inside.at_s
-    if inside is None:
+    yield "the event loop stands still", worker_status and worker_status.at_s
+    if worker_status is None:
         return
-    if inside.stopping:
+    if worker_status.stopping:
         yield "it crashed or was told to stop, and the process did not end", True
-    elif inside.waiting or outside is None:
+    elif worker_status.waiting or group_status is None:
         return
-    elif inside.recovering:
-        yield "recovery makes no progress", inside.step
+    elif worker_status.recovering:
+        yield "recovery makes no progress", worker_status.step
     else:
-        for topic in sorted(outside.ends):
-            if outside.waiting(topic) > 0:
-                what = "records wait and none is committed" if topic in inside.owned else NOBODY
-                yield f"{topic}: {what}", outside.committed.get(topic)
+        for topic in sorted(group_status.ends):
+            if group_status.waiting(topic) > 0:
+                what = "records wait and none is committed" if topic in worker_status.owned else NOBODY
+                yield f"{topic}: {what}", group_status.committed.get(topic)

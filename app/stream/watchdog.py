@@ -24,7 +24,7 @@ from app.kafka.topic_ids import topic_ids
 from app.stream.app import ExactApp
 from app.stream.broker import inputs_of
 from app.stream.fence import StallFence, die
-from app.stream.stall import Inside, Judge, Outside
+from app.stream.stall import GroupStatus, StallDetector, WorkerStatus
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +58,9 @@ class Watchdog(mode.Service):
         self._clock = clock
         self._end = end
         self._look_every_s = look_every_s
-        self._judge = Judge(patience_s)
-        self._inside: Inside | None = None
-        self._outside: Outside | None = None
+        self._detector = StallDetector(patience_s)
+        self._worker_status: WorkerStatus | None = None
+        self._group_status: GroupStatus | None = None
         self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))
         self._looked_s = self._answered_s = self._told_s = clock.monotonic_s()
         self._missing: set[str] = set()
@@ -72,7 +72,7 @@ class Watchdog(mode.Service):
     @mode.Service.task
     async def _beat(self) -> None:
         while not self.should_stop:
-            self._inside = inside(self._app, self._clock.monotonic_s())
+            self._worker_status = worker_status(self._app, self._clock.monotonic_s())
             await self.sleep(BEAT_EVERY_S)
 
     def _run(self) -> None:
@@ -92,24 +92,24 @@ class Watchdog(mode.Service):
                 self.look(None)
                 await asyncio.sleep(self._look_every_s)
 
-    async def _ask(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> Outside | None:
+    async def _ask(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> GroupStatus | None:
         """Nothing needs asking at a stop, whose last moments allow no lookup of a name."""
         if self._app.should_stop:
             return None
         return await ask(consumer, admin, self._app.conf.id, inputs_of(self._app))
 
-    def look(self, outside: Outside | None) -> None:
+    def look(self, group_status: GroupStatus | None) -> None:
         """Judge what is seen now; `outside` is None where no broker answers, which is nobody's standstill."""
         now_s = self._looked_s = self._clock.monotonic_s()
-        self._outside = outside
-        if outside is not None:
+        self._group_status = group_status
+        if group_status is not None:
             self._answered_s = self._told_s = now_s
-            self._ends.append(outside.ends)
-            self._tell_missing(set(inputs_of(self._app)) - outside.ends.keys())
+            self._ends.append(group_status.ends)
+            self._tell_missing(set(inputs_of(self._app)) - group_status.ends.keys())
         elif now_s - self._told_s >= TELL_EVERY_S:
             self._told_s = now_s
             log.warning("no broker answers, for %.0f s: waiting for it", now_s - self._answered_s)
-        if reason := self._judge.look(now_s, self._inside, outside):
+        if reason := self._detector.look(now_s, self._worker_status, group_status):
             self._end(reason)
 
     def _tell_missing(self, missing: set[str]) -> None:
@@ -128,18 +128,22 @@ class Watchdog(mode.Service):
 
     def ready(self) -> Answer:
         """For `/readyz`: recovered, and not behind. A standby is ready: its tables are there."""
-        state, seen, outside = self._state(), self._inside, self._outside
-        waiting = {topic: outside.waiting(topic) for topic in _readable(seen, outside)} if seen and outside else {}
+        state, seen, group_status = self._state(), self._worker_status, self._group_status
+        waiting = (
+            {topic: group_status.waiting(topic) for topic in _readable(seen, group_status)}
+            if seen and group_status
+            else {}
+        )
         ok = state in ("running", "standby")
         return ok, {"ready": ok, "state": state, "waiting_records": waiting}
 
     def _state(self) -> str:
-        seen, outside = self._inside, self._outside
+        seen, group_status = self._worker_status, self._group_status
         if seen is None or seen.waiting or not self._ends:
             return "starting"
         if seen.stopping:
             return "stopping"
-        if outside is None:
+        if group_status is None:
             return "no-broker"
         if self._missing:
             return "no-input"
@@ -147,20 +151,20 @@ class Watchdog(mode.Service):
             return "recovering"
         if not seen.owned:
             return "standby"
-        behind = any(outside.next(topic) < self._ends[0].get(topic, 0) for topic in _readable(seen, outside))
+        behind = any(group_status.next(topic) < self._ends[0].get(topic, 0) for topic in _readable(seen, group_status))
         return "behind" if behind else "running"
 
 
-def _readable(seen: Inside, outside: Outside) -> list[str]:
-    return sorted(seen.owned & outside.ends.keys())
+def _readable(seen: WorkerStatus, group_status: GroupStatus) -> list[str]:
+    return sorted(seen.owned & group_status.ends.keys())
 
 
-def inside(app: ExactApp, now_s: float) -> Inside:
+def worker_status(app: ExactApp, now_s: float) -> WorkerStatus:
     """Where the application stands; called from its event loop."""
     tables: Any = app.tables
     recovery, assignor = tables.recovery, app.assignor
     offsets = sum(offset or 0 for offset in recovery.active_offsets.values())
-    return Inside(
+    return WorkerStatus(
         at_s=now_s,
         waiting=not app.inputs.ids,
         recovering=app.rebalancing or not recovery.completed.is_set(),
@@ -185,7 +189,7 @@ async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafk
         await admin.close()
 
 
-async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> Outside:
+async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> GroupStatus:
     """How the inputs and the group's commits stand; raises as `clients` does."""
     async with asyncio.timeout(ASK_S):
         ids = await topic_ids(admin, topics)
@@ -193,7 +197,7 @@ async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str
         offsets = await admin.list_consumer_group_offsets(group)  # first: a commit is never above a later end
         begins = await consumer.beginning_offsets(list(partitions.values()))
         ends = await consumer.end_offsets(list(partitions.values()))
-    return Outside(
+    return GroupStatus(
         begins={topic: begins[tp] for topic, tp in partitions.items()},
         ends={topic: ends[tp] for topic, tp in partitions.items()},
         committed={topic: offsets[tp].offset for topic, tp in partitions.items() if tp in offsets},

@@ -21,7 +21,7 @@ from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
 from app.stream.fence import die
 from app.stream.producer import ClientProducer
-from app.stream.recovery import LoudTable, LoudTables
+from app.stream.recovery import FailFastTable, FailFastTables
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def create_app(app_id: str, settings: Settings) -> ExactApp:
         lambda topic: ask(kafka, app_id, topic),
         store="rocksdb://?driver=rocksdict",
         datadir=str(Path(settings.data_dir) / app_id),
-        Table=LoudTable,
-        TableManager=LoudTables,
+        Table=FailFastTable,
+        TableManager=FailFastTables,
         processing_guarantee="at_least_once",
         topic_replication_factor=kafka.replication_factor,
         topic_partitions=1,
@@ -85,7 +85,7 @@ def source(app: faust.App, *topics: str) -> faust.TopicT:
     return app.topic(*topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
 
 
-def run(app: ExactApp, *services: mode.Service, patient: bool = False) -> None:
+def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
 
     DaemonError, before anything starts, where no broker answers or an input topic is missing: Faust would go on trying
@@ -96,7 +96,7 @@ def run(app: ExactApp, *services: mode.Service, patient: bool = False) -> None:
     gc.set_threshold(*COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_S)
     keep_freed_memory()
-    if patient:
+    if wait_for_broker:
         services = (*services, Waiting(app))
     else:
         loop = asyncio.new_event_loop()  # not asyncio.run, which would leave Faust without its loop

@@ -25,8 +25,8 @@ class Outbox:
         if sent is not None:
             sent()
 
-    def dead_letter(self, tp: Any, record: Record, bad: Any) -> None:
-        self.letters.append(f"{tp.topic}@{record.offset}: {bad.reason}")
+    def dead_letter(self, tp: Any, record: Record, rejected: Any) -> None:
+        self.letters.append(f"{tp.topic}@{record.offset}: {rejected.reason}")
 
     def take(self) -> list[Any]:
         return []

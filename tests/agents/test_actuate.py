@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agents.actuate import UINT32_MAX, Following, decode
 from app.contract.schemas import Decision
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from tests.agents.outbox import Outbox
 from tests.app.actuation.pop import decision, override
@@ -61,17 +61,17 @@ def test_a_decision_is_read_as_it_was_written() -> None:
 )
 def test_what_cannot_be_acted_on(message: bytes, reason: str) -> None:
     parsed = decode("rhv1000", message)
-    assert isinstance(parsed, Bad)
+    assert isinstance(parsed, Rejected)
     assert reason in parsed.reason
 
 
 @given(st.binary())
 def test_any_bytes_are_a_decision_or_a_dead_letter(message: bytes) -> None:
-    assert isinstance(decode("rhv1000", message), Bad)
+    assert isinstance(decode("rhv1000", message), Rejected)
 
 
 async def test_deep_nesting_is_a_dead_letter_too() -> None:
-    assert isinstance(decode("rhv1000", b'{"pop":' + b"[" * 100_000), Bad)
+    assert isinstance(decode("rhv1000", b'{"pop":' + b"[" * 100_000), Rejected)
 
 
 async def test_good_ones_pass_in_order_and_bad_ones_do_not_stop_them() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from app.config.thresholds import Windows
 from app.feeds.accounting import Accounting, Closed
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Sums
@@ -41,7 +41,7 @@ def marker(kind: str, writer: str = "w/1") -> bytes:
     return json.dumps({"event_type": kind, "writer_id": writer}).encode()
 
 
-def feed(to: Accounting, messages: Sequence[tuple[float, bytes]], first: int = 0) -> list[Bad | Closed]:
+def feed(to: Accounting, messages: Sequence[tuple[float, bytes]], first: int = 0) -> list[Rejected | Closed]:
     return [
         outcome
         for offset, (kafka_s, message) in enumerate(messages, first)
@@ -123,8 +123,8 @@ def test_what_belongs_to_no_link_is_unattributed_with_its_reason() -> None:
 
 def test_bad_lines_are_yielded_once_and_counted() -> None:
     acc = account()
-    (bad,) = feed(acc, [(T0 + 1.0, b"nonsense\n" + flow(T0))])
-    assert isinstance(bad, Bad)
+    (rejected,) = feed(acc, [(T0 + 1.0, b"nonsense\n" + flow(T0))])
+    assert isinstance(rejected, Rejected)
     assert feed(acc, [(T0 + 1.0, b"nonsense\n" + flow(T0))]) == []  # the same offset again
     assert acc.progress.dead_letters == 1
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.feeds import bmp, counters, flows
 from app.feeds.accounting import Closed
-from app.feeds.rejected import RAW_BYTES_MAX, REASON_CHARS_MAX, Bad
+from app.feeds.rejected import RAW_BYTES_MAX, REASON_CHARS_MAX, Rejected
 from app.te.routing.lpm import parse_network
 from tests.app.feeds.test_accounting import T0, account, feed, flow, purge
 from tests.app.feeds.test_flows import line
@@ -45,10 +45,10 @@ def counter_record(**changes: object) -> bytes:
 @pytest.mark.parametrize("decode", [first_flow, counters.decode, bmp.decode])
 @pytest.mark.parametrize("message", NOT_A_RECORD, ids=lambda message: repr(message[:12]))
 def test_what_is_no_record_is_a_dead_letter_of_bounded_size(decode: Decode, message: bytes) -> None:
-    bad = decode(message)
-    assert isinstance(bad, Bad)
-    assert 0 < len(bad.reason) <= REASON_CHARS_MAX
-    assert len(bad.raw) <= RAW_BYTES_MAX
+    rejected = decode(message)
+    assert isinstance(rejected, Rejected)
+    assert 0 < len(rejected.reason) <= REASON_CHARS_MAX
+    assert len(rejected.raw) <= RAW_BYTES_MAX
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_what_is_no_record_is_a_dead_letter_of_bounded_size(decode: Decode, mess
     ],
 )
 def test_a_flow_with_absurd_values_is_a_dead_letter(message: bytes) -> None:
-    assert isinstance(first_flow(message), Bad)
+    assert isinstance(first_flow(message), Rejected)
 
 
 def test_a_message_of_junk_is_not_half_a_million_dead_letters() -> None:
     parsed = list(flows.decode(b"x\n" * 500_000 + line()))
     assert len(parsed) == flows.BAD_LINES_MAX + 2
     assert isinstance(parsed[-2], flows.Flow), "good lines are not lost among the bad"
-    assert isinstance(parsed[-1], Bad)
+    assert isinstance(parsed[-1], Rejected)
     assert f"{500_000 - flows.BAD_LINES_MAX} more lines" in parsed[-1].reason
 
 
@@ -113,15 +113,15 @@ def test_special_interfaces_are_no_links(iface_out: int) -> None:
     ],
 )
 def test_counters_with_absurd_values_are_a_dead_letter(changes: dict[str, object]) -> None:
-    assert isinstance(counters.decode(counter_record(**changes)), Bad)
+    assert isinstance(counters.decode(counter_record(**changes)), Rejected)
 
 
 def test_a_counter_sample_without_a_type_is_a_dead_letter() -> None:
     raw = json.loads(counter_record())
     del raw["sf_cnt_type"]
-    bad = counters.decode(json.dumps(raw).encode())
-    assert isinstance(bad, Bad)
-    assert "sf_cnt_type" in bad.reason
+    rejected = counters.decode(json.dumps(raw).encode())
+    assert isinstance(rejected, Rejected)
+    assert "sf_cnt_type" in rejected.reason
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_a_counter_sample_without_a_type_is_a_dead_letter() -> None:
     ],
 )
 def test_a_route_with_absurd_values_is_a_dead_letter(changes: dict[str, object]) -> None:
-    bad = bmp.decode(bmp_record("gobgpd_update", **changes))
-    assert isinstance(bad, Bad)
-    assert len(bad.reason) <= REASON_CHARS_MAX
+    rejected = bmp.decode(bmp_record("gobgpd_update", **changes))
+    assert isinstance(rejected, Rejected)
+    assert len(rejected.reason) <= REASON_CHARS_MAX
 
 
 @pytest.mark.parametrize("kind", ["gobgpd_peer_up", "gobgpd_peer_down"])
 def test_a_session_event_without_a_peer_is_a_dead_letter(kind: str) -> None:
-    assert isinstance(bmp.decode(bmp_record(kind, peer_ip="nobody")), Bad)
+    assert isinstance(bmp.decode(bmp_record(kind, peer_ip="nobody")), Rejected)
 
 
 @pytest.mark.parametrize("prefix", ["20.0.0.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0", "2001:db8::1/128"])

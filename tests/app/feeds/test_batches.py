@@ -24,7 +24,7 @@ from tests.pops import demo_pop
 def test_one_bad_line_does_not_hide_the_others(broken: bytes) -> None:
     run = read([line(), line(bytes=7) + b"\n" + broken + b"\n", marker("purge_init", "w/1")])
     assert run.flows.sizes_bytes.tolist() == [3000, 7]
-    assert run.bad == list(decode(broken))
+    assert run.rejected == list(decode(broken))
     assert run.markers == [PurgeInit("w/1")]
 
 

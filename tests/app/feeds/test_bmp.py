@@ -7,7 +7,7 @@ import pytest
 
 from app.feeds.bmp import BmpRecord, as_numbers, decode
 from app.feeds.bmp_sessions import RibFeed
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.te.routing.rib import Rib
 from tests.pops import demo_pop
 
@@ -85,7 +85,7 @@ def test_pre_policy_and_other_ribs_are_not_routes() -> None:
     "broken", [b"", b"{", b"7", b'{"event_type": 3}', b"[" * 100_000, b'{"event_type":"log","bmp_router_port":"x"}']
 )
 def test_what_does_not_parse_is_bad(broken: bytes) -> None:
-    assert isinstance(decode(broken), Bad)
+    assert isinstance(decode(broken), Rejected)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_does_not_parse_is_bad(broken: bytes) -> None:
 )
 def test_a_route_with_nonsense_in_it_is_bad(changes: dict[str, str]) -> None:
     raw = json.loads((DATA / "gobgpd_update.json").read_text()) | changes
-    assert isinstance(decode(json.dumps(raw).encode()), Bad)
+    assert isinstance(decode(json.dumps(raw).encode()), Rejected)
 
 
 def test_as_paths_come_as_text_or_array_and_with_sets() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.feeds.counters import InterfaceCounters, decode
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 
 DATA = Path(__file__).parents[2] / "data" / "pmacct"
 
@@ -25,7 +25,7 @@ def test_what_is_not_for_us_is_none() -> None:
 
 @pytest.mark.parametrize("broken", [b"", b"nonsense", b"[" * 100_000, b'{"event_type": 1}'])
 def test_what_does_not_parse_is_bad(broken: bytes) -> None:
-    assert isinstance(decode(broken), Bad)
+    assert isinstance(decode(broken), Rejected)
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_what_does_not_parse_is_bad(broken: bytes) -> None:
 )
 def test_absurd_values_are_bad(changes: dict[str, object]) -> None:
     raw = json.loads((DATA / "counters.json").read_text()) | changes
-    assert isinstance(decode(json.dumps(raw).encode()), Bad)
+    assert isinstance(decode(json.dumps(raw).encode()), Rejected)

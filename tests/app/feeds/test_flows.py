@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.feeds.flows import TEXT_CHARS_MAX, Flow, Marker, PurgeClose, PurgeInit, decode
-from app.feeds.rejected import RAW_BYTES_MAX, Bad
+from app.feeds.rejected import RAW_BYTES_MAX, Rejected
 
 RECORD = {
     "event_type": "purge",
@@ -56,9 +56,9 @@ def test_markers_name_their_writer(marker: Marker) -> None:
     ],
 )
 def test_what_cannot_be_used_is_bad_and_does_not_hide_its_neighbours(broken: bytes) -> None:
-    before, bad, after = decode(line() + b"\n" + broken + b"\n" + line())
-    assert isinstance(bad, Bad)
-    assert bad.reason
-    assert len(bad.raw) <= RAW_BYTES_MAX
+    before, rejected, after = decode(line() + b"\n" + broken + b"\n" + line())
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason
+    assert len(rejected.raw) <= RAW_BYTES_MAX
     assert isinstance(before, Flow)
     assert isinstance(after, Flow)

@@ -11,7 +11,7 @@ from mode.utils.queues import FlowControlEvent, FlowControlQueue
 
 from app.config.settings import Settings
 from app.stream import recovery
-from app.stream.recovery import LoudRecovery, stop_flow_at_recovery
+from app.stream.recovery import FailFastRecovery, stop_flow_at_recovery
 from app.stream.worker import create_app
 from tables.store import ExactTable, open_table
 
@@ -92,7 +92,7 @@ async def test_rows_that_cannot_be_loaded_end_the_process(app: faust.App) -> Non
 
 async def test_f01_a_step_of_recovery_that_times_out_ends_the_process(app: faust.App) -> None:
     tables: Any = app.tables
-    assert isinstance(tables.recovery, LoudRecovery)
+    assert isinstance(tables.recovery, FailFastRecovery)
     with pytest.raises(Ended, match=r"a step took longer than 0\.01 s; does the broker answer"):
         await tables.recovery._wait(asyncio.sleep(5), timeout=0.01)
 

@@ -3,43 +3,48 @@
 import msgspec
 import pytest
 
-from app.stream.stall import Inside, Judge, Outside
+from app.stream.stall import GroupStatus, StallDetector, WorkerStatus
 
 PATIENCE_S = 60.0
-RUNNING = Inside(at_s=0.0, waiting=False, recovering=False, stopping=False, step=(1,), owned=frozenset({"flows"}))
+RUNNING = WorkerStatus(at_s=0.0, waiting=False, recovering=False, stopping=False, step=(1,), owned=frozenset({"flows"}))
 
 
-def broker(end: int, committed: int | None = 0, begin: int = 0) -> Outside:
+def broker(end: int, committed: int | None = 0, begin: int = 0) -> GroupStatus:
     commits = {} if committed is None else {"flows": committed}
-    return Outside(begins={"flows": begin}, ends={"flows": end}, committed=commits)
+    return GroupStatus(begins={"flows": begin}, ends={"flows": end}, committed=commits)
 
 
-def reason_after(looks: list[tuple[Inside | None, Outside | None]], every_s: float = 10.0) -> str | None:
+def reason_after(looks: list[tuple[WorkerStatus | None, GroupStatus | None]], every_s: float = 10.0) -> str | None:
     """What a look every 10 s ends with; the loop beats unless `at_s` is 0 from first to last."""
-    judge, reason = Judge(PATIENCE_S), None
-    for index, (inside, outside) in enumerate(looks):
-        reason = reason or judge.look(index * every_s, inside, outside)
+    judge, reason = StallDetector(PATIENCE_S), None
+    for index, (worker_status, group_status) in enumerate(looks):
+        reason = reason or judge.look(index * every_s, worker_status, group_status)
     return reason
 
 
-def beating(inside: Inside, looks: int) -> list[Inside]:
-    return [msgspec.structs.replace(inside, at_s=index + 1.0) for index in range(looks)]
+def beating(worker_status: WorkerStatus, looks: int) -> list[WorkerStatus]:
+    return [msgspec.structs.replace(worker_status, at_s=index + 1.0) for index in range(looks)]
 
 
 def test_f03_f07_records_wait_and_none_is_committed() -> None:
     """Commits stopped at a gap, or the fetcher died: the end of the input is the broker's word, not the process's."""
-    looks = [(inside, broker(end=100 + index, committed=50)) for index, inside in enumerate(beating(RUNNING, 8))]
+    looks = [
+        (worker_status, broker(end=100 + index, committed=50))
+        for index, worker_status in enumerate(beating(RUNNING, 8))
+    ]
     assert reason_after(list(looks)) == "flows: records wait and none is committed, for 70 s"
     assert reason_after(list(looks[:7])) is None
 
 
 def test_f07_nothing_was_ever_committed() -> None:
-    looks = [(inside, broker(end=100, committed=None)) for inside in beating(RUNNING, 8)]
+    looks = [(worker_status, broker(end=100, committed=None)) for worker_status in beating(RUNNING, 8)]
     assert reason_after(list(looks)) == "flows: records wait and none is committed, for 70 s"
 
 
 def test_slow_is_not_still() -> None:
-    looks = [(inside, broker(end=1000, committed=index)) for index, inside in enumerate(beating(RUNNING, 60))]
+    looks = [
+        (worker_status, broker(end=1000, committed=index)) for index, worker_status in enumerate(beating(RUNNING, 60))
+    ]
     assert reason_after(list(looks)) is None
 
 
@@ -52,8 +57,8 @@ def test_slow_is_not_still() -> None:
         None,  # no broker answers
     ],
 )
-def test_legal_silence(silence: Outside | None) -> None:
-    assert reason_after([(inside, silence) for inside in beating(RUNNING, 60)]) is None
+def test_legal_silence(silence: GroupStatus | None) -> None:
+    assert reason_after([(worker_status, silence) for worker_status in beating(RUNNING, 60)]) is None
 
 
 def test_a_standby_waits_for_the_worker_beside_it_to_get_on_or_to_end() -> None:
@@ -65,14 +70,14 @@ def test_a_standby_waits_for_the_worker_beside_it_to_get_on_or_to_end() -> None:
 def test_an_input_that_was_recreated_and_that_nobody_reads_is_a_standstill() -> None:
     """Faust drops it from the assignment, and its commits are gone with it."""
     orphan = msgspec.structs.replace(RUNNING, owned=frozenset())
-    looks = [(inside, broker(end=100, committed=None)) for inside in beating(orphan, 14)]
+    looks = [(worker_status, broker(end=100, committed=None)) for worker_status in beating(orphan, 14)]
     assert reason_after(list(looks[:13])) is None, "twice the patience"
     assert reason_after(list(looks)) == "flows: records wait, and nobody in the group commits any, for 130 s"
 
 
 def test_patience_begins_anew_when_the_broker_is_back() -> None:
-    away = [(inside, None) for inside in beating(RUNNING, 30)]
-    back = [(inside, broker(end=100, committed=50)) for inside in beating(RUNNING, 60)[30:37]]
+    away = [(worker_status, None) for worker_status in beating(RUNNING, 30)]
+    back = [(worker_status, broker(end=100, committed=50)) for worker_status in beating(RUNNING, 60)[30:37]]
     assert reason_after([*away, *back]) is None
     back.append((msgspec.structs.replace(RUNNING, at_s=99.0), broker(end=100, committed=50)))
     assert reason_after([*away, *back]) is not None
@@ -83,27 +88,27 @@ RECOVERING = msgspec.structs.replace(RUNNING, recovering=True)
 
 def test_f01_f22_recovery_without_progress() -> None:
     """It ended without a word, or a rebalance never does: seen from outside of Faust's own timers."""
-    looks = [(inside, broker(end=100)) for inside in beating(RECOVERING, 8)]
+    looks = [(worker_status, broker(end=100)) for worker_status in beating(RECOVERING, 8)]
     assert reason_after(list(looks)) == "recovery makes no progress, for 70 s"
 
 
 def test_a_long_recovery_is_not_a_standstill() -> None:
     looks = [
-        (msgspec.structs.replace(inside, step=(index,)), broker(end=100))
-        for index, inside in enumerate(beating(RECOVERING, 60))
+        (msgspec.structs.replace(worker_status, step=(index,)), broker(end=100))
+        for index, worker_status in enumerate(beating(RECOVERING, 60))
     ]
     assert reason_after(list(looks)) is None
 
 
 def test_who_waits_for_its_inputs_needs_only_an_event_loop() -> None:
     waiting = msgspec.structs.replace(RECOVERING, waiting=True)
-    assert reason_after([(inside, broker(end=100)) for inside in beating(waiting, 60)]) is None
+    assert reason_after([(worker_status, broker(end=100)) for worker_status in beating(waiting, 60)]) is None
     assert reason_after([(waiting, broker(end=100))] * 8) == "the event loop stands still, for 70 s"
 
 
 def test_f06_a_crash_that_does_not_end_the_process() -> None:
     crashed = msgspec.structs.replace(RUNNING, stopping=True)
-    reason = reason_after([(inside, None) for inside in beating(crashed, 8)])
+    reason = reason_after([(worker_status, None) for worker_status in beating(crashed, 8)])
     assert reason == "it crashed or was told to stop, and the process did not end, for 70 s"
 
 
@@ -114,5 +119,5 @@ def test_f06_an_event_loop_that_stands_still() -> None:
 
 def test_f12_an_input_that_lost_its_end_is_told_at_once() -> None:
     """Its next records would pass for repeats, and be dropped, until their offsets reach the old commit."""
-    reason = Judge(PATIENCE_S).look(0.0, RUNNING, broker(end=5, committed=6))
+    reason = StallDetector(PATIENCE_S).look(0.0, RUNNING, broker(end=5, committed=6))
     assert reason == "flows ends at 5 and 6 is committed: the broker lost records that rows include"

@@ -12,7 +12,7 @@ from app.clock import ManualClock
 from app.config.settings import Kafka
 from app.stream import watchdog as module
 from app.stream.fence import StallFence
-from app.stream.stall import Outside
+from app.stream.stall import GroupStatus
 from app.stream.watchdog import READY_WITHIN_S, Watchdog, clients
 
 LOOK_EVERY_S = 5.0
@@ -48,9 +48,11 @@ class Rig:
 
     def look(self, end: int | None, committed: int = 0, topic_id: str = "first") -> str:
         self.clock.advance(LOOK_EVERY_S)
-        self.watchdog._inside = module.inside(cast(Any, self.app), self.clock.monotonic_s())
+        self.watchdog._worker_status = module.worker_status(cast(Any, self.app), self.clock.monotonic_s())
         answer = (
-            None if end is None else Outside({"flows": 0}, {"flows": end}, {"flows": committed}, {"flows": topic_id})
+            None
+            if end is None
+            else GroupStatus({"flows": 0}, {"flows": end}, {"flows": committed}, {"flows": topic_id})
         )
         self.watchdog.look(answer)
         return str(self.watchdog.ready()[1]["state"])
@@ -113,7 +115,7 @@ def test_an_input_that_is_gone_is_told_once_and_waited_for(caplog: pytest.LogCap
     rig = Rig()
     rig.look(end=100, committed=0)
     for _ in range(3):
-        rig.watchdog.look(Outside({}, {}, {}))
+        rig.watchdog.look(GroupStatus({}, {}, {}))
         assert rig.watchdog.ready() == (False, {"ready": False, "state": "no-input", "waiting_records": {}})
     assert caplog.messages == ["no topic flows any more: waiting for it"]
     assert rig.look(end=100, committed=100) == "running"

@@ -4,7 +4,7 @@ from app.config.thresholds import Windows
 from app.feeds.accounting import Accounting
 from app.feeds.attribution import origin_of
 from app.feeds.columns import Source
-from app.feeds.rejected import Bad
+from app.feeds.rejected import Rejected
 from app.lab.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.te.routing.lpm import PrefixTable
 from tests.app.lab.pop.wire import decode, destination
@@ -22,7 +22,7 @@ def test_what_goes_into_kafka_ends_where_it_is_said_to() -> None:
     assert list(account.ingest(0, [NOW_S], [message])) == []
     letters = [letter for _, letter in account.ingest(1, [NOW_S], [b"\n".join(MALFORMED)])]
     assert len(letters) == injected.dead_letters
-    assert all(isinstance(letter, Bad) for letter in letters)
+    assert all(isinstance(letter, Rejected) for letter in letters)
     assert account.progress.late_bytes == injected.late_bytes
     by_flow = {reason: count for reason, count in injected.unattributed_bytes.items() if reason not in by_sflow()}
     assert account.progress.unattributed_bytes == by_flow
