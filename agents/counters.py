@@ -15,7 +15,7 @@ from app.stream.consumer import Record
 from app.stream.exact import Reading
 from app.stream.publish import Publisher
 from app.te.traffic.counters import CounterSample, Rates, link_rates
-from tables.interfaces import CountersProgress, InterfaceRow, Interfaces
+from tables.interfaces import CountersProgress, InterfaceRow, InterfaceTable
 
 KEEP_S = 120.0
 
@@ -23,7 +23,7 @@ KEEP_S = 120.0
 class CountersState:
     """Readings by (pop, router, ifIndex) in memory, in front of their rows."""
 
-    def __init__(self, pops: Mapping[str, Pop], table: Interfaces, publisher: Publisher) -> None:
+    def __init__(self, pops: Mapping[str, Pop], table: InterfaceTable, publisher: Publisher) -> None:
         self._pops = {topics.COUNTERS.for_pop(name): pop for name, pop in pops.items()}
         self.topics = list(self._pops)
         self._table = table
@@ -129,6 +129,6 @@ class CountersState:
         self._advanced.clear()
 
 
-def reading(state: CountersState, table: Interfaces) -> Reading:
+def reading(state: CountersState, table: InterfaceTable) -> Reading:
     """The counters agent."""
     return Reading("counters", state, state.topics, [table.table])

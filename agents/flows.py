@@ -10,7 +10,7 @@ from faust.types import TP
 
 from app import metrics
 from app.config.inventory import Pop
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.feeds.accounting import Accounting
 from app.feeds.placing import TableOf
@@ -21,7 +21,7 @@ from app.stream.final_rows import Settling
 from app.stream.publish import Publisher
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.windows import ClosedWindow, Progress, Sums
-from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
+from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
 from tables.store import Rows
 
@@ -49,9 +49,9 @@ class FlowsState(Generic[D]):
     def __init__(
         self,
         pops: Mapping[str, Pop],
-        windows: Windows,
+        windows: WindowSettings,
         link_windows: Rows[LinkWindowRow],
-        congestion: Congestion,
+        congestion: CongestionTable,
         publisher: Publisher,
         new_decider: Callable[[Pop], D],
         new_table_of: Callable[[Pop], TableOf],
@@ -180,6 +180,6 @@ def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
     metrics.UNATTRIBUTED.labels(pop).set(unattributed)
 
 
-def reading(state: FlowsState[Any], link_windows: Rows[LinkWindowRow], congestion: Congestion) -> Reading:
+def reading(state: FlowsState[Any], link_windows: Rows[LinkWindowRow], congestion: CongestionTable) -> Reading:
     """The flows agent."""
     return Reading("flows", state, state.topics, [link_windows.table, congestion.table])

@@ -17,8 +17,7 @@ from app.te.routing.rib import Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 
 PACE = Pace()
-Prefixes = Sequence[str]
-OnChange = Callable[[str, str, Prefixes], None]  # PoP, router, prefixes
+OnChange = Callable[[str, str, Sequence[str]], None]  # PoP, router, prefixes
 
 
 class RoutesState:

@@ -5,7 +5,7 @@ while it recovers, stands still or waits for a broker. `assemble` is what the si
 the two worlds comes in as Ports.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -46,7 +46,7 @@ class FollowedOrders(Protocol):
     caught_up: bool
 
 
-class Ports(NamedTuple):
+class ActuatorPorts(NamedTuple):
     """What the actuator needs of the world: as telemetry's, and its way to decisions, orders, routers and the journal.
 
     `open_speaker`, `halted` and `run_reaper` are those of a PopActuator.
@@ -66,7 +66,7 @@ class Ports(NamedTuple):
     pace: Pace = Pace()
 
 
-class Actuator(NamedTuple):
+class ActuatorCell(NamedTuple):
     """What runs for one cell. The actuators of its PoPs are not open yet; `ready` says whether one may act."""
 
     routes: routes.RoutesState
@@ -74,7 +74,7 @@ class Actuator(NamedTuple):
     ready: Callable[[str], bool]
 
 
-def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actuator:
+def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) -> ActuatorCell:
     """Both agents of a cell, reading, and an actuator for each PoP."""
     app, clock = ports.app, ports.clock
     actuators: dict[str, PopActuator] = {}
@@ -87,7 +87,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actua
     def on_decision(decision: Decision) -> None:
         actuators[decision.pop].follow(decision)
 
-    def on_change(pop: str, _: str, prefixes: routes.Prefixes) -> None:
+    def on_change(pop: str, _: str, prefixes: Sequence[str]) -> None:
         actuators[pop].rib_changed(prefixes)
 
     state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, ports.pace)
@@ -99,7 +99,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actua
 
     timing = msgspec.structs.replace(ports.timing, lease_s=settings.pacing.lease_s)
     for name, pop in pops.items():
-        around = pop_actuator.Ports(
+        around = pop_actuator.PopPorts(
             clock,
             partial(ports.open_speaker, pop),
             ports.publish,
@@ -110,7 +110,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Actua
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, around)
     ports.read(routes.reading(state, rib_table))
     ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
-    return Actuator(state, actuators, ready)
+    return ActuatorCell(state, actuators, ready)
 
 
 def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
@@ -125,7 +125,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         readers.append(ControlReader(settings.kafka, on_change))
         return readers[-1]
 
-    ports = Ports(
+    ports = ActuatorPorts(
         app,
         clock,
         partial(open_table, app),

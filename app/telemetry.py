@@ -37,7 +37,7 @@ from tables.store import OpenTable, open_table
 log = logging.getLogger(__name__)
 
 
-class Ports(NamedTuple):
+class TelemetryPorts(NamedTuple):
     """What telemetry needs of the world: its app, its clock, tables by name, and a way to read topics exactly."""
 
     app: ExactApp
@@ -47,7 +47,7 @@ class Ports(NamedTuple):
     pace: Pace = Pace()
 
 
-class Telemetry(NamedTuple):
+class TelemetryCell(NamedTuple):
     """What the agents of one cell keep."""
 
     routes: routes.RoutesState
@@ -55,7 +55,7 @@ class Telemetry(NamedTuple):
     flows: flows.FlowsState[PopDecider]
 
 
-def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Telemetry:
+def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts) -> TelemetryCell:
     """Every agent of a cell, reading."""
     app, clock = ports.app, ports.clock
     rib_table, interfaces = open_rib(ports.open_table), open_interfaces(ports.open_table)
@@ -82,7 +82,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: Ports) -> Telem
     ports.read(routes.reading(routes_state, rib_table))
     ports.read(counters.reading(counters_state, interfaces))
     ports.read(flows.reading(flows_state, link_windows, congestion))
-    return Telemetry(routes_state, counters_state, flows_state)
+    return TelemetryCell(routes_state, counters_state, flows_state)
 
 
 def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
@@ -90,7 +90,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     settings, pops = deployment.settings, deployment.cell(cell)
     app = create_app(f"autopilot-telemetry-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    ports = Ports(app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence))
+    ports = TelemetryPorts(app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence))
     telemetry = assemble(pops, settings, ports)
     for pop in pops.values():
         watch_inputs(app, clock, pop, telemetry.flows, telemetry.counters)
@@ -102,7 +102,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, answers, probes)]
 
 
-def views(app: ExactApp, telemetry: Telemetry) -> Views:
+def views(app: ExactApp, telemetry: TelemetryCell) -> Views:
     """What the state server shows."""
     return {
         "progress": lambda: {name: account.progress for name, account in telemetry.flows.accounts.items()},
@@ -114,7 +114,7 @@ def views(app: ExactApp, telemetry: Telemetry) -> Views:
     }
 
 
-def explain(telemetry: Telemetry, name: str, of: str) -> object:
+def explain(telemetry: TelemetryCell, name: str, of: str) -> object:
     """The story of a link or a prefix in this PoP; LookupError where there is none."""
     deciders = telemetry.flows.deciders
     if name not in deciders:

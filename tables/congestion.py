@@ -19,7 +19,7 @@ class CycleRow(msgspec.Struct):
     state: CycleState
 
 
-class Congestion:
+class CongestionTable:
     """The table with its two kinds of rows."""
 
     def __init__(self, table: ExactTable) -> None:
@@ -36,5 +36,5 @@ def progress_key(pop: str) -> str:
     return f"{pop}|progress"
 
 
-def open_congestion(open_table: OpenTable) -> Congestion:
-    return Congestion(open_table("congestion"))
+def open_congestion(open_table: OpenTable) -> CongestionTable:
+    return CongestionTable(open_table("congestion"))

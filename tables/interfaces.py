@@ -25,7 +25,7 @@ class CountersProgress(msgspec.Struct):
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-class Interfaces:
+class InterfaceTable:
     """The table with its two kinds of rows."""
 
     def __init__(self, table: ExactTable) -> None:
@@ -34,5 +34,5 @@ class Interfaces:
         self.progress = Rows(table, CountersProgress, lambda row: row.applied)
 
 
-def open_interfaces(open_table: OpenTable) -> Interfaces:
-    return Interfaces(open_table("interfaces"))
+def open_interfaces(open_table: OpenTable) -> InterfaceTable:
+    return InterfaceTable(open_table("interfaces"))

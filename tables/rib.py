@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.feeds.bmp_sessions import Places, RibFeed, Sessions
+from app.feeds.bmp_sessions import RibFeed, Sessions, StalePlaces
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import BUCKETS, bucket_of
 from tables.store import ExactTable, OpenTable, Rows
@@ -36,7 +36,7 @@ class RibRow(msgspec.Struct, gc=False):
     flush: int
     began: dict[str, int]
     paths: list[tuple[str, msgspec.Raw]]
-    stale: list[Places] = msgspec.field(default_factory=list, name="untold")
+    stale: list[StalePlaces] = msgspec.field(default_factory=list, name="untold")
 
 
 class RibTable:

@@ -16,8 +16,8 @@ from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract.schemas import Decision, Exit, Override
 
-State = Literal["unclaimed", "adding", "standing", "leaving", "lost"]
-Source = tuple[str, Exit]  # prefix and the path it was sent to
+EntryState = Literal["unclaimed", "adding", "standing", "leaving", "lost"]
+OverrideSource = tuple[str, Exit]  # prefix and the path it was sent to
 MAXIMUM_PREFIX_SHARE = 0.8  # at its limit a router drops all of ours
 LOST_KEPT_S = 600.0
 
@@ -29,7 +29,7 @@ class Entry(msgspec.Struct):
     """
 
     prefix: str
-    state: State
+    state: EntryState
     reason: str
     lease_until_s: float
     since_s: float
@@ -64,7 +64,7 @@ class Overrides:
         self.absent = 0
         self._clock = clock
         self._lease_s = lease_s
-        self._lost: dict[Source, float] = {}
+        self._lost: dict[OverrideSource, float] = {}
 
     def apply(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
         """Take over a decision newer than all before it; the prefixes it touched (none for a repeat or an old one)."""

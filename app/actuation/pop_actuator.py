@@ -22,7 +22,7 @@ from app.te.routing.rib import Rib
 log = logging.getLogger(__name__)
 
 
-class Ports(NamedTuple):
+class PopPorts(NamedTuple):
     """What a PoP's actuator needs of the world around it.
 
     `open_speaker` gives the two connections to a router's injector, for the event loop and for the reaper's thread, and
@@ -43,7 +43,7 @@ class PopActuator:
     What an earlier auto run left in the gobgpds is guarded and taken back in every mode.
     """
 
-    def __init__(self, pop: Pop, rib: Rib, mode: Mode, timing: Timing, ports: Ports) -> None:
+    def __init__(self, pop: Pop, rib: Rib, mode: Mode, timing: Timing, ports: PopPorts) -> None:
         clock, publish, ready = ports.clock, ports.publish, ports.ready
         self._memory = {router: MemorySpeaker() for router in pop.routers}
         self.reconciler = Reconciler(

@@ -13,13 +13,13 @@ import msgspec
 from app.actuation.bmp_witness import Shown
 from app.bgp.speaker import InjectedRoute
 
-Routes = Mapping[str, InjectedRoute]  # by router
+RoutesByRouter = Mapping[str, InjectedRoute]  # by router
 
 
 class PrefixSight(NamedTuple):
     """One prefix as it stands: in the speakers, in the routers' Adj-RIB-In, and in the neighbours' announcements."""
 
-    actual: Routes
+    actual: RoutesByRouter
     shown: Mapping[str, Shown]
     loopbacks: Mapping[str, str]  # loopback -> router
     alive: Callable[[str, str], bool]  # (router, external next hop) -> its path is usable
@@ -55,7 +55,7 @@ def same(one: InjectedRoute | None, other: InjectedRoute) -> bool:
     return one == msgspec.structs.replace(other, large_community=one.large_community)
 
 
-def to_hold(sight: PrefixSight, want: Routes, exit_router: str) -> dict[str, InjectedRoute]:
+def to_hold(sight: PrefixSight, want: RoutesByRouter, exit_router: str) -> dict[str, InjectedRoute]:
     """On the way to `want`: the exit at once, the others once the exit shows it; until then they keep what is safe."""
     confirmed = sight.shows(exit_router, want[exit_router])
     safe = sight.safe()
@@ -75,7 +75,7 @@ def to_leave(sight: PrefixSight, trust_speakers: bool = False) -> dict[str, Inje
     return {router: route for router, route in sight.safe().items() if router in used}
 
 
-def settled(sight: PrefixSight, want: Routes) -> bool:
+def settled(sight: PrefixSight, want: RoutesByRouter) -> bool:
     """Every router holds and shows its route, and no other router holds one."""
     return sight.actual.keys() == want.keys() and all(
         same(sight.actual[router], route) and sight.shows(router, sight.actual[router])

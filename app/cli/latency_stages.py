@@ -26,9 +26,9 @@ Stage = Literal[
     "onset to confirmed",
 ]
 Values = dict[Stage, list[float]]
-Number = tuple[float, float]  # epoch and seq
+NumberOrNever = tuple[float, float]  # epoch and seq
 ByPrefix = Mapping[str, Sequence[Actuation]]
-NEVER: Number = (inf, inf)
+NEVER: NumberOrNever = (inf, inf)
 P99_FROM = 100  # of fewer values a 99th percentile is the largest under another name
 
 
@@ -50,19 +50,19 @@ class Latency(msgspec.Struct, frozen=True):
     max_s: float | None = None
 
 
-class Move(msgspec.Struct):
+class DecidedMove(msgspec.Struct):
     """A prefix that decisions send to one exit: from `begun` on, and before the one of number `ended`."""
 
     override: Override
     begun: Decision
-    ended: Number = NEVER
+    ended: NumberOrNever = NEVER
 
-    def has(self, number: Number) -> bool:
+    def has(self, number: NumberOrNever) -> bool:
         """A decision of this number is one of those."""
         return number_of(self.begun) <= number < self.ended
 
 
-class Route(NamedTuple):
+class RouteTimes(NamedTuple):
     """When the exit's injector took a move, and when every router had shown it; None where that was not told."""
 
     announced: datetime | None
@@ -123,7 +123,7 @@ def _windows(told: Iterable[Published], length_s: int, values: Values) -> None:
         values["decided to published"].append(at_s - decision.made_at.timestamp())
 
 
-def _steps(routes: Iterable[tuple[Move, Route]], values: Values) -> None:
+def _steps(routes: Iterable[tuple[DecidedMove, RouteTimes]], values: Values) -> None:
     """From the first decision on a move to the exit's injector, and to the last router."""
     for move, route in routes:
         if route.announced is not None:
@@ -136,7 +136,7 @@ def _confirmations(by_prefix: ByPrefix) -> list[float]:
     """From an injector that took a route to its router that shows it, whatever the route was announced for."""
     waits: list[float] = []
     for done in by_prefix.values():
-        sent: dict[tuple[str, Number], datetime] = {}
+        sent: dict[tuple[str, NumberOrNever], datetime] = {}
         for one in done:
             key = one.router, number_of(one)
             if one.action == "announced":
@@ -146,10 +146,10 @@ def _confirmations(by_prefix: ByPrefix) -> list[float]:
     return waits
 
 
-def _onsets(decisions: Iterable[Decision], routes: Sequence[tuple[Move, Route]], values: Values) -> None:
+def _onsets(decisions: Iterable[Decision], routes: Sequence[tuple[DecidedMove, RouteTimes]], values: Values) -> None:
     """Of each congestion that opens here, the first decision that moves traffic off its link, and the first route."""
-    opened: dict[str, tuple[Congestion, Number]] = {}
-    closed: dict[str, Number] = {}
+    opened: dict[str, tuple[Congestion, NumberOrNever]] = {}
+    closed: dict[str, NumberOrNever] = {}
     for decision in decisions:
         for event in decision.congestion:
             if event.state == "opened":
@@ -173,17 +173,17 @@ def _seconds(begin: datetime, end: datetime) -> float:
     return (end - begin).total_seconds()
 
 
-def moves(decisions: Iterable[Decision]) -> list[Move]:
+def moves(decisions: Iterable[Decision]) -> list[DecidedMove]:
     """The moves that begin here. What the first decision holds, or one after a hole, may have begun before."""
-    found: list[Move] = []
-    standing: dict[str, Move] = {}
+    found: list[DecidedMove] = []
+    standing: dict[str, DecidedMove] = {}
     before: Decision | None = None
     for decision in decisions:
         wanted = {override.prefix: override for override in decision.overrides}
         for prefix, move in list(standing.items()):
             if prefix not in wanted or wanted[prefix].exit != move.override.exit:
                 standing.pop(prefix).ended = number_of(decision)
-        new = {prefix: Move(override, decision) for prefix, override in wanted.items() if prefix not in standing}
+        new = {prefix: DecidedMove(override, decision) for prefix, override in wanted.items() if prefix not in standing}
         standing |= new
         if before is not None and decision.seq - before.seq in (0, 1):  # 0: after a restart a window is decided again
             found += new.values()
@@ -191,12 +191,12 @@ def moves(decisions: Iterable[Decision]) -> list[Move]:
     return found
 
 
-def number_of(record: Decision | Actuation) -> Number:
+def number_of(record: Decision | Actuation) -> NumberOrNever:
     """The number of a decision; of an actuation, that of the decision it carries out."""
     return record.epoch, record.seq
 
 
-def route_of(move: Move, by_prefix: ByPrefix) -> Route:
+def route_of(move: DecidedMove, by_prefix: ByPrefix) -> RouteTimes:
     """When a move was carried out, by what was done to its prefix; repairs are of no decision."""
     where = move.override.exit
     done = [one for one in by_prefix.get(move.override.prefix, ()) if move.has(number_of(one))]
@@ -212,6 +212,6 @@ def route_of(move: Move, by_prefix: ByPrefix) -> Route:
         if one.action == "confirmed":
             shown.setdefault(one.router, one.at)
     if not announced:
-        return Route(None, None)
+        return RouteTimes(None, None)
     is_complete = shown.keys() >= set(move.override.inject_on)
-    return Route(announced[0], max(shown.values()) if is_complete else None)
+    return RouteTimes(announced[0], max(shown.values()) if is_complete else None)

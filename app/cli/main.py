@@ -311,7 +311,7 @@ def size(as_json: bool, **asked: Any) -> None:
     from app.cli import sizing
 
     constants = sizing.load_constants()
-    figures = sizing.size(sizing.Network(**asked), constants)
+    figures = sizing.size(sizing.NetworkSize(**asked), constants)
     if as_json:
         print_json({"asked": asked, "figures": figures, "constants": constants})
     else:

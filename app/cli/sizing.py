@@ -12,7 +12,7 @@ import msgspec
 from rich.table import Table
 
 from app.config.settings import Kafka
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.config.toml import convert, read_toml
 from app.contract import topics
 from app.errors import ConfigError
@@ -20,7 +20,7 @@ from app.errors import ConfigError
 FILE = Path(__file__).with_suffix(".toml")
 DAY_S, HOUR_S, MIB = 86_400, 3_600, 1 << 20
 KILO = ("", "Ki", "Mi", "Gi", "Ti")
-WINDOW_S = Windows().length_s
+WINDOW_S = WindowSettings().length_s
 REPLICAS = Kafka().replication_factor
 DIVISORS = ("record_cpu_s", "broker_cores", "broker_load_max", "broker_replicas_max", "counter_interval_s")
 
@@ -71,7 +71,7 @@ class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     segment_hours: Constant
 
 
-class Network(msgspec.Struct, frozen=True, kw_only=True):
+class NetworkSize(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked about; all but `pops`, `pops_per_cell` and `retention_hours` (of flows) are of each PoP."""
 
     pops: int
@@ -101,10 +101,10 @@ class Figure(msgspec.Struct, frozen=True):
     sources: Sequence[str]
 
 
-class Reading:
+class ConstantsRead:
     """Constants by attribute and other figures by name; remembers in `read` which were asked for."""
 
-    def __init__(self, network: Network, constants: Constants) -> None:
+    def __init__(self, network: NetworkSize, constants: Constants) -> None:
         self._network = network
         self._constants = constants
         self.read: dict[str, None] = {}
@@ -116,10 +116,10 @@ class Reading:
 
     def __getitem__(self, figure: str) -> float:
         self.read[figure] = None
-        return FIGURES[figure][1](self._network, Reading(self._network, self._constants))
+        return FIGURES[figure][1](self._network, ConstantsRead(self._network, self._constants))
 
 
-Compute = Callable[[Network, Reading], float]
+Compute = Callable[[NetworkSize, ConstantsRead], float]
 
 
 def load_constants(path: Path = FILE) -> Constants:
@@ -136,24 +136,24 @@ def load_constants(path: Path = FILE) -> Constants:
     return constants
 
 
-def size(network: Network, constants: Constants) -> list[Figure]:
+def size(network: NetworkSize, constants: Constants) -> list[Figure]:
     """Every figure; ConfigError where a number is not above 0, or one process could not carry a cell."""
     problems = [
         f"--{name.replace('_', '-')} {value:g}: must be above 0"
         for name, value in msgspec.structs.asdict(network).items()
         if not 0 < value < inf
     ]
-    if problems or (problems := _overload(network, Reading(network, constants))):
+    if problems or (problems := _overload(network, ConstantsRead(network, constants))):
         raise ConfigError(problems)
     figures = []
     for name, (unit, compute) in FIGURES.items():
-        reading = Reading(network, constants)
+        reading = ConstantsRead(network, constants)
         value = compute(network, reading)
         figures.append(Figure(name, value, unit, list(reading.read)))
     return figures
 
 
-def _overload(n: Network, k: Reading) -> list[str]:
+def _overload(n: NetworkSize, k: ConstantsRead) -> list[str]:
     """A worker is one process, which has one core and needs some of it to catch up."""
     load, pop = k["cores of a telemetry worker"], k["cores of one more PoP"]
     if load <= k.cell_load_max_cores:
@@ -164,51 +164,51 @@ def _overload(n: Network, k: Reading) -> list[str]:
     return [f"--pops-per-cell {n.pops_per_cell}: a worker would need {load:.2f} cores; at most {room} leave it room"]
 
 
-def _flows(n: Network, k: Reading) -> float:
+def _flows(n: NetworkSize, k: ConstantsRead) -> float:
     return n.pops * n.records_per_second * k.flow_record_bytes
 
 
-def _counters(n: Network, k: Reading) -> float:
+def _counters(n: NetworkSize, k: ConstantsRead) -> float:
     return n.pops * n.links * k.counter_bytes / k.counter_interval_s
 
 
-def _routes(n: Network, k: Reading) -> float:
+def _routes(n: NetworkSize, k: ConstantsRead) -> float:
     return n.pops * n.prefixes * k.prefix_paths * k.path_bytes * k.path_updates_per_day / DAY_S
 
 
-def _changelogs(n: Network, k: Reading) -> float:
+def _changelogs(n: NetworkSize, k: ConstantsRead) -> float:
     """A prefix is written with each flush while its window is open."""
     return n.pops * (n.links * k.link_changelog_bytes_per_s + n.active_prefixes * k.prefix_changelog_bytes_per_s)
 
 
-def _pop_cores(n: Network, k: Reading) -> float:
+def _pop_cores(n: NetworkSize, k: ConstantsRead) -> float:
     """Of telemetry, beside its worker's."""
     records = n.records_per_second * k.record_cpu_s
     return n.links * k.link_cpu_cores + records + n.active_prefixes * k.prefix_cpu_cores
 
 
-def _pop_memory(n: Network, k: Reading) -> float:
+def _pop_memory(n: NetworkSize, k: ConstantsRead) -> float:
     """Of telemetry, beside its worker's."""
     return n.links * k.link_memory_bytes + n.active_prefixes * k.prefix_memory_bytes + _idle_memory(n, k)
 
 
-def _actuator_memory(n: Network, k: Reading) -> float:
+def _actuator_memory(n: NetworkSize, k: ConstantsRead) -> float:
     """Of a PoP, beside its worker's."""
     return n.active_prefixes * k.actuator_prefix_memory_bytes + _idle_memory(n, k)
 
 
-def _idle_memory(n: Network, k: Reading) -> float:
+def _idle_memory(n: NetworkSize, k: ConstantsRead) -> float:
     """Prefixes without traffic are paths and nothing else: most of a full table."""
     return (n.prefixes - n.active_prefixes) * k.prefix_paths * k.path_memory_bytes
 
 
-def _partitions(n: Network, k: Reading) -> float:
+def _partitions(n: NetworkSize, k: ConstantsRead) -> float:
     shared = sum(topic.partitions for topic in topics.ALL if "<pop>" not in topic.name)
     per_pop = sum(topic.partitions for topic in topics.ALL if "<pop>" in topic.name)
     return shared + n.pops * per_pop + k["changelogs"]
 
 
-def _disk(n: Network, k: Reading) -> float:
+def _disk(n: NetworkSize, k: ConstantsRead) -> float:
     """Replicated. Kafka removes whole segments, so the newest of each partition is kept beyond its retention."""
     kept = 0.0
     for figure, topic in WRITTEN.items():
@@ -223,13 +223,13 @@ def _disk(n: Network, k: Reading) -> float:
     return REPLICAS * kept
 
 
-def _broker_cores(_: Network, k: Reading) -> float:
+def _broker_cores(_: NetworkSize, k: ConstantsRead) -> float:
     """Of all brokers: each replica costs what the leader does."""
     written_mib = sum(k[figure] for figure in WRITTEN) / MIB
     return REPLICAS * (written_mib * k.broker_mib_cpu_s + k["partitions"] * k.broker_partition_cpu_cores)
 
 
-def _brokers(_: Network, k: Reading) -> float:
+def _brokers(_: NetworkSize, k: ConstantsRead) -> float:
     for_cores = k["cores of all brokers"] / (k.broker_cores * k.broker_load_max)
     return max(REPLICAS, ceil(for_cores), ceil(REPLICAS * k["partitions"] / k.broker_replicas_max))
 

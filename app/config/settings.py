@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from app.config.inventory import Pop, load_pop
-from app.config.thresholds import Pacing, Policy, Thresholds, Windows
+from app.config.thresholds import Pacing, Policy, Thresholds, WindowSettings
 from app.config.toml import convert, read_toml
 from app.contract.schemas import Mode
 from app.errors import ConfigError
@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data_dir: str = "data"
     mode: Mode = "dry-run"
     kafka: Kafka = Kafka()
-    windows: Windows = Windows()
+    windows: WindowSettings = WindowSettings()
     thresholds: Thresholds = Thresholds()
     pacing: Pacing = Pacing()
     state_port: int = 6070
@@ -130,7 +130,7 @@ def _thresholds(thresholds: Thresholds) -> dict[str, bool]:
     }
 
 
-def _clocks(windows: Windows, pacing: Pacing) -> dict[str, bool]:
+def _clocks(windows: WindowSettings, pacing: Pacing) -> dict[str, bool]:
     """Each rule is what must hold, which no comparison with nan does."""
     history_s = 2 * pacing.share_decay_s
     return {

@@ -44,7 +44,7 @@ class Policy(msgspec.Struct, frozen=True):
     pacing: Pacing = Pacing()
 
 
-class Windows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tumbling windows by record time; `refresh_s` is sfacctd's kafka_refresh_time."""
 
     length_s: int = 10

@@ -9,7 +9,7 @@ from itertools import chain
 import msgspec
 
 from app.config.inventory import Pop
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.feeds.attribution import CLOCK_SKEW_MAX_S, Attributed, attribute
 from app.feeds.batches import MARK, Batch, batches, read
 from app.feeds.flows import Marker
@@ -36,7 +36,7 @@ class Accounting:
     window), added.
     """
 
-    def __init__(self, pop: Pop, windows: Windows, table_of: TableOf) -> None:
+    def __init__(self, pop: Pop, windows: WindowSettings, table_of: TableOf) -> None:
         self.progress = Progress()
         self.open: dict[Slot, Sums] = {}
         self.touched: set[Slot] = set()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.config.inventory import Pop
-from app.feeds.columns import Flows, Source
+from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Numbers
 from app.te.traffic.windows import Progress
@@ -15,7 +15,7 @@ LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
 SPECIAL_BITS = 0xC0000000  # sFlow's format bits: discarded, or several outputs
 CLOCK_SKEW_MAX_S = 60.0
 
-Origin = tuple[str, str] | str  # ingress router and link id, or the reason why there is none
+Attribution = tuple[str, str] | str  # ingress router and link id, or the reason why there is none
 
 
 class Attributed(NamedTuple):
@@ -31,7 +31,7 @@ class Attributed(NamedTuple):
     sizes_bytes: Numbers
 
 
-def origin_of(pop: Pop, source: Source) -> Origin:
+def origin_of(pop: Pop, source: FlowSource) -> Attribution:
     """Where a source's records belong, or why their bytes are unattributed."""
     router = pop.router_by_agent.get(source.exporter)
     if router is None:
@@ -47,7 +47,7 @@ def origin_of(pop: Pop, source: Source) -> Origin:
     return "unknown-ingress" if ingress is None else (ingress, link)
 
 
-def attribute(flows: Flows, pop: Pop, length_s: int, kafka_s: float, count_in: Progress) -> Attributed:
+def attribute(flows: FlowColumns, pop: Pop, length_s: int, kafka_s: float, count_in: Progress) -> Attributed:
     """Records that came at Kafka time `kafka_s`; late and unattributed ones are only counted."""
     origins = [origin_of(pop, source) for source in flows.sources]
     rates = np.array([max(1, source.sampling_rate) for source in flows.sources], dtype=np.int64)
@@ -65,7 +65,9 @@ def attribute(flows: Flows, pop: Pop, length_s: int, kafka_s: float, count_in: P
     return Attributed(links, routers, link, ingress, starts_s[kept], destinations, samples, sizes_bytes[kept])
 
 
-def _has_origin(flows: Flows, origins: list[Origin], sizes_bytes: Numbers, count_in: Progress) -> NDArray[np.bool_]:
+def _has_origin(
+    flows: FlowColumns, origins: list[Attribution], sizes_bytes: Numbers, count_in: Progress
+) -> NDArray[np.bool_]:
     """Which records have one; the bytes of the others are counted by reason."""
     usable = np.ones(len(sizes_bytes), dtype=np.bool_)
     for reason in dict.fromkeys(origin for origin in origins if isinstance(origin, str)):
@@ -76,7 +78,7 @@ def _has_origin(flows: Flows, origins: list[Origin], sizes_bytes: Numbers, count
 
 
 def _is_skewed(
-    flows: Flows, usable: NDArray[np.bool_], sizes_bytes: Numbers, kafka_s: float, count_in: Progress
+    flows: FlowColumns, usable: NDArray[np.bool_], sizes_bytes: Numbers, kafka_s: float, count_in: Progress
 ) -> NDArray[np.bool_]:
     """Which usable records are from the future, by the broker's clock; their bytes are counted."""
     skewed = usable & (flows.at_s > kafka_s + CLOCK_SKEW_MAX_S)
@@ -85,7 +87,7 @@ def _is_skewed(
     return skewed
 
 
-def _places(origins: list[Origin], part: int, names: list[str]) -> Numbers:
+def _places(origins: list[Attribution], part: int, names: list[str]) -> Numbers:
     """Of each source, the place in `names` of its router (part 0) or link (part 1)."""
     place_of = {name: place for place, name in enumerate(names)}
     return np.array([-1 if isinstance(one, str) else place_of[one[part]] for one in origins], dtype=np.int64)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from app.feeds.columns import Flows, flows_of, joined
+from app.feeds.columns import FlowColumns, flows_of, joined
 from app.feeds.flows import Flow, Marker, decode
 from app.feeds.rejected import Rejected
 from app.feeds.scan import scan
@@ -16,7 +16,7 @@ MARK = b'"purge_'  # begins the event_type of every marker, as pmacct writes it
 class Batch(NamedTuple):
     """What messages hold: flows, markers in their order, and what cannot be used."""
 
-    flows: Flows
+    flows: FlowColumns
     markers: list[Marker]
     rejected: list[Rejected]
 

@@ -10,7 +10,7 @@ from app.feeds.stale_paths import StalePaths, Unrefreshed
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
 
-Places = tuple[str, list[int]]  # some of the paths that are held for a prefix
+StalePlaces = tuple[str, list[int]]  # some of the paths that are held for a prefix
 
 
 class Sessions(msgspec.Struct):
@@ -59,7 +59,7 @@ class RibFeed:
         """The position of the beginning of a router's session; -1 before the first."""
         return self.sessions.began.get(router, -1)
 
-    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[Places]) -> None:
+    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]) -> None:
         """Which paths of a row are stale; it was written when the routers' sessions had begun at `began`.
 
         All paths from before the last beginning are stale. Where the row is ahead, the beginning itself is replayed.
@@ -86,7 +86,7 @@ class RibFeed:
                 if name == router:
                     self._stale.restore(router, prefix, (path.peer, path.path_id))
 
-    def stale(self, prefixes: Mapping[str, PathSet]) -> list[Places]:
+    def stale(self, prefixes: Mapping[str, PathSet]) -> list[StalePlaces]:
         """Which paths are stale."""
         if not self.sessions.unrefreshed:
             return []

@@ -10,7 +10,7 @@ from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Numbers
 
 
-class Source(NamedTuple):
+class FlowSource(NamedTuple):
     """What flow records of one router, way in and way out have in common."""
 
     exporter: str
@@ -19,10 +19,10 @@ class Source(NamedTuple):
     sampling_rate: int
 
 
-class Flows(NamedTuple):
+class FlowColumns(NamedTuple):
     """Records in columns; sizes are not scaled yet."""
 
-    sources: list[Source]
+    sources: list[FlowSource]
     source: Numbers  # place in `sources`
     at_s: Numbers
     destinations: Addresses
@@ -35,11 +35,11 @@ class Flows(NamedTuple):
         return int(self.at_s.max(initial=0))
 
 
-def flows_of(records: Sequence[Flow]) -> Flows:
+def flows_of(records: Sequence[Flow]) -> FlowColumns:
     """Of decoded records, each with a source of its own."""
     numbers = np.array([(flow.at_s, flow.samples, flow.size_bytes) for flow in records], dtype=np.int64).reshape(-1, 3)
-    return Flows(
-        [Source(flow.exporter, flow.iface_in, flow.iface_out, flow.sampling_rate) for flow in records],
+    return FlowColumns(
+        [FlowSource(flow.exporter, flow.iface_in, flow.iface_out, flow.sampling_rate) for flow in records],
         np.arange(len(records)),
         numbers[:, 0],
         Addresses.of(flow.destination for flow in records),
@@ -48,9 +48,9 @@ def flows_of(records: Sequence[Flow]) -> Flows:
     )
 
 
-def joined(one: Flows, other: Flows) -> Flows:
+def joined(one: FlowColumns, other: FlowColumns) -> FlowColumns:
     """The records of both."""
-    return Flows(
+    return FlowColumns(
         [*one.sources, *other.sources],
         np.concatenate([one.source, other.source + len(one.sources)]),
         np.concatenate([one.at_s, other.at_s]),

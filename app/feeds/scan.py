@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import native
-from app.feeds.columns import Flows, Source, flows_of
+from app.feeds.columns import FlowColumns, FlowSource, flows_of
 from app.te.routing.lpm import Addresses
 
 COLUMNS, SLOTS, SOURCES_MAX = 7, 1 << 14, 1 << 13  # as in the C code, and so is the next
@@ -17,7 +17,7 @@ RECORD_BYTES_MIN = 128  # the names of its fields alone are longer
 LEFT_MAX = 4096  # lines of a text: where so many are unusual, nothing is gained
 
 
-def scan(texts: Sequence[bytes]) -> tuple[Flows, list[bytes]]:
+def scan(texts: Sequence[bytes]) -> tuple[FlowColumns, list[bytes]]:
     """The flows of usual lines, and the other lines that are not empty, or texts as a whole."""
     c = native.library
     if c is None:
@@ -34,6 +34,6 @@ def scan(texts: Sequence[bytes]) -> tuple[Flows, list[bytes]]:
         elif lines := int(counts[2]):
             left += [text[begin:end] for begin, end in cuts[:lines].tolist()]
     source, at_s, versions, high, low, samples, sizes_bytes = columns[:, : counts[0]]
-    found = [Source(exporter.decode(), *rest) for exporter, *rest in sources[: counts[1]].tolist()]
+    found = [FlowSource(exporter.decode(), *rest) for exporter, *rest in sources[: counts[1]].tolist()]
     addresses = Addresses(versions, high.view(np.uint64), low.view(np.uint64))
-    return Flows(found, source, at_s, addresses, samples, sizes_bytes), left
+    return FlowColumns(found, source, at_s, addresses, samples, sizes_bytes), left

@@ -7,7 +7,7 @@ from functools import partial
 from agents.actuate import Following
 from app.actuation.reaper import BlockingSpeaker, Reaper
 from app.actuation.reconciler import Timing
-from app.actuator import Ports, assemble
+from app.actuator import ActuatorPorts, assemble
 from app.bgp.speaker import BgpSpeaker, InjectedRoute
 from app.config.inventory import Pop, Router
 from app.config.settings import Settings
@@ -15,7 +15,7 @@ from app.contract.schemas import Actuation, Decision
 from app.errors import SpeakerError
 from app.simulation.broker import Broker
 from app.simulation.loop import Process
-from app.simulation.network import Network
+from app.simulation.network import SimulatedNetwork
 from app.simulation.worker import Disk, Stream, Worker
 from tables.rib import Pace
 
@@ -24,13 +24,15 @@ ANSWER_S = (0.001, 0.03)
 GRACE_S = 10.0
 TIMING = Timing(confirm_s=10.0, bar_s=15.0, reap_grace_s=GRACE_S)
 LOOK_S = 5.0
-OnAnnounce = Callable[["Actuator", str, InjectedRoute, int], None]
+OnAnnounce = Callable[["SimulatedActuator", str, InjectedRoute, int], None]
 
 
 class ProcessSpeaker:
     """One actuator's connection to a speaker; a call may hang, fail, or be applied and fail all the same."""
 
-    def __init__(self, actuator: "Actuator", network: Network, router: str, on_announce: "OnAnnounce") -> None:
+    def __init__(
+        self, actuator: "SimulatedActuator", network: SimulatedNetwork, router: str, on_announce: "OnAnnounce"
+    ) -> None:
         self._actuator, self._network, self._router = actuator, network, router
         self._process, self._speaker, self._on_announce = actuator.process, network.speakers[router], on_announce
 
@@ -71,7 +73,7 @@ class ProcessSpeaker:
 class BlockingMemory:
     """A speaker as the reaper's thread has it."""
 
-    def __init__(self, network: Network, router: str) -> None:
+    def __init__(self, network: SimulatedNetwork, router: str) -> None:
         self._network, self._router = network, router
 
     def routes(self) -> dict[str, InjectedRoute]:
@@ -95,7 +97,7 @@ class NoOrders:
     caught_up = True
 
 
-class Actuator:
+class SimulatedActuator:
     """One process from its recovery to its end. `stuck` ones have an event loop that stands, and a reaper's thread."""
 
     def __init__(
@@ -103,7 +105,7 @@ class Actuator:
         process: Process,
         broker: Broker,
         disk: Disk,
-        network: Network,
+        network: SimulatedNetwork,
         settings: Settings,
         flaky: bool,
         on_announce: OnAnnounce,
@@ -113,7 +115,7 @@ class Actuator:
         self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
         self._network, self._on_announce = network, on_announce
         self.add_until_s: dict[str, float] = {}
-        ports = Ports(
+        ports = ActuatorPorts(
             worker.app,
             process.clock,
             worker.table,

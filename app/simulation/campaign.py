@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from app.clock import Clock
-from app.simulation.play import Outcome, run_seed
+from app.simulation.play import SeedOutcome, run_seed
 
 CHUNK = 20
 TOLD_EVERY = 500
@@ -28,7 +28,7 @@ class EventLog:
         self._sha256 = hashlib.sha256()
         self._file = path.open("w") if path is not None else None
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: SeedOutcome) -> None:
         text = "".join(f"{outcome.seed} {line}\n" for line in (*outcome.log, outcome.violation or "holds"))
         self._sha256.update(text.encode())
         if self._file is not None:
@@ -50,7 +50,7 @@ def run_many(
 ) -> dict[str, object]:
     """The report: counts, seconds, the first seeds whose invariants do not hold, and the digest of `events`."""
     began_s = clock.monotonic_s()
-    wrong: list[Outcome] = []
+    wrong: list[SeedOutcome] = []
     run = partial(run_seed, with_faults=with_faults, with_log=events is not None)
     with interpreters(len(seeds)) as pool:
         for done, outcome in enumerate(pool.imap(run, seeds, CHUNK), 1):
@@ -71,7 +71,7 @@ def run_many(
     return report if events is None else report | {"digest": events.close()}
 
 
-def run_one(seed: int, with_faults: bool) -> Outcome:
+def run_one(seed: int, with_faults: bool) -> SeedOutcome:
     """One seed, telling on stderr whatever happens."""
     with interpreters(1) as pool:
         return pool.apply(run_seed, (seed, with_faults, _tell))

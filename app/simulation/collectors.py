@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 
 from app.contract import topics
-from app.simulation.network import CAPACITY_BPS, PEERED, PREFIXES, Network
+from app.simulation.network import CAPACITY_BPS, PEERED, PREFIXES, SimulatedNetwork
 from app.te.traffic.windows import window_of
 
 WINDOW_S = 5
@@ -21,7 +21,7 @@ UNKNOWN_IFINDEX = 999
 SKEWED_S = 120.0
 
 
-class Ledger:
+class TruthLedger:
     """Bytes sent, scaled by their sampling rate: by window and link, and by the reason why they have no link."""
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class Ledger:
 class Collectors:
     """Flows and counters of one PoP. `surge` scales the demand of the peered prefixes."""
 
-    def __init__(self, network: Network, traffic: random.Random) -> None:
+    def __init__(self, network: SimulatedNetwork, traffic: random.Random) -> None:
         self.network, self.pop, self.world = network, network.pop, network.world
-        self.ledger = Ledger()
+        self.ledger = TruthLedger()
         self.surge = 1.0
         self.lying: dict[str, float] = {}  # link -> factor on its flows
         self.odd = 0.0  # chance of a purge with late, skewed or unusable records

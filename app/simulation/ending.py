@@ -3,13 +3,11 @@
 from app.contract import topics
 from app.simulation.actuator import GROUP as ACTUATOR
 from app.simulation.invariants import bytes_of, demand
-from app.simulation.oracle import CleanPass
+from app.simulation.oracle import CleanPass, PathKey
 from app.simulation.run import Run
 from app.simulation.telemetry import GROUP as TELEMETRY
-from app.simulation.telemetry import Telemetry
+from app.simulation.telemetry import SimulatedTelemetry
 from app.te.routing.rib import Rib
-
-Path = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
 
 
 def check_end(run: Run) -> None:
@@ -34,7 +32,7 @@ def _check_running(run: Run) -> None:
     demand(not lags, f"I8 consumer groups lag: {lags}")
 
 
-def _check_bytes(run: Run, telemetry: Telemetry) -> None:
+def _check_bytes(run: Run, telemetry: SimulatedTelemetry) -> None:
     """I1 against the ledger of what was sent, and I8 against one clean pass over the same log."""
     flows = topics.FLOWS.for_pop(run.network.pop.name)
     clean = CleanPass(run.network.pop, run.settings.windows, run.broker.topics[flows])
@@ -84,7 +82,7 @@ def _check_routes(run: Run) -> None:
         demand(not wrong, f"I8 {one.worker.process.name} has paths {wrong[:4]} wrong")
 
 
-def _paths(rib: Rib, routers: list[str]) -> set[Path]:
+def _paths(rib: Rib, routers: list[str]) -> set[PathKey]:
     return {
         (router, prefix, path.peer, path.next_hop)
         for router in routers

@@ -9,11 +9,11 @@ from app.config.settings import Settings
 from app.contract import topics
 from app.contract.schemas import Decision, Feed, LinkUtilization
 from app.simulation import telemetry as telemetries
-from app.simulation.actuator import Actuator
+from app.simulation.actuator import SimulatedActuator
 from app.simulation.broker import Broker
 from app.simulation.collectors import Collectors
 from app.simulation.loop import Process, Violation
-from app.simulation.network import Network
+from app.simulation.network import SimulatedNetwork
 from app.simulation.oracle import BmpHistory
 from app.stream.consumer import Record
 from app.te.traffic.windows import Progress
@@ -49,7 +49,7 @@ def demand(holds: bool, what: str) -> None:
 class Checks:
     """Watches one run from outside."""
 
-    def __init__(self, broker: Broker, network: Network, collectors: Collectors, settings: Settings) -> None:
+    def __init__(self, broker: Broker, network: SimulatedNetwork, collectors: Collectors, settings: Settings) -> None:
         self.broker, self.network, self.collectors, self.settings = broker, network, collectors, settings
         self.world, self.pop = network.world, network.pop
         self.bmp = BmpHistory(self.pop)
@@ -148,7 +148,7 @@ class Checks:
 
     # what is announced
 
-    def announced(self, actuator: Actuator, router: str, route: InjectedRoute, offset: int) -> None:
+    def announced(self, actuator: SimulatedActuator, router: str, route: InjectedRoute, offset: int) -> None:
         """A speaker is told, by a call that began when BMP had been read to `offset`."""
         prefix, hop, now_s = route.prefix, route.next_hop, self.world.now_s
         if hop not in self.pop.router_by_loopback:
@@ -167,7 +167,7 @@ class Checks:
 
     # as time goes by
 
-    def tick(self, actuator: Actuator | None) -> None:
+    def tick(self, actuator: SimulatedActuator | None) -> None:
         """Once a second: what may be so for a moment and must not last."""
         for router, speaker in self.network.speakers.items():
             for route in speaker.held.values():
@@ -178,7 +178,7 @@ class Checks:
             lasted_s = self.world.now_s - since_s
             demand(lasted_s <= now[what], f"{what}, for {lasted_s:.0f} s")
 
-    def _wrong(self, actuator: Actuator) -> Iterator[tuple[str, float]]:
+    def _wrong(self, actuator: SimulatedActuator) -> Iterator[tuple[str, float]]:
         """(what is wrong, how long it may be) where the actuator could have known and acted."""
         if not (actuator.process.alive and not actuator.process.frozen and self.broker.up and actuator.ready()):
             return

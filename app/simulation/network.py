@@ -22,7 +22,7 @@ BUDGETS = Budgets(max_overrides=4, max_moved_share=0.5, max_new_per_cycle=3)
 STATS_S = 6.0  # RFC 7854 statistics: the stream's time goes on though no route changes
 DUMP_S = 12.0
 Peer = tuple[str, str]  # (router, peer address)
-Path = tuple[str, str, str]  # (router, peer address, prefix)
+AnnouncedPath = tuple[str, str, str]  # (router, peer address, prefix)
 
 
 def _router(number: int) -> Router:
@@ -58,7 +58,7 @@ def make_pop(four_links: bool) -> Pop:
     return Pop("p", 64512, ("198.18.0.0/16",), (_router(1), _router(2)), tuple(links), budgets=BUDGETS)
 
 
-class Network:
+class SimulatedNetwork:
     """Neighbours' announcements, what the routers show of our routes, and the BMP of both routers."""
 
     def __init__(self, world: World, broker: Broker, traffic: random.Random) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from app.config.inventory import Pop
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting, Closed
 from app.stream.consumer import Record
 from app.te.routing.lpm import PrefixTable
@@ -14,7 +14,7 @@ from app.te.traffic.windows import Progress
 
 DUMP_WITHIN_S = 10.0
 EVERYWHERE = PrefixTable.build(["0.0.0.0/0", "::/0"])
-Path = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
+PathKey = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
 
 
 class BmpHistory:
@@ -23,9 +23,9 @@ class BmpHistory:
     def __init__(self, pop: Pop) -> None:
         self._routers = {router.ibgp_address: router.name for router in pop.router}
         self._injectors = {router.injector.address for router in pop.router}
-        self.alive: set[Path] = set()
+        self.alive: set[PathKey] = set()
         self._changes: dict[tuple[str, str, str], list[tuple[int, bool]]] = {}
-        self._doubt: dict[str, tuple[float, set[Path]]] = {}
+        self._doubt: dict[str, tuple[float, set[PathKey]]] = {}
 
     def take(self, record: Record) -> None:
         said: dict[str, Any] = msgspec.json.decode(record.value)
@@ -57,7 +57,7 @@ class BmpHistory:
             self.alive.add(path)
             self._changes.setdefault((router, prefix, path[3]), []).append((offset, True))
 
-    def _remove(self, offset: int, paths: set[Path]) -> None:
+    def _remove(self, offset: int, paths: set[PathKey]) -> None:
         for path in paths & self.alive:
             self.alive.discard(path)
             self._changes[path[0], path[1], path[3]].append((offset, False))
@@ -66,7 +66,7 @@ class BmpHistory:
 class CleanPass:
     """The flows of a log counted once, in order, by a process that never failed. Every destination has a route."""
 
-    def __init__(self, pop: Pop, windows: Windows, log: Sequence[Record]) -> None:
+    def __init__(self, pop: Pop, windows: WindowSettings, log: Sequence[Record]) -> None:
         account = Accounting(pop, windows, lambda: EVERYWHERE)
         self.windows: dict[tuple[int, str], int] = {}
         for record in log:

@@ -12,7 +12,7 @@ from app.simulation.loop import Violation
 from app.simulation.run import END_S, FAULTS_S, LAG_S, SETTINGS, START_S, Run
 
 
-class Outcome(msgspec.Struct):
+class SeedOutcome(msgspec.Struct):
     """What became of a seed; `violation` is empty when all invariants held."""
 
     seed: int
@@ -43,10 +43,10 @@ def play(run: Run, faults: Faults | None) -> None:
 
 def run_seed(
     seed: int, with_faults: bool, tell: Callable[[str], None] | None = None, with_log: bool = False
-) -> Outcome:
+) -> SeedOutcome:
     """Run one seed to its end, or to the first violation. `tell` hears every event; `with_log` keeps them all."""
     logging.disable(logging.CRITICAL)
-    outcome = Outcome(seed)
+    outcome = SeedOutcome(seed)
     run = Run(seed, with_faults, outcome.log.append if with_log else tell)
     faults = Faults(run) if with_faults else None
     try:

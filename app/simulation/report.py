@@ -1,9 +1,9 @@
 """What a run of seeds tells: one document, and its text for people."""
 
-from app.simulation.play import Outcome
+from app.simulation.play import SeedOutcome
 
 
-def summary(outcome: Outcome) -> dict[str, object]:
+def summary(outcome: SeedOutcome) -> dict[str, object]:
     """The document of one seed: with a violation, also the faults and the last events before it."""
     return {
         "seeds": 1,

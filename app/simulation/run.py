@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Literal
 
 from app.config.settings import Settings
-from app.config.thresholds import Pacing, Windows
-from app.simulation.actuator import Actuator
+from app.config.thresholds import Pacing, WindowSettings
+from app.simulation.actuator import SimulatedActuator
 from app.simulation.broker import Broker
 from app.simulation.collectors import WINDOW_S, Collectors
 from app.simulation.invariants import Checks
 from app.simulation.loop import Process, Violation, World
-from app.simulation.network import Network
-from app.simulation.telemetry import GROUP, Telemetry
+from app.simulation.network import SimulatedNetwork
+from app.simulation.telemetry import GROUP, SimulatedTelemetry
 from app.simulation.worker import Disk
 from tables.rib import Pace
 
@@ -23,7 +23,7 @@ DOWN_S = (0.5, 0.5, 0.5, 1.0, 2.0, 12.0, 28.0)  # until a supervisor starts a pr
 SETTINGS = Settings(
     pops=("p",),
     mode="auto",
-    windows=Windows(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=20),
+    windows=WindowSettings(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=20),
     pacing=Pacing(
         add_within_s=15,
         lease_s=30,
@@ -48,7 +48,7 @@ class Run:
         self.world.tell = tell
         traffic = random.Random(~seed)
         self.broker = Broker(self.world)
-        self.network = Network(self.world, self.broker, traffic)
+        self.network = SimulatedNetwork(self.world, self.broker, traffic)
         self.collectors = Collectors(self.network, traffic)
         self.checks = Checks(self.broker, self.network, self.collectors, SETTINGS)
         self.settings, self.lag_s = SETTINGS, LAG_S
@@ -74,12 +74,16 @@ class Run:
             before.superseded = True
         process = Process(self.world, "telemetry", self._skew_s(), self._ended)
         disk = self.disks[self.machine]
-        self.telemetry = Telemetry(process, self.broker, disk, self.network.pop, SETTINGS, self.flaky, self.pace)
+        self.telemetry = SimulatedTelemetry(
+            process, self.broker, disk, self.network.pop, SETTINGS, self.flaky, self.pace
+        )
 
     def start_actuator(self) -> None:
         process = Process(self.world, "actuator", self._skew_s(), self._ended)
         disk, told = self.actuator_disk, self.world.watched(self.checks.announced)
-        self.actuator = Actuator(process, self.broker, disk, self.network, SETTINGS, self.flaky, told, self.pace)
+        self.actuator = SimulatedActuator(
+            process, self.broker, disk, self.network, SETTINGS, self.flaky, told, self.pace
+        )
 
     def _skew_s(self) -> float:
         return self.world.rng.uniform(-2, 2) if self.flaky else 0.0

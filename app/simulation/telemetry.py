@@ -5,18 +5,18 @@ from app.config.settings import Settings
 from app.simulation.broker import Broker
 from app.simulation.loop import Process
 from app.simulation.worker import Disk, Worker
-from app.telemetry import Ports, assemble
+from app.telemetry import TelemetryPorts, assemble
 from tables.rib import Pace
 
 GROUP = "autopilot-telemetry-p"
 
 
-class Telemetry:
+class SimulatedTelemetry:
     """One process from its recovery to its end."""
 
     def __init__(
         self, process: Process, broker: Broker, disk: Disk, pop: Pop, settings: Settings, flaky: bool, pace: Pace
     ) -> None:
         self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
-        ports = Ports(worker.app, process.clock, worker.table, worker.read, pace)
+        ports = TelemetryPorts(worker.app, process.clock, worker.table, worker.read, pace)
         self.routes, self.counters, self.flows = assemble({pop.name: pop}, settings, ports)

@@ -35,7 +35,7 @@ class Disk:
         self.persisted.clear()
 
 
-class Table:
+class SimulatedTable:
     """As an ExactTable: written at once to the disk, later to the changelog, with answers that can be awaited."""
 
     def __init__(self, worker: "Worker", name: str) -> None:
@@ -91,7 +91,7 @@ class Table:
 GENERATION = 1  # of each group: a process that is born takes over what the one before had
 
 
-class Event:
+class BatchEvent:
     """A batch; weakly referable, as Faust's events are."""
 
     def __init__(self, tp: TP, records: list[Record]) -> None:
@@ -113,7 +113,7 @@ class Stream:
         worker.inputs.begin(topic, committed if self._position < committed else 0)
         worker.committed[self._tp] = self._position or None
         self._drop = worker.drops(self._position)
-        self._again: Event | None = None
+        self._again: BatchEvent | None = None
         self._waiting: Any = None
         self._acked, self._due = self._position, False
         self._is_noack = False
@@ -124,7 +124,7 @@ class Stream:
         self._is_noack = True
         return self
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[BatchEvent]:
         while True:
             self._worker.process.check()
             if (event := self._next()) is None:
@@ -135,7 +135,7 @@ class Stream:
             if not self._is_noack:
                 await self.ack(event)
 
-    async def ack(self, event: Event) -> bool:
+    async def ack(self, event: BatchEvent) -> bool:
         self._worker.process.check()
         self._acked = max(self._acked, event.message.offset + 1)
         if not self._due:
@@ -143,7 +143,7 @@ class Stream:
             self._later()
         return True
 
-    def _next(self) -> Event | None:
+    def _next(self) -> BatchEvent | None:
         if (again := self._again) is not None:
             self._again = None
             return again
@@ -155,8 +155,8 @@ class Stream:
         records = [record for record in records if record.offset != self._drop]
         if not records:
             return self._next()
-        event = Event(self._tp, records)
-        self._again = Event(self._tp, records) if self._worker.repeats() else None
+        event = BatchEvent(self._tp, records)
+        self._again = BatchEvent(self._tp, records) if self._worker.repeats() else None
         return event
 
     def _is_dry(self) -> bool:
@@ -245,7 +245,7 @@ class Worker:
         return Found(self.inputs.ids[topic])
 
     def table(self, name: str) -> ExactTable:
-        return cast(ExactTable, Table(self, name))
+        return cast(ExactTable, SimulatedTable(self, name))
 
     def producer(self, land: Callable[[Any], None]) -> Producer:
         self._producers.append(Producer(self.process, self.broker, land))

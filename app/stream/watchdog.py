@@ -37,7 +37,7 @@ PATIENCE_S = 60.0
 TELL_EVERY_S = 60.0
 READY_WITHIN_S = 10.0  # what came before that is committed by now
 
-Answer = tuple[bool, Mapping[str, object]]
+ProbeAnswer = tuple[bool, Mapping[str, object]]
 
 
 class Watchdog(mode.Service):
@@ -117,7 +117,7 @@ class Watchdog(mode.Service):
             log.error("no topic %s any more: waiting for it", ", ".join(sorted(new)))
         self._missing = missing
 
-    def alive(self) -> Answer:
+    def alive(self) -> ProbeAnswer:
         """For `/healthz`: whoever answers has an event loop; the two threads must look, too."""
         problems = []
         if not self._fence.runs:
@@ -126,7 +126,7 @@ class Watchdog(mode.Service):
             problems.append("the watchdog does not run")
         return not problems, {"ok": not problems, "problems": problems}
 
-    def ready(self) -> Answer:
+    def ready(self) -> ProbeAnswer:
         """For `/readyz`: recovered, and not behind. A standby is ready: its tables are there."""
         state, seen, group_status = self._state(), self._worker_status, self._group_status
         waiting = (

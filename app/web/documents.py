@@ -112,7 +112,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Event(msgspec.Struct, frozen=True):
+class PageEvent(msgspec.Struct, frozen=True):
     """Something that happened, in one line: to a subject (a prefix or a link), what. Repeats have the same id.
 
     Events of one moment that say the same of many subjects may be shown as one.
@@ -144,4 +144,4 @@ class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     windows: dict[str, list[Point]] = {}
     truth: dict[str, list[TruthPoint]] = {}
     overrides: OverridesView | None = None
-    events: list[Event] = []
+    events: list[PageEvent] = []

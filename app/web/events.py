@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 from app.contract.schemas import Actuation, Decision, Override
-from app.web.documents import Event
+from app.web.documents import PageEvent
 
 
-def of_decision(decision: Decision, previous: Decision | None) -> Iterator[Event]:
+def of_decision(decision: Decision, previous: Decision | None) -> Iterator[PageEvent]:
     """What this decision changes against the one before it; without one, everything in it is new."""
     name, at = f"{decision.pop}/{decision.epoch}/{decision.seq}", decision.made_at
     for event in decision.congestion:
@@ -15,29 +15,29 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[Event
             loads = f"carried {event.carried:.0%}, dropped {event.dropped:.1%}, natural {event.natural:.0%} of capacity"
             what = f"congestion {event.state}; {loads}"
             kind: Literal["congestion", "relief"] = "congestion" if event.state == "opened" else "relief"
-            yield Event(f"{name}/{event.state}/{event.link}", at, kind, short(event.link), what)
+            yield PageEvent(f"{name}/{event.state}/{event.link}", at, kind, short(event.link), what)
     before = {override.prefix: override for override in previous.overrides} if previous else {}
     for override in decision.overrides:
         known = before.get(override.prefix)
         if known is None or known.exit != override.exit:
             what = _moved(override)
-            yield Event(f"{name}/move/{override.prefix}", at, "move", override.prefix, what, override.bps)
+            yield PageEvent(f"{name}/move/{override.prefix}", at, "move", override.prefix, what, override.bps)
     for released in decision.released:
         gone = before.get(released.prefix)
         what, bps = f"given back: {released.reason}", gone.bps if gone else 0.0
-        yield Event(f"{name}/release/{released.prefix}", at, "release", released.prefix, what, bps)
+        yield PageEvent(f"{name}/release/{released.prefix}", at, "release", released.prefix, what, bps)
     known_refusals = {(one.prefix, one.link, one.reason) for one in previous.refused} if previous else set()
     for refused in decision.refused:
         if (refused.prefix, refused.link, refused.reason) not in known_refusals:
             subject = "load of no known prefix" if refused.prefix == "*" else refused.prefix
             what = f"kept on {short(refused.link)}: {refused.reason}"
-            yield Event(f"{name}/refuse/{refused.prefix}/{refused.link}", at, "refusal", subject, what, refused.bps)
+            yield PageEvent(f"{name}/refuse/{refused.prefix}/{refused.link}", at, "refusal", subject, what, refused.bps)
 
 
-def of_actuation(actuation: Actuation) -> Event:
+def of_actuation(actuation: Actuation) -> PageEvent:
     """What was done to a router, or not done."""
     what = f"{actuation.action} on {actuation.router}: {actuation.reason}"
-    return Event(actuation.id, actuation.at, "actuation", actuation.prefix, what)
+    return PageEvent(actuation.id, actuation.at, "actuation", actuation.prefix, what)
 
 
 def short(link: str) -> str:

@@ -8,10 +8,10 @@ from app.config.inventory import Pop
 from app.contract.schemas import Actuation, Congestion, Control, Decision, LinkUtilization
 from app.web.documents import (
     DecisionView,
-    Event,
     LinkView,
     OverridesView,
     OverrideView,
+    PageEvent,
     Point,
     PopView,
     TruthPoint,
@@ -44,7 +44,7 @@ class PopModel:
         self._decision: Decision | None = None
         self._decisions: deque[DecisionView] = deque(maxlen=kept)
         self._routers: dict[str, dict[str, str]] = {}
-        self._events: dict[str, Event] = {}
+        self._events: dict[str, PageEvent] = {}
         self._halt: Control | None = None
         self._told_state: PopView | None = None
         self._told_links: tuple[LinkView, ...] = ()
@@ -54,7 +54,7 @@ class PopModel:
     def _begin_changes(self) -> None:
         self._new_windows: dict[str, list[Point]] = {}
         self._new_truth: dict[str, list[TruthPoint]] = {}
-        self._new_events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self._new_events: deque[PageEvent] = deque(maxlen=EVENTS_MAX)
 
     def take_window(self, record: LinkUtilization) -> None:
         """A closed window. One that is not newer than the last of its link is a repeat."""
@@ -185,7 +185,7 @@ class PopModel:
     def _is_quiet(self, end_s: int, now_s: float) -> bool:
         return now_s - end_s > QUIET_WINDOWS * self._window_s
 
-    def _happened(self, events: Iterable[Event]) -> None:
+    def _happened(self, events: Iterable[PageEvent]) -> None:
         for event in events:
             if event.id not in self._events:
                 self._events[event.id] = event

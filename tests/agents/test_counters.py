@@ -8,7 +8,7 @@ from faust.types import TP
 
 from agents.counters import KEEP_S, CountersState
 from app.stream.consumer import Record
-from tables.interfaces import Interfaces
+from tables.interfaces import InterfaceTable
 from tests.agents.outbox import Outbox
 from tests.pops import demo_pop
 from tests.tables.memory import memory_table, written
@@ -23,7 +23,7 @@ class Rig:
     """A CountersState over a table in memory."""
 
     def __init__(self) -> None:
-        self.table = Interfaces(memory_table("interfaces"))
+        self.table = InterfaceTable(memory_table("interfaces"))
         self.restart()
 
     def restart(self) -> None:

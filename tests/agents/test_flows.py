@@ -8,13 +8,13 @@ from faust.types import TP
 from agents.flows import FlowsState
 from app.clock import ManualClock
 from app.config.inventory import Pop
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.feeds.placing import TableOf
 from app.stream.consumer import Record
 from app.stream.final_rows import Settling
 from app.te.state import CycleState
 from app.te.traffic.windows import ClosedWindow, Sums
-from tables.congestion import Congestion, CycleRow, cycle_key, progress_key
+from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
 from tests.agents.outbox import Outbox
 from tests.app.feeds.test_accounting import SURGED, T0, flow, purge, table_of
@@ -50,7 +50,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.link_windows = memory_rows(LinkWindowRow)
-        self.congestion = Congestion(memory_table("congestion"))
+        self.congestion = CongestionTable(memory_table("congestion"))
         self.committed = 0
         self.clock = ManualClock()
         self.restart()
@@ -62,7 +62,7 @@ class Rig:
         self.outbox = Outbox()
         self.state = FlowsState(
             {"rhv1000": demo_pop()},
-            Windows(retention_s=30),
+            WindowSettings(retention_s=30),
             self.link_windows,
             self.congestion,
             self.outbox.publisher,

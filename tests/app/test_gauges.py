@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from prometheus_client import REGISTRY
 
-from app.actuation.pop_actuator import PopActuator, Ports
+from app.actuation.pop_actuator import PopActuator, PopPorts
 from app.actuation.reconciler import Timing
 from app.actuator import open_gobgpd
 from app.clock import ManualClock
@@ -93,7 +93,7 @@ def test_routes_tell_what_is_held_of_each_router() -> None:
 
 def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
     clock, pop = ManualClock(T0 + 20.0), demo_pop()
-    ports = Ports(
+    ports = PopPorts(
         clock, partial(open_gobgpd, pop), lambda record: None, lambda: True, lambda: False, lambda reaper: None
     )
     actuator = PopActuator(pop, Rib(), "auto", Timing(), ports)

@@ -12,7 +12,7 @@ from timeit import default_timer
 
 import msgspec
 
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting
 from app.te.routing.lpm import PrefixTable
 from tests.app.feeds.test_accounting import T0, flow
@@ -48,7 +48,7 @@ def floor(messages: list[bytes]) -> None:
 
 def ours(messages: list[bytes]) -> None:
     table = PrefixTable.build(f"20.{i}.{j}.0/24" for i in range(200) for j in range(7))
-    account = Accounting(demo_pop(), Windows(), lambda: table)
+    account = Accounting(demo_pop(), WindowSettings(), lambda: table)
     for offset, one in enumerate(messages):
         assert list(account.ingest(offset, [T0 + 5.0], [one])) == []
     assert sum(sums.size_bytes for sums in account.open.values()) == len(messages) * RECORDS * 100_000

@@ -25,7 +25,7 @@ from app.lab.daemons.kafka import reached_at
 from app.lab.daemons.machine import CHECKOUT
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Program
-from app.lab.demo.gather import StateClient
+from app.lab.demo.state_client import StateClient
 from app.te.traffic.windows import Progress
 from tests.bench import network
 from tests.bench.figures import Run

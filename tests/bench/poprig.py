@@ -27,7 +27,7 @@ from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import CHECKOUT, make_run_dir, open_site
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Program, Runner
-from app.lab.demo.gather import StateClient
+from app.lab.demo.state_client import StateClient
 from tests.bench import network
 from tests.bench.popfeed import BATCH_BYTES, PURGES, Recording, batches, capacity_bps, send
 from tests.bench.popfigures import LOST_S, Measured, at_end

@@ -95,7 +95,7 @@ def agree(reports: Sequence[Report]) -> None:
         raise Disagreement("the programs counted different bytes of the same topic: there are no figures")
 
 
-class Reading:
+class ConstantsRead:
     """One broker with filled topics, and the reports of the programs that read them."""
 
     def __init__(self, bench: Bench, offsets: Offsets, before: Path | None) -> None:
@@ -152,7 +152,7 @@ async def run_all(sizes: Sequence[int], rounds: int, records: int, before: Path 
         broker = await stack.enter_async_context(kafka(topics.named([f"bench{size}" for size in sizes])))
         runner = await stack.enter_async_context(Runner(run_dir))
         offsets = await stack.enter_async_context(Offsets.of(broker))
-        reading = Reading(Bench(broker, run_dir, runner, core), offsets, before)
+        reading = ConstantsRead(Bench(broker, run_dir, runner, core), offsets, before)
         for size in sizes:
             await reading.fill(size, records)
         for number in range(rounds):

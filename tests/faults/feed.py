@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from app.clock import Clock
 from app.config.inventory import Pop
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError
 from app.te.traffic.windows import OPEN_PURGE_MAX_S
@@ -38,7 +38,7 @@ async def exact_producer(broker: str) -> AsyncIterator[AIOKafkaProducer]:
 class Feed:
     """Stands for the sfacctd and pmbmpd of a PoP; `run` until `stop`."""
 
-    def __init__(self, pop: Pop, windows: Windows, producer: AIOKafkaProducer, clock: Clock, seed: str) -> None:
+    def __init__(self, pop: Pop, windows: WindowSettings, producer: AIOKafkaProducer, clock: Clock, seed: str) -> None:
         self.pop = pop
         self.traffic = Traffic(pop, windows, seed)
         self.records = RECORDS  # a message; 0 is a PoP without traffic, whose markers go on

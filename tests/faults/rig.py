@@ -18,13 +18,13 @@ import msgspec
 from app.clock import SystemClock
 from app.config.inventory import load_pop
 from app.config.settings import Kafka
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.admin import create_topics
 from app.lab.daemons.deployment import write_inventory, write_settings
 from app.lab.daemons.ports import free_port
-from app.lab.demo.gather import StateClient
+from app.lab.demo.state_client import StateClient
 from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.brokers import Brokers
@@ -36,7 +36,7 @@ INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 CELL = "cell"
 APP_ID = f"autopilot-telemetry-{CELL}"
 # Short windows: a fault is seen in the output within seconds.
-WINDOWS = Windows(length_s=2, grace_s=2, refresh_s=1, retention_s=120)
+WINDOWS = WindowSettings(length_s=2, grace_s=2, refresh_s=1, retention_s=120)
 SETTINGS: dict[str, object] = {
     "windows": msgspec.structs.asdict(WINDOWS),
     "pacing": {"share_decay_s": 10.0, "share_attack_s": 2.0},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from app.config.inventory import Pop
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from tests.faults.ledger import Ledger
 
 PREFIXES = tuple(f"20.0.{number}.0/24" for number in range(40))
@@ -34,7 +34,7 @@ class Mix(msgspec.Struct):
 class Traffic:
     """Makes the messages of one PoP. `carried` are octets by link, for the counters."""
 
-    def __init__(self, pop: Pop, windows: Windows, seed: str) -> None:
+    def __init__(self, pop: Pop, windows: WindowSettings, seed: str) -> None:
         self.ledger = Ledger(windows.length_s)
         self.mix = Mix()
         self.carried: Counter[str] = Counter()

@@ -10,22 +10,22 @@ import pytest_asyncio
 from app.config.inventory import load_pop
 from app.lab.daemons.machine import missing
 from app.lab.daemons.stack import Stack
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 
 INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 PREFIXES = ("20.0.0.0/24", "20.0.1.0/24", "20.0.2.0/24")
 PREFIX6 = "2001:db8:20::/48"
 
 
-def announced() -> dict[str, list[Route]]:
+def announced() -> dict[str, list[Announcement]]:
     """Every neighbour announces the same prefixes behind its own AS, IPv6 as well."""
     pop = load_pop(INVENTORY)
-    routes: dict[str, list[Route]] = {}
+    routes: dict[str, list[Announcement]] = {}
     for session in (session for link in pop.link for session in link.sessions):
         hop, *_ = session.next_hops
-        routes[session.peer] = [Route(prefix, hop, (session.asn, 65010), med=10) for prefix in PREFIXES]
+        routes[session.peer] = [Announcement(prefix, hop, (session.asn, 65010), med=10) for prefix in PREFIXES]
         hop6 = f"2001:db8:ffff::{hop.rpartition('.')[2]}"
-        routes[session.peer].append(Route(PREFIX6, hop6, (session.asn, 65010)))
+        routes[session.peer].append(Announcement(PREFIX6, hop6, (session.asn, 65010)))
     return routes
 
 

@@ -8,7 +8,7 @@ from app.contract.topics import COUNTERS, FLOWS
 from app.lab.daemons.ports import udp_drops, udp_holders
 from app.lab.daemons.stack import Stack
 from app.lab.pop.packets import tcp_frame
-from app.lab.pop.sflow import FlowSample, InterfaceCounters, encode_counters, encode_datagram, encode_flow
+from app.lab.pop.sflow import FlowSample, GenericCounters, encode_counters, encode_datagram, encode_flow
 from tests.integration.kafka_reader import Record, records_until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
@@ -37,7 +37,7 @@ def flow(sequence: int, destination: str) -> bytes:
 
 def counters(sequence: int) -> bytes:
     return encode_counters(
-        InterfaceCounters(
+        GenericCounters(
             sequence=sequence,
             ifindex=101,
             speed_bps=100_000_000_000,

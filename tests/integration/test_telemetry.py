@@ -19,9 +19,9 @@ from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.read import read_topic
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.stack import Stack
-from app.lab.demo.evidence import Progress
-from app.lab.demo.gather import StateClient
+from app.lab.demo.evidence import ByteAccount
 from app.lab.demo.run import RouterRib
+from app.lab.demo.state_client import StateClient
 from app.lab.pop.packets import tcp_frame
 from app.lab.pop.sflow import FlowSample, encode_datagram, encode_flow
 from tests.app.feeds.test_flows import RECORD
@@ -81,8 +81,8 @@ class Rig:
         finally:
             await producer.stop()
 
-    async def progress(self) -> Progress:
-        return await self.state.get("progress", Progress)
+    async def progress(self) -> ByteAccount:
+        return await self.state.get("progress", ByteAccount)
 
     async def command(self, *arguments: str) -> Any:
         argv = [sys.executable, "-m", "app", *arguments, "--json", "--config", str(self.stack.settings_file)]

@@ -19,8 +19,8 @@ from app.kafka.read import read_topic
 from app.lab.daemons.deployment import write_inventory, write_settings
 from app.lab.daemons.kafka import kafka, reached_at
 from app.lab.daemons.ports import free_port
-from app.lab.demo.evidence import Progress
-from app.lab.demo.gather import StateClient
+from app.lab.demo.evidence import ByteAccount
+from app.lab.demo.state_client import StateClient
 from tests.app.feeds.test_accounting import flow, marker
 from tests.integration.conftest import INVENTORY, unavailable
 from tests.integration.sums_rig import Worker
@@ -95,8 +95,8 @@ class Cell:
         await self.end(name, signal.SIGTERM)
         await self.start(name, "standby")
 
-    async def progress(self, name: str) -> Progress:
-        return await StateClient(self.ports[name], POP).get("progress", Progress)
+    async def progress(self, name: str) -> ByteAccount:
+        return await StateClient(self.ports[name], POP).get("progress", ByteAccount)
 
 
 async def roll_and_kill(cell: Cell, feed: Feed) -> None:

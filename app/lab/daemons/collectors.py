@@ -10,7 +10,7 @@ from app.lab.daemons.kafka import arrivals, reached_at
 from app.lab.daemons.machine import Site, binary, fill
 from app.lab.daemons.ports import udp_holders
 from app.lab.daemons.runner import Program, Runner
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 
 NAMES = ("sfacctd", "pmbmpd")
 
@@ -45,7 +45,7 @@ async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
 
 
 async def wait_for_bmp(
-    runner: Runner, site: Site, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Route]]
+    runner: Runner, site: Site, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
 ) -> None:
     """Wait until Kafka holds both routers' greeting, every session, and every route of every neighbour."""
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}

@@ -9,7 +9,7 @@ from app.config.inventory import Pop, Router, Session
 from app.lab.daemons.machine import TEMPLATES, Site, binary, fill
 from app.lab.daemons.policy import HOLD_S
 from app.lab.daemons.runner import Probe, Program, Runner
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 
 ENVIRONMENT = {
     "exabgp.api.cli": "false",
@@ -26,7 +26,7 @@ def name_of(peer: str) -> str:
 
 
 async def start_neighbour(
-    runner: Runner, site: Site, pop: Pop, router: Router, session: Session, routes: Sequence[Route]
+    runner: Runner, site: Site, pop: Pop, router: Router, session: Session, routes: Sequence[Announcement]
 ) -> None:
     """Start one neighbour; whether its session is up is asked from the edge, whether it hears from its ear."""
     ear = site.write("ear.sh", (TEMPLATES / "ear.sh").read_text())
@@ -76,7 +76,7 @@ def _announcements(record: dict[str, Any]) -> Iterator[str]:
             yield from (" ".join([route["nlri"], *communities]) for route in routes)
 
 
-def _announcement(route: Route) -> str:
+def _announcement(route: Announcement) -> str:
     path = " ".join(map(str, route.as_path))
     med = "" if route.med is None else f" med {route.med}"
     return f"route {route.prefix} next-hop {route.next_hop} as-path [ {path} ]{med};"

@@ -14,7 +14,7 @@ from string import Template
 import msgspec
 
 from app.errors import EnvironmentProblem
-from app.lab.daemons.ports import Ports, choose_ports, port_problems
+from app.lab.daemons.ports import StackPorts, choose_ports, port_problems
 from app.lab.daemons.runner import setpriv
 
 CHECKOUT = Path(__file__).parents[3]
@@ -43,7 +43,7 @@ class Site(msgspec.Struct, frozen=True):
     """Where one stack lives. `user` is whom its daemons drop to, None when we are an ordinary user already."""
 
     run_dir: Path
-    ports: Ports
+    ports: StackPorts
     user: str | None
 
     def path(self, name: str) -> Path:
@@ -90,7 +90,7 @@ def make_run_dir(wanted: Path | None) -> Path:
     return wanted.resolve()
 
 
-def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: Ports | None = None) -> Site:
+def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: StackPorts | None = None) -> Site:
     """Check the machine and choose free ports unless given; EnvironmentProblem lists everything that is wrong."""
     user = DAEMON_USER if os.geteuid() == 0 else None
     if user:

@@ -15,7 +15,7 @@ from app.errors import EnvironmentProblem
 RANGE = range(20_000, 32_000)
 
 
-class Ports(msgspec.Struct, frozen=True):
+class StackPorts(msgspec.Struct, frozen=True):
     """The ports of one stack; `sflow` is UDP. The BGP port is one for all loopback addresses."""
 
     kafka: int
@@ -25,14 +25,14 @@ class Ports(msgspec.Struct, frozen=True):
     bgp: int
 
 
-def choose_ports(bgp_addresses: Sequence[str] = ()) -> Ports:
+def choose_ports(bgp_addresses: Sequence[str] = ()) -> StackPorts:
     """Ports that are free now; the BGP port on every one of `bgp_addresses`."""
     with ExitStack() as held:
         kafka, controller, bmp = (_hold_free(held, ["127.0.0.1"]) for _ in range(3))
         bgp = _hold_free(held, bgp_addresses or ["127.0.0.1"])
         taken = set(_inodes("udp"))
         sflow = next(port for port in random.sample(RANGE, len(RANGE)) if port not in taken)
-    return Ports(kafka=kafka, controller=controller, sflow=sflow, bmp=bmp, bgp=bgp)
+    return StackPorts(kafka=kafka, controller=controller, sflow=sflow, bmp=bmp, bgp=bgp)
 
 
 def free_port() -> int:
@@ -41,7 +41,7 @@ def free_port() -> int:
         return _hold_free(held, ["127.0.0.1"])
 
 
-def port_problems(ports: Ports, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
+def port_problems(ports: StackPorts, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
     """Every port that is in use, with its owner where that can be seen."""
     wanted = [("127.0.0.1", key, getattr(ports, key)) for key in ("kafka", "controller", "bmp")]
     wanted += [(address, "bgp", ports.bgp) for address in bgp_addresses]

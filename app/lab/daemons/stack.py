@@ -21,9 +21,9 @@ from app.lab.daemons import collectors, exabgp, frr, gobgp
 from app.lab.daemons.deployment import load_local, write_inventory, write_settings
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import make_run_dir, open_site
-from app.lab.daemons.ports import Ports
+from app.lab.daemons.ports import StackPorts
 from app.lab.daemons.runner import Program, Runner
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 
 
 class Stack:
@@ -45,14 +45,14 @@ class Stack:
     def __init__(
         self,
         inventory: Path,
-        routes: Mapping[str, Sequence[Route]],
+        routes: Mapping[str, Sequence[Announcement]],
         run_dir: Path | None = None,
         settings_overrides: Mapping[str, object] | None = None,
         on_progress: Callable[[str], None] = lambda line: None,
         *,
         on_broker: Callable[[], Coroutine[Any, Any, None]] | None = None,
         export_policy: bool = True,
-        ports: Ports | None = None,
+        ports: StackPorts | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._inventory = inventory

@@ -8,17 +8,17 @@ from math import isfinite
 
 from app.lab.demo.evidence import Evidence
 
-Figure = bool | int | float | str | None | list[str] | dict[str, int]
+FigureValue = bool | int | float | str | None | list[str] | dict[str, int]
 NO_ROOM = "no-room"
 RELIEVED_WITHIN_S = 60.0
 STRAY_WITHIN_S = 5.0  # the actuator lists what its speakers hold every 2 s
 LOOP_SLACK_S = 1.0  # two tables are read at slightly different moments, twice a second
 
 
-class Numbers:
+class FiguresByName:
     """The figures as numbers; what is none compares false."""
 
-    def __init__(self, figures: Mapping[str, Figure]) -> None:
+    def __init__(self, figures: Mapping[str, FigureValue]) -> None:
         self._figures = figures
 
     def __call__(self, name: str) -> float:
@@ -26,9 +26,9 @@ class Numbers:
         return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def bounds(figures: Mapping[str, Figure], evidence: Evidence) -> dict[str, bool]:
+def bounds(figures: Mapping[str, FigureValue], evidence: Evidence) -> dict[str, bool]:
     """Whether each bound of the evidence's verdict holds, by its name."""
-    number = Numbers(figures)
+    number = FiguresByName(figures)
     holds = _always(number, evidence)
     match evidence.verdict:
         case "surge":
@@ -45,7 +45,7 @@ def bounds(figures: Mapping[str, Figure], evidence: Evidence) -> dict[str, bool]
             return holds | _no_leaks(number) | _no_loops(number) | _unmoved(number) | _bad_input(number, evidence)
 
 
-def _always(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+def _always(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     accounted = number("bytes_counted") + number("bytes_late") + number("bytes_unattributed")
     own_unattributed = number("bytes_unattributed") - number("injected_bytes_unattributed")
     sent = number("sampled_bytes_sent")
@@ -60,23 +60,23 @@ def _always(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     }
 
 
-def _clean(number: Numbers) -> dict[str, bool]:
+def _clean(number: FiguresByName) -> dict[str, bool]:
     return _no_junk(number) | _no_leaks(number) | _no_loops(number)
 
 
-def _no_junk(number: Numbers) -> dict[str, bool]:
+def _no_junk(number: FiguresByName) -> dict[str, bool]:
     return {"no dead letters": number("dead_letters") == 0}
 
 
-def _no_leaks(number: Numbers) -> dict[str, bool]:
+def _no_leaks(number: FiguresByName) -> dict[str, bool]:
     return {"no leaks": number("leaks") == 0 < number("announcements_received_by_neighbours")}
 
 
-def _no_loops(number: Numbers) -> dict[str, bool]:
+def _no_loops(number: FiguresByName) -> dict[str, bool]:
     return {"no loops": number("loops") == 0}
 
 
-def _moved(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+def _moved(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     """Where a link is overloaded: prefixes are moved, on both edges, by copies of live paths."""
     return {
         "natural load above capacity": number("peak_natural") > 1.0,
@@ -86,7 +86,7 @@ def _moved(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     }
 
 
-def _unmoved(number: Numbers) -> dict[str, bool]:
+def _unmoved(number: FiguresByName) -> dict[str, bool]:
     """In calm traffic nothing is moved, whatever else happens."""
     return {
         "no congestion": number("congestion_opened") == 0,
@@ -95,7 +95,7 @@ def _unmoved(number: Numbers) -> dict[str, bool]:
     }
 
 
-def _taken_back(number: Numbers) -> dict[str, bool]:
+def _taken_back(number: FiguresByName) -> dict[str, bool]:
     """Where the overload ends within the run."""
     ended = number("overrides_announced") - number("overrides_lost_with_path")
     return {
@@ -105,7 +105,7 @@ def _taken_back(number: Numbers) -> dict[str, bool]:
     }
 
 
-def _surge(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+def _surge(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     return {
         "natural load estimated within 10 %": number("natural_error") <= 0.10,
         "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
@@ -115,7 +115,7 @@ def _surge(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     }
 
 
-def _failure(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+def _failure(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     """The neighbour stays dead and so does the overload under plain BGP: the overrides are still needed at the end.
 
     In the window in which it dies natural load is two loads, so natural load is judged by its median.
@@ -131,7 +131,7 @@ def _failure(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     }
 
 
-def _no_room(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+def _no_room(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     reasons = [refused.reason for decision in evidence.decisions for refused in decision.refused]
     return {
         "natural load estimated within 10 %": number("natural_error") <= 0.10,
@@ -141,7 +141,7 @@ def _no_room(number: Numbers, evidence: Evidence) -> dict[str, bool]:
     }
 
 
-def _leak(number: Numbers) -> dict[str, bool]:
+def _leak(number: FiguresByName) -> dict[str, bool]:
     """Without the export policy the neighbours must hear what they never should: `leaks` can be other than 0."""
     return {
         "leaks were seen": number("leaks") > 0,
@@ -149,7 +149,7 @@ def _leak(number: Numbers) -> dict[str, bool]:
     }
 
 
-def _loop(number: Numbers) -> dict[str, bool]:
+def _loop(number: FiguresByName) -> dict[str, bool]:
     """A route of somebody else's makes a loop, and the simulator sees it: `loops` can be other than 0."""
     return {
         "a loop was seen": number("loops") > 0 and number("looped_bytes") > 0,
@@ -161,7 +161,7 @@ def _loop(number: Numbers) -> dict[str, bool]:
     }
 
 
-def _bad_input(number: Numbers, evidence: Evidence) -> dict[str, bool]:
+def _bad_input(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     """What was put in is found where it belongs, to the byte."""
     injected = evidence.injected
     return {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.clock import Clock
 from app.lab.daemons.stack import Stack
-from app.lab.demo.gather import StateClient
+from app.lab.demo.state_client import StateClient
 from app.lab.pop.pop import SimPop
 from app.lab.pop.ribs import RibReader
 from app.lab.pop.run import Simulation
@@ -13,7 +13,7 @@ from app.lab.pop.scenario import Scenario
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class RunContext:
     """A stack that is up with the simulated traffic on top; `readers` give each router's table."""
 
     scenario: Scenario

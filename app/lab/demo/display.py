@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.lab.demo.bounds import Figure
+from app.lab.demo.bounds import FigureValue
 from app.lab.demo.labels import groups, verdict
 from app.lab.pop.report import LinkSnapshot, Snapshot
 
@@ -58,7 +58,7 @@ class Display:
         elif int(snapshot.at_s) % LINE_EVERY_S == 0:
             self._console.print(_line(snapshot), markup=False, soft_wrap=True)
 
-    def summary(self, document: dict[str, Figure]) -> None:
+    def summary(self, document: dict[str, FigureValue]) -> None:
         """The figures for people, at the end."""
         console = Console(highlight=False)
         for title, rows in groups(document):

@@ -9,20 +9,20 @@ import msgspec
 
 from app.errors import DaemonError
 from app.lab.daemons.stack import Stack
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 
 PREFIX = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|[0-9a-f]+:[0-9a-f:]+)/\d+")
 FAMILIES = ("ipv4", "ipv6")
 
 
-class Shown(msgspec.Struct, frozen=True):
+class MarkedLines(msgspec.Struct, frozen=True):
     """The lines of one router's command that carry our community, of both address families."""
 
     router: str
     command: str
     lines: tuple[str, ...]
 
-    def copies(self, announcements: Mapping[str, Sequence[Route]]) -> int:
+    def copies(self, announcements: Mapping[str, Sequence[Announcement]]) -> int:
         """How many of the lines show the AS path of a neighbour's own announcement of that very prefix."""
         paths: dict[str, set[str]] = {}
         for routes in announcements.values():
@@ -36,7 +36,7 @@ def _is_copy(line: str, paths: Mapping[str, set[str]]) -> bool:
     return prefix is not None and any(f" {path} " in line for path in paths.get(prefix[0], ()))
 
 
-async def show(stack: Stack) -> list[Shown]:
+async def show(stack: Stack) -> list[MarkedLines]:
     """Ask both edges now; DaemonError when a command fails."""
     r1, r2 = stack.pop.router
     community = stack.pop.marker_community
@@ -49,11 +49,11 @@ async def show(stack: Stack) -> list[Shown]:
     ]
 
 
-async def _shown(router: str, commands: Sequence[Sequence[str]], ours: Sequence[str]) -> Shown:
+async def _shown(router: str, commands: Sequence[Sequence[str]], ours: Sequence[str]) -> MarkedLines:
     """The lines of these commands that hold every one of the texts in `ours`."""
     outputs = await asyncio.gather(*map(_output, commands))
     lines = [line for output in outputs for line in output.splitlines() if all(text in line for text in ours)]
-    return Shown(router, "; ".join(map(" ".join, commands)), tuple(lines))
+    return MarkedLines(router, "; ".join(map(" ".join, commands)), tuple(lines))
 
 
 async def _output(argv: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ class LinkTruth(msgspec.Struct, frozen=True):
     wanted_bps: float  # natural load of all that was wanted, whoever backed off
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ByteAccount(msgspec.Struct, frozen=True):
     """The telemetry worker's account of every sampled byte."""
 
     records: int
@@ -74,7 +74,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     drained: bool
     surged_link: str
     summary: Summary
-    progress: Progress
+    progress: ByteAccount
     dead_letters: int
     udp_drops: int
     decisions: tuple[Decision, ...]

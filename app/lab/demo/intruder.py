@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.errors import DaemonError
 from app.lab.daemons.gobgp import gobgp, target
-from app.lab.demo.context import Scene
+from app.lab.demo.context import RunContext
 from app.lab.demo.evidence import Planted
 from app.lab.demo.killer import moment
 from app.lab.pop.pop import SimPop
@@ -16,16 +16,16 @@ from app.lab.pop.pop import SimPop
 ROUTE_MAP = "PLANTED"
 
 
-async def stray(scene: Scene, within_s: float) -> Planted:
+async def stray(context: RunContext, within_s: float) -> Planted:
     """An override with our marker that nobody decided, in r1's injector alone, towards r2.
 
     Taken out by hand when it still stands after `within_s`.
     """
-    stack, pop, (r1, r2) = scene.stack, scene.stack.pop, scene.stack.pop.router
-    prefix, injector = largest(scene.sim_pop), target(stack.site, f"injector-{r1.name}")
+    stack, pop, (r1, r2) = context.stack, context.stack.pop, context.stack.pop.router
+    prefix, injector = largest(context.sim_pop), target(stack.site, f"injector-{r1.name}")
 
     async def stands() -> bool:
-        path = (await scene.readers[r1.name].best()).get(prefix)
+        path = (await context.readers[r1.name].best()).get(prefix)
         return path is not None and pop.marker_community in path.communities
 
     async def gone() -> bool:
@@ -33,25 +33,25 @@ async def stray(scene: Scene, within_s: float) -> Planted:
 
     route = [prefix, "nexthop", r2.loopback4, "origin", "igp", "local-pref", str(pop.override_local_pref)]
     await gobgp(injector, "global", "rib", "add", *route, "community", f"{pop.marker_community},no-export")
-    from_s = await moment(scene.clock, stands)
-    gone_s = await moment(scene.clock, gone, within_s)
+    from_s = await moment(context.clock, stands)
+    gone_s = await moment(context.clock, gone, within_s)
     if left := gone_s == float("inf"):
         await gobgp(injector, "global", "rib", "del", prefix)
-        gone_s = await moment(scene.clock, gone)
+        gone_s = await moment(context.clock, gone)
     return Planted("stray", prefix, from_s, gone_s, left)
 
 
-async def loop(scene: Scene, for_s: float) -> Planted:
+async def loop(context: RunContext, for_s: float) -> Planted:
     """r2 originates the prefix by itself, with r1 as its next hop: r1 believes r2, and r2 sends it back.
 
     The edges share only their best paths, so an override on one router makes no loop here; this does, and as it
     carries no marker and is in no injector, it is not Autopilot's to take out.
     """
-    stack, pop, (r1, r2) = scene.stack, scene.stack.pop, scene.stack.pop.router
-    prefix = largest(scene.sim_pop)
+    stack, pop, (r1, r2) = context.stack, context.stack.pop, context.stack.pop.router
+    prefix = largest(context.sim_pop)
 
     async def stands() -> bool:
-        path = (await scene.readers[r2.name].best()).get(prefix)
+        path = (await context.readers[r2.name].best()).get(prefix)
         return path is not None and path.next_hop == r1.loopback4 and not path.as_path
 
     async def gone() -> bool:
@@ -66,10 +66,10 @@ async def loop(scene: Scene, for_s: float) -> Planted:
         "exit",
     )
     await _configure(stack.r2_vty, *route_map, *family, network)
-    from_s = await moment(scene.clock, stands)
+    from_s = await moment(context.clock, stands)
     await asyncio.sleep(for_s)
     await _configure(stack.r2_vty, *family, f"no {network}", "exit", "exit", f"no route-map {ROUTE_MAP}")
-    return Planted("loop", prefix, from_s, await moment(scene.clock, gone), True)
+    return Planted("loop", prefix, from_s, await moment(context.clock, gone), True)
 
 
 def largest(sim_pop: SimPop) -> str:

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
+import msgspec
+
 from app.clock import Clock
 from app.config.inventory import Pop
+from app.config.settings import Kafka
+from app.contract import topics
+from app.feeds.bmp import BmpRecord
+from app.kafka.read import read_topic
 from app.lab.daemons.stack import Stack
-from app.lab.demo.context import Scene
+from app.lab.demo.context import RunContext
 from app.lab.demo.evidence import Kill
-from app.lab.demo.gather import peer_down_s
 from app.lab.pop.engine import next_hops_of
 from app.lab.pop.model import Tables
 from app.lab.pop.ribs import RibReader
@@ -18,22 +23,22 @@ POLL_S = 0.05
 GIVE_UP_S = 20.0
 
 
-async def kill(scene: Scene, whom: str) -> Kill | None:
+async def kill(context: RunContext, whom: str) -> Kill | None:
     """Kill that peer, or with BUSIEST the one that most overrides lead to; None when no override leads anywhere."""
-    pop, readers, clock = scene.stack.pop, scene.readers, scene.clock
+    pop, readers, clock = context.stack.pop, context.readers, context.clock
     tables = await read_tables(readers)
     peer = _busiest(pop, tables) if whom == BUSIEST else whom
     if peer is None:
         return None
     doomed = held_through(pop, tables, peer)
-    at_s = await scene.stack.kill_neighbour(peer)
-    scene.sim.neighbour_died(peer)
+    at_s = await context.stack.kill_neighbour(peer)
+    context.sim.neighbour_died(peer)
 
     async def gone() -> bool:
         return not still_sent(pop, await read_tables(readers), peer, doomed)
 
     gone_s = await moment(clock, gone)
-    return Kill(peer, at_s, len(doomed), await _down_s(scene.stack, peer, at_s - 1, clock), gone_s)
+    return Kill(peer, at_s, len(doomed), await _down_s(context.stack, peer, at_s - 1, clock), gone_s)
 
 
 async def read_tables(readers: Mapping[str, RibReader]) -> Tables:
@@ -92,3 +97,12 @@ async def _down_s(stack: Stack, peer: str, after_s: float, clock: Clock) -> floa
 
     await moment(clock, told)
     return told_s[-1] if told_s else float("nan")
+
+
+async def peer_down_s(kafka: Kafka, pop: str, peer: str, after_s: float) -> float | None:
+    """Kafka time of the BMP record that says that a peer went down; None while there is none."""
+    for record in await read_topic(kafka, topics.BMP.for_pop(pop), last=2000):
+        told = msgspec.json.decode(record.value, type=BmpRecord)
+        if told.bmp_msg_type == "peer_down" and told.peer_ip == peer and record.timestamp / 1000 > after_s:
+            return float(record.timestamp / 1000)
+    return None

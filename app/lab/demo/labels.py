@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from app.lab.demo.bounds import Figure
+from app.lab.demo.bounds import FigureValue
 
 # Group, then figure -> words and unit. Every figure of the score has its place here.
 GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
@@ -91,7 +91,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
 BYTES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
-def groups(figures: Mapping[str, Figure]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def groups(figures: Mapping[str, FigureValue]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """(title, rows of words and value) of what there is something to say of."""
     for title, words in GROUPS.items():
         if any(figures[name] for name in words):
@@ -99,7 +99,7 @@ def groups(figures: Mapping[str, Figure]) -> Iterator[tuple[str, list[tuple[str,
             yield title, [(text, value) for text, value in rows if value]
 
 
-def verdict(figures: Mapping[str, Figure]) -> list[str]:
+def verdict(figures: Mapping[str, FigureValue]) -> list[str]:
     """The last lines: that all is well, or what is not, each in its own words."""
     failed = figures["failed"]
     if not isinstance(failed, list) or not failed:
@@ -107,7 +107,7 @@ def verdict(figures: Mapping[str, Figure]) -> list[str]:
     return ["not ok; these did not hold:", *(f"  - {name}" for name in failed)]
 
 
-def told(value: Figure, unit: str) -> str:
+def told(value: FigureValue, unit: str) -> str:
     """One figure with its unit; nothing for what there was none of."""
     if value is None or value in ([], {}):
         return ""

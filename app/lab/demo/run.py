@@ -13,16 +13,16 @@ from app.config.inventory import load_pop
 from app.errors import AutopilotError, DaemonError
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.stack import Stack
-from app.lab.demo import gather
-from app.lab.demo.bounds import Figure
-from app.lab.demo.collect import collect
-from app.lab.demo.context import Scene
+from app.lab.demo.bounds import FigureValue
+from app.lab.demo.context import RunContext
 from app.lab.demo.display import Display
-from app.lab.demo.evidence import Progress
+from app.lab.demo.evidence import ByteAccount
 from app.lab.demo.killer import read_tables
+from app.lab.demo.observe import observe, overrides_now
 from app.lab.demo.score import score
+from app.lab.demo.state_client import StateClient
 from app.lab.demo.story import Story
-from app.lab.demo.timeline import programme
+from app.lab.demo.timeline import timeline
 from app.lab.demo.truthfile import TruthFile
 from app.lab.pop.engine import count_overrides
 from app.lab.pop.pop import FILL, SimPop, generate
@@ -55,13 +55,13 @@ class RouterRib(msgspec.Struct, frozen=True):
     peers: int
 
 
-async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
+async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]:
     """Run it all; the document of figures. ConfigError for the scenario, else what the stack raises."""
     clock = SystemClock()
     began_s = clock.monotonic_s()
     pop = load_pop(INVENTORY)
     scenario = load_scenario(options.scenario, pop, options.seconds)
-    for line in programme(options.scenario, scenario):
+    for line in timeline(options.scenario, scenario):
         display.say(line)
     sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
     state_port, view_port = free_port(), free_port()
@@ -77,22 +77,22 @@ async def run_demo(options: Options, display: Display) -> dict[str, Figure]:
         export_policy=scenario.export_policy,
     )
     async with stack:
-        scene = make_scene(scenario, stack, sim_pop, gather.StateClient(state_port, stack.pop.name), clock)
+        context = make_context(scenario, stack, sim_pop, StateClient(state_port, stack.pop.name), clock)
         try:
-            return await Demo(scene, display).run(began_s)
+            return await Demo(context, display).run(began_s)
         finally:
-            for reader in scene.readers.values():
+            for reader in context.readers.values():
                 await reader.close()
 
 
-def make_scene(
-    scenario: Scenario, stack: Stack, sim_pop: SimPop, state: gather.StateClient, clock: SystemClock
-) -> Scene:
+def make_context(
+    scenario: Scenario, stack: Stack, sim_pop: SimPop, state: StateClient, clock: SystemClock
+) -> RunContext:
     """The simulated PoP over a stack that is up."""
     r1, r2 = stack.pop.router
     readers: dict[str, RibReader] = {r1.name: GobgpRib(stack.r1_grpc), r2.name: FrrRib(stack.r2_vty)}
     sim = Simulation(sim_pop, scenario, readers, stack.sflow, clock, SimOptions(sampling_rate=scenario.sampling_rate))
-    return Scene(scenario, stack, sim_pop, sim, readers, state, clock)
+    return RunContext(scenario, stack, sim_pop, sim, readers, state, clock)
 
 
 async def start_view(stack: Stack, display: Display) -> None:
@@ -121,17 +121,17 @@ async def _serves(port: int) -> str | None:
 class Demo:
     """One run."""
 
-    def __init__(self, scene: Scene, display: Display) -> None:
-        self._scene, self._stack, self._clock, self._display = scene, scene.stack, scene.clock, display
-        self._story = Story(scene, self._window_closed, display.note)
+    def __init__(self, context: RunContext, display: Display) -> None:
+        self._context, self._stack, self._clock, self._display = context, context.stack, context.clock, display
+        self._story = Story(context, self._window_closed, display.note)
 
-    async def run(self, began_s: float) -> dict[str, Figure]:
+    async def run(self, began_s: float) -> dict[str, FigureValue]:
         """Workers up, traffic, drain, verdict; it began at `began_s`, monotonic."""
         await self._start_workers()
         ready_s, traffic_s = self._clock.monotonic_s() - began_s, self._clock.now_s()
         await self._traffic()
         drained = await self._drain()
-        return score(await collect(self._scene, self._story, ready_s, traffic_s, drained))
+        return score(await observe(self._context, self._story, ready_s, traffic_s, drained))
 
     async def _start_workers(self) -> None:
         self._display.note("starting telemetry and actuator")
@@ -144,23 +144,23 @@ class Demo:
 
     async def _routes_known(self) -> bool:
         try:
-            ribs = await self._scene.state.get("rib", dict[str, RouterRib])
+            ribs = await self._context.state.get("rib", dict[str, RouterRib])
         except DaemonError:
             return False  # still starting
-        return all(rib.prefixes >= len(self._scene.sim_pop.home_link) for rib in ribs.values())
+        return all(rib.prefixes >= len(self._context.sim_pop.home_link) for rib in ribs.values())
 
     async def _traffic(self) -> None:
         """Let it flow, show every second of it, and tell the story at its moments."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                flowing = tasks.create_task(self._scene.sim.run(self._scene.scenario.seconds))
+                flowing = tasks.create_task(self._context.sim.run(self._context.scenario.seconds))
                 tasks.create_task(self._story.run())
                 await self._show(flowing)
         except* AutopilotError as errors:
             raise errors.exceptions[0] from None
 
     async def _show(self, flowing: asyncio.Task[None]) -> None:
-        sim, sim_pop = self._scene.sim, self._scene.sim_pop
+        sim, sim_pop = self._context.sim, self._context.sim_pop
         truth = TruthFile(self._stack.run_dir / TRUTH_FILE, sim_pop, self._clock.now_s())
         while not flowing.done():
             if (snapshot := sim.snapshot) is not None:
@@ -172,7 +172,7 @@ class Demo:
         """Wait for the first; DaemonError when none comes."""
 
         async def closed() -> bool:
-            return (await self._scene.state.get("progress", Progress)).closed_up_to_s is not None
+            return (await self._context.state.get("progress", ByteAccount)).closed_up_to_s is not None
 
         if not await self._until(closed, DRAIN_WITHIN_S):
             raise DaemonError(f"telemetry closed no window in {DRAIN_WITHIN_S:g} s")
@@ -184,12 +184,12 @@ class Demo:
         last_end_s = int(self._clock.now_s() // length_s + 1) * length_s
 
         async def drained() -> bool:
-            progress = await self._scene.state.get("progress", Progress)
+            progress = await self._context.state.get("progress", ByteAccount)
             closed = (progress.closed_up_to_s or 0) >= last_end_s
-            if self._scene.scenario.verdict in STILL_NEEDED:
+            if self._context.scenario.verdict in STILL_NEEDED:
                 return closed
-            ours = count_overrides(await read_tables(self._scene.readers), self._stack.pop.marker_community)
-            return closed and not ours and not await gather.overrides_now(self._stack.kafka, self._stack.pop.name)
+            ours = count_overrides(await read_tables(self._context.readers), self._stack.pop.marker_community)
+            return closed and not ours and not await overrides_now(self._stack.kafka, self._stack.pop.name)
 
         return await self._until(drained, DRAIN_WITHIN_S)
 

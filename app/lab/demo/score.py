@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from statistics import median
 
 from app.contract.schemas import Actuation, LinkUtilization
-from app.lab.demo.bounds import Figure, bounds
+from app.lab.demo.bounds import FigureValue, bounds
 from app.lab.demo.evidence import Evidence, LinkTruth
 
 LOST = "source-path-lost"
 RELEASED = "released"  # the actuator adds why; the end of a hold is no release
 
 
-def score(evidence: Evidence) -> dict[str, Figure]:
+def score(evidence: Evidence) -> dict[str, FigureValue]:
     """Every figure by name; `ok` when all bounds hold, `failed` names those that do not."""
     figures = {
         **_delivery(evidence),
@@ -28,7 +28,7 @@ def score(evidence: Evidence) -> dict[str, Figure]:
     return {"ok": not failed, "failed": failed, **figures}
 
 
-def _delivery(evidence: Evidence) -> dict[str, Figure]:
+def _delivery(evidence: Evidence) -> dict[str, FigureValue]:
     progress, sent = evidence.progress, evidence.summary.sampled_bytes
     unattributed = sum(progress.unattributed_bytes.values())
     missing = sent + evidence.injected.total_bytes - progress.counted_bytes - progress.late_bytes - unattributed
@@ -48,7 +48,7 @@ def _delivery(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
-def _congestion(evidence: Evidence) -> dict[str, Figure]:
+def _congestion(evidence: Evidence) -> dict[str, FigureValue]:
     events = [event for decision in evidence.decisions for event in decision.congestion]
     pairs = list(_paired(evidence))
     carried = [abs(seen.carried_bps - true.carried_bps) / true.carried_bps for seen, true in pairs]
@@ -78,7 +78,7 @@ def _paired(evidence: Evidence) -> Iterable[tuple[LinkUtilization, LinkTruth]]:
             yield seen, true
 
 
-def _overrides(evidence: Evidence) -> dict[str, Figure]:
+def _overrides(evidence: Evidence) -> dict[str, FigureValue]:
     told = episodes(evidence.actuations)
     return {
         "overrides_announced": told.announced,
@@ -97,7 +97,7 @@ def _overrides(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
-def _refusals(evidence: Evidence) -> dict[str, Figure]:
+def _refusals(evidence: Evidence) -> dict[str, FigureValue]:
     told = {
         (refused.prefix, refused.link, refused.reason)
         for decision in evidence.decisions
@@ -139,7 +139,7 @@ def episodes(actuations: Iterable[Actuation]) -> Episodes:
     return told
 
 
-def _losses(evidence: Evidence) -> dict[str, Figure]:
+def _losses(evidence: Evidence) -> dict[str, FigureValue]:
     summary = evidence.summary
     return {
         "dropped_bytes_loop_on": summary.dropped_bytes,
@@ -153,7 +153,7 @@ def _losses(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
-def _times(evidence: Evidence) -> dict[str, Figure]:
+def _times(evidence: Evidence) -> dict[str, FigureValue]:
     surge, kill = evidence.surge, evidence.kill
     first, over = surge.first_override_s, surge.over_mark_s
     return {
@@ -169,7 +169,7 @@ def _times(evidence: Evidence) -> dict[str, Figure]:
     }
 
 
-def _provoked(evidence: Evidence) -> dict[str, Figure]:
+def _provoked(evidence: Evidence) -> dict[str, FigureValue]:
     """What was done on purpose, and what became of it."""
     injected = evidence.injected
     stood_s = {planted.kind: planted.gone_s - planted.from_s for planted in evidence.planted}

@@ -6,40 +6,42 @@ from functools import partial
 from operator import itemgetter
 
 from app.lab.demo import badrecords, edges
-from app.lab.demo.context import Scene
+from app.lab.demo.context import RunContext
 from app.lab.demo.evidence import Injected, Kill, Planted
 from app.lab.demo.intruder import loop, stray
 from app.lab.demo.killer import kill
-from app.lab.pop.scenario import Event
+from app.lab.pop.scenario import ScenarioEvent
 
 
 class Story:
     """Runs beside the traffic, one moment after the other, and keeps what it did and saw."""
 
-    def __init__(self, scene: Scene, window_closed: Callable[[], Awaitable[None]], note: Callable[[str], None]) -> None:
+    def __init__(
+        self, context: RunContext, window_closed: Callable[[], Awaitable[None]], note: Callable[[str], None]
+    ) -> None:
         """`window_closed` returns once a window was closed."""
         self.kills: list[Kill] = []
         self.planted: list[Planted] = []
         self.injected = Injected({}, 0, 0)
-        self.during: list[edges.Shown] = []
-        self._scene, self._window_closed, self._note = scene, window_closed, note
+        self.during: list[edges.MarkedLines] = []
+        self._context, self._window_closed, self._note = context, window_closed, note
 
     async def run(self) -> None:
         """Each at its second from now; DaemonError when a daemon refuses."""
-        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._scene.scenario.look_s, self._look)]
-        moments += [(event.at_s, partial(self._strike, event)) for event in self._scene.scenario.event]
-        began_s = self._scene.clock.monotonic_s()
+        moments: list[tuple[float, Callable[[], Awaitable[None]]]] = [(self._context.scenario.look_s, self._look)]
+        moments += [(event.at_s, partial(self._strike, event)) for event in self._context.scenario.event]
+        began_s = self._context.clock.monotonic_s()
         for at_s, happens in sorted(moments, key=itemgetter(0)):
-            await asyncio.sleep(max(0.0, began_s + at_s - self._scene.clock.monotonic_s()))
+            await asyncio.sleep(max(0.0, began_s + at_s - self._context.clock.monotonic_s()))
             await happens()
 
     async def _look(self) -> None:
-        self.during = await edges.show(self._scene.stack)
+        self.during = await edges.show(self._context.stack)
         for shown in self.during:
             example = f", the first is {' '.join(shown.lines[0].split())}" if shown.lines else ""
             self._note(f"{shown.router}: {len(shown.lines)} routes of ours{example}")
 
-    async def _strike(self, event: Event) -> None:
+    async def _strike(self, event: ScenarioEvent) -> None:
         if event.kill is not None:
             await self._kill(event.kill)
         elif event.plant == "stray":
@@ -50,7 +52,7 @@ class Story:
             await self._inject()
 
     async def _kill(self, whom: str) -> None:
-        killed = await kill(self._scene, whom)
+        killed = await kill(self._context, whom)
         if killed is None:
             self._note("nobody is killed: no override leads anywhere")
             return
@@ -62,7 +64,7 @@ class Story:
         self._note(f"killed {killed.peer}: {told}")
 
     async def _plant_stray(self, within_s: float) -> None:
-        planted = await stray(self._scene, within_s)
+        planted = await stray(self._context, within_s)
         self.planted.append(planted)
         who = "us, as Autopilot had not done so" if planted.taken_out else "Autopilot"
         stood_s = planted.gone_s - planted.from_s
@@ -70,13 +72,13 @@ class Story:
 
     async def _plant_loop(self, for_s: float) -> None:
         self._note(f"somebody makes r2 send back to r1 what r1 sends it, for {for_s:g} s")
-        planted = await loop(self._scene, for_s)
+        planted = await loop(self._context, for_s)
         self.planted.append(planted)
         self._note(f"{planted.prefix} looped between r1 and r2 for {planted.gone_s - planted.from_s:.2f} s")
 
     async def _inject(self) -> None:
         await self._window_closed()  # before that nothing is late
-        routed = next(hosts[0] for hosts in self._scene.sim_pop.prefixes.hosts if ":" not in hosts[0])
-        self.injected = await badrecords.inject(self._scene.stack, routed, self._scene.clock.now_s())
+        routed = next(hosts[0] for hosts in self._context.sim_pop.prefixes.hosts if ":" not in hosts[0])
+        self.injected = await badrecords.inject(self._context.stack, routed, self._context.clock.now_s())
         told = f"{self.injected.total_bytes:,} bytes and {self.injected.dead_letters} lines of no use"
         self._note(f"bad input: {told} were put in beside the traffic")

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from app.lab.pop.scenario import BUSIEST, TAKEN_BACK, Event, Scenario
+from app.lab.pop.scenario import BUSIEST, TAKEN_BACK, Scenario, ScenarioEvent
 
 START_ABOUT_S, END_ABOUT_S = 30, 20
 
 
-def programme(name: str, scenario: Scenario) -> Iterator[str]:
+def timeline(name: str, scenario: Scenario) -> Iterator[str]:
     """Some lines, in order of time."""
     minutes = (START_ABOUT_S + scenario.seconds + END_ABOUT_S) / 60
     yield f"{name}: {scenario.seconds} s of traffic, about {minutes:.1f} minutes in all"
@@ -29,7 +29,7 @@ def _at(at_s: float) -> str:
     return f"at {at_s:g} s".ljust(10)
 
 
-def _event(event: Event) -> str:
+def _event(event: ScenarioEvent) -> str:
     if event.kill is not None:
         return f"{'the neighbour that carries most overrides' if event.kill == BUSIEST else event.kill} is killed"
     if event.plant == "stray":

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from app.config.inventory import Link, Pop, Session
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 from app.lab.pop.prefixes import PrefixSet
 
 ORIGIN_AS_FIRST, ORIGIN_COUNT = 65001, 160  # private AS numbers, as are the ones between
@@ -47,9 +47,9 @@ def draw_homes(rng: np.random.Generator, homes: Sequence[Home]) -> list[Home]:
 
 def draw_announcements(
     rng: np.random.Generator, pop: Pop, prefixes: PrefixSet, homes: Sequence[Home]
-) -> dict[str, tuple[Route, ...]]:
+) -> dict[str, tuple[Announcement, ...]]:
     """Routes by peer address; transits announce everything, a prefix has the same origin everywhere."""
-    routes: dict[str, list[Route]] = {session.peer: [] for link in pop.link for session in link.sessions}
+    routes: dict[str, list[Announcement]] = {session.peer: [] for link in pop.link for session in link.sessions}
     by_name = {f"{link.router}/{link.name}": link for link in pop.link}
     origins = _draw_origins(rng, prefixes)
     for prefix, origin, home in zip(prefixes.prefixes, origins, homes, strict=True):
@@ -61,7 +61,7 @@ def draw_announcements(
             middles = home_middles if link is home_link else _middles(rng, link, home_link, home_middles)
             for session in link.sessions:
                 path = (session.asn, *_draw_middles(rng, middles), origin)
-                routes[session.peer].append(Route(prefix, _next_hop(session, prefix), path))
+                routes[session.peer].append(Announcement(prefix, _next_hop(session, prefix), path))
     return {peer: tuple(announced) for peer, announced in routes.items()}
 
 

@@ -6,7 +6,7 @@ from app.config.inventory import Pop
 from app.lab.pop.counterfactual import NaturalNetwork
 from app.lab.pop.elastic import Elasticity
 from app.lab.pop.exits import Exits, trace_all
-from app.lab.pop.losses import Ledger
+from app.lab.pop.losses import LossLedger
 from app.lab.pop.model import RouterTable, Tables
 from app.lab.pop.pop import SimPop
 from app.lab.pop.scenario import Scenario
@@ -30,8 +30,8 @@ class Engine:
         self.log: list[Loads] = []
         self.wanted_bytes = 0.0
         self.withheld_bytes = 0.0  # wanted and not sent: elastic demand that backed off
-        self.loops = Ledger(sim.demand_bps.shape)
-        self.dead_ends = Ledger(sim.demand_bps.shape)
+        self.loops = LossLedger(sim.demand_bps.shape)
+        self.dead_ends = LossLedger(sim.demand_bps.shape)
         self.overrides: list[int] = []  # prefixes with a route of ours in any table, by tick
         self.deaths: dict[str, int] = {}  # first tick without that peer
         self._demand = Workload(sim, scenario, tick_s)

@@ -16,7 +16,7 @@ from app.lab.pop.sampler import Samples
 from app.lab.pop.sflow import (
     SAMPLES_PER_DATAGRAM,
     FlowSample,
-    InterfaceCounters,
+    GenericCounters,
     encode_counters,
     encode_datagram,
     encode_flow,
@@ -69,7 +69,7 @@ class Exporter:
         ]
         return sorted(datagrams, key=lambda datagram: datagram.due_s)
 
-    def counters(self, readings: Sequence[InterfaceCounters], uptime_s: float, due_s: float) -> list[Datagram]:
+    def counters(self, readings: Sequence[GenericCounters], uptime_s: float, due_s: float) -> list[Datagram]:
         """One reading of every link (inventory order) as datagrams, all due at the same moment of the tick."""
         links = self._sim.pop.link
         datagrams = []

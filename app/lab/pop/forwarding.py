@@ -15,20 +15,20 @@ Fate = Literal["link", "black-hole", "loop", "dead-end"]
 DeadHops = Collection[tuple[str, str]]  # (router, next hop)
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class PacketFate(msgspec.Struct, frozen=True):
     """What becomes of a packet. `link` is where it leaves, or would leave if the next hop lived (black-hole)."""
 
     fate: Fate
     link: str | None = None
 
 
-LOOP = Outcome("loop")
-DEAD_END = Outcome("dead-end")
+LOOP = PacketFate("loop")
+DEAD_END = PacketFate("dead-end")
 
 
 def trace(
     pop: Pop, tables: Tables, ingress: str, match_order: Sequence[str], dead_hops: DeadHops = frozenset()
-) -> Outcome:
+) -> PacketFate:
     """The fate of a packet that enters at `ingress`; `match_order` is its prefix and those that cover it, longest
     first. A dead end is a router without a route, or with a next hop that is neither its link nor a loopback."""
     router, visited = ingress, set[str]()
@@ -38,7 +38,7 @@ def trace(
         if next_hop is None:
             return DEAD_END
         if link := pop.link_by_next_hop.get((router, next_hop)):
-            return Outcome("black-hole" if (router, next_hop) in dead_hops else "link", link)
+            return PacketFate("black-hole" if (router, next_hop) in dead_hops else "link", link)
         if next_hop not in pop.router_by_loopback:
             return DEAD_END
         router = pop.router_by_loopback[next_hop]

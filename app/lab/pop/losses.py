@@ -14,7 +14,7 @@ CONFIRM_S: Final = 1.0
 _SLACK_S: Final = 1e-6  # ticks are sums of floats
 
 
-class Ledger:
+class LossLedger:
     """Books the lost bytes of one kind of contradiction, by (ingress router, prefix)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:

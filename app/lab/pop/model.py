@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 
-class Route(msgspec.Struct, frozen=True):
+class Announcement(msgspec.Struct, frozen=True):
     """One announcement of one eBGP neighbour."""
 
     prefix: str
@@ -14,7 +14,7 @@ class Route(msgspec.Struct, frozen=True):
     med: int | None = None
 
 
-class BestPath(msgspec.Struct, frozen=True):
+class InstalledPath(msgspec.Struct, frozen=True):
     """What one router forwards by for one prefix: its best path as its table shows it, own AS not in it."""
 
     next_hop: str
@@ -23,5 +23,5 @@ class BestPath(msgspec.Struct, frozen=True):
     local_pref: int
 
 
-RouterTable = Mapping[str, BestPath]  # by prefix
+RouterTable = Mapping[str, InstalledPath]  # by prefix
 Tables = Mapping[str, RouterTable]  # by router name

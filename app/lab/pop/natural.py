@@ -11,16 +11,16 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from app.config.inventory import Pop
-from app.lab.pop.model import BestPath, Route, Tables
+from app.lab.pop.model import Announcement, InstalledPath, Tables
 
-Announcements = Mapping[str, tuple[Route, ...]]  # by peer address
+Announcements = Mapping[str, tuple[Announcement, ...]]  # by peer address
 
 
 class _Candidate(msgspec.Struct, frozen=True):
     router: str
     peer: str
     local_pref: int
-    route: Route
+    route: Announcement
 
 
 def natural_tables(pop: Pop, announcements: Announcements, dead_peers: Collection[str] = ()) -> Tables:
@@ -43,9 +43,9 @@ def _candidates(pop: Pop, announcements: Announcements, dead_peers: Collection[s
     )
 
 
-def _best(pop: Pop, router: str, known: list[_Candidate]) -> BestPath:
+def _best(pop: Pop, router: str, known: list[_Candidate]) -> InstalledPath:
     chosen = min(known, key=lambda candidate: _rank(pop, router, candidate))
-    return BestPath(
+    return InstalledPath(
         next_hop=chosen.route.next_hop if chosen.router == router else _loopback(pop, chosen),
         communities=(),
         as_path=chosen.route.as_path,

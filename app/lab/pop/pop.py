@@ -13,7 +13,7 @@ import numpy as np
 from app.config.inventory import Pop
 from app.lab.pop.announcements import HOMES, Home, draw_announcements, draw_homes
 from app.lab.pop.exits import Floats, Ints, per_link, trace_all
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 from app.lab.pop.natural import natural_tables
 from app.lab.pop.prefixes import IPV4, IPV6, PrefixSet, draw_prefixes
 
@@ -38,7 +38,7 @@ class SimPop:
     pop: Pop
     seed: int
     prefixes: PrefixSet
-    announcements: dict[str, tuple[Route, ...]]
+    announcements: dict[str, tuple[Announcement, ...]]
     demand_bps: Floats
     home_link: Ints  # index of the link that plain BGP takes while every neighbour lives
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 HOSTS_PER_PREFIX: Final = 16
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ def draw_prefixes(rng: np.random.Generator, family: Family, count: int, pairs: i
     return PrefixSet(tuple(str(network) for network in (*networks, *inside)), covering, tuple(hosts))
 
 
-def _draw_blocks(rng: np.random.Generator, family: Family, count: int) -> Iterator[Network]:
+def _draw_blocks(rng: np.random.Generator, family: Family, count: int) -> Iterator[IpNetwork]:
     per_top = 2 ** (family.block_length - family.top_length)
     numbers = rng.choice(len(family.tops) * per_top, size=count, replace=False)
     for top, block in zip(*np.divmod(numbers, per_top), strict=True):
@@ -104,13 +104,13 @@ def _length(rng: np.random.Generator, family: Family, covering: bool) -> int:
     return int(rng.choice(family.lengths, p=family.length_share))
 
 
-def _network(rng: np.random.Generator, within: Network, length: int) -> Network:
+def _network(rng: np.random.Generator, within: IpNetwork, length: int) -> IpNetwork:
     """A prefix of that length somewhere in the network given."""
     place = int(rng.integers(2 ** (length - within.prefixlen)))
     return type(within)((int(within.network_address) + (place << (within.max_prefixlen - length)), length))
 
 
-def _hosts(rng: np.random.Generator, network: Network, hole: Network | None) -> tuple[str, ...]:
+def _hosts(rng: np.random.Generator, network: IpNetwork, hole: IpNetwork | None) -> tuple[str, ...]:
     """Distinct addresses, none the first or the last of the network, none in the hole."""
     # Enough are left: a hole is at most a quarter of its network, and the smallest network has 254.
     drawn = rng.integers(1, min(network.num_addresses, 2**62) - 1, size=8 * HOSTS_PER_PREFIX)

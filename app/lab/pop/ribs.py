@@ -7,11 +7,10 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from app.bgp.client import GobgpClient
-from app.bgp.wire import BestPath as SpeakerPath
-from app.bgp.wire import changes
+from app.bgp.wire import BestPath, changes
 from app.errors import SpeakerError
 from app.lab.pop import vty
-from app.lab.pop.model import BestPath, RouterTable
+from app.lab.pop.model import InstalledPath, RouterTable
 
 T = TypeVar("T")
 # Without `detail` there are no communities.
@@ -33,7 +32,7 @@ class GobgpRib:
 
     def __init__(self, target: str) -> None:
         self._client = GobgpClient(target)
-        self._table: dict[str, BestPath] = {}
+        self._table: dict[str, InstalledPath] = {}
         self._complete = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
@@ -62,8 +61,8 @@ class GobgpRib:
         await self._client.close()
 
 
-def _as_table_has_it(path: SpeakerPath) -> BestPath:
-    return BestPath(path.next_hop, path.communities, path.as_path, path.local_pref or 0)
+def _as_table_has_it(path: BestPath) -> InstalledPath:
+    return InstalledPath(path.next_hop, path.communities, path.as_path, path.local_pref or 0)
 
 
 class FrrRib:
@@ -136,7 +135,7 @@ def parse_frr(answer: bytes) -> RouterTable:
     """Best paths of `show bgp ... json detail`; SpeakerError when it is none."""
     routes = _decode(_decoder, answer).routes
     return {
-        prefix: BestPath(path.nexthops[0].ip, path.community.list, _as_numbers(path.aspath.string), path.loc_prf)
+        prefix: InstalledPath(path.nexthops[0].ip, path.community.list, _as_numbers(path.aspath.string), path.loc_prf)
         for prefix, paths in routes.items()
         for path in paths
         if path.bestpath.overall and path.nexthops

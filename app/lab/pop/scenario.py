@@ -21,7 +21,7 @@ SECONDS_MIN_TAKEN_BACK: Final = 220  # shorter runs do not see their moves taken
 ACTIONS: Final = ("kill", "plant", "inject")
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScenarioEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What happens at `at_s`: exactly one of the three.
 
     `kill`: that neighbour dies, a peer's address, or "busiest", who carries most overrides by then. `plant`: for
@@ -61,7 +61,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     look_s: float = 85.0  # when both edges are asked for our routes by their own commands
     seconds: int = 240  # of traffic, unless asked for otherwise
     verdict: Verdict = "surge"
-    event: tuple[Event, ...] = ()
+    event: tuple[ScenarioEvent, ...] = ()
 
     @property
     def ends_s(self) -> float:
@@ -139,7 +139,7 @@ def seconds_min(verdict: Verdict) -> int:
     return SECONDS_MIN_TAKEN_BACK if verdict in TAKEN_BACK else SECONDS_MIN
 
 
-def _event_mistakes(event: Event, scenario: Scenario, peers: Sequence[str]) -> Iterator[str]:
+def _event_mistakes(event: ScenarioEvent, scenario: Scenario, peers: Sequence[str]) -> Iterator[str]:
     if len(event.actions) != 1:
         yield f": exactly one of {', '.join(ACTIONS)}, not {' and '.join(event.actions) or 'none'}"
     if event.kill not in (None, BUSIEST, *peers):

@@ -38,7 +38,7 @@ class FlowSample(msgspec.Struct, frozen=True):
     header: bytes
 
 
-class InterfaceCounters(msgspec.Struct, frozen=True):
+class GenericCounters(msgspec.Struct, frozen=True):
     """ifXTable of one port that is up; values are totals since start and wrap here to their SNMP width."""
 
     sequence: int
@@ -97,7 +97,7 @@ def encode_flow(sample: FlowSample) -> bytes:
     )
 
 
-def encode_counters(sample: InterfaceCounters) -> bytes:
+def encode_counters(sample: GenericCounters) -> bytes:
     """One counters sample with its generic interface record."""
     return _COUNTERS.pack(
         COUNTERS_SAMPLE,

@@ -11,7 +11,7 @@ from app.lab.pop.exits import NO_LINK, Exits, Floats, per_link
 from app.lab.pop.packets import FRAME_BYTES_MEAN
 from app.lab.pop.pop import SimPop
 from app.lab.pop.scenario import Scenario
-from app.lab.pop.sflow import InterfaceCounters
+from app.lab.pop.sflow import GenericCounters
 
 NOISE: Final = 0.05  # standard deviation of one (ingress, prefix) from tick to tick, share
 RECEIVED_SHARE: Final = 0.08  # requests and acknowledgements that come back in, of the bytes carried
@@ -71,7 +71,7 @@ class PortCounters:
         self._out_bytes += tick.carried
         self._dropped_bytes += tick.dropped
 
-    def poll(self) -> list[InterfaceCounters]:
+    def poll(self) -> list[GenericCounters]:
         """One reading of every link, in inventory order."""
         self._sequence += 1
         return [
@@ -79,9 +79,9 @@ class PortCounters:
             for link, *totals in zip(self._links, self._out_bytes.tolist(), self._dropped_bytes.tolist(), strict=True)
         ]
 
-    def _read(self, link: Link, out_bytes: float, dropped_bytes: float) -> InterfaceCounters:
+    def _read(self, link: Link, out_bytes: float, dropped_bytes: float) -> GenericCounters:
         in_bytes = out_bytes * RECEIVED_SHARE
-        return InterfaceCounters(
+        return GenericCounters(
             sequence=self._sequence,
             ifindex=link.ifindexes[0],
             speed_bps=int(link.capacity_bps),

@@ -12,7 +12,7 @@ from app.config.inventory import Pop
 from app.config.thresholds import Policy, Thresholds
 from app.contract.schemas import Congestion, Override, Refused, Released
 from app.te.decision.carry_over import carry_over
-from app.te.decision.detector import Event, step
+from app.te.decision.detector import Transition, step
 from app.te.decision.guards import Guards
 from app.te.decision.plan import Context, Plan
 from app.te.decision.release import release_calm
@@ -164,7 +164,7 @@ def _detect(
     return links, tuple(events)
 
 
-def _event(state: LinkState, event: Event, load: LinkLoad) -> Congestion:
+def _event(state: LinkState, event: Transition, load: LinkLoad) -> Congestion:
     return Congestion(
         id=state.id,
         link=load.link,

@@ -6,12 +6,12 @@ from app.config.thresholds import Thresholds
 from app.te.state import LinkState
 from app.te.traffic.link import LinkLoad
 
-Event = Literal["opened", "open", "closed"]
+Transition = Literal["opened", "open", "closed"]
 
 
 def step(
     before: LinkState | None, load: LinkLoad, thresholds: Thresholds, window_start_s: int, may_close: bool = True
-) -> tuple[LinkState | None, Event | None]:
+) -> tuple[LinkState | None, Transition | None]:
     """The state after this window and the event to publish, None for a link that is fine.
 
     `may_close` is False where the natural load is known to be too low, because part of it was not seen.

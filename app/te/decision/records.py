@@ -11,7 +11,7 @@ from app.te.traffic.link import LinkLoad
 from app.te.traffic.windows import ClosedWindow, Sums
 
 TOP_PREFIXES = 50
-Number = tuple[int, int]  # epoch and seq of a decision
+DecisionNumber = tuple[int, int]  # epoch and seq of a decision
 
 
 def link_utilization(window: ClosedWindow, load: LinkLoad, seen: Sums, rates: Rates | None) -> LinkUtilization:
@@ -59,7 +59,7 @@ def prefix_traffic(
 
 
 def decision(
-    window: ClosedWindow, number: Number, result: CycleResult, mode: Mode, pacing: Pacing, made_s: float
+    window: ClosedWindow, number: DecisionNumber, result: CycleResult, mode: Mode, pacing: Pacing, made_s: float
 ) -> Decision:
     """The whole desired set of the PoP, and until when it may be added to and stands."""
     epoch, seq = number

@@ -28,7 +28,7 @@ class Alternate(msgspec.Struct, frozen=True, gc=False):
     path: Path
 
 
-class Routes(msgspec.Struct, frozen=True, gc=False):
+class NaturalRoutes(msgspec.Struct, frozen=True, gc=False):
     """What natural routing says of prefixes; `path_set` are the paths of all kinds that it was computed from."""
 
     path_set: PathSet
@@ -51,14 +51,14 @@ class NaturalRouting:
         self._places = {name: place for place, name in enumerate(pop.routers)}
         self._ours = {peer for router in pop.router for peer in (router.ibgp_address, router.injector.address)}
         self._version = -1
-        self._known: dict[str, Routes] = {}  # of this version
+        self._known: dict[str, NaturalRoutes] = {}  # of this version
         # By the id of what is held, which is theirs while it is here: what is equal is one object of the Rib.
-        self._fresh: dict[int, Routes] = {}
-        self._stale: dict[int, Routes] = {}  # of the version before: most paths are still there
+        self._fresh: dict[int, NaturalRoutes] = {}
+        self._stale: dict[int, NaturalRoutes] = {}  # of the version before: most paths are still there
         self._exits: dict[tuple[str, str, str, int], Exit | None] = {}
         self._tables = TableCache()
 
-    def routes(self, prefix: str) -> Routes:
+    def routes(self, prefix: str) -> NaturalRoutes:
         """Everything about one prefix; empty where nobody holds a path for it."""
         if self._version != self.rib.version:
             self._version = self.rib.version
@@ -98,7 +98,7 @@ class NaturalRouting:
             known = routes.alternates[self.rib.sessions] = self._alternates(routes)
         return known
 
-    def _alternates(self, routes: Routes) -> tuple[Alternate, ...]:
+    def _alternates(self, routes: NaturalRoutes) -> tuple[Alternate, ...]:
         found = [
             Alternate(one.exit, one.path)
             for one in routes.paths
@@ -134,12 +134,12 @@ class NaturalRouting:
         """The table of every router as of now: in a full mesh each holds what any of them holds."""
         return self._tables.table(self.rib)
 
-    def _of(self, path_set: PathSet) -> Routes:
+    def _of(self, path_set: PathSet) -> NaturalRoutes:
         if (routes := self._fresh.get(id(path_set))) is None:
             routes = self._fresh[id(path_set)] = self._stale.get(id(path_set)) or self._compute(path_set)
         return routes
 
-    def _compute(self, path_set: PathSet) -> Routes:
+    def _compute(self, path_set: PathSet) -> NaturalRoutes:
         known = sorted(path_set, key=self._place)
         ours = [path for _, path in known if self._marker in path.communities]
         paths = tuple(
@@ -152,7 +152,7 @@ class NaturalRouting:
         links = frozenset([one.exit.link for one in paths if one.exit is not None])
         best = choose(paths, self._pop.router)
         blackholed = any(BLACKHOLE in one.path.communities for one in best.values())
-        return Routes(path_set, paths, _exits(best), links, bool(ours), blackholed)
+        return NaturalRoutes(path_set, paths, _exits(best), links, bool(ours), blackholed)
 
     def _place(self, one: tuple[str, Path]) -> int:
         return self._places[one[0]]

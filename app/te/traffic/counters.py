@@ -80,10 +80,10 @@ def _was_reset(span: Sequence[CounterSample]) -> bool:
     return any(later.out_octets < now.out_octets or later.in_octets < now.in_octets for now, later in pairwise(span))
 
 
-Column = list[tuple[float, int]]
+CounterColumn = list[tuple[float, int]]
 
 
-def _columns(span: Sequence[CounterSample]) -> tuple[Column, Column, Column, Column]:
+def _columns(span: Sequence[CounterSample]) -> tuple[CounterColumn, CounterColumn, CounterColumn, CounterColumn]:
     """(time, count since the first sample) of received and carried octets, packets, and unwrapped discards."""
     first, discards = span[0], [0]
     for now, later in pairwise(span):
@@ -96,11 +96,11 @@ def _columns(span: Sequence[CounterSample]) -> tuple[Column, Column, Column, Col
     )
 
 
-def _between(column: Column, start_s: float, end_s: float) -> float:
+def _between(column: CounterColumn, start_s: float, end_s: float) -> float:
     """The count between two moments, linear between (and past) samples."""
     return _at(column[-2:], end_s) - _at(column[:2], start_s)
 
 
-def _at(segment: Column, at_s: float) -> float:
+def _at(segment: CounterColumn, at_s: float) -> float:
     (left_s, left), (right_s, right) = segment
     return left + (right - left) * (at_s - left_s) / (right_s - left_s)

@@ -15,6 +15,7 @@ from app.te.routing.lpm import Table
 
 PairKey = tuple[str, str]  # (ingress router, prefix)
 Numbers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 NO_ROUTE, _UNKNOWN = -1, -2
 
 
@@ -110,7 +111,7 @@ class PairDemand(msgspec.Struct, frozen=True, array_like=True, gc=False):
     samples: int
 
 
-Column = tuple[list[str], list[int], list[int]]  # prefixes, bytes, samples
+PackedColumn = tuple[list[str], list[int], list[int]]  # prefixes, bytes, samples
 
 
 class Demand:
@@ -196,7 +197,7 @@ class Demand:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Demand) and sorted(map(astuple, self)) == sorted(map(astuple, other))
 
-    def packed(self) -> dict[str, Column]:
+    def packed(self) -> dict[str, PackedColumn]:
         """As rows have it, by ingress router."""
         prefixes = self.pairs.prefixes
         return {
@@ -209,7 +210,7 @@ class Demand:
         }
 
     @classmethod
-    def unpacked(cls, columns: Mapping[str, Column]) -> "Demand":
+    def unpacked(cls, columns: Mapping[str, PackedColumn]) -> "Demand":
         """From a row."""
         return cls.of(
             {

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.te.routing.natural import NaturalRouting, Routes
+from app.te.routing.natural import NaturalRoutes, NaturalRouting
 from app.te.traffic.demand import Numbers, PairIndex
 
 Flags = NDArray[np.bool_]
@@ -39,7 +39,7 @@ class EgressIndex:
         self.links: dict[str, int] = {}
         self._routers: dict[str, int] = {}
         self._version = -1
-        self._routes: list[Routes | None] = []  # by prefix, as its row was made
+        self._routes: list[NaturalRoutes | None] = []  # by prefix, as its row was made
         self._asked = np.zeros(0, dtype=np.bool_)  # by prefix: of this version
         self._overridden = np.zeros(0, dtype=np.bool_)
         self._live = np.zeros((0, 0), dtype=np.bool_)
@@ -73,7 +73,7 @@ class EgressIndex:
             routes = map(self.natural.routes, map(names.__getitem__, rows))
             self._note([(row, now) for row, now in zip(rows, routes, strict=True) if now is not self._routes[row]])
 
-    def _note(self, changed: Sequence[tuple[int, Routes]]) -> None:
+    def _note(self, changed: Sequence[tuple[int, NaturalRoutes]]) -> None:
         """Write the rows of these prefixes anew. Most are like those of many others."""
         distinct: dict[tuple[object, ...], int] = {}
         places = [distinct.setdefault(_alike(routes), len(distinct)) for _, routes in changed]
@@ -101,7 +101,7 @@ class EgressIndex:
         self._exits = _grown(self._exits, NO_EXIT, prefixes, len(self._routers))
 
 
-def _alike(routes: Routes) -> tuple[object, ...]:
+def _alike(routes: NaturalRoutes) -> tuple[object, ...]:
     """The same for routes with the same exits, which are objects of NaturalRouting, and links."""
     return *routes.exits, *map(id, routes.exits.values()), routes.links
 

@@ -14,7 +14,7 @@ from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.matrix import Columns, TrafficMatrix
-from app.te.traffic.observed import Flows, ObservedWindow, Windows
+from app.te.traffic.observed import LinkWindows, ObservedWindow, SeenFlows
 from app.te.traffic.placement import Placement
 from app.te.traffic.shares import weights
 
@@ -102,7 +102,7 @@ def _levels(
 
 
 def _credited(
-    newest: Windows, flows: Flows, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
+    newest: LinkWindows, flows: SeenFlows, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
 ) -> dict[str, float]:
     """Load by link: what was seen on each is scaled there, and credited `to` others."""
     count = len(links)

@@ -8,10 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.te.traffic.demand import Numbers, PairIndex
+from app.te.traffic.demand import Floats, Numbers, PairIndex
 
-Floats = NDArray[np.float64]
-Places = slice | Numbers | NDArray[np.bool_]
+Selection = slice | Numbers | NDArray[np.bool_]
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +49,7 @@ class Columns(NamedTuple):
     bps: Floats
     samples: Floats
 
-    def at(self, places: Places) -> Lists:
+    def at(self, places: Selection) -> Lists:
         """Some of them, for a close look."""
         return Lists(
             self.numbers[places].tolist(),

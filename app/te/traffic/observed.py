@@ -8,18 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.te.routing.natural import NaturalRouting
-from app.te.traffic.demand import Numbers, PairIndex
+from app.te.traffic.demand import Floats, Numbers, PairIndex
 from app.te.traffic.egress_index import EgressIndex
 from app.te.traffic.link import LinkWindow
 
-Windows = Mapping[str, LinkWindow]  # all links of one window, by link id
-Floats = NDArray[np.float64]
+LinkWindows = Mapping[str, LinkWindow]  # all links of one window, by link id
 
 
-class Column(NamedTuple):
+class DemandColumn(NamedTuple):
     """The demands of one link in one window; each pair once."""
 
     link: str
@@ -28,7 +26,7 @@ class Column(NamedTuple):
     samples: Floats
 
 
-class Flows(NamedTuple):
+class SeenFlows(NamedTuple):
     """The demands of all links of a window, one after the other."""
 
     pairs: Numbers
@@ -39,13 +37,13 @@ class Flows(NamedTuple):
 class ObservedWindow(NamedTuple):
     """The newest closed window with its history (newest last; empty windows are those without a feed)."""
 
-    history: Sequence[Windows]
-    columns: Sequence[Sequence[Column]]  # of each window of the history
+    history: Sequence[LinkWindows]
+    columns: Sequence[Sequence[DemandColumn]]  # of each window of the history
     egress: EgressIndex
-    flows: Flows  # of the newest window
+    flows: SeenFlows  # of the newest window
 
     @property
-    def newest(self) -> Windows:
+    def newest(self) -> LinkWindows:
         """All links of the newest window; none where the feed is lost, or nothing was seen yet."""
         return self.history[-1] if self.history else {}
 
@@ -66,9 +64,9 @@ class Observer:
     def __init__(self, natural: NaturalRouting) -> None:
         self._natural = natural
         self._egress = EgressIndex(natural, PairIndex())
-        self._made: list[tuple[Windows, Sequence[Column]]] = []
+        self._made: list[tuple[LinkWindows, Sequence[DemandColumn]]] = []
 
-    def observe(self, history: Sequence[Windows]) -> ObservedWindow:
+    def observe(self, history: Sequence[LinkWindows]) -> ObservedWindow:
         """The newest (last) window of this history."""
         if (pairs := _numbering(history)) is not self._egress.pairs:
             self._egress, self._made = EgressIndex(self._natural, pairs), []
@@ -79,29 +77,29 @@ class Observer:
         return ObservedWindow(list(history), columns, self._egress, _flows(newest, self._egress))
 
 
-def observe(history: Sequence[Windows], natural: NaturalRouting) -> ObservedWindow:
+def observe(history: Sequence[LinkWindows], natural: NaturalRouting) -> ObservedWindow:
     """As an Observer that sees this history for the first time."""
     return Observer(natural).observe(history)
 
 
-def _numbering(history: Sequence[Windows]) -> PairIndex:
+def _numbering(history: Sequence[LinkWindows]) -> PairIndex:
     """The pairs of the newest window with traffic: all windows but those of before a restart have them."""
     newest = (max((one.demand for one in windows.values()), key=len) for windows in reversed(history) if windows)
     return next((demand.pairs for demand in newest if demand), PairIndex())
 
 
-def _columns(windows: Windows, pairs: PairIndex) -> list[Column]:
+def _columns(windows: LinkWindows, pairs: PairIndex) -> list[DemandColumn]:
     numbered = [(link, window.demand.numbered(pairs)) for link, window in windows.items()]
     return [
-        Column(link, one.numbers, one.sizes_bytes.astype(np.float64), one.samples.astype(np.float64))
+        DemandColumn(link, one.numbers, one.sizes_bytes.astype(np.float64), one.samples.astype(np.float64))
         for link, one in numbered
     ]
 
 
-def _flows(columns: Sequence[Column], egress: EgressIndex) -> Flows:
+def _flows(columns: Sequence[DemandColumn], egress: EgressIndex) -> SeenFlows:
     links = np.array([egress.number(column.link) for column in columns], dtype=np.int64)
-    nothing = Column("", np.empty(0, np.int64), np.empty(0), np.empty(0))
-    return Flows(
+    nothing = DemandColumn("", np.empty(0, np.int64), np.empty(0), np.empty(0))
+    return SeenFlows(
         np.concatenate([column.pairs for column in columns or [nothing]]),
         np.repeat(links, [len(column.pairs) for column in columns]),
         np.concatenate([column.sizes_bytes for column in columns or [nothing]]),

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from app.config.thresholds import Pacing, Thresholds
-from app.te.traffic.demand import Numbers
+from app.te.traffic.demand import Floats, Numbers
 from app.te.traffic.link import LinkWindow
-from app.te.traffic.observed import Column, Floats, ObservedWindow, Windows
+from app.te.traffic.observed import DemandColumn, LinkWindows, ObservedWindow
 from app.te.traffic.placement import Placement
 
 Scale = Callable[[LinkWindow], float]  # bits per second that one sampled byte stands for
@@ -60,7 +60,7 @@ def _natural_links(observed: ObservedWindow, placement: Placement) -> tuple[Numb
     return numbers, natural_links
 
 
-def _levels(scaled: Sequence[tuple[Column, Floats]], natural_links: Numbers, count: int) -> Floats:
+def _levels(scaled: Sequence[tuple[DemandColumn, Floats]], natural_links: Numbers, count: int) -> Floats:
     """Natural level of each link in one window."""
     level = np.zeros(count)
     for column, sizes in scaled:
@@ -69,7 +69,7 @@ def _levels(scaled: Sequence[tuple[Column, Floats]], natural_links: Numbers, cou
 
 
 def _fades(
-    history: Sequence[Windows],
+    history: Sequence[LinkWindows],
     levels: Sequence[Floats],
     links: Mapping[str, int],
     thresholds: Thresholds,
@@ -90,5 +90,5 @@ def _fades(
     return fades
 
 
-def _start_s(windows: Windows) -> int:
+def _start_s(windows: LinkWindows) -> int:
     return max(window.window_start_s for window in windows.values())

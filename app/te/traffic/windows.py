@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
 
 PurgeKind = Literal["purge_init", "purge_close"]
@@ -48,7 +48,7 @@ class Progress(msgspec.Struct):
         """Windows that start before it were closed: they are never reopened."""
         return self.closed_up_to_s or 0
 
-    def closable(self, windows: Windows, starts: set[int]) -> Iterator[int]:
+    def closable(self, windows: WindowSettings, starts: set[int]) -> Iterator[int]:
         """Starts of the windows to close now, in order; `starts` are those that hold data. Advances `closed_up_to_s`.
 
         Windows without data are closed too (silence is news), but after a long gap only those with data are.

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.actuation.pop_actuator import PopActuator, Ports
+from app.actuation.pop_actuator import PopActuator, PopPorts
 from app.actuation.reaper import Reaper
 from app.actuation.reconciler import Timing
 from app.actuator import open_gobgpd
@@ -45,7 +45,7 @@ class Rig:
         self.client = GobgpClient(grpc)
         self.records: list[Actuation] = []
         self.halt_file = folder / "halt"
-        ports = Ports(
+        ports = PopPorts(
             SystemClock(),
             partial(open_gobgpd, self.pop),
             self.records.append,

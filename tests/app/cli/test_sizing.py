@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import main
-from app.cli.sizing import FILE, REPLICAS, Constant, Constants, Network, amount, load_constants, size
+from app.cli.sizing import FILE, REPLICAS, Constant, Constants, NetworkSize, amount, load_constants, size
 from app.contract import topics
 from app.errors import ConfigError
 from tests.bench.popfigures import to_toml
 
-SMALL = Network(pops=4, records_per_second=100, links=10, prefixes=500)
+SMALL = NetworkSize(pops=4, records_per_second=100, links=10, prefixes=500)
 CHOSEN = {"cell_load_max_cores": 1e6, "broker_cores": 4, "broker_load_max": 0.5, "broker_replicas_max": 1000}
 
 
@@ -23,11 +23,11 @@ def constants(**values: float) -> Constants:
     return Constants(**{name: Constant(named.get(name, 1.0), "chosen") for name in Constants.__struct_fields__})
 
 
-def figures(network: Network, of: Constants | None = None) -> dict[str, float]:
+def figures(network: NetworkSize, of: Constants | None = None) -> dict[str, float]:
     return {figure.name: figure.value for figure in size(network, of or constants())}
 
 
-def changed(**values: float) -> Network:
+def changed(**values: float) -> NetworkSize:
     return msgspec.structs.replace(SMALL, **values)
 
 
@@ -207,7 +207,7 @@ def test_the_command_prints_figures_and_constants() -> None:
     assert "memory of all telemetry workers" in text.stdout
     assert load_constants().record_cpu_s.how[:30] in text.stdout
     told = json.loads(CliRunner().invoke(main, [*asked, "--json"]).stdout)
-    assert told["asked"] == msgspec.to_builtins(Network(pops=100, records_per_second=2000))
+    assert told["asked"] == msgspec.to_builtins(NetworkSize(pops=100, records_per_second=2000))
     assert {one["name"]: one["value"] for one in told["figures"]}["cells"] == 100
     assert told["constants"]["broker_cores"]["value"] == 4
 

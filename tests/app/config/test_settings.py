@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from app.config.settings import Deployment, Kafka, Settings, check_settings, load
-from app.config.thresholds import Pacing, Thresholds, Windows
+from app.config.thresholds import Pacing, Thresholds, WindowSettings
 from app.errors import ConfigError
 from tests.pops import INVENTORY, demo_pop
 
@@ -100,11 +100,11 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
         ({"actuator_port": 6070}, "state_port, actuator_port and view_port must differ: each process opens its own"),
         ({"view_port": 6070}, "state_port, actuator_port and view_port must differ: each process opens its own"),
         (
-            {"windows": Windows(retention_s=179)},
+            {"windows": WindowSettings(retention_s=179)},
             "windows.retention_s must be at least 2 * pacing.share_decay_s, the history of shares",
         ),
         (
-            {"windows": Windows(length_s=300)},
+            {"windows": WindowSettings(length_s=300)},
             "windows.retention_s must be at least 3 * windows.length_s",
         ),
         ({"kafka": Kafka(standby_replicas=2)}, "kafka.standby_replicas must be 0 or 1"),

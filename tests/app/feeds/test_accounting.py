@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting, Closed
 from app.feeds.rejected import Rejected
 from app.te.routing.lpm import PrefixTable
@@ -17,7 +17,7 @@ from tests.app.feeds.test_flows import RECORD
 from tests.pops import demo_pop
 
 T0 = 1_795_246_100  # start of a window
-WINDOWS = Windows(length_s=10, grace_s=2, refresh_s=2)
+WINDOWS = WindowSettings(length_s=10, grace_s=2, refresh_s=2)
 SURGED = "rhv1000/r1/et-0/0/1"
 
 

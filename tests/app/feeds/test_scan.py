@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from app import native
-from app.feeds.columns import Flows, flows_of
+from app.feeds.columns import FlowColumns, flows_of
 from app.feeds.flows import COUNT_MAX, Flow, decode
 from app.feeds.scan import LEFT_MAX, SOURCES_MAX, scan
 from app.te.routing.lpm import Addresses
@@ -17,7 +17,7 @@ from tests.app.feeds.test_flows import RECORD, line
 Row = tuple[object, ...]
 
 
-def rows(flows: Flows) -> Iterator[Row]:
+def rows(flows: FlowColumns) -> Iterator[Row]:
     """Record by record, with its source."""
     columns = (flows.source, flows.at_s, *flows.destinations, flows.samples, flows.sizes_bytes)
     for source, *rest in zip(*(column.tolist() for column in columns), strict=True):

@@ -79,7 +79,7 @@ def replays_not_written_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def reading_begins_at_the_commit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Incarnations, "rows_are_checkpoint", lambda self, positions: None)
+    patch.setattr(Incarnations, "set_checkpoints", lambda self, positions: None)
 
 
 def rows_deleted_before_the_commit(patch: pytest.MonkeyPatch) -> None:

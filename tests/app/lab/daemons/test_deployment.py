@@ -13,7 +13,7 @@ INVENTORY = Path(__file__).parents[4] / "deploy" / "local" / "rhv1000.toml"
 
 def test_the_workers_load_what_is_written(tmp_path: Path) -> None:
     inventory = write_inventory(tmp_path, INVENTORY)
-    overrides = {"mode": "auto", "kafka": {"session_timeout_s": 8.0}, "pacing": {"hold_s": 60.0}}
+    overrides = {"mode": "auto", "kafka": {"session_timeout_s": 8.0}, "pacing": {"lease_s": 60.0}}
     path = write_settings(tmp_path, inventory, "127.0.0.1:9", overrides)
     deployment = load_local(path)
     settings = deployment.settings

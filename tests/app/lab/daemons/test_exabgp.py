@@ -5,10 +5,10 @@ from pathlib import Path
 
 from app.lab.daemons import exabgp
 from app.lab.daemons.machine import Site
-from app.lab.daemons.ports import Ports
+from app.lab.daemons.ports import StackPorts
 
 PEER = "127.0.0.31"
-PORTS = Ports(kafka=1, controller=2, sflow=3, bmp=4, bgp=5)
+PORTS = StackPorts(kafka=1, controller=2, sflow=3, bmp=4, bgp=5)
 
 
 def update(body: dict[str, object]) -> str:

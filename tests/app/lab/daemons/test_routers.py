@@ -10,10 +10,10 @@ import pytest
 from app.config.inventory import Pop, load_pop
 from app.lab.daemons import frr, gobgp
 from app.lab.daemons.machine import Site
-from app.lab.daemons.ports import Ports
+from app.lab.daemons.ports import StackPorts
 
 INVENTORY = Path(__file__).parents[4] / "deploy" / "local" / "rhv1000.toml"
-SITE = Site(Path("/run/x"), Ports(kafka=1, controller=2, sflow=3, bmp=4, bgp=1790), None)
+SITE = Site(Path("/run/x"), StackPorts(kafka=1, controller=2, sflow=3, bmp=4, bgp=1790), None)
 
 
 def pop_without(kind: str = "", own: tuple[str, ...] = ("198.18.0.0/16",)) -> Pop:

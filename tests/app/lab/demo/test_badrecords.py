@@ -1,9 +1,9 @@
 """The bad input of the demo: each byte has one place, and no two places have the same sum."""
 
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting
 from app.feeds.attribution import origin_of
-from app.feeds.columns import Source
+from app.feeds.columns import FlowSource
 from app.feeds.rejected import Rejected
 from app.lab.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.te.routing.lpm import PrefixTable
@@ -17,7 +17,7 @@ GOOD_HOST = "20.0.0.9"
 def test_what_goes_into_kafka_ends_where_it_is_said_to() -> None:
     pop, table = demo_pop(), PrefixTable.build(["0.0.0.0/0"])
     message, injected = records(pop, GOOD_HOST, NOW_S)
-    account = Accounting(pop, Windows(), lambda: table)
+    account = Accounting(pop, WindowSettings(), lambda: table)
     account.progress.closed_up_to_s = int(NOW_S) - 20
     assert list(account.ingest(0, [NOW_S], [message])) == []
     letters = [letter for _, letter in account.ingest(1, [NOW_S], [b"\n".join(MALFORMED)])]
@@ -46,7 +46,7 @@ def test_what_goes_by_sflow_is_what_it_is_said_to_be() -> None:
         datagram = decode(payload)
         for sample in datagram.flows:
             to, size_bytes = destination(sample["header"]), sample["frame_length"]
-            origin = origin_of(pop, Source(datagram.agent, sample["input"], sample["output"], RATE))
+            origin = origin_of(pop, FlowSource(datagram.agent, sample["input"], sample["output"], RATE))
             reason = origin if isinstance(origin, str) else "unroutable" if to == UNROUTABLE else "good"
             told[reason] += sample["rate"] * size_bytes
     _, injected = records(pop, GOOD_HOST, NOW_S)

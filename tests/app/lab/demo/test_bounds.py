@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.lab.demo.evidence import Evidence, Injected, Planted, Progress
+from app.lab.demo.evidence import ByteAccount, Evidence, Injected, Planted
 from app.lab.demo.score import score
 from tests.app.lab.demo.test_score import GOOD, SUMMARY, T0, act
 
@@ -34,7 +34,7 @@ LOOP = msgspec.structs.replace(
 BAD_INPUT = msgspec.structs.replace(
     CALM,
     verdict="bad-input",
-    progress=Progress(
+    progress=ByteAccount(
         records=8, counted_bytes=1000, late_bytes=70, unattributed_bytes={"unroutable": 30}, closed_up_to_s=T0
     ),
     dead_letters=5,

@@ -3,12 +3,12 @@
 import pytest
 
 from app.lab.demo.killer import held_through, still_sent
-from app.lab.pop.model import BestPath
+from app.lab.pop.model import InstalledPath
 from tests.app.lab.pop.world import IXP_1_PEER, LOOPBACK_1, MARKER, inventory, path
 
 P, Q = "20.0.0.0/24", "20.0.1.0/24"
 IXP, TRANSIT = "198.51.100.2", "198.51.100.3"
-Table = dict[str, BestPath]
+Table = dict[str, InstalledPath]
 
 
 def test_only_routes_of_ours_to_that_neighbour_count() -> None:

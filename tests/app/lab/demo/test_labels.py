@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.lab.demo.bounds import Figure
+from app.lab.demo.bounds import FigureValue
 from app.lab.demo.labels import GROUPS, groups, told, verdict
 from app.lab.demo.score import score
 from tests.app.lab.demo.test_bounds import BAD_INPUT
@@ -40,7 +40,7 @@ def test_what_was_not_done_on_purpose_is_not_spoken_of() -> None:
         (0, "", "0"),
     ],
 )
-def test_one_figure(value: Figure, unit: str, words: str) -> None:
+def test_one_figure(value: FigureValue, unit: str, words: str) -> None:
     assert told(value, unit) == words
 
 

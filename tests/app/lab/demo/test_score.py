@@ -8,7 +8,7 @@ import pytest
 
 from app.clock import utc
 from app.contract.schemas import Actuation, Congestion, Decision, LinkUtilization, Refused
-from app.lab.demo.evidence import Evidence, Kill, LinkTruth, Progress, Surge
+from app.lab.demo.evidence import ByteAccount, Evidence, Kill, LinkTruth, Surge
 from app.lab.demo.score import Episodes, episodes, score
 from app.lab.pop.report import Summary
 
@@ -77,7 +77,7 @@ STORY = (
 )  # fmt: skip
 GOOD = Evidence(
     seconds_to_ready=20.0, drained=True, surged_link=LINK, summary=SUMMARY,
-    progress=Progress(records=5, counted_bytes=995, late_bytes=5, unattributed_bytes={}, closed_up_to_s=T0),
+    progress=ByteAccount(records=5, counted_bytes=995, late_bytes=5, unattributed_bytes={}, closed_up_to_s=T0),
     dead_letters=0, udp_drops=0, decisions=(decision("opened"), decision("closed")), close_to_decision_s=(0.1, 0.2),
     utilization=(window(0.99e11, 1.2e11),), truth=(LinkTruth(T0, 1e11, 1.25e11, 1.25e11),),
     actuations=STORY, surge=Surge(1.25, 35.0, 55.0, 8.0),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.lab.demo.timeline import programme
+from app.lab.demo.timeline import timeline
 from app.lab.pop.scenario import load_scenario
 from tests.app.lab.pop.world import inventory
 
@@ -21,9 +21,9 @@ from tests.app.lab.pop.world import inventory
     ],
 )
 def test_it_names_what_the_scenario_asks_for(name: str, said: list[str]) -> None:
-    text = " ".join(" ".join(programme(name, load_scenario(name, inventory()))).split())
+    text = " ".join(" ".join(timeline(name, load_scenario(name, inventory()))).split())
     assert [part for part in said if part not in text] == []
 
 
 def test_only_what_is_taken_back_is_promised() -> None:
-    assert "taken back" not in "\n".join(programme("leak", load_scenario("leak", inventory())))
+    assert "taken back" not in "\n".join(timeline("leak", load_scenario("leak", inventory())))

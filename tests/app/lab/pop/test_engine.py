@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.lab.pop.engine import Engine
-from app.lab.pop.model import BestPath, RouterTable, Tables
+from app.lab.pop.model import InstalledPath, RouterTable, Tables
 from app.lab.pop.report import snapshot, summarize
 from app.lab.pop.scenario import Scenario
 from app.lab.pop.sender import Account
@@ -36,7 +36,7 @@ def overridden(prefixes: list[str], dead: tuple[str, ...] = (), **next_hop: str)
     hops = {"r1": IXP_HOP, "r2": LOOPBACK_1} | next_hop
 
     def table(router: str) -> RouterTable:
-        ours: dict[str, BestPath] = {prefix: path(hops[router], MARKER) for prefix in prefixes}
+        ours: dict[str, InstalledPath] = {prefix: path(hops[router], MARKER) for prefix in prefixes}
         return {**natural(0, *dead)[router], **ours}
 
     return {router: table(router) for router in hops}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lab.pop.forwarding import DEAD_END, LOOP, Outcome, trace
+from app.lab.pop.forwarding import DEAD_END, LOOP, PacketFate, trace
 from app.lab.pop.model import Tables
 from tests.app.lab.pop.world import IXP_1_PEER, LOOPBACK_1, LOOPBACK_2, inventory, natural_exits, path, world
 
@@ -12,19 +12,19 @@ PNI, IXP = "rhv1000/r1/et-0/0/1", "rhv1000/r1/et-0/0/2"
 PNI_HOP, IXP_HOP, R2_HOP = "198.51.100.1", "198.51.100.2", "198.51.100.4"
 
 
-def fate(tables: Tables, ingress: str = "r2", dead_hops: frozenset[tuple[str, str]] = frozenset()) -> Outcome:
+def fate(tables: Tables, ingress: str = "r2", dead_hops: frozenset[tuple[str, str]] = frozenset()) -> PacketFate:
     return trace(inventory(), tables, ingress, (INNER, OUTER), dead_hops)
 
 
 def test_own_link_and_over_the_core() -> None:
     tables = {"r1": {INNER: path(PNI_HOP)}, "r2": {INNER: path(LOOPBACK_1)}}
-    assert fate(tables, "r1") == fate(tables, "r2") == Outcome("link", PNI)
+    assert fate(tables, "r1") == fate(tables, "r2") == PacketFate("link", PNI)
 
 
 def test_a_dead_next_hop_swallows_what_arrives_at_its_router() -> None:
     tables = {"r1": {INNER: path(PNI_HOP)}, "r2": {INNER: path(LOOPBACK_1)}}
-    assert fate(tables, dead_hops=frozenset({("r1", PNI_HOP)})) == Outcome("black-hole", PNI)
-    assert fate(tables, dead_hops=frozenset({("r2", PNI_HOP)})) == Outcome("link", PNI)
+    assert fate(tables, dead_hops=frozenset({("r1", PNI_HOP)})) == PacketFate("black-hole", PNI)
+    assert fate(tables, dead_hops=frozenset({("r2", PNI_HOP)})) == PacketFate("link", PNI)
 
 
 def test_two_routers_that_point_at_each_other_loop() -> None:
@@ -43,8 +43,8 @@ def test_longest_match_is_made_anew_on_every_router() -> None:
         "r1": {OUTER: path(IXP_HOP)},
         "r2": {INNER: path(LOOPBACK_1), OUTER: path(R2_HOP)},
     }
-    assert fate(tables, "r2") == Outcome("link", IXP), "r2 goes by the /24, r1 has only the /20"
-    assert fate({"r1": {INNER: path(PNI_HOP), OUTER: path(IXP_HOP)}}, "r1") == Outcome("link", PNI)
+    assert fate(tables, "r2") == PacketFate("link", IXP), "r2 goes by the /24, r1 has only the /20"
+    assert fate({"r1": {INNER: path(PNI_HOP), OUTER: path(IXP_HOP)}}, "r1") == PacketFate("link", PNI)
 
 
 HOPS = st.sampled_from([PNI_HOP, IXP_HOP, R2_HOP, LOOPBACK_1, LOOPBACK_2, "203.0.113.9"])

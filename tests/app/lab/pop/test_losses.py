@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from app.lab.pop.losses import Ledger
+from app.lab.pop.losses import LossLedger
 
 LOST, FINE = np.array([True, False]), np.array([False, False])
 BYTES = np.array([10.0, 7.0])
 
 
-def book(tick_s: float, *reads: np.ndarray) -> Ledger:
-    ledger = Ledger((2,))
+def book(tick_s: float, *reads: np.ndarray) -> LossLedger:
+    ledger = LossLedger((2,))
     for tick, lost in enumerate(reads):
         ledger.update(tick * tick_s, lost, BYTES)
     return ledger

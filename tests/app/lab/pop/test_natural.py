@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.lab.pop.model import Route
+from app.lab.pop.model import Announcement
 from app.lab.pop.natural import natural_tables
 from tests.app.lab.pop.world import LOOPBACK_1, LOOPBACK_2, inventory
 
@@ -13,7 +13,9 @@ PNI_1, IXP_1, TRANSIT_1, PNI_2, IXP_2, TRANSIT_2 = (f"127.0.0.{number}" for numb
 def chosen(paths: dict[str, tuple[int, ...]], *dead: str) -> tuple[str | None, str | None]:
     """Next hops of r1 and r2 when these peers announce the prefix with these AS paths."""
     peers = [peer for link in inventory().link for peer in (link.sessions[0].peer,)]
-    routes = {peer: (Route(PREFIX, f"198.51.100.{1 + peers.index(peer)}", as_path),) for peer, as_path in paths.items()}
+    routes = {
+        peer: (Announcement(PREFIX, f"198.51.100.{1 + peers.index(peer)}", as_path),) for peer, as_path in paths.items()
+    }
     tables = natural_tables(inventory(), routes, dead)
     hops = [tables[router][PREFIX].next_hop if PREFIX in tables[router] else None for router in ("r1", "r2")]
     return hops[0], hops[1]
@@ -41,7 +43,7 @@ def test_choice(paths: dict[str, tuple[int, ...]], dead: tuple[str, ...], hops: 
 
 
 def test_the_best_path_keeps_its_attributes_across_the_core() -> None:
-    tables = natural_tables(inventory(), {PNI_1: (Route(PREFIX, "198.51.100.1", (64601, 65001)),)})
+    tables = natural_tables(inventory(), {PNI_1: (Announcement(PREFIX, "198.51.100.1", (64601, 65001)),)})
     assert tables["r2"][PREFIX].as_path == (64601, 65001)
     assert tables["r2"][PREFIX].local_pref == 300
     assert tables["r2"][PREFIX].communities == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import SpeakerError
-from app.lab.pop.model import BestPath
+from app.lab.pop.model import InstalledPath
 from app.lab.pop.ribs import SHOW, SUMMARY, FrrRib, parse_frr
 
 # As FRR 8.4.4 prints it, fields that we do not read taken out; the first entry of a prefix is a heading.
@@ -36,8 +36,8 @@ TABLE6 = b"""{"routes": {"2a00:10::/29": [{"prefix": "2a00:10::/29"},
 
 def test_only_the_best_path_of_a_prefix_is_read() -> None:
     assert parse_frr(TABLE) == {
-        "8.8.8.0/24": BestPath("192.0.2.11", ("64512:911", "noExport"), (64602, 65001), 1000),
-        "198.18.0.0/16": BestPath("0.0.0.0", (), (), 0),
+        "8.8.8.0/24": InstalledPath("192.0.2.11", ("64512:911", "noExport"), (64602, 65001), 1000),
+        "198.18.0.0/16": InstalledPath("0.0.0.0", (), (), 0),
     }
 
 

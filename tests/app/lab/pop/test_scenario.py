@@ -12,7 +12,7 @@ from app.config.thresholds import Thresholds
 from app.errors import ConfigError
 from app.lab.pop.exits import per_link
 from app.lab.pop.pop import FILL, SimPop, generate
-from app.lab.pop.scenario import BUSIEST, FOLDER, Event, Scenario, Verdict, load_scenario, mistakes
+from app.lab.pop.scenario import BUSIEST, FOLDER, Scenario, ScenarioEvent, Verdict, load_scenario, mistakes
 from tests.app.lab.pop.world import IXP_1, PNI_1, inventory, natural_exits, surged_bps
 
 
@@ -36,7 +36,7 @@ def test_without_a_peak_there_is_no_surge() -> None:
 
 
 def test_the_default_is_the_file_named_surge_with_demand_that_obeys() -> None:
-    told = Scenario(elastic_share=0.5, daily_share=0.05, day_s=240, event=(Event(at_s=90, kill=BUSIEST),))
+    told = Scenario(elastic_share=0.5, daily_share=0.05, day_s=240, event=(ScenarioEvent(at_s=90, kill=BUSIEST),))
     assert load_scenario("surge", inventory()) == told
 
 
@@ -57,7 +57,7 @@ def test_every_default_is_told_as_it_is() -> None:
 
 def test_every_key_and_verdict_is_explained() -> None:
     text = DOCUMENT.read_text()
-    keys = [field.name for kind in (Scenario, Event) for field in msgspec.structs.fields(kind)]
+    keys = [field.name for kind in (Scenario, ScenarioEvent) for field in msgspec.structs.fields(kind)]
     assert [name for name in (*keys, *get_args(Verdict)) if f"`{name}`" not in text] == []
 
 

@@ -12,7 +12,7 @@ from app.lab.pop.sflow import (
     PAYLOAD_BYTES_MAX,
     SAMPLES_PER_DATAGRAM,
     FlowSample,
-    InterfaceCounters,
+    GenericCounters,
     encode_counters,
     encode_datagram,
     encode_flow,
@@ -53,7 +53,7 @@ def test_a_flow_sample_reads_back() -> None:
 
 
 def test_counters_read_back_and_wrap_at_their_width() -> None:
-    reading = InterfaceCounters(
+    reading = GenericCounters(
         sequence=1,
         ifindex=101,
         speed_bps=100_000_000_000,

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.config.inventory import Pop, load_pop
 from app.lab.pop.exits import Exits, Floats, trace_all
-from app.lab.pop.model import BestPath, Tables
+from app.lab.pop.model import InstalledPath, Tables
 from app.lab.pop.natural import natural_tables
 from app.lab.pop.pop import SimPop, generate
 
@@ -47,5 +47,5 @@ def surged_bps(sim: SimPop, peak_share: float = 1.25) -> Floats:
     return np.asarray(sim.demand_bps * np.where(sim.home_link == PNI_1, factor, 1.0))
 
 
-def path(next_hop: str, *communities: str) -> BestPath:
-    return BestPath(next_hop, communities, (64601, 65001), 100)
+def path(next_hop: str, *communities: str) -> InstalledPath:
+    return InstalledPath(next_hop, communities, (64601, 65001), 100)

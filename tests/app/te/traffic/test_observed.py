@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.te.traffic.observed import ObservedWindow, Observer, Windows, observe
+from app.te.traffic.observed import LinkWindows, ObservedWindow, Observer, observe
 from tests.app.te.world import WINDOW_S, link, natural_of, path, pop, window
 
 POP = pop(link("r1/a", 1), link("r2/b", 2))
@@ -10,7 +10,7 @@ A, B = POP.links
 P, Q = "203.0.113.0/24", "198.51.100.0/24"
 
 
-def windows(number: int, gbps: float = 10) -> Windows:
+def windows(number: int, gbps: float = 10) -> LinkWindows:
     start_s = number * WINDOW_S
     return {A: window(POP, A, start_s, 20, {("r1", P): gbps, ("r2", Q): 5}), B: window(POP, B, start_s, 3, {})}
 
@@ -32,7 +32,7 @@ def alike(one: ObservedWindow, other: ObservedWindow) -> bool:
 
 def test_what_is_kept_is_as_if_made_again() -> None:
     natural = natural_of(POP, {P: [path(1), path(2)], Q: [path(2)]})
-    observer, history = Observer(natural), list[Windows]()
+    observer, history = Observer(natural), list[LinkWindows]()
     for number in range(5):
         history = [*history[-2:], windows(number, gbps=10 + number)]
         observed = observer.observe(history)
@@ -43,7 +43,7 @@ def test_what_is_kept_is_as_if_made_again() -> None:
 def test_windows_of_before_a_restart_are_numbered_as_the_newest() -> None:
     """Rows bring pairs of their own; the newest window has those that the PoP's windows share from now on."""
     natural = natural_of(POP, {P: [path(1)]})
-    history: Sequence[Windows] = [windows(0), windows(1)]
+    history: Sequence[LinkWindows] = [windows(0), windows(1)]
     observed = Observer(natural).observe(history)
     assert observed.pairs is history[-1][A].demand.pairs
     assert len({tuple(map(tuple, columns[0].pairs[:, None].tolist())) for columns in observed.columns}) == 1

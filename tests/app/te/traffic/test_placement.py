@@ -13,7 +13,7 @@ from app.te.routing.rib import Rib
 from app.te.state import StandingOverride
 from app.te.traffic.demand import PairIndex
 from app.te.traffic.egress_index import EgressIndex
-from app.te.traffic.observed import Windows, observe
+from app.te.traffic.observed import LinkWindows, observe
 from app.te.traffic.placement import Placement
 from tests.app.te.world import link, path, pop, rib_of, window
 
@@ -98,14 +98,14 @@ def test_columns_say_what_each_pair_says(
         assert mismatch_share(observe([windows], natural), moved) == counted(windows, natural, moved.keys())
 
 
-def seen_in(flows: list[Flow]) -> Windows:
+def seen_in(flows: list[Flow]) -> LinkWindows:
     return {
         LINKS[on]: window(POP, LINKS[on], 0, None, {(ingress, prefix): 1 for ingress, prefix, at in flows if at == on})
         for _, _, on in flows
     }
 
 
-def counted(windows: Windows, natural: NaturalRouting, touched: Collection[str]) -> float | None:
+def counted(windows: LinkWindows, natural: NaturalRouting, touched: Collection[str]) -> float | None:
     """The share of what leaves elsewhere, demand by demand."""
     total = elsewhere = 0
     for name, one in windows.items():

@@ -1,9 +1,9 @@
 """The watermark and what it closes."""
 
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.te.traffic.windows import CATCH_UP_WINDOWS, Progress
 
-WINDOWS = Windows(length_s=10, grace_s=2, refresh_s=2)
+WINDOWS = WindowSettings(length_s=10, grace_s=2, refresh_s=2)
 T0 = 1_795_246_100
 
 

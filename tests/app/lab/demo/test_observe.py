@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.lab.demo.gather import congested_by_us, mean_bps
+from app.lab.demo.observe import congested_by_us, mean_bps
 from app.lab.pop.exits import Floats
 from app.lab.pop.truth import Loads
 

@@ -1,22 +1,23 @@
-"""Evidence from the outside: our topics as any consumer reads them, and the telemetry worker's read-only state."""
+"""All evidence of a run, from the outside: our topics as any consumer reads them, a worker's read-only state."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-import aiohttp
 import msgspec
 import numpy as np
 
 from app.config.settings import Kafka
-from app.config.thresholds import Windows
+from app.config.thresholds import WindowSettings
 from app.contract import topics
-from app.contract.schemas import Decision, Override
-from app.errors import DaemonError
-from app.feeds.bmp import BmpRecord
+from app.contract.schemas import Actuation, Decision, LinkUtilization, Override
 from app.feeds.flows import Marker, decode
 from app.kafka.read import read_topic
-from app.lab.demo.evidence import Kill, LinkTruth, Planted, Surge
+from app.lab.daemons.ports import udp_drops
+from app.lab.demo import edges
+from app.lab.demo.context import RunContext
+from app.lab.demo.evidence import ByteAccount, Evidence, Kill, LinkTruth, Planted, Surge
+from app.lab.demo.story import Story
 from app.lab.pop.exits import Floats
 from app.lab.pop.pop import SimPop
 from app.lab.pop.run import Simulation
@@ -24,25 +25,47 @@ from app.lab.pop.truth import Loads
 from app.te.traffic.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)
-T = TypeVar("T")
 
 
-class StateClient:
-    """Asks a worker's `/state/NAME`, which holds one document a PoP."""
-
-    def __init__(self, port: int, pop: str) -> None:
-        self._url = f"http://127.0.0.1:{port}/state/"
-        self._pop = pop
-
-    async def get(self, name: str, kind: type[T]) -> T:
-        """The PoP's document; DaemonError while the worker does not answer."""
-        try:
-            timeout = aiohttp.ClientTimeout(total=2)
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url + name) as answer:
-                by_pop = msgspec.json.decode(await answer.read(), type=dict[str, msgspec.Raw])
-                return msgspec.json.decode(by_pop[self._pop], type=kind)
-        except (aiohttp.ClientError, TimeoutError, KeyError, msgspec.MsgspecError) as error:
-            raise DaemonError(f"telemetry does not tell its {name}: {error!r}") from error
+async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
+    """`ready_s` is how long it took until traffic began, at `traffic_s` (Unix). DaemonError when somebody is silent."""
+    stack, sim, sim_pop, pop = context.stack, context.sim, context.sim_pop, context.stack.pop
+    windows, thresholds = stack.deployment.settings.windows, stack.deployment.settings.thresholds
+    link = next(index for index, name in enumerate(pop.links) if name.endswith(context.scenario.link))
+    kill = story.kills[0] if story.kills else None
+    summary, after = sim.summary(), await edges.show(stack)
+    heard = [line for peer in sim_pop.announcements for line in stack.received(peer)]
+    leaked = tuple(line for line in heard if line.split()[0] not in pop.own_prefixes)
+    return Evidence(
+        seconds_to_ready=ready_s,
+        drained=drained,
+        surged_link=list(pop.links)[link],
+        summary=summary,
+        progress=await context.state.get("progress", ByteAccount),
+        dead_letters=len(await read_topic(stack.kafka, topics.DEAD_LETTERS.name)),
+        udp_drops=udp_drops(stack.sflow[1]),
+        decisions=await published(stack.kafka, topics.DECISIONS.for_pop(pop.name), Decision),
+        close_to_decision_s=await close_to_decision(stack.kafka, pop.name, windows, traffic_s),
+        utilization=await published(stack.kafka, topics.LINK_UTILIZATION.name, LinkUtilization),
+        truth=tuple(link_truth(sim, link, traffic_s, windows)),
+        actuations=await published(stack.kafka, topics.ACTUATIONS.name, Actuation),
+        surge=surge(sim, sim_pop, link, traffic_s, thresholds.enter, kill),
+        kill=kill,
+        marked_during={shown.router: len(shown.lines) for shown in story.during},
+        marked_copies={shown.router: shown.copies(sim_pop.announcements) for shown in story.during},
+        marked_after={shown.router: len(shown.lines) for shown in after},
+        announcements_leaked=leaked,
+        overrides_leaked=sum(pop.marker_community in line.split() for line in leaked),
+        announcements_received=len(heard),
+        restarts=sum(stack.runner.restarts.values()),
+        verdict=context.scenario.verdict,
+        congested_by_us=tuple(
+            congested_by_us(sim.truth, sim_pop.link_ids, sim_pop.capacity_bps, windows.length_s, thresholds.enter)
+        ),
+        planted=tuple(story.planted),
+        loop_after_removal_s=loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),
+        injected=story.injected,
+    )
 
 
 async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:
@@ -58,7 +81,7 @@ async def overrides_now(kafka: Kafka, pop: str) -> tuple[Override, ...]:
     return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
 
 
-async def close_to_decision(kafka: Kafka, pop: str, windows: Windows, since_s: float) -> tuple[float, ...]:
+async def close_to_decision(kafka: Kafka, pop: str, windows: WindowSettings, since_s: float) -> tuple[float, ...]:
     """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps.
 
     Windows that ended before `since_s`, when the worker may not have run yet, are left out.
@@ -86,16 +109,7 @@ async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, f
     return [(record.timestamp / 1000, start_s + length_s) for record, start_s in zip(records, starts, strict=True)]
 
 
-async def peer_down_s(kafka: Kafka, pop: str, peer: str, after_s: float) -> float | None:
-    """Kafka time of the BMP record that says that a peer went down; None while there is none."""
-    for record in await read_topic(kafka, topics.BMP.for_pop(pop), last=2000):
-        told = msgspec.json.decode(record.value, type=BmpRecord)
-        if told.bmp_msg_type == "peer_down" and told.peer_ip == peer and record.timestamp / 1000 > after_s:
-            return float(record.timestamp / 1000)
-    return None
-
-
-def link_truth(sim: Simulation, link: int, began_s: float, windows: Windows) -> Iterator[LinkTruth]:
+def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettings) -> Iterator[LinkTruth]:
     """The simulator's truth of one link in every window that lies wholly in the run."""
     loads, times_s = sim.truth, np.array([0.0, *sim.truth_ends_s])
     length_s = windows.length_s
