@@ -4,7 +4,7 @@ The watermark comes from the stream itself, so a replay closes the same windows 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from faust.types import TP
 
@@ -17,7 +17,7 @@ from app.feeds.placing import TableOf
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
-from app.stream.final_rows import Settling
+from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.windows import ClosedWindow, Progress, Sums
@@ -43,6 +43,15 @@ class Decider(Protocol):
 D = TypeVar("D", bound=Decider)
 
 
+class FlowTables(NamedTuple):
+    """The tables of the flows agent; `committed` answers up to which position a topic was committed."""
+
+    link_windows: Rows[LinkWindowRow]
+    congestion: CongestionTable
+    final_rows: FinalRows
+    committed: Callable[[str], int]
+
+
 class FlowsState(Generic[D]):
     """One Accounting and one Decider per PoP, in front of `link_windows` and `congestion`."""
 
@@ -50,24 +59,22 @@ class FlowsState(Generic[D]):
         self,
         pops: Mapping[str, Pop],
         windows: WindowSettings,
-        link_windows: Rows[LinkWindowRow],
-        congestion: CongestionTable,
+        tables: FlowTables,
         publisher: Publisher,
         new_decider: Callable[[Pop], D],
         new_table_of: Callable[[Pop], TableOf],
-        committed: Callable[[str], int],
-        settling: Settling,
     ) -> None:
         self._pops = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}
         self.topics = list(self._pops)
         self._windows = windows
-        self._rows = link_windows
-        self._congestion = congestion
+        self.tables = [tables.link_windows.table, tables.congestion.table]
+        self._rows = tables.link_windows
+        self._congestion = tables.congestion
+        self._final_rows = tables.final_rows
+        self._committed = tables.committed
         self._publisher = publisher
         self._new_decider = new_decider
         self._new_table_of = new_table_of
-        self._committed = committed
-        self._settling = settling
         self.reset()
 
     def reset(self) -> None:
@@ -82,7 +89,7 @@ class FlowsState(Generic[D]):
         self._begun: dict[str, CycleRow] = {}
         self._written_s = dict.fromkeys(self.accounts, 0)
         self._publisher.drop()
-        self._settling.clear()
+        self._final_rows.clear()
 
     def load(self) -> None:
         """Rebuild from the rows: open windows to add to, closed ones for the history of shares."""
@@ -99,7 +106,7 @@ class FlowsState(Generic[D]):
                     account.open[start_s, link] = row.sums
                 elif row.closed and start_s >= self._keep_from_s(name):
                     closed.append((start_s, link, row))
-                    self._settling.put(key)
+                    self._final_rows.put(key)
                 # The others were deleted, and then written once more by a worker that was frozen: they go again.
             self.deciders[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
             self._begun[name] = self.deciders[name].cycle
@@ -133,10 +140,10 @@ class FlowsState(Generic[D]):
             self._rows.put(key, row)
             self._stored.put(key, row.sums.applied)
         for key in self._final:
-            self._settling.put(key)
+            self._final_rows.put(key)
         self._final.clear()
         self._expire()
-        for key in self._settling.take():
+        for key in self._final_rows.take():
             self._rows.touch(key)
         for pop, cycle in self._begun.items():
             self._congestion.cycles.put(cycle_key(pop), cycle)
@@ -147,7 +154,7 @@ class FlowsState(Generic[D]):
         for topic, pop in self._pops.items():
             for key in self._stored.take(pop.name, self._keep_from_s(pop.name), self._committed(topic)):
                 self._rows.delete(key)
-                self._settling.drop(key)
+                self._final_rows.drop(key)
 
     def _keep_from_s(self, pop: str) -> int:
         """By the progress that is written: what a crash takes back must be closed again, from its rows."""
@@ -180,6 +187,6 @@ def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
     metrics.UNATTRIBUTED.labels(pop).set(unattributed)
 
 
-def reading(state: FlowsState[Any], link_windows: Rows[LinkWindowRow], congestion: CongestionTable) -> Reading:
+def reading(state: FlowsState[Any]) -> Reading:
     """The flows agent."""
-    return Reading("flows", state, state.topics, [link_windows.table, congestion.table])
+    return Reading("flows", state, state.topics, state.tables)

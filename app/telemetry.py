@@ -20,7 +20,7 @@ from app.gauges import watch_inputs, watch_routes
 from app.stream.app import ExactApp
 from app.stream.exact import Reading, recovered
 from app.stream.fence import StallFence
-from app.stream.final_rows import Settling
+from app.stream.final_rows import FinalRows
 from app.stream.offsets import committed
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
@@ -68,20 +68,14 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     def new_decider(pop: Pop) -> PopDecider:
         return PopDecider(pop, settings, natural[pop.name], counters_state.rates, publisher, clock)
 
+    final_rows = FinalRows(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
+    tables = flows.FlowTables(link_windows, congestion, final_rows, partial(committed, app))
     flows_state = flows.FlowsState(
-        pops,
-        settings.windows,
-        link_windows,
-        congestion,
-        publisher,
-        new_decider,
-        lambda pop: natural[pop.name].table,
-        partial(committed, app),
-        Settling(2 * settings.kafka.session_timeout_s, clock.monotonic_s),
+        pops, settings.windows, tables, publisher, new_decider, lambda pop: natural[pop.name].table
     )
     ports.read(routes.reading(routes_state, rib_table))
     ports.read(counters.reading(counters_state, interfaces))
-    ports.read(flows.reading(flows_state, link_windows, congestion))
+    ports.read(flows.reading(flows_state))
     return TelemetryCell(routes_state, counters_state, flows_state)
 
 

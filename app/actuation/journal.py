@@ -34,7 +34,7 @@ class Journal:
             return
         self._refused.pop(route.prefix, None)
         action = WOULD[action] if self._dry else action
-        self._put(action, router, route.prefix, reason, route.next_hop, route.epoch, route.seq)
+        self._put(action, router, route.prefix, reason, route.next_hop, (route.epoch, route.seq))
 
     def took(self, stage: Histogram, decided_s: float) -> None:
         """An override came so far: how long after its decision, by the clocks of two hosts. A dry run gets nowhere."""
@@ -48,12 +48,12 @@ class Journal:
         if len(self._refused) >= REMEMBERED:
             self._refused.clear()
         self._refused[prefix] = reason
-        self._put("refused", where.router, prefix, reason, where.next_hop, epoch, seq)
+        self._put("refused", where.router, prefix, reason, where.next_hop, (epoch, seq))
 
     def _put(
-        self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, epoch: int, seq: int
+        self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, number: tuple[int, int]
     ) -> None:
-        now_s = self._clock.now_s()
+        now_s, (epoch, seq) = self._clock.now_s(), number
         metrics.ACTUATIONS.labels(self._pop, router, action).inc()
         about = {"pop": self._pop, "router": router, "prefix": prefix, "decision": f"{epoch}.{seq}"}
         log.info("%s: %s %s, %s", router, prefix, action, reason, extra=about)

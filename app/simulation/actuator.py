@@ -13,10 +13,8 @@ from app.config.inventory import Pop, Router
 from app.config.settings import Settings
 from app.contract.schemas import Actuation, Decision
 from app.errors import SpeakerError
-from app.simulation.broker import Broker
-from app.simulation.loop import Process
 from app.simulation.network import SimulatedNetwork
-from app.simulation.worker import Disk, Stream, Worker
+from app.simulation.worker import Stream, Worker
 from tables.rib import Pace
 
 GROUP = "autopilot-actuator-p"
@@ -102,22 +100,18 @@ class SimulatedActuator:
 
     def __init__(
         self,
-        process: Process,
-        broker: Broker,
-        disk: Disk,
+        worker: Worker,
         network: SimulatedNetwork,
         settings: Settings,
-        flaky: bool,
         on_announce: OnAnnounce,
         pace: Pace,
     ) -> None:
-        self.process, self.stuck = process, False
-        self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
+        self.worker, self.process, self.stuck = worker, worker.process, False
         self._network, self._on_announce = network, on_announce
         self.add_until_s: dict[str, float] = {}
         ports = ActuatorPorts(
             worker.app,
-            process.clock,
+            worker.process.clock,
             worker.table,
             worker.read,
             self._follow_decisions,
@@ -135,7 +129,7 @@ class SimulatedActuator:
         self.ready = partial(actuator.ready, pop)
         actuator.pops[pop].open()
         for job in actuator.pops[pop].jobs():
-            process.spawn(job)
+            worker.process.spawn(job)
 
     @property
     def read_to(self) -> int:

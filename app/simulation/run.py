@@ -6,14 +6,15 @@ from typing import Literal
 
 from app.config.settings import Settings
 from app.config.thresholds import Pacing, WindowSettings
+from app.simulation import actuator, telemetry
 from app.simulation.actuator import SimulatedActuator
 from app.simulation.broker import Broker
 from app.simulation.collectors import WINDOW_S, Collectors
 from app.simulation.invariants import Checks
 from app.simulation.loop import Process, Violation, World
 from app.simulation.network import SimulatedNetwork
-from app.simulation.telemetry import GROUP, SimulatedTelemetry
-from app.simulation.worker import Disk
+from app.simulation.telemetry import SimulatedTelemetry
+from app.simulation.worker import Disk, Worker
 from tables.rib import Pace
 
 START_S = 1_795_246_100.0
@@ -70,20 +71,20 @@ class Run:
         self.collectors.surge = factor
 
     def start_telemetry(self) -> None:
-        if (before := self.broker.owner.get(GROUP)) is not None:
+        if (before := self.broker.owner.get(telemetry.GROUP)) is not None:
             before.superseded = True
-        process = Process(self.world, "telemetry", self._skew_s(), self._ended)
-        disk = self.disks[self.machine]
-        self.telemetry = SimulatedTelemetry(
-            process, self.broker, disk, self.network.pop, SETTINGS, self.flaky, self.pace
-        )
+        worker = self._worker("telemetry", telemetry.GROUP, self.disks[self.machine])
+        self.telemetry = SimulatedTelemetry(worker, self.network.pop, SETTINGS, self.pace)
 
     def start_actuator(self) -> None:
-        process = Process(self.world, "actuator", self._skew_s(), self._ended)
-        disk, told = self.actuator_disk, self.world.watched(self.checks.announced)
-        self.actuator = SimulatedActuator(
-            process, self.broker, disk, self.network, SETTINGS, self.flaky, told, self.pace
-        )
+        worker = self._worker("actuator", actuator.GROUP, self.actuator_disk)
+        on_announce = self.world.watched(self.checks.announced)
+        self.actuator = SimulatedActuator(worker, self.network, SETTINGS, on_announce, self.pace)
+
+    def _worker(self, name: str, group: str, disk: Disk) -> Worker:
+        """A new process on this machine, which now owns the group."""
+        process = Process(self.world, name, self._skew_s(), self._ended)
+        return Worker(process, self.broker, group, disk, self.flaky)
 
     def _skew_s(self) -> float:
         return self.world.rng.uniform(-2, 2) if self.flaky else 0.0

@@ -2,9 +2,7 @@
 
 from app.config.inventory import Pop
 from app.config.settings import Settings
-from app.simulation.broker import Broker
-from app.simulation.loop import Process
-from app.simulation.worker import Disk, Worker
+from app.simulation.worker import Worker
 from app.telemetry import TelemetryPorts, assemble
 from tables.rib import Pace
 
@@ -14,9 +12,7 @@ GROUP = "autopilot-telemetry-p"
 class SimulatedTelemetry:
     """One process from its recovery to its end."""
 
-    def __init__(
-        self, process: Process, broker: Broker, disk: Disk, pop: Pop, settings: Settings, flaky: bool, pace: Pace
-    ) -> None:
-        self.worker = worker = Worker(process, broker, GROUP, disk, flaky)
-        ports = TelemetryPorts(worker.app, process.clock, worker.table, worker.read, pace)
+    def __init__(self, worker: Worker, pop: Pop, settings: Settings, pace: Pace) -> None:
+        self.worker = worker
+        ports = TelemetryPorts(worker.app, worker.process.clock, worker.table, worker.read, pace)
         self.routes, self.counters, self.flows = assemble({pop.name: pop}, settings, ports)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import takewhile
 
 
-class Settling:
+class FinalRows:
     """Keys with the time since which their rows are final. `after_s` is at least two session timeouts."""
 
     def __init__(self, after_s: float, monotonic_s: Callable[[], float]) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pytest
 from faust.types import TP
 
-from agents.flows import FlowsState
+from agents.flows import FlowsState, FlowTables
 from app.clock import ManualClock
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.feeds.placing import TableOf
 from app.stream.consumer import Record
-from app.stream.final_rows import Settling
+from app.stream.final_rows import FinalRows
 from app.te.state import CycleState
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
@@ -63,13 +63,15 @@ class Rig:
         self.state = FlowsState(
             {"rhv1000": demo_pop()},
             WindowSettings(retention_s=30),
-            self.link_windows,
-            self.congestion,
+            FlowTables(
+                self.link_windows,
+                self.congestion,
+                FinalRows(20.0, self.clock.monotonic_s),
+                lambda topic: self.committed,
+            ),
             self.outbox.publisher,
             lambda pop: Closings(),
             new_table_of,
-            lambda topic: self.committed,
-            Settling(20.0, self.clock.monotonic_s),
         )
         self.state.load()
 

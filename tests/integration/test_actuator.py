@@ -16,7 +16,7 @@ from app.clock import SystemClock, utc
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision, Exit, NaturalExit, Override, Released, SourcePath
 from app.kafka.orders import send_control
-from app.lab.daemons.stack import Stack
+from app.lab.daemons.stack import Stack, StackOptions
 from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
 from tests.integration.kafka_reader import records_until
@@ -123,7 +123,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def acting() -> AsyncIterator[Acting]:
-    async with Stack(INVENTORY, announced(), settings_overrides={"mode": "auto"}) as stack:
+    async with Stack(INVENTORY, announced(), StackOptions(settings={"mode": "auto"})) as stack:
         argv = [sys.executable, "-m", "app", "actuator", "--cell", POP, "--config", str(stack.settings_file)]
         await stack.spawn("actuator", argv)
         made = Acting(stack)

@@ -18,7 +18,7 @@ from app.contract.schemas import Feed
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.read import read_topic
 from app.lab.daemons.ports import free_port
-from app.lab.daemons.stack import Stack
+from app.lab.daemons.stack import Stack, StackOptions
 from app.lab.demo.evidence import ByteAccount
 from app.lab.demo.run import RouterRib
 from app.lab.demo.state_client import StateClient
@@ -207,7 +207,7 @@ async def test_the_worker_counts_survives_and_tells() -> None:
     port = free_port()
     settings = {"state_port": port, "kafka": {"session_timeout_s": 6.0}}
     try:
-        async with Stack(INVENTORY, announced(), settings_overrides=settings) as stack:
+        async with Stack(INVENTORY, announced(), StackOptions(settings=settings)) as stack:
             argv = [sys.executable, "-m", "app", "telemetry", "--cell", POP, "--config", str(stack.settings_file)]
             await stack.spawn("telemetry", argv)
             rig = Rig(stack, StateClient(port, POP))

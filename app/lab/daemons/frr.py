@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.config.inventory import Pop, Router
 from app.errors import SpeakerError
@@ -63,15 +63,15 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
     own = own_by_version(pop)
     preferences = sessions_by_local_pref(pop, router)
     neighbours = [
-        _neighbour(site, router, session.peer, session.asn, f"FROM-EBGP-{local_pref}", "TO-EBGP")
+        _neighbour(site, router, Neighbour(session.peer, session.asn, f"FROM-EBGP-{local_pref}", "TO-EBGP"))
         for local_pref, sessions in preferences.items()
         for session in sessions
     ]
     limit = f"maximum-prefix {router.maximum_prefix} restart {RESTART_AFTER_LIMIT_MIN}"
     injector = router.injector.address
     neighbours += [
-        _neighbour(site, router, injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit),
-        _neighbour(site, router, other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False),
+        _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit)),
+        _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False)),
     ]
     return fill(
         "frr-edge.conf",
@@ -101,23 +101,26 @@ def _prefix_list(command: str, version: int, prefixes: list[str]) -> list[str]:
     ]
 
 
-def _neighbour(
-    site: Site,
-    router: Router,
-    peer: str,
-    asn: int,
-    import_map: str,
-    export_map: str,
-    limit: str = "",
-    passive: bool = True,
-) -> str:
+class Neighbour(NamedTuple):
+    """One BGP session of an edge."""
+
+    peer: str
+    asn: int
+    import_map: str
+    export_map: str
+    limit: str = ""  # of prefixes, as FRR writes it; none where empty
+    passive: bool = True
+
+
+def _neighbour(site: Site, router: Router, neighbour: Neighbour) -> str:
+    peer = neighbour.peer
     return fill(
         "frr-neighbour.conf",
         peer=peer,
-        peer_asn=asn,
+        peer_asn=neighbour.asn,
         bgp=site.ports.bgp,
         address=router.ibgp_address,
-        passive=f"neighbor {peer} passive" if passive else "!",
-        maximum_prefix=f"neighbor {peer} {limit}" if limit else "!",
-        **{"import": import_map, "export": export_map},
+        passive=f"neighbor {peer} passive" if neighbour.passive else "!",
+        maximum_prefix=f"neighbor {peer} {neighbour.limit}" if neighbour.limit else "!",
+        **{"import": neighbour.import_map, "export": neighbour.export_map},
     )

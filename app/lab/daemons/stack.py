@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router, Session, load_pop
@@ -26,12 +26,24 @@ from app.lab.daemons.runner import Program, Runner
 from app.lab.pop.model import Announcement
 
 
+class StackOptions(NamedTuple):
+    """What may differ from stack to stack. `export_policy=False` takes the export guard off the gobgpd edge."""
+
+    run_dir: Path | None = None  # a temporary one where it is None
+    settings: Mapping[str, object] = {}  # laid over those of the stack, table by table
+    export_policy: bool = True
+    ports: StackPorts | None = None  # free ones where it is None
+
+
+NO_OPTIONS = StackOptions()
+
+
 class Stack:
     """A PoP of two edge routers (gobgpd and FRR) with its collectors, on loopback.
 
     `routes` maps a session's peer address to what that neighbour announces, AS paths as the edge receives them.
-    `export_policy=False` takes the export guard off the gobgpd edge. `on_broker` runs as soon as the broker has its
-    topics, beside what still starts. Run it in the main thread (see runner).
+    `on_broker` runs as soon as the broker has its topics, beside what still starts. Run it in the main thread (see
+    runner).
     """
 
     run_dir: Path
@@ -46,24 +58,16 @@ class Stack:
         self,
         inventory: Path,
         routes: Mapping[str, Sequence[Announcement]],
-        run_dir: Path | None = None,
-        settings_overrides: Mapping[str, object] | None = None,
+        options: StackOptions = NO_OPTIONS,
         on_progress: Callable[[str], None] = lambda line: None,
-        *,
         on_broker: Callable[[], Coroutine[Any, Any, None]] | None = None,
-        export_policy: bool = True,
-        ports: StackPorts | None = None,
-        clock: Clock | None = None,
     ) -> None:
         self._inventory = inventory
         self._routes = routes
-        self._wanted_run_dir = run_dir
-        self._overrides = settings_overrides or {}
+        self._options = options
         self._progress = on_progress
         self._on_broker = on_broker
-        self._export_policy = export_policy
-        self._ports = ports
-        self._clock = clock or SystemClock()
+        self._clock: Clock = SystemClock()
         self._exit = AsyncExitStack()
         self._ended_early = False
         self.runner: Runner
@@ -103,14 +107,14 @@ class Stack:
         await asyncio.gather(*(self.runner.stop(name) for name in collectors.NAMES))
 
     async def _start(self) -> None:
-        self.run_dir = make_run_dir(self._wanted_run_dir)
+        self.run_dir = make_run_dir(self._options.run_dir)
         inventory = write_inventory(self.run_dir, self._inventory)
         self.pop = load_pop(inventory)
         self._check_pop()
-        self.site = open_site(self.run_dir, _bgp_addresses(self.pop), self._ports)
+        self.site = open_site(self.run_dir, _bgp_addresses(self.pop), self._options.ports)
         self.kafka = reached_at(f"127.0.0.1:{self.site.ports.kafka}")
         self.sflow = ("127.0.0.1", self.site.ports.sflow)
-        self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, self._overrides)
+        self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, self._options.settings)
         self.deployment = load_local(self.settings_file)
         r1, r2 = self.pop.router
         self.r1_grpc = gobgp.target(self.site, r1.name)
@@ -154,7 +158,7 @@ class Stack:
 
     async def _start_bgp(self, r1: Router, r2: Router) -> None:
         self._progress("starting routers and neighbours")
-        await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._export_policy)
+        await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._options.export_policy)
         await frr.start_edge(self.runner, self.site, self.pop, r2)
         for router in self.pop.router:
             await gobgp.start_injector(self.runner, self.site, self.pop, router)
@@ -187,7 +191,7 @@ class Stack:
         failed = isinstance(error, Exception) and not isinstance(error, (ConfigError, EnvironmentProblem))
         if failed or self._ended_early:
             self._progress(f"logs are in {self.run_dir}")
-        elif self._wanted_run_dir is None:
+        elif self._options.run_dir is None:
             shutil.rmtree(self.run_dir)
 
     def _note_the_ended(self) -> None:

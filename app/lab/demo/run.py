@@ -12,7 +12,7 @@ from app.clock import SystemClock
 from app.config.inventory import load_pop
 from app.errors import AutopilotError, DaemonError
 from app.lab.daemons.ports import free_port
-from app.lab.daemons.stack import Stack
+from app.lab.daemons.stack import Stack, StackOptions
 from app.lab.demo.bounds import FigureValue
 from app.lab.demo.context import RunContext
 from app.lab.demo.display import Display
@@ -70,11 +70,9 @@ async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]
     stack = Stack(
         INVENTORY,
         sim_pop.announcements,
-        options.run_dir,
-        settings,
+        StackOptions(options.run_dir, settings, scenario.export_policy),
         display.note,
         on_broker=lambda: start_view(stack, display),
-        export_policy=scenario.export_policy,
     )
     async with stack:
         context = make_context(scenario, stack, sim_pop, StateClient(state_port, stack.pop.name), clock)
