@@ -35,7 +35,7 @@ from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
 from app.stream.worker import Background, create_app, run
-from app.web.state import StateServer, Views
+from app.web.state_server import StateServer, Views
 from tables.rib import Pace, open_rib
 from tables.store import OpenTable, open_table
 

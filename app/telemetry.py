@@ -27,7 +27,7 @@ from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
 from app.te.routing.natural import NaturalRouting
-from app.web.state import StateServer, Views
+from app.web.state_server import StateServer, Views
 from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
 from tables.link_windows import open_link_windows

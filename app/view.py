@@ -20,8 +20,8 @@ from app.errors import EnvironmentProblem
 from app.kafka.follow import Take, TopicsReader
 from app.kafka.orders import Orders
 from app.web.hub import Hub
-from app.web.model import HISTORY_S, PopModel
 from app.web.pages import encode_update, make_site
+from app.web.pop_model import HISTORY_S, PopModel
 from app.web.truth import TruthLine, TruthReader
 
 T = TypeVar("T")

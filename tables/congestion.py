@@ -6,7 +6,7 @@ overrides that are held. Written by the flows agent only; the progress row is th
 
 import msgspec
 
-from app.te.state import CycleState
+from app.te.cycle_state import CycleState
 from app.te.traffic.windows import Progress
 from tables.store import ExactTable, OpenTable, Rows
 

@@ -1,90 +1,38 @@
-"""Rules of the house that a machine can hold: import arrows, banned calls, sizes, and documents that keep up."""
+"""Rules of the house that a machine can hold: its plan, banned calls, sizes, names, and documents that keep up."""
 
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import prometheus_client
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
 
 from app import metrics
 from app.cli.check import foreign_packages
+from tests.plan import GROUND_FLOOR, PAGE, PLAN, ROOTS, Room, page, path_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "agents", "tables")
 GENERATED = "app/bgp/proto/"
-LINES_MAX, FUNCTION_LINES_MAX = 400, 70
+LINES_MAX, FUNCTION_LINES_MAX, ARGUMENTS_MAX = 400, 70, 6
 
-# A module may import only what stands in its row; the longest matching name counts. Composition roots may all.
-PURE = ("app.errors", "app.clock", "app.contract.schemas", "app.config.toml", "app.config.inventory")
-ARROWS = {
-    "app.errors": (),
-    "app.clock": (),
-    "app.contract": ("app.contract",),
-    "app.metrics": (),
-    "app.native": (),
-    "app.logs": ("app.clock",),
-    "app.config": ("app.config", "app.logs", *PURE),
-    "app.te": ("app.te", "app.native", "app.config.thresholds", *PURE),
-    "app.feeds": ("app.feeds", "app.te", "app.native", "app.config.thresholds", *PURE),
-    "app.bgp": ("app.bgp", "app.te", *PURE),
-    "app.actuation": ("app.actuation", "app.bgp", "app.te", "app.metrics", *PURE),
-    "app.stream": (
-        "app.stream",
-        "app.feeds.rejected",
-        "app.config.settings",
-        "app.contract",
-        "app.kafka",
-        "app.metrics",
-        "tables.store",
-        *PURE,
-    ),
-    "app.web": ("app.web", *PURE),
-    "app.lab.pop": ("app.lab.pop", "app.bgp", *PURE),
-    "app.kafka": ("app.kafka", "app.config", "app.contract", *PURE),
-    "app.lab.daemons": (
-        "app.lab.daemons",
-        "app.kafka",
-        "app.lab.pop.model",
-        "app.lab.pop.vty",
-        "app.config.settings",
-        "app.contract",
-        *PURE,
-    ),
-    "tables": ("tables", "app.te", "app.feeds", "app.contract.schemas", "app.errors"),
-    "agents": (
-        "tables",
-        "app.te",
-        "app.feeds",
-        "app.stream",
-        "app.config",
-        "app.contract",
-        "app.metrics",
-        *PURE,
-    ),
+SAME_FILE_NAMES = {
+    "actuator.py",  # the root, and its twin in app/simulation; so is telemetry.py
+    "client.py",  # of GoBGP and of Kafka
+    "collectors.py",  # real ones in app/lab, simulated ones in app/simulation
+    "counters.py",  # decoded in app/feeds, turned into rates in app/te/traffic
+    "forwarding.py",  # by routers in app/te/routing, of packets in app/lab/pop
+    "gobgp.py",  # the speaker in app/bgp, the daemon in app/lab/daemons
+    "natural.py",  # as we compute it in app/te/routing, the truth in app/lab/pop
+    "report.py",  # of the simulated PoP, of a run of seeds
+    "run.py",  # of the demo, of the simulated PoP, of a seed
+    "telemetry.py",
+    "truth.py",  # written by app/lab/pop, shown by app/web
+    "worker.py",  # Faust's in app/stream, its stand-in in app/simulation
 }
-ROOTS = (
-    "app.cli",
-    "app.__main__",
-    "app.telemetry",
-    "app.actuator",
-    "app.view",
-    "app.lab",
-    "app.gauges",
-    "app.simulation",
-)
-MAY_IMPORT_FAUST = (
-    "app.stream",
-    "app.web",
-    "agents",
-    "tables",
-    "app.telemetry",
-    "app.actuator",
-    "app.gauges",
-    "app.simulation",
-)
 
 BANNED = {
     "time.time": "app.clock: time enters as an argument",
@@ -121,20 +69,84 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names) if inside else [node.module]
 
 
+def room_of(module: str) -> Room | None:
+    """The innermost room of the plan that a module stands in."""
+    rooms = [room for room in PLAN if within(module, (room.name,))]
+    return max(rooms, key=lambda room: len(room.name), default=None)
+
+
 def arrow_problems(module: str, source: str) -> list[str]:
-    imported = list(imports_of(ast.parse(source)))
-    problems = []
-    if not within(module, MAY_IMPORT_FAUST):
-        problems = [f"{module} imports {name}" for name in imported if within(name, ("faust", "mode"))]
     if module in PACKAGES:
-        return problems
-    row = max((name for name in (*ARROWS, *ROOTS) if within(module, (name,))), key=len, default=None)
-    if row in ROOTS:
-        return problems
-    if row is None:
-        return [*problems, f"{module}: has no row in ARROWS"]
+        return []
+    if (room := room_of(module)) is None:
+        return [f"{module} stands in no room of tests/plan.py"]
+    imported = list(imports_of(ast.parse(source)))
+    problems = [f"{module} imports {name}" for name in imported if within(name, ("faust", "mode")) and not room.faust]
     ours = [name for name in imported if within(name, PACKAGES)]
-    return problems + [f"{module} imports {name}" for name in ours if not within(name, ARROWS[row])]
+    return problems + [f"{module} imports {name}" for name in ours if not within(name, (room.name, *room.may_import))]
+
+
+def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or not (Tarjan, 1972)."""
+    found: list[list[str]] = []
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+
+    def visit(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for other in imports.get(module, ()):
+            if other not in number:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in stack:
+                lowest[module] = min(lowest[module], number[other])
+        if lowest[module] == number[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            found.extend([sorted(group)] if len(group) > 1 else [])
+
+    for module in imports:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def module_imports(files: Mapping[str, str]) -> dict[str, set[str]]:
+    """By module, the modules of ours that it imports; `from app.te import x` may name a module or what is in it."""
+    return {
+        module: {name for name in _candidates(source) if name in files} - {module} for module, source in files.items()
+    }
+
+
+def _candidates(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def repeated_classes(files: Mapping[str, str]) -> list[str]:
+    where: dict[str, list[str]] = defaultdict(list)
+    for path, source in files.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                where[node.name].append(path)
+    return [f"class {name} in {', '.join(paths)}" for name, paths in where.items() if len(paths) > 1]
+
+
+def many_arguments(path: str, source: str) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            names = [argument.arg for argument in arguments if argument.arg not in ("self", "cls")]
+            if len(names) > ARGUMENTS_MAX:
+                found.append(f"{path}:{node.lineno} {node.name}: {len(names)} arguments")
+    return found
 
 
 def banned_calls(path: str, source: str) -> list[str]:
@@ -158,8 +170,57 @@ def long_functions(path: str, source: str) -> list[str]:
     ]
 
 
+def product() -> dict[str, str]:
+    """Source by module."""
+    return {module_of(path): path.read_text() for path in sources(*PACKAGES)}
+
+
 def test_imports_point_one_way() -> None:
-    found = [problem for path in sources(*PACKAGES) for problem in arrow_problems(module_of(path), path.read_text())]
+    found = [problem for module, source in product().items() for problem in arrow_problems(module, source)]
+    assert found == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(module_imports(product())) == []
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    assert repeated_classes(product()) == []
+
+
+def test_a_file_name_says_what_is_in_it() -> None:
+    """Names that occur more than once are listed here: the folder must make the difference plain."""
+    names = Counter(path.name for path in sources("app"))
+    assert {name for name, count in names.items() if count > 1 and name != "__init__.py"} == SAME_FILE_NAMES
+
+
+def test_only_the_ground_floor_and_the_roots_stand_loose() -> None:
+    loose = {f"app.{path.stem}" for path in (ROOT / "app").glob("*.py") if path.stem != "__init__"}
+    assert loose == {room.name for room in (*GROUND_FLOOR, *ROOTS)} - {"app.native"}
+
+
+def test_the_page_shows_the_plan() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(text), "run: python -m tests.plan"
+
+
+@pytest.mark.parametrize(
+    "room",
+    [room for room in PLAN if path_of(room).endswith("/") and room.name != "app.native"],
+    ids=lambda room: room.name,
+)
+def test_a_room_says_what_lives_in_it_and_how_to_read_it(room: Room) -> None:
+    folder = ROOT / path_of(room)
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    assert len(said.splitlines()) >= 3, "what lives here, what it may import, in which order to read it"
+    _, _, order = said.partition("Read: ")
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    packages = {path.name for path in folder.iterdir() if (path / "__init__.py").exists()}
+    assert set(re.findall(r"[a-z_0-9]+", order.partition(".")[0])) == modules | packages
+
+
+def test_functions_have_few_arguments() -> None:
+    found = [problem for module, source in product().items() for problem in many_arguments(module, source)]
     assert found == []
 
 
@@ -204,7 +265,7 @@ def test_every_tests_folder_is_a_package() -> None:
 
 
 def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
-    kinds = (Counter, Gauge, Histogram)
+    kinds = (prometheus_client.Counter, prometheus_client.Gauge, prometheus_client.Histogram)
     declared = {metric._name for metric in vars(metrics).values() if isinstance(metric, kinds)}
     documented = set(re.findall(r"^\| `(autopilot_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
     assert declared == documented

@@ -1,0 +1,5 @@
+"""What we publish: the topics, the record types in them, and the documents made from both.
+
+May import: nothing of ours.
+Read: topics, schemas, docs.
+"""

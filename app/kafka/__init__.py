@@ -1,0 +1,5 @@
+"""The one door to Kafka (client), and those who read or write our own topics outside of Faust.
+
+May import: contract, config.
+Read: client, admin, read, follow, orders, topic_ids.
+"""

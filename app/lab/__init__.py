@@ -1,0 +1,5 @@
+"""The laboratory: real daemons on loopback, a simulated PoP that sends real sFlow and BGP, and the demo on both.
+
+May import: see its parts.
+Read: pop, daemons, demo.
+"""

@@ -1,6 +1,8 @@
 """The loops that every flow record passes, in C: scanning lines and matching addresses.
 
 Compiled when the package is installed (hatch_build.py). Where that could not be, the callers do the same in Python.
+May import: nothing of ours.
+Read: scan.c, match.c.
 """
 
 import ctypes

@@ -22,9 +22,9 @@ from app.config.settings import Kafka
 from app.kafka import client
 from app.kafka.topic_ids import topic_ids
 from app.stream.app import ExactApp
-from app.stream.broker import inputs_of
 from app.stream.fence import StallFence, die
 from app.stream.stall import GroupStatus, StallDetector, WorkerStatus
+from app.stream.startup import inputs_of
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from aiokafka.errors import KafkaError
 from app.config.settings import Settings
 from app.errors import DaemonError
 from app.stream.app import ExactApp
-from app.stream.broker import ask, prepare
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
 from app.stream.fence import die
 from app.stream.producer import ClientProducer
 from app.stream.recovery import FailFastTable, FailFastTables
+from app.stream.startup import ask, prepare
 
 log = logging.getLogger(__name__)
 

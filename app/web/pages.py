@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.clock import Clock
 from app.web.documents import Update
 from app.web.hub import Hub
-from app.web.model import PopModel
+from app.web.pop_model import PopModel
 
 STATIC = Path(__file__).parent / "static"
 SEND_WITHIN_S = 30.0

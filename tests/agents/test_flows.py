@@ -12,7 +12,7 @@ from app.config.thresholds import WindowSettings
 from app.feeds.placing import TableOf
 from app.stream.consumer import Record
 from app.stream.final_rows import FinalRows
-from app.te.state import CycleState
+from app.te.cycle_state import CycleState
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of

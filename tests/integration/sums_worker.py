@@ -19,7 +19,7 @@ from app.stream.fence import StallFence, die
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source
-from app.web.state import StateServer
+from app.web.state_server import StateServer
 from tables.store import VERSION, ExactTable, Rows, open_table
 
 APP_ID = "sums-worker"

@@ -8,8 +8,8 @@ from app.config.settings import Kafka, Settings
 from app.contract.topics import FLOWS
 from app.errors import DaemonError, EnvironmentProblem
 from app.lab.daemons.kafka import kafka, reached_at
-from app.stream.broker import ask, forget_old_commits, input_ids
 from app.stream.incarnations import Found
+from app.stream.startup import ask, forget_old_commits, input_ids
 from app.stream.worker import create_app
 from tests.consumers import consuming
 from tests.integration.conftest import unavailable

@@ -6,10 +6,10 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.contract.schemas import SourcePath
+from app.te.cycle_state import StandingOverride
 from app.te.decision.guards import Guards
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
-from app.te.state import StandingOverride
 from app.te.traffic.placement import Placement
 
 PATH_LOST = "source-path-lost"

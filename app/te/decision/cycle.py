@@ -11,6 +11,7 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import Policy, Thresholds
 from app.contract.schemas import Congestion, Override, Refused, Released
+from app.te.cycle_state import CycleState, LinkState, StandingOverride
 from app.te.decision.carry_over import carry_over
 from app.te.decision.detector import Transition, step
 from app.te.decision.guards import Guards
@@ -22,7 +23,6 @@ from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_shar
 from app.te.evidence.trust import Trust, judge, trusting
 from app.te.routing.forwarding import Igp
 from app.te.routing.natural import NaturalRouting
-from app.te.state import CycleState, LinkState, StandingOverride
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.loads import Traffic, measure
 from app.te.traffic.observed import ObservedWindow

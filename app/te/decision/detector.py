@@ -3,7 +3,7 @@
 from typing import Literal
 
 from app.config.thresholds import Thresholds
-from app.te.state import LinkState
+from app.te.cycle_state import LinkState
 from app.te.traffic.link import LinkLoad
 
 Transition = Literal["opened", "open", "closed"]

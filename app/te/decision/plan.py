@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from app.config.inventory import Pop
 from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, NaturalExit, Override, Refused
+from app.te.cycle_state import StandingOverride
 from app.te.decision.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.decision.carry_over import copied
 from app.te.decision.guards import Budget, Guards
 from app.te.decision.ledger import NO_ROOM, Candidate, Ledger, Move
 from app.te.routing.forwarding import Igp, fault
 from app.te.routing.natural import Alternate, NaturalRouting
-from app.te.state import StandingOverride
 from app.te.traffic.loads import Traffic
 
 REFUSED_MAX = 10  # largest prefixes named per link

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from app.te.cycle_state import LinkState
 from app.te.decision.plan import Plan
 from app.te.decision.relief import fits_at_home
-from app.te.state import LinkState
 
 FITS = "natural-load-fits"
 

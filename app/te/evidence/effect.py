@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from app.config.thresholds import Thresholds
+from app.te.cycle_state import StandingOverride
 from app.te.routing.natural import NaturalRouting
-from app.te.state import StandingOverride
 from app.te.traffic.observed import ObservedWindow
 
 INEFFECTIVE = "ineffective"

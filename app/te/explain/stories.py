@@ -12,13 +12,13 @@ import msgspec
 
 from app.config.thresholds import Thresholds
 from app.contract.schemas import NaturalExit, Override
+from app.te.cycle_state import LinkState, StandingOverride
 from app.te.decision.allocator import BUDGET_BOUND
 from app.te.decision.plan import Plan
 from app.te.decision.relief import forbidden
 from app.te.explain.sentences import refusal, stays, untouched
 from app.te.routing.bestpath import RouterPath
 from app.te.routing.natural import Alternate
-from app.te.state import LinkState, StandingOverride
 from app.te.traffic.link import LinkLoad
 from app.te.traffic.loads import error_share
 

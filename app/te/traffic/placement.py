@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from app.te.cycle_state import StandingOverride
 from app.te.routing.natural import NaturalRouting
-from app.te.state import StandingOverride
 from app.te.traffic.demand import Numbers
 from app.te.traffic.egress_index import NO_EXIT, EgressIndex
 

@@ -28,7 +28,7 @@ from app.contract.schemas import (
 from app.errors import ConfigError, DaemonError
 from app.lab.daemons.ports import free_port
 from app.te.explain.stories import AlternatePath, Estimate, Explained, Ingress, PrefixStory, explain_link
-from app.web.state import make_web
+from app.web.state_server import make_web
 from tests.app.cli.test_main import deployment, run
 from tests.app.lab.demo.test_score import window
 from tests.app.te.decision.test_cycle import A as LINK_A

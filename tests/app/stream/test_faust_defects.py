@@ -15,7 +15,8 @@ from faust.stores.rocksdb import RocksDBOptions
 from faust.transport.producer import ProducerBuffer
 
 from app.config.settings import Kafka, Settings
-from app.stream import broker, exact
+from app.stream import exact
+from app.stream import startup as broker
 from app.stream.consumer import Record
 from app.stream.worker import create_app, source
 from tables.store import open_table

@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from app.clock import ManualClock
 from app.web.hub import PAGES_MAX, Hub
-from app.web.model import PopModel
 from app.web.pages import encode_update, make_site
+from app.web.pop_model import PopModel
 from tests.app.web.records import FULL, POP, PREFIX, WINDOW_S, decision, override, window
 from tests.pops import demo_pop
 

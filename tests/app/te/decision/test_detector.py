@@ -3,8 +3,8 @@
 import pytest
 
 from app.config.thresholds import Thresholds
+from app.te.cycle_state import LinkState
 from app.te.decision.detector import step
-from app.te.state import LinkState
 from app.te.traffic.link import LinkLoad
 
 # natural  carried  dropped  event   (percent of capacity; "-" for none)

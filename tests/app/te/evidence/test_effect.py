@@ -6,8 +6,8 @@ import pytest
 
 from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, Override, SourcePath
+from app.te.cycle_state import StandingOverride
 from app.te.evidence.effect import SETTLING_WINDOWS, ineffective
-from app.te.state import StandingOverride
 from app.te.traffic.observed import observe
 from tests.app.te.decision.test_cycle import POP, A, B
 from tests.app.te.decision.test_loop import demo, load

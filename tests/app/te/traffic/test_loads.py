@@ -7,8 +7,8 @@ import pytest
 
 from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, Override, SourcePath
+from app.te.cycle_state import StandingOverride
 from app.te.routing.natural import NaturalRouting
-from app.te.state import StandingOverride
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.loads import Traffic, error_share, measure
 from app.te.traffic.observed import observe

@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given
 
 from app.contract.schemas import Exit, Override, SourcePath
+from app.te.cycle_state import StandingOverride
 from app.te.evidence.mismatch import mismatch_share
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib
-from app.te.state import StandingOverride
 from app.te.traffic.demand import PairIndex
 from app.te.traffic.egress_index import EgressIndex
 from app.te.traffic.observed import LinkWindows, observe

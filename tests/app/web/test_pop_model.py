@@ -5,7 +5,7 @@ import msgspec
 from app.clock import utc
 from app.contract.schemas import Control, Refused, Released
 from app.web.documents import LinkView, TruthPoint
-from app.web.model import EVENTS_MAX, HISTORY_S, PopModel
+from app.web.pop_model import EVENTS_MAX, HISTORY_S, PopModel
 from tests.app.web.records import FULL, POP, PREFIX, ROOMY, WINDOW_S, actuation, congestion, decision, override, window
 from tests.pops import demo_pop
 

@@ -3,7 +3,7 @@
 import msgspec
 from aiohttp.test_utils import TestClient, TestServer
 
-from app.web.state import make_web
+from app.web.state_server import make_web
 
 
 class Row(msgspec.Struct):
