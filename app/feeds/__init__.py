@@ -1,5 +1,6 @@
 """From what collectors write to what we count: decoders of flows, counters and BMP, and where every byte goes.
 
 May import: contract, config, te.routing, te.traffic, native.
-Read: flows, columns, scan, batches, attribution, placing, accounting, counters, bmp, bmp_sessions, stale_paths, rejected.
+Read: flows, columns, scan, batches, attribution, placing, accounting, counters, bmp, bmp_sessions, stale_paths,
+rejected.
 """
