@@ -3,32 +3,50 @@
 ARGS ?=
 BIN := .venv/bin
 
-.PHONY: demo test check bench faults soak install
+.PHONY: help demo test unit check format docs bench faults soak install
+.DEFAULT_GOAL := help
 
-demo: install
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo "  ARGS are passed on, for example: make demo ARGS='--scenario no-room --json'"
+
+demo: install ## show the whole loop on real daemons, about five minutes
 	@$(BIN)/autopilot demo $(ARGS)
 
-test: install check
+test: install check ## everything it claims, tested, on real daemons
 	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest $(ARGS)
 
-check: .venv/installed
+unit: check ## the tests that need no daemons
+	$(BIN)/pytest -m 'not services' $(ARGS)
+
+check: .venv/installed ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: install .cache/bench-venv/installed
+format: .venv/installed ## let the formatter have its way
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/installed ## write the pages that are made from the code
+	@$(BIN)/python -m app.contract.docs
+	@$(BIN)/python -m app.config.docs
+	@$(BIN)/python -m app.cli.docs
+	@$(BIN)/python -m tests.plan
+
+bench: install .cache/bench-venv/installed ## records a second beside other engines
 	@tests/bench/kafka_streams/build.sh
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-faults: install
+faults: install ## kill, freeze, fill and cut off workers; count every byte
 	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest tests/long >&2
 	@$(BIN)/python -m tests.faults $(ARGS)
 
-soak: install
+soak: install ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.
-install:
+install: ## what demo and tests need: daemons, Kafka, Python
 	@deploy/local/install.sh >&2
 	@$(MAKE) --no-print-directory --silent .venv/installed >&2
 

@@ -1,4 +1,4 @@
-"""Every Prometheus metric, declared once; docs/metrics.md explains each and a test holds the two together.
+"""Every Prometheus metric, declared once; docs/reference/metrics.md explains each and a test holds the two together.
 
 Ages and what stands in memory are computed when they are scraped (app/gauges.py), so that they cannot go stale.
 """

@@ -24,6 +24,7 @@ SAME_FILE_NAMES = {
     "client.py",  # of GoBGP and of Kafka
     "collectors.py",  # real ones in app/lab, simulated ones in app/simulation
     "counters.py",  # decoded in app/feeds, turned into rates in app/te/traffic
+    "docs.py",  # the pages made from each package
     "forwarding.py",  # by routers in app/te/routing, of packets in app/lab/pop
     "gobgp.py",  # the speaker in app/bgp, the daemon in app/lab/daemons
     "natural.py",  # as we compute it in app/te/routing, the truth in app/lab/pop
@@ -267,7 +268,7 @@ def test_every_tests_folder_is_a_package() -> None:
 def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
     kinds = (prometheus_client.Counter, prometheus_client.Gauge, prometheus_client.Histogram)
     declared = {metric._name for metric in vars(metrics).values() if isinstance(metric, kinds)}
-    documented = set(re.findall(r"^\| `(autopilot_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    documented = set(re.findall(r"^\| `(autopilot_\w+)`", (ROOT / "docs" / "reference" / "metrics.md").read_text(), re.MULTILINE))
     assert declared == documented
 
 

@@ -303,7 +303,7 @@ def latency(deployment: Deployment, pop: str | None, last: str | None, since: st
 @click.option("--records-per-second", required=True, type=float, help="Flow records of each PoP.")
 @click.option("--links", default=40, show_default=True, type=click.IntRange(min=1), help="Of each PoP.")
 @click.option("--prefixes", default=20_000, show_default=True, type=click.IntRange(min=1), help="Of each PoP.")
-@click.option("--pops-per-cell", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("--pops-per-cell", default=1, show_default=True, type=click.IntRange(min=1), help="That share a worker.")
 @click.option("--retention-hours", default=24.0, show_default=True, type=float, help="Of the flow topics.")
 @json_option
 def size(as_json: bool, **asked: Any) -> None:

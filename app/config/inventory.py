@@ -20,45 +20,79 @@ class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What Autopilot may do at most in this PoP (facts: never overridable by a decision)."""
 
     max_overrides: int = 200
+    """Overrides of this PoP at the same time. Change: begin with 20, raise it as you learn to trust it."""
     max_moved_share: float = 0.30
+    """Share of the PoP's traffic that may be moved at the same time, 0 to 1. Change: begin with 0.05."""
     max_new_per_cycle: int = 100
+    """Overrides that one decision may add or change. Change: lower it where routers take updates slowly."""
     min_prefix_length4: int = 8
+    """Bits. Shorter IPv4 prefixes are never moved. Change: rarely."""
     max_prefix_length4: int = 24
+    """Bits. Longer IPv4 prefixes are never moved. Change: rarely; others filter longer ones, too."""
     min_prefix_length6: int = 19
+    """Bits. Shorter IPv6 prefixes are never moved. Change: rarely."""
     max_prefix_length6: int = 48
+    """Bits. Longer IPv6 prefixes are never moved. Change: rarely."""
 
 
 class Injector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The gobgpd beside one router: its BGP address as that router sees it, and where its gRPC listens."""
 
     address: str
+    """IP address of the gobgpd, as its router sees the neighbour. The BMP records of our own routes come from it."""
     grpc: str
+    """Where its gRPC listens: `HOST:PORT` or `unix:///PATH`. Only one actuator may write there."""
 
 
 class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An edge router. `core` maps the neighbouring router's name to our ifIndex towards it."""
 
     name: str
+    """Name of the router, unique in the PoP. Records and links use it."""
     agent_address: str
+    """IP address by which its sFlow samples name the exporter (`peer_ip_src`)."""
     loopback4: str
+    """IPv4 address that other routers of the PoP use as next hop towards it; not 127/8."""
     loopback6: str
+    """IPv6 address, as `loopback4`; not ::1."""
     bmp_sysname: str
+    """sysName in its BMP initiation message."""
     injector: Injector
+    """Table. The gobgpd beside this router."""
     ibgp_address: str
+    """IP address of its iBGP sessions, and by default of its BMP session."""
     internal_ifindexes: tuple[int, ...]
+    """ifIndexes towards the inside of the PoP. Traffic that enters there is what may be moved."""
     core: dict[str, int] = {}
+    """Table: router name = our ifIndex towards it. Change: needed with more than one edge router."""
     igp_cost: dict[str, int] = {}
+    """Table: router name = IGP cost of the way to it. Change: needed with more than one edge router; it breaks ties
+    as BGP does.
+    """
     exports_learned_routes: bool = False
+    """true where this router announces learned routes to eBGP neighbours (a fabric, transit customers). An override
+    would make them lose the prefix, so moves through it are refused. Change: set it if your export policy has
+    more than your own prefixes.
+    """
     maximum_prefix: int = 300
+    """Prefixes that the router accepts from its injector before it drops the session. We stay below 80 % of it.
+    Change: as in the router's configuration.
+    """
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An eBGP session on a link: the peer's address in BMP and the next hops it may announce."""
 
     peer: str
+    """IP address of the neighbour, as BMP reports it."""
     next_hops: tuple[str, ...]
+    """IP addresses that this neighbour may announce as next hop, IPv4 and IPv6."""
     asn: int
+    """AS number of the neighbour."""
     cap_bps: float | None = None
+    """Bits per second. Our moves bring at most this much to the session, whatever the link could take. Change: set
+    it where a peering agreement or a port behind an exchange has a limit.
+    """
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,30 +102,63 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
+    """Name of the link at its router, such as the interface."""
     router: str
+    """Name of its router."""
     kind: Kind
+    """`pni` (private peering), `ixp` or `transit`."""
     ifindexes: tuple[int, ...]
+    """Every ifIndex under which it is reported: of the port, or of a LAG and of its members."""
     sessions: tuple[Session, ...]
+    """List of tables: the eBGP sessions on this link."""
     cost: float
+    """Any unit, the same for all links. Of several links with room the cheapest is filled first."""
     capacity_bps: float
+    """Bits per second that the link carries. While its ports report their speed (ifSpeed), the sum of those that are up
+    wins.
+    """
     local_pref: int = 100
+    """What the import policy of the router sets on routes of this link. FRR 8.4 leaves it out of the BMP records of
+    eBGP paths, so it must be given. Change: as in the router's policy.
+    """
     urpf: Literal["none", "loose", "strict"] = "none"
+    """`none`, `loose` or `strict`: the check of source addresses on packets that come in here. A strict one drops
+    what returns by this link once its prefix is routed elsewhere, so such prefixes are not moved. Change: as
+    configured on the interface.
+    """
     drain: bool = False
+    """true takes the link out of the choice: nothing is moved to it. Change: before maintenance."""
 
 
 class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One PoP. Its routers sample each packet once, as it leaves by an external link."""
 
     name: str
+    """Name of the PoP; part of topic names and ids: letters, digits, dots, dashes."""
     asn: int
+    """Our AS number."""
     own_prefixes: tuple[str, ...]
+    """Our own prefixes, in canonical form. They are never moved, and are all that may be announced to eBGP
+    neighbours.
+    """
     router: tuple[Router, ...]
+    """List of tables: the edge routers."""
     link: tuple[Link, ...]
+    """List of tables: the egress links."""
     marker: int = 911
-    marker_asn: int | None = None  # with a 4-byte AS, which has no room in a community
+    """Second half of the community `ASN:marker` on every route of ours. Change: if 911 has another meaning in your
+    network.
+    """
+    marker_asn: int | None = None
+    """First half of that community, 16 bits; `asn` if left out. Change: needed with a 4-byte AS number."""
     override_local_pref: int = 1000
+    """local_pref of our routes; must be above that of every link. Change: if your policy uses 1000 or more."""
     budgets: Budgets = Budgets()
+    """Table. What may be done at most."""
     pinned_prefixes: tuple[str, ...] = ()
+    """Prefixes that are never moved, in canonical form; what is inside them is not moved either. Change: for
+    whatever must not be touched.
+    """
 
     def link_id(self, link: Link) -> str:
         """`pop/router/name`, the id in every record."""

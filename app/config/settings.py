@@ -23,9 +23,17 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The broker and what we ask of it."""
 
     broker: str = "localhost:9092"
+    """`HOST:PORT`, several with commas between. `AUTOPILOT_BROKER` in the environment wins."""
     replication_factor: int = 3
+    """Replicas of topics and changelogs that we create. Change: 1 only for a broker of one node."""
     session_timeout_s: float = 10.0
-    standby_replicas: int = 0  # 1 keeps a second worker of a cell warm, where one is started
+    """Seconds, at least 6. A worker that the broker does not hear for this long loses its work to a standby; one
+    that stood still for half of it ends itself. Change: longer where hosts pause often.
+    """
+    standby_replicas: int = 0
+    """0 or 1. With 1 a second worker of a cell keeps its tables warm. Change: where a takeover must not wait for a
+    recovery.
+    """
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,18 +46,39 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     RENAMED: ClassVar = {"marks": "thresholds"}
 
     pops: tuple[str, ...]
+    """List of inventory files, one a PoP, relative to this file. One more PoP is one more name."""
     data_dir: str = "data"
+    """Directory of the tables, relative to this file, on a local disk. `AUTOPILOT_DATA_DIR` wins."""
     mode: Mode = "dry-run"
+    """`observe` decides and publishes; `dry-run` also follows the decisions in memory and publishes what it would
+    announce; `auto` announces. `AUTOPILOT_MODE` wins. Change: to `auto` when a day of dry-run convinced you.
+    """
     kafka: Kafka = Kafka()
+    """Table. The broker, and what we ask of it."""
     windows: WindowSettings = WindowSettings()
+    """Table. The windows of time in which traffic is counted."""
     thresholds: Thresholds = Thresholds()
+    """Table. When congestion opens and closes, and how far links are relieved and filled."""
     pacing: Pacing = Pacing()
+    """Table. The clocks of a decision, and the pace of giving back."""
     state_port: int = 6070
-    actuator_port: int = 0  # the actuator's own `/state` and `/metrics` on loopback; 0 is none
+    """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
+    on one host.
+    """
+    actuator_port: int = 0
+    """Port, or 0 for none. The same for the actuator, on loopback. Change: set it to scrape the actuator's metrics."""
     view_port: int = 6072
+    """Port of the web page. Change: if 6072 is taken."""
     halt_file: str = "halt"
-    log_format: LogFormat = "json"  # of telemetry, actuator and view, on stderr
+    """File, relative to this one. While it exists on an actuator's host everything of ours is withdrawn there, with
+    or without Kafka.
+    """
+    log_format: LogFormat = "json"
+    """`json` or `text`: the log of telemetry, actuator and view on stderr. `AUTOPILOT_LOG_FORMAT` wins."""
     cells: dict[str, tuple[str, ...]] = {}
+    """Table: cell name = list of PoPs that share a worker. A PoP that is in none is a cell of its own. Change: to
+    run many small PoPs in few processes.
+    """
 
     @property
     def policy(self) -> Policy:

@@ -1,4 +1,4 @@
-"""docs/topics.md from topics.py, and docs/schemas from schemas.py: `python -m app.contract.docs` writes both."""
+"""docs/reference/topics.md from topics.py, and docs/reference/schemas from schemas.py: `python -m app.contract.docs` writes both."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import msgspec
 from app.contract.schemas import PUBLISHED
 from app.contract.topics import ALL, HOUR_MS, Topic
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
 PAGE = DOCS / "topics.md"
 FOLDER = DOCS / "schemas"
 HEAD = """# Topics

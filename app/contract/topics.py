@@ -1,7 +1,7 @@
 """Every Kafka topic in one table: name, key, partitions, retention, who writes and who reads, and what is in it.
 
 Topics are created from here (by the local stack) and checked against here; nothing relies on auto-creation.
-docs/topics.md is made from here: `python -m app.contract.docs`.
+docs/reference/topics.md is made from here: `python -m app.contract.docs`.
 """
 
 from collections.abc import Iterable

@@ -169,33 +169,44 @@ static int64_t source_of(const struct flow *flow, struct source *sources, int64_
     }
 }
 
-/* Adds the lines of a text. `columns` has COLUMNS rows of `capacity`, `sources` room for SOURCES_MAX, `slots` SLOTS zeros
-   before the first text. `counts` are the flows and the sources so far, and the lines of this text that are left, whose
-   (begin, end) go to `left`; -1 where they are more than `left_max`: nothing of this text counts then. */
-int scan(const char *text, int64_t size, int64_t *columns, int64_t capacity, struct source *sources, int16_t *slots,
-         int64_t *left, int64_t left_max, int64_t counts[3]) {
+/* What a scan writes to; the same as Job in app/native/__init__.py. `columns` has COLUMNS rows of `capacity` numbers,
+   `sources` room for SOURCES_MAX, `slots` SLOTS zeros before the first text. */
+struct job {
+    int64_t *columns;
+    int64_t capacity;
+    struct source *sources;
+    int16_t *slots;
+    int64_t *left; /* (begin, end) of each line of this text that is left to the JSON library */
+    int64_t left_max;
+    int64_t flows, source_count; /* so far, over all texts */
+    int64_t left_count;          /* of this text */
+};
+
+/* Adds the lines of a text. -1 where more than `left_max` lines are left: nothing of this text counts then. */
+int scan(const char *text, int64_t size, struct job *job) {
     struct layout layout = {0};
     struct flow flow;
-    int64_t flows = counts[0], lines = 0, at_s, source;
+    int64_t flows = job->flows, lines = 0, at_s, source;
+    const int64_t capacity = job->capacity;
     for (const char *at = text, *stop = text + size, *end; at < stop; at = end + 1) {
         if (!(end = memchr(at, '\n', stop - at))) end = stop;
         if (at == end) continue;
         if (flows < capacity && read_line(at, end, &layout, &flow, &at_s) &&
-            (source = source_of(&flow, sources, &counts[1], slots)) >= 0) {
-            int64_t *row = columns + flows++;
+            (source = source_of(&flow, job->sources, &job->source_count, job->slots)) >= 0) {
+            int64_t *row = job->columns + flows++;
             row[SOURCE * capacity] = source;
             row[AT_S * capacity] = at_s;
             row[VERSION * capacity] =
                 take_address(flow.texts[DESTINATION], row + HIGH * capacity, row + LOW * capacity);
             row[SAMPLES * capacity] = flow.numbers[PACKETS];
             row[SIZE_BYTES * capacity] = flow.numbers[BYTES];
-        } else if (lines < left_max) {
-            left[2 * lines] = at - text;
-            left[2 * lines++ + 1] = end - text;
+        } else if (lines < job->left_max) {
+            job->left[2 * lines] = at - text;
+            job->left[2 * lines++ + 1] = end - text;
         } else {
             return -1;
         }
     }
-    counts[0] = flows, counts[2] = lines;
+    job->flows = flows, job->left_count = lines;
     return 0;
 }

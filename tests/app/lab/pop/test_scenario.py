@@ -45,7 +45,7 @@ def test_every_file_loads_by_name_and_by_path(file: Path) -> None:
     assert load_scenario(file.stem, inventory()) == load_scenario(str(file), inventory())
 
 
-DOCUMENT = FOLDER.parents[2] / "docs" / "scenarios.md"
+DOCUMENT = FOLDER.parents[2] / "docs" / "operator" / "scenarios.md"
 
 
 def test_every_default_is_told_as_it_is() -> None:
