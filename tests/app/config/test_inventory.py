@@ -52,7 +52,7 @@ def test_every_mistake_of_shape_is_listed_with_its_place(tmp_path: Path) -> None
         " override_local_pref, budgets, pinned_prefixes",
         "pop.toml.asn: expected `int`, got `str`",
         "pop.toml.link[0].capacity_bps: missing",
-        "pop.toml.link[0].kind: 'peering' is none of pni, ixp, transit",
+        "pop.toml.link[0].kind: 'peering' is not one of pni, ixp, transit",
     ]
 
 
@@ -70,7 +70,7 @@ def test_every_mistake_between_parts_is_listed(tmp_path: Path) -> None:
     for mistake in (
         "router r9 does not exist",
         "loopback 127.0.0.11 is 127/8",
-        "router r1: r7 is no other router",
+        "router r1: r7 is not another router",
         "'198.18.0.1/16' is not a network",
         "capacity_bps must be above 0",
     ):
@@ -105,7 +105,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"asn": 4_200_000_001}, "marker community 4200000001:911: both halves have 16 bits: give a marker_asn"),
+        ({"asn": 4_200_000_001}, "marker community 4200000001:911: both halves have 16 bits; set marker_asn"),
         ({"marker_asn": 65_535}, "marker community 65535:911"),  # the well-known communities
         ({"marker_asn": 0}, "marker community 0:911"),
         ({"marker": 65_536 + 911}, "marker community 64512:66447"),
@@ -114,7 +114,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"asn": 2**32, "marker_asn": 64_512}, "asn must be 1 to 4294967295"),
         (
             {"override_local_pref": 300},
-            "override_local_pref must be above the local_pref of every link, the highest is",
+            "override_local_pref must be above the local_pref of every link; the highest is",
         ),
         ({"override_local_pref": 2**32}, "override_local_pref must be at most 4294967295"),
     ],

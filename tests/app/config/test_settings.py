@@ -83,7 +83,7 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
         ({"thresholds": Thresholds(saturated=0.85)}, "thresholds.saturated must not be below thresholds.enter"),
         (
             {"thresholds": Thresholds(shed_to=0.95)},
-            "thresholds.shed_to must not be above thresholds.enter, or what is left stays congested",
+            "thresholds.shed_to must not be above thresholds.enter, or the link stays congested",
         ),
         ({"pacing": Pacing(share_decay_s=0)}, "pacing.share_decay_s must be above 0"),
         ({"pacing": Pacing(share_decay_s=-1)}, "pacing.share_decay_s must be above 0"),
@@ -110,7 +110,7 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
         ({"kafka": Kafka(standby_replicas=2)}, "kafka.standby_replicas must be 0 or 1"),
         (
             {"kafka": Kafka(broker="10.0.0.1")},
-            "kafka.broker '10.0.0.1' must be host:port, several of them with commas between",
+            "kafka.broker '10.0.0.1' must be host:port, or several separated by commas",
         ),
         ({"cells": {"a": ("rhv1000",), "b": ("rhv1000",)}}, "PoP rhv1000 is in more than one cell: a, b"),
         ({"cells": {"a": ("rhv1000", "rhv1000")}}, "PoP rhv1000 is in more than one cell: a, a"),
@@ -123,7 +123,7 @@ def test_every_mistake_between_keys_is_named(changes: dict[str, Any], problem: s
 
 def test_unknown_keys_and_values_are_named(tmp_path: Path) -> None:
     problems = problems_of(write(tmp_path, 'pops = ["rhv1000.toml"]\nmode = "yolo"\n[kafka]\nbrokers = "a:1"'))
-    assert "autopilot.toml.mode: 'yolo' is none of observe, dry-run, auto" in problems
+    assert "autopilot.toml.mode: 'yolo' is not one of observe, dry-run, auto" in problems
     assert any(problem.startswith("autopilot.toml.kafka.brokers: unknown key") for problem in problems)
 
 
@@ -138,11 +138,11 @@ def test_a_second_worker_on_this_host_has_a_folder_and_a_port_of_its_own() -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[marks]\nenter = 0.9", "autopilot.toml.marks: is called thresholds now"),
-        ("[thresholds]\nact_now = 0.97", "autopilot.toml.thresholds.act_now: is called saturated now"),
-        ("[pacing]\nhold_s = 300", "autopilot.toml.pacing.hold_s: is called lease_s now"),
-        ("[pacing]\nmin_hold_s = 300", "autopilot.toml.pacing.min_hold_s: is called min_stay_s now"),
-        ("[pacing]\nunwind_share = 0.3", "autopilot.toml.pacing.unwind_share: is called release_share now"),
+        ("[marks]\nenter = 0.9", "autopilot.toml.marks: was renamed to thresholds"),
+        ("[thresholds]\nact_now = 0.97", "autopilot.toml.thresholds.act_now: was renamed to saturated"),
+        ("[pacing]\nhold_s = 300", "autopilot.toml.pacing.hold_s: was renamed to lease_s"),
+        ("[pacing]\nmin_hold_s = 300", "autopilot.toml.pacing.min_hold_s: was renamed to min_stay_s"),
+        ("[pacing]\nunwind_share = 0.3", "autopilot.toml.pacing.unwind_share: was renamed to release_share"),
     ],
 )
 def test_an_old_key_names_the_new_one(tmp_path: Path, text: str, said: str) -> None:
