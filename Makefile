@@ -1,5 +1,5 @@
-# `make demo` shows the whole loop, `make test` proves it; both install what they need first (Debian 12).
-# ARGS are passed on: make demo ARGS='--for 240 --json'
+# `make demo` shows the whole loop, `make test` proves it. Both first install what they need (Debian 12).
+# ARGS are passed on to the command: make demo ARGS='--for 240 --json'
 ARGS ?=
 BIN := .venv/bin
 
@@ -45,20 +45,20 @@ faults: install ## kill, freeze, fill and cut off workers; count every byte
 soak: install ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-# Daemons from Debian, Kafka's jars, then Python; progress goes to stderr, so that stdout stays the command's own.
+# Daemons from Debian, Kafka's jars, then Python. Progress goes to stderr, so stdout has only the command's output.
 install: ## what demo and tests need: daemons, Kafka, Python
 	@deploy/local/install.sh >&2
 	@$(MAKE) --no-print-directory --silent .venv/installed >&2
 
-# Other people's stream engines have an environment of their own.
+# The stream engines that we compare ourselves with have their own environment.
 .cache/bench-venv/installed: tests/bench/requirements.lock
-	@echo 'making the Python environment of the benchmark in .cache' >&2
+	@echo 'creating the Python environment of the benchmark in .cache' >&2
 	@python3 -m venv .cache/bench-venv
 	@.cache/bench-venv/bin/pip install --quiet --require-hashes -r $< >&2
 	@touch $@
 
 .venv/installed: requirements.lock pyproject.toml hatch_build.py $(wildcard app/native/*.c)
-	@echo 'making the Python environment in .venv (half a minute)'
+	@echo 'creating the Python environment in .venv (takes half a minute)'
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .

@@ -1,6 +1,6 @@
 """Compiles app/native into wheels and editable installations.
 
-Without a C compiler the package works, too: `autopilot` then says that it reads flows more slowly.
+Without a C compiler the package still works; `autopilot` then warns that it reads flows more slowly.
 """
 
 import shutil
@@ -17,7 +17,7 @@ FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-shared", "-fPIC")
 
 
 def compile_native(root: Path) -> bool:
-    """Whether there is a compiler; CalledProcessError where it refuses, and what it says goes to stderr."""
+    """Compile; return False without a compiler. CalledProcessError if compiling fails, with its output on stderr."""
     if shutil.which("cc") is None:
         print("no C compiler (cc): flows will be read more slowly", file=sys.stderr)
         return False
@@ -26,7 +26,7 @@ def compile_native(root: Path) -> bool:
 
 
 class NativeHook(BuildHookInterface[Any]):
-    """Called by hatchling for each wheel."""
+    """The build hook that hatchling calls for each wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if compile_native(Path(self.root)):

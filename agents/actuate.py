@@ -1,4 +1,4 @@
-"""Decisions: `decisions-<pop>` to the actuator. Level-triggered, each record is the whole set: no table is needed."""
+"""The decisions agent: passes `decisions-<pop>` to the actuator. Each record is the whole set, so it has no table."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _decoder = msgspec.json.Decoder(Decision)
 
 
 def decode(pop: str, message: bytes) -> Decision | Rejected:
-    """A decision of this PoP that can be acted on, or why it is none."""
+    """Decode a decision of this PoP that can be acted on, or return why it cannot."""
     try:
         decision = _decoder.decode(message)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -36,7 +36,7 @@ def decode(pop: str, message: bytes) -> Decision | Rejected:
 
 
 class Following:
-    """Hands on the decisions of some PoPs, every record in order: who takes them keeps the highest (epoch, seq)."""
+    """Passes on every decision of these PoPs in order; `on_decision` must keep that of the highest (epoch, seq)."""
 
     def __init__(self, pops: Sequence[str], on_decision: OnDecision, publisher: Publisher) -> None:
         self._pop_of = {topics.DECISIONS.for_pop(pop): pop for pop in pops}
@@ -45,7 +45,7 @@ class Following:
         self._publisher = publisher
 
     async def run(self, stream: Any) -> None:
-        """Every decision of the stream's batches; what is none goes to the dead letters."""
+        """Pass on every decision in the stream; what cannot be decoded goes to the dead letters."""
         async for event in stream.events():
             tp = event.message.tp
             for record in event.value:

@@ -1,4 +1,4 @@
-"""Counters: `sfacctd-counters-<pop>` into the last readings of every interface."""
+"""The counters agent: keeps the last readings of every interface from `sfacctd-counters-<pop>`."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ KEEP_S = 120.0
 
 
 class CountersState:
-    """Readings by (pop, router, ifIndex) in memory, in front of their rows."""
+    """Counter readings by (PoP, router, ifIndex) in memory, in front of their rows."""
 
     def __init__(self, pops: Mapping[str, Pop], table: InterfaceTable, publisher: Publisher) -> None:
         self._pops = {topics.COUNTERS.for_pop(name): pop for name, pop in pops.items()}
@@ -31,7 +31,7 @@ class CountersState:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all readings."""
+        """Forget all readings and everything queued."""
         self._samples: dict[str, list[CounterSample]] = defaultdict(list)
         self._dirty: set[str] = set()
         self._advanced: set[str] = set()
@@ -39,7 +39,7 @@ class CountersState:
         self._publisher.drop()
 
     def load(self) -> None:
-        """Rebuild from the rows."""
+        """Rebuild readings and progress from the rows."""
         self.reset()
         for pop in self._pops.values():
             self.progress[pop.name] = self._table.progress.get(f"{pop.name}|progress") or CountersProgress()
@@ -48,13 +48,13 @@ class CountersState:
                     self._samples[key] = row.samples
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
-        """One after the other."""
+        """Apply counter samples one by one."""
         self._advanced.add(self._pops[tp.topic].name)
         for record in records:
             self._apply(tp, record)
 
     def _apply(self, tp: TP, record: Record) -> None:
-        """One counter sample; readings that are not newer than the last are already there."""
+        """Apply one counter sample; a reading that is not newer than the last one is known already."""
         pop = self._pops[tp.topic]
         progress = self.progress[pop.name]
         replay = record.position <= progress.applied
@@ -73,7 +73,7 @@ class CountersState:
             self._ignore(progress, "unknown-interface", replay)
             return
         if parsed.at_s > record.timestamp_s + CLOCK_SKEW_MAX_S:
-            self._ignore(progress, "clock-skew", replay)  # else nothing would be newer until that time comes
+            self._ignore(progress, "clock-skew", replay)  # otherwise nothing would be newer until that time comes
             return
         progress.records += not replay
         self._take(f"{pop.name}|{router}|{parsed.ifindex}", parsed)
@@ -101,34 +101,34 @@ class CountersState:
                 samples.pop(0)
 
     def rates(self, pop: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
-        """Loads of a link in a window; None without trusted readings."""
+        """Loads of a link in a window by its counters; None without trusted readings."""
         definition = pop.links[link]
         keys = (f"{pop.name}|{definition.router}|{index}" for index in definition.ifindexes)
         return link_rates([self._samples[key] for key in keys if key in self._samples], start_s, end_s)
 
     def last_reading_s(self, pop: Pop, link: str) -> float | None:
-        """Time of a link's newest reading, of the member read longest ago; None before the first."""
+        """Unix time of a link's newest reading (of the LAG member read longest ago); None before the first."""
         definition = pop.links[link]
         known = (self._samples.get(f"{pop.name}|{definition.router}|{index}") for index in definition.ifindexes)
         return min((samples[-1].at_s for samples in known if samples), default=None)
 
     def write_rows(self) -> None:
-        """Write the interfaces that were read."""
+        """Write the rows of all interfaces with new readings."""
         for key in sorted(self._dirty):
             self._table.rows.put(key, InterfaceRow(self._samples[key]))
         self._dirty.clear()
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
-        """Dead letters only."""
+        """Return the queued dead letters; counters publish nothing else."""
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """The offset, last, of PoPs of which something came."""
+        """Write the position up to which each PoP was read, for PoPs with records since the last flush."""
         for name in sorted(self._advanced):
             self._table.progress.put(f"{name}|progress", self.progress[name])
         self._advanced.clear()
 
 
 def reading(state: CountersState, table: InterfaceTable) -> Reading:
-    """The counters agent."""
+    """What the counters agent reads and keeps."""
     return Reading("counters", state, state.topics, [table.table])

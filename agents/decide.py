@@ -1,4 +1,4 @@
-"""A window is closed: put counters beside its flows, decide, and queue what everybody else will read."""
+"""Closes a window: puts counters beside its flows, decides, and queues the records to publish."""
 
 import logging
 from collections import defaultdict, deque
@@ -53,10 +53,10 @@ class PopDecider:
         self._history: deque[dict[str, LinkWindow]] = deque(maxlen=windows)
         self.cycle = CycleRow(epoch=int(clock.now_s()), seq=0, state=CycleState())
         self.last: CycleResult | None = None
-        self._papers: deque[Plan] = deque(maxlen=1)  # of the last decision
+        self._plans: deque[Plan] = deque(maxlen=1)  # that of the last decision, for `explain`
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
-        """Take up again: the history from its rows, the epoch above every earlier one."""
+        """Resume from the rows: the history of closed windows, and an epoch above every earlier one."""
         by_start: dict[int, dict[str, LinkWindow]] = defaultdict(dict)
         for start_s, link, row in closed:
             by_start[start_s][link] = self._link_window(start_s, link, row)
@@ -66,13 +66,13 @@ class PopDecider:
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
-        """Decide on a window; returns its final rows."""
+        """Decide on a closed window, queue its records, and return its final rows by link."""
         rows = {
-            link: LinkWindowRow(seen, self._rates_of(self._pop, link, window.start_s, window.end_s), closed=True)
-            for link, seen in sums.items()
+            link: LinkWindowRow(link_sums, self._rates_of(self._pop, link, window.start_s, window.end_s), closed=True)
+            for link, link_sums in sums.items()
         }
         self._history.append({link: self._link_window(window.start_s, link, row) for link, row in rows.items()})
-        self._papers.clear()
+        self._plans.clear()
         before = self.cycle
         self.last = result = run_cycle(
             self._pop,
@@ -80,12 +80,12 @@ class PopDecider:
             self._observer.observe(self._history),
             before.state,
             window.end_s,
-            self._papers.append,
+            self._plans.append,
         )
         self.cycle = CycleRow(epoch=before.epoch, seq=before.seq + 1, state=result.state)
         self._publish(window, result, rows)
         self._measure(result)
-        self._tell(result, before.state)
+        self._log(result, before.state)
         return rows
 
     def _publish(self, window: ClosedWindow, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
@@ -97,31 +97,31 @@ class PopDecider:
             traffic = records.prefix_traffic(window, link, row.sums, self._natural.origin_as)
             self._publisher.put(topics.PREFIX_TRAFFIC.name, window.pop, traffic)
         number, settings = (self.cycle.epoch, self.cycle.seq), self._settings
-        made = records.decision(window, number, result, settings.mode, settings.pacing, self._clock.now_s())
+        decision = records.decision(window, number, result, settings.mode, settings.pacing, self._clock.now_s())
         sent = partial(self._sent, window.closed_s)
-        self._publisher.put(topics.DECISIONS.for_pop(window.pop), window.pop, made, sent=sent)
+        self._publisher.put(topics.DECISIONS.for_pop(window.pop), window.pop, decision, sent=sent)
 
-    def _tell(self, result: CycleResult, before: CycleState) -> None:
-        """The story of the log: what changed with this decision."""
+    def _log(self, result: CycleResult, before: CycleState) -> None:
+        """Log what this decision changed: congestion that opened or closed, and overrides that came or went."""
         number = f"{self.cycle.epoch}.{self.cycle.seq}"
         for event in result.congestion:
             if event.state != "open":
-                about = {"pop": self._pop.name, "link": event.link, "decision": number}
+                fields = {"pop": self._pop.name, "link": event.link, "decision": number}
                 log.info(
-                    "%s: congestion %s, natural %.0f %%", event.link, event.state, 100 * event.natural, extra=about
+                    "%s: congestion %s, natural %.0f %%", event.link, event.state, 100 * event.natural, extra=fields
                 )
-        held = {override.prefix for override in result.overrides}
-        if held != before.held.keys():
-            made, gone = len(held - before.held.keys()), len(before.held.keys() - held)
-            what = (self._pop.name, number, len(held), made, gone)
-            about = {"pop": self._pop.name, "decision": number}
-            log.info("%s: decision %s, %d overrides: %d new, %d gone", *what, extra=about)
+        prefixes = {override.prefix for override in result.overrides}
+        if prefixes != before.held.keys():
+            new, gone = len(prefixes - before.held.keys()), len(before.held.keys() - prefixes)
+            values = (self._pop.name, number, len(prefixes), new, gone)
+            fields = {"pop": self._pop.name, "decision": number}
+            log.info("%s: decision %s, %d overrides: %d new, %d gone", *values, extra=fields)
 
     def explain(self, of: str) -> Explained:
-        """The story of a link id, a prefix or an address, as of the last decision; LookupError where there is none."""
-        if not self._papers:
-            raise LookupError(f"{self._pop.name}: no window with traffic was decided on yet; ask again later")
-        plan = self._papers[0]
+        """Explain a link id, a prefix or an address as of the last decision; LookupError if there is no story of it."""
+        if not self._plans:
+            raise LookupError(f"{self._pop.name}: no window with traffic has been decided on yet; ask again later")
+        plan = self._plans[0]
         is_link = of in self._pop.links
         return Explained(
             pop=self._pop.name,

@@ -1,4 +1,4 @@
-"""Flows: `sfacctd-flows-<pop>` into sums per link and window; at window close, detection and decision.
+"""The flows agent: sums `sfacctd-flows-<pop>` per link and window; when a window closes, detects and decides.
 
 The watermark comes from the stream itself, so a replay closes the same windows at the same records.
 """
@@ -27,24 +27,24 @@ from tables.store import Rows
 
 
 class Decider(Protocol):
-    """What closing a window means: detection and decision (agents/decide.py)."""
+    """What the flows agent needs to close windows: detection and decision (agents/decide.py)."""
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
-        """Take up again from the rows of closed windows and the last cycle."""
+        """Resume from the rows of closed windows and the last cycle."""
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
-        """Decide on a complete window; the final rows, by link."""
+        """Decide on a complete window and return its final rows by link."""
 
     @property
     def cycle(self) -> CycleRow:
-        """What the next cycle looks back on."""
+        """The state that the next cycle starts from."""
 
 
 D = TypeVar("D", bound=Decider)
 
 
 class FlowTables(NamedTuple):
-    """The tables of the flows agent; `committed` answers up to which position a topic was committed."""
+    """The tables of the flows agent; `committed(topic)` returns the position after the last committed record."""
 
     link_windows: Rows[LinkWindowRow]
     congestion: CongestionTable
@@ -78,21 +78,21 @@ class FlowsState(Generic[D]):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all sums and what was queued to go out."""
+        """Forget all sums and everything queued."""
         self.accounts = {p.name: Accounting(p, self._windows, self._new_table_of(p)) for p in self._pops.values()}
         self.deciders = {pop.name: self._new_decider(pop) for pop in self._pops.values()}
         self._final: dict[str, LinkWindowRow] = {}
         self._stored = Stored()
         self._advanced: set[str] = set()  # PoPs with records since the last flush
         self._recent = {name: RecentShares() for name in self.accounts}
-        # As taken up, with a new epoch: written before anything is decided in it, for clocks of two machines differ.
+        # As loaded, with a new epoch: written before any decision of that epoch, because clocks of machines differ.
         self._begun: dict[str, CycleRow] = {}
         self._written_s = dict.fromkeys(self.accounts, 0)
         self._publisher.drop()
         self._final_rows.clear()
 
     def load(self) -> None:
-        """Rebuild from the rows: open windows to add to, closed ones for the history of shares."""
+        """Rebuild from the rows: open windows to add to, closed windows for the history of shares."""
         self.reset()
         for name, account in self.accounts.items():
             account.progress = self._congestion.progress.get(progress_key(name)) or Progress()
@@ -101,18 +101,18 @@ class FlowsState(Generic[D]):
             for key, row in self._rows.items(f"{name}|"):
                 _, start_s, link = parts_of(key)
                 self._stored.put(key, row.sums.applied)
-                # A row may be ahead of the progress row: a close that the progress does not know is closed again.
+                # A row may be ahead of the progress row: a window that is open by the progress row is closed again.
                 if start_s >= account.progress.open_from_s:
                     account.open[start_s, link] = row.sums
                 elif row.closed and start_s >= self._keep_from_s(name):
                     closed.append((start_s, link, row))
                     self._final_rows.put(key)
-                # The others were deleted, and then written once more by a worker that was frozen: they go again.
+                # Other rows were deleted, then written once more by a frozen worker: they will be deleted again.
             self.deciders[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
             self._begun[name] = self.deciders[name].cycle
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
-        """Kafka messages of many flow records each."""
+        """Add messages of many flow records each, and decide on the windows that they close."""
         pop = self._pops[tp.topic].name
         self._advanced.add(pop)
         times_s, messages = [record.timestamp_s for record in records], [record.value for record in records]
@@ -126,7 +126,7 @@ class FlowsState(Generic[D]):
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
 
     def write_rows(self) -> None:
-        """Open windows that grew, closed ones with their rates and once more when they settled; drop the oldest."""
+        """Write open windows that grew and closed ones, the latter once more when they are final; delete the oldest."""
         rows = dict(self._final)
         for pop, account in self.accounts.items():
             for start_s, link in account.touched:
@@ -157,15 +157,15 @@ class FlowsState(Generic[D]):
                 self._final_rows.drop(key)
 
     def _keep_from_s(self, pop: str) -> int:
-        """By the progress that is written: what a crash takes back must be closed again, from its rows."""
+        """Start of the oldest window to keep, by the written progress: a crash closes later ones again, from rows."""
         return self._written_s[pop] - self._windows.retention_s
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
-        """Link loads and decisions of the windows closed since the last flush, and dead letters."""
+        """Return the queued records of the windows closed since the last flush, and dead letters."""
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """What the next cycle looks back on, and last how far the flows went; of PoPs of which something came."""
+        """Write the cycle, and last the progress, of PoPs with records since the last flush."""
         for pop in sorted(self._advanced):
             account = self.accounts[pop]
             self._congestion.cycles.put(cycle_key(pop), self.deciders[pop].cycle)
@@ -188,5 +188,5 @@ def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
 
 
 def reading(state: FlowsState[Any]) -> Reading:
-    """The flows agent."""
+    """What the flows agent reads and keeps."""
     return Reading("flows", state, state.topics, state.tables)

@@ -1,4 +1,4 @@
-"""Routes: `bmp-<pop>` into the Rib, and its rows. Used by telemetry and, with its own table, by the actuator."""
+"""The routes agent: applies `bmp-<pop>` to the Rib and its rows. Telemetry and the actuator each have their own."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ OnChange = Callable[[str, str, Sequence[str]], None]  # PoP, router, prefixes
 
 
 class RoutesState:
-    """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is setting it once."""
+    """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is the same as setting it once."""
 
     def __init__(
         self,
@@ -42,44 +42,44 @@ class RoutesState:
         self.reset()
 
     def reset(self) -> None:
-        """Forget paths and sessions; the Rib objects stay, others hold them."""
+        """Forget paths and sessions; the Rib objects stay, because others refer to them."""
         for rib in self.ribs.values():
             rib.clear()
         self._take_up(self._kept_from({}))
         self._publisher.drop()
 
     def _kept_from(self, sessions: Mapping[str, Sessions]) -> dict[str, KeptRib]:
-        """With new feeds, from the sessions of a progress row where there is one."""
+        """A new feed for each PoP with its rows, from the sessions of its progress row if it has one."""
         feeds = [RibFeed(pop, self.ribs[pop.name], sessions.get(pop.name)) for pop in self._pops.values()]
         return {feed.pop.name: KeptRib(feed, self._table, self._pace) for feed in feeds}
 
     def _take_up(self, kept: dict[str, KeptRib]) -> None:
         self._kept = kept
-        self.feeds = {name: one.feed for name, one in kept.items()}
+        self.feeds = {name: kept_rib.feed for name, kept_rib in kept.items()}
 
     def load(self) -> None:
-        """Rebuild from the rows. Those ahead of the progress meet their records again: the last word is the same.
+        """Rebuild from the rows. Rows ahead of the progress get their records again, with the same result.
 
-        It may run in a thread: `feeds` tell how far was read only when all of that is in the Rib.
+        It may run in a thread: `feeds` show how far was read only when all of that is in the Rib.
         """
         self.reset()
-        found = {name: self._table.progress.get(progress_key(name)) for name in self.feeds}
-        kept = self._kept_from({name: sessions for name, sessions in found.items() if sessions is not None})
-        for one in kept.values():
-            one.load()
+        progress = {name: self._table.progress.get(progress_key(name)) for name in self.feeds}
+        kept = self._kept_from({name: sessions for name, sessions in progress.items() if sessions is not None})
+        for kept_rib in kept.values():
+            kept_rib.load()
         self._take_up(kept)
 
     def checkpoint(self) -> Mapping[str, int]:
-        """Rows are behind what is acknowledged: what follows these positions must come again at the start."""
+        """Position by topic up to which rows are complete; a start reads what follows again, acknowledged or not."""
         return {topic: self._kept[pop.name].checkpoint for topic, pop in self._pops.items()}
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
-        """One after the other."""
+        """Apply BMP messages one by one."""
         for record in records:
             self._apply(tp, record)
 
     def _apply(self, tp: TP, record: Record) -> None:
-        """One BMP message; a replay is not applied: its rows were answered before the progress was written."""
+        """Apply one BMP message, unless it is a replay: its rows were confirmed before the progress was written."""
         pop = self._pops[tp.topic]
         feed = self.feeds[pop.name]
         replay = record.position <= feed.sessions.applied
@@ -89,8 +89,8 @@ class RoutesState:
             if not replay:
                 self._publisher.dead_letter(tp, record, parsed)
             return
-        if (heard := feed.router_of(parsed)) is not None:
-            self.heard_s[pop.name, heard] = record.timestamp_s
+        if (sender := feed.router_of(parsed)) is not None:
+            self.heard_s[pop.name, sender] = record.timestamp_s
         if replay:
             return
         feed.sessions.records += 1
@@ -101,22 +101,22 @@ class RoutesState:
             self._on_change(pop.name, router, prefixes)
 
     def write_rows(self) -> None:
-        """Write some of what changed."""
+        """Write some of the rows that changed (Pace)."""
         for kept in self._kept.values():
             kept.write()
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
-        """Dead letters only."""
+        """Return the queued dead letters; routes publish nothing else."""
         return self._publisher.take()
 
     def write_progress(self) -> None:
-        """Up to where the rows are whole, and the sessions then, last."""
+        """Write the position up to which the rows are complete, with the sessions as of then."""
         for kept in self._kept.values():
             kept.write_progress()
 
 
 class RoutesRead:
-    """Whether a PoP's BMP topic was read to where it ended when reading began, anew after each rebalance."""
+    """Whether a PoP's BMP topic was read to where it ended when reading began; after a rebalance, begins again."""
 
     def __init__(self, feeds: Callable[[], Mapping[str, RibFeed]], end_offset: Callable[[str], int | None]) -> None:
         self._feeds = feeds
@@ -127,15 +127,15 @@ class RoutesRead:
         feed = self._feeds()[pop]  # a rebalance or a recovery makes a new one
         known, end = self._ends.get(pop, (None, 0))
         if known is not feed:
-            if (found := self._end_offset(topics.BMP.for_pop(pop))) is None:
+            if (topic_end := self._end_offset(topics.BMP.for_pop(pop))) is None:
                 return False
-            end = found
+            end = topic_end
             self._ends[pop] = feed, end
         return feed.sessions.applied >= end - 1
 
 
 def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
-    """Per router: prefixes held, and peers up."""
+    """Per router: how many prefixes it has paths for, and how many of its peers are up."""
     return {
         router: {"prefixes": len(feed.rib.prefixes(router)), "peers": len(feed.rib.peers(router))}
         for router in feed.pop.routers
@@ -143,5 +143,5 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
 
 
 def reading(state: RoutesState, table: RibTable) -> Reading:
-    """The routes agent."""
+    """What the routes agent reads and keeps."""
     return Reading("routes", state, state.topics, [table.table], state.checkpoint)

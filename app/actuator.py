@@ -1,8 +1,8 @@
 """Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
-Faust carries only the two readers. The PoPs' actuators and the control topic's reader start before it, and go on
-while it recovers, stands still or waits for a broker. `assemble` is what the simulation runs, too: what differs between
-the two worlds comes in as Ports.
+Faust runs only the two readers. The PoPs' actuators and the reader of the control topic start before it, and go on
+while it recovers, stalls or waits for a broker. The simulation runs `assemble`, too: what differs between the two
+worlds comes in as ActuatorPorts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,15 +41,15 @@ from tables.store import OpenTable, open_table
 
 
 class FollowedOrders(Protocol):
-    """A reader of the control topic; until it is `caught_up` an order to halt may be missing."""
+    """A reader of the control topic; until it has `caught_up`, an order to halt may be missing."""
 
     caught_up: bool
 
 
 class ActuatorPorts(NamedTuple):
-    """What the actuator needs of the world: as telemetry's, and its way to decisions, orders, routers and the journal.
+    """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted` and `run_reaper` are those of a PopActuator.
+    `open_speaker`, `halted` and `run_reaper` go to each PopActuator (see PopPorts).
     """
 
     app: ExactApp
@@ -67,7 +67,7 @@ class ActuatorPorts(NamedTuple):
 
 
 class ActuatorCell(NamedTuple):
-    """What runs for one cell. The actuators of its PoPs are not open yet; `ready` says whether one may act."""
+    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act."""
 
     routes: routes.RoutesState
     pops: Mapping[str, PopActuator]
@@ -75,7 +75,7 @@ class ActuatorCell(NamedTuple):
 
 
 def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) -> ActuatorCell:
-    """Both agents of a cell, reading, and an actuator for each PoP."""
+    """Make both agents of a cell, let them read, and make an actuator for each PoP."""
     app, clock = ports.app, ports.clock
     actuators: dict[str, PopActuator] = {}
     rib_table = open_rib(ports.open_table)
@@ -99,7 +99,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
 
     timing = msgspec.structs.replace(ports.timing, lease_s=settings.pacing.lease_s)
     for name, pop in pops.items():
-        around = pop_actuator.PopPorts(
+        pop_ports = pop_actuator.PopPorts(
             clock,
             partial(ports.open_speaker, pop),
             ports.publish,
@@ -107,7 +107,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             ports.halted,
             ports.run_reaper,
         )
-        actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, around)
+        actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
     ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
     return ActuatorCell(state, actuators, ready)
@@ -137,28 +137,28 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         Reaper.start,
         outbox.put,
     )
-    actuator = assemble(pops, settings, ports)
+    assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():
-        watch_routes(app, clock, pop, actuator.routes)
-        watch_actuator(app, clock, name, actuator.pops[name])
+        watch_routes(app, clock, pop, assembled.routes)
+        watch_actuator(app, clock, name, assembled.pops[name])
     fence.start()
     watchdog = Watchdog(app, fence, clock)
-    jobs = (*(reader.run for reader in readers), *(each.run for each in actuator.pops.values()))
+    jobs = (*(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-        services.append(StateServer(views(actuator.pops), settings.actuator_port, probes=probes))
+        services.append(StateServer(views(assembled.pops), settings.actuator_port, probes=probes))
     return app, services
 
 
 def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
-    """The gobgpd beside a router; SpeakerError where another process writes to it."""
+    """Two connections to the gobgpd beside a router; SpeakerError if another process writes to it."""
     target, marker = router.injector.grpc, pop.marker_community
     return GobgpSpeaker(target, marker), BlockingGobgp(target, marker)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:
-    """What the state server shows: every override with its state, and how each speaker stands."""
+    """The pages of the state server: every override with its state, and the state of each speaker, per PoP."""
     return {
         "overrides": lambda: {name: actuator.reconciler.describe_overrides() for name, actuator in actuators.items()},
         "speakers": lambda: {name: actuator.reconciler.describe_speakers() for name, actuator in actuators.items()},
@@ -168,4 +168,4 @@ def views(actuators: Mapping[str, PopActuator]) -> Views:
 def main(deployment: Deployment, cell: str) -> None:
     """Run the actuator of one cell until a signal."""
     app, services = build(deployment, cell, SystemClock())
-    run(app, *services, wait_for_broker=True)  # what an earlier run left in the routers has its end without Kafka, too
+    run(app, *services, wait_for_broker=True)  # routes left by an earlier run expire even without Kafka

@@ -1,11 +1,11 @@
-"""Errors of the project, by how wide a caller wants to catch.
+"""Our exceptions, by how broadly a caller wants to catch.
 
 AutopilotError
  +- ConfigError        every mistake of a configuration, listed
- +- EnvironmentProblem a port, binary or disk that the local stack needs
- +- DaemonError        a daemon did not come up, or answered what it should not
- +- SpeakerError       the BGP daemon refused or cannot be reached
- +- ExactnessError     going on would lose or double data: the process must end and start again
+ +- EnvironmentProblem the machine lacks a port, binary or disk
+ +- DaemonError        a daemon did not come up, or did not answer as it should
+ +- SpeakerError       the BGP daemon refused an operation or cannot be reached
+ +- ExactnessError     going on would lose data or count it twice: the process must end and start again
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class EnvironmentProblem(AutopilotError):
 
 
 class DaemonError(AutopilotError):
-    """A daemon of the local stack is not what it should be."""
+    """A daemon, such as the Kafka broker, did not come up or did not answer as it should."""
 
 
 class SpeakerError(AutopilotError):
@@ -36,4 +36,4 @@ class SpeakerError(AutopilotError):
 
 
 class ExactnessError(AutopilotError):
-    """Counts would become wrong: end the process, the supervisor starts it again from the last commit."""
+    """Counts would become wrong: the process must end, and its supervisor starts it again from the last commit."""

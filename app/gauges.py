@@ -1,4 +1,4 @@
-"""Gauges that are computed when they are scraped: ages by the clock, lags by the consumer, tables by what they hold."""
+"""Gauges computed at each scrape: ages from the clock, lags from the consumer, counts from what is in memory."""
 
 from collections.abc import Callable
 from math import nan
@@ -20,11 +20,11 @@ from app.stream.offsets import committed, end_offset
 
 
 def watch_inputs(app: ExactApp, clock: Clock, pop: Pop, flows: FlowsState[Any], counters: CountersState) -> None:
-    """Flows and counters of one PoP: how far they were read, and how old what they say is."""
+    """Set up the gauges for flows and counters of one PoP: how far they were read, and how old they are."""
     name = pop.name
     _lag(app, topics.FLOWS.for_pop(name), lambda: flows.accounts[name].progress.applied + 1)
     _lag(app, topics.COUNTERS.for_pop(name), lambda: counters.progress[name].applied + 1)
-    # 0 is the watermark of a stream without a marker yet.
+    # A stream that has had no purge marker yet has the watermark 0.
     _age(metrics.WATERMARK_AGE.labels(name), clock.now_s, lambda: flows.accounts[name].progress.watermark_s or None)
     _age(metrics.WINDOW_AGE.labels(name), clock.now_s, lambda: flows.accounts[name].progress.closed_up_to_s)
     for link in pop.links:
@@ -36,7 +36,7 @@ def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> N
 
 
 def watch_routes(app: ExactApp, clock: Clock, pop: Pop, routes: RoutesState) -> None:
-    """BMP of one PoP: what is held of each router, and when it said something last."""
+    """Set up the gauges for BMP of one PoP: its lag, and prefixes, peers and last record of each router."""
     _lag(app, topics.BMP.for_pop(pop.name), lambda: routes.feeds[pop.name].sessions.applied + 1)
     for router in pop.routers:
         _watch_router(clock, pop.name, router, routes)
@@ -50,7 +50,7 @@ def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> N
 
 
 def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:
-    """Decisions, kill switches, reaper and speakers of one PoP."""
+    """Set up the gauges for decisions, kill switches, reaper and speakers of one PoP."""
     topic = topics.DECISIONS.for_pop(pop)
     _lag(app, topic, lambda: committed(app, topic))
     _age(metrics.DECISION_AGE.labels(pop), clock.now_s, lambda: actuator.decided_s)
@@ -69,7 +69,7 @@ def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:
 
 
 def _lag(app: ExactApp, topic: str, next_offset: Callable[[], int]) -> None:
-    """Not a number until a fetch has told where the topic ends."""
+    """Set up a topic's lag in records; NaN until a fetch has shown where the topic ends."""
 
     def lag() -> float:
         end = end_offset(app, topic)
@@ -79,7 +79,7 @@ def _lag(app: ExactApp, topic: str, next_offset: Callable[[], int]) -> None:
 
 
 def _age(gauge: Gauge, now_s: Callable[[], float], at_s: Callable[[], float | None]) -> None:
-    """Not a number until there is something to be so old."""
+    """Set up an age in seconds since `at_s()`; NaN while that is None."""
 
     def age() -> float:
         at = at_s()

@@ -1,6 +1,6 @@
-"""One line a log record on stderr: a JSON object, or text for people. Libraries log through it, too.
+"""One line per log record on stderr: a JSON object, or text for people. Libraries log through it, too.
 
-What a line is about is passed as `extra=`, never parsed out of its message: see FIELDS.
+Callers pass what a line is about as `extra=` (see FIELDS); it is never parsed out of the message.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class JsonFormatter(logging.Formatter):
-    """`at`, `level`, `logger`, `message`, the FIELDS that the record has, and the `traceback` of an exception."""
+    """A JSON object of `at`, `level`, `logger`, `message`, the record's FIELDS, and the `traceback` of an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -36,11 +36,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(log_format: LogFormat) -> None:
-    """From here on stderr is the log's alone: warnings and what nobody catches become lines of it."""
+    """Log to stderr from now on; warnings and uncaught exceptions become log lines, too."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("aiokafka").setLevel(logging.NOTSET)  # the command line had muted it
+    logging.getLogger("aiokafka").setLevel(logging.NOTSET)  # the command line has muted it
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
 

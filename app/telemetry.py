@@ -1,6 +1,6 @@
-"""Composition root of `autopilot telemetry`: one Faust app a cell, three agents, four tables, a read-only server.
+"""Composition root of `autopilot telemetry`: one Faust app per cell, three agents, four tables, a read-only server.
 
-`assemble` is what the simulation runs, too: what differs between the two worlds comes in as Ports.
+The simulation runs `assemble`, too: what differs between the two worlds comes in as TelemetryPorts.
 """
 
 import logging
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class TelemetryPorts(NamedTuple):
-    """What telemetry needs of the world: its app, its clock, tables by name, and a way to read topics exactly."""
+    """What telemetry needs from outside: its app, its clock, tables by name, and a way to read topics exactly."""
 
     app: ExactApp
     clock: Clock
@@ -48,7 +48,7 @@ class TelemetryPorts(NamedTuple):
 
 
 class TelemetryCell(NamedTuple):
-    """What the agents of one cell keep."""
+    """The states of the agents of one cell."""
 
     routes: routes.RoutesState
     counters: counters.CountersState
@@ -56,7 +56,7 @@ class TelemetryCell(NamedTuple):
 
 
 def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts) -> TelemetryCell:
-    """Every agent of a cell, reading."""
+    """Make all agents of a cell and let them read."""
     app, clock = ports.app, ports.clock
     rib_table, interfaces = open_rib(ports.open_table), open_interfaces(ports.open_table)
     link_windows, congestion = open_link_windows(ports.open_table), open_congestion(ports.open_table)
@@ -97,11 +97,13 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
 
 
 def views(app: ExactApp, telemetry: TelemetryCell) -> Views:
-    """What the state server shows."""
+    """The pages of the state server, each of which shows one value per PoP."""
     return {
         "progress": lambda: {name: account.progress for name, account in telemetry.flows.accounts.items()},
-        "links": lambda: {name: one.last.loads if one.last else () for name, one in telemetry.flows.deciders.items()},
-        "congestion": lambda: {name: one.cycle for name, one in telemetry.flows.deciders.items()},
+        "links": lambda: {
+            name: decider.last.loads if decider.last else () for name, decider in telemetry.flows.deciders.items()
+        },
+        "congestion": lambda: {name: decider.cycle for name, decider in telemetry.flows.deciders.items()},
         "interfaces": lambda: telemetry.counters.progress,
         "rib": lambda: {name: routes.summary(feed) for name, feed in telemetry.routes.feeds.items()},
         "ready": lambda: dict.fromkeys(telemetry.flows.deciders, recovered(app)),
@@ -109,7 +111,7 @@ def views(app: ExactApp, telemetry: TelemetryCell) -> Views:
 
 
 def explain(telemetry: TelemetryCell, name: str, of: str) -> object:
-    """The story of a link or a prefix in this PoP; LookupError where there is none."""
+    """Explain a link or a prefix in the PoP `name`; LookupError if there is no story of it."""
     deciders = telemetry.flows.deciders
     if name not in deciders:
         raise LookupError(f"no PoP {name} here; known: {', '.join(deciders)}")
@@ -119,6 +121,6 @@ def explain(telemetry: TelemetryCell, name: str, of: str) -> object:
 def main(deployment: Deployment, cell: str) -> None:
     """Run the worker of one cell until a signal."""
     if native.library is None:
-        log.warning("app/native is not compiled: flows are read more slowly (install with a C compiler)")
+        log.warning("app/native is not compiled, so flows are read more slowly; reinstall with a C compiler")
     app, services = build(deployment, cell, SystemClock())
     run(app, *services)

@@ -25,13 +25,13 @@ from app.web.pop_model import HISTORY_S, PopModel
 from app.web.truth import TruthLine, TruthReader
 
 T = TypeVar("T")
-TELL_EVERY_S = 1.0
+UPDATE_EVERY_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class View:
-    """The read models of every PoP of a deployment, who feeds them, and who is told."""
+    """The read models of every PoP of a deployment, the readers that feed them, and the pages that they update."""
 
     def __init__(self, deployment: Deployment, clock: Clock, truth: Path | None = None) -> None:
         settings = deployment.settings
@@ -50,18 +50,18 @@ class View:
         self.site = make_site(self._models, self._hub, clock, lambda: self._reader.caught_up)
 
     async def run(self) -> None:
-        """Read and tell until cancelled."""
+        """Read the topics and update the open pages until cancelled."""
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._reader.run())
-            jobs.create_task(self._tell())
+            jobs.create_task(self._update_pages())
             if self._truth:
                 jobs.create_task(self._truth.run())
 
-    async def _tell(self) -> None:
+    async def _update_pages(self) -> None:
         while True:
             for name, model in self._models.items():
                 self._hub.tell(name, encode_update(model.changes(self._clock.now_s())))
-            await asyncio.sleep(TELL_EVERY_S)
+            await asyncio.sleep(UPDATE_EVERY_S)
 
     def _takes(self) -> dict[str, Take]:
         def window(record: LinkUtilization) -> None:
@@ -93,13 +93,13 @@ class View:
 
 
 def main(deployment: Deployment, host: str, port: int, truth: Path | None) -> None:
-    """Serve until a signal; EnvironmentProblem when the port cannot be had."""
+    """Serve until a signal; EnvironmentProblem if the port cannot be opened."""
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
         asyncio.run(serve(View(deployment, SystemClock(), truth), host, port))
 
 
 async def serve(view: View, host: str, port: int) -> None:
-    """Serve until cancelled; SIGTERM cancels."""
+    """Serve until cancelled, which SIGTERM does; EnvironmentProblem if the port cannot be opened."""
     task = asyncio.current_task()
     assert task is not None, "runs in a task"
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

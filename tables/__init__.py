@@ -1,4 +1,4 @@
-"""One table a file: its key, its value, its bound on size. All are opened and encoded by store.
+"""One file per table: its key, its value and the bound on its size. `store` opens and encodes all of them.
 
 May import: contract, config, te, feeds.
 Read: store, link_windows, interfaces, rib, congestion.

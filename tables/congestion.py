@@ -1,7 +1,7 @@
-"""`congestion`: what the decision remembers between cycles, and how far the flows of a PoP went.
+"""`congestion`: what the decision remembers between cycles, and how far the flows of a PoP were read.
 
-Keys `pop|cycle` and `pop|progress`, one row each per PoP. Bound: two rows a PoP; the cycle's row grows with the
-overrides that are held. Written by the flows agent only; the progress row is the last write of every flush.
+Keys `pop|cycle` and `pop|progress`, one row each per PoP. Bound: two rows per PoP; the cycle row grows with the
+standing overrides. Only the flows agent writes it; the progress row is the last write of every flush.
 """
 
 import msgspec
@@ -12,7 +12,7 @@ from tables.store import ExactTable, OpenTable, Rows
 
 
 class CycleRow(msgspec.Struct):
-    """The state of the hysteresis and the overrides held, with the number of the last decision."""
+    """The congestion state and the standing overrides after a cycle, with the number (epoch, seq) of its decision."""
 
     epoch: int
     seq: int
@@ -20,7 +20,7 @@ class CycleRow(msgspec.Struct):
 
 
 class CongestionTable:
-    """The table with its two kinds of rows."""
+    """The `congestion` table with its cycle rows and progress rows."""
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table

@@ -1,7 +1,7 @@
 """`interfaces`: the last counter readings of every interface.
 
 Key `pop|router|ifIndex`, value `InterfaceRow`; and `pop|progress` with the offset applied. Bound: interfaces of the
-inventory, readings of the last two minutes each. Written by the counters agent only.
+inventory, readings of the last two minutes each. Only the counters agent writes it.
 """
 
 import msgspec
@@ -11,7 +11,7 @@ from tables.store import ExactTable, OpenTable, Rows
 
 
 class InterfaceRow(msgspec.Struct):
-    """Readings in order of time. Setting them again changes nothing, so no offset is needed here."""
+    """An interface's readings in order of time. Writing them twice changes nothing, so they need no offset."""
 
     samples: list[CounterSample]
 
@@ -26,7 +26,7 @@ class CountersProgress(msgspec.Struct):
 
 
 class InterfaceTable:
-    """The table with its two kinds of rows."""
+    """The `interfaces` table with its reading rows and progress rows."""
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table

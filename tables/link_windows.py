@@ -1,8 +1,8 @@
 """`link_windows`: traffic of one link in one window.
 
 Key `pop|start|link` (start zero-padded, so that keys sort by time); value `LinkWindowRow`. Bound: links x windows of
-the retention; a row holds the active (ingress, prefix) pairs of one link, some 26 bytes each. Written by the flows
-agent only.
+the retention; a row holds the active (ingress, prefix) pairs of one link, about 26 bytes each. Only the flows agent
+writes it.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from tables.store import OpenTable, Rows
 
 
 class LinkWindowRow(msgspec.Struct):
-    """Sums with the offset they include; `rates` and `closed` are set when the window is closed."""
+    """Sums with the position up to which they count; `rates` and `closed` are set when the window closes."""
 
     sums: Sums
     rates: Rates | None = None
@@ -37,13 +37,13 @@ def open_link_windows(open_table: OpenTable) -> Rows[LinkWindowRow]:
 
 
 class Stored:
-    """Which rows the table holds, and up to which position each is: in memory, so that old ones are found at once."""
+    """An index in memory of the table's rows and the position of each, so that old rows are found at once."""
 
     def __init__(self) -> None:
         self._applied: dict[str, dict[int, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
 
     def put(self, key: str, applied: int) -> None:
-        """The row is there, with all up to this position."""
+        """Note that the table has this row and that it includes all records up to `applied`."""
         pop, start_s, _ = parts_of(key)
         self._applied[pop][start_s][key] = applied
 
@@ -52,7 +52,7 @@ class Stored:
         return key in self._applied[pop].get(start_s, ())
 
     def take(self, pop: str, before_s: int, below: int) -> list[str]:
-        """Keys of windows that began earlier and of rows whose position is below, which are forgotten here."""
+        """Remove and return the keys of windows that began before `before_s` and whose position is below `below`."""
         by_start, taken = self._applied[pop], list[str]()
         for start_s in [start_s for start_s in by_start if start_s < before_s]:
             due = [key for key, applied in by_start[start_s].items() if applied < below]

@@ -1,14 +1,14 @@
-"""`rib`: post-policy Adj-RIB-In paths, packed many prefixes to a row, for one write costs 175 us whatever its size.
+"""`rib`: post-policy Adj-RIB-In paths, many prefixes to a row, because one write costs 175 us whatever its size.
 
 | key | value |
 |---|---|
 | `pop|bucket|0000` | `RibRow`: all paths of the prefixes with this CRC-32 modulo BUCKETS, as of a position |
-| `pop|progress` | the sessions as of the position up to which all rows are whole |
+| `pop|progress` | the sessions as of the position up to which all rows are complete |
 
-At a million prefixes with three peers a row has some 90 KB, and every update is of another row. So a flush writes only
-some of the rows that changed, the longest unwritten first, and the progress stays before the first record that a row
-lacks. What lies between is in the topic: it is read again at the start, though it was acknowledged
-(docs/decisions/0010-full-table.md). Written by the routes agent only.
+With a million prefixes from three peers a row has about 90 KB, and every update changes another row. So a flush writes
+only some of the changed rows, those that waited longest first, and the progress stays before the first record that a
+row lacks. The records from there on are in the topic: a start reads them again although they were acknowledged
+(docs/decisions/0010-full-table.md). Only the routes agent writes this table.
 """
 
 from collections import deque
@@ -26,11 +26,11 @@ from tables.store import ExactTable, OpenTable, Rows
 T = TypeVar("T")
 
 VERSION = 4
-SESSIONS_KEPT = 128  # of so many flushes at most while rows are behind: with a thousand peers one has 100 KB
+SESSIONS_KEPT = 128  # copies at most while rows are behind, one a flush: with a thousand peers one has 100 KB
 
 
 class RibRow(msgspec.Struct, gc=False):
-    """(prefix, packed PathSet) of one bucket; which of them the sessions that began at `began` have not refreshed."""
+    """All (prefix, packed PathSet) of one bucket; `stale` lists those not refreshed since the sessions `began`."""
 
     applied: int
     flush: int
@@ -40,7 +40,7 @@ class RibRow(msgspec.Struct, gc=False):
 
 
 class RibTable:
-    """The table with its two kinds of rows."""
+    """The `rib` table with its bucket rows and progress rows."""
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
@@ -49,9 +49,9 @@ class RibTable:
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How much a flush writes: all rows that changed in so many records, and at least so many bytes.
+    """How much a flush writes: all changed rows once in `records` records, and at least `bytes_min` bytes.
 
-    More where nothing came since the last one: then all that is behind is made up for, once.
+    If no record came since the last flush it writes at least `idle_bytes_min` bytes, so that rows catch up.
     """
 
     records: int = 400_000
@@ -60,7 +60,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Unpacked(Generic[T]):
-    """Unpacks each distinct value once: ten prefixes on average have the same paths."""
+    """Unpacks each distinct value once: on average ten prefixes have the same paths."""
 
     def __init__(self, kind: Any, then: Callable[[T], T]) -> None:
         self._decoder = msgspec.msgpack.Decoder(kind)
@@ -75,60 +75,60 @@ class Unpacked(Generic[T]):
 
 
 class KeptRib:
-    """The rows of one PoP's Rib.
+    """The rows of one PoP's Rib: which of them are behind, and which to write next.
 
-    A row is what its bucket held when the record at its position had been applied. So a record may be applied again to
-    a row that has it: the last word is the same, and the row need not be written for it.
+    A row is the content of its bucket after the record at its position. A record may be applied again to a row that
+    includes it: the result is the same, and the row need not be written for it.
 
-    Flushes are numbered, so that a row that the changelog may lack is told from one that it has. A process takes its
-    first number two above the last one that is known, for what died may have begun the next, and writes no row before
-    the changelog has that: else a disk that comes back could have rows of the same numbers.
+    Flushes are numbered to distinguish rows that the changelog may lack from rows that it has. A process starts two
+    above the last known number, because its predecessor may have begun the next flush, and writes no row before the
+    changelog has its first number: otherwise a disk that comes back could have rows with the same numbers.
     """
 
     def __init__(self, feed: RibFeed, table: RibTable, pace: Pace) -> None:
         self.feed = feed
         self._table = table
         self.pace = pace
-        self._included = [-1] * BUCKETS  # positions of the rows
-        self._behind: dict[int, int] = {}  # bucket -> position up to which its row is whole, the oldest first
-        self._flushed = deque([copied(feed.sessions)])  # from where rows are whole to the last flush
+        self._included = [-1] * BUCKETS  # bucket -> position of its row
+        self._behind: dict[int, int] = {}  # bucket -> position up to which its row is complete, the oldest first
+        self._flushed = deque([copied(feed.sessions)])  # from where all rows are complete to the last flush
         self._applied = feed.sessions.applied  # at the last flush
         self._first_flush = feed.sessions.flush + 2
         self._flush = self._first_flush - 1
         self._is_moving = False  # this flush writes something
 
     def load(self) -> None:
-        """Into an empty Rib."""
+        """Load all rows into the Rib, which must be empty."""
         unpacked: Unpacked[PathSet] = Unpacked(PathSet, self.feed.rib.share)
         sessions = self.feed.sessions
         for key, row in self._table.rows.items(f"{self.feed.pop.name}|bucket|"):
-            number = int(key.rpartition("|")[2])
+            bucket = int(key.rpartition("|")[2])
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths}
-            self.feed.rib.restore(number, prefixes)
+            self.feed.rib.restore(bucket, prefixes)
             self.feed.restore(row.began, prefixes, row.stale)
-            self._included[number] = row.applied
+            self._included[bucket] = row.applied
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
-                self._behind[number] = sessions.applied  # the changelog may not have it
+                self._behind[bucket] = sessions.applied  # the changelog may not have it
         self.feed.restored()
         self.feed.replay_until = max(self._included)
 
     def touch(self, prefix: str, position: int) -> None:
-        """The record at this position changed what is held of the prefix."""
+        """Note that the record at this position changed the paths of the prefix."""
         bucket = bucket_of(prefix)
         if position > self._included[bucket]:
             self._behind.setdefault(bucket, self._flushed[-1].applied)
 
     def write(self) -> None:
-        """Write some of what changed; more of it the more records came since the last flush. No row by the first."""
-        came, is_first = self.feed.sessions.applied - self._applied, self._flush < self._first_flush
-        self._is_moving = bool(is_first or came or self._behind)
+        """Write some changed rows, the more the more records came since the last flush; the first flush writes none."""
+        new_records, is_first = self.feed.sessions.applied - self._applied, self._flush < self._first_flush
+        self._is_moving = bool(is_first or new_records or self._behind)
         if not self._is_moving:
             return
         self._flush += 1
         if is_first:
             return
-        rows_due = came * len(self._behind) / self.pace.records
-        bytes_min = self.pace.bytes_min if came else self.pace.idle_bytes_min
+        rows_due = new_records * len(self._behind) / self.pace.records
+        bytes_min = self.pace.bytes_min if new_records else self.pace.idle_bytes_min
         size_bytes = 0
         for count, bucket in enumerate(list(self._behind)):
             if count >= rows_due and size_bytes >= bytes_min:
@@ -138,30 +138,30 @@ class KeptRib:
         self._flushed_to(self.feed.sessions)
 
     def _flushed_to(self, sessions: Sessions) -> None:
-        """What a progress may say from now on. While rows are behind the sessions of some flushes do."""
+        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush."""
         self._applied = sessions.applied
         if not self._behind or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
             self._flushed.append(copied(sessions))
 
     def _write(self, bucket: int) -> int:
-        """One whole row, as it is where its records still come again; its size."""
+        """Write one row and return its size in bytes; while its records are replayed it is written as it is."""
         key, sessions = f"{self.feed.pop.name}|bucket|{bucket:04d}", self.feed.sessions
         del self._behind[bucket]
         if self._included[bucket] > sessions.applied:
             return self._table.rows.touch(key)
-        held = self.feed.rib.bucket(bucket)
-        paths = [(prefix, msgspec.Raw(msgspec.msgpack.encode(one))) for prefix, one in held.items()]
-        row = RibRow(sessions.applied, self._flush, sessions.began, paths, self.feed.stale(held))
+        path_sets = self.feed.rib.bucket(bucket)
+        packed = [(prefix, msgspec.Raw(msgspec.msgpack.encode(paths))) for prefix, paths in path_sets.items()]
+        row = RibRow(sessions.applied, self._flush, sessions.began, packed, self.feed.stale(path_sets))
         self._included[bucket] = sessions.applied
         return self._table.rows.put(key, row)
 
     @property
     def checkpoint(self) -> int:
-        """The position up to which all rows are whole."""
+        """The position up to which all rows are complete."""
         return self._progress().applied
 
     def write_progress(self) -> None:
-        """Say so, after the rows were answered."""
+        """Write the progress row; call after the changelog has the rows."""
         if not self._is_moving:
             return
         row = msgspec.structs.replace(self._progress(), first_flush=self._first_flush, flush=self._flush)
@@ -178,7 +178,7 @@ _sessions = msgspec.msgpack.Decoder(Sessions)
 
 
 def copied(sessions: Sessions) -> Sessions:
-    """As they are now."""
+    """A deep copy of the sessions as they are now."""
     return _sessions.decode(msgspec.msgpack.encode(sessions))
 
 

@@ -1,7 +1,7 @@
-"""How all our tables are opened: raw bytes both ways, bounded RocksDB, and changelog answers that can be awaited.
+"""Opens all our tables: raw bytes both ways, bounded RocksDB, and changelog answers that can be awaited.
 
-A row is a header and msgpack. The header tells, without decoding, up to which source offset the row is: a changelog
-record that goes back in it was sent by a worker that had a successor already, and is ignored (exact for rows of sums,
+A row is a header and msgpack. The header shows, without decoding, which source offset the row includes. A changelog
+record that goes back in it was sent by a worker that already had a successor, and is ignored (exact for rows of sums,
 which depend on nothing but the records up to that offset).
 """
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 HEADER = struct.Struct(">Bq")  # version of the row, source offset that it includes
 VERSION = 3
-NO_OFFSET = -(1 << 63)  # of rows that may be set at any time
+NO_OFFSET = -(1 << 63)  # of rows that may be written in any order
 CHANGELOG_BUFFER = 100  # records that wait until they are applied; Faust's 1000 could be 900 MB of the largest rows
 MIB = 1 << 20
 # Faust's defaults are a 2 GiB block cache and 3 x 64 MiB buffers per partition.
@@ -36,27 +36,27 @@ ROW_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size
 
 
 class ExactTable(Table[bytes, bytes]):
-    """A Faust table that keeps the futures of its changelog records until somebody takes them."""
+    """A Faust table that keeps the futures of its changelog records until `take_unanswered`."""
 
     def send_changelog(self, *args: Any, **kwargs: Any) -> FutureMessage:
-        """As Faust's, but the answer is kept: a failed send must not be followed by a commit."""
+        """Send as Faust does, but keep the future: no commit may follow a send that failed."""
         answer = super().send_changelog(*args, **kwargs)
         self.__dict__.setdefault("_unanswered", []).append(answer)
         return answer
 
     def take_unanswered(self) -> list[FutureMessage]:
-        """The futures of all changelog records sent since the last call."""
+        """Return the futures of all changelog records sent since the last call."""
         unanswered: list[FutureMessage] = self.__dict__.pop("_unanswered", [])
         return unanswered
 
     def put(self, key: bytes, row: bytes) -> None:
-        """Write a row; ExactnessError above the bound, for its changelog record would be refused."""
+        """Write a row; ExactnessError if it is too large, because the broker would refuse its changelog record."""
         if len(row) > ROW_BYTES_MAX:
             raise ExactnessError(f"{self.name}: row {key.decode()} has {len(row)} bytes, more than {ROW_BYTES_MAX}")
         self[key] = row
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        """As Faust's, but without what goes back in its offset, and without records of other tables (Faust's F27)."""
+        """Apply as Faust does, but ignore records that go back in their offset or are of other tables (Faust's F27)."""
         super().apply_changelog_batch(self._newest(batch))
 
     def _newest(self, batch: Iterable[EventT[Any]]) -> Iterator[EventT[Any]]:
@@ -64,24 +64,24 @@ class ExactTable(Table[bytes, bytes]):
         for event in batch:
             message: Any = event.message
             if message.topic != self.changelog_topic_name:
-                log.error("%s: a record of %s is none of this table: ignored", self.name, message.topic)
+                log.error("%s: ignored a record of %s, which is not its changelog", self.name, message.topic)
                 continue
             before = seen[message.key] if message.key in seen else self._stored(message.partition, message.key)
             if goes_back(before, message.value):
-                log.warning("%s: a record of row %s that is older than the row: ignored", self.name, message.key)
+                log.warning("%s: ignored a changelog record that is older than its row %s", self.name, message.key)
                 continue
             seen[message.key] = message.value
             yield event
 
     def _stored(self, partition: int, key: bytes) -> bytes | None:
-        """What the local disk has, without a current event and before Faust knows which partitions are ours."""
+        """The row on the local disk, without a current event and before Faust knows which partitions it owns."""
         store: Any = self.data
         row: bytes | None = store._db_for_partition(partition).get(key)
         return row
 
 
 def goes_back(before: bytes | None, after: bytes | None) -> bool:
-    """Both are rows of the same version, and the later one includes less of the source."""
+    """Whether both are rows of the same version and the later one includes less of the source."""
     if not before or not after or min(len(before), len(after)) < HEADER.size:
         return False
     (version_before, offset_before), (version, offset) = HEADER.unpack_from(before), HEADER.unpack_from(after)
@@ -89,7 +89,7 @@ def goes_back(before: bytes | None, after: bytes | None) -> bool:
 
 
 def newest_offset(table: ExactTable) -> int:
-    """The highest source offset that a row includes; -1 without one."""
+    """The highest source offset that a row of the table includes; -1 if no row includes one."""
     newest = -1
     for row in table.values():
         newest = max(newest, HEADER.unpack_from(row)[1])
@@ -117,19 +117,19 @@ _encoder = msgspec.msgpack.Encoder(enc_hook=lambda value: value.packed())
 
 
 def decoder_of(kind: type[S]) -> msgspec.msgpack.Decoder[S]:
-    """Of what follows the header of a row."""
+    """The decoder for what follows the header of a row."""
     return msgspec.msgpack.Decoder(kind, dec_hook=_unpack)
 
 
 def _unpack(kind: Any, packed: Any) -> Any:
-    """What is no struct says itself how it is packed."""
+    """msgspec's hook for values that are not structs: their own `unpacked` decodes them."""
     return kind.unpacked(packed)
 
 
 class Rows(Generic[S]):
     """Typed access to a raw table: msgpack behind the header; keys are text.
 
-    `applied` tells the source offset that a row includes; rows without may be set in any order.
+    `applied` returns the source offset that a row includes; without it, rows may be written in any order.
     """
 
     def __init__(
@@ -141,23 +141,23 @@ class Rows(Generic[S]):
         self._version = version
 
     def put(self, key: str, row: S) -> int:
-        """Write one row (needs a current event); its size in bytes."""
+        """Write one row (needs a current event) and return its size in bytes."""
         packed = HEADER.pack(self._version, self.offset_of(row)) + _encoder.encode(row)
         self.table.put(key.encode(), packed)
         return len(packed)
 
     def offset_of(self, row: S) -> int:
-        """The source offset that a row includes, or NO_OFFSET."""
+        """The source offset that the row includes, or NO_OFFSET."""
         return NO_OFFSET if self._applied is None else self._applied(row)
 
     def touch(self, key: str) -> int:
-        """Write a row again as it is, so that the changelog has what the local disk has; its size in bytes."""
+        """Write a row again as it is, so that the changelog has what the disk has, and return its size in bytes."""
         if (stored := self.table.get(key.encode())) is not None:
             self.table.put(key.encode(), stored)
         return len(stored or b"")
 
     def delete(self, key: str) -> None:
-        """Remove a row. Its tombstone goes out even where the local disk has no row: the changelog may have one."""
+        """Delete a row. Its tombstone is sent even if the local disk has no row, because the changelog may have one."""
         del self.table[key.encode()]
 
     def get(self, key: str) -> S | None:
@@ -165,7 +165,7 @@ class Rows(Generic[S]):
         return None if stored is None else self._decode(key, stored)
 
     def items(self, prefix: str = "", but: str = "") -> Iterator[tuple[str, S]]:
-        """All rows whose key begins so, `but` one. Consume it without awaiting: an open iterator locks RocksDB."""
+        """Rows whose key begins with `prefix`, except key `but`. Do not await meanwhile: an iterator locks RocksDB."""
         for key, stored in self.table.items():
             name = key.decode()
             if name.startswith(prefix) and name != but:
@@ -173,5 +173,7 @@ class Rows(Generic[S]):
 
     def _decode(self, key: str, stored: bytes) -> S:
         if stored[0] != self._version:
-            raise ExactnessError(f"{self.table.name}: row {key} has version {stored[0]}, this program knows another")
+            raise ExactnessError(
+                f"{self.table.name}: row {key} has version {stored[0]}, this program reads only {self._version}"
+            )
         return self._decoder.decode(stored[HEADER.size :])

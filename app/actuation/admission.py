@@ -1,6 +1,6 @@
-"""The last look at an override before it may touch a router: all reasons to refuse, in one place. Pure.
+"""The last check of an override before it may touch a router: every reason to refuse it, in one place. Pure.
 
-No decision and no setting goes past these.
+No decision and no setting gets around these checks.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ from app.config.inventory import Pop
 from app.contract.schemas import Override
 from app.te.decision.guards import Guards
 
-# gobgpd takes 127/8 as a withdraw and FRR resets the session for it: all its overrides would be gone for 13 s.
+# gobgpd takes 127/8 as a withdrawal, and FRR resets the session because of it: all its overrides would go for 13 s.
 NO_NEXT_HOP = tuple(
     map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
 )
@@ -18,12 +18,12 @@ UINT32_MAX = 2**32 - 1
 
 
 def refusal(pop: Pop, override: Override) -> str | None:
-    """Why this override may never be announced in this PoP, as a short reason; None when nothing speaks against it."""
+    """Return why this override may never be announced in this PoP, as a short reason; None if it may be."""
     return next((reason for guard in _GUARDS for reason in guard(pop, override)), None)
 
 
 def next_hop_refusal(next_hop: str) -> str | None:
-    """Why no router may be given this next hop, or None."""
+    """Return why no router may be given this next hop; None if it is allowed."""
     try:
         address = ipaddress.ip_address(next_hop)
     except ValueError:
@@ -34,7 +34,7 @@ def next_hop_refusal(next_hop: str) -> str | None:
 def _prefix(pop: Pop, override: Override) -> Iterator[str]:
     try:
         network = ipaddress.ip_network(override.prefix)
-        never = Guards(pop).prefix(str(network))  # the rules of the decision itself
+        never = Guards(pop).prefix(str(network))  # the same rules as in the decision
     except ValueError:
         yield "prefix-invalid"
         return
@@ -45,18 +45,18 @@ def _prefix(pop: Pop, override: Override) -> Iterator[str]:
 
 
 def _exit(pop: Pop, override: Override) -> Iterator[str]:
-    where = override.exit
-    link = pop.links.get(where.link)
-    session = pop.session(where.router, where.peer)
-    if link is None or link.router != where.router:
+    egress = override.exit
+    link = pop.links.get(egress.link)
+    session = pop.session(egress.router, egress.peer)
+    if link is None or link.router != egress.router:
         yield "unknown-link"
     elif session is None or session not in link.sessions:
         yield "unknown-session"
-    elif where.next_hop not in session.next_hops:
+    elif egress.next_hop not in session.next_hops:
         yield "next-hop-not-of-session"
     elif link.drain:
         yield "link-drained"
-    if (martian := next_hop_refusal(where.next_hop)) is not None:
+    if (martian := next_hop_refusal(egress.next_hop)) is not None:
         yield martian
 
 
@@ -74,7 +74,7 @@ def _routers(pop: Pop, override: Override) -> Iterator[str]:
 def _source(pop: Pop, override: Override) -> Iterator[str]:
     numbers = override.source_path.as_path
     if not numbers:
-        yield "empty-as-path"  # it would look as if we were the origin
+        yield "empty-as-path"  # the prefix would seem to originate from us
     if pop.asn in numbers:
         yield "own-as-in-path"
     if not all(0 < number <= UINT32_MAX for number in numbers):
@@ -84,7 +84,7 @@ def _source(pop: Pop, override: Override) -> Iterator[str]:
 
 
 def _natural(pop: Pop, override: Override) -> Iterator[str]:
-    """Strict uRPF on the link that the prefix leaves drops what still comes in from there."""
+    """Strict uRPF on a natural link would drop what still arrives there from the prefix once it is moved away."""
     for exit_ in override.natural:
         if (link := pop.links.get(exit_.link)) is not None and link.urpf == "strict":
             yield "strict-urpf"

@@ -1,4 +1,4 @@
-"""What BMP says about our routes and about the paths they copy. Pure reads of the Rib."""
+"""What BMP shows of our routes and of the paths that they copy. It only reads the Rib."""
 
 from typing import NamedTuple
 
@@ -6,28 +6,28 @@ from app.config.inventory import Pop
 from app.contract.schemas import Exit
 from app.te.routing.rib import Rib
 
-# GRACEFUL_SHUTDOWN, BLACKHOLE and LLGR_STALE: such a path is on its way out or was never meant for traffic.
+# GRACEFUL_SHUTDOWN, BLACKHOLE and LLGR_STALE: such a path is about to go, or was never meant for traffic.
 UNUSABLE = frozenset({"65535:0", "65535:666", "65535:6"})
 
 
 class Shown(NamedTuple):
-    """Our route as a router has it; epoch None where the router took off our large community."""
+    """Our route as a router shows it over BMP; `epoch` is None if the router removed our large community."""
 
     next_hop: str
     epoch: int | None
 
 
 class BmpWitness:
-    """The post-policy Adj-RIB-In of the routers of one PoP, asked about one prefix at a time."""
+    """Answers questions about one prefix from the post-policy Adj-RIB-In of the routers of one PoP."""
 
     def __init__(self, pop: Pop, rib: Rib) -> None:
         self.pop = pop
         self.rib = rib
 
     def alive(self, router: str, prefix: str, next_hop: str, peer: str | None = None) -> bool:
-        """The router holds a usable eBGP path for exactly this prefix with this next hop, on a session that is up.
+        """Whether the router holds a usable eBGP path for exactly this prefix and next hop, on a session that is up.
 
-        `peer` None takes any session: of a route found after a restart nobody knows which one it was made from.
+        With `peer` None any session counts: the session that a route was copied from is not known after a restart.
         """
         return any(
             path.ebgp
@@ -39,12 +39,12 @@ class BmpWitness:
             for path in self.rib.paths(router, prefix).values()
         )
 
-    def exit_alive(self, prefix: str, where: Exit) -> bool:
-        """The path that an override copies is there and usable."""
-        return self.alive(where.router, prefix, where.next_hop, where.peer)
+    def exit_alive(self, prefix: str, egress: Exit) -> bool:
+        """Whether the path that an override to `egress` copies is present and usable."""
+        return self.alive(egress.router, prefix, egress.next_hop, egress.peer)
 
     def shown(self, router: str, prefix: str) -> Shown | None:
-        """Our route as the router has it from its injector, or None."""
+        """Return our route as the router received it from its injector; None if it shows none."""
         injector = self.pop.routers[router].injector.address
         for path in self.rib.paths(router, prefix).values():
             if path.peer == injector and self.pop.marker_community in path.communities:
@@ -52,7 +52,7 @@ class BmpWitness:
         return None
 
     def injector_up(self, router: str) -> bool:
-        """The session between the router and its injector, as the router says."""
+        """Whether the router reports its session with its injector as up."""
         return self.rib.peer_asn(router, self.pop.routers[router].injector.address) is not None
 
 

@@ -1,4 +1,4 @@
-"""Brings each speaker to its target: one task per router, so that a gobgpd that hangs holds up nobody else's."""
+"""Brings each speaker to its target, with one task per router: a gobgpd that hangs delays no other router."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Driver:
-    """Runs one Core against its speakers."""
+    """Carries out the work of one Reconciler at its speakers."""
 
     def __init__(self, reconciler: Reconciler, speakers: Mapping[str, BgpSpeaker], clock: Clock) -> None:
         self._reconciler = reconciler
@@ -25,25 +25,25 @@ class Driver:
         reconciler.on_work = lambda router: self._wake[router].set()
 
     async def run(self) -> None:
-        """Until cancelled. Work is done as it comes up; every speaker is listed every `list_every_s`."""
+        """Run until cancelled: do work as it comes up, and list each speaker every `list_every_s` seconds."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tick())
             for router in self._speakers:
                 tasks.create_task(self._drive(router))
 
     async def converge(self, router: str) -> None:
-        """List the speaker if its view is old, withdraw what must go, then announce what must come."""
+        """List the routes of a speaker if that is due, then withdraw what must go, then announce what is missing."""
         speaker = self._speakers[router]
         try:
             if self._is_due(router):
                 self._reconciler.listed(router, await speaker.routes())
                 self._listed_s[router] = self._clock.monotonic_s()
-            if gone := self._reconciler.work(router).withdraw:
-                await speaker.withdraw(gone)
-                self._reconciler.withdrawn(router, gone)
-            if new := self._reconciler.work(router).announce:
-                await speaker.announce(new)
-                self._reconciler.announced(router, new)
+            if prefixes := self._reconciler.work(router).withdraw:
+                await speaker.withdraw(prefixes)
+                self._reconciler.withdrawn(router, prefixes)
+            if routes := self._reconciler.work(router).announce:
+                await speaker.announce(routes)
+                self._reconciler.announced(router, routes)
         except SpeakerError as error:
             if self._reconciler.speakers[router].reachable or router not in self._listed_s:
                 log.warning(

@@ -1,4 +1,4 @@
-"""A dry run: the same judgement on real routes and decisions, but overrides are announced to memory only."""
+"""A dry run: real routes and decisions are judged as usual, but overrides are announced only to memory."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from app.te.routing.rib import Rib
 
 
 class DryRunWitness(BmpWitness):
-    """Source paths are the real ones; our own routes are on no router, so what was announced counts as shown."""
+    """A witness for dry runs: source paths are real, and a route announced to memory counts as shown by its router."""
 
     def __init__(self, pop: Pop, rib: Rib, speakers: Mapping[str, MemorySpeaker]) -> None:
         super().__init__(pop, rib)

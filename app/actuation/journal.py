@@ -1,4 +1,4 @@
-"""What is told about every change on a router: `actuations` records, whose ids follow from their content."""
+"""Publishes every change on a router as a record of `actuations`, whose id follows from its content."""
 
 import logging
 from collections.abc import Callable
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 Action = Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]
 WOULD: dict[Action, Action] = {"announced": "would-announce", "withdrawn": "would-withdraw"}
 REMEMBERED = 10_000
-REPAIRED = "repaired"  # the reason of a route that is put back
+REPAIRED = "repaired"  # the reason of a route that is announced again
 
 
 class Journal:
-    """Makes the records of one PoP. A dry run tells what it would do, and of refusals, and nothing else."""
+    """Publishes the actuations of one PoP. A dry run publishes what it would do and what it refused, nothing else."""
 
     def __init__(self, pop: str, clock: Clock, publish: Callable[[Actuation], None], dry: bool) -> None:
         self._pop = pop
@@ -29,34 +29,37 @@ class Journal:
         self._refused: dict[str, str] = {}
 
     def route(self, action: Action, router: str, route: InjectedRoute, reason: str) -> None:
-        """Something happened to our route at a router."""
+        """Publish that `action` happened to our route at a router."""
         if self._dry and action not in WOULD:
             return
         self._refused.pop(route.prefix, None)
         action = WOULD[action] if self._dry else action
         self._put(action, router, route.prefix, reason, route.next_hop, (route.epoch, route.seq))
 
-    def took(self, stage: Histogram, decided_s: float) -> None:
-        """An override came so far: how long after its decision, by the clocks of two hosts. A dry run gets nowhere."""
+    def observe_delay(self, stage: Histogram, decided_s: float) -> None:
+        """Record how long after its decision (Unix seconds) an override reached a stage; a dry run reaches none.
+
+        The decision was made on another host, so the delay is as exact as two clocks agree.
+        """
         if not self._dry:
             stage.labels(self._pop).observe(max(0.0, self._clock.now_s() - decided_s))
 
-    def refused(self, prefix: str, where: Exit, epoch: int, seq: int, reason: str) -> None:
-        """A decided move was not made. Told once for as long as the reason stays: decisions come every window."""
+    def refused(self, prefix: str, egress: Exit, epoch: int, seq: int, reason: str) -> None:
+        """Publish that a decided move was not made; once per reason, since every window repeats the decision."""
         if self._refused.get(prefix) == reason:
             return
         if len(self._refused) >= REMEMBERED:
             self._refused.clear()
         self._refused[prefix] = reason
-        self._put("refused", where.router, prefix, reason, where.next_hop, (epoch, seq))
+        self._put("refused", egress.router, prefix, reason, egress.next_hop, (epoch, seq))
 
     def _put(
         self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, number: tuple[int, int]
     ) -> None:
         now_s, (epoch, seq) = self._clock.now_s(), number
         metrics.ACTUATIONS.labels(self._pop, router, action).inc()
-        about = {"pop": self._pop, "router": router, "prefix": prefix, "decision": f"{epoch}.{seq}"}
-        log.info("%s: %s %s, %s", router, prefix, action, reason, extra=about)
+        context = {"pop": self._pop, "router": router, "prefix": prefix, "decision": f"{epoch}.{seq}"}
+        log.info("%s: %s %s, %s", router, prefix, action, reason, extra=context)
         self._publish(
             Actuation(
                 id=f"{self._pop}/{router}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",

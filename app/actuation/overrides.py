@@ -1,7 +1,8 @@
-"""What the actuator remembers of one PoP: every prefix that is ours or is to become ours, and until when. No I/O.
+"""What the actuator remembers of one PoP: each prefix with an override, wanted or still present, and its lease. No I/O.
 
-A prefix comes in by a decision (adding, then standing) or because a speaker held it when we came (unclaimed), and goes
-by release, by the end of its hold, because it never became complete (all leaving), or with its source path (lost).
+A prefix enters by a decision (adding, then standing) or because a speaker already held it when the actuator started
+(unclaimed). It goes when it is released, when its lease ends or when it was not confirmed in time (all leaving), or
+with its source path (lost).
 """
 
 from collections.abc import Callable, Mapping
@@ -17,15 +18,16 @@ from app.config.inventory import Pop
 from app.contract.schemas import Decision, Exit, Override
 
 EntryState = Literal["unclaimed", "adding", "standing", "leaving", "lost"]
-OverrideSource = tuple[str, Exit]  # prefix and the path it was sent to
-MAXIMUM_PREFIX_SHARE = 0.8  # at its limit a router drops all of ours
+OverrideSource = tuple[str, Exit]  # a prefix, and the exit it was sent to
+MAXIMUM_PREFIX_SHARE = 0.8  # at its limit a router drops all our routes
 LOST_KEPT_S = 600.0
 
 
 class Entry(msgspec.Struct):
-    """One prefix. Times are monotonic seconds; `since_s` is when it last was as it should be.
+    """What the actuator knows of one prefix. Times are monotonic seconds, except `decided_s`.
 
-    But `decided_s` is Unix seconds: when the decision was made that it was taken up with, to where it goes now.
+    `since_s` is when the prefix entered its state, or when a standing one was last settled on every router. `decided_s`
+    is when the decision was made that first sent it to its present exit, in Unix seconds.
     """
 
     prefix: str
@@ -41,21 +43,26 @@ class Entry(msgspec.Struct):
 
     @property
     def wanted(self) -> bool:
-        """A decision stands behind it."""
+        """Whether a decision wants this override."""
         return self.state in ("adding", "standing")
 
     @property
     def going(self) -> bool:
+        """Whether this override is being withdrawn."""
         return self.state in ("leaving", "lost")
 
 
-RoutesHeld = Callable[[str], Mapping[str, InjectedRoute]]  # prefix -> routes by router, in the speakers
-Gate = Callable[[Override], str | None]  # why a new override cannot be made now
+RoutesHeld = Callable[[str], Mapping[str, InjectedRoute]]  # prefix -> our routes in the speakers, by router
+Gate = Callable[[Override], str | None]  # why a new override cannot be made now, or None
 OnRefused = Callable[[str, Exit, int, int, str], None]  # prefix, exit, epoch, seq, reason
 
 
 class Overrides:
-    """Entries by prefix. `absent` is how many wanted ones the last decision neither contained nor released."""
+    """The entries of one PoP, by prefix.
+
+    `newest` is the (epoch, seq) of the last decision; `absent` is how many wanted entries it neither contained nor
+    released.
+    """
 
     def __init__(self, pop: Pop, clock: Clock, lease_s: float) -> None:
         self.pop = pop
@@ -67,7 +74,7 @@ class Overrides:
         self._lost: dict[OverrideSource, float] = {}
 
     def apply(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
-        """Take over a decision newer than all before it; the prefixes it touched (none for a repeat or an old one)."""
+        """Take over a decision and return the prefixes it touches; a repeated or older decision touches none."""
         if (decision.epoch, decision.seq) <= self.newest:
             return set()
         self.newest = (decision.epoch, decision.seq)
@@ -87,19 +94,19 @@ class Overrides:
         return touched
 
     def adopt(self, prefix: str) -> None:
-        """A route of ours that nobody decided: it stays as long as an override would, unless a decision claims it."""
+        """Add an entry for a route that no decision asked for: it stays for one lease, unless a decision claims it."""
         now_s = self._clock.monotonic_s()
         self.entries[prefix] = Entry(
             prefix, "unclaimed", "nobody decided it", now_s + self._lease_s, now_s, announced=True
         )
 
     def leave(self, entry: Entry, reason: str) -> None:
-        """Take it back in safe order."""
+        """Begin to withdraw an override, in safe order."""
         if not entry.going:
             entry.state, entry.reason, entry.since_s = "leaving", reason, self._clock.monotonic_s()
 
     def lose(self, entry: Entry) -> None:
-        """Its source path is gone: off every router at once, and no older decision puts it back."""
+        """Withdraw an override at once because its source path is gone; no older decision can bring it back."""
         assert entry.exit is not None, "an unclaimed route goes by what its routers show"
         now_s = self._clock.now_s()
         entry.since_s = self._clock.monotonic_s()
@@ -108,12 +115,12 @@ class Overrides:
         entry.state, entry.reason = "lost", "source-path-lost"
 
     def wait_again(self) -> None:
-        """Nothing could be done until now: what is incomplete has its full time from here."""
+        """Restart the time limits of all entries: until now nothing could be done for them."""
         for entry in self.entries.values():
             entry.since_s = self._clock.monotonic_s()
 
     def expire(self, limit: int) -> list[str]:
-        """Let go of at most `limit` entries whose hold has ended, the oldest first; their prefixes."""
+        """Begin to withdraw at most `limit` entries whose lease has ended, oldest first; return their prefixes."""
         now_s = self._clock.monotonic_s()
         ended = [entry for entry in self.entries.values() if not entry.going and entry.lease_until_s <= now_s]
         ended.sort(key=lambda entry: (entry.lease_until_s, entry.prefix))
@@ -122,7 +129,7 @@ class Overrides:
         return [entry.prefix for entry in ended[:limit]]
 
     def _want(self, override: Override, decision: Decision, held: RoutesHeld, gate: Gate, new: int) -> str | None:
-        """Add, change or renew one entry; the reason where it is refused. A refused change leaves the old one."""
+        """Add, change or renew one entry; return the reason if refused. A refused change keeps the old route."""
         entry = self.entries.get(override.prefix)
         if (reason := self._barred(override, decision)) is not None:
             return reason
@@ -145,14 +152,14 @@ class Overrides:
         return None
 
     def _open(self, override: Override) -> Entry:
-        """The entry of something new to announce."""
+        """Return the entry of this prefix, new or reset to the state `adding`."""
         now_s = self._clock.monotonic_s()
         entry = self.entries.setdefault(override.prefix, Entry(override.prefix, "adding", "", now_s, now_s))
         entry.state, entry.since_s = "adding", now_s
         return entry
 
     def _renew(self, entry: Entry, decision: Decision) -> None:
-        """Holds only grow, and never beyond one hold from now, whatever the decision asks."""
+        """Extend the lease as the decision asks; it never gets shorter, nor longer than one full lease from now."""
         latest_s = self._clock.monotonic_s() + self._lease_s
         entry.lease_until_s = max(entry.lease_until_s, min(self._monotonic(decision.hold_until.timestamp()), latest_s))
 
@@ -178,6 +185,6 @@ class Overrides:
 
 
 def _moves(entry: Entry, routes: Mapping[str, InjectedRoute], held: Mapping[str, InjectedRoute]) -> bool:
-    """Some router would forward otherwise than it is meant to now."""
+    """Whether `routes` would change the next hop of some router."""
     current = entry.routes if entry.wanted else held
     return any(router not in current or current[router].next_hop != route.next_hop for router, route in routes.items())

@@ -1,4 +1,4 @@
-"""Everything that actuates one PoP, put together: reconcilers, speakers, drivers, halt file and reaper. No Kafka."""
+"""The actuator of one PoP, put together: reconcilers, speakers, drivers, halt file and reaper. No Kafka."""
 
 import asyncio
 import logging
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 class PopPorts(NamedTuple):
-    """What a PoP's actuator needs of the world around it.
+    """What the actuator of a PoP needs from outside.
 
-    `open_speaker` gives the two connections to a router's injector, for the event loop and for the reaper's thread, and
-    raises SpeakerError where another process writes to it. `run_reaper` lets a reaper look again and again.
+    `open_speaker` returns two connections to a router's injector, for the event loop and for the reaper's thread; it
+    raises SpeakerError if another process writes to that injector. `run_reaper` makes a reaper look periodically.
     """
 
     clock: Clock
@@ -38,9 +38,9 @@ class PopPorts(NamedTuple):
 
 
 class PopActuator:
-    """One PoP. Only in auto mode do decisions reach the routers; in a dry run they are followed in memory.
+    """The actuator of one PoP. Decisions reach the routers only in auto mode; a dry run follows them in memory.
 
-    What an earlier auto run left in the gobgpds is guarded and taken back in every mode.
+    Routes that an earlier auto run left in the gobgpds are guarded and withdrawn in every mode.
     """
 
     def __init__(self, pop: Pop, rib: Rib, mode: Mode, timing: Timing, ports: PopPorts) -> None:
@@ -63,11 +63,11 @@ class PopActuator:
 
     @property
     def reaped_s(self) -> float | None:
-        """When the reaper looked last, monotonic seconds."""
+        """When the reaper last looked, in monotonic seconds; None before its first round."""
         return self._reaper.looked_s if self._reaper else None
 
     def follow(self, decision: Decision) -> None:
-        """Follow a decision as far as its mode and ours allow."""
+        """Follow a decision as far as its mode and the mode of this actuator allow."""
         self.decided_s = decision.made_at.timestamp()
         if self._mode == "auto" and decision.mode == "auto":
             self.reconciler.follow(decision)
@@ -75,17 +75,17 @@ class PopActuator:
             self.dry.follow(decision)
 
     def rib_changed(self, prefixes: Sequence[str]) -> None:
-        """BMP told of these prefixes."""
+        """Reconsider these prefixes: BMP reported a change of their paths."""
         self.reconciler.rib_changed(prefixes)
         self.dry.rib_changed(prefixes)
 
     def halt(self, source: str, on: bool) -> None:
-        """A kill switch stands so."""
+        """Set the kill switch `source` on or off."""
         self.reconciler.halt(source, on)
         self.dry.halt(source, on)
 
     async def run(self) -> None:
-        """Until cancelled; then the routes stay, for whoever comes next to adopt. SpeakerError as from `open`."""
+        """Run until cancelled; SpeakerError as from `open`. The routes stay, and the next actuator adopts them."""
         try:
             self.open()
             async with asyncio.TaskGroup() as tasks:
@@ -95,14 +95,14 @@ class PopActuator:
             await self._close()
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
-        """What runs side by side once it is open, each until it is cancelled."""
+        """Return the coroutines to run side by side after `open`, each until it is cancelled."""
         jobs = [Driver(self.reconciler, self._speakers, self._ports.clock).run()]
         if self._mode == "dry-run":
             jobs.append(Driver(self.dry, self._memory, self._ports.clock).run())
         return [*jobs, self._watch()]
 
     def open(self) -> None:
-        """Connect to the injectors; SpeakerError in auto mode where another process writes to one of them."""
+        """Connect to the injectors and start the reaper; in auto mode SpeakerError if another process writes to one."""
         for router in self._pop.router:
             try:
                 speaker, blocking = self._ports.open_speaker(router)
@@ -110,7 +110,7 @@ class PopActuator:
                 if self._mode == "auto":
                     raise
                 log.warning(
-                    "router %s is left alone, for in %s mode nothing is added: %s",
+                    "router %s is left alone, because %s mode announces nothing: %s",
                     router.name,
                     self._mode,
                     error,
@@ -123,7 +123,7 @@ class PopActuator:
         ports.run_reaper(self._reaper)
 
     async def _watch(self) -> None:
-        """The halt file, and what the reaper must know."""
+        """Look at the halt file and pass the ends of leases to the reaper, every tick."""
         while True:
             self.halt("file", self._ports.halted())
             if self._reaper is not None:

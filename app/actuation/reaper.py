@@ -1,7 +1,7 @@
-"""The last resort: withdraws what outlives its hold, from a thread of its own that needs no event loop and no Kafka.
+"""The last resort: withdraws routes that outlive their lease, from its own thread, without event loop and Kafka.
 
-GoBGP has no lifetime for a route. Whatever stands still in this process, the routes of an override must not stay
-longer than its hold and a grace that leaves the orderly way its chance.
+GoBGP has no lifetime for a route. Whatever hangs in this process, the routes of an override must not stay
+longer than its lease and a grace period, in which the reconciler can withdraw them in order.
 """
 
 import logging
@@ -15,7 +15,7 @@ from google.protobuf.empty_pb2 import Empty
 from app.bgp.client import OPTIONS, SERVICE, failed, requests
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import FAMILIES, ours, withdrawal
+from app.bgp.wire import FAMILIES, our_routes, withdrawal
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.errors import SpeakerError
@@ -25,20 +25,20 @@ TIMEOUT_S = 2.0
 
 
 class BlockingSpeaker(Protocol):
-    """The calls that a reaper needs, without an event loop; SpeakerError as from the speaker."""
+    """A BGP speaker for use without an event loop; its methods block, and raise SpeakerError when they fail."""
 
     def routes(self) -> dict[str, InjectedRoute]:
-        """Our routes by prefix."""
+        """Return the routes that carry our marker, by prefix."""
 
     def withdraw(self, prefixes: list[str]) -> None:
-        """Remove these prefixes."""
+        """Remove our routes for these prefixes."""
 
     def close(self) -> None:
-        """Routes stay."""
+        """Close the connection; the routes stay in the daemon."""
 
 
 class BlockingGobgp:
-    """A gobgpd, by gRPC that blocks."""
+    """The gobgpd at `target`, over blocking gRPC calls with a deadline of TIMEOUT_S."""
 
     def __init__(self, target: str, marker: str) -> None:
         self._target = target
@@ -52,27 +52,30 @@ class BlockingGobgp:
         )
 
     def routes(self) -> dict[str, InjectedRoute]:
-        """Our routes by prefix."""
-        wanted = [pb.ListPathRequest(table_type=pb.GLOBAL, family=family) for family in FAMILIES]
+        """Return the routes that carry our marker, by prefix; SpeakerError if gobgpd does not answer."""
+        list_requests = [pb.ListPathRequest(table_type=pb.GLOBAL, family=family) for family in FAMILIES]
         try:
-            responses: list[Any] = [each for request in wanted for each in self._list(request, timeout=TIMEOUT_S)]
+            responses: list[Any] = [
+                response for request in list_requests for response in self._list(request, timeout=TIMEOUT_S)
+            ]
         except grpc.RpcError as error:
             raise failed(self._target, "ListPath", error) from error
-        return ours((response.destination for response in responses), self._marker)
+        return our_routes((response.destination for response in responses), self._marker)
 
     def withdraw(self, prefixes: list[str]) -> None:
-        """Remove these prefixes."""
+        """Remove our routes for these prefixes; SpeakerError if gobgpd does not answer."""
         try:
             self._send(requests([withdrawal(prefix) for prefix in prefixes]), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             raise failed(self._target, "AddPathStream", error) from error
 
     def close(self) -> None:
+        """Close the connection; the routes stay in gobgpd."""
         self._channel.close()
 
 
 class Reaper:
-    """One PoP. `deadlines` (prefix -> monotonic seconds) is replaced as a whole by whoever keeps the books."""
+    """The reaper of one PoP. `deadlines` (prefix -> monotonic seconds) is replaced as a whole from the reconciler."""
 
     def __init__(
         self,
@@ -95,14 +98,15 @@ class Reaper:
         self._stop = threading.Event()
 
     def start(self, every_s: float = 5.0) -> None:
-        """Look from a daemon thread until `stop`."""
+        """Look every `every_s` seconds from a daemon thread, until `stop`."""
         threading.Thread(target=self._run, args=(every_s,), name=f"reaper-{self._pop.name}", daemon=True).start()
 
     def stop(self) -> None:
+        """End the thread of `start` before its next round."""
         self._stop.set()
 
     def look(self) -> list[tuple[str, str]]:
-        """One round: (router, prefix) of everything overdue, now withdrawn; routes towards an exit before exits."""
+        """Withdraw everything overdue, routes towards an exit before the exits; return it as (router, prefix) pairs."""
         held = [(router, route) for router in self._speakers for route in self._routes(router)]
         present = {route.prefix for _, route in held}
         now_s = self._clock.monotonic_s()
@@ -110,9 +114,8 @@ class Reaper:
         overdue = [(router, route) for router, route in held if self._is_overdue(route.prefix, now_s)]
         for exits in (False, True):
             for router in self._speakers:
-                self._withdraw(
-                    router, [r.prefix for name, r in overdue if name == router and self._is_exit(r) is exits]
-                )
+                routes = [route for holder, route in overdue if holder == router]
+                self._withdraw(router, [route.prefix for route in routes if self._is_exit(route) is exits])
         self.looked_s = self._clock.monotonic_s()
         return [(router, route.prefix) for router, route in overdue]
 
@@ -127,30 +130,30 @@ class Reaper:
         try:
             return list(self._speakers[router].routes().values())
         except SpeakerError:
-            return []  # the actuator tells of it; there is nothing to reap where nothing answers
-        except Exception:  # a gobgpd that cannot be understood must not save the others' routes
-            log.exception("router %s: the reaper cannot read its routes", router, extra=self._about(router))
+            return []  # the driver logs it; nothing can be withdrawn from a speaker that does not answer
+        except Exception:  # a gobgpd that cannot be understood must not protect the routes of the others
+            log.exception("router %s: the reaper cannot read its routes", router, extra=self._context(router))
             return []
 
     def _withdraw(self, router: str, prefixes: list[str]) -> None:
         if not prefixes:
             return
-        said, about = "router %s: %d overrides outlived their hold, withdrawing them: %s", self._about(router)
-        log.error(said, router, len(prefixes), prefixes, extra=about)
+        message, context = "router %s: %d overrides outlived their lease, withdrawing them: %s", self._context(router)
+        log.error(message, router, len(prefixes), ", ".join(prefixes), extra=context)
         try:
             self._speakers[router].withdraw(prefixes)
         except SpeakerError as error:
-            log.error("router %s: %s", router, error, extra=about)
+            log.error("router %s: %s", router, error, extra=context)
         except Exception:
-            log.exception("router %s: the reaper cannot withdraw", router, extra=about)
+            log.exception("router %s: the reaper cannot withdraw its routes", router, extra=context)
 
-    def _about(self, router: str) -> dict[str, str]:
+    def _context(self, router: str) -> dict[str, str]:
         return {"pop": self._pop.name, "router": router}
 
     def _run(self, every_s: float) -> None:
         while not self._stop.wait(every_s):
             try:
                 self.look()
-            except Exception:  # the last resort does not end while there is anything to guard
-                said = "the reaper of %s failed, and looks again in %g s"
-                log.exception(said, self._pop.name, every_s, extra={"pop": self._pop.name})
+            except Exception:  # the last resort must not end while there are routes to guard
+                message = "the reaper of %s failed and looks again in %g s"
+                log.exception(message, self._pop.name, every_s, extra={"pop": self._pop.name})

@@ -1,7 +1,7 @@
 """The actuator's judgement for one PoP: what each router's speaker should hold right now, and why. No I/O, no awaits.
 
 Level-triggered: decisions, BMP changes and what the speakers hold come in by calls, and the targets follow at once.
-Whoever drives the speakers asks for the `work` of one router, does it, and says so; nothing is sent from here.
+The driver asks for the `work` of one router, carries it out and reports back; nothing is sent from here.
 """
 
 import logging
@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Seconds; `confirm_s` covers a gobgpd restart with its reconnect. At most `paced` holds end in a tick.
+    """The times of the actuator, in seconds; `paced` is how many leases may end in one tick.
 
-    `reap_grace_s` is how long the orderly way has after the end of a hold, before the reaper comes.
+    `confirm_s` covers a restart of gobgpd and its reconnection. `reap_grace_s` is how long the reconciler has after
+    the end of a lease to withdraw in order, before the reaper acts.
     """
 
     lease_s: float = 300.0
@@ -42,7 +43,10 @@ DEFAULT_TIMING = Timing()
 
 
 class Reconciler:
-    """One PoP. While not `ready` nothing is added or withdrawn; a halt withdraws everything all the same."""
+    """The reconciler of one PoP. Until `ready`, nothing is added or withdrawn; a halt still withdraws everything.
+
+    `on_work(router)` is called when the speaker of a router has to change.
+    """
 
     def __init__(
         self,
@@ -66,13 +70,13 @@ class Reconciler:
         self._next_ends_s = 0.0
 
     def follow(self, decision: Decision) -> None:
-        """Follow a decision. While halted only its number is kept."""
+        """Follow a decision; while halted, only remember its number."""
         if self.halts:
             self.overrides.newest = max(self.overrides.newest, (decision.epoch, decision.seq))
             return
         if decision.epoch < (newest := self.overrides.newest[0]):
             log.warning(
-                "decision of epoch %d is ignored, %d was seen: two writers, or a clock was wrong",
+                "ignored a decision of epoch %d after one of epoch %d: there are two writers, or a clock was wrong",
                 decision.epoch,
                 newest,
                 extra={"pop": decision.pop, "decision": f"{decision.epoch}.{decision.seq}"},
@@ -80,21 +84,24 @@ class Reconciler:
         self._plan(self.overrides.apply(decision, self.held, self._gate, self._journal.refused))
 
     def rib_changed(self, prefixes: Iterable[str]) -> None:
-        """BMP told of these prefixes; cheap where none of them is ours."""
+        """Reconsider these prefixes, of which BMP reported a change; cheap if none of them has an override."""
         if self.overrides.entries and self._fresh():
             self._plan([prefix for prefix in prefixes if prefix in self.overrides.entries])
 
     def halt(self, source: str, on: bool) -> None:
-        """The kill switch `source` is on or off. Any that is on takes back everything of ours and adds nothing."""
-        before = bool(self.halts)
-        (self.halts.add if on else self.halts.discard)(source)
-        if self.halts and not before:
+        """Set the kill switch `source` on or off. While any is on, all our routes are withdrawn and none is added."""
+        was_halted = bool(self.halts)
+        if on:
+            self.halts.add(source)
+        else:
+            self.halts.discard(source)
+        if self.halts and not was_halted:
             for entry in self.overrides.entries.values():
                 self.overrides.leave(entry, f"halted by {source}")
             self._plan(list(self.overrides.entries))
 
     def tick(self) -> None:
-        """Let time pass: ends of holds at their pace, and whatever waited too long. Call every `tick_s` or oftener."""
+        """Act on time: end leases at their pace, and give up what waited too long. Call at least every `tick_s`."""
         now_s = self._clock.monotonic_s()
         if self._ready() and now_s >= self._next_ends_s:
             self._next_ends_s = now_s + self.timing.tick_s
@@ -102,11 +109,11 @@ class Reconciler:
         self._plan(list(self.overrides.entries))
 
     def work(self, router: str) -> Work:
-        """What to do at one router now."""
+        """Return the changes to make at the speaker of one router now."""
         return self.speakers[router].work if self._fresh() else Work([], [])
 
     def listed(self, router: str, routes: Mapping[str, InjectedRoute]) -> None:
-        """What the speaker of `router` really holds. What nobody decided is adopted, what is missing is repaired."""
+        """Take over what the speaker of `router` holds: adopt routes that nobody decided, repair what is missing."""
         differences = self.speakers[router].relist(routes)
         for action, route, reason in differences:
             self._journal.route(action, router, route, reason)
@@ -115,7 +122,7 @@ class Reconciler:
         self._plan({difference.route.prefix for difference in differences})
 
     def announced(self, router: str, routes: Iterable[InjectedRoute]) -> None:
-        """The speaker took these."""
+        """Note that the speaker of `router` took these routes."""
         for route in routes:
             self.speakers[router].held[route.prefix] = route
             entry = self.overrides.entries.get(route.prefix)
@@ -124,26 +131,26 @@ class Reconciler:
             if entry is not None:
                 entry.announced = True
                 if entry.state == "adding" and entry.exit is not None and entry.exit.router == router:
-                    self._journal.took(metrics.ANNOUNCE_SECONDS, entry.decided_s)
+                    self._journal.observe_delay(metrics.ANNOUNCE_SECONDS, entry.decided_s)
             self._plan([route.prefix])
 
     def withdrawn(self, router: str, prefixes: Iterable[str]) -> None:
-        """The speaker let these go."""
+        """Note that the speaker of `router` withdrew these prefixes."""
         for prefix in prefixes:
             if (route := self.speakers[router].drop(prefix)) is not None:
                 self._journal.route("withdrawn", router, route, self._why(prefix))
             self._plan([prefix])
 
     def failed(self, router: str) -> None:
-        """The speaker did not answer, or not in time: what it holds is unknown."""
+        """Note that the speaker of `router` did not answer in time: what it holds is unknown."""
         self.speakers[router].certain = self.speakers[router].reachable = False
 
     def deadlines(self) -> dict[str, float]:
-        """When each prefix must be gone at the latest, monotonic seconds: what a reaper goes by."""
+        """Return when each lease ends, in monotonic seconds by prefix, for the reaper."""
         return {prefix: entry.lease_until_s for prefix, entry in self.overrides.entries.items()}
 
     def describe_overrides(self) -> dict[str, dict[str, str]]:
-        """For people: the state and reason of each prefix, and its next hop by router."""
+        """Return, for people, the state and reason of each prefix and its next hop by router."""
         return {
             prefix: {"state": entry.state, "reason": entry.reason}
             | {router: route.next_hop for router, route in self.held(prefix).items()}
@@ -151,18 +158,18 @@ class Reconciler:
         }
 
     def describe_speakers(self) -> dict[str, dict[str, int]]:
-        """For people: by router, whether its speaker answers, and how many routes it holds and should hold."""
+        """Return, for people, whether each speaker answers and how many routes it holds and should hold."""
         return {
             router: {"reachable": speaker.reachable, "held": len(speaker.held), "wanted": len(speaker.target)}
             for router, speaker in self.speakers.items()
         }
 
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
-        """Our routes for this prefix by router, in the speakers."""
+        """Return our routes for this prefix in the speakers, by router."""
         return {router: speaker.held[prefix] for router, speaker in self.speakers.items() if prefix in speaker.held}
 
     def _fresh(self) -> bool:
-        """Whether targets mean anything: BMP was read to its end, or all must go. After a gap they are recreated."""
+        """Whether targets are valid: BMP was read to its end, or everything must go. After a gap, recreate them."""
         if not self.halts and not self._ready():
             self._stale = True
         elif self._stale:
@@ -172,7 +179,7 @@ class Reconciler:
         return not self._stale
 
     def _plan(self, prefixes: Iterable[str]) -> None:
-        """Bring the targets of these prefixes up to date, and call for work where a speaker differs."""
+        """Bring the targets of these prefixes up to date, and call `on_work` for each speaker that differs."""
         if not self._fresh():
             return
         for prefix in prefixes:
@@ -182,22 +189,22 @@ class Reconciler:
                     self.on_work(router)
 
     def _wanted(self, prefix: str) -> Mapping[str, InjectedRoute]:
-        """What the routers should hold for this prefix; moves its entry on, and forgets it when it is gone."""
+        """Return the routes that the speakers should hold for this prefix, after updating its entry."""
         held, entry = self.held(prefix), self.overrides.entries.get(prefix)
         if entry is None or self.halts:
             if not held:
                 self.overrides.entries.pop(prefix, None)
             return {}
-        shown = {router: seen for router in self.speakers if (seen := self._witness.shown(router, prefix)) is not None}
+        shown = {r: route for r in self.speakers if (route := self._witness.shown(r, prefix)) is not None}
         sight = PrefixSight(held, shown, self._loopbacks, partial(self._alive, entry))
         self._move_on(entry, sight)
         match entry.state:
             case "adding" | "standing":
-                assert entry.exit is not None, "a decision named it"
+                assert entry.exit is not None, "a decision set the exit"
                 return to_hold(sight, entry.routes, entry.exit.router)
             case "unclaimed":
                 wanted = sight.safe()
-            case "leaving" | "lost":  # what no longer leads out goes at once, the rest in order
+            case "leaving" | "lost":  # routes that no longer lead out go at once, the others in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
                 wanted = to_leave(sight, trust_speakers=waited_s > self.timing.confirm_s)
         if not held:
@@ -205,16 +212,16 @@ class Reconciler:
         return wanted
 
     def _forget(self, entry: Entry) -> None:
-        """Nothing of it is left. What was decided and never announced counts as refused."""
+        """Drop an entry of which no route is left; a move that was decided but never announced counts as refused."""
         del self.overrides.entries[entry.prefix]
         if entry.exit is not None and not entry.announced:
             route = entry.routes[entry.exit.router]
             self._journal.refused(entry.prefix, entry.exit, route.epoch, route.seq, entry.reason)
 
     def _alive(self, entry: Entry, router: str, next_hop: str) -> bool:
-        """Of the path that an entry copies, its own session counts; of others, any with this next hop."""
-        where = entry.exit
-        if where is not None and (where.router, where.next_hop) == (router, next_hop):
+        """Whether a path to `next_hop` is alive: the one that the entry copies by its own session, others by any."""
+        egress = entry.exit
+        if egress is not None and (egress.router, egress.next_hop) == (router, next_hop):
             return self._exit_alive(entry)
         return self._witness.alive(router, entry.prefix, next_hop)
 
@@ -222,18 +229,18 @@ class Reconciler:
         return entry.exit is not None and self._witness.exit_alive(entry.prefix, entry.exit)
 
     def _move_on(self, entry: Entry, sight: PrefixSight) -> None:
-        """The next state of an entry that a decision wants."""
+        """Move an entry that a decision wants to its next state."""
         now_s = self._clock.monotonic_s()
         if not entry.wanted:
             return
-        self._tell_confirmed(entry, sight)
+        self._publish_confirmed(entry, sight)
         if not self._exit_alive(entry):
             self.overrides.lose(entry)
         elif entry.lease_until_s <= now_s:
-            entry.state = "unclaimed"  # it goes when its turn comes; until then nothing is added for it
+            entry.state = "unclaimed"  # it waits for its turn to be withdrawn; nothing is added for it meanwhile
         elif settled(sight, entry.routes):
             if entry.state == "adding":
-                self._journal.took(metrics.ROUTE_SECONDS, entry.decided_s)
+                self._journal.observe_delay(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.since_s = "standing", now_s
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
             self.overrides.leave(entry, "add-window-ended")
@@ -241,7 +248,7 @@ class Reconciler:
             self._bar(entry, sight)
             self.overrides.leave(entry, "not-confirmed")
 
-    def _tell_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
+    def _publish_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
         for router, route in sight.actual.items():
             confirmed = self.speakers[router].confirmed
             if confirmed.get(entry.prefix) != route and sight.shows(router, route):
@@ -249,13 +256,13 @@ class Reconciler:
                 self._journal.route("confirmed", router, route, entry.reason)
 
     def _bar(self, entry: Entry, sight: PrefixSight) -> None:
-        """No new moves for a while on the routers that did not take this one."""
+        """Allow no new moves for a while on the routers that do not show this one."""
         for router, route in entry.routes.items():
             if not sight.shows(router, route):
                 self.speakers[router].barred_until_s = self._clock.monotonic_s() + self.timing.bar_s
 
     def _gate(self, override: Override) -> str | None:
-        """Why this override cannot be added or changed now. Before BMP was read nobody knows: it is looked at again."""
+        """Return why this override cannot be added or changed now. Before BMP was read: None, it is judged later."""
         if not self._ready():
             return None
         if not self._witness.exit_alive(override.prefix, override.exit):
@@ -271,7 +278,7 @@ class Reconciler:
         return None
 
     def _why(self, prefix: str) -> str:
-        """Why a route was just withdrawn."""
+        """Return the reason for a withdrawal that was just made."""
         entry = self.overrides.entries.get(prefix)
         if self.halts:
             return f"halted by {', '.join(sorted(self.halts))}"

@@ -1,4 +1,4 @@
-"""From an override to the route each router is given. Pure; the guards have passed."""
+"""Turns an admitted override into the route that each router receives. Pure."""
 
 import ipaddress
 
@@ -8,18 +8,18 @@ from app.contract.schemas import Override
 
 
 def render(pop: Pop, override: Override, epoch: int, seq: int) -> dict[str, InjectedRoute]:
-    """The route by router: the exit gets the path's own next hop, every other router the exit's loopback.
+    """Return the route of each router: the exit gets the path's own next hop, every other router the exit's loopback.
 
-    AS_PATH, ORIGIN and MED are the source path's; its communities are not copied.
+    AS_PATH, ORIGIN and MED are copied from the source path; its communities are not.
     """
-    where, source = override.exit, override.source_path
-    exit_router = pop.routers[where.router]
+    egress, source = override.exit, override.source_path
+    exit_router = pop.routers[egress.router]
     is_ipv6 = ipaddress.ip_network(override.prefix).version == 6
     loopback = exit_router.loopback6 if is_ipv6 else exit_router.loopback4
     return {
         router: InjectedRoute(
             prefix=override.prefix,
-            next_hop=where.next_hop if router == where.router else loopback,
+            next_hop=egress.next_hop if router == egress.router else loopback,
             as_path=source.as_path,
             origin=source.origin,
             med=source.med,

@@ -1,4 +1,4 @@
-"""What one router's speaker holds as far as we know, and what it should hold. No I/O."""
+"""What the speaker of one router holds, as far as we know, and what it should hold. No I/O."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from app.bgp.speaker import InjectedRoute
 
 
 class Work(NamedTuple):
-    """What brings a speaker to its target; withdrawals first."""
+    """The changes that bring a speaker to its target; withdrawals go first."""
 
     withdraw: list[str]
     announce: list[InjectedRoute]
 
 
 class Difference(NamedTuple):
-    """Something that a listing showed and we did not know."""
+    """A change that a listing of a speaker revealed."""
 
     action: Action
     route: InjectedRoute
@@ -25,11 +25,11 @@ class Difference(NamedTuple):
 
 
 class SpeakerState(msgspec.Struct):
-    """One speaker. After a failure what it holds is not `certain` until it is listed again."""
+    """The state of one speaker. After a failure `held` is not `certain` until the speaker is listed again."""
 
     held: dict[str, InjectedRoute] = {}
     target: dict[str, InjectedRoute] = {}
-    confirmed: dict[str, InjectedRoute] = {}  # what the router has shown over BMP and we have told
+    confirmed: dict[str, InjectedRoute] = {}  # what the router has shown over BMP, already published
     certain: bool = False
     listed: bool = False
     reachable: bool = False
@@ -37,7 +37,7 @@ class SpeakerState(msgspec.Struct):
 
     @property
     def work(self) -> Work:
-        """Nothing while the view is uncertain."""
+        """The changes to make now; none while it is uncertain what the speaker holds."""
         if not self.certain:
             return Work([], [])
         return Work(
@@ -46,7 +46,7 @@ class SpeakerState(msgspec.Struct):
         )
 
     def aim(self, prefix: str, route: InjectedRoute | None) -> bool:
-        """Set the target of one prefix; whether the speaker has to change for it."""
+        """Set the target of one prefix; return whether the speaker has to change for it."""
         if route is None:
             self.target.pop(prefix, None)
         else:
@@ -54,12 +54,12 @@ class SpeakerState(msgspec.Struct):
         return self.held.get(prefix) != route
 
     def drop(self, prefix: str) -> InjectedRoute | None:
-        """The speaker let it go; what it was."""
+        """Remove a withdrawn prefix from `held` and return its route, if there was one."""
         self.confirmed.pop(prefix, None)
         return self.held.pop(prefix, None)
 
     def relist(self, routes: Mapping[str, InjectedRoute]) -> list[Difference]:
-        """Take over what the speaker really holds; what differs from what we knew."""
+        """Take over what the speaker really holds; return the differences to what was known."""
         differences = list(self._differences(routes))
         for difference in differences:
             self.confirmed.pop(difference.route.prefix, None)

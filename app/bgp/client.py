@@ -1,4 +1,4 @@
-"""A small GoBGP 3 client over gRPC: what it holds, and adding and removing paths. Every call has a deadline."""
+"""A small GoBGP 3 client over gRPC that lists, adds and removes paths. Every call but `watch_best` has a deadline."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
@@ -11,17 +11,20 @@ from app.errors import SpeakerError
 
 SERVICE = "/apipb.GobgpApi"
 SERVICE_4 = "/api.GoBgpService"
-BATCH = 500  # paths a message: GoBGP takes its table's lock once for each
+BATCH = 500  # paths in a message; GoBGP takes the lock of its table once per message
 OPTIONS = (
-    ("grpc.max_receive_message_length", 256 << 20),  # a destination is one message, but the default of 4 MiB is tight
+    ("grpc.max_receive_message_length", 256 << 20),  # one destination per message, but the default of 4 MiB is tight
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes: a restarted daemon would wait so long
+    ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
 )
 
 
 class GobgpClient:
-    """One daemon at `target` (`unix:///path` or `host:port`). Connects on first use; SpeakerError on any failure."""
+    """A client of the gobgpd at `target` (`unix:///path` or `host:port`).
+
+    It connects on first use. Every method raises SpeakerError when the call fails.
+    """
 
     def __init__(self, target: str, timeout_s: float = 2.0) -> None:
         self.target = target
@@ -38,28 +41,31 @@ class GobgpClient:
         )
 
     async def global_config(self) -> pb.Global:
-        """The daemon's AS and router id; says plainly when it speaks another major version of the API."""
+        """Return the daemon's AS and router id; SpeakerError says so if it is GoBGP 4."""
         try:
             response: pb.GetBgpResponse = await self._get_bgp(SERVICE)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED and await self._is_version_4():
-                raise SpeakerError(f"{self.target}: this is GoBGP 4, we speak GoBGP 3: run gobgpd 3.x here") from error
+                raise SpeakerError(
+                    f"{self.target}: this is GoBGP 4, but Autopilot speaks GoBGP 3: run gobgpd 3.x here"
+                ) from error
             raise self._failed("GetBgp", error) from error
         return response.config
 
     async def destinations(self) -> list[pb.Destination]:
-        """The global table, both families, every path; the best one of a prefix is flagged."""
-        found: list[pb.Destination] = []
+        """Return the global table of both families with every path; the best path of each prefix is flagged."""
+        destinations: list[pb.Destination] = []
         try:
             for family in FAMILIES:
                 request = pb.ListPathRequest(table_type=pb.GLOBAL, family=family)
-                found.extend([response.destination async for response in self._list(request, timeout=self._timeout_s)])
+                responses = self._list(request, timeout=self._timeout_s)
+                destinations.extend([response.destination async for response in responses])
         except grpc.aio.AioRpcError as error:
             raise self._failed("ListPath", error) from error
-        return found
+        return destinations
 
     async def watch_best(self) -> AsyncIterator[Sequence[pb.Path]]:
-        """The best paths of the global table, then every change as it happens, until the call is cancelled."""
+        """Yield the best paths of the global table, then every change of them as it happens, until cancelled."""
         best = pb.WatchEventRequest.Table.Filter(type=pb.WatchEventRequest.Table.Filter.BEST, init=True)
         request = pb.WatchEventRequest(table=pb.WatchEventRequest.Table(filters=[best]))
         try:
@@ -69,7 +75,7 @@ class GobgpClient:
             raise self._failed("WatchEvent", error) from error
 
     async def send(self, paths: Iterable[pb.Path]) -> None:
-        """Add paths, or remove those with `is_withdraw`, in order. A refused path leaves the later ones unsent."""
+        """Add paths, or remove those with `is_withdraw`, in order. After a refused path, the rest are not sent."""
         batches = list(requests(list(paths)))
         if not batches:
             return
@@ -79,6 +85,7 @@ class GobgpClient:
             raise self._failed("AddPathStream", error) from error
 
     async def close(self) -> None:
+        """Close the connection."""
         await self._channel.close()
 
     async def _get_bgp(self, service: str) -> pb.GetBgpResponse:
@@ -100,20 +107,21 @@ class GobgpClient:
 
 
 def requests(paths: Sequence[pb.Path]) -> Iterable[pb.AddPathStreamRequest]:
-    """Batches that keep the order."""
+    """Yield AddPathStream requests of at most BATCH paths each, in the order of `paths`."""
     for start in range(0, len(paths), BATCH):
         yield pb.AddPathStreamRequest(table_type=pb.GLOBAL, paths=paths[start : start + BATCH])
 
 
 def failed(target: str, call: str, error: grpc.RpcError) -> SpeakerError:
-    """What went wrong and what to do about it."""
-    code = error.code()
-    advice = {
-        grpc.StatusCode.UNAVAILABLE: "is gobgpd running with --api-hosts at this address?",
-        grpc.StatusCode.DEADLINE_EXCEEDED: "gobgpd hangs or is overloaded: restart it if this lasts",
-        grpc.StatusCode.UNIMPLEMENTED: "another program or another major version listens here: run gobgpd 3.x",
-    }.get(code, "see gobgpd's log")
-    return SpeakerError(f"{target}: {call} failed, {code.name.lower()}: {error.details()}; {advice}")
+    """Return the SpeakerError of a failed gRPC call: what went wrong, and what to do about it."""
+    code, details = error.code(), error.details() or "no details"
+    cause = details.rpartition(": ")[2].rstrip("]")  # gRPC wraps it in a line of its own state
+    reason = {
+        grpc.StatusCode.UNAVAILABLE: f"no connection ({cause}); is gobgpd running with --api-hosts at this address?",
+        grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; gobgpd hangs or is overloaded: restart it if this lasts",
+        grpc.StatusCode.UNIMPLEMENTED: "unknown call; another program or major version listens here: run gobgpd 3.x",
+    }.get(code, f"{code.name.lower()}: {details}; see gobgpd's log")
+    return SpeakerError(f"{target}: {call} failed: {reason}")
 
 
 async def _stream(batches: list[pb.AddPathStreamRequest]) -> AsyncIterator[pb.AddPathStreamRequest]:

@@ -1,18 +1,18 @@
-"""The speaker that injects through a real gobgpd 3."""
+"""A BGP speaker that injects routes through a real gobgpd 3."""
 
 from collections.abc import Iterable
 
 from app.bgp.client import GobgpClient
 from app.bgp.lock import lock_for
 from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import announcement, ours, withdrawal
+from app.bgp.wire import announcement, our_routes, withdrawal
 
 
 class GobgpSpeaker:
-    """Writes to the gobgpd at `target` (`unix:///path`, or `host:port` on loopback); ours are routes with `marker`."""
+    """The speaker at `target` (`unix:///path`, or `host:port` on loopback). Our routes are those with `marker`."""
 
     def __init__(self, target: str, marker: str, timeout_s: float = 2.0) -> None:
-        """Call inside a running event loop; SpeakerError when another process writes to this gobgpd."""
+        """Call this inside a running event loop; SpeakerError if another process already writes to this gobgpd."""
         self._lock = lock_for(target)
         self._client = GobgpClient(target, timeout_s)
         self._marker = marker
@@ -21,13 +21,13 @@ class GobgpSpeaker:
         await self._client.global_config()
 
     async def routes(self) -> dict[str, InjectedRoute]:
-        return ours(await self._client.destinations(), self._marker)
+        return our_routes(await self._client.destinations(), self._marker)
 
     async def announce(self, routes: Iterable[InjectedRoute]) -> None:
         await self._client.send(announcement(route) for route in routes)
 
     async def withdraw(self, prefixes: Iterable[str]) -> None:
-        # Path by path and never DeletePath: without a path that one removes every local route.
+        # Path by path, never DeletePath: without a path, DeletePath removes every local route.
         await self._client.send(withdrawal(prefix) for prefix in prefixes)
 
     async def close(self) -> None:

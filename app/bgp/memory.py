@@ -1,4 +1,4 @@
-"""The speaker without a daemon, for tests and dry runs; the contract test holds it to the real one's behaviour."""
+"""A speaker without a daemon, for tests and dry runs; a contract test holds it to the behaviour of the real one."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,10 @@ from app.errors import SpeakerError
 
 
 class MemorySpeaker:
-    """Holds routes in `held`. While `down`, every call fails as against a stopped gobgpd; `lose` is its restart."""
+    """A speaker that keeps its routes in `held`.
+
+    While `down` is set, every call fails as with a stopped gobgpd; `lose` acts like a restart of gobgpd.
+    """
 
     def __init__(self) -> None:
         self.held: dict[str, InjectedRoute] = {}
@@ -33,9 +36,9 @@ class MemorySpeaker:
         self.down = True
 
     def lose(self) -> None:
-        """What a restart of gobgpd does: nothing is kept."""
+        """Forget every route, as a restart of gobgpd does."""
         self.held.clear()
 
     def _answer(self, call: str) -> None:
         if self.down:
-            raise SpeakerError(f"memory speaker: {call} failed, unavailable: it is down")
+            raise SpeakerError(f"memory speaker: {call} failed: no connection (it is down)")

@@ -1,4 +1,4 @@
-"""What the actuator asks of a BGP speaker: one per edge router, holding nothing but our overrides."""
+"""The interface of a BGP speaker. Each edge router has one, which holds nothing but our overrides."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -11,9 +11,9 @@ NO_EXPORT = "65535:65281"
 
 
 class InjectedRoute(msgspec.Struct, frozen=True):
-    """One override as one router receives it: a copy of its source path with our preference and marks.
+    """One override as one router receives it: a copy of the source path with our local-pref and communities.
 
-    `communities` are sorted `AS:value` texts; `large_community` is (our AS, epoch, seq of the decision that set it).
+    `communities` are `AS:value` texts, sorted; `large_community` is our AS with the epoch and seq of the decision.
     """
 
     prefix: str
@@ -27,27 +27,33 @@ class InjectedRoute(msgspec.Struct, frozen=True):
 
     @property
     def epoch(self) -> int:
+        """The epoch of the decision that set this route."""
         return self.large_community[1]
 
     @property
     def seq(self) -> int:
+        """The number within its epoch of the decision that set this route."""
         return self.large_community[2]
 
 
 class BgpSpeaker(Protocol):
-    """Every method may raise SpeakerError within its bounded time; what was applied is then unknown: list again."""
+    """A BGP daemon that holds our routes.
+
+    Every method ends within a bounded time and may raise SpeakerError. What was applied is then unknown until the
+    routes are listed again.
+    """
 
     async def probe(self) -> None:
         """Return when the daemon answers and speaks our version of the API."""
 
     async def routes(self) -> dict[str, InjectedRoute]:
-        """Our routes by prefix, both families; nothing without our marker."""
+        """Return the routes that carry our marker, by prefix, of both families."""
 
     async def announce(self, routes: Iterable[InjectedRoute]) -> None:
-        """Add or replace; repeating is harmless."""
+        """Add these routes, or replace those with the same prefix; repeating a call is harmless."""
 
     async def withdraw(self, prefixes: Iterable[str]) -> None:
-        """Remove; a prefix that is not there is no error."""
+        """Remove our routes for these prefixes; a prefix that is not there is no error."""
 
     async def close(self) -> None:
-        """Give up the connection and the right to write; routes stay."""
+        """Give up the connection and the right to write; the routes stay in the daemon."""

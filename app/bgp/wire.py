@@ -1,4 +1,4 @@
-"""GoBGP's messages and our routes, both ways. Pure."""
+"""Translation between our routes and GoBGP's messages, in both directions. Pure."""
 
 import ipaddress
 import typing
@@ -17,7 +17,7 @@ FAMILIES = (
     pb.Family(afi=pb.Family.AFI_IP, safi=pb.Family.SAFI_UNICAST),
     pb.Family(afi=pb.Family.AFI_IP6, safi=pb.Family.SAFI_UNICAST),
 )
-LOCAL = "<nil>"  # neighbor_ip of a route that came by gRPC
+LOCAL = "<nil>"  # neighbor_ip of a route that was added over gRPC
 
 _TYPES: Mapping[str, type[Message]] = {
     f"type.googleapis.com/apipb.{kind.DESCRIPTOR.name}": kind
@@ -35,7 +35,7 @@ _TYPES: Mapping[str, type[Message]] = {
 
 
 class BestPath(NamedTuple):
-    """The path a router uses for a prefix; `neighbor_ip` is the neighbour it came from."""
+    """The path that a router uses for a prefix; `neighbor_ip` is the neighbour it came from."""
 
     next_hop: str
     as_path: tuple[int, ...]
@@ -45,7 +45,7 @@ class BestPath(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """The path attributes we know; absent ones are None or empty."""
+    """The path attributes that we understand; absent ones are None or empty."""
 
     origin: Origin = "incomplete"
     as_path: tuple[int, ...] = ()
@@ -57,9 +57,9 @@ class Attributes(NamedTuple):
 
 
 def announcement(route: InjectedRoute) -> pb.Path:
-    """`route` as GoBGP wants it; replaces what has the same prefix."""
+    """Return the message that announces `route`; GoBGP replaces its route with the same prefix."""
     # An empty attribute would reset FRR's session with the injector, and all our routes with it.
-    assert route.communities, f"{route.prefix}: a route of ours carries its marker"
+    assert route.communities, f"{route.prefix}: every route of ours carries its marker"
     admin, epoch, seq = route.large_community
     attributes: list[Message] = [
         pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
@@ -77,25 +77,25 @@ def announcement(route: InjectedRoute) -> pb.Path:
 
 
 def withdrawal(prefix: str) -> pb.Path:
-    """The removal of exactly this prefix."""
+    """Return the message that withdraws exactly this prefix."""
     path = _path(prefix, [])
     path.is_withdraw = True
     return path
 
 
-def ours(destinations: Iterable[pb.Destination], marker: str) -> dict[str, InjectedRoute]:
-    """The routes that came by gRPC and carry our marker, by prefix."""
-    found: dict[str, InjectedRoute] = {}
+def our_routes(destinations: Iterable[pb.Destination], marker: str) -> dict[str, InjectedRoute]:
+    """Return the routes that were added over gRPC and carry `marker`, by prefix."""
+    routes: dict[str, InjectedRoute] = {}
     for destination in destinations:
         for path in destination.paths:
             attributes = read_attributes(path.pattrs)
             if path.neighbor_ip == LOCAL and marker in attributes.communities:
-                found[destination.prefix] = _route(destination.prefix, attributes)
-    return found
+                routes[destination.prefix] = _route(destination.prefix, attributes)
+    return routes
 
 
 def changes(paths: Iterable[pb.Path]) -> dict[str, BestPath | None]:
-    """What an event of the best paths says of each prefix; None where the router has no path any more."""
+    """Return the new best path of each prefix in an event; None if the router no longer has a path."""
     return {_prefix(path): None if path.is_withdraw else _best(path) for path in paths}
 
 
@@ -110,7 +110,7 @@ def _best(path: pb.Path) -> BestPath:
 
 
 def read_attributes(packed: Iterable[Any]) -> Attributes:
-    """Unpack the attributes we know and pass over the others."""
+    """Unpack the path attributes that we understand and ignore the others."""
     values: dict[str, typing.Any] = {}
     for item in packed:
         if (kind := _TYPES.get(item.type_url)) is not None:
@@ -119,12 +119,13 @@ def read_attributes(packed: Iterable[Any]) -> Attributes:
 
 
 def community_number(text: str) -> int:
-    """`64512:911` as the 32 bits on the wire."""
+    """Return a community such as `64512:911` as its 32-bit number on the wire."""
     high, low = (int(part) for part in text.split(":"))
     return high << 16 | low
 
 
 def community_text(number: int) -> str:
+    """Return a 32-bit community as text, such as `64512:911`."""
     return f"{number >> 16}:{number & 0xFFFF}"
 
 
@@ -145,7 +146,10 @@ def _value(attribute: Message) -> dict[str, typing.Any]:
         case pb.CommunitiesAttribute():
             return {"communities": tuple(sorted(map(community_text, attribute.communities)))}
         case pb.LargeCommunitiesAttribute():
-            large = [(each.global_admin, each.local_data1, each.local_data2) for each in attribute.communities]
+            large = [
+                (community.global_admin, community.local_data1, community.local_data2)
+                for community in attribute.communities
+            ]
             return {"large_communities": tuple(large)}
         case _:
             raise AssertionError(f"no reader for {attribute.DESCRIPTOR.full_name}")

@@ -1,4 +1,4 @@
-"""The command `autopilot`: one file a subject, put together in main.
+"""The command `autopilot`, put together in main from one file per subject.
 
 May import anything below it.
 Read: main, check, show, explain, explain_text, latency, latency_stages, watch, sizing, docs.

@@ -1,4 +1,4 @@
-"""`autopilot check`: everything that is wrong with a deployment, at once, and what to do about it."""
+"""`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ ANSWER_S = 10.0
 
 
 async def problems_of(deployment: Deployment) -> list[str]:
-    """What the running system has that the configuration does not allow for; empty when all is well."""
+    """Return every problem of the environment and of the broker's topics; empty if there is none."""
     return [*foreign_packages(), *await _broker_problems(deployment)]
 
 
 async def create_missing(deployment: Deployment) -> list[str]:
-    """Create the topics that the broker lacks; their names. DaemonError when it refuses."""
+    """Create the topics that the broker lacks and return their names; DaemonError if the broker refuses."""
     kafka = deployment.settings.kafka
     missing = await missing_topics(kafka, topics.named(deployment.pops))
     if missing:
@@ -33,13 +33,13 @@ async def create_missing(deployment: Deployment) -> list[str]:
 
 
 def foreign_packages() -> list[str]:
-    """Our package names are short: another distribution that owns one of them would be imported instead."""
+    """Return a problem for each distribution that owns one of our package names: it might be imported instead."""
     owners = packages_distributions()
     return [
-        f"package {name} also belongs to {other}: uninstall it, or use an environment of its own"
+        f"package {name} also belongs to {owner}: uninstall {owner}, or use a separate environment"
         for name in ("app", "agents", "tables")
-        for other in owners.get(name, [])
-        if other != DISTRIBUTION
+        for owner in owners.get(name, [])
+        if owner != DISTRIBUTION
     ]
 
 
@@ -49,31 +49,32 @@ async def _broker_problems(deployment: Deployment) -> list[str]:
         async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
             return await _topic_problems(admin, topics.named(deployment.pops))
     except (KafkaError, TimeoutError) as error:
-        return [f"broker {kafka.broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"]
+        return [f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"]
 
 
 async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
-    found = {entry["topic"]: entry for entry in await admin.describe_topics()}
+    existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
     problems = [
-        f"topic {name}: missing; create it ({_describe(topic)}), or all by `check --create-topics`"
+        f"topic {name}: missing; create it ({_describe(topic)}), or all of them with `check --create-topics`"
         for name, topic in wanted.items()
-        if name not in found
+        if name not in existing
     ]
-    there = {name: topic for name, topic in wanted.items() if name in found}
-    for name, topic in there.items():
-        partitions = found[name]["partitions"]
+    present = {name: topic for name, topic in wanted.items() if name in existing}
+    for name, topic in present.items():
+        partitions = existing[name]["partitions"]
         if len(partitions) != topic.partitions:
-            problems.append(f"topic {name}: {len(partitions)} partitions, needs {topic.partitions}; create it anew")
+            counts = f"it has {len(partitions)} partitions and needs {topic.partitions}"
+            problems.append(f"topic {name}: {counts}; delete it and create it again")
         problems.extend(
-            f"topic {name}: only {len(part['isr'])} of {len(part['replicas'])} replicas are in sync"
-            for part in partitions
-            if len(part["isr"]) < len(part["replicas"])
+            f"topic {name}: only {len(partition['isr'])} of {len(partition['replicas'])} replicas are in sync"
+            for partition in partitions
+            if len(partition["isr"]) < len(partition["replicas"])
         )
-    return problems + await _cleanup_problems(admin, there)
+    return problems + await _cleanup_problems(admin, present)
 
 
 async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
-    """An input that is compacted has holes in its offsets, which must mean loss and nothing else."""
+    """Return a problem for each topic with another cleanup policy: holes in the offsets of an input must mean loss."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
     problems = []
     for response in await admin.describe_configs(resources) if resources else []:
@@ -82,7 +83,7 @@ async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Top
             policy = {part.strip() for part in values.get("cleanup.policy", "delete").split(",")}
             if policy != set(wanted[name].cleanup.split(",")):
                 problems.append(
-                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, needs {wanted[name].cleanup}"
+                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}"
                 )
     return problems
 

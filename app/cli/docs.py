@@ -1,4 +1,4 @@
-"""docs/reference/command-line.md from the commands themselves: `python -m app.cli.docs` writes it."""
+"""Writes docs/reference/command-line.md from the commands themselves: `python -m app.cli.docs`."""
 
 from pathlib import Path
 
@@ -19,15 +19,15 @@ EXIT_CODES = """## Exit codes
 | 0 | done |
 | 1 | failed: no broker, a daemon that does not answer, `check` found problems, a demo whose bounds do not hold |
 | 2 | wrong usage or configuration |
-| 70 | a worker ended itself because its counts would become wrong, or because it stood still: start it again |
+| 70 | a worker ended itself before its counts could become wrong, or because it stood still: start it again |
 
-With `--json` the last line on stdout is one JSON document, and logs go to stderr. An error is a document, too:
+With `--json` the last line on stdout is one JSON document, and logs go to stderr. An error is a document too:
 `{"ok": false, "error": "...", "problems": [...]}`, where `problems` lists the mistakes of a configuration one by one.
 """
 
 
 def page() -> str:
-    """The whole page, one section a command in alphabetical order."""
+    """Return the whole page: one section per command, in alphabetical order."""
     context = click.Context(main, info_name="autopilot")
     sections = [_section(name, command, context) for name, command in sorted(main.commands.items())]
     return HEAD + "\n".join(sections) + "\n" + EXIT_CODES
@@ -35,20 +35,20 @@ def page() -> str:
 
 def _section(name: str, command: click.Command, parent: click.Context) -> str:
     context = click.Context(command, info_name=name, parent=parent)
-    said = " ".join((command.help or "").split())
+    summary = " ".join((command.help or "").split())
     usage = " ".join([f"autopilot {name}", *command.collect_usage_pieces(context)])
     rows = [_row(option) for option in command.params if isinstance(option, click.Option)]
     table = "| option | meaning | default |\n|---|---|---|\n" + "".join(rows) if rows else ""
-    return f"## {name}\n\n`{usage}`\n\n{said}\n\n{table}"
+    return f"## {name}\n\n`{usage}`\n\n{summary}\n\n{table}"
 
 
 def _row(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in option.opts)
-    takes = "" if option.is_flag else f" {option.make_metavar(click.Context(main))}"
+    value = "" if option.is_flag else f" {option.make_metavar(click.Context(main))}"
     variable = f" (or `{option.envvar}`)" if option.envvar else ""
     default = "" if option.is_flag or option.default is None or not option.show_default else f"`{option.default}`"
-    needed = "required" if option.required else default
-    return f"| {names}{takes}{variable} | {option.help or ''} | {needed} |\n"
+    shown = "required" if option.required else default
+    return f"| {names}{value}{variable} | {option.help or ''} | {shown} |\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`autopilot explain`: asks the telemetry worker why, and the topics what came of it."""
+"""`autopilot explain`: asks the telemetry worker for its reasons, and reads from the topics what followed."""
 
 import re
 from datetime import timedelta
@@ -16,21 +16,21 @@ from app.kafka.read import read_topic
 from app.te.explain.stories import Explained
 
 DECISION = re.compile(r"latest|\d+\.\d+")
-LOOK_BACK_MAX = 8640  # windows: a day, as long as decisions are kept
-SLACK = 30  # repeats after a restart
+LOOK_BACK_MAX = 8640  # decisions: one a window for a day, as long as they are kept
+SLACK = 30  # decisions that may be repeats after a restart
 ACTUATIONS_READ, ACTUATIONS_SHOWN = 20_000, 12
 TIMEOUT_S = 10.0
 
 
 class Answer(Explained, frozen=True, kw_only=True):
-    """What the worker said; for an override, which decision (epoch.seq) made it and what the actuator did."""
+    """The worker's explanation; for an override also the decision that made it (epoch.seq) and the actuations."""
 
     decided_by: str | None = None
     actuations: tuple[Actuation, ...] = ()
 
 
 class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision. `released_bps` is what the released ones carried in the decision before it."""
+    """One decision; `released_bps` is the load of each released prefix in the decision before it."""
 
     pop: str
     decision: Decision
@@ -38,26 +38,29 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def explain(deployment: Deployment, target: str, pop: str | None) -> Answer | DecisionAnswer:
-    """Prefix, address, link or decision; ConfigError for an unknown one, DaemonError where nobody answers."""
+    """Explain a prefix, address, link or decision; ConfigError if it is unknown, DaemonError if nothing answers."""
     name = _pop_of(deployment, target, pop)
     if DECISION.fullmatch(target):
         return await _decision(deployment, name, target)
-    told = await ask(deployment.settings.state_port, name, _asked(deployment, name, target))
-    if told.prefix is None:
-        return Answer(pop=told.pop, as_of=told.as_of, window_end=told.window_end, link=told.link)
+    explained = await ask(deployment.settings.state_port, name, _full_name(deployment, name, target))
+    if explained.prefix is None:
+        return Answer(pop=explained.pop, as_of=explained.as_of, window_end=explained.window_end, link=explained.link)
     return Answer(
-        pop=told.pop,
-        as_of=told.as_of,
-        window_end=told.window_end,
-        prefix=told.prefix,
-        decided_by=await _decided_by(deployment, told) if told.prefix.since else None,
-        actuations=await _actuations(deployment, name, told.prefix.prefix),
+        pop=explained.pop,
+        as_of=explained.as_of,
+        window_end=explained.window_end,
+        prefix=explained.prefix,
+        decided_by=await _decided_by(deployment, explained) if explained.prefix.since else None,
+        actuations=await _actuations(deployment, name, explained.prefix.prefix),
     )
 
 
-async def ask(port: int, pop: str, of: str) -> Explained:
-    """The telemetry worker's own account; it answers on the loopback of its host."""
-    url = f"http://127.0.0.1:{port}/state/explain/{pop}/{quote(of, safe='/:')}"
+async def ask(port: int, pop: str, target: str) -> Explained:
+    """Ask the telemetry worker on this host about a prefix, address or link.
+
+    ConfigError if the worker does not know it, DaemonError if no worker answers.
+    """
+    url = f"http://127.0.0.1:{port}/state/explain/{pop}/{quote(target, safe='/:')}"
     try:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
@@ -67,28 +70,43 @@ async def ask(port: int, pop: str, of: str) -> Explained:
             answer.raise_for_status()
             return msgspec.json.decode(body, type=Explained)
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
-        where = f"the telemetry worker of {pop} does not answer on 127.0.0.1:{port} (state_port)"
-        raise DaemonError(f"{where}: {error!r}; does it run on this host?") from error
+        worker = f"the telemetry worker of {pop} does not answer on 127.0.0.1:{port} (state_port)"
+        raise DaemonError(f"{worker}: {_meaning(error)}; does it run on this host?") from error
+
+
+def _meaning(error: Exception) -> str:
+    """What an error of the HTTP client means; its own text names objects of the library."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return "no connection"
+        case aiohttp.ClientResponseError():
+            return f"status {error.status}"
+        case TimeoutError():
+            return f"no answer within {TIMEOUT_S:g} s"
+        case msgspec.MsgspecError():
+            return "its answer cannot be read"
+        case _:
+            return f"the connection failed ({type(error).__name__})"
 
 
 def _pop_of(deployment: Deployment, target: str, pop: str | None) -> str:
-    """The PoP asked for, the one of the link, or the only one."""
-    named = target.partition("/")[0]
-    names = chosen(deployment, pop or (named if named in deployment.pops else None))
+    """Return the PoP asked for, that of the link, or the only one; ConfigError if this leaves several."""
+    first_part = target.partition("/")[0]
+    names = chosen(deployment, pop or (first_part if first_part in deployment.pops else None))
     if len(names) > 1:
-        raise ConfigError([f"which PoP? give --pop, one of: {', '.join(names)}"])
+        raise ConfigError([f"which PoP? Name one with --pop: {', '.join(names)}"])
     return names[0]
 
 
-def _asked(deployment: Deployment, pop: str, target: str) -> str:
-    """What the worker is asked: a link id where a link is meant."""
+def _full_name(deployment: Deployment, pop: str, target: str) -> str:
+    """Return the target as the worker knows it, with the PoP in front of a link; ConfigError for an unknown link."""
     links = deployment.pops[pop].links
     if target in links or ":" in target or re.fullmatch(r"[\d.]+(/\d+)?", target):
         return target
     if (link := f"{pop}/{target}") in links:
         return link
-    what = f"{target} is no prefix, address or decision (epoch.seq or latest), and {pop} has no such link"
-    raise ConfigError([f"{what}; its links: {', '.join(links)}"])
+    problem = f"{target} is not a prefix, an address or a decision (EPOCH.SEQ or latest), and {pop} has no such link"
+    raise ConfigError([f"{problem}; its links: {', '.join(links)}"])
 
 
 async def _decisions(deployment: Deployment, pop: str, last: int) -> list[Decision]:
@@ -97,39 +115,42 @@ async def _decisions(deployment: Deployment, pop: str, last: int) -> list[Decisi
 
 
 async def _decision(deployment: Deployment, pop: str, which: str) -> DecisionAnswer:
-    found = await _decisions(deployment, pop, last=2)
-    if not found:
-        raise ConfigError([f"{pop}: nothing was decided yet"])
-    wanted = number(found[-1]) if which == "latest" else which
-    back = found[-1].seq - int(wanted.partition(".")[2])
+    decisions = await _decisions(deployment, pop, last=2)
+    if not decisions:
+        raise ConfigError([f"{pop} has no decision yet"])
+    wanted = number(decisions[-1]) if which == "latest" else which
+    back = decisions[-1].seq - int(wanted.partition(".")[2])
     if back > 0:
-        found = await _decisions(deployment, pop, last=min(back + SLACK, LOOK_BACK_MAX))
-    at = next((index for index, one in enumerate(found) if number(one) == wanted), None)
+        decisions = await _decisions(deployment, pop, last=min(back + SLACK, LOOK_BACK_MAX))
+    at = next((index for index, decision in enumerate(decisions) if number(decision) == wanted), None)
     if at is None:
-        known = f"from {number(found[0])} to {number(found[-1])}"
-        raise ConfigError([f"{pop} has no decision {wanted}; known here: {known}"])
-    before = {one.prefix: one.bps for one in found[at - 1].overrides} if at else {}
-    released = {one.prefix: before[one.prefix] for one in found[at].released if one.prefix in before}
-    return DecisionAnswer(pop=pop, decision=found[at], released_bps=released)
+        newest = f"{number(decisions[0])} to {number(decisions[-1])}"
+        raise ConfigError([f"{pop} has no decision {wanted}; the newest are {newest}"])
+    decision = decisions[at]
+    before = {override.prefix: override.bps for override in decisions[at - 1].overrides} if at else {}
+    released = [release.prefix for release in decision.released if release.prefix in before]
+    return DecisionAnswer(pop=pop, decision=decision, released_bps={prefix: before[prefix] for prefix in released})
 
 
-async def _decided_by(deployment: Deployment, told: Explained) -> str | None:
-    """The decision on the window at whose end the override was made; None where the topic lost it."""
-    assert told.prefix is not None
-    assert told.prefix.since is not None
+async def _decided_by(deployment: Deployment, explained: Explained) -> str | None:
+    """Return the decision on the window at whose end the override was made; None if the topic no longer has it."""
+    assert explained.prefix is not None
+    since = explained.prefix.since
+    assert since is not None
     length = timedelta(seconds=deployment.settings.windows.length_s)
-    windows = (told.window_end - told.prefix.since) // length
-    decisions = await _decisions(deployment, told.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
-    made = [number(one) for one in decisions if one.window_start + length == told.prefix.since]
-    return made[-1] if made else None
+    windows = (explained.window_end - since) // length
+    decisions = await _decisions(deployment, explained.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
+    numbers = [number(decision) for decision in decisions if decision.window_start + length == since]
+    return numbers[-1] if numbers else None
 
 
 async def _actuations(deployment: Deployment, pop: str, prefix: str) -> tuple[Actuation, ...]:
     records = await read_topic(deployment.settings.kafka, topics.ACTUATIONS.name, last=ACTUATIONS_READ)
     decoded = (msgspec.json.decode(record.value, type=Actuation) for record in records)
-    return tuple([one for one in decoded if (one.pop, one.prefix) == (pop, prefix)][-ACTUATIONS_SHOWN:])
+    matching = [actuation for actuation in decoded if (actuation.pop, actuation.prefix) == (pop, prefix)]
+    return tuple(matching[-ACTUATIONS_SHOWN:])
 
 
 def number(decision: Decision) -> str:
-    """epoch.seq, by which people name a decision."""
+    """Return EPOCH.SEQ, the name of a decision."""
     return f"{decision.epoch}.{decision.seq}"

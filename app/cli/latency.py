@@ -1,4 +1,4 @@
-"""`autopilot latency`: how long each step from a window's end to the route took, read from the output topics."""
+"""`autopilot latency`: how long each step from the end of a window to the route took, from the output topics."""
 
 import asyncio
 import re
@@ -18,47 +18,49 @@ from app.errors import ConfigError
 from app.kafka.read import read_topic
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+NOTHING = "Nothing was decided or announced in that time. Is telemetry running?"
 
 
 def begin_s(last: str | None, since: str | None, now_s: float) -> float:
-    """Where the time asked for begins, Unix seconds; ConfigError where it is none."""
+    """Return where the time asked for begins, in Unix seconds; ConfigError if `last` or `since` is malformed."""
     if since is not None:
         try:
             at = datetime.fromisoformat(since)
         except ValueError as error:
-            raise ConfigError([f"--since {since}: must be a time like 2026-11-21T07:30:00"]) from error
+            raise ConfigError([f"--since {since}: must be a time such as 2026-11-21T07:30:00"]) from error
         return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
-    found = re.fullmatch(r"(\d{1,6})([smhd])", "1h" if last is None else last)
-    if found is None:
-        raise ConfigError([f"--last {last}: must be a number with its unit, like 90s, 15m, 1h or 2d"])
-    return max(0.0, now_s - int(found[1]) * UNITS_S[found[2]])
+    parts = re.fullmatch(r"(\d{1,6})([smhd])", "1h" if last is None else last)
+    if parts is None:
+        raise ConfigError([f"--last {last}: must be a number with its unit, such as 90s, 15m, 1h or 2d"])
+    return max(0.0, now_s - int(parts[1]) * UNITS_S[parts[2]])
 
 
 async def read_latencies(deployment: Deployment, pop: str | None, since_s: float) -> list[Latency]:
-    """The stages of every PoP asked for that has records since then."""
+    """Return every stage of each PoP asked for that has records since `since_s`, Unix seconds."""
     kafka, length_s = deployment.settings.kafka, deployment.settings.windows.length_s
     names = chosen(deployment, pop)
-    done, *told = await asyncio.gather(
+    actuation_records, *decision_records = await asyncio.gather(
         read_topic(kafka, topics.ACTUATIONS.name, since_s=since_s),
         *(read_topic(kafka, topics.DECISIONS.for_pop(name), since_s=since_s) for name in names),
     )
-    actuations = [msgspec.json.decode(record.value, type=Actuation) for record in done]
-    found: list[Latency] = []
-    for name, records in zip(names, told, strict=True):
+    actuations = [msgspec.json.decode(record.value, type=Actuation) for record in actuation_records]
+    rows: list[Latency] = []
+    for name, records in zip(names, decision_records, strict=True):
         published = (
             Published(msgspec.json.decode(record.value, type=Decision), record.timestamp / 1000) for record in records
         )
-        found += latencies(name, published, actuations, length_s)
-    return found
+        rows += latencies(name, published, actuations, length_s)
+    return rows
 
 
 def headline(since_s: float) -> str:
-    """What stands above the table."""
-    return f"since {utc(since_s):%Y-%m-%d %H:%M:%S} UTC; p99 from {P99_FROM} values on"
+    """Return the lines above the table: since when, and what p99 needs."""
+    p99 = f"p99 needs at least {P99_FROM} values; below that, look at the maximum."
+    return f"Since {utc(since_s):%Y-%m-%d %H:%M:%S} UTC. {p99}"
 
 
 def latency_table(rows: Iterable[Latency]) -> Table:
-    """One line per PoP and stage, seconds."""
+    """Return a table with one line per PoP and stage, in seconds."""
     table = columns("pop", "stage", "count", "p50 s", "p99 s", "max s")
     for row in rows:
         figures = ("-" if value is None else f"{value:.3f}" for value in (row.p50_s, row.p99_s, row.max_s))

@@ -1,6 +1,6 @@
-"""How long each step took from a window's end to the route, by the timestamps that the published records carry. Pure.
+"""How long each step from the end of a window to the route took, by the timestamps of published records. Pure.
 
-A step that two hosts took is as exact as their clocks agree, and below zero where they do not.
+A step between two hosts is as exact as their clocks agree; a negative time shows that they do not.
 """
 
 from collections import defaultdict
@@ -29,18 +29,18 @@ Values = dict[Stage, list[float]]
 NumberOrNever = tuple[float, float]  # epoch and seq
 ByPrefix = Mapping[str, Sequence[Actuation]]
 NEVER: NumberOrNever = (inf, inf)
-P99_FROM = 100  # of fewer values a 99th percentile is the largest under another name
+P99_FROM = 100  # with fewer values, the 99th percentile is the maximum
 
 
 class Published(NamedTuple):
-    """A decision and when it went out: the time of its record, Unix seconds."""
+    """A decision and when it was published: the time of its record, Unix seconds."""
 
     decision: Decision
     at_s: float
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """One stage in one PoP, seconds; null where there is nothing to tell."""
+    """The times of one stage in one PoP, in seconds; None if there are too few values."""
 
     pop: str
     stage: Stage
@@ -51,19 +51,19 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class DecidedMove(msgspec.Struct):
-    """A prefix that decisions send to one exit: from `begun` on, and before the one of number `ended`."""
+    """A prefix that consecutive decisions send to one exit: from `begun` on, until before the one numbered `ended`."""
 
     override: Override
     begun: Decision
     ended: NumberOrNever = NEVER
 
     def has(self, number: NumberOrNever) -> bool:
-        """A decision of this number is one of those."""
+        """Whether the decision of this number makes this move."""
         return number_of(self.begun) <= number < self.ended
 
 
 class RouteTimes(NamedTuple):
-    """When the exit's injector took a move, and when every router had shown it; None where that was not told."""
+    """When the exit's injector took a move, and when every router had shown it; None if that was not published."""
 
     announced: datetime | None
     confirmed: datetime | None
@@ -72,22 +72,22 @@ class RouteTimes(NamedTuple):
 def latencies(
     pop: str, published: Iterable[Published], actuations: Iterable[Actuation], length_s: int
 ) -> list[Latency]:
-    """Every stage of one PoP, from records in the order of their topics; nothing where there are no records.
+    """Return every stage of one PoP, from records in the order of their topics; empty if there are no records.
 
-    Repeats count once. A move counts where its first decision is among these, its confirmation once every router of it
+    Repeats count once. A move counts if its first decision is among these, its confirmation once every router of it
     has shown the route. Onset is the start of the first window over the mark, so up to a window before the load rose.
     """
-    told = _in_order(published)
-    done = {one.id: one for one in actuations if one.pop == pop}.values()
-    if not told and not done:
+    ordered = _in_order(published)
+    done = {actuation.id: actuation for actuation in actuations if actuation.pop == pop}.values()
+    if not ordered and not done:
         return []
     by_prefix: dict[str, list[Actuation]] = defaultdict(list)
-    for one in done:
-        by_prefix[one.prefix].append(one)
-    decisions = [one.decision for one in told]
+    for actuation in done:
+        by_prefix[actuation.prefix].append(actuation)
+    decisions = [record.decision for record in ordered]
     routes = [(move, route_of(move, by_prefix)) for move in moves(decisions)]
     values: Values = {stage: [] for stage in get_args(Stage)}
-    _windows(told, length_s, values)
+    _windows(ordered, length_s, values)
     _steps(routes, values)
     values["announced to confirmed"] = _confirmations(by_prefix)
     _onsets(decisions, routes, values)
@@ -95,7 +95,10 @@ def latencies(
 
 
 def summary(pop: str, stage: Stage, values: Sequence[float]) -> Latency:
-    """Percentiles that are values themselves: the smallest with at least that share at or below it."""
+    """Return the count, p50, p99 and maximum of `values`, in seconds; p99 only from P99_FROM values on.
+
+    A percentile is one of the values: the smallest with at least that share of all at or below it.
+    """
     if not values:
         return Latency(pop, stage, 0)
     p50_s, p99_s = (float(value) for value in np.percentile(values, [50, 99], method="inverted_cdf"))
@@ -103,19 +106,19 @@ def summary(pop: str, stage: Stage, values: Sequence[float]) -> Latency:
 
 
 def _in_order(published: Iterable[Published]) -> list[Published]:
-    """Without repeats, and without what nobody followed because a newer one was there."""
+    """Drop repeats, and decisions that nobody followed because a newer one was published before."""
     kept: list[Published] = []
-    for one in published:
-        if not kept or number_of(one.decision) > number_of(kept[-1].decision):
-            kept.append(one)
+    for record in published:
+        if not kept or number_of(record.decision) > number_of(kept[-1].decision):
+            kept.append(record)
     return kept
 
 
-def _windows(told: Iterable[Published], length_s: int, values: Values) -> None:
-    """From a window's end to the first decision on it, published."""
+def _windows(published: Iterable[Published], length_s: int, values: Values) -> None:
+    """Add the stages from the end of each window to the publication of the first decision on it."""
     first: dict[datetime, Published] = {}
-    for one in told:
-        first.setdefault(one.decision.window_start, one)
+    for record in published:
+        first.setdefault(record.decision.window_start, record)
     for start, (decision, at_s) in first.items():
         if decision.closed_at is not None:
             values["window end to closed"].append(_seconds(start, decision.closed_at) - length_s)
@@ -124,7 +127,7 @@ def _windows(told: Iterable[Published], length_s: int, values: Values) -> None:
 
 
 def _steps(routes: Iterable[tuple[DecidedMove, RouteTimes]], values: Values) -> None:
-    """From the first decision on a move to the exit's injector, and to the last router."""
+    """Add the stages from the first decision on each move to its exit's injector, and to its last router."""
     for move, route in routes:
         if route.announced is not None:
             values["decided to announced"].append(_seconds(move.begun.made_at, route.announced))
@@ -133,21 +136,21 @@ def _steps(routes: Iterable[tuple[DecidedMove, RouteTimes]], values: Values) -> 
 
 
 def _confirmations(by_prefix: ByPrefix) -> list[float]:
-    """From an injector that took a route to its router that shows it, whatever the route was announced for."""
+    """Return the times from an injector taking a route to its router showing it, for every route announced."""
     waits: list[float] = []
     for done in by_prefix.values():
         sent: dict[tuple[str, NumberOrNever], datetime] = {}
-        for one in done:
-            key = one.router, number_of(one)
-            if one.action == "announced":
-                sent[key] = one.at
-            elif one.action == "confirmed" and key in sent:
-                waits.append(_seconds(sent.pop(key), one.at))
+        for actuation in done:
+            key = actuation.router, number_of(actuation)
+            if actuation.action == "announced":
+                sent[key] = actuation.at
+            elif actuation.action == "confirmed" and key in sent:
+                waits.append(_seconds(sent.pop(key), actuation.at))
     return waits
 
 
 def _onsets(decisions: Iterable[Decision], routes: Sequence[tuple[DecidedMove, RouteTimes]], values: Values) -> None:
-    """Of each congestion that opens here, the first decision that moves traffic off its link, and the first route."""
+    """Add the stages from each onset to the first decision that moves traffic off the link, and to its first route."""
     opened: dict[str, tuple[Congestion, NumberOrNever]] = {}
     closed: dict[str, NumberOrNever] = {}
     for decision in decisions:
@@ -164,7 +167,7 @@ def _onsets(decisions: Iterable[Decision], routes: Sequence[tuple[DecidedMove, R
             and any(natural.link == event.link for natural in move.override.natural)
         ]
         if answers:
-            values["onset to decided"].append(_seconds(event.since, min(made for made, _ in answers)))
+            values["onset to decided"].append(_seconds(event.since, min(made_at for made_at, _ in answers)))
         if confirmed := [at for _, at in answers if at is not None]:
             values["onset to confirmed"].append(_seconds(event.since, min(confirmed)))
 
@@ -174,8 +177,11 @@ def _seconds(begin: datetime, end: datetime) -> float:
 
 
 def moves(decisions: Iterable[Decision]) -> list[DecidedMove]:
-    """The moves that begin here. What the first decision holds, or one after a hole, may have begun before."""
-    found: list[DecidedMove] = []
+    """Return the moves that begin in these decisions.
+
+    Moves in the first decision, or in the one after a gap, are left out: they may have begun earlier.
+    """
+    begun: list[DecidedMove] = []
     standing: dict[str, DecidedMove] = {}
     before: Decision | None = None
     for decision in decisions:
@@ -185,32 +191,33 @@ def moves(decisions: Iterable[Decision]) -> list[DecidedMove]:
                 standing.pop(prefix).ended = number_of(decision)
         new = {prefix: DecidedMove(override, decision) for prefix, override in wanted.items() if prefix not in standing}
         standing |= new
-        if before is not None and decision.seq - before.seq in (0, 1):  # 0: after a restart a window is decided again
-            found += new.values()
+        # The same seq again: after a restart the window was decided once more.
+        if before is not None and decision.seq - before.seq in (0, 1):
+            begun += new.values()
         before = decision
-    return found
+    return begun
 
 
 def number_of(record: Decision | Actuation) -> NumberOrNever:
-    """The number of a decision; of an actuation, that of the decision it carries out."""
+    """Return the (epoch, seq) of a decision, or of the decision that an actuation carries out."""
     return record.epoch, record.seq
 
 
 def route_of(move: DecidedMove, by_prefix: ByPrefix) -> RouteTimes:
-    """When a move was carried out, by what was done to its prefix; repairs are of no decision."""
-    where = move.override.exit
-    done = [one for one in by_prefix.get(move.override.prefix, ()) if move.has(number_of(one))]
+    """Return when a move was carried out, from the actuations of its prefix; repairs do not count."""
+    egress = move.override.exit
+    done = [actuation for actuation in by_prefix.get(move.override.prefix, ()) if move.has(number_of(actuation))]
     announced = [
-        one.at
-        for one in done
-        if one.action == "announced"
-        and one.reason != REPAIRED
-        and (one.router, one.next_hop) == (where.router, where.next_hop)
+        actuation.at
+        for actuation in done
+        if actuation.action == "announced"
+        and actuation.reason != REPAIRED
+        and (actuation.router, actuation.next_hop) == (egress.router, egress.next_hop)
     ]
     shown: dict[str, datetime] = {}
-    for one in done:
-        if one.action == "confirmed":
-            shown.setdefault(one.router, one.at)
+    for actuation in done:
+        if actuation.action == "confirmed":
+            shown.setdefault(actuation.router, actuation.at)
     if not announced:
         return RouteTimes(None, None)
     is_complete = shown.keys() >= set(move.override.inject_on)

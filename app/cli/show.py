@@ -1,4 +1,4 @@
-"""What `links`, `overrides` and `congestion` print, read from the output topics like any consumer would."""
+"""What `links`, `overrides` and `congestion` print, read from the output topics as any consumer could."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -16,14 +16,23 @@ from app.kafka.orders import read_orders
 from app.kafka.read import read_topic
 
 Row = TypeVar("Row", Decision, LinkUtilization)
-Halts = Mapping[str, Control]  # by PoP, those that are halted by the control topic
+Halts = Mapping[str, Control]  # the order that halts a PoP, by PoP, for those halted by the control topic
 GIGA = 1e9
-QUIET_WINDOWS = 3  # a window is told some 5 s after its end: with so many missing nobody tells
+QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with more missing, nothing is published any more
 RECENT_DECISIONS = 360  # an hour of windows
+NO_WINDOW = (
+    "No window yet. Telemetry publishes each window about 5 s after it ends; is it running, and do flows arrive?"
+)
+NO_DECISION = "No decision yet. Telemetry makes one per window; is it running?"
+NO_OVERRIDE = "No override: every prefix leaves where plain BGP sends it."
+NO_CONGESTION = "No congestion in the last hour."
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """One congestion from opening to closing, as its events told it: the last loads, and the highest."""
+    """One congestion from opening to closing, from its events. Loads are shares of capacity.
+
+    `until` is None while it is open; `natural_max` and `dropped_max` are its highest loads, the others its last.
+    """
 
     pop: str
     id: str
@@ -39,7 +48,7 @@ class Episode(msgspec.Struct, frozen=True):
 
 
 def chosen(deployment: Deployment, pop: str | None) -> list[str]:
-    """The PoPs that were asked for; ConfigError when there is no such PoP."""
+    """Return the PoPs asked for, all if `pop` is None; ConfigError if there is no such PoP."""
     if pop is not None and pop not in deployment.pops:
         raise ConfigError([f"no PoP {pop}; known: {', '.join(deployment.pops)}"])
     return [pop] if pop else list(deployment.pops)
@@ -48,27 +57,27 @@ def chosen(deployment: Deployment, pop: str | None) -> list[str]:
 async def with_halts(
     deployment: Deployment, pop: str | None, read: Callable[[Deployment, str | None], Awaitable[list[Row]]]
 ) -> tuple[list[Row], Halts]:
-    """What `read` finds, and which of the PoPs asked for are halted."""
+    """Return the records that `read` finds, and the orders that halt the PoPs asked for."""
     names = chosen(deployment, pop)
     rows, orders = await asyncio.gather(read(deployment, pop), read_orders(deployment.settings.kafka))
     return rows, {name: halt for name in names if (halt := orders.halt(name)) is not None}
 
 
 def marked(rows: Iterable[Row], halts: Halts) -> list[dict[str, object]]:
-    """The records with `halted`, the order that halts their PoP, or null."""
+    """Return the records with one more field: `halted`, the order that halts their PoP, or None."""
     return [{**msgspec.structs.asdict(row), "halted": halts.get(row.pop)} for row in rows]
 
 
 def halt_lines(halts: Halts) -> list[str]:
-    """Who halted what, since when."""
+    """Return one line for each halted PoP: who halted it, and when."""
     return [
-        f"{pop} is halted since {halt.at:%Y-%m-%d %H:%M:%S} UTC by {halt.by}: nothing of ours is announced"
+        f"{pop} was halted by {halt.by} at {halt.at:%Y-%m-%d %H:%M:%S} UTC: no override is announced until `resume`"
         for pop, halt in halts.items()
     ]
 
 
 async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtilization]:
-    """The newest record of every link."""
+    """Return the newest record of each link, in the order of the inventory."""
     pops = chosen(deployment, pop)
     links = sum(len(deployment.pops[name].link) for name in deployment.pops)
     records = await read_topic(deployment.settings.kafka, topics.LINK_UTILIZATION.name, last=3 * links)
@@ -78,24 +87,25 @@ async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtil
 
 
 async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Decision]:
-    """The newest decision of every PoP that has one."""
+    """Return the newest decision of each PoP that has one."""
     kafka = deployment.settings.kafka
-    found = [await read_topic(kafka, topics.DECISIONS.for_pop(name), last=1) for name in chosen(deployment, pop)]
-    return [msgspec.json.decode(records[-1].value, type=Decision) for records in found if records]
+    topic_names = [topics.DECISIONS.for_pop(name) for name in chosen(deployment, pop)]
+    last_records = [await read_topic(kafka, topic, last=1) for topic in topic_names]
+    return [msgspec.json.decode(records[-1].value, type=Decision) for records in last_records if records]
 
 
 async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Episode]:
-    """What is congested, or was in the last RECENT_DECISIONS windows of each PoP."""
+    """Return the congestion that is open, or was in the last RECENT_DECISIONS windows of each PoP."""
     kafka = deployment.settings.kafka
-    found: list[Episode] = []
+    recent: list[Episode] = []
     for name in chosen(deployment, pop):
         records = await read_topic(kafka, topics.DECISIONS.for_pop(name), last=RECENT_DECISIONS)
-        found += episodes(msgspec.json.decode(record.value, type=Decision) for record in records)
-    return found
+        recent += episodes(msgspec.json.decode(record.value, type=Decision) for record in records)
+    return recent
 
 
 def episodes(decisions: Iterable[Decision]) -> list[Episode]:
-    """Congestion by its id, the open ones first, then the last closed; `decisions` in their order."""
+    """Return one Episode per congestion, the open ones first, then the last closed; `decisions` are in order."""
     by_id: dict[str, Episode] = {}
     for decision in decisions:
         for event in decision.congestion:
@@ -113,13 +123,13 @@ def episodes(decisions: Iterable[Decision]) -> list[Episode]:
                 natural_max=max(event.natural, before.natural_max if before else 0.0),
                 dropped_max=max(event.dropped, before.dropped_max if before else 0.0),
             )
-    newest_first = sorted(by_id.values(), key=lambda one: (one.until or one.since, one.link), reverse=True)
-    return sorted(newest_first, key=lambda one: one.until is not None)
+    newest_first = sorted(by_id.values(), key=lambda row: (row.until or row.since, row.link), reverse=True)
+    return sorted(newest_first, key=lambda row: row.until is not None)
 
 
 def congestion_table(rows: Iterable[Episode]) -> Table:
-    """One line per congestion; loads are shares of capacity."""
-    table = columns("link", "since", "until", "carried", "dropped", "natural", "most natural", "most dropped")
+    """Return a table with one line per congestion; loads are shares of capacity."""
+    table = columns("link", "since", "until", "carried", "dropped", "natural", "natural max", "dropped max")
     for row in rows:
         shares = (row.carried, row.dropped, row.natural, row.natural_max, row.dropped_max)
         until = f"{row.until:%H:%M:%S}" if row.until else "open"
@@ -128,20 +138,20 @@ def congestion_table(rows: Iterable[Episode]) -> Table:
 
 
 def columns(*names: str, title: str | None = None) -> Table:
-    """A table that cuts nothing off where the terminal is narrow, and never breaks what one wants to copy."""
-    whole = ("prefix", "released", "refused")
-    made = (Column(name, overflow="fold", no_wrap=name in whole) for name in names)
-    return Table(*made, title=title, title_justify="left")
+    """Return an empty table that cuts nothing off in a narrow terminal; prefixes stay on one line, to be copied."""
+    unbroken = ("prefix", "released", "refused")
+    headers = (Column(name, overflow="fold", no_wrap=name in unbroken) for name in names)
+    return Table(*headers, title=title, title_justify="left")
 
 
 def feed_of(row: LinkUtilization, now_s: float) -> str:
-    """The state of its feed, or for how long nothing was told of the link."""
+    """Return the state of a link's feed or, if its windows stopped, for how long there was none."""
     quiet_s = now_s - row.window_start.timestamp() - row.window_s
-    return f"no record for {quiet_s:.0f} s" if quiet_s > QUIET_WINDOWS * row.window_s else row.feed
+    return f"no window for {quiet_s:.0f} s" if quiet_s > QUIET_WINDOWS * row.window_s else row.feed
 
 
 def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
-    """One line per link; shares of capacity, moved traffic in Gb/s."""
+    """Return a table with one line per link: loads as shares of capacity, moved traffic in Gb/s."""
     names = (
         "link",
         "feed",
@@ -151,7 +161,7 @@ def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
         "natural",
         "moved in Gb/s",
         "moved out Gb/s",
-        "window",
+        "window start",
     )
     table = columns(*names)
     for row in rows:
@@ -166,12 +176,12 @@ def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
 
 
 def overrides_table(decisions: Iterable[Decision]) -> Table:
-    """One line per override."""
-    table = columns("prefix", "Gb/s", "exit", "next hop", "instead of", "reason when moved")
+    """Return a table with one line per override."""
+    table = columns("prefix", "Gb/s", "exit", "next hop", "instead of", "reason for the move")
     for decision in decisions:
         for override in decision.overrides:
             instead = ", ".join(sorted({exit_.link for exit_ in override.natural}))
             gbps = f"{override.bps / GIGA:.2f}"
-            where = override.exit.link, override.exit.next_hop
-            table.add_row(override.prefix, gbps, *where, instead, override.reason)
+            egress = override.exit
+            table.add_row(override.prefix, gbps, egress.link, egress.next_hop, instead, override.reason)
     return table

@@ -1,7 +1,7 @@
-"""`autopilot size`: what a network of so many PoPs needs, computed from the constants of app/cli/sizing.toml.
+"""`autopilot size`: what a network of a given size needs, computed from the constants of app/cli/sizing.toml.
 
-Constants are measured (`python -m tests.bench.pops --write`) or chosen; each says how. A figure tells which of them it
-came from: those that were read while it was computed.
+Constants are measured (`python -m tests.bench.pops --write`) or chosen; each says how. Each figure names the constants
+and figures that were read while it was computed.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,14 +26,14 @@ DIVISORS = ("record_cpu_s", "broker_cores", "broker_load_max", "broker_replicas_
 
 
 class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number, its unit in its name, and how it came about."""
+    """A number, and how it was measured or chosen; the unit is part of its name."""
 
     value: float
     how: str
 
 
 class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What app/cli/sizing.toml holds. CPU in cores (seconds of it a second) or seconds, bytes as they are on disk."""
+    """The constants of app/cli/sizing.toml. CPU is in cores (CPU seconds per second) or seconds; bytes are on disk."""
 
     cell_cpu_cores: Constant
     link_cpu_cores: Constant
@@ -72,7 +72,7 @@ class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class NetworkSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked about; all but `pops`, `pops_per_cell` and `retention_hours` (of flows) are of each PoP."""
+    """The network to size. `records_per_second`, `links` and `prefixes` are per PoP; `retention_hours` is of flows."""
 
     pops: int
     records_per_second: float
@@ -83,17 +83,17 @@ class NetworkSize(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_a_cell(self) -> int:
-        """PoPs of the fullest cell."""
+        """The number of PoPs in the fullest cell."""
         return min(self.pops, self.pops_per_cell)
 
     @property
     def active_prefixes(self) -> float:
-        """Those that a window can see: there are no more of them than records."""
+        """The number of prefixes per PoP that a window can see, at most one for each record."""
         return min(self.prefixes, self.records_per_second * WINDOW_S)
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One answer; `sources` are the names of the constants and of other figures that it was computed from."""
+    """One result; `sources` are the names of the constants and figures that it was computed from."""
 
     name: str
     value: float
@@ -102,7 +102,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class ConstantsRead:
-    """Constants by attribute and other figures by name; remembers in `read` which were asked for."""
+    """Gives constants as attributes and other figures by name, and remembers in `read` which were used."""
 
     def __init__(self, network: NetworkSize, constants: Constants) -> None:
         self._network = network
@@ -123,7 +123,7 @@ Compute = Callable[[NetworkSize, ConstantsRead], float]
 
 
 def load_constants(path: Path = FILE) -> Constants:
-    """ConfigError names each key that is missing, unknown or wrong."""
+    """Read the constants; ConfigError names each key that is missing, unknown or wrong."""
     problems: list[str] = []
     constants = convert(read_toml(path), Constants, path.name, problems)
     values = {name: constant.value for name, constant in msgspec.structs.asdict(constants).items()} if constants else {}
@@ -137,7 +137,7 @@ def load_constants(path: Path = FILE) -> Constants:
 
 
 def size(network: NetworkSize, constants: Constants) -> list[Figure]:
-    """Every figure; ConfigError where a number is not above 0, or one process could not carry a cell."""
+    """Compute every figure; ConfigError if a number is not above 0, or if one worker could not carry a cell."""
     problems = [
         f"--{name.replace('_', '-')} {value:g}: must be above 0"
         for name, value in msgspec.structs.asdict(network).items()
@@ -154,14 +154,14 @@ def size(network: NetworkSize, constants: Constants) -> list[Figure]:
 
 
 def _overload(n: NetworkSize, k: ConstantsRead) -> list[str]:
-    """A worker is one process, which has one core and needs some of it to catch up."""
+    """Return a problem if a cell is too large for a worker: one process, one core, some of it kept for catching up."""
     load, pop = k["cores of a telemetry worker"], k["cores of one more PoP"]
     if load <= k.cell_load_max_cores:
         return []
     room = int((k.cell_load_max_cores - k.cell_cpu_cores) / pop)
     if room < 1:
-        return [f"--records-per-second {n.records_per_second:g}: a PoP of {pop:.2f} cores is too much for a worker"]
-    return [f"--pops-per-cell {n.pops_per_cell}: a worker would need {load:.2f} cores; at most {room} leave it room"]
+        return [f"--records-per-second {n.records_per_second:g}: a PoP needs {pop:.2f} cores, too much for one worker"]
+    return [f"--pops-per-cell {n.pops_per_cell}: a worker would need {load:.2f} cores; it can carry at most {room}"]
 
 
 def _flows(n: NetworkSize, k: ConstantsRead) -> float:
@@ -177,28 +177,28 @@ def _routes(n: NetworkSize, k: ConstantsRead) -> float:
 
 
 def _changelogs(n: NetworkSize, k: ConstantsRead) -> float:
-    """A prefix is written with each flush while its window is open."""
+    """Changelog bytes per second; a prefix is written with each flush while its window is open."""
     return n.pops * (n.links * k.link_changelog_bytes_per_s + n.active_prefixes * k.prefix_changelog_bytes_per_s)
 
 
 def _pop_cores(n: NetworkSize, k: ConstantsRead) -> float:
-    """Of telemetry, beside its worker's."""
+    """Cores that one PoP adds to its telemetry worker."""
     records = n.records_per_second * k.record_cpu_s
     return n.links * k.link_cpu_cores + records + n.active_prefixes * k.prefix_cpu_cores
 
 
 def _pop_memory(n: NetworkSize, k: ConstantsRead) -> float:
-    """Of telemetry, beside its worker's."""
+    """Bytes of memory that one PoP adds to its telemetry worker."""
     return n.links * k.link_memory_bytes + n.active_prefixes * k.prefix_memory_bytes + _idle_memory(n, k)
 
 
 def _actuator_memory(n: NetworkSize, k: ConstantsRead) -> float:
-    """Of a PoP, beside its worker's."""
+    """Bytes of memory that one PoP adds to its actuator."""
     return n.active_prefixes * k.actuator_prefix_memory_bytes + _idle_memory(n, k)
 
 
 def _idle_memory(n: NetworkSize, k: ConstantsRead) -> float:
-    """Prefixes without traffic are paths and nothing else: most of a full table."""
+    """Bytes of memory of the prefixes without traffic, most of a full table: they have only paths."""
     return (n.prefixes - n.active_prefixes) * k.prefix_paths * k.path_memory_bytes
 
 
@@ -209,7 +209,10 @@ def _partitions(n: NetworkSize, k: ConstantsRead) -> float:
 
 
 def _disk(n: NetworkSize, k: ConstantsRead) -> float:
-    """Replicated. Kafka removes whole segments, so the newest of each partition is kept beyond its retention."""
+    """Bytes on the disks of all brokers, replicas included.
+
+    Kafka removes whole segments, so the newest segment of each partition is kept beyond its retention.
+    """
     kept = 0.0
     for figure, topic in WRITTEN.items():
         if topic is None:
@@ -224,7 +227,7 @@ def _disk(n: NetworkSize, k: ConstantsRead) -> float:
 
 
 def _broker_cores(_: NetworkSize, k: ConstantsRead) -> float:
-    """Of all brokers: each replica costs what the leader does."""
+    """Cores of all brokers; each replica costs as much as the leader."""
     written_mib = sum(k[figure] for figure in WRITTEN) / MIB
     return REPLICAS * (written_mib * k.broker_mib_cpu_s + k["partitions"] * k.broker_partition_cpu_cores)
 
@@ -238,7 +241,7 @@ def _sum(*names: str) -> Compute:
     return lambda _, k: sum(k[name] for name in names)
 
 
-# What is written to the leaders, and to which topics; control, actuations and dead letters are next to nothing.
+# What is written to the leaders, and to which topics; control, actuations and dead letters are negligible.
 WRITTEN = {
     "flows written": topics.FLOWS,
     "counters written": topics.COUNTERS,
@@ -254,7 +257,7 @@ FIGURES: dict[str, tuple[str, Compute]] = {
     "actuator workers": ("", _sum("cells")),
     "changelogs": ("", lambda _, k: k["cells"] * (k.telemetry_changelogs + k.actuator_changelogs)),
     "partitions": ("", _partitions),
-    "topics": ("", _sum("partitions")),  # each has one
+    "topics": ("", _sum("partitions")),  # each topic has one
     "flows written": ("B/s", _flows),
     "counters written": ("B/s", _counters),
     "routes written": ("B/s", _routes),
@@ -293,24 +296,24 @@ FIGURES: dict[str, tuple[str, Compute]] = {
 
 
 def figures_table(figures: Sequence[Figure]) -> Table:
-    """One line a figure."""
-    shown = Table("figure", "amount", "from")
+    """Return a table with one line per figure."""
+    table = Table("figure", "amount", "computed from")
     for figure in figures:
-        shown.add_row(figure.name, amount(figure.value, figure.unit), ", ".join(figure.sources))
-    return shown
+        table.add_row(figure.name, amount(figure.value, figure.unit), ", ".join(figure.sources))
+    return table
 
 
 def constants_table(constants: Constants) -> Table:
-    """One line a constant."""
-    shown = Table("constant", "value", "how")
+    """Return a table with one line per constant."""
+    table = Table("constant", "value", "measured or chosen")
     for name in constants.__struct_fields__:
         constant: Constant = getattr(constants, name)
-        shown.add_row(name, f"{constant.value:g}", constant.how)
-    return shown
+        table.add_row(name, f"{constant.value:g}", constant.how)
+    return table
 
 
 def amount(value: float, unit: str) -> str:
-    """As people write it; bytes in a unit that leaves a whole number before the point."""
+    """Return a value with its unit as people write it; bytes in the largest unit in which they are 1 or more."""
     if not unit.startswith("B"):
         return f"{value:,.2f} {unit}" if unit else f"{value:,.0f}"
     power = min(len(KILO) - 1, int(log(max(value, 1), 1024)))

@@ -1,4 +1,4 @@
-"""`autopilot watch`: links and overrides live in the terminal, from the topics like any consumer would."""
+"""`autopilot watch`: links and overrides live in the terminal, read from the topics as any consumer could."""
 
 from contextlib import aclosing
 
@@ -19,7 +19,10 @@ OVERRIDES_MAX = 15
 
 
 class Screen:
-    """The newest record of every link, the newest decision of every PoP, and the orders that stand."""
+    """What `watch` shows: the newest window of every link, the newest decision of every PoP, and the standing orders.
+
+    `topics` is how many of the last records to read from each topic; None means all.
+    """
 
     def __init__(self, deployment: Deployment, pop: str | None, clock: Clock) -> None:
         self._names = chosen(deployment, pop)
@@ -28,12 +31,12 @@ class Screen:
         self._links: dict[str, LinkUtilization] = {}
         self._decisions: dict[str, Decision] = {}
         self._orders = Orders()
-        every_link = sum(len(one.link) for one in deployment.pops.values())
+        every_link = sum(len(pop.link) for pop in deployment.pops.values())
         self.topics: dict[str, int | None] = {topics.DECISIONS.for_pop(name): 1 for name in self._names}
         self.topics |= {topics.LINK_UTILIZATION.name: 3 * every_link, topics.CONTROL.name: None}
 
     def take(self, topic: str, key: bytes | None, value: bytes) -> None:
-        """One record of one of the `topics`."""
+        """Take one record of one of the `topics`."""
         if topic == topics.CONTROL.name:
             self._orders.take(key, value)
         elif topic == topics.LINK_UTILIZATION.name:
@@ -44,36 +47,38 @@ class Screen:
             self._decisions[decision.pop] = decision
 
     def view(self) -> Group:
-        """What is shown now: who halted, links, then the largest overrides."""
+        """Return what to show now: halted PoPs, links, then the largest overrides."""
         decisions = list(self._decisions.values())
         largest = [
             msgspec.structs.replace(
-                one, overrides=tuple(sorted(one.overrides, key=lambda override: -override.bps)[:OVERRIDES_MAX])
+                decision,
+                overrides=tuple(sorted(decision.overrides, key=lambda override: -override.bps)[:OVERRIDES_MAX]),
             )
-            for one in decisions
+            for decision in decisions
         ]
-        known = (self._links[name] for name in self._order if name in self._links)
-        links = links_table(known, self._clock.now_s())
+        windows = (self._links[name] for name in self._order if name in self._links)
+        links = links_table(windows, self._clock.now_s())
         halts = {name: halt for name in self._names if (halt := self._orders.halt(name)) is not None}
         return Group(*halt_lines(halts), links, *map(_headline, decisions), overrides_table(largest))
 
 
 def _headline(decision: Decision) -> str:
-    count, congested = len(decision.overrides), [one.link for one in episodes([decision]) if one.until is None]
-    more = f", the largest {OVERRIDES_MAX} are shown" if count > OVERRIDES_MAX else ""
+    count, congested = len(decision.overrides), [row.link for row in episodes([decision]) if row.until is None]
+    shown = f" (the largest {OVERRIDES_MAX} are shown)" if count > OVERRIDES_MAX else ""
     return (
-        f"{decision.pop} {decision.mode} {decision.epoch}.{decision.seq} of {decision.window_start:%H:%M:%S}: "
-        f"{count} overrides{more}, {len(decision.released)} released, {len(decision.refused)} refused; "
-        f"congested: {', '.join(congested) or 'nothing'}"
+        f"{decision.pop}: decision {decision.epoch}.{decision.seq}, mode {decision.mode}, "
+        f"for the window from {decision.window_start:%H:%M:%S}; overrides: {count}{shown}, "
+        f"released: {len(decision.released)}, refused: {len(decision.refused)}; "
+        f"congested: {', '.join(congested) or 'no link'}"
     )
 
 
 async def watch(deployment: Deployment, pop: str | None, console: Console, clock: Clock) -> None:
-    """Until cancelled; DaemonError where the broker does not answer."""
+    """Show the screen until cancelled; DaemonError if the broker does not answer."""
     screen = Screen(deployment, pop, clock)
     records = follow(deployment.settings.kafka, screen.topics)
     async with aclosing(records):
-        with Live(get_renderable=screen.view, console=console, refresh_per_second=2):  # ages grow without records, too
+        with Live(get_renderable=screen.view, console=console, refresh_per_second=2):  # ages grow even without records
             record: ConsumerRecord
             async for record in records:
                 screen.take(record.topic, record.key, record.value)

@@ -1,4 +1,4 @@
-"""docs/reference/settings.md and inventory.md from the types: `python -m app.config.docs` writes both.
+"""Writes docs/reference/settings.md and inventory.md from the types: `python -m app.config.docs`.
 
 The text of a key is the string below its field. What follows "Change:" says when to change it.
 """
@@ -20,12 +20,12 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 HEADS: dict[type[msgspec.Struct], str] = {
     Settings: """# Settings
 
-Every key of `autopilot.toml`. This page is made from the types (`make docs`); `autopilot check --offline --dump` prints
-the values in effect. An unknown key is an error, and a key that was renamed names its new name.
+Every key of `autopilot.toml`. This page is generated from the types (`make docs`); `autopilot check --offline --dump`
+prints the values in effect. An unknown key is an error; for a renamed key the error names the new one.
 """,
     Pop: """# Inventory
 
-Every key of a PoP's file. This page is made from the types (`make docs`); `autopilot check --offline` lists all
+Every key of a PoP's file. This page is generated from the types (`make docs`); `autopilot check --offline` lists all
 mistakes of all files at once. [Your own network](../operator/own-network.md) has an example, and
 `deploy/local/rhv1000.toml` is the demo's PoP of two routers.
 """,
@@ -44,7 +44,7 @@ class Key(NamedTuple):
 
 
 def page(root: type[msgspec.Struct]) -> str:
-    """The page of a file whose top level is `root`: one section a table."""
+    """The page of a file whose top level is `root`: one section per table."""
     sections = [f"## {_title(path)}\n\n{_table(kind)}" for path, kind in tables_of(root)]
     return "\n".join([HEADS[root], *sections])
 
@@ -80,7 +80,7 @@ def _table(kind: type[msgspec.Struct]) -> str:
 
 
 def _texts(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """By field, the string that stands below it in the source."""
+    """The string below each field in the source, by field name."""
     [definition] = ast.parse(inspect.getsource(kind)).body
     assert isinstance(definition, ast.ClassDef)
     texts = {}
@@ -101,7 +101,7 @@ def _structs_in(annotation: Any) -> Iterator[tuple[type[msgspec.Struct], str]]:
 
 
 def _kind(annotation: Any) -> str:
-    """The type as someone who writes TOML calls it."""
+    """The type in the words of someone who writes TOML."""
     names = {str: "text", int: "number", float: "number", bool: "true or false"}
     if annotation in names:
         return names[annotation]

@@ -17,7 +17,7 @@ UINT16_MAX, UINT32_MAX = 2**16 - 1, 2**32 - 1
 
 
 class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What Autopilot may do at most in this PoP (facts: never overridable by a decision)."""
+    """Limits on what Autopilot may do in this PoP; no decision can exceed them."""
 
     max_overrides: int = 200
     """Overrides of this PoP at the same time. Change: begin with 20, raise it as you learn to trust it."""
@@ -45,12 +45,12 @@ class Injector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An edge router. `core` maps the neighbouring router's name to our ifIndex towards it."""
+    """An edge router. `core` maps a neighbouring router's name to this router's ifIndex towards it."""
 
     name: str
     """Name of the router, unique in the PoP. Records and links use it."""
     agent_address: str
-    """IP address by which its sFlow samples name the exporter (`peer_ip_src`)."""
+    """IP address that its sFlow samples carry as the exporter (`peer_ip_src`)."""
     loopback4: str
     """IPv4 address that other routers of the PoP use as next hop towards it; not 127/8."""
     loopback6: str
@@ -62,15 +62,15 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ibgp_address: str
     """IP address of its iBGP sessions, and by default of its BMP session."""
     internal_ifindexes: tuple[int, ...]
-    """ifIndexes towards the inside of the PoP. Traffic that enters there is what may be moved."""
+    """ifIndexes towards the inside of the PoP. Only traffic that enters there may be moved."""
     core: dict[str, int] = {}
-    """Table: router name = our ifIndex towards it. Change: needed with more than one edge router."""
+    """Table: router name = this router's ifIndex towards it. Change: needed with more than one edge router."""
     igp_cost: dict[str, int] = {}
-    """Table: router name = IGP cost of the way to it. Change: needed with more than one edge router; it breaks ties
+    """Table: router name = IGP cost of the path to it. Change: needed with more than one edge router; it breaks ties
     as BGP does.
     """
     exports_learned_routes: bool = False
-    """true where this router announces learned routes to eBGP neighbours (a fabric, transit customers). An override
+    """true if this router announces learned routes to eBGP neighbours (a fabric, transit customers). An override
     would make them lose the prefix, so moves through it are refused. Change: set it if your export policy has
     more than your own prefixes.
     """
@@ -91,7 +91,7 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """AS number of the neighbour."""
     cap_bps: float | None = None
     """Bits per second. Our moves bring at most this much to the session, whatever the link could take. Change: set
-    it where a peering agreement or a port behind an exchange has a limit.
+    it if a peering agreement or a port behind an exchange has a limit.
     """
 
 
@@ -108,11 +108,11 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     """`pni` (private peering), `ixp` or `transit`."""
     ifindexes: tuple[int, ...]
-    """Every ifIndex under which it is reported: of the port, or of a LAG and of its members."""
+    """Every ifIndex under which it is reported: that of the port, or those of a LAG and its members."""
     sessions: tuple[Session, ...]
     """List of tables: the eBGP sessions on this link."""
     cost: float
-    """Any unit, the same for all links. Of several links with room the cheapest is filled first."""
+    """Any unit, the same for all links. Among links with room the cheapest is filled first."""
     capacity_bps: float
     """Bits per second that the link carries. While its ports report their speed (ifSpeed), the sum of those that are up
     wins.
@@ -127,7 +127,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     configured on the interface.
     """
     drain: bool = False
-    """true takes the link out of the choice: nothing is moved to it. Change: before maintenance."""
+    """true excludes the link as a target: nothing is moved to it. Change: before maintenance."""
 
 
 class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -138,7 +138,7 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     asn: int
     """Our AS number."""
     own_prefixes: tuple[str, ...]
-    """Our own prefixes, in canonical form. They are never moved, and are all that may be announced to eBGP
+    """Our own prefixes, in canonical form. They are never moved, and only they may be announced to eBGP
     neighbours.
     """
     router: tuple[Router, ...]
@@ -146,18 +146,18 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     link: tuple[Link, ...]
     """List of tables: the egress links."""
     marker: int = 911
-    """Second half of the community `ASN:marker` on every route of ours. Change: if 911 has another meaning in your
+    """Second half of the community `ASN:marker` on each of our routes. Change: if 911 has another meaning in your
     network.
     """
     marker_asn: int | None = None
-    """First half of that community, 16 bits; `asn` if left out. Change: needed with a 4-byte AS number."""
+    """First half of that community, 16 bits; `asn` by default. Change: needed with a 4-byte AS number."""
     override_local_pref: int = 1000
     """local_pref of our routes; must be above that of every link. Change: if your policy uses 1000 or more."""
     budgets: Budgets = Budgets()
-    """Table. What may be done at most."""
+    """Table. Limits on what may be done."""
     pinned_prefixes: tuple[str, ...] = ()
-    """Prefixes that are never moved, in canonical form; what is inside them is not moved either. Change: for
-    whatever must not be touched.
+    """Prefixes that are never moved, in canonical form, nor is any prefix inside them. Change: for whatever must not
+    be touched.
     """
 
     def link_id(self, link: Link) -> str:
@@ -166,7 +166,7 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @property
     def marker_community(self) -> str:
-        """The community on every route of ours, denied on every eBGP export policy."""
+        """The community on each of our routes, which every eBGP export policy must deny."""
         return f"{self.asn if self.marker_asn is None else self.marker_asn}:{self.marker}"
 
     @cached_property
@@ -207,11 +207,13 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     def ingress_by_interface(self) -> dict[tuple[str, int], str]:
         """(router, ifIndex of input) -> the router where the packet entered the PoP's edge."""
         inside = {(router.name, index): router.name for router in self.router for index in router.internal_ifindexes}
-        return inside | {(router.name, index): other for router in self.router for other, index in router.core.items()}
+        core = {(router.name, index): neighbour for router in self.router for neighbour, index in router.core.items()}
+        return inside | core
 
     def session(self, router: str, peer: str) -> Session | None:
         """The eBGP session of `router` with `peer`, or None (an iBGP peer or injector)."""
-        return next((s for link, s in self._sessions() if (link.router, s.peer) == (router, peer)), None)
+        sessions = (session for link, session in self._sessions() if (link.router, session.peer) == (router, peer))
+        return next(sessions, None)
 
     def _sessions(self) -> Iterator[tuple[Link, Session]]:
         return ((link, session) for link in self.link for session in link.sessions)
@@ -229,7 +231,7 @@ def load_pop(path: Path) -> Pop:
 
 
 def check_pop(pop: Pop) -> list[str]:
-    """Mistakes between the parts of a PoP; empty when it is coherent."""
+    """List the contradictions between the parts of a PoP; empty if it is consistent."""
     problems = [*_duplicates(pop), *_references(pop), *_addresses(pop), *_marking(pop), *_budgets(pop), *_numbers(pop)]
     if len(pop.router) < 1 or not pop.link:
         problems.append("needs at least one router and one link")
@@ -247,8 +249,8 @@ def _duplicates(pop: Pop) -> Iterator[str]:
         "session": [f"{link.router}/{session.peer}" for link, session in pop._sessions()],
         "next hop": [f"{link.router}/{hop}" for link, session in pop._sessions() for hop in session.next_hops],
     }
-    for what, values in named.items():
-        yield from (f"{what} {value} is given twice" for value, count in Counter(values).items() if count > 1)
+    for field, values in named.items():
+        yield from (f"{field} {value} is given twice" for value, count in Counter(values).items() if count > 1)
 
 
 def _references(pop: Pop) -> Iterator[str]:
@@ -260,9 +262,9 @@ def _references(pop: Pop) -> Iterator[str]:
         if not link.ifindexes:
             yield f"link {link.name} of {link.router}: needs at least one ifIndex"
     for router in pop.router:
-        for other in (*router.core, *router.igp_cost):
-            if other not in pop.routers or other == router.name:
-                yield f"router {router.name}: {other} is no other router of this PoP"
+        for neighbour in (*router.core, *router.igp_cost):
+            if neighbour not in pop.routers or neighbour == router.name:
+                yield f"router {router.name}: {neighbour} is not another router of this PoP"
 
 
 def _addresses(pop: Pop) -> Iterator[str]:
@@ -282,31 +284,31 @@ def _addresses(pop: Pop) -> Iterator[str]:
         for _, session in pop._sessions()
         for address in (session.peer, *session.next_hops)
     ]
-    for what, address in addresses:
+    for owner, address in addresses:
         if not _valid(address, ipaddress.ip_address):
-            yield f"{what}: {address!r} is not an IP address"
+            yield f"{owner}: {address!r} is not an IP address"
     for router in pop.router:
         for loopback in (router.loopback4, router.loopback6):
             if _valid(loopback, ipaddress.ip_address) and ipaddress.ip_address(loopback).is_loopback:
-                yield f"router {router.name}: loopback {loopback} is 127/8 or ::1, which no router takes as a next hop"
+                yield f"router {router.name}: loopback {loopback} is 127/8 or ::1: no router accepts that as a next hop"
     for prefix in (*pop.own_prefixes, *pop.pinned_prefixes):
         if not _valid(prefix, _canonical):
             yield f"prefix {prefix!r} is not a network in canonical form"
 
 
 def _marking(pop: Pop) -> Iterator[str]:
-    """A route of ours must be told from others by its marker, and win against them by its local-pref."""
+    """Mistakes in what makes our routes recognisable (the marker) and preferred (the local-pref)."""
     if not 0 < pop.asn <= UINT32_MAX:
         yield f"asn must be 1 to {UINT32_MAX}"
     high, low = (int(half) for half in pop.marker_community.split(":"))
     if not (0 < high < UINT16_MAX and 0 <= low <= UINT16_MAX):  # 0 and 65535 are reserved for well-known communities
         yield (
-            f"marker community {pop.marker_community}: both halves have 16 bits: give a marker_asn of 1 to"
-            f" {UINT16_MAX - 1} and a marker of 0 to {UINT16_MAX}"
+            f"marker community {pop.marker_community}: both halves have 16 bits; set marker_asn"
+            f" (1 to {UINT16_MAX - 1}) and marker (0 to {UINT16_MAX})"
         )
     highest = max((link.local_pref for link in pop.link), default=0)
     if pop.override_local_pref <= highest:
-        yield f"override_local_pref must be above the local_pref of every link, the highest is {highest}"
+        yield f"override_local_pref must be above the local_pref of every link; the highest is {highest}"
     if pop.override_local_pref > UINT32_MAX:
         yield f"override_local_pref must be at most {UINT32_MAX}"
 
@@ -324,7 +326,7 @@ def _budgets(pop: Pop) -> Iterator[str]:
 
 
 def _numbers(pop: Pop) -> Iterator[str]:
-    """Written so that nan, which TOML has, is a mistake too."""
+    """Numbers out of range. The conditions are written so that nan, which TOML allows, is a mistake, too."""
     for link in pop.link:
         if not link.capacity_bps > 0:
             yield f"link {link.name} of {link.router}: capacity_bps must be above 0"
@@ -339,7 +341,7 @@ def _numbers(pop: Pop) -> Iterator[str]:
 
 
 def _canonical(prefix: str) -> None:
-    """ValueError unless a prefix is written in the one form that the guards read."""
+    """Raise ValueError unless a prefix is in canonical form, the only form that the guards read."""
     if "%" in prefix or str(ipaddress.ip_network(prefix)) != prefix:
         raise ValueError(prefix)
 

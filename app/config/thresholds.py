@@ -1,4 +1,4 @@
-"""The one table of thresholds and the clocks of a decision. Nothing else defines a threshold."""
+"""The thresholds and timers of a decision. Nothing else defines a threshold."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The one table of thresholds, as shares of capacity where nothing else is said."""
+    """All thresholds, as shares of capacity unless noted otherwise."""
 
     RENAMED: ClassVar = {"act_now": "saturated"}
 
@@ -16,15 +16,15 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     saturated: float = 0.97
     """Share of capacity. At this carried load, or with any discards, a link is relieved at once and down to
-    `shed_to_saturated`. Change: lower it where a port drops before it is full.
+    `shed_to_saturated`. Change: lower it if a port drops before it is full.
     """
     shed_to: float = 0.90
     """Share of capacity. A congested link is relieved down to this natural load; must not be above `enter`. Change:
     lower it to move more at a time, and less often.
     """
     shed_to_saturated: float = 0.85
-    """Share of capacity. As `shed_to`, for a saturated link, whose real demand cannot be seen. Change: lower it
-    where demand comes back fast after a relief.
+    """Share of capacity. As `shed_to`, for a saturated link, whose real demand cannot be seen. Change: lower it if
+    demand comes back fast after a relief.
     """
     fill_to: float = 0.80
     """Share of capacity. Our moves fill a target link at most up to this; must be below `enter`. Change: lower it to
@@ -32,77 +32,77 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     leave: float = 0.80
     """Share of capacity. Congestion closes, and moves are given back, at or below this natural load; must be below
-    `enter`. Change: lower it where moves come and go too often.
+    `enter`. Change: lower it if moves come and go too often.
     """
     jump: float = 0.10
-    """Share of capacity. When the natural load of a link rose by this since a window, that window counts less in the
-    shares of its prefixes (`pacing.share_attack_s`). Change: rarely.
+    """Share of capacity. If the natural load of a link has risen by this much since a window, that window counts less
+    in the shares of its prefixes (`pacing.share_attack_s`). Change: rarely.
     """
     ratio_low: float = 0.7
-    """Ratio. Flows over counters of a link, sampling error aside; below this the link is untrusted: nothing is moved
-    from or to it. Change: only while you mend a router that samples too little.
+    """Ratio. Flows over counters of a link, sampling error aside; below this the link is untrusted and nothing is
+    moved from or to it. Change: only while you repair a router that samples too little.
     """
     ratio_high: float = 1.3
-    """Ratio, above 1. As `ratio_low`, from above. Change: as `ratio_low`."""
+    """Ratio, above 1. Flows over counters above which a link is untrusted. Change: as `ratio_low`."""
     mismatch_max: float = 0.02
-    """Share of bytes. Above this share of traffic that leaves by another link than routing predicts, for three
-    windows, a PoP makes no new moves. Change: raise it only if you know the cause and it is harmless.
+    """Share of bytes. If more traffic than this leaves by another link than routing predicts, for three windows, a
+    PoP makes no new moves. Change: raise it only if you know the cause and it is harmless.
     """
     effective_min: float = 0.5
-    """Share of bytes. At least this share of a moved prefix must be seen on its new link, or the move is given back
-    and the prefix left alone for `pacing.quarantine_s`. Change: rarely.
+    """Share of bytes. At least this share of a moved prefix must be seen on its new link; otherwise the move is given
+    back and the prefix left alone for `pacing.quarantine_s`. Change: rarely.
     """
 
 
 class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The clocks of a decision, seconds, and the pace of giving back."""
+    """The timers of a decision, in seconds, and how fast moves are given back."""
 
     RENAMED: ClassVar = {"hold_s": "lease_s", "min_hold_s": "min_stay_s", "unwind_share": "release_share"}
 
     add_within_s: float = 30.0
     """Seconds. A decision may add overrides until this long after its window; later the traffic may have changed.
-    Change: raise it where a broker is far away.
+    Change: raise it if the broker is far away.
     """
     lease_s: float = 300.0
-    """Seconds. How long an override stays without renewal; every decision renews it. Change: longer survives longer
-    restarts of telemetry, shorter clears routes sooner when telemetry is gone.
+    """Seconds. How long an override stays without renewal; every decision renews it. Change: a longer lease survives
+    longer restarts of telemetry, a shorter one clears routes sooner when telemetry is gone.
     """
     min_stay_s: float = 300.0
-    """Seconds. How long a move stays at least before it is given back. Change: shorter in a laboratory, longer where
+    """Seconds. The least time that a move stays before it is given back. Change: shorter in a laboratory, longer if
     route changes are costly.
     """
     release_share: float = 0.25
     """Share of the most that was moved off a link. At most this much goes back in one window, but at least one
-    prefix. Change: lower it where links jump when traffic returns.
+    prefix. Change: lower it if links jump when traffic returns.
     """
     share_decay_s: float = 90.0
-    """Seconds. Time constant with which older windows fade in the share of a prefix. Change: longer where sampling
-    is sparse; `windows.retention_s` must be at least twice this.
+    """Seconds. Time constant with which older windows fade in the share of a prefix. Change: longer if sampling is
+    sparse; `windows.retention_s` must be at least twice this.
     """
     share_attack_s: float = 15.0
-    """Seconds. As `share_decay_s`, for windows from before a jump of the link's load. Change: rarely."""
+    """Seconds. As `share_decay_s`, for windows before a jump of the link's load. Change: rarely."""
     quarantine_s: float = 900.0
     """Seconds. A prefix whose traffic did not follow its override is not moved again for this long. Change: longer
-    where a static route explains it.
+    if a static route explains it.
     """
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What a decision goes by."""
+    """The thresholds and timers that a decision goes by."""
 
     thresholds: Thresholds = Thresholds()
     pacing: Pacing = Pacing()
 
 
 class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Tumbling windows by record time; `refresh_s` is sfacctd's kafka_refresh_time."""
+    """Tumbling windows by record time, and how late records may come."""
 
     length_s: int = 10
-    """Seconds. Length of a window; one decision is made for each. Change: only for a new deployment, since rows of
-    windows of another length are not taken over.
+    """Seconds. Length of a window; each window brings one decision. Change: only for a new deployment, because rows
+    of windows of another length are not taken over.
     """
     grace_s: int = 2
-    """Seconds. How long after its end a window stays open for records that come late. Change: raise it if
+    """Seconds. How long after its end a window stays open for late records. Change: raise it if
     `autopilot_late_ratio` is above 0.001.
     """
     refresh_s: int = 2

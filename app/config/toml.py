@@ -1,4 +1,4 @@
-"""TOML into typed structs, with every mistake listed instead of the first one."""
+"""Converts TOML to typed structs and lists every mistake, not only the first one."""
 
 import tomllib
 import types
@@ -15,11 +15,11 @@ S = typing.TypeVar("S", bound=msgspec.Struct)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The raw document; ConfigError if it cannot be read or is not TOML."""
+    """Read the raw document; ConfigError if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        advice = "; name the settings by --config or AUTOPILOT_CONFIG" if path.name == "autopilot.toml" else ""
+        advice = "; name the settings file with --config or AUTOPILOT_CONFIG" if path.name == "autopilot.toml" else ""
         raise ConfigError([f"{path}: cannot be read: {error.strerror}{advice}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
@@ -47,9 +47,9 @@ def _fields(raw: Any, kind: type[msgspec.Struct], where: str, problems: list[str
 
 
 def _unknown(key: str, kind: type[msgspec.Struct], fields: Iterable[str]) -> str:
-    """What to write instead; a struct may say by RENAMED what its keys were called before."""
+    """What is wrong with an unknown key; a struct may list earlier names of its keys in RENAMED."""
     renamed: Mapping[str, str] = getattr(kind, "RENAMED", {})
-    return f"is called {renamed[key]} now" if key in renamed else f"unknown key; known: {', '.join(fields)}"
+    return f"was renamed to {renamed[key]}" if key in renamed else f"unknown key; known: {', '.join(fields)}"
 
 
 def _value(raw: Any, wanted: Any, where: str, problems: list[str]) -> Any:
@@ -58,7 +58,7 @@ def _value(raw: Any, wanted: Any, where: str, problems: list[str]) -> Any:
     if (item := _item_struct(wanted)) is not None and isinstance(raw, list):
         return tuple(convert(entry, item, f"{where}[{index}]", problems) for index, entry in enumerate(raw))
     if typing.get_origin(wanted) is typing.Literal and raw not in (allowed := typing.get_args(wanted)):
-        problems.append(f"{where}: {raw!r} is none of {', '.join(allowed)}")
+        problems.append(f"{where}: {raw!r} is not one of {', '.join(allowed)}")
         return None
     try:
         return msgspec.convert(raw, wanted)

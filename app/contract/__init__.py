@@ -1,4 +1,4 @@
-"""What we publish: the topics, the record types in them, and the documents made from both.
+"""What we publish: the topics, the record types in them, and the documents generated from both.
 
 May import: nothing of ours.
 Read: topics, schemas, docs.

@@ -1,4 +1,7 @@
-"""docs/reference/topics.md from topics.py, and docs/reference/schemas from schemas.py: `python -m app.contract.docs` writes both."""
+"""Writes docs/reference/topics.md from topics.py and docs/reference/schemas from schemas.py.
+
+Run `python -m app.contract.docs`.
+"""
 
 import json
 from pathlib import Path
@@ -13,25 +16,24 @@ PAGE = DOCS / "topics.md"
 FOLDER = DOCS / "schemas"
 HEAD = """# Topics
 
-Made from the one table, `app/contract/topics.py` (`python -m app.contract.docs`); `autopilot check` compares the broker
-with it.
+This page is generated from `app/contract/topics.py` (`make docs`); `autopilot check` compares the broker with the same
+table.
 
 | topic | key | partitions | cleanup | kept | written by | read by | record |
 |---|---|---|---|---|---|---|---|
 """
 FOOT = """
 The inputs must be plain topics: no compaction, no transactions. A hole in their offsets means loss, and a worker that
-sees one ends and starts again from its last commit.
+sees one ends itself and starts again from its last commit.
 
-Records of ours carry a `schema` field (`app/contract/schemas.py`); the JSON Schemas in [schemas](schemas) are made from
-the types by the same command. `link-utilization`, `prefix-traffic` and `actuations` have an `id` that is the same when
-a record is sent twice; a decision is known by its epoch and number, a dead letter by its topic, partition and offset:
-drop repeats by them.
+Our own records carry a `schema` field (`app/contract/schemas.py`); the same command generates the JSON Schemas in
+[schemas](schemas). A record may be sent twice. Drop repeats by the `id` of `link-utilization`, `prefix-traffic` and
+`actuations`, by epoch and seq of a decision, and by topic, partition and offset of a dead letter.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """The whole text of topics.md."""
     return HEAD + "".join(f"| {' | '.join(_cells(topic))} |\n" for topic in ALL) + FOOT
 
 
@@ -47,7 +49,7 @@ def _cells(topic: Topic) -> list[str]:
 
 
 def _kept(topic: Topic) -> str:
-    """A topic that is only compacted keeps the last record of each key, however old."""
+    """How long records are kept; a topic that is only compacted keeps the last of each key, however old."""
     if topic.cleanup == "compact":
         return "last of each key"
     days = topic.retention_ms // (24 * HOUR_MS)
@@ -55,7 +57,7 @@ def _kept(topic: Topic) -> str:
 
 
 def schemas() -> dict[str, str]:
-    """File name -> JSON Schema, one a record type; the version is part of the name."""
+    """JSON Schema by file name, one per record type; the name includes the version."""
     by_name = {}
     for record in PUBLISHED:
         default = next(field.default for field in msgspec.structs.fields(record) if field.name == "schema")
@@ -65,7 +67,7 @@ def schemas() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write both."""
+    """Write topics.md and the schemas."""
     PAGE.write_text(page(), encoding="utf-8")
     FOLDER.mkdir(exist_ok=True)
     for name, schema in schemas().items():

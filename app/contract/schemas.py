@@ -20,7 +20,7 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 class NaturalExit(msgspec.Struct, frozen=True):
-    """Where plain BGP would send it, with the share of the demand that leaves there."""
+    """Where plain BGP would send a prefix, and the share of the prefix's demand that would leave there."""
 
     router: str
     link: str
@@ -36,7 +36,7 @@ class SourcePath(msgspec.Struct, frozen=True):
 
 
 class Override(msgspec.Struct, frozen=True):
-    """One prefix moved: rendered for every router in `inject_on`."""
+    """One prefix that is moved: every router in `inject_on` gets a route for it."""
 
     prefix: str
     exit: Exit
@@ -48,7 +48,7 @@ class Override(msgspec.Struct, frozen=True):
 
 
 class Congestion(msgspec.Struct, frozen=True):
-    """A link over its mark. Loads are shares of capacity; `error` is the 95 % sampling error of the flow estimate."""
+    """A congested link. Loads are shares of capacity; `error` is the 95 % sampling error of the flow estimate."""
 
     id: str
     link: str
@@ -61,14 +61,14 @@ class Congestion(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """An override given back on purpose."""
+    """An override that is given back on purpose."""
 
     prefix: str
     reason: str
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A move that was wanted and not made. `prefix` is * for load above the goal that no prefix explains."""
+    """A move that was wanted but not made. `prefix` is * for load above the goal that no prefix explains."""
 
     prefix: str
     link: str
@@ -77,11 +77,11 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole desired override set of one PoP; only `released`, end of hold or path loss removes a route.
+    """All overrides that one PoP should have; a route goes only when released, at `hold_until` or if its path is lost.
 
-    `closed_at` is Kafka's time of the purge marker that closed the window: from then on the time taken is ours.
-    `egress_mismatch_share` is the part of the traffic we do not steer that left by another link than predicted;
-    `barred` says why nothing new is moved in this PoP, where that is so.
+    `closed_at` is Kafka's time of the purge marker that closed the window; any delay after it is ours.
+    `egress_mismatch_share` is the share of the traffic we do not steer that left by another link than predicted.
+    `barred`, if set, says why nothing new is moved in this PoP.
     """
 
     schema: Literal["decision/1"] = "decision/1"
@@ -103,10 +103,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
-    """One link in one closed window (bits per second, shares of capacity are left to the reader).
+    """One link in one closed window. Loads are in bits per second; divide by `capacity_bps` for shares.
 
-    `feed` says whether the figures can be relied on: a `silent` link sent nothing, which is not zero; a `gap` lacks
-    flows or counters; `untrusted` ones contradict each other. `flow_ratio` is the flow estimate over the counters.
+    `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
+    contradict each other, and of a `silent` link nothing came, which does not mean that its load is zero. `flow_ratio`
+    is the flow estimate over the counters.
     """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"
@@ -133,7 +134,7 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrefixShare(msgspec.Struct, frozen=True):
-    """One destination prefix on a link: flow estimate, with the samples it rests on and the AS it belongs to."""
+    """One destination prefix on a link: the flow estimate, the samples behind it and the prefix's origin AS."""
 
     prefix: str
     origin_as: int | None
@@ -170,7 +171,7 @@ class Actuation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's order, keyed by PoP or `*`."""
+    """An operator's order to halt or resume, keyed by PoP or `*` for all."""
 
     schema: Literal["control/1"] = "control/1"
     pop: str
@@ -180,7 +181,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes that could not be used, with where they came from and why."""
+    """Bytes that could not be used, where they came from, and why."""
 
     schema: Literal["dead-letter/1"] = "dead-letter/1"
     topic: str

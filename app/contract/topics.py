@@ -1,7 +1,7 @@
-"""Every Kafka topic in one table: name, key, partitions, retention, who writes and who reads, and what is in it.
+"""Every Kafka topic in one table: name, key, partitions, retention, writers, readers, and what is in it.
 
-Topics are created from here (by the local stack) and checked against here; nothing relies on auto-creation.
-docs/reference/topics.md is made from here: `python -m app.contract.docs`.
+Topics are created from this table and checked against it; nothing relies on auto-creation. docs/reference/topics.md is
+generated from it: `python -m app.contract.docs`.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ HOUR_MS = 3_600_000
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One topic; `name` may hold `<pop>`, then there is one topic per PoP. `schema` is that of records of ours."""
+    """One topic; if `name` contains `<pop>`, one topic per PoP. `schema` is None for topics that we only read."""
 
     name: str
     key: str
@@ -45,7 +45,7 @@ FLOWS = Topic(
     "delete",
     "sfacctd",
     "telemetry",
-    "pmacct JSON lines, many a message, and purge markers every refresh: the feed's heartbeat",
+    "pmacct JSON lines, many per message, and a pair of purge markers per refresh: the feed's heartbeat",
 )
 COUNTERS = Topic(
     "sfacctd-counters-<pop>",
@@ -55,7 +55,7 @@ COUNTERS = Topic(
     "delete",
     "sfacctd",
     "telemetry",
-    "pmacct JSON, one sFlow counter sample a message",
+    "pmacct JSON, one sFlow counter sample per message",
 )
 BMP = Topic(
     "bmp-<pop>",
@@ -65,7 +65,7 @@ BMP = Topic(
     "delete",
     "pmbmpd",
     "telemetry, actuator",
-    "pmacct JSON, one BMP message each",
+    "pmacct JSON, one BMP message per record",
 )
 DECISIONS = Topic(
     "decisions-<pop>",
@@ -108,7 +108,7 @@ ACTUATIONS = Topic(
     "delete",
     "actuator",
     "view, anyone",
-    "what was done to one router, and why",
+    "what was done to one router, or was not, and why",
     "actuation/1",
 )
 CONTROL = Topic(
@@ -139,7 +139,7 @@ ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, ACTUATIONS, CONTROL
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:
-    """Real topic names for these PoPs, each with its definition."""
+    """The real topic names for these PoPs, each with its definition."""
     names = list(pops)
     per_pop = {topic.for_pop(pop): topic for topic in ALL if "<pop>" in topic.name for pop in names}
     return per_pop | {topic.name: topic for topic in ALL if "<pop>" not in topic.name}

@@ -1,4 +1,4 @@
-"""From what collectors write to what we count: decoders of flows, counters and BMP, and where every byte goes.
+"""From the records of collectors to our sums: decoders of flows, counters and BMP, and where every byte is counted.
 
 May import: contract, config, te.routing, te.traffic, native.
 Read: flows, columns, scan, batches, attribution, placing, accounting, counters, bmp, bmp_sessions, stale_paths,

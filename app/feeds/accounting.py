@@ -1,6 +1,6 @@
-"""Where every sampled byte of a PoP goes: a link's window, late, or unattributed with a reason. Once each.
+"""Where every sampled byte of a PoP is counted, exactly once: in a link's window, as late, or as unattributed.
 
-Pure: records in, sums out. What came when is the stream's word; nothing here reads a clock or a table.
+Pure: records in, sums out. All times come from the stream; nothing here reads a clock or a table.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +18,12 @@ from app.feeds.rejected import Rejected
 from app.te.traffic.demand import Demand, PairIndex
 from app.te.traffic.windows import Part, Progress, Sums
 
-PAIRS_MIN = 1 << 16  # until so many numbers are taken, those of pairs that are gone may stay
-PAIRS_SPARE = 8  # times what a window has
+PAIRS_MIN = 1 << 16  # up to this many pairs, numbers of pairs that are no longer seen may stay
+PAIRS_SPARE = 8  # beyond that, at most this many times the pairs of a window
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """A window whose sums are final; every link of the PoP is in `sums`, silent ones with nothing."""
+    """A window whose sums are final. `sums` has every link of the PoP; those of a silent link are 0."""
 
     start_s: int
     sums: dict[str, Sums]
@@ -32,8 +32,8 @@ class Closed(msgspec.Struct, frozen=True):
 class Accounting:
     """One PoP's open windows and progress. `touched` collects the slots whose rows must be written.
 
-    The way of a record: batch (decoded), attributed (link, ingress router), matched (prefix), slots (one a link and
-    window), added.
+    A record passes these steps: read in a batch, attributed to a link and ingress router, matched to a prefix, sorted
+    into slots (one for each link and window), and added to the sums of its slot.
     """
 
     def __init__(self, pop: Pop, windows: WindowSettings, table_of: TableOf) -> None:
@@ -48,11 +48,12 @@ class Accounting:
     def ingest(
         self, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Rejected | Closed]]:
-        """Take consecutive messages, the first at position `first`; (index, outcome) of what each yields.
+        """Take consecutive messages, the first at position `first`; yield (index of the message, outcome).
 
-        However they are cut, the result is that of one after the other. A message that the progress row has applied
-        is not added again: its slots are only touched, so that their rows, which may be missing from the changelog,
-        are written again. One that some rows have applied, after a crash between two rows, is taken alone.
+        The result does not depend on how the messages are cut into batches. A message that the progress row already
+        includes is not added again: its slots are only touched, so that their rows, which may be missing from the
+        changelog, are written again. A message that only some rows include, after a crash between two rows, is taken
+        alone.
         """
         newest = max(chain([self.progress.applied], (sums.applied for sums in self.open.values())))
         for cut in batches(messages, alone=newest + 1 - first):
@@ -84,7 +85,7 @@ class Accounting:
                 yield index + len(messages) - 1, closed
 
     def _needs_order(self, batch: Batch, kafka_s: float, last: bytes) -> bool:
-        """Something in it depends on the message that it came in."""
+        """Whether the messages of a batch must be taken one by one, because an outcome depends on its message."""
         skewed = batch.flows.newest_s > kafka_s + CLOCK_SKEW_MAX_S
         return skewed or bool(batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)))
 
@@ -92,7 +93,7 @@ class Accounting:
         return attribute(batch.flows, self._pop, self._windows.length_s, kafka_s, count_in)
 
     def _add(self, added: Iterable[tuple[Slot, Part]], slots: Slots, position: int) -> None:
-        """Add to slots, unless their rows hold it already (a crash between two rows)."""
+        """Add parts to their slots, except to those whose rows already include it (a crash between two rows)."""
         self.touched |= slots.cuts.keys()
         new = {slot: sums for slot in slots.cuts if position > (sums := self._slot(slot)).applied}
         for slot, part in added:
@@ -102,7 +103,7 @@ class Accounting:
             sums.applied = position
 
     def _slot(self, slot: Slot) -> Sums:
-        """Its sums, with pairs of our numbers."""
+        """The sums of a slot, with its pairs numbered by the current PairIndex."""
         if (sums := self.open.get(slot)) is None:
             sums = self.open[slot] = Sums(demand=Demand(self._pairs))
         sums.demand = sums.demand.numbered(self._pairs)
@@ -119,6 +120,6 @@ class Accounting:
             yield Closed(start_s, sums)
 
     def _forget_pairs(self, seen: int) -> None:
-        """Number anew where most pairs were not seen in the last window."""
+        """Start a new PairIndex if most of its pairs were not seen in the last window, which had `seen` pairs."""
         if len(self._pairs) > max(PAIRS_MIN, PAIRS_SPARE * seen):
             self._pairs = PairIndex()

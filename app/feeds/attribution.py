@@ -1,4 +1,4 @@
-"""First step of accounting: which link and window each flow record belongs to; what belongs to none is counted."""
+"""First step of accounting: find the link and window of each flow record, and count the bytes that belong to none."""
 
 from typing import NamedTuple
 
@@ -25,14 +25,14 @@ class Attributed(NamedTuple):
     routers: list[str]
     link: Numbers  # place in `links`
     ingress: Numbers  # place in `routers`
-    starts_s: Numbers  # of the window
+    starts_s: Numbers  # start of the record's window
     destinations: Addresses
     samples: Numbers
     sizes_bytes: Numbers
 
 
 def origin_of(pop: Pop, source: FlowSource) -> Attribution:
-    """Where a source's records belong, or why their bytes are unattributed."""
+    """The (ingress router, link) of a source's records, or the reason code why their bytes are unattributed."""
     router = pop.router_by_agent.get(source.exporter)
     if router is None:
         return "unknown-router"
@@ -48,7 +48,10 @@ def origin_of(pop: Pop, source: FlowSource) -> Attribution:
 
 
 def attribute(flows: FlowColumns, pop: Pop, length_s: int, kafka_s: float, count_in: Progress) -> Attributed:
-    """Records that came at Kafka time `kafka_s`; late and unattributed ones are only counted."""
+    """Attribute records that arrived at Kafka time `kafka_s` to windows of `length_s` seconds.
+
+    Late and unattributed records are left out; their bytes are counted in `count_in`.
+    """
     origins = [origin_of(pop, source) for source in flows.sources]
     rates = np.array([max(1, source.sampling_rate) for source in flows.sources], dtype=np.int64)
     sizes_bytes = flows.sizes_bytes * rates[flows.source]
@@ -68,7 +71,7 @@ def attribute(flows: FlowColumns, pop: Pop, length_s: int, kafka_s: float, count
 def _has_origin(
     flows: FlowColumns, origins: list[Attribution], sizes_bytes: Numbers, count_in: Progress
 ) -> NDArray[np.bool_]:
-    """Which records have one; the bytes of the others are counted by reason."""
+    """A mask of the records that have an origin; the bytes of the others are counted by reason code."""
     usable = np.ones(len(sizes_bytes), dtype=np.bool_)
     for reason in dict.fromkeys(origin for origin in origins if isinstance(origin, str)):
         which = np.array([origin == reason for origin in origins])[flows.source]
@@ -80,7 +83,7 @@ def _has_origin(
 def _is_skewed(
     flows: FlowColumns, usable: NDArray[np.bool_], sizes_bytes: Numbers, kafka_s: float, count_in: Progress
 ) -> NDArray[np.bool_]:
-    """Which usable records are from the future, by the broker's clock; their bytes are counted."""
+    """A mask of the usable records that are from the future by the broker's clock; their bytes are counted."""
     skewed = usable & (flows.at_s > kafka_s + CLOCK_SKEW_MAX_S)
     if skewed.any():
         count_in.leave_out("clock-skew", int(sizes_bytes[skewed].sum()))
@@ -88,6 +91,6 @@ def _is_skewed(
 
 
 def _places(origins: list[Attribution], part: int, names: list[str]) -> Numbers:
-    """Of each source, the place in `names` of its router (part 0) or link (part 1)."""
+    """The place in `names` of each source's router (part 0) or link (part 1); -1 for a source without an origin."""
     place_of = {name: place for place, name in enumerate(names)}
-    return np.array([-1 if isinstance(one, str) else place_of[one[part]] for one in origins], dtype=np.int64)
+    return np.array([-1 if isinstance(origin, str) else place_of[origin[part]] for origin in origins], dtype=np.int64)

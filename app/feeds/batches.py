@@ -1,4 +1,4 @@
-"""Batches: consecutive messages of the flow topic that are read in one go, because Python is slow once a message."""
+"""Batches: consecutive messages of the flow topic are read together, because Python has a high cost per message."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from app.feeds.flows import Flow, Marker, decode
 from app.feeds.rejected import Rejected
 from app.feeds.scan import scan
 
-LARGE_BYTES = 16 * 1024  # of a message: to copy larger ones would cost more than it saves
-MARKER_BYTES = 512  # of a message with nothing but a marker
-MARK = b'"purge_'  # begins the event_type of every marker, as pmacct writes it
+LARGE_BYTES = 16 * 1024  # message size: copying larger messages costs more than it saves
+MARKER_BYTES = 512  # a message with only a marker is smaller than this
+MARK = b'"purge_'  # the event_type of every marker begins like this, as pmacct writes it
 
 
 class Batch(NamedTuple):
-    """What messages hold: flows, markers in their order, and what cannot be used."""
+    """The content of some messages: flows, markers in their order, and lines that cannot be used."""
 
     flows: FlowColumns
     markers: list[Marker]
@@ -22,7 +22,10 @@ class Batch(NamedTuple):
 
 
 def batches(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
-    """Cut after each marker that is a message of its own, as pmacct sends it, and around each of the first `alone`."""
+    """Cut messages into batches: after each message with only a marker, as pmacct sends it.
+
+    Each of the first `alone` messages becomes a batch of its own.
+    """
     begin = 0
     for end, message in enumerate(messages, 1):
         if end <= alone or (len(message) < MARKER_BYTES and MARK in message):
@@ -33,12 +36,12 @@ def batches(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
 
 
 def read(messages: Sequence[bytes]) -> Batch:
-    """Decode some messages; never raises."""
+    """Decode all lines of some messages; never raises."""
     small = sum(map(len, messages)) < LARGE_BYTES * len(messages)
-    flows, left = scan([b"\n".join(messages)] if small else messages)
-    items = list(decode(b"\n".join(left)))
-    if others := [item for item in items if isinstance(item, Flow)]:
-        flows = joined(flows, flows_of(others))
+    flows, unscanned = scan([b"\n".join(messages)] if small else messages)
+    items = list(decode(b"\n".join(unscanned)))
+    if decoded := [item for item in items if isinstance(item, Flow)]:
+        flows = joined(flows, flows_of(decoded))
     return Batch(
         flows,
         [item for item in items if isinstance(item, Marker)],

@@ -15,12 +15,12 @@ ORIGINS: dict[str, Origin] = {"i": "igp", "e": "egp", "u": "incomplete"}
 UNICAST = 1
 UINT32_MAX = 2**32 - 1
 Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT32_MAX)]
-_CACHED = 1 << 14  # the same peers, next hops and paths come again and again
+_CACHED = 1 << 14  # the same peers, next hops and AS paths occur over and over
 REMOVALS = ("withdraw", "delete")
 
 
 class BmpRecord(msgspec.Struct, frozen=True):
-    """The keys we use; which of them are there depends on `bmp_msg_type`."""
+    """One record of pmbmpd: the keys that we use. Which of them are present depends on `bmp_msg_type`."""
 
     event_type: str
     bmp_router: str = ""
@@ -47,12 +47,12 @@ class BmpRecord(msgspec.Struct, frozen=True):
 
     @property
     def session(self) -> str:
-        """The BMP session: on one host both routers may have the same address, so the port and writer count too."""
+        """The id of the BMP session. Two routers on one host may share an address, so port and writer belong to it."""
         return f"{self.writer_id}|{self.bmp_router}|{self.bmp_router_port}"
 
     @property
     def is_route(self) -> bool:
-        """A unicast route of the post-policy Adj-RIB-In, the only RIB that says what a router may really use."""
+        """Whether this is a unicast route of the post-policy Adj-RIB-In: only that RIB shows what a router may use."""
         of_rib = self.is_in == 1 and self.is_post == 1 and self.safi == UNICAST and not self.rd
         return of_rib and self.bmp_msg_type in ("route_monitor", "internal")
 
@@ -61,7 +61,10 @@ _decoder = msgspec.json.Decoder(BmpRecord)
 
 
 def decode(message: bytes) -> BmpRecord | Rejected:
-    """One message; routes come with a canonical prefix, valid addresses and a numeric AS path, or as a Bad."""
+    """Decode one message; never raises. A route has a canonical prefix, valid addresses and a numeric AS path.
+
+    A message that cannot be used is returned as a Rejected.
+    """
     try:
         check_size(message)
         record = _decoder.decode(message)
@@ -75,39 +78,42 @@ def decode(message: bytes) -> BmpRecord | Rejected:
 
 
 def _check_route(record: BmpRecord) -> None:
-    """An update, or one of the two words for its end; anything else must not pass for a withdraw."""
+    """ValueError unless this is a valid update or removal: any other `log_type` must not pass for a withdraw."""
     _check_prefix(record.ip_prefix)
     if record.log_type == "update":
         _check_address(record.bgp_nexthop)
-        numbers = as_numbers(record.as_path)
+        try:
+            numbers = as_numbers(record.as_path)
+        except ValueError:
+            raise ValueError(f"as_path {record.as_path!r} is not a list of AS numbers") from None
         if numbers and not 0 <= min(numbers) <= max(numbers) <= UINT32_MAX:
-            raise ValueError(f"as_path {record.as_path}: an AS number has 32 bits")
+            raise ValueError(f"as_path {record.as_path!r} has an AS number that does not fit 32 bits")
     elif record.log_type not in REMOVALS:
         raise ValueError(f"log_type {record.log_type!r} is neither update nor {' nor '.join(REMOVALS)}")
 
 
 def _check_prefix(text: str) -> None:
-    """Canonical, with a length in digits: `ip_network` alone would take a bare address, a netmask or an IPv6 zone."""
-    if "." not in text or ":" not in text:  # else there are two ways to write it
+    """ValueError if the prefix is not canonical. `ip_network` alone accepts bare addresses, netmasks and IPv6 zones."""
+    if "." not in text or ":" not in text:  # else it is IPv6 with an IPv4 tail, which has two spellings
         network = parse_network(text)
         packed = network.value.to_bytes(network.bits // 8)
         if f"{socket.inet_ntop(FAMILIES[network.version], packed)}/{network.length}" == text:
-            return  # ten times as fast as what follows
+            return  # ten times as fast as the check below
     if "%" in text or str(ipaddress.ip_network(text)) != text:
-        raise ValueError(f"{text!r} is no canonical prefix")
+        raise ValueError(f"{text!r} is not a prefix in canonical form")
 
 
 @lru_cache(_CACHED)
 def _check_address(text: str) -> None:
     if "%" in text:
-        raise ValueError(f"{text!r}: a zone means nothing outside its router")
+        raise ValueError(f"{text!r} has an IPv6 zone, which means nothing outside its router")
     ipaddress.ip_address(text)
 
 
 def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Path:
-    """The path of an update, with `local_pref` where the record has none.
+    """The path of an update; `local_pref` is used if the record has none.
 
-    FRR 8.4 puts its own AS in front on eBGP paths, where one leading own AS is taken off, and leaves local-pref out.
+    FRR 8.4 prepends its own AS to eBGP paths and leaves local-pref out, so one leading `own_asn` is removed from them.
     """
     as_path = as_numbers(record.as_path)
     if ebgp and as_path[:1] == (own_asn,):
@@ -127,7 +133,7 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
 
 
 def as_numbers(as_path: str | list[Any]) -> tuple[int, ...]:
-    """AS numbers in order, AS sets flattened; pmacct 1.7.9 may send an array."""
+    """The AS numbers in order, AS sets flattened; ValueError if one is not a number. pmacct 1.7.9 may send an array."""
     return _numbers(as_path) if isinstance(as_path, str) else _numbers(" ".join(map(str, as_path)))
 
 

@@ -1,4 +1,4 @@
-"""From BMP records to the Rib of one PoP: which session is which router, which peers are up, which paths live."""
+"""From BMP records to the Rib of one PoP: which session is which router, which peers are up, which paths are live."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,32 +10,32 @@ from app.feeds.stale_paths import StalePaths, Unrefreshed
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
 
-StalePlaces = tuple[str, list[int]]  # some of the paths that are held for a prefix
+StalePlaces = tuple[str, list[int]]  # (prefix, places of its stale paths in its path set)
 
 
 class Sessions(msgspec.Struct):
     """What the routes agent must remember besides the paths: its progress, BMP sessions and peers."""
 
     applied: int = -1
-    first_flush: int = 1  # rows of these flushes are in the changelog, though ahead of `applied` (tables/rib.py)
+    first_flush: int = 1  # rows of flushes `first_flush` to `flush` may be ahead of `applied` (tables/rib.py)
     flush: int = 0
-    routers: dict[str, str] = msgspec.field(default_factory=dict)
-    peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
-    began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position of its last beginning
+    routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router
+    peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> peers that are up, with their AS
+    began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position where its last session began
     unrefreshed: dict[str, Unrefreshed] = msgspec.field(default_factory=dict, name="doubts")
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class RibFeed:
-    """Applies BMP records of one PoP to a Rib, and returns which prefixes of which router changed."""
+    """Applies the BMP records of one PoP to a Rib, and returns which prefixes of which router changed."""
 
     def __init__(self, pop: Pop, rib: Rib, sessions: Sessions | None = None) -> None:
         self.pop = pop
         self.rib = rib
         self.sessions = sessions or Sessions()
         self._forget_strangers()
-        self.replay_until = -1  # records up to this position are replayed, because some rows have them
+        self.replay_until = -1  # records up to this position are replayed, because some rows already include them
         self._stale = StalePaths(rib, self.sessions.unrefreshed)
         self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
         self._by_address = {
@@ -48,7 +48,7 @@ class RibFeed:
                 rib.peer_up(router, peer, asn)
 
     def _forget_strangers(self) -> None:
-        """Sessions of routers that the inventory has no longer."""
+        """Forget sessions and peers of routers that are not in the inventory any more."""
         known, sessions = self.pop.routers, self.sessions
         sessions.routers = {session: name for session, name in sessions.routers.items() if name in known}
         for by_router in (sessions.peers, sessions.began, sessions.unrefreshed):
@@ -56,13 +56,15 @@ class RibFeed:
                 del by_router[router]
 
     def began(self, router: str) -> int:
-        """The position of the beginning of a router's session; -1 before the first."""
+        """The stream position where a router's current BMP session began; -1 if it had none yet."""
         return self.sessions.began.get(router, -1)
 
     def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]) -> None:
-        """Which paths of a row are stale; it was written when the routers' sessions had begun at `began`.
+        """Mark the stale paths of a restored row.
 
-        All paths from before the last beginning are stale. Where the row is ahead, the beginning itself is replayed.
+        `began` are the beginnings of the routers' sessions when the row was written, `stale` its paths that were stale
+        then. If a router's session began later than that, all its paths in the row are stale. If the row is ahead, the
+        beginning is replayed, and marks them.
         """
         for router in self.sessions.unrefreshed:
             if began.get(router, -1) < self.began(router):
@@ -73,25 +75,25 @@ class RibFeed:
                 self._mark_stale(router, stale, prefixes)
 
     def restored(self) -> None:
-        """Call after all rows. Drops the paths of routers that left the inventory: nobody would withdraw them."""
+        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows."""
         for router in self.rib.routers() - self.pop.routers.keys():
             for peer in {peer for peer, _ in self.rib.by_peer(router)}:
                 self.rib.peer_down(router, peer)
 
     def _mark_stale(
-        self, router: str, some: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]
+        self, router: str, stale: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]
     ) -> None:
-        for prefix, places in some:
+        for prefix, places in stale:
             for name, path in map(prefixes[prefix].__getitem__, places):
                 if name == router:
                     self._stale.restore(router, prefix, (path.peer, path.path_id))
 
     def stale(self, prefixes: Mapping[str, PathSet]) -> list[StalePlaces]:
-        """Which paths are stale."""
+        """The stale paths among those of `prefixes`, by their places in the path sets."""
         if not self.sessions.unrefreshed:
             return []
-        found = [(prefix, list(self._stale_places(prefix, path_set))) for prefix, path_set in prefixes.items()]
-        return [(prefix, places) for prefix, places in found if places]
+        stale = [(prefix, list(self._stale_places(prefix, path_set))) for prefix, path_set in prefixes.items()]
+        return [(prefix, places) for prefix, places in stale if places]
 
     def _stale_places(self, prefix: str, path_set: PathSet) -> Iterable[int]:
         for place, (router, path) in enumerate(path_set):
@@ -99,11 +101,14 @@ class RibFeed:
                 yield place
 
     def router_of(self, record: BmpRecord) -> str | None:
-        """The router behind a BMP session: by the name it gave at init, else by its address."""
+        """The router of a record's BMP session: by the sysName in its init message, else by its address; else None."""
         return self.sessions.routers.get(record.session) or self._by_address.get(record.bmp_router)
 
     def expire(self, at_s: float) -> list[tuple[str, list[str]]]:
-        """Remove what was not refreshed in time after a session began again (the stream's time): (router, prefixes)."""
+        """Remove peers and paths that were not refreshed in time after a BMP session began again.
+
+        `at_s` is the stream's time. Returns (router, changed prefixes).
+        """
         touched = [(router, self._peer_down(router, peer)) for router, peer in self._stale.overdue_peers(at_s)]
         for router, by_peer in self._stale.overdue_paths(at_s):
             paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
@@ -113,7 +118,10 @@ class RibFeed:
         return touched
 
     def apply(self, record: BmpRecord, at_s: float = 0.0) -> tuple[str, list[str]] | None:
-        """Apply one record of Kafka time `at_s`; (router, prefixes touched), None where it is not for us (counted)."""
+        """Apply one record of Kafka time `at_s`; return (router, prefixes touched), None if it touches no peer or path.
+
+        Records of unknown routers are counted in `sessions.ignored`.
+        """
         router = self.router_of(record)
         match record.bmp_msg_type:
             case "":
@@ -164,7 +172,7 @@ class RibFeed:
         return router, [record.ip_prefix]
 
     def _local_pref(self, router: str, peer: str) -> int:
-        """What the router's import policy gives this peer's paths; 100, the default of BGP, where it is not ours."""
+        """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""
         link = self.pop.link_by_session.get((router, peer))
         return self.pop.links[link].local_pref if link else 100
 

@@ -1,4 +1,4 @@
-"""Flow records as columns: a fetch brings ten thousand, which are alike but for a few numbers."""
+"""Flow records as columns: a fetch returns ten thousand records, which differ in a few numbers only."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from app.te.traffic.demand import Numbers
 
 
 class FlowSource(NamedTuple):
-    """What flow records of one router, way in and way out have in common."""
+    """The fields that flow records with the same router, input and output interface have in common."""
 
     exporter: str
     iface_in: int
@@ -20,7 +20,7 @@ class FlowSource(NamedTuple):
 
 
 class FlowColumns(NamedTuple):
-    """Records in columns; sizes are not scaled yet."""
+    """Flow records as columns; sizes are not scaled by the sampling rate yet."""
 
     sources: list[FlowSource]
     source: Numbers  # place in `sources`
@@ -31,12 +31,12 @@ class FlowColumns(NamedTuple):
 
     @property
     def newest_s(self) -> int:
-        """Of the newest record, 0 where there is none."""
+        """The time of the newest record, unix seconds; 0 without records."""
         return int(self.at_s.max(initial=0))
 
 
 def flows_of(records: Sequence[Flow]) -> FlowColumns:
-    """Of decoded records, each with a source of its own."""
+    """The columns of decoded records. Each record gets its own entry in `sources`."""
     numbers = np.array([(flow.at_s, flow.samples, flow.size_bytes) for flow in records], dtype=np.int64).reshape(-1, 3)
     return FlowColumns(
         [FlowSource(flow.exporter, flow.iface_in, flow.iface_out, flow.sampling_rate) for flow in records],
@@ -48,13 +48,13 @@ def flows_of(records: Sequence[Flow]) -> FlowColumns:
     )
 
 
-def joined(one: FlowColumns, other: FlowColumns) -> FlowColumns:
-    """The records of both."""
+def joined(first: FlowColumns, second: FlowColumns) -> FlowColumns:
+    """The records of `first`, followed by those of `second`."""
     return FlowColumns(
-        [*one.sources, *other.sources],
-        np.concatenate([one.source, other.source + len(one.sources)]),
-        np.concatenate([one.at_s, other.at_s]),
-        one.destinations.then(other.destinations),
-        np.concatenate([one.samples, other.samples]),
-        np.concatenate([one.sizes_bytes, other.sizes_bytes]),
+        [*first.sources, *second.sources],
+        np.concatenate([first.source, second.source + len(first.sources)]),
+        np.concatenate([first.at_s, second.at_s]),
+        first.destinations.then(second.destinations),
+        np.concatenate([first.samples, second.samples]),
+        np.concatenate([first.sizes_bytes, second.sizes_bytes]),
     )

@@ -7,12 +7,12 @@ import msgspec
 from app.feeds.rejected import Rejected, check_size, rejected
 
 COUNTER_MAX = (1 << 64) - 1
-SPEED_MAX_BPS = 10**14  # a link that claims more would look empty for ever
+SPEED_MAX_BPS = 10**14  # a link that claims more would always look empty
 OPER_UP = 2  # ifStatus: bit 0 admin, bit 1 operational state (sFlow version 5, generic interface counters)
 
 
 class InterfaceCounters(msgspec.Struct, frozen=True):
-    """Generic interface counters of one port, as sent by its router."""
+    """The generic interface counters of one port, as its router sent them."""
 
     exporter: str = msgspec.field(name="peer_ip_src")
     arrived: str = msgspec.field(name="timestamp")
@@ -26,11 +26,15 @@ class InterfaceCounters(msgspec.Struct, frozen=True):
 
     @property
     def at_s(self) -> float:
-        """When the sample arrived at the collector, unix seconds: the clock that flow records have, too."""
+        """When the sample arrived at the collector, in unix seconds: the same clock as in flow records.
+
+        ValueError if `arrived` is not a number.
+        """
         return float(self.arrived)
 
     @property
     def up(self) -> bool:
+        """Whether the port is operationally up."""
         return bool(self.status & OPER_UP)
 
 
@@ -44,7 +48,7 @@ _counters = msgspec.json.Decoder(InterfaceCounters)
 
 
 def decode(message: bytes) -> InterfaceCounters | Rejected | None:
-    """The counters of one message; None for what is valid and not for us (log_init, other counter types)."""
+    """The counters of one message; None if it is valid but not used (log_init, other counter types). Never raises."""
     try:
         check_size(message)
         envelope = _envelope.decode(message)
@@ -60,11 +64,15 @@ def decode(message: bytes) -> InterfaceCounters | Rejected | None:
 
 
 def _check(counters: InterfaceCounters) -> None:
-    """msgspec cannot bound an integer at 64 bits, nor see a time in a text."""
-    if not (math.isfinite(counters.at_s) and counters.at_s >= 0):
-        raise ValueError(f"timestamp {counters.arrived} is no time")
-    for name, value in msgspec.structs.asdict(counters).items():
+    """ValueError for what msgspec cannot check: times given as text, and integers beyond 64 bits."""
+    try:
+        at_s = counters.at_s
+    except ValueError:
+        at_s = math.nan
+    if not (math.isfinite(at_s) and at_s >= 0):
+        raise ValueError(f"timestamp {counters.arrived!r} is not a time")
+    for name, value in msgspec.to_builtins(counters).items():
         if isinstance(value, int) and not 0 <= value <= COUNTER_MAX:
-            raise ValueError(f"{name} {value} is no counter")
+            raise ValueError(f"{name} {value} is negative or does not fit 64 bits")
     if counters.speed_bps > SPEED_MAX_BPS:
-        raise ValueError(f"ifSpeed {counters.speed_bps} is no speed")
+        raise ValueError(f"ifSpeed {counters.speed_bps} is above {SPEED_MAX_BPS} bit/s")

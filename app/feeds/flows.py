@@ -1,7 +1,7 @@
 """sfacctd's flow topic: JSON lines joined by newlines, with purge markers between them.
 
 pmacct 1.7.7 with `kafka_multi_values` puts many records into one message; a flushed buffer ends with an empty line.
-Markers come every refresh even without traffic: the feed's heartbeat.
+Markers come every refresh even without traffic, and so serve as the heartbeat of the feed.
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ import msgspec
 from app.feeds.rejected import Rejected, rejected
 from app.te.traffic.windows import PurgeKind
 
-COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: a larger one is a broken exporter, not traffic
+COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: more comes from a broken exporter, not from traffic
 AT_S_MAX = 1 << 40
-TEXT_CHARS_MAX = 64  # an address has 45, a time some 20; longer texts would fill caches
-BAD_LINES_MAX = 100  # of one message: a megabyte of junk must not become half a million dead letters
+TEXT_CHARS_MAX = 64  # an address has up to 45, a time about 20; longer texts would fill caches
+BAD_LINES_MAX = 100  # per message: a megabyte of junk must not become half a million dead letters
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
 Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS_MAX)]
 
 
 class Flow(msgspec.Struct, frozen=True, gc=False, tag_field="event_type", tag="purge"):
-    """Sampled traffic of one second, one destination: `size_bytes` and `samples` before scaling."""
+    """Sampled traffic of one second to one destination; `size_bytes` and `samples` are not scaled yet."""
 
     exporter: Text = msgspec.field(name="peer_ip_src")
     iface_in: Index
@@ -35,12 +35,15 @@ class Flow(msgspec.Struct, frozen=True, gc=False, tag_field="event_type", tag="p
 
     @property
     def at_s(self) -> int:
-        """When the samples arrived at the collector, whole unix seconds; what no clock says fits 64 bits, too."""
+        """When the samples arrived at the collector, in whole unix seconds; capped, so that absurd times fit 64 bits.
+
+        ValueError or OverflowError if `arrived` is not a number.
+        """
         return min(int(float(self.arrived)), AT_S_MAX)
 
 
 class Marker(msgspec.Struct, frozen=True, tag_field="event_type"):
-    """A purge began or ended; each purge is a process of its own, several can be open."""
+    """The begin or the end of a purge. Each purge runs in its own process, and several can be open."""
 
     kind: ClassVar[PurgeKind]
     writer: str = msgspec.field(name="writer_id")
@@ -56,11 +59,14 @@ class PurgeClose(Marker, frozen=True, tag="purge_close"):
 
 Item = Flow | PurgeInit | PurgeClose
 _decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
-UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # what decoding raises
+UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # all that decoding raises
 
 
 def decode(message: bytes) -> Iterator[Item | Rejected]:
-    """Every line of one Kafka message; never raises. Bad ones beyond BAD_LINES_MAX come as one that counts them."""
+    """Decode every line of one Kafka message; never raises.
+
+    A line that cannot be used yields a Rejected; beyond BAD_LINES_MAX of them, a last one counts the rest.
+    """
     unusable = 0
     for line in message.split(b"\n"):
         if not line.strip():
@@ -84,8 +90,12 @@ def _decode_line(line: bytes) -> Item | Rejected:
 
 
 def _check(flow: Flow) -> None:
-    """ValueError for a moment before 1970, which has no window, and sums that do not fit 64 bits."""
-    if flow.at_s < 0:
-        raise ValueError(f"timestamp_arrival {flow.arrived} is no time")
+    """ValueError for a time before 1970, which has no window, and for more bytes than a second can have."""
+    try:
+        at_s = flow.at_s
+    except (ValueError, OverflowError):
+        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time") from None
+    if at_s < 0:
+        raise ValueError(f"timestamp_arrival {flow.arrived!r} is before 1970")
     if flow.size_bytes * flow.sampling_rate > COUNT_MAX:
-        raise ValueError(f"{flow.size_bytes} bytes x {flow.sampling_rate} are no traffic of one second")
+        raise ValueError(f"{flow.size_bytes} bytes x sampling rate {flow.sampling_rate} is above {COUNT_MAX}")

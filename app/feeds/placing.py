@@ -1,4 +1,4 @@
-"""Second and third step of accounting: the prefix of each record, and what each window of a link gets."""
+"""Second and third step of accounting: find the prefix of each record, and sort the records into slots."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -11,27 +11,27 @@ from app.te.traffic.demand import NO_ROUTE, Numbers, PairIndex
 from app.te.traffic.windows import Part
 
 Slot = tuple[int, str]  # (window start, link id)
-TableOf = Callable[[], Table]  # the prefixes of all routers as of now
+TableOf = Callable[[], Table]  # returns the current prefix table of all routers
 
 
 class Slots(NamedTuple):
-    """The order of records that puts those of a slot together, and where each slot has its own."""
+    """An order of the records that groups them by slot, and the slice of that order that belongs to each slot."""
 
     order: Numbers
     cuts: dict[Slot, slice]
 
 
 def match(attributed: Attributed, table_of: TableOf, pairs: PairIndex) -> Numbers:
-    """The pair (ingress router, longest prefix) of each record, as a number of `pairs`; NO_ROUTE for none."""
+    """The pair (ingress router, longest prefix) of each record, as a number in `pairs`; NO_ROUTE without a prefix."""
     if not len(attributed.link):
         return np.empty(0, dtype=np.int64)
     table = table_of()
-    found = table.find(attributed.destinations)
-    return pairs.numbers_of(table, attributed.routers, attributed.ingress, found)
+    places = table.find(attributed.destinations)
+    return pairs.numbers_of(table, attributed.routers, attributed.ingress, places)
 
 
 def slots_of(attributed: Attributed, length_s: int) -> Slots:
-    """Records by slot."""
+    """Group records by slot."""
     link, starts_s = attributed.link, attributed.starts_s
     if not len(link):
         return Slots(link, {})
@@ -39,7 +39,7 @@ def slots_of(attributed: Attributed, length_s: int) -> Slots:
     window = (starts_s - first_s) // length_s
     windows = int(window.max()) + 1
     code = link * windows + window
-    order = np.argsort(code.astype(np.min_scalar_type(int(code.max()))), kind="stable")  # small numbers: a radix sort
+    order = np.argsort(code.astype(np.min_scalar_type(int(code.max()))), kind="stable")  # small types: a radix sort
     code = code[order]
     cuts = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), len(code)]
     slots = (
@@ -50,7 +50,7 @@ def slots_of(attributed: Attributed, length_s: int) -> Slots:
 
 
 def parts(attributed: Attributed, matched: Numbers, slots: Slots) -> Iterator[tuple[Slot, Part]]:
-    """What each slot gets, with its sums."""
+    """The records of each slot with their totals; `matched` is the pair of each record."""
     if not slots.cuts:
         return
     order = slots.order

@@ -1,27 +1,33 @@
 """Paths of a router whose BMP session began again: stale until the new session refreshes them (as in RFC 4724).
 
-A router that reconnects (or whose collector restarted) sends all its peers and paths again, but never says what it lost
-in between. Flushing at once would withdraw every override for the seconds until the dump is here, so stale paths stay
-in use until the dump is over. What was not refreshed by then is gone.
+A router that reconnects (or whose collector restarted) sends all its peers and paths again, but never says which ones
+it lost in between. Flushing at once would withdraw every override for the seconds that the dump takes, so stale paths
+stay in use until the dump is over. Paths that were not refreshed by then are removed.
 """
 
 import msgspec
 
 from app.te.routing.rib import PeerKey, Rib
 
-DUMP_WITHIN_S = 10.0  # after the last path that was refreshed: the dump of a full table takes longer
+DUMP_WITHIN_S = 10.0  # counted from the last refreshed path, because the dump of a full table takes longer
 ByPeer = dict[PeerKey, set[str]]  # prefixes
 
 
 class Unrefreshed(msgspec.Struct):
-    """Peers that a router has not refreshed yet, and peers with stale paths; each with the time of its last refresh."""
+    """The peers that a router has not refreshed yet, and those with stale paths, each with its last refresh time.
+
+    Until its first refresh, that is the time at which the session began.
+    """
 
     peers: dict[str, float]
     paths: dict[str, float]
 
 
 class StalePaths:
-    """What is unrefreshed by router, which outlives a restart, and the stale paths, which are marked in their rows."""
+    """The unrefreshed peers and the stale paths of a PoP's routers.
+
+    `unrefreshed` (by router) is part of the progress row; the stale paths are marked in their own rows.
+    """
 
     def __init__(self, rib: Rib, unrefreshed: dict[str, Unrefreshed]) -> None:
         self._rib = rib
@@ -29,29 +35,33 @@ class StalePaths:
         self._stale: dict[str, ByPeer] = {}
 
     def restore(self, router: str, prefix: str, key: PeerKey) -> None:
-        """Take up a stale path from its row; ignored where its peer has no stale paths any more."""
+        """Mark a path as stale because its row says so; ignored if its peer has no stale paths any more."""
         if key[0] in self._unrefreshed[router].paths:
             self._stale.setdefault(router, {}).setdefault(key, set()).add(prefix)
 
     def is_stale(self, router: str, prefix: str, key: PeerKey) -> bool:
-        """Whether this path waits to be refreshed."""
+        """Whether this path is stale: it waits to be refreshed."""
         return router in self._stale and prefix in self._stale[router].get(key, ())
 
     def router_began(self, router: str, at_s: float) -> None:
-        """A new session of this router: its peers and paths are stale until each is refreshed.
+        """Start a new BMP session of this router: its peers and paths are stale until each is refreshed.
 
-        A second peer_up within one session makes nothing stale: a BGP session that broke is reported down first.
+        A second peer_up in one BMP session makes nothing stale: a BGP session that broke is reported down first.
         """
         peers = self._rib.peers(router)
         self._unrefreshed[router] = Unrefreshed(dict.fromkeys(peers, at_s), dict.fromkeys(peers, at_s))
         self._stale[router] = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
 
     def peer_refreshed(self, router: str, peer: str) -> None:
+        """Note that the router reported this peer up again; its paths still wait for their own refresh."""
         if router in self._unrefreshed:
             self._unrefreshed[router].peers.pop(peer, None)
 
     def path_refreshed(self, router: str, prefix: str, key: PeerKey, at_s: float, is_replay: bool) -> None:
-        """Its peer gets more time for the others, also where a row that is ahead saw this refresh before."""
+        """Note that a path was announced or withdrawn again. That gives its peer more time for its other stale paths.
+
+        During a replay this is also so for a path that is not stale any more, because its row already includes this.
+        """
         is_stale = self.is_stale(router, prefix, key)
         if is_stale:
             self._stale[router][key].discard(prefix)
@@ -59,18 +69,19 @@ class StalePaths:
             self._unrefreshed[router].paths[key[0]] = at_s
 
     def peer_gone(self, router: str, peer: str) -> None:
+        """Forget a peer that went down, with its stale paths."""
         self.peer_refreshed(router, peer)
-        self._paths_of(router, peer)
+        self._pop_paths(router, peer)
 
-    def _paths_of(self, router: str, peer: str) -> ByPeer:
-        """The stale paths of a peer, which are forgotten here."""
+    def _pop_paths(self, router: str, peer: str) -> ByPeer:
+        """Remove and return the stale paths of a peer."""
         if router in self._unrefreshed:
             self._unrefreshed[router].paths.pop(peer, None)
         stale = self._stale.get(router, {})
         return {key: stale.pop(key) for key in list(stale) if key[0] == peer}
 
     def overdue_peers(self, at_s: float) -> list[tuple[str, str]]:
-        """(router, peer) pairs without a peer_up in time."""
+        """The (router, peer) pairs whose peer_up did not come in time."""
         return [
             (router, peer)
             for router, unrefreshed in self._unrefreshed.items()
@@ -79,14 +90,14 @@ class StalePaths:
         ]
 
     def overdue_paths(self, at_s: float) -> list[tuple[str, ByPeer]]:
-        """(router, paths) that were not refreshed in time; they are forgotten here."""
+        """Remove and return the (router, paths) that were not refreshed in time."""
         due = [
             (router, peer)
             for router, unrefreshed in self._unrefreshed.items()
             for peer, since_s in unrefreshed.paths.items()
             if at_s > since_s + DUMP_WITHIN_S
         ]
-        overdue = [(router, self._paths_of(router, peer)) for router, peer in due]
+        overdue = [(router, self._pop_paths(router, peer)) for router, peer in due]
         for router in [
             router
             for router, unrefreshed in self._unrefreshed.items()

@@ -1,4 +1,4 @@
-"""The one door to Kafka (client), and those who read or write our own topics outside of Faust.
+"""The one door to Kafka (client), and readers and writers of our own topics outside of Faust.
 
 May import: contract, config.
 Read: client, admin, read, follow, orders, topic_ids.

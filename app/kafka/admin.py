@@ -1,4 +1,4 @@
-"""Topics as the one table has them, made on a broker."""
+"""Creates topics on a broker as app/contract/topics.py defines them."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from app.kafka import client
 
 
 async def create_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> None:
-    """Create all of them with their configuration; DaemonError names what failed."""
+    """Create these topics with their configuration; DaemonError names those that could not be created."""
     wanted = [
         NewTopic(name, topic.partitions, kafka.replication_factor, topic_configs=topic.config)
         for name, topic in topics.items()
@@ -21,17 +21,19 @@ async def create_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> None:
         async with client.started(client.admin(kafka)) as admin:
             response = await admin.create_topics(wanted)
     except KafkaError as error:
-        raise DaemonError(f"broker {kafka.broker}: cannot create topics: {error!r}") from error
+        raise DaemonError(f"broker {kafka.broker}: cannot create topics: {client.describe(error)}") from error
     refused = [f"{name}: {for_code(code).__name__} {text or ''}" for name, code, text in response.topic_errors if code]
     if refused:
         raise DaemonError(f"broker {kafka.broker}: cannot create topics: " + "; ".join(refused))
 
 
 async def missing_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str, Topic]:
-    """Those of the topics that the broker does not have; DaemonError when it does not answer."""
+    """The topics that the broker lacks; DaemonError if it does not answer."""
     try:
         async with client.started(client.admin(kafka)) as admin:
-            found = {entry["topic"] for entry in await admin.describe_topics()}
+            existing = {entry["topic"] for entry in await admin.describe_topics()}
     except KafkaError as error:
-        raise DaemonError(f"broker {kafka.broker}: {error!r}; is it running there, is kafka.broker right?") from error
-    return {name: topic for name, topic in topics.items() if name not in found}
+        raise DaemonError(
+            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
+        ) from error
+    return {name: topic for name, topic in topics.items() if name not in existing}

@@ -1,6 +1,6 @@
 """The one door to Kafka: every consumer, producer and admin client of the product is made here, Faust's included.
 
-How the broker is reached stands in `kafka` of the settings. What a client is for, and how patient it is, its user says.
+The settings' `kafka` table says how to reach the broker. The caller says what a client is for and how long it waits.
 """
 
 from collections.abc import AsyncIterator
@@ -9,10 +9,24 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    BrokerResponseError,
+    CommitFailedError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+)
 
 from app.config.settings import Kafka
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
+MEANINGS: dict[type[Exception], str] = {
+    KafkaConnectionError: "no connection",
+    NodeNotReadyError: "no connection",
+    KafkaTimeoutError: "no answer in time",
+    TimeoutError: "no answer in time",
+    CommitFailedError: "the group changed before the commit",
+}
 
 
 def consumer(kafka: Kafka, **options: Any) -> AIOKafkaConsumer:
@@ -26,13 +40,13 @@ def producer(kafka: Kafka, **options: Any) -> AIOKafkaProducer:
 
 
 def admin(kafka: Kafka, answer_s: float = 40.0) -> AIOKafkaAdminClient:
-    """An administrator's client, not started; each answer must come within `answer_s` seconds."""
+    """An admin client, not started; each answer must come within `answer_s` seconds."""
     return AIOKafkaAdminClient(**_connection(kafka), request_timeout_ms=int(answer_s * 1000))
 
 
 @asynccontextmanager
 async def started(client: C) -> AsyncIterator[C]:
-    """Start the client, and stop it whatever happens; KafkaError where no broker answers."""
+    """Start the client, and stop it whatever happens; KafkaError if no broker answers."""
     stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     try:
         await client.start()
@@ -41,6 +55,17 @@ async def started(client: C) -> AsyncIterator[C]:
         await stop()
 
 
+def describe(error: Exception) -> str:
+    """What a failed request means, for people: aiokafka's own texts show Python objects."""
+    for kind, meaning in MEANINGS.items():
+        if isinstance(error, kind):
+            return meaning
+    name = type(error).__name__
+    if isinstance(error, BrokerResponseError):
+        return f"{name}: {error.description}"
+    return str(error).removeprefix("KafkaError: ") or name
+
+
 def _connection(kafka: Kafka) -> dict[str, Any]:
-    """How any client reaches the broker."""
+    """The options by which every client reaches the broker."""
     return {"bootstrap_servers": kafka.broker}

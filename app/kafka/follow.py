@@ -1,6 +1,6 @@
-"""Follows the output topics: back by the length of the history at first, then on from where it stands. No group.
+"""Follows the output topics without a consumer group: first their history, then every new record.
 
-A topic that is only compacted is read whole: its oldest record may be the one in force.
+A topic that is only compacted is read whole, because its oldest record may be the one in force.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Take = Callable[[bytes | None, bytes | None], None]
 
 
 class TopicsReader:
-    """Gives key and value of every record to the `take` of its topic. `caught_up` once the history was read."""
+    """Passes key and value of every record to its topic's `take`. Sets `caught_up` when the history has been read."""
 
     def __init__(
         self, kafka: Kafka, takes: Mapping[str, Take], history_s: float, clock: Clock, whole: Collection[str] = ()
@@ -37,16 +37,16 @@ class TopicsReader:
         self._next: dict[TopicPartition, int] = {}
 
     async def run(self) -> None:
-        """Until cancelled; a broker that is away is tried again, and reading goes on where it stopped."""
+        """Read until cancelled; when the broker is unreachable, retry and go on where reading stopped."""
         while True:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("%s: %s; trying again", self._kafka.broker, error)
+                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error))
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        # A new broker with an empty log is read from its beginning.
+        # A new broker with an empty log is read from the beginning.
         async with client.started(client.consumer(self._kafka, auto_offset_reset="earliest")) as consumer:
             ends = await self._assign(consumer)
             while True:
@@ -58,19 +58,19 @@ class TopicsReader:
                     self.caught_up = all([await consumer.position(tp) >= end for tp, end in ends.items()])
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-        """Our topics, of one partition each, at their places; the ends that they have now."""
-        known = await consumer.topics()
-        if missing := self._takes.keys() - known:
+        """Assign partition 0 of each topic, seek to where reading starts, and return the current ends."""
+        existing = await consumer.topics()
+        if missing := self._takes.keys() - existing:
             raise KafkaError(f"no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
         partitions = [TopicPartition(topic, 0) for topic in self._takes]
         consumer.assign(partitions)
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         since_ms = int((self._clock.now_s() - self._history_s) * 1000)
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         for partition in partitions:
-            # The last record counts however old it is: the newest decision may be the one in force.
+            # The last record is read however old it is: the newest decision may be the one in force.
             last = begins[partition] if partition.topic in self._whole else max(begins[partition], ends[partition] - 1)
-            since = found[partition].offset if found[partition] and found[partition].offset >= 0 else last
+            since = firsts[partition].offset if firsts[partition] and firsts[partition].offset >= 0 else last
             consumer.seek(partition, self._next.get(partition, min(since, last)))
         return dict(ends)
 

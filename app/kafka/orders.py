@@ -1,4 +1,4 @@
-"""The kill switch over Kafka: the `control` topic holds the last order for each PoP, and one for all (`*`)."""
+"""The kill switch over Kafka: the `control` topic holds the last order for each PoP and the last for all PoPs (`*`)."""
 
 import asyncio
 import logging
@@ -29,13 +29,13 @@ _decoder = msgspec.json.Decoder(Control)
 
 
 class Orders:
-    """The last order of each key. A PoP is halted by its own order or by the one for all."""
+    """The last order of each key. A PoP is halted by its own order or by the order for all PoPs."""
 
     def __init__(self) -> None:
         self._orders: dict[str, Control] = {}
 
     def take(self, key: bytes | None, value: bytes | None) -> Control | None:
-        """One record of the topic: the order, if it is news. What cannot be read is logged and changes nothing."""
+        """Take one record and return its order if it is new. An unreadable record is logged and changes nothing."""
         name = (key or b"").decode(errors="replace")
         if value is None:
             self._orders.pop(name, None)
@@ -43,21 +43,21 @@ class Orders:
         try:
             order = _decoder.decode(value)
         except msgspec.MsgspecError as error:
-            log.error("control: record of key %s cannot be read, %s: write it with `autopilot halt`", name, error)
+            log.error("control: cannot read the record of key %s: %s; write it with `autopilot halt`", name, error)
             return None
         before, self._orders[order.pop] = self._orders.get(order.pop), order
         return None if order == before else order
 
     def halt(self, pop: str) -> Control | None:
-        """The order that halts this PoP, the one for all before its own; None while it may work."""
-        return next((one for key in (ALL, pop) if (one := self._orders.get(key)) is not None and one.halt), None)
+        """The order that halts this PoP, or None; the order for all PoPs comes before its own."""
+        return next((order for key in (ALL, pop) if (order := self._orders.get(key)) is not None and order.halt), None)
 
     def halted(self, pop: str) -> bool:
         return self.halt(pop) is not None
 
 
 async def read_orders(kafka: Kafka) -> Orders:
-    """The orders that stand now; DaemonError as from any reading."""
+    """The orders in force now; DaemonError if the topic cannot be read."""
     orders = Orders()
     for record in await read_topic(kafka, topics.CONTROL.name):
         orders.take(record.key, record.value)
@@ -65,7 +65,7 @@ async def read_orders(kafka: Kafka) -> Orders:
 
 
 class ControlReader:
-    """Reads the topic from its beginning and follows it. Until `caught_up`, orders may be missing."""
+    """Reads the control topic from its beginning and follows it. Until `caught_up`, orders may be missing."""
 
     def __init__(self, kafka: Kafka, on_change: Callable[[Orders], None]) -> None:
         self.caught_up = False
@@ -74,16 +74,16 @@ class ControlReader:
         self._orders = Orders()
 
     async def run(self) -> None:
-        """Until cancelled; a broker that is away is tried again, with the last orders standing."""
+        """Read until cancelled; while the broker is unreachable, retry, and the last orders stay in force."""
         while True:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("control: %s: %s; trying again", self._kafka.broker, error)
+                log.warning("control: broker %s: %s; trying again", self._kafka.broker, client.describe(error))
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        """Read and follow. Nothing is told before the end: on the way there old orders come by again."""
+        """Read and follow. `on_change` is not called before the end is reached: until then old orders pass again."""
         partition, at_end = TopicPartition(topics.CONTROL.name, 0), False
         async with client.started(client.consumer(self._kafka)) as consumer:
             consumer.assign([partition])
@@ -93,8 +93,8 @@ class ControlReader:
                 for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
                     for record in records:
                         if order := self._orders.take(record.key, record.value):
-                            said = "halted" if order.halt else "resumed"
-                            log.warning("control: %s %s by %s", order.pop, said, order.by, extra={"pop": order.pop})
+                            action = "halted" if order.halt else "resumed"
+                            log.warning("control: %s %s by %s", order.pop, action, order.by, extra={"pop": order.pop})
                 at_end = at_end or await consumer.position(partition) >= end
                 if at_end:
                     self.caught_up = True
@@ -102,13 +102,15 @@ class ControlReader:
 
 
 async def send_control(kafka: Kafka, pop: str, halt: bool, by: str, clock: Clock | None = None) -> None:
-    """Write an order for one PoP or for all (`*`); DaemonError when the broker does not confirm it.
+    """Write an order for one PoP or for all (`*`); DaemonError if the broker does not confirm it.
 
-    An order for all does not lift the one for a PoP: each is resumed by the name it was halted by.
+    An order for all does not lift the order for a PoP: each is resumed under the name it was halted by.
     """
     order = Control(pop=pop, halt=halt, by=by, at=utc((clock or SystemClock()).now_s()))
     try:
         async with client.started(client.producer(kafka, request_timeout_ms=10_000)) as producer:
             await producer.send_and_wait(topics.CONTROL.name, msgspec.json.encode(order), key=pop.encode())
     except KafkaError as error:
-        raise DaemonError(f"{kafka.broker}: the order was not confirmed ({error}){INSTEAD if halt else ''}") from error
+        raise DaemonError(
+            f"broker {kafka.broker}: the order was not confirmed, {client.describe(error)}{INSTEAD if halt else ''}"
+        ) from error

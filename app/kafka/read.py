@@ -1,4 +1,4 @@
-"""Reading our own output topics from the outside: the command line and the demo's score. No consumer group."""
+"""Reads our own output topics for the command line and the demo's score, without a consumer group."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,9 +17,9 @@ POLL_MS = 500
 async def read_topic(
     kafka: Kafka, topic: str, last: int | None = None, since_s: float | None = None
 ) -> list[ConsumerRecord]:
-    """The records that partition 0 of a topic holds now, or the `last` of them, or those from a time on (Unix seconds).
+    """The records that partition 0 of a topic holds now: all, the `last` ones, or those from a Unix time on.
 
-    DaemonError says what to check.
+    DaemonError, with what to check, if the broker does not answer or lacks the topic.
     """
     async with _consumer(kafka) as consumer:
         ((partition, end),) = (await _assign(kafka, consumer, {topic: last})).items()
@@ -34,7 +34,7 @@ async def read_topic(
 
 
 async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerator[ConsumerRecord, None]:
-    """So many (None: all) of the last records of partition 0 of each topic, then every new one; until cancelled."""
+    """Yield the last `wanted[topic]` records (None: all) of partition 0 of each topic, then every new one."""
     async with _consumer(kafka) as consumer:
         await _assign(kafka, consumer, wanted)
         while True:
@@ -46,9 +46,9 @@ async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerat
 async def _assign(
     kafka: Kafka, consumer: AIOKafkaConsumer, wanted: Mapping[str, int | None]
 ) -> dict[TopicPartition, int]:
-    """Stand so many records (None: all) before the end of each topic; the ends."""
+    """Seek to `wanted[topic]` records (None: all) before the end of each topic; return the ends."""
     if missing := wanted.keys() - await consumer.topics():
-        raise DaemonError(f"{kafka.broker}: no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
+        raise DaemonError(f"broker {kafka.broker}: no topic {', '.join(sorted(missing))}; does `autopilot check` pass?")
     partitions = {TopicPartition(topic, 0): last for topic, last in wanted.items()}
     consumer.assign(list(partitions))
     begins = await consumer.beginning_offsets(list(partitions))
@@ -66,5 +66,5 @@ async def _consumer(kafka: Kafka) -> AsyncIterator[AIOKafkaConsumer]:
             yield consumer
     except KafkaError as error:
         raise DaemonError(
-            f"{kafka.broker}: no broker answers there; is it running, is kafka.broker right? ({error})"
+            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
         ) from error

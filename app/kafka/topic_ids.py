@@ -1,6 +1,6 @@
-"""Kafka's ids of topics (KIP-516): one that was deleted and recreated has another id, and offsets from 0 on.
+"""Kafka's topic ids (KIP-516): a topic that was deleted and recreated has another id, and offsets from 0 on.
 
-aiokafka 0.14 asks for metadata up to version 5, and ids came later: brokers tell them since 3.0 (version 12).
+aiokafka 0.14 requests metadata only up to version 5, which has no ids; brokers return them since 3.0 (version 12).
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
-NONE = UUID(int=0)  # "by name", and the id of a topic that is not there
+NONE = UUID(int=0)  # in a request "by name", in a response the id of a topic that does not exist
 TEXT = CompactString("utf-8")
 
 
 class Uuid(AbstractType[UUID]):  # type: ignore[misc]  # aiokafka has no types
-    """16 bytes, as on the wire."""
+    """A UUID, which is 16 bytes on the wire."""
 
     @classmethod
     def encode(cls, value: UUID) -> bytes:
@@ -78,7 +78,7 @@ class MetadataRequestV12(RequestStruct):  # type: ignore[misc]
 
 
 class TopicsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
-    """Metadata of these topics; a topic that is not there is not made."""
+    """A request for the metadata of these topics, which creates none of them."""
 
     API_KEY = 3
 
@@ -90,6 +90,6 @@ class TopicsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
 
 
 async def topic_ids(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
-    """The id of each of these topics that is there; KafkaError where the broker does not answer."""
+    """The id of each of these topics that exists, by name; KafkaError if the broker does not answer."""
     response: Any = await admin._send_request(TopicsRequest(names))
     return {entry[1]: str(entry[2]) for entry in response.topics if not entry[0] and entry[2] != NONE}

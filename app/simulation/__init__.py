@@ -1,4 +1,4 @@
-"""The product in virtual time: a scheduler drawn from a seed, faults, and invariants that are checked all along.
+"""The product in virtual time: a seeded scheduler, injected faults, and invariants that are checked throughout.
 
 May import anything below it.
 Read: play, run, loop, worker, broker, telemetry, actuator, network, collectors, faults, invariants, oracle, ending,

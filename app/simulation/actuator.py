@@ -1,4 +1,4 @@
-"""The actuator of a simulated run: what production runs, over speakers in memory and a clock of its own."""
+"""The actuator of a simulated run: the code of production on in-memory speakers and a simulated clock."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ OnAnnounce = Callable[["SimulatedActuator", str, InjectedRoute, int], None]
 
 
 class ProcessSpeaker:
-    """One actuator's connection to a speaker; a call may hang, fail, or be applied and fail all the same."""
+    """One actuator's connection to a speaker. A call may take time, fail, or be applied and still report failure."""
 
     def __init__(
         self, actuator: "SimulatedActuator", network: SimulatedNetwork, router: str, on_announce: "OnAnnounce"
@@ -35,13 +35,16 @@ class ProcessSpeaker:
         self._process, self._speaker, self._on_announce = actuator.process, network.speakers[router], on_announce
 
     async def probe(self) -> None:
+        """Return after a moment, as a speaker that is alive does."""
         await self._wait()
 
     async def routes(self) -> dict[str, InjectedRoute]:
+        """The routes in the speaker, by prefix."""
         await self._wait()
         return await self._speaker.routes()
 
     async def announce(self, routes: Iterable[InjectedRoute]) -> None:
+        """Announce the routes, after calling `on_announce` for each; SpeakerError if it fails or the answer is lost."""
         offset = self._actuator.read_to
         await self._wait()
         for route in routes:
@@ -51,12 +54,13 @@ class ProcessSpeaker:
         self._changed()
 
     async def withdraw(self, prefixes: Iterable[str]) -> None:
+        """Withdraw the prefixes; SpeakerError if it fails or the answer is lost."""
         await self._wait()
         await self._speaker.withdraw(prefixes)
         self._changed()
 
     async def close(self) -> None:
-        """Routes stay."""
+        """Close the connection. The routes stay in the speaker."""
 
     async def _wait(self) -> None:
         await asyncio.sleep(self._process.world.rng.uniform(*ANSWER_S))
@@ -69,34 +73,39 @@ class ProcessSpeaker:
 
 
 class BlockingMemory:
-    """A speaker as the reaper's thread has it."""
+    """A speaker through the blocking connection of the reaper's thread."""
 
     def __init__(self, network: SimulatedNetwork, router: str) -> None:
         self._network, self._router = network, router
 
     def routes(self) -> dict[str, InjectedRoute]:
+        """The routes in the speaker, by prefix; SpeakerError while it is down."""
         speaker = self._network.speakers[self._router]
         if speaker.down:
             raise SpeakerError("it is down")
         return dict(speaker.held)
 
     def withdraw(self, prefixes: list[str]) -> None:
+        """Remove the prefixes from the speaker."""
         for prefix in prefixes:
             self._network.speakers[self._router].held.pop(prefix, None)
         self._network.speaker_changed(self._router)
 
     def close(self) -> None:
-        """Routes stay."""
+        """Close the connection. The routes stay in the speaker."""
 
 
 class NoOrders:
-    """Nobody halts anything."""
+    """The control topic without any order: nothing is ever halted."""
 
     caught_up = True
 
 
 class SimulatedActuator:
-    """One process from its recovery to its end. `stuck` ones have an event loop that stands, and a reaper's thread."""
+    """One actuator process from its recovery to its end.
+
+    If `stuck`, its event loop stands still for good, but the reaper's thread still runs.
+    """
 
     def __init__(
         self,
@@ -119,7 +128,7 @@ class SimulatedActuator:
             self._open_speaker,
             lambda: False,
             self._run_reaper,
-            self._tell,
+            self._note_actuation,
             TIMING,
             pace,
         )
@@ -133,7 +142,7 @@ class SimulatedActuator:
 
     @property
     def read_to(self) -> int:
-        """The last offset of the BMP topic that was applied."""
+        """The last offset of the BMP topic that this actuator has applied."""
         return next(iter(self.routes.feeds.values())).sessions.applied
 
     def _follow_decisions(self, following: Following) -> None:
@@ -153,11 +162,11 @@ class SimulatedActuator:
         speaker = ProcessSpeaker(self, self._network, router.name, self._on_announce)
         return speaker, BlockingMemory(self._network, router.name)
 
-    def _tell(self, record: Actuation) -> None:
+    def _note_actuation(self, record: Actuation) -> None:
         self.process.world.note(f"{record.router} {record.action} {record.prefix} {record.next_hop}: {record.reason}")
 
     def _run_reaper(self, reaper: Reaper) -> None:
-        """Its thread: it lives while the event loop stands still, but not when the process is stopped."""
+        """Stand in for the reaper's thread: it runs even if the event loop is stuck, but not in a frozen process."""
 
         def look() -> None:
             if self.process.alive:

@@ -1,4 +1,4 @@
-"""Many seeds on all processors. What a seed does must not depend on the order of sets, so hashing is fixed."""
+"""Runs many seeds on all processors, with fixed hashing so that the order of sets is the same in every run."""
 
 import hashlib
 import multiprocessing
@@ -14,14 +14,14 @@ from app.clock import Clock
 from app.simulation.play import SeedOutcome, run_seed
 
 CHUNK = 20
-TOLD_EVERY = 500
-SHOWN = 10  # seeds with a violation of which the report tells
+REPORT_EVERY = 500  # seeds between two lines of progress
+SHOWN = 10  # how many seeds with a violation the report lists
 
 
 class EventLog:
-    """Every event of every seed, in order: the digest of the whole log, and the log itself in a file if there is one.
+    """Every event of every seed, in order: a digest of the whole log, and the log itself if `path` is given.
 
-    The digest is what `sha256sum` says of the file.
+    The digest is the same as that of `sha256sum` on the file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -29,13 +29,14 @@ class EventLog:
         self._file = path.open("w") if path is not None else None
 
     def add(self, outcome: SeedOutcome) -> None:
+        """Add the events of one seed. Call this in the order of seeds."""
         text = "".join(f"{outcome.seed} {line}\n" for line in (*outcome.log, outcome.violation or "holds"))
         self._sha256.update(text.encode())
         if self._file is not None:
             self._file.write(text)
 
     def close(self) -> str:
-        """The digest, in hexadecimal."""
+        """Close the file; the digest in hexadecimal."""
         if self._file is not None:
             self._file.close()
         return self._sha256.hexdigest()
@@ -45,45 +46,51 @@ def run_many(
     seeds: Sequence[int],
     with_faults: bool,
     clock: Clock,
-    tell: Callable[[str], None],
+    report_line: Callable[[str], None],
     events: EventLog | None = None,
 ) -> dict[str, object]:
-    """The report: counts, seconds, the first seeds whose invariants do not hold, and the digest of `events`."""
+    """Run these seeds and return a report: counts, seconds, the first violations, and the digest of `events` if given.
+
+    `report_line` is called with a line for every violation and for every REPORT_EVERY seeds.
+    """
     began_s = clock.monotonic_s()
-    wrong: list[SeedOutcome] = []
+    violated: list[SeedOutcome] = []
     run = partial(run_seed, with_faults=with_faults, with_log=events is not None)
     with interpreters(len(seeds)) as pool:
         for done, outcome in enumerate(pool.imap(run, seeds, CHUNK), 1):
             if events is not None:
                 events.add(outcome)
             if outcome.violation:
-                wrong.append(outcome)
-                tell(f"seed {outcome.seed}: {outcome.violation}")
-            if done % TOLD_EVERY == 0:
-                tell(f"{done} of {len(seeds)} seeds, {len(wrong)} with a violation")
+                violated.append(outcome)
+                report_line(f"seed {outcome.seed}: {outcome.violation}")
+            if done % REPORT_EVERY == 0:
+                report_line(f"{done} of {len(seeds)} seeds done, {len(violated)} with a violation")
     report: dict[str, object] = {
         "seeds": len(seeds),
-        "violations": len(wrong),
+        "violations": len(violated),
         "seconds": round(clock.monotonic_s() - began_s, 1),
         "faults": with_faults,
-        "first": [{"seed": one.seed, "violation": one.violation, "at_s": round(one.at_s, 3)} for one in wrong[:SHOWN]],
+        "first": [
+            {"seed": outcome.seed, "violation": outcome.violation, "at_s": round(outcome.at_s, 3)}
+            for outcome in violated[:SHOWN]
+        ],
     }
     return report if events is None else report | {"digest": events.close()}
 
 
 def run_one(seed: int, with_faults: bool) -> SeedOutcome:
-    """One seed, telling on stderr whatever happens."""
+    """Run one seed and print every event on stderr."""
     with interpreters(1) as pool:
-        return pool.apply(run_seed, (seed, with_faults, _tell))
+        return pool.apply(run_seed, (seed, with_faults, _print_event))
 
 
-def _tell(line: str) -> None:
+def _print_event(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def interpreters(most: int) -> Iterator["multiprocessing.pool.Pool"]:
-    """Fresh interpreters, which take the seed of their hashing from the environment."""
+    """A pool of at most `most` new interpreters with a fixed hash seed, which they take from the environment."""
     before = os.environ.get("PYTHONHASHSEED")
     os.environ["PYTHONHASHSEED"] = "0"
     try:

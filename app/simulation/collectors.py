@@ -1,6 +1,6 @@
-"""sfacctd of a simulated run: flows between purge markers, counters, and a ledger of every byte that was sent.
+"""Stands in for sfacctd in a simulated run: flows between purge markers, counters, and a ledger of every byte sent.
 
-Nothing that is sent depends on what the product counts: the ledger is the truth that its sums are held against.
+Nothing that is sent depends on what the product counts: the ledger is the truth that its sums are checked against.
 """
 
 import random
@@ -16,13 +16,13 @@ WINDOW_S = 5
 PURGE_S = 2.0
 POLL_S = 2.5
 RATE = 1000
-PREFIX_BPS = 0.6 * CAPACITY_BPS / PEERED  # of calm times: the peering is at 60 %
+PREFIX_BPS = 0.6 * CAPACITY_BPS / PEERED  # in calm times: the peering is at 60 %
 UNKNOWN_IFINDEX = 999
 SKEWED_S = 120.0
 
 
 class TruthLedger:
-    """Bytes sent, scaled by their sampling rate: by window and link, and by the reason why they have no link."""
+    """Bytes sent, scaled by the sampling rate: by (window, link), and for those without a link by reason."""
 
     def __init__(self) -> None:
         self.windows: Counter[tuple[int, str]] = Counter()
@@ -31,19 +31,20 @@ class TruthLedger:
 
     @property
     def total(self) -> int:
+        """All bytes sent, with and without a link."""
         return sum(self.windows.values()) + sum(self.no_link.values())
 
 
 class Collectors:
-    """Flows and counters of one PoP. `surge` scales the demand of the peered prefixes."""
+    """Sends the flows and counters of one PoP. `surge` is the factor on the demand of the peered prefixes."""
 
     def __init__(self, network: SimulatedNetwork, traffic: random.Random) -> None:
         self.network, self.pop, self.world = network, network.pop, network.world
         self.ledger = TruthLedger()
         self.surge = 1.0
-        self.lying: dict[str, float] = {}  # link -> factor on its flows
-        self.odd = 0.0  # chance of a purge with late, skewed or unusable records
-        self.slow = 0.0  # chance that a purge's data come seconds after its beginning
+        self.lying: dict[str, float] = {}  # by link, a factor on its reported flows
+        self.odd = 0.0  # chance that a purge has late, skewed or unusable records
+        self.slow = 0.0  # chance that a purge's data come seconds after its first marker
         self.mute = False  # counters are not polled
         self.stopped = False
         self._traffic = traffic
@@ -56,7 +57,7 @@ class Collectors:
         self.world.every(POLL_S, self._poll)
 
     def _purge(self) -> None:
-        """One purge: what arrived since the last one, between its markers."""
+        """Send one purge: the flows since the last one, between their markers."""
         if self.stopped:
             return
         self._purges += 1
@@ -80,7 +81,7 @@ class Collectors:
         self.network.broker.append(topics.FLOWS.for_pop(self.pop.name), raw)
 
     def _forward(self) -> dict[tuple[str, str, str], float]:
-        """Bytes since the last call by (link, ingress, prefix), what full links drop taken off and counted."""
+        """Bytes carried since the last call, by (link, ingress, prefix); ports count what full links drop."""
         since_s, self._sent_s = self.world.now_s - self._sent_s, self.world.now_s
         wanted: dict[tuple[str, str, str], float] = {}
         for index, prefix in enumerate(PREFIXES):
@@ -104,8 +105,8 @@ class Collectors:
         at_s = int(self.world.now_s) - 1
         lines = []
         for (link, ingress, prefix), size_bytes in passed.items():
-            told = size_bytes * self.lying.get(link, 1.0) * self._traffic.uniform(0.97, 1.03)
-            lines.append(self._line(link, ingress, prefix, at_s, max(1, round(told / RATE))))
+            sampled_bytes = size_bytes * self.lying.get(link, 1.0) * self._traffic.uniform(0.97, 1.03)
+            lines.append(self._line(link, ingress, prefix, at_s, max(1, round(sampled_bytes / RATE))))
         return lines
 
     def _line(self, link: str, ingress: str, prefix: str, at_s: float, size_bytes: int) -> bytes:
@@ -119,7 +120,7 @@ class Collectors:
         return _flow(router.agent_address, iface_in, definition.ifindexes[0], prefix, at_s, size_bytes)
 
     def _odd_lines(self) -> list[bytes]:
-        """Late by more than a window, from the future, of an interface that nobody knows, and no record at all."""
+        """Lines that are late by more than a window, from the future, of an unknown interface, and no record at all."""
         link, size_bytes = self._traffic.choice(list(self.pop.links)), self._traffic.randint(1, 10**6)
         lines = [
             self._line(link, "r1", PREFIXES[0], int(self.world.now_s) - self._traffic.choice((8, 15, 40)), size_bytes),
@@ -132,7 +133,7 @@ class Collectors:
         return lines
 
     def _poll(self) -> None:
-        """The octet counters of every port, as of now."""
+        """Send a counter reading of every port."""
         self._traffic.random()
         if self.mute or self.stopped:
             return

@@ -1,4 +1,4 @@
-"""What must be so when the last fault is long over, and when everything was lost for longer than a hold."""
+"""Checks at the end of a run: when the last fault is long over, or when everything was lost for longer than a lease."""
 
 from app.contract import topics
 from app.simulation.actuator import GROUP as ACTUATOR
@@ -11,7 +11,7 @@ from app.te.routing.rib import Rib
 
 
 def check_end(run: Run) -> None:
-    """Violation unless the state is that of a run without faults, and nothing of ours is left."""
+    """Violation unless the state equals that of a run without faults and none of our routes is left."""
     _check_running(run)
     _check_bytes(run, run.telemetry)
     _check_tables(run)
@@ -20,55 +20,60 @@ def check_end(run: Run) -> None:
 
 
 def check_gone(run: Run) -> None:
-    """Everything of ours is off the routers though nobody decides, and nobody can hear."""
+    """Violation unless all our routes are gone from the speakers, although nothing decides and Kafka is down."""
     held = {router: sorted(speaker.held) for router, speaker in run.network.speakers.items() if speaker.held}
-    demand(not held, f"I9 one hold after the end of everything these are left: {held}")
+    demand(not held, f"I9 one lease after everything was lost, these routes are left: {held}")
 
 
 def _check_running(run: Run) -> None:
-    for one in (run.telemetry, run.actuator):
-        demand(one.worker.process.alive, f"I8 {one.worker.process.name} does not run")
+    for process in (run.telemetry.worker.process, run.actuator.worker.process):
+        demand(process.alive, f"I8 {process.name} is not running")
     lags = run.broker.lag(run.world.now_s - run.lag_s)
     demand(not lags, f"I8 consumer groups lag: {lags}")
 
 
 def _check_bytes(run: Run, telemetry: SimulatedTelemetry) -> None:
-    """I1 against the ledger of what was sent, and I8 against one clean pass over the same log."""
+    """Check I1 against the ledger of what was sent, and I8 against one clean pass over the same log."""
     flows = topics.FLOWS.for_pop(run.network.pop.name)
     clean = CleanPass(run.network.pop, run.settings.windows, run.broker.topics[flows])
     account = telemetry.flows.accounts[run.network.pop.name]
     counted = {slot: bytes_of(row) for slot, row in run.checks.rows.items()}
     for slot, size in (clean.windows | clean.open).items():
         have = counted.get(slot, 0)
-        demand(have == size, f"I1 window {slot[0]} of {slot[1]} has {have} bytes, a clean pass counts {size}")
-    seen, ledger = account.progress, run.collectors.ledger
+        demand(have == size, f"I1 window {slot[0]} of {slot[1]} has {have} bytes, but a clean pass counts {size}")
+    progress, ledger = account.progress, run.collectors.ledger
     open_bytes = sum(sums.size_bytes + sums.unroutable_bytes for sums in account.open.values())
-    total = seen.counted_bytes + open_bytes + seen.late_bytes + sum(seen.unattributed_bytes.values())
-    demand(total == ledger.total, f"I1 {total} bytes are accounted for, {ledger.total} were sent")
+    total = progress.counted_bytes + open_bytes + progress.late_bytes + sum(progress.unattributed_bytes.values())
+    demand(total == ledger.total, f"I1 {total} bytes are accounted for, but {ledger.total} were sent")
     missing = sum(size - counted.get(slot, 0) for slot, size in ledger.windows.items())
-    demand(missing == seen.late_bytes, f"I1 {missing} bytes are in no window, {seen.late_bytes} were late")
-    reasons = {reason: size for reason, size in seen.unattributed_bytes.items() if reason != "unroutable"}
-    demand(reasons == dict(ledger.no_link), f"I1 unattributed {reasons}, sent {dict(ledger.no_link)}")
+    demand(missing == progress.late_bytes, f"I1 {missing} bytes are in no window, but {progress.late_bytes} were late")
+    reasons = {reason: size for reason, size in progress.unattributed_bytes.items() if reason != "unroutable"}
+    demand(
+        reasons == dict(ledger.no_link), f"I1 unattributed bytes are {reasons}, but {dict(ledger.no_link)} were sent"
+    )
     letters = len({letter[:2] for letter in run.checks.letters if letter[0] == flows})
-    demand(seen.dead_letters == ledger.bad_lines == letters, f"I1 {letters} dead letters of {ledger.bad_lines}")
+    demand(
+        progress.dead_letters == ledger.bad_lines == letters,
+        f"I1 {letters} dead letters for {ledger.bad_lines} bad lines",
+    )
     for name in ("applied", "closed_up_to_s", "watermark_s", "records", "late_bytes", "dead_letters"):
-        have, want = getattr(seen, name), getattr(clean.progress, name)
-        demand(have == want, f"I8 {name} is {have}, in a clean pass {want}")
+        have, want = getattr(progress, name), getattr(clean.progress, name)
+        demand(have == want, f"I8 {name} is {have}, but {want} in a clean pass")
 
 
 def _check_tables(run: Run) -> None:
-    """The local disk and the changelog say the same: the next process may start with either."""
-    for group, one in ((TELEMETRY, run.telemetry), (ACTUATOR, run.actuator)):
-        for name, rows in one.worker.disk.rows.items():
+    """Check that local disk and changelog agree: the next process may start from either."""
+    for group, worker in ((TELEMETRY, run.telemetry.worker), (ACTUATOR, run.actuator.worker)):
+        for name, rows in worker.disk.rows.items():
             logged = run.broker.changelog(f"{group}-{name}").rows
-            # A process that dies when it deletes rows may leave them in the changelog: whoever reads it deletes them.
+            # A process that dies while deleting rows may leave them in the changelog; the next reader deletes them.
             keys = rows.keys() if name == "link_windows" else rows.keys() | logged.keys()
-            differ = sorted(key.decode() for key in keys if rows.get(key) != logged.get(key))
-            demand(not differ, f"I8 {group}-{name}: disk and changelog differ in {differ[:5]}")
+            differing = sorted(key.decode() for key in keys if rows.get(key) != logged.get(key))
+            demand(not differing, f"I8 {group}-{name}: disk and changelog differ in {differing[:5]}")
 
 
 def _check_routes(run: Run) -> None:
-    """Both processes have the paths that the neighbours announce, and no other."""
+    """Check that both processes have exactly the paths that the neighbours announce."""
     network = run.network
     true = {
         (peer[0], prefix, peer[1], session.next_hops[0])
@@ -76,10 +81,10 @@ def _check_routes(run: Run) -> None:
         for prefix in network.announced[peer]
         if peer in network.up
     }
-    for one in (run.telemetry, run.actuator):
-        seen = _paths(one.routes.ribs[network.pop.name], list(network.pop.routers))
-        wrong = sorted(seen ^ true)
-        demand(not wrong, f"I8 {one.worker.process.name} has paths {wrong[:4]} wrong")
+    for component in (run.telemetry, run.actuator):
+        known = _paths(component.routes.ribs[network.pop.name], list(network.pop.routers))
+        wrong = sorted(known ^ true)
+        demand(not wrong, f"I8 {component.worker.process.name} has these paths wrong: {wrong[:4]}")
 
 
 def _paths(rib: Rib, routers: list[str]) -> set[PathKey]:
@@ -92,12 +97,12 @@ def _paths(rib: Rib, routers: list[str]) -> set[PathKey]:
 
 
 def _check_overrides(run: Run) -> None:
-    """Demand is low: every override was given back."""
+    """Check that every override was taken back, since demand is low."""
     held = {router: sorted(speaker.held) for router, speaker in run.network.speakers.items() if speaker.held}
-    demand(not held, f"I8 stale overrides: {held}")
+    demand(not held, f"I8 stale overrides in the speakers: {held}")
     entries = run.actuator.reconciler.overrides.entries
     demand(not entries, f"I8 the actuator still keeps {sorted(entries)}")
     state = run.telemetry.flows.deciders[run.network.pop.name].cycle.state
-    demand(not state.held, f"I8 the decision still holds {sorted(state.held)}")
-    still_open = sorted(link for link, one in state.links.items() if one.open)
-    demand(not still_open, f"I8 congestion of {still_open} is still open")
+    demand(not state.held, f"I8 the decision still has overrides for {sorted(state.held)}")
+    still_open = sorted(link for link, link_state in state.links.items() if link_state.open)
+    demand(not still_open, f"I8 congestion is still open on {still_open}")

@@ -1,4 +1,4 @@
-"""What goes wrong in a run: drawn from its seed, at moments of its own, and mended when the time of faults is over."""
+"""The faults of a run: their kinds and times are drawn from the seed, and all are repaired when their time is over."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,16 @@ from app.simulation.run import Run
 from app.simulation.worker import Worker
 
 FIRST_S, LAST_S = 6.0, 48.0
-TAKEOVER_S = 10.5  # the session timeout, and a moment
+TAKEOVER_S = 10.5  # a little more than the session timeout
 Act = Callable[[], object]
 
 
 class Faults:
-    """The faults of one run. `told` is the list of them."""
+    """Injects the faults of one run; `injected` lists them with their times."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.world, self.network, self.rng = run, run.world, run.network, run.world.rng
-        self.told: list[str] = []
+        self.injected: list[str] = []
         self.over = False
         often = (
             self.kill_telemetry,
@@ -46,57 +46,63 @@ class Faults:
             self.world.after(self.rng.uniform(FIRST_S, LAST_S), self._unless_over(kind))
 
     def stop(self) -> None:
-        """The last fault is over; what broke is mended."""
+        """End the time of faults and repair what is broken."""
         self.over = True
         self.run.broker.restore()
-        for one in (self.run.telemetry, self.run.actuator):
-            one.worker.process.writes_left = -1
-            self._thaw(one.worker)
+        for worker in (self.run.telemetry.worker, self.run.actuator.worker):
+            worker.process.writes_left = -1
+            self._thaw(worker)
         for router, speaker in self.network.speakers.items():
             speaker.down = False
             self.network.restore_bmp(router)
         for peer in self.network.sessions:
             self.network.restore(peer)
         self.network.unsure = 0.0
-        feeds = self.run.collectors
-        feeds.lying, feeds.odd, feeds.slow, feeds.mute = {}, 0.0, 0.0, False
+        collectors = self.run.collectors
+        collectors.lying, collectors.odd, collectors.slow, collectors.mute = {}, 0.0, 0.0, False
 
     # workers
 
     def kill_telemetry(self) -> None:
+        """Kill telemetry, with or without the loss of its disk."""
         self._kill(self.run.telemetry.worker)
 
     def kill_actuator(self) -> None:
+        """Kill the actuator, with or without the loss of its disk."""
         self._kill(self.run.actuator.worker)
 
     def kill_in_a_flush(self) -> None:
-        """At one of the next writes to a table."""
+        """Kill a process at one of its next writes to a table."""
         worker = self.rng.choice((self.run.telemetry.worker, self.run.telemetry.worker, self.run.actuator.worker))
         worker.process.writes_left = self.rng.randrange(25)
-        self._tell(f"{worker.process.name} is to die at a write, {self._wiped(worker)}")
+        self._note(f"{worker.process.name} is to die at a write, {self._wiped(worker)}")
 
     def kill_twice(self) -> None:
-        """In a flush; then, when what the disk had ahead of the changelog was taken up, with its disk."""
+        """Kill telemetry in a flush and keep its disk; soon after, kill its successor and lose the disk.
+
+        In between, the successor reads what the disk had ahead of the changelog.
+        """
         worker = self.run.telemetry.worker
         worker.process.writes_left, worker.wiped = self.rng.randrange(12), False
-        self._tell("telemetry is to die at a write, its disk stays until it is lost soon after")
-        self._mend(self.rng.uniform(2.0, 6.0), lambda: self._kill(self.run.telemetry.worker, wiped=True))
+        self._note("telemetry is to die at a write, its disk stays until it is lost soon after")
+        self._later(self.rng.uniform(2.0, 6.0), lambda: self._kill(self.run.telemetry.worker, wiped=True))
 
     def freeze_telemetry(self) -> None:
-        """Longer than the session timeout, and a successor takes over on another machine."""
+        """Freeze telemetry; if longer than the session timeout, a successor takes over on another machine."""
         self._freeze(self.run.telemetry.worker, self.rng.choice((2.0, 4.5, 7.0, 12.0, 15.0)))
 
     def freeze_actuator(self) -> None:
+        """Freeze the actuator for 1 to 9 s."""
         self._freeze(self.run.actuator.worker, self.rng.uniform(1.0, 9.0))
 
     def _kill(self, worker: Worker, wiped: bool | None = None) -> None:
-        self._tell(f"{worker.process.name} is killed, {self._wiped(worker, wiped)}")
+        self._note(f"{worker.process.name} is killed, {self._wiped(worker, wiped)}")
         if worker.wiped and not worker.process.alive:
             worker.disk.wipe()
         worker.process.kill("killed")
 
     def _wiped(self, worker: Worker, wiped: bool | None = None) -> str:
-        """Whether the next process finds the disk of this one."""
+        """Decide whether the next process still finds the disk of this one; the words for it."""
         worker.wiped = self.rng.random() < 0.4 if wiped is None else wiped
         return "its disk is lost" if worker.wiped else "its disk stays"
 
@@ -104,7 +110,7 @@ class Faults:
         process = worker.process
         if process.frozen or not process.alive:
             return
-        self._tell(f"{process.name} is frozen for {seconds:.1f} s")
+        self._note(f"{process.name} is frozen for {seconds:.1f} s")
         process.frozen_since_s = self.world.now_s
         self.world.after(seconds, self._unless_over(lambda: self._thaw(worker)))
         if seconds > TAKEOVER_S:
@@ -117,7 +123,7 @@ class Faults:
             self.run.start_telemetry()
 
     def _thaw(self, worker: Worker) -> None:
-        """The first that a process does when it goes on: its fence looks how long it stood still."""
+        """Let a process go on. First its fence checks how long it stood still, which may end it."""
         if worker.process.alive and worker.process.frozen:
             self.world.note(f"{worker.process.name} goes on")
             try:
@@ -129,98 +135,109 @@ class Faults:
     # the broker
 
     def broker_away(self) -> None:
+        """Take the broker away for 0.5 to 9 s."""
         seconds = self.rng.uniform(0.5, 9.0)
-        self._tell(f"the broker is away for {seconds:.1f} s")
+        self._note(f"the broker is away for {seconds:.1f} s")
         self.run.broker.up = False
-        self._mend(seconds, self.run.broker.restore)
+        self._later(seconds, self.run.broker.restore)
 
     def refuse_a_record(self) -> None:
+        """Make the broker refuse one record of a process."""
         worker = self.rng.choice((self.run.telemetry.worker, self.run.actuator.worker))
-        self._tell(f"the broker refuses a record of {worker.process.name}")
+        self._note(f"the broker refuses a record of {worker.process.name}")
         worker.fail_a_record()
 
     # speakers
 
     def speaker_down(self) -> None:
+        """Make a speaker unreachable for 1 to 10 s."""
         router, seconds = self.rng.choice(list(self.network.speakers)), self.rng.uniform(1.0, 10.0)
-        self._tell(f"the speaker of {router} does not answer for {seconds:.1f} s")
+        self._note(f"the speaker of {router} does not answer for {seconds:.1f} s")
         speaker = self.network.speakers[router]
         speaker.down = True
-        self._mend(seconds, lambda: setattr(speaker, "down", False))
+        self._later(seconds, lambda: setattr(speaker, "down", False))
 
     def speaker_restarts(self) -> None:
+        """Restart a speaker, which then has no routes."""
         router = self.rng.choice(list(self.network.speakers))
-        self._tell(f"the speaker of {router} restarts")
+        self._note(f"the speaker of {router} restarts")
         self.network.restart_speaker(router)
 
     def lost_answers(self) -> None:
-        self._tell("answers of the speakers are lost")
+        """Lose half of the speakers' answers for 2 to 10 s, although the calls are applied."""
+        self._note("answers of the speakers are lost")
         self.network.unsure = 0.5
-        self._mend(self.rng.uniform(2.0, 10.0), lambda: setattr(self.network, "unsure", 0.0))
+        self._later(self.rng.uniform(2.0, 10.0), lambda: setattr(self.network, "unsure", 0.0))
 
     # routes
 
     def flap_path(self) -> None:
-        """A neighbour with an alternative withdraws a prefix, and announces it again perhaps. Transit keeps all."""
+        """Withdraw a prefix of one neighbour and perhaps announce it again. Transit keeps every prefix."""
         peer = self.rng.choice([peer for peer in self.network.sessions if peer != self.network.transit])
         prefix = self.rng.choice(PREFIXES)
         if (as_path := self.network.announced[peer].get(prefix)) is None:
             return
-        self._tell(f"{peer[1]} withdraws {prefix}")
+        self._note(f"{peer[1]} withdraws {prefix}")
         self.network.withdraw(peer, prefix)
         if self.rng.random() < 0.7:
             again_s = self.rng.choice((0.1, 1.0, 5.0, 15.0))
-            self._mend(again_s, lambda: self.network.announce(peer, prefix, as_path))
+            self._later(again_s, lambda: self.network.announce(peer, prefix, as_path))
 
     def lose_copied_path(self) -> None:
-        """A path that an override copies goes while nobody decides: the actuator must see to it."""
+        """Withdraw a path that an override copies while telemetry is frozen: the actuator must react."""
         peers = [peer for peer in self.network.sessions if peer != self.network.transit]
         if copied := [(peer, prefix) for peer in peers for prefix in self.network.copied(peer)]:
             self._freeze(self.run.telemetry.worker, 9.0)
             peer, prefix = self.rng.choice(copied)
-            self._tell(f"{peer[1]} withdraws {prefix}, which is overridden")
+            self._note(f"{peer[1]} withdraws {prefix}, which is overridden")
             self.network.withdraw(peer, prefix)
 
     def flap_session(self) -> None:
+        """Take the session with a neighbour down for a while."""
         peer = self.rng.choice([peer for peer in self.network.sessions if peer != self.network.transit])
         seconds = self.rng.choice((0.2, 2.0, 10.0, 60.0))
-        self._tell(f"the session with {peer[1]} is down for {seconds} s")
+        self._note(f"the session with {peer[1]} is down for {seconds} s")
         self.network.down(peer)
-        self._mend(seconds, lambda: self.network.restore(peer))
+        self._later(seconds, lambda: self.network.restore(peer))
 
     def bmp_restarts(self) -> None:
+        """Lose the BMP session of a router for 0.1 to 6 s."""
         router, seconds = self.rng.choice(list(self.network.pop.routers)), self.rng.uniform(0.1, 6.0)
-        self._tell(f"the BMP session of {router} is down for {seconds:.1f} s")
+        self._note(f"the BMP session of {router} is down for {seconds:.1f} s")
         self.network.lose_bmp(router)
-        self._mend(seconds, lambda: self.network.restore_bmp(router))
+        self._later(seconds, lambda: self.network.restore_bmp(router))
 
     # feeds
 
     def lying_flows(self) -> None:
+        """Scale the reported flows of a link for a while."""
         link, factor = self.rng.choice(list(self.network.pop.links)), self.rng.choice((0.0, 0.3, 3.0))
-        self._tell(f"flows of {link} are told x {factor}")
+        self._note(f"flows of {link} are told x {factor}")
         self.run.collectors.lying[link] = factor
-        self._mend(self.rng.uniform(5.0, 25.0), lambda: self.run.collectors.lying.pop(link, None))
+        self._later(self.rng.uniform(5.0, 25.0), lambda: self.run.collectors.lying.pop(link, None))
 
     def no_counters(self) -> None:
-        self._tell("no counters")
+        """Stop the interface counters for 3 to 20 s."""
+        self._note("no counters")
         self.run.collectors.mute = True
-        self._mend(self.rng.uniform(3.0, 20.0), lambda: setattr(self.run.collectors, "mute", False))
+        self._later(self.rng.uniform(3.0, 20.0), lambda: setattr(self.run.collectors, "mute", False))
 
     def odd_records(self) -> None:
-        self._tell("late, skewed and broken records")
+        """Add late, skewed and broken records to half of the purges."""
+        self._note("late, skewed and broken records")
         self.run.collectors.odd = 0.5
 
     def slow_purges(self) -> None:
-        self._tell("slow purges")
+        """Delay the data of half of the purges by seconds."""
+        self._note("slow purges")
         self.run.collectors.slow = 0.5
 
-    def _tell(self, what: str) -> None:
-        self.told.append(f"{self.world.now_s - self.world.start_s:.3f} {what}")
-        self.world.note(f"fault: {what}")
+    def _note(self, fault: str) -> None:
+        self.injected.append(f"{self.world.now_s - self.world.start_s:.3f} {fault}")
+        self.world.note(f"fault: {fault}")
 
     def _unless_over(self, act: Act) -> Act:
         return lambda: None if self.over else act()
 
-    def _mend(self, delay_s: float, act: Act) -> None:
+    def _later(self, delay_s: float, act: Act) -> None:
         self.world.after(delay_s, self._unless_over(act))

@@ -1,7 +1,7 @@
-"""Virtual time and processes: each has an event loop of its own, and a seeded scheduler says whose turn it is.
+"""Virtual time and processes: each process has its own event loop, and a seeded scheduler chooses which one runs.
 
-The real asyncio code of the product runs on these loops unchanged. A process that is killed is simply never stepped
-again, one that is frozen is stepped later; nothing here sleeps or reads a clock.
+The real asyncio code of the product runs on these loops unchanged. A killed process is simply never stepped again, a
+frozen one is stepped later. Nothing here sleeps or reads a clock.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ EVENTS_KEPT = 60
 
 
 class Died(BaseException):
-    """The process ended in the middle of what it did; no `except Exception` of the product may catch this."""
+    """The process has ended in the middle of its work. A BaseException, so the product's handlers do not catch it."""
 
 
 class Violation(Exception):
@@ -30,25 +30,27 @@ class _NoSelector:
 
 
 class StepLoop(asyncio.BaseEventLoop):
-    """An event loop without I/O that goes one turn at a time, by the scheduler's clock."""
+    """An event loop without I/O that runs one iteration at a time, on the scheduler's clock."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._time = now
         super().__init__()
-        self._own = cast(Any, self)  # what BaseEventLoop keeps is not in its public type
+        self._own = cast(Any, self)  # BaseEventLoop's attributes are not in its public type
         self._own._selector = _NoSelector()
-        self._own._clock_resolution = 1e-6  # a double of Unix seconds is no finer
+        self._own._clock_resolution = 1e-6  # Unix seconds in a double are no finer
 
     def time(self) -> float:
+        """The scheduler's time in seconds."""
         return self._time()
 
     def next_s(self) -> float:
-        """When there is something to do; infinity when there is nothing."""
+        """The time at which this loop has something to do; infinity if it has nothing to do."""
         if self._own._ready:
             return self.time()
         return self._own._scheduled[0]._when if self._own._scheduled else float("inf")
 
     def step(self) -> None:
+        """Run one iteration of the loop."""
         asyncio._set_running_loop(self)
         try:
             self._own._run_once()
@@ -56,7 +58,7 @@ class StepLoop(asyncio.BaseEventLoop):
             asyncio._set_running_loop(None)
 
     def call_exception_handler(self, context: Any) -> None:
-        """Tasks of a process that died end as they may; those of a living one are watched by Process."""
+        """Ignore errors: Process watches the tasks of a living process, and those of a dead one do not matter."""
 
     def _process_events(self, events: Any) -> None:
         pass
@@ -66,7 +68,7 @@ class StepLoop(asyncio.BaseEventLoop):
 
 
 class SkewedClock(ManualClock):
-    """The clock of one machine: the world's time and an error; its monotonic reading began some time ago."""
+    """The clock of one machine: the world's time plus a constant error; only its monotonic time is exact."""
 
     def __init__(self, world: "World", skew_s: float) -> None:
         self._world, self.skew_s = world, skew_s
@@ -79,7 +81,7 @@ class SkewedClock(ManualClock):
 
 
 class Process:
-    """One process. `on_end` is told once, with the reason."""
+    """One simulated process. `on_end` is called once, with the reason for its end."""
 
     def __init__(self, world: "World", name: str, skew_s: float, on_end: Callable[["Process", str], None]) -> None:
         self.world, self.name = world, name
@@ -95,15 +97,16 @@ class Process:
 
     @property
     def frozen(self) -> bool:
+        """Whether the process stands still now."""
         return self.frozen_since_s >= 0
 
     @property
     def ghost(self) -> bool:
-        """It ended after its successor had started: what lands now are its last records."""
+        """Whether it ended after its successor had started. What lands now are its last records."""
         return self.superseded and not self.alive
 
     def spawn(self, job: Coroutine[Any, Any, None]) -> None:
-        """Run a job that ends only with the process."""
+        """Run a job that lasts as long as the process; the process ends if the job does."""
         asyncio._set_running_loop(self.loop)
         task = self.loop.create_task(job)
         asyncio._set_running_loop(None)
@@ -111,12 +114,12 @@ class Process:
         self._tasks.append(task)
 
     def check(self) -> None:
-        """Before anything that others can see: Died where the process is no more."""
+        """Call this before any effect that others can see; raises Died if the process has ended."""
         if not self.alive:
             raise Died
 
     def write(self) -> None:
-        """As `check`; each write may be the one at which the process dies."""
+        """Call this before every write; raises Died if the process has ended, or is to die at this write."""
         self.check()
         if self.writes_left >= 0:
             self.writes_left -= 1
@@ -125,11 +128,12 @@ class Process:
                 raise Died
 
     def die(self, reason: str) -> NoReturn:
-        """The process ends itself."""
+        """End the process from within; raises Died."""
         self.kill(reason)
         raise Died
 
     def kill(self, reason: str) -> None:
+        """End the process from outside; does nothing if it has ended."""
         if self.alive:
             self.alive = False
             self.world.note(f"{self.name} ends: {reason}")
@@ -137,7 +141,7 @@ class Process:
             self._on_end(self, reason)
 
     def bury(self) -> None:
-        """Let the coroutines of a dead process end, so that none is left for the collector; they change nothing."""
+        """Cancel the coroutines of a dead process, so none is left for the garbage collector; they change nothing."""
         self.world.processes.remove(self)
         for _ in range(20):
             tasks = asyncio.all_tasks(self.loop)
@@ -154,32 +158,33 @@ class Process:
 
 
 class World:
-    """The clock, the queue of what will happen, and whose turn it is."""
+    """The clock, the queue of future actions and the scheduler. `on_event`, if set, gets every event as a line."""
 
     def __init__(self, seed: int, now_s: float) -> None:
         self.rng = random.Random(seed)
         self.now_s = self.start_s = now_s
         self.processes: list[Process] = []
         self.events: deque[str] = deque(maxlen=EVENTS_KEPT)
-        self.tell: Callable[[str], None] | None = None
+        self.on_event: Callable[[str], None] | None = None
         self.steps = 0
         self.violation: Violation | None = None
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
 
     def note(self, event: str) -> None:
+        """Log an event with the time of the run."""
         line = f"{self.now_s - self.start_s:9.3f} {event}"
         self.events.append(line)
-        if self.tell is not None:
-            self.tell(line)
+        if self.on_event is not None:
+            self.on_event(line)
 
     def after(self, delay_s: float, act: Callable[[], object]) -> None:
-        """Do this later; at one moment in the order of asking."""
+        """Call `act` after `delay_s`; actions due at the same moment run in the order in which they were added."""
         self._count += 1
         heapq.heappush(self._queue, (self.now_s + delay_s, self._count, act))
 
     def every(self, period_s: float, act: Callable[[], object]) -> None:
-        """Do this for ever."""
+        """Call `act` every `period_s` seconds until the end of the run."""
 
         def again() -> None:
             act()
@@ -188,7 +193,7 @@ class World:
         self.after(period_s, again)
 
     def watched(self, check: Callable[..., None]) -> Callable[..., None]:
-        """A check that is called from within the product, which must not see it fail: the run ends after the step."""
+        """Wrap a check that the product calls: the product must not see it fail, so the run ends after the step."""
 
         def watch(*args: Any) -> None:
             try:
@@ -199,9 +204,9 @@ class World:
         return watch
 
     def run_until(self, until_s: float) -> None:
-        """Step whoever can, in random order, until nothing is left to do before this moment.
+        """Step the processes and actions that are due, in random order, until nothing is left to do before `until_s`.
 
-        Violation at the step after which an invariant does not hold.
+        Violation after the first step that breaks an invariant.
         """
         while True:
             ready, next_s = list[Process](), self._queue[0][0] if self._queue else until_s
@@ -228,7 +233,7 @@ class World:
             heapq.heappop(self._queue)[2]()
         else:
             ready[turn].loop.step()
-        for process in [each for each in self.processes if not each.alive]:
+        for process in [process for process in self.processes if not process.alive]:
             process.bury()
         if self.violation is not None:
             raise self.violation

@@ -1,6 +1,6 @@
 """The PoP of a simulated run: two routers, their neighbours and injectors, and where packets really leave.
 
-The truth that invariants are held against; BMP tells it to the product, late, and sometimes not at all.
+This is the truth that invariants are checked against. BMP reports it to the product, late and sometimes not at all.
 """
 
 import random
@@ -15,11 +15,11 @@ from app.simulation.broker import Broker
 from app.simulation.loop import World
 
 PREFIXES = tuple(f"20.0.{index}.0/24" for index in range(20))
-PEERED = 12  # so many of them are announced by the peering that congests, the others by transit only
+PEERED = 12  # the first 12 are announced by the peering that congests, the others only by transit
 CAPACITY_BPS = 10e9
 DELAY_S = (0.05, 0.6)
 BUDGETS = Budgets(max_overrides=4, max_moved_share=0.5, max_new_per_cycle=3)
-STATS_S = 6.0  # RFC 7854 statistics: the stream's time goes on though no route changes
+STATS_S = 6.0  # RFC 7854 statistics: they move the stream's time forward while no route changes
 DUMP_S = 12.0
 Peer = tuple[str, str]  # (router, peer address)
 AnnouncedPath = tuple[str, str, str]  # (router, peer address, prefix)
@@ -47,7 +47,7 @@ def _link(name: str, router: str, number: int, local_pref: int, capacity_bps: fl
 
 
 def make_pop(four_links: bool) -> Pop:
-    """Link 1 is the peering that congests, 2 and 4 have room and some of its prefixes, 3 is transit."""
+    """The PoP: link 1 is the peering that congests, 2 and 4 have room and some of its prefixes, 3 is transit."""
     links = [
         _link("pni", "r1", 1, 300, CAPACITY_BPS),
         _link("ixp", "r1", 2, 200, 2 * CAPACITY_BPS),
@@ -59,7 +59,7 @@ def make_pop(four_links: bool) -> Pop:
 
 
 class SimulatedNetwork:
-    """Neighbours' announcements, what the routers show of our routes, and the BMP of both routers."""
+    """The neighbours' announcements, our routes as the routers have them (`shown`), and the BMP of both routers."""
 
     def __init__(self, world: World, broker: Broker, traffic: random.Random) -> None:
         self.world, self.broker = world, broker
@@ -74,10 +74,10 @@ class SimulatedNetwork:
         self.up = set(self.sessions)
         self.bmp_up_since_s = dict.fromkeys(self.pop.routers, world.now_s)
         self.bmp_down: set[str] = set()
-        self.unsure = 0.0  # chance that a speaker does what it is told and the answer is lost
+        self.unsure = 0.0  # chance that the answer of a speaker to a call it has applied is lost
         self._writer = 0
         self._due: set[str] = set()
-        self.world.every(STATS_S, self._tell_stats)
+        self.world.every(STATS_S, self._publish_stats)
         for router in self.pop.routers:
             self._dump(router)
 
@@ -94,7 +94,7 @@ class SimulatedNetwork:
     # what is true
 
     def alive(self, router: str, prefix: str, next_hop: str) -> bool:
-        """A neighbour of the router announces this prefix with this next hop."""
+        """Whether a live neighbour of this router announces the prefix with this next hop."""
         return any(
             peer in self.up and prefix in self.announced[peer]
             for peer, session in self.sessions.items()
@@ -102,7 +102,7 @@ class SimulatedNetwork:
         )
 
     def leaves_by(self, ingress: str, prefix: str) -> str | None:
-        """The link by which a packet leaves; None where it is lost."""
+        """The link on which a packet to this prefix leaves; None if it is lost."""
         router = ingress
         for _ in self.pop.routers:
             route = self.shown[router].get(prefix)
@@ -114,7 +114,7 @@ class SimulatedNetwork:
         return None
 
     def _natural(self, router: str, prefix: str) -> str | None:
-        """By local-pref, then the router's own path."""
+        """The link that plain BGP chooses: by local-pref, then the router's own path; None if there is no path."""
         best = [
             (-link.local_pref, link.router != router, self.pop.link_id(link))
             for link in self.pop.link
@@ -124,54 +124,59 @@ class SimulatedNetwork:
         return min(best)[2] if best else None
 
     def copied(self, peer: Peer) -> list[str]:
-        """Prefixes that an override sends to this neighbour."""
+        """The prefixes that an override sends to this neighbour, sorted."""
         hops, held = self.sessions[peer].next_hops, self.speakers[peer[0]].held
         return sorted(prefix for prefix, route in held.items() if route.next_hop in hops)
 
     # what happens
 
     def withdraw(self, peer: Peer, prefix: str) -> None:
+        """Withdraw a prefix of this neighbour; does nothing if it does not announce it."""
         if self.announced[peer].pop(prefix, None) is not None and peer in self.up:
-            self._tell(peer[0], _route(peer[1], prefix, log_type="withdraw"))
+            self._publish(peer[0], _route(peer[1], prefix, log_type="withdraw"))
 
     def announce(self, peer: Peer, prefix: str, as_path: tuple[int, ...]) -> None:
+        """Announce a prefix from this neighbour."""
         self.announced[peer][prefix] = as_path
         if peer in self.up:
-            self._tell_route(peer, prefix)
+            self._publish_route(peer, prefix)
 
     def down(self, peer: Peer) -> None:
+        """Take the session with this neighbour down."""
         if peer in self.up:
             self.up.discard(peer)
-            self._tell(peer[0], {"bmp_msg_type": "peer_down", "peer_ip": peer[1]})
+            self._publish(peer[0], {"bmp_msg_type": "peer_down", "peer_ip": peer[1]})
 
     def restore(self, peer: Peer) -> None:
+        """Bring the session with this neighbour up again, with all its announcements."""
         if peer not in self.up:
             self.up.add(peer)
-            self._tell_peer(peer)
+            self._publish_peer(peer)
 
     def lose_bmp(self, router: str) -> None:
-        """The BMP session of a router ends; until it is back nobody hears of its changes."""
+        """End the BMP session of a router; its changes go unreported until the session is restored."""
         self.bmp_down.add(router)
 
     def restore_bmp(self, router: str) -> None:
+        """Bring the BMP session of a router back; the router then reports all its paths again."""
         if router in self.bmp_down:
             self.bmp_down.discard(router)
             self.bmp_up_since_s[router] = self.world.now_s
             self._dump(router)
 
     def speaker_changed(self, router: str) -> None:
-        """The router learns from its injector a moment later."""
+        """The routes in a speaker have changed; its router learns them a moment later."""
         if router not in self._due:
             self._due.add(router)
             self.world.after(self.world.rng.uniform(*DELAY_S), lambda: self._learn(router))
 
     def restart_speaker(self, router: str) -> None:
-        """gobgpd restarts: the session drops, and nothing is kept."""
+        """Restart a speaker: its session drops and all its routes are lost."""
         injector = self.pop.routers[router].injector.address
         self.speakers[router].lose()
         self.shown[router].clear()
-        self._tell(router, {"bmp_msg_type": "peer_down", "peer_ip": injector})
-        self._tell(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
+        self._publish(router, {"bmp_msg_type": "peer_down", "peer_ip": injector})
+        self._publish(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
 
     def _learn(self, router: str) -> None:
         self._due.discard(router)
@@ -179,42 +184,42 @@ class SimulatedNetwork:
         injector = self.pop.routers[router].injector.address
         for prefix in sorted(shown.keys() - held.keys()):
             del shown[prefix]
-            self._tell(router, _route(injector, prefix, log_type="withdraw"))
+            self._publish(router, _route(injector, prefix, log_type="withdraw"))
         for prefix in sorted(held):
             if shown.get(prefix) != held[prefix]:
                 shown[prefix] = held[prefix]
-                self._tell_ours(router, held[prefix])
+                self._publish_override(router, held[prefix])
 
-    # what BMP says of it
+    # what BMP reports
 
-    def _tell_stats(self) -> None:
+    def _publish_stats(self) -> None:
         for router in self.pop.routers:
-            self._tell(router, {"bmp_msg_type": "stats"})
+            self._publish(router, {"bmp_msg_type": "stats"})
 
     def _dump(self, router: str) -> None:
         self._writer += 1
-        self._tell(router, {"bmp_msg_type": "init", "bmp_init_info_sysname": router})
+        self._publish(router, {"bmp_msg_type": "init", "bmp_init_info_sysname": router})
         injector = self.pop.routers[router].injector.address
-        self._tell(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
+        self._publish(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
         for route in self.shown[router].values():
-            self._tell_ours(router, route)
+            self._publish_override(router, route)
         for peer in self.sessions:
             if peer[0] == router and peer in self.up:
-                self._tell_peer(peer)
+                self._publish_peer(peer)
 
-    def _tell_peer(self, peer: Peer) -> None:
+    def _publish_peer(self, peer: Peer) -> None:
         asn = self.sessions[peer].asn
-        self._tell(peer[0], {"bmp_msg_type": "peer_up", "peer_ip": peer[1], "peer_asn": asn})
+        self._publish(peer[0], {"bmp_msg_type": "peer_up", "peer_ip": peer[1], "peer_asn": asn})
         for prefix in self.announced[peer]:
-            self._tell_route(peer, prefix)
+            self._publish_route(peer, prefix)
 
-    def _tell_route(self, peer: Peer, prefix: str) -> None:
+    def _publish_route(self, peer: Peer, prefix: str) -> None:
         as_path = " ".join(map(str, self.announced[peer][prefix]))
         hop = self.sessions[peer].next_hops[0]
-        self._tell(peer[0], _route(peer[1], prefix, log_type="update", bgp_nexthop=hop, as_path=as_path, origin="i"))
+        self._publish(peer[0], _route(peer[1], prefix, log_type="update", bgp_nexthop=hop, as_path=as_path, origin="i"))
 
-    def _tell_ours(self, router: str, route: InjectedRoute) -> None:
-        told = _route(
+    def _publish_override(self, router: str, route: InjectedRoute) -> None:
+        record = _route(
             self.pop.routers[router].injector.address,
             route.prefix,
             log_type="update",
@@ -225,22 +230,22 @@ class SimulatedNetwork:
             comms=" ".join(route.communities),
             lcomms=":".join(map(str, route.large_community)),
         )
-        self._tell(router, told)
+        self._publish(router, record)
 
-    def _tell(self, router: str, record: dict[str, object]) -> None:
+    def _publish(self, router: str, record: dict[str, object]) -> None:
         if router in self.bmp_down:
             return
-        number = self.pop.routers[router]
-        about = {
+        definition = self.pop.routers[router]
+        header = {
             "event_type": "log",
-            "bmp_router": number.ibgp_address,
+            "bmp_router": definition.ibgp_address,
             "bmp_router_port": 40000 + self._writer,
             "writer_id": "w",
         }
-        self.broker.append(topics.BMP.for_pop(self.pop.name), msgspec.json.encode(about | record))
+        self.broker.append(topics.BMP.for_pop(self.pop.name), msgspec.json.encode(header | record))
 
 
-def _route(peer: str, prefix: str, **about: object) -> dict[str, object]:
+def _route(peer: str, prefix: str, **fields: object) -> dict[str, object]:
     return {
         "bmp_msg_type": "route_monitor",
         "is_in": 1,
@@ -248,4 +253,4 @@ def _route(peer: str, prefix: str, **about: object) -> dict[str, object]:
         "safi": 1,
         "peer_ip": peer,
         "ip_prefix": prefix,
-    } | about
+    } | fields

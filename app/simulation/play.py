@@ -1,4 +1,4 @@
-"""One seed from beginning to end: faults for a while, calm, and then nothing may be wrong."""
+"""Runs one seed from beginning to end: first faults, then calm, and in the end nothing may be wrong."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from app.simulation.run import END_S, FAULTS_S, LAG_S, SETTINGS, START_S, Run
 
 
 class SeedOutcome(msgspec.Struct):
-    """What became of a seed; `violation` is empty when all invariants held."""
+    """The outcome of one seed. `violation` is empty if all invariants held; `events` are the last ones before it."""
 
     seed: int
     violation: str = ""
@@ -21,11 +21,11 @@ class SeedOutcome(msgspec.Struct):
     at_s: float = 0.0
     faults: list[str] = []
     events: list[str] = []
-    log: list[str] = []  # every event, where it was asked for
+    log: list[str] = []  # every event, if asked for
 
 
 def play(run: Run, faults: Faults | None) -> None:
-    """Violation where an invariant does not hold."""
+    """Play one run to its end and check it; Violation as soon as an invariant does not hold."""
     run.until(FAULTS_S)
     run.flaky = False
     if faults is not None:
@@ -42,12 +42,12 @@ def play(run: Run, faults: Faults | None) -> None:
 
 
 def run_seed(
-    seed: int, with_faults: bool, tell: Callable[[str], None] | None = None, with_log: bool = False
+    seed: int, with_faults: bool, on_event: Callable[[str], None] | None = None, with_log: bool = False
 ) -> SeedOutcome:
-    """Run one seed to its end, or to the first violation. `tell` hears every event; `with_log` keeps them all."""
+    """Run one seed to its end or to the first violation. `on_event` gets every event; `with_log` keeps them all."""
     logging.disable(logging.CRITICAL)
     outcome = SeedOutcome(seed)
-    run = Run(seed, with_faults, outcome.log.append if with_log else tell)
+    run = Run(seed, with_faults, outcome.log.append if with_log else on_event)
     faults = Faults(run) if with_faults else None
     try:
         play(run, faults)
@@ -60,5 +60,5 @@ def run_seed(
         logging.disable(logging.NOTSET)
     outcome.step, outcome.at_s = run.world.steps, run.world.now_s - START_S
     outcome.events = list(run.world.events) if outcome.violation else []
-    outcome.faults = faults.told if faults is not None else []
+    outcome.faults = faults.injected if faults is not None else []
     return outcome

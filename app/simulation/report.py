@@ -1,10 +1,10 @@
-"""What a run of seeds tells: one document, and its text for people."""
+"""The report on a run of seeds: one document, and its text for people."""
 
 from app.simulation.play import SeedOutcome
 
 
 def summary(outcome: SeedOutcome) -> dict[str, object]:
-    """The document of one seed: with a violation, also the faults and the last events before it."""
+    """The document of one seed: its outcome, the faults and, if there is a violation, the last events before it."""
     return {
         "seeds": 1,
         "violations": int(bool(outcome.violation)),
@@ -18,13 +18,13 @@ def summary(outcome: SeedOutcome) -> dict[str, object]:
 
 
 def text(document: dict[str, object]) -> str:
-    """For people."""
+    """The document of one seed or of many as text for people."""
     if "seed" in document:
         about = f"seed {document['seed']}, step {document['step']}, {document['at_s']} s"
         return f"{about}: {document['violation'] or 'every invariant holds'}"
-    said = [f"{document['seeds']} seeds, {document['violations']} violations, {document['seconds']} s"]
+    lines = [f"{document['seeds']} seeds, {document['violations']} violations, {document['seconds']} s"]
     first = document["first"]
     assert isinstance(first, list)
-    said += [f"  --seed {one['seed']}: {one['violation']} (at {one['at_s']} s)" for one in first]
-    said += [f"sha256 of all events: {document['digest']}"] if "digest" in document else []
-    return "\n".join(said)
+    lines += [f"  --seed {entry['seed']}: {entry['violation']} (at {entry['at_s']} s)" for entry in first]
+    lines += [f"sha256 of all events: {document['digest']}"] if "digest" in document else []
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The world of one seed: a small PoP with the whole product around it."""
+"""The world of one seed: a small PoP and the whole product around it."""
 
 import random
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from tables.rib import Pace
 
 START_S = 1_795_246_100.0
 FAULTS_S, END_S = 50.0, 105.0
-LAG_S = 3.0  # nothing new comes for so long, and then nothing may wait
-DOWN_S = (0.5, 0.5, 0.5, 1.0, 2.0, 12.0, 28.0)  # until a supervisor starts a process again
+LAG_S = 3.0  # nothing new comes for this long at the end; then nothing may be waiting
+DOWN_S = (0.5, 0.5, 0.5, 1.0, 2.0, 12.0, 28.0)  # until a supervisor restarts a process
 SETTINGS = Settings(
     pops=("p",),
     mode="auto",
@@ -35,18 +35,21 @@ SETTINGS = Settings(
         release_share=0.5,
     ),
 )
-# Rows of routes at once, or little by little as at full table.
+# Rows of routes are written all at once, or little by little as with a full table.
 PACES = (Pace(), Pace(records=40, bytes_min=1, idle_bytes_min=1))
-# What a worker may end itself for: everything else is a mistake of the code.
+# The reasons for which a worker may end itself; any other is a bug.
 ALLOWED_ENDS = ("ExactnessError", "TimeoutError", "OSError", "frozen for", "killed")
 
 
 class Run:
-    """Everything of one seed. `ends` says whether the traffic calms down, or the whole product is lost."""
+    """Everything in the run of one seed.
 
-    def __init__(self, seed: int, with_faults: bool, tell: Callable[[str], None] | None = None) -> None:
+    `ends` says how: the traffic calms down, or everything but the actuator is lost. `on_event` gets every event.
+    """
+
+    def __init__(self, seed: int, with_faults: bool, on_event: Callable[[str], None] | None = None) -> None:
         self.world = World(seed, START_S)
-        self.world.tell = tell
+        self.world.on_event = on_event
         traffic = random.Random(~seed)
         self.broker = Broker(self.world)
         self.network = SimulatedNetwork(self.world, self.broker, traffic)
@@ -54,7 +57,7 @@ class Run:
         self.checks = Checks(self.broker, self.network, self.collectors, SETTINGS)
         self.settings, self.lag_s = SETTINGS, LAG_S
         self.pace = PACES[seed % len(PACES)]
-        self.disks = (Disk(), Disk())  # of two machines for telemetry
+        self.disks = (Disk(), Disk())  # telemetry can run on two machines
         self.machine = 0
         self.actuator_disk = Disk()
         self.flaky, self.restarts = with_faults, True
@@ -71,12 +74,14 @@ class Run:
         self.collectors.surge = factor
 
     def start_telemetry(self) -> None:
+        """Start a telemetry process; a running one is superseded."""
         if (before := self.broker.owner.get(telemetry.GROUP)) is not None:
             before.superseded = True
         worker = self._worker("telemetry", telemetry.GROUP, self.disks[self.machine])
         self.telemetry = SimulatedTelemetry(worker, self.network.pop, SETTINGS, self.pace)
 
     def start_actuator(self) -> None:
+        """Start an actuator process in place of the last one."""
         worker = self._worker("actuator", actuator.GROUP, self.actuator_disk)
         on_announce = self.world.watched(self.checks.announced)
         self.actuator = SimulatedActuator(worker, self.network, SETTINGS, on_announce, self.pace)
@@ -90,24 +95,24 @@ class Run:
         return self.world.rng.uniform(-2, 2) if self.flaky else 0.0
 
     def _ended(self, process: Process, reason: str) -> None:
-        """A supervisor starts it again, on the same machine unless a successor runs on another."""
+        """Restart a process that ended, as a supervisor does, unless a successor already runs on another machine."""
         if not reason.startswith(ALLOWED_ENDS):
-            self.world.violation = Violation(f"I0 {process.name} ends by itself: {reason}")
-        one, start = (
+            self.world.violation = Violation(f"I0 {process.name} ended by itself: {reason}")
+        current, start = (
             (self.telemetry, self.start_telemetry)
             if process.name == "telemetry"
             else (self.actuator, self.start_actuator)
         )
-        if one.worker.process is process and self.restarts:
+        if current.worker.process is process and self.restarts:
             down_s = min(self.world.rng.choice(DOWN_S), max(0.5, START_S + FAULTS_S - self.world.now_s))
             self.world.after(down_s, lambda: start() if self.restarts else None)
 
     def until(self, second: float) -> None:
-        """Let time go on to this second of the run."""
+        """Let time pass up to this second of the run."""
         self.world.run_until(START_S + second)
 
     def lose_everything(self) -> None:
-        """Broker and telemetry are gone for good; the actuator stands still, or starts again and hears nothing."""
+        """Lose broker and telemetry for good. The actuator gets stuck, or restarts and can read nothing."""
         self.restarts = self.broker.up = False
         self.telemetry.worker.process.kill("killed for good")
         actuator = self.actuator

@@ -1,4 +1,4 @@
-"""The telemetry worker of a simulated run: what production runs, on tables, a clock and streams of its own."""
+"""The telemetry worker of a simulated run: the code of production on simulated tables, clock and streams."""
 
 from app.config.inventory import Pop
 from app.config.settings import Settings
@@ -10,7 +10,7 @@ GROUP = "autopilot-telemetry-p"
 
 
 class SimulatedTelemetry:
-    """One process from its recovery to its end."""
+    """One telemetry process from its recovery to its end."""
 
     def __init__(self, worker: Worker, pop: Pop, settings: Settings, pace: Pace) -> None:
         self.worker = worker

@@ -1,4 +1,4 @@
-"""What stands in for Faust and RocksDB under the real agents: streams with their faults, tables, the app."""
+"""Stands in for Faust and RocksDB under the real agents: streams with their faults, tables, the app."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
@@ -19,24 +19,25 @@ SESSION_TIMEOUT_S = 10.0
 BATCH_MAX = 40
 COMMIT_S = (0.0, 1.0)
 LOOK_S = 1.0
-DROPS, REPEATS = 0.06, 0.03  # per stream that starts, per batch
+DROPS, REPEATS = 0.06, 0.03  # chances: per start of a stream, per batch
 IN_FLIGHT = 0.6  # chance that a commit was on its way when a process died
 
 
 class Disk:
-    """One machine's tables: rows, and up to where each changelog was seen. It outlives its processes."""
+    """The tables on one machine: rows, and how much of each changelog they include. It outlives its processes."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[bytes, bytes]] = {}
         self.persisted: dict[str, int] = {}
 
     def wipe(self) -> None:
+        """Lose all rows, as when the disk breaks."""
         self.rows.clear()
         self.persisted.clear()
 
 
 class SimulatedTable:
-    """As an ExactTable: written at once to the disk, later to the changelog, with answers that can be awaited."""
+    """Behaves like an ExactTable: writes reach the disk at once and the changelog later, with answers to wait for."""
 
     def __init__(self, worker: "Worker", name: str) -> None:
         self.name = name
@@ -50,21 +51,26 @@ class SimulatedTable:
         self.producer = worker.producer(self._land)
 
     def put(self, key: bytes, row: bytes) -> None:
+        """Write a row; the changelog gets it a moment later."""
         self._write(key, row)
 
     def __delitem__(self, key: bytes) -> None:
         self._write(key, None)
 
     def get(self, key: bytes) -> bytes | None:
+        """The row of this key; None if there is none."""
         return self._rows.get(key)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All (key, row), sorted by key."""
         return iter(sorted(self._rows.items()))
 
     def values(self) -> Iterator[bytes]:
+        """All rows, in the order in which their keys were first written."""
         return iter(self._rows.values())
 
     def take_unanswered(self) -> list[Any]:
+        """The answers of all writes since the last call, as futures."""
         unanswered, self._unanswered = self._unanswered, []
         return unanswered
 
@@ -88,11 +94,11 @@ class SimulatedTable:
             self._disk.persisted[self.name] = len(self._changelog.records)
 
 
-GENERATION = 1  # of each group: a process that is born takes over what the one before had
+GENERATION = 1  # of each group; a new process takes over the partitions of the one before
 
 
 class BatchEvent:
-    """A batch; weakly referable, as Faust's events are."""
+    """An event with a batch of records; weakly referable, as Faust's events are."""
 
     def __init__(self, tp: TP, records: list[Record]) -> None:
         size_bytes = BEHIND_BYTES if len(records) == BATCH_MAX else 0
@@ -103,7 +109,7 @@ class BatchEvent:
 
 
 class Stream:
-    """One topic for one group: from the committed offset, at least once, in batches of any size."""
+    """One topic for one group, read at least once from the committed offset, in batches of any size."""
 
     def __init__(self, worker: "Worker", topic: str) -> None:
         self._worker, self._tp = worker, TP(topic, 0)
@@ -113,7 +119,7 @@ class Stream:
         worker.inputs.begin(topic, committed if self._position < committed else 0)
         worker.committed[self._tp] = self._position or None
         self._drop = worker.drops(self._position)
-        self._again: BatchEvent | None = None
+        self._repeat: BatchEvent | None = None
         self._waiting: Any = None
         self._acked, self._due = self._position, False
         self._is_noack = False
@@ -121,10 +127,12 @@ class Stream:
         self.channel = SimpleNamespace(queue=SimpleNamespace(empty=self._is_dry))
 
     def noack(self) -> "Stream":
+        """This stream, but without acknowledging events automatically."""
         self._is_noack = True
         return self
 
     async def events(self) -> AsyncIterator[BatchEvent]:
+        """Yield batches without end, acknowledging each unless `noack` was called."""
         while True:
             self._worker.process.check()
             if (event := self._next()) is None:
@@ -136,6 +144,7 @@ class Stream:
                 await self.ack(event)
 
     async def ack(self, event: BatchEvent) -> bool:
+        """Acknowledge an event; its offset is committed a moment later."""
         self._worker.process.check()
         self._acked = max(self._acked, event.message.offset + 1)
         if not self._due:
@@ -144,9 +153,9 @@ class Stream:
         return True
 
     def _next(self) -> BatchEvent | None:
-        if (again := self._again) is not None:
-            self._again = None
-            return again
+        if (repeat := self._repeat) is not None:
+            self._repeat = None
+            return repeat
         if not self._worker.broker.up or self._position >= len(self._log):
             return None
         rng = self._worker.process.world.rng
@@ -156,11 +165,11 @@ class Stream:
         if not records:
             return self._next()
         event = BatchEvent(self._tp, records)
-        self._again = BatchEvent(self._tp, records) if self._worker.repeats() else None
+        self._repeat = BatchEvent(self._tp, records) if self._worker.repeats() else None
         return event
 
     def _is_dry(self) -> bool:
-        return self._again is None and self._position >= len(self._log)
+        return self._repeat is None and self._position >= len(self._log)
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done() and self._worker.process.alive:
@@ -170,12 +179,12 @@ class Stream:
         self._worker.process.world.after(self._worker.process.world.rng.uniform(*COMMIT_S), self.commit)
 
     def crashed(self) -> None:
-        """The process ended; its last commit may be taken all the same."""
+        """The process has ended; its last commit may still arrive."""
         if self._due and self._worker.broker.up and self._worker.process.world.rng.random() < IN_FLIGHT:
             self._worker.broker.commit(self._worker.process, self._worker.group, self._tp.topic, self._acked)
 
     def commit(self) -> None:
-        """What was acknowledged, as soon as the process and the broker can."""
+        """Commit what was acknowledged, now or as soon as the process and the broker can."""
         process, broker = self._worker.process, self._worker.broker
         if not process.alive or not self._due:
             return
@@ -188,7 +197,7 @@ class Stream:
 
 
 class Worker:
-    """One Faust process of a consumer group on one machine. `flaky` starts repeat or drop single messages."""
+    """One Faust process of a consumer group on one machine. If `flaky`, a start may drop or repeat single messages."""
 
     def __init__(self, process: Process, broker: Broker, group: str, disk: Disk, flaky: bool) -> None:
         self.process, self.broker, self.group, self.disk = process, broker, group, disk
@@ -197,7 +206,7 @@ class Worker:
         self._flaky, self._producers = flaky, list[Producer]()
         self._channels: dict[str, Any] = {}
         self.streams: list[Stream] = []
-        self.wiped = False  # the disk is lost with the process
+        self.wiped = False  # whether the disk is lost with the process
         self.inputs = Inputs(self._ask)
         broker.owner[group] = process
         process.on_crash = self._crashed
@@ -205,7 +214,7 @@ class Worker:
 
     @property
     def app(self) -> ExactApp:
-        """What the product asks of a Faust app."""
+        """A stand-in with everything that the product uses of a Faust app."""
 
         async def earliest_offsets(tp: TP) -> dict[TP, int]:
             return {tp: 0}
@@ -234,7 +243,7 @@ class Worker:
         return cast(ExactApp, app)
 
     def read(self, reading: Reading) -> None:
-        """Run an agent on its topic, which is made once in a run, from what its tables hold."""
+        """Run an agent on its topic, from what its tables hold. The topic is never recreated in a run."""
         [topic] = reading.topics
         self.inputs.ids = {**self.inputs.ids, topic: "the only one"}
         reader = ExactReader(self.app, reading, self.fence, self.end)
@@ -245,32 +254,35 @@ class Worker:
         return Found(self.inputs.ids[topic])
 
     def table(self, name: str) -> ExactTable:
+        """Open this group's table of that name and recover it from disk and changelog."""
         return cast(ExactTable, SimulatedTable(self, name))
 
     def producer(self, land: Callable[[Any], None]) -> Producer:
+        """A new producer of this process; `land` is called with each record that arrives."""
         self._producers.append(Producer(self.process, self.broker, land))
         return self._producers[-1]
 
     def drops(self, first: int) -> int | None:
-        """The offset of a single message that is lost soon after a recovery, if one is."""
+        """The offset of a single message, soon after `first`, that is to be lost; None for none."""
         rng = self.process.world.rng
         return first + rng.randrange(8) if self._flaky and rng.random() < DROPS else None
 
     def repeats(self) -> bool:
+        """Whether to deliver the next batch twice."""
         return self._flaky and self.process.world.rng.random() < REPEATS
 
     def fail_a_record(self) -> None:
-        """The broker refuses the next record of one destination."""
+        """Make the broker refuse the next record to one destination."""
         self.process.world.rng.choice(self._producers).fail_next = True
 
     def end(self, reason: str) -> None:
-        """What `die` does in production."""
+        """End the process, as `die` does in production."""
         if not self.process.alive:
             raise Died
         self.process.die(reason)
 
     def _crashed(self) -> None:
-        """The process ended: some of what was on its way arrives."""
+        """The process has ended: some of what was on its way still arrives."""
         for producer in self._producers:
             producer.crashed()
         for stream in self.streams:
@@ -279,7 +291,7 @@ class Worker:
             self.disk.wipe()
 
     def _look(self) -> None:
-        """The fence's thread."""
+        """Stand in for the fence's thread."""
         if self.process.alive:
             if not self.process.frozen:
                 self.fence.check()

@@ -1,4 +1,4 @@
-"""Faust made exact: batches instead of messages, rows before acknowledgements, and an end where either fails.
+"""Faust made exact: batches instead of messages, rows before acknowledgements, and the process ends if either fails.
 
 May import: contract, config, kafka, feeds.rejected, metrics, tables.store.
 Read: exact, reading, app, worker, consumer, fetching, checksums, producer, startup, incarnations, recovery, fence,

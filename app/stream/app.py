@@ -1,4 +1,4 @@
-"""The Faust app of our workers: it knows how its broker is reached and which incarnations its inputs have."""
+"""The Faust app of our workers, which also knows how to reach its broker and which incarnations its inputs have."""
 
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ from app.stream.incarnations import Ask, Inputs
 
 
 class ExactApp(faust.App):
-    """A Faust app with the settings that all its Kafka clients are made from, and with its inputs."""
+    """A Faust app that carries the settings of its Kafka clients and the state of its input topics."""
 
     def __init__(self, app_id: str, kafka: Kafka, ask: Ask, **options: Any) -> None:
         self.kafka = kafka
@@ -19,5 +19,5 @@ class ExactApp(faust.App):
 
 
 def exact(app: AppT) -> ExactApp:
-    """The app that a part of Faust's belongs to, as the one that `create_app` made."""
+    """The app of a Faust component as an ExactApp; `create_app` makes no other kind."""
     return cast(ExactApp, app)

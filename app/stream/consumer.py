@@ -1,11 +1,11 @@
 """One Faust event per fetched batch: 12 times the throughput of an event per message.
 
-Faust spends four tasks and eleven loop turns on each message. This consumer yields, for each source partition of a
-fetch, one message that carries the *last* offset and the list of records (app/stream/fetching.py) as its value. Faust's
-own gap list turns the skipped offsets into acknowledged ones together with the batch. Changelogs stay message by
+Faust spends four tasks and eleven loop turns on each message. For each source partition of a fetch, this consumer
+yields one message, which carries the *last* offset and has the list of records (app/stream/fetching.py) as its value.
+Faust's own gap list acknowledges the skipped offsets together with the batch. Changelogs are still read message by
 message.
 
-Leans on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
+Relies on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
 `_new_consumer_thread`, `_create_consumer`, `_assignor`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_check_crcs`,
 `_fetch_max_wait_ms`): the versions are pinned and a test names them.
 """
@@ -26,34 +26,34 @@ from app.stream.fetching import Fetched, Record, gather_records
 
 __all__ = ["MAX_FETCH_BYTES", "BatchConsumer", "ConsumerThread", "Record", "is_full"]
 
-MAX_FETCH_BYTES = 4 * 1024 * 1024  # of a partition: an event of 16 MiB blocks the loop
+MAX_FETCH_BYTES = 4 * 1024 * 1024  # per partition: an event of 16 MiB blocks the loop
 
 
-# aiokafka has one fetch under way at each broker. While records of one partition wait to be taken, it is for the other
-# partitions only, and where these have nothing new it lasts as long as this. Faust's own 1500 ms cost nine tenths of
-# the speed of a worker that catches up. Who keeps up has time, and asks less often.
+# aiokafka has one fetch under way at each broker. While records of one partition wait to be taken, that fetch is only
+# for the other partitions, and if these have nothing new it lasts this long. Faust's own 1500 ms took nine tenths of
+# the speed of a worker that catches up. A worker that keeps up is in no hurry and asks less often.
 BEHIND_WAIT_MS, WAIT_MS = 5, 100
-BEHIND_BYTES = MAX_FETCH_BYTES // 2  # so much in one fetch of a partition: more is there
+BEHIND_BYTES = MAX_FETCH_BYTES // 2  # if one fetch of a partition brings this much, there is more
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
-    """As Faust's, but its fetches are short, and a commit names the incarnation of its topic (incarnations.py)."""
+    """Faust's consumer thread with short fetches, and commits that name the topic's incarnation (incarnations.py)."""
 
     async def on_start(self) -> None:
         await super().on_start()
-        ours: Any = self.consumer
-        theirs: Any = self._ensure_consumer()
-        gather_records(theirs._fetcher, lambda tp: not ours._is_changelog_tp(tp))
-        if not theirs._check_crcs:
-            check_answers(theirs._client)
+        faust_consumer: Any = self.consumer
+        kafka_consumer: Any = self._ensure_consumer()
+        gather_records(kafka_consumer._fetcher, lambda tp: not faust_consumer._is_changelog_tp(tp))
+        if not kafka_consumer._check_crcs:
+            check_answers(kafka_consumer._client)
 
     def fetch_for(self, wait_ms: int) -> None:
-        """How long the next fetches last at most; may be called from any thread."""
+        """Limit how long the next fetches wait for records, in ms; may be called from any thread."""
         fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._fetch_max_wait_ms = wait_ms
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """With the settings that `create_app` gives the app, and how the broker is reached from app/kafka."""
+        """Make the aiokafka consumer from the settings that `create_app` gave the app, by app/kafka/client.py."""
         app = exact(self.app)
         conf, self._assignor = app.conf, app.assignor
         consumer: Any = client.consumer(
@@ -74,22 +74,22 @@ class ConsumerThread(AIOKafkaConsumerThread):
         commit, ids = consumer.commit, app.inputs.ids
 
         async def marked(offsets: Mapping[Any, OffsetAndMetadata]) -> None:
-            await commit({tp: OffsetAndMetadata(one.offset, ids.get(tp.topic, "")) for tp, one in offsets.items()})
+            await commit({tp: OffsetAndMetadata(entry.offset, ids.get(tp.topic, "")) for tp, entry in offsets.items()})
 
         consumer.commit = marked
         return consumer
 
 
 class BatchConsumer(Consumer):
-    """The aiokafka driver's consumer, yielding batches for sources and single messages for changelogs."""
+    """Faust's aiokafka consumer, which yields batches from sources and single messages from changelogs."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Fetch once, and yield what came; stops early when the flow stops or the group changes generation.
+        """Fetch once and yield the messages; stop early when the flow stops or the group's generation changes.
 
-        What is fetched and not yielded must be fetched again, or the next batch begins behind a hole.
+        Records that were fetched but not yielded must be fetched again, or the next batch begins behind a hole.
         """
         generation = self.app.consumer_generation_id
         records_by_tp, active = await self._wait_next_records(timeout)
@@ -101,27 +101,31 @@ class BatchConsumer(Consumer):
                 continue
             for message in self._messages(tp, records):
                 if self.should_stop or self.app.consumer_generation_id != generation:
-                    return  # a rebalance seeks
+                    return  # the rebalance seeks back
                 if not self.flow_active:
                     await self.perform_seek()
                     return
                 yield tp, message
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """As Faust's, but where rows are behind what is committed the records between come again."""
+        """Seek as Faust does, but further back if rows lag behind the commit: the records between are replayed."""
         offsets = dict(await super().seek_to_committed())
-        read = exact(self.app).inputs
-        again = {tp: at for tp, at in offsets.items() if at is not None and read.first.get(tp.topic, at) < at}
-        for tp in again:
-            offsets[tp] = read.first[tp.topic]
+        inputs = exact(self.app).inputs
+        committed = {
+            tp: offset
+            for tp, offset in offsets.items()
+            if offset is not None and inputs.first.get(tp.topic, offset) < offset
+        }
+        for tp in committed:
+            offsets[tp] = inputs.first[tp.topic]
             await self.seek(ensure_TP(tp), offsets[tp])
-        kept_from = await self.earliest_offsets(*again) if again else {}
+        earliest = await self.earliest_offsets(*committed) if committed else {}
         for tp in offsets:
-            read.begin(tp.topic, again[tp] if tp in again and kept_from[tp] < again[tp] else 0)
+            inputs.begin(tp.topic, committed[tp] if tp in committed and earliest[tp] < committed[tp] else 0)
         return offsets
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
-        """As Faust's, but `wait_for_stopped_flow` waits for it: Faust sets the event where it means to clear it."""
+        """Fetch as Faust does, with `wait_for_stopped_flow` waiting for it: Faust sets the event it means to clear."""
         self.not_waiting_next_records.clear()
         try:
             return await super()._getmany(active_partitions, timeout)
@@ -129,11 +133,11 @@ class BatchConsumer(Consumer):
             self.not_waiting_next_records.set()
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Without the offset of the message that came, which Faust counts into the gap before it.
+        """Note acknowledged offsets without that of the message itself, which Faust counts into the gap before it.
 
-        Twice in the list of what is acknowledged it ends a run of offsets, so that a commit went one batch further,
-        however many were done: once a second, while ten came (seen: 50 records a second of 1000 committed). Where gaps
-        overlap, after a seek, Faust merges them; by building its tree anew, else 7 % of a worker's time.
+        An offset that is acknowledged twice ends a run of offsets, so each commit advanced by one batch, however many
+        were done: one batch a second while ten arrived (seen: 50 of 1000 records a second were committed). Only if gaps
+        overlap, after a seek, does Faust merge them: it rebuilds its tree, which otherwise took 7 % of a worker's time.
         """
         committed = self._committed_offset[tp]
         begin = offset_from if committed is None else max(offset_from, committed + 1)
@@ -143,7 +147,7 @@ class BatchConsumer(Consumer):
             self._gap[tp].addi(begin, offset_to)
 
     def _messages(self, tp: TP, fetched: Sequence[Any]) -> list[Message]:
-        return [self._batch(tp, one) if isinstance(one, Fetched) else self._to_message(tp, one) for one in fetched]
+        return [self._batch(tp, item) if isinstance(item, Fetched) else self._to_message(tp, item) for item in fetched]
 
     def _batch(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
         last, records = fetched.records[-1], cast(Any, fetched.records)
@@ -163,10 +167,10 @@ class BatchConsumer(Consumer):
 
 
 def is_full(fetched: Sequence[Any]) -> bool:
-    """So much that a partition surely has more."""
+    """Whether a fetch of a partition brought so much that the partition must have more."""
     return sum(map(size_of, fetched)) >= BEHIND_BYTES
 
 
 def size_of(fetched: Any) -> int:
-    """Bytes of a source's batch, or of a changelog's message."""
+    """Size in bytes of a source's batch or of a changelog's message."""
     return fetched.size_bytes if isinstance(fetched, Fetched) else len(fetched.value or b"")

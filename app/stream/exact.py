@@ -1,4 +1,4 @@
-"""Exact state under at-least-once delivery: the loop that every agent with state runs.
+"""Exact state under at-least-once delivery: the loop of every agent with state.
 
 Records are applied in memory, each once and in order; a flush writes the rows, awaits the changelog, publishes, writes
 the progress last, and only then acknowledges. Each step prevents a loss that was seen under kill -9
@@ -26,39 +26,39 @@ from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
 
-FLUSH_EVERY_S = 5.0  # of a stream that is never dry
-WRITE_ON_EVERY_S = 2.0  # rows that are behind
+FLUSH_EVERY_S = 5.0  # while the stream never runs dry
+WRITE_ON_EVERY_S = 2.0  # while no record comes and rows are behind
 LOOK_EVERY_S = 0.2
-ANSWER_S = 4.5  # below half the session timeout: an old batch expires instead of being sent late
+ANSWER_S = 4.5  # less than half the session timeout: an old batch expires instead of being sent late
 
 
 class State(Protocol):
-    """What an agent keeps: memory in front of its tables. Nothing here awaits but the publications."""
+    """The state of an agent: memory in front of its tables. Only the publications are awaited."""
 
     def reset(self) -> None:
-        """Forget the memory: the partition was revoked, or recovery will load it anew."""
+        """Clear the memory: the partition was revoked, or recovery is about to load it again."""
 
     def load(self) -> None:
         """Rebuild the memory from the tables after recovery."""
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
-        """Take records into memory. A replay (position at or below what a row applied) only marks its row dirty."""
+        """Apply records to memory. A replay (at or below the position that a row includes) only marks the row dirty."""
 
     def write_rows(self) -> None:
         """Write dirty rows, but not the progress."""
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
-        """What has to be out before the progress row may say that it is; cleared by this call."""
+        """Return what must be sent and confirmed before the progress row is written, and clear it."""
 
     def write_progress(self) -> None:
-        """Write the row that says how far all of the above went."""
+        """Write the row that says up to which position all records are in rows and publications."""
 
 
 class Reading(NamedTuple):
     """What an agent with state reads and keeps; the last of its tables holds the progress.
 
-    A State whose rows may be behind what is acknowledged says by `checkpoint` up to which position of each topic they
-    are complete. It is flushed until they are, and a restart reads again what follows the checkpoint.
+    If rows may be behind the acknowledged records, `checkpoint` returns up to which position of each topic they are
+    complete. Flushes go on until they have caught up, and a restart reads again what follows the checkpoint.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Reading(NamedTuple):
 
 
 class ExactReader:
-    """Feeds a State from a stream of batches and acknowledges them after their flush."""
+    """Feeds a State from a stream of batches and acknowledges each batch after its flush."""
 
     def __init__(self, app: ExactApp, reading: Reading, fence: StallFence, end: Callable[[str], None]) -> None:
         self._app = app
@@ -84,24 +84,24 @@ class ExactReader:
         self._newest: Any = None
         self._next: dict[TP, int] = {}
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
-        self._came = False  # an event, since the ticker looked
-        self._is_catching_up = False  # full fetches came, and we committed nothing since
+        self._came = False  # whether an event came since the ticker looked
+        self._is_catching_up = False  # whether full fetches came since the last commit
         self._flushed_s = 0.0
         app.on_partitions_revoked.connect(self._revoked)
 
     def load(self) -> None:
-        """Take up from the recovered tables."""
+        """Load bases, state and checkpoints from the recovered tables."""
         self._incarnations.load()
         self._state.load()
         self._incarnations.set_checkpoints(self._checkpoint())
 
     async def take_up(self) -> None:
-        """`load`, in a thread, for a full table takes seconds. A rebalance in its midst waits for its end."""
+        """Run `load` in a thread, because a full table takes seconds; a rebalance meanwhile waits for its end."""
         async with self._lock:
             await asyncio.to_thread(self.load)
 
     async def run(self, stream: Any) -> None:
-        """The body of an agent. Any failure ends the process: the events it holds were not acknowledged."""
+        """The body of an agent. Any failure ends the process; what it had not acknowledged is read again."""
         events = stream.noack()
         self._acknowledge = events.ack
         ticker = asyncio.ensure_future(self._tick())
@@ -122,26 +122,26 @@ class ExactReader:
             ticker.cancel()
 
     async def _is_its_turn(self, event: Any) -> bool:
-        """Flows would meet routes of before: so wait for topics whose records come again. False after a rebalance."""
+        """Wait while other topics are replayed, or flows would meet outdated routes. False if a rebalance came."""
         waited = await self._incarnations.wait_for_replay()
         return not waited or event.message.generation_id == self._app.consumer_generation_id
 
     async def _accept(self, event: Any) -> None:
         tp = event.message.tp
         if tp not in self._next or event.value[0].offset < self._next[tp]:
-            await self._incarnations.verify(tp.topic)  # else records of a topic recreated would pass for repeats
+            await self._incarnations.verify(tp.topic)  # or records of a recreated topic would pass for repeats
         if tp not in self._next:
             self._next[tp] = await self._first_offset(tp)
-        if records := self._new_ones(tp, event.value):
+        if records := self._new_records(tp, event.value):
             self._state.apply(tp, records)
         self._incarnations.reached(tp.topic, self._next[tp])
-        event.value = event.message.value = None  # a hundred megabytes a second, until it is acknowledged
+        event.value = event.message.value = None  # it would keep 100 MB a second until it is acknowledged
         self._held.append(event)
         self._came = True
         self._is_catching_up |= more_waits(event)
 
-    def _new_ones(self, tp: TP, batch: list[Record]) -> list[Record]:
-        """Without repeats, each at its position; ExactnessError for a hole."""
+    def _new_records(self, tp: TP, batch: list[Record]) -> list[Record]:
+        """The batch without repeats, each record with its base; ExactnessError if an offset is missing."""
         base, due = self._incarnations.base(tp.topic), self._next[tp]
         offsets = [record.offset for record in batch]
         if offsets != list(range(due, due + len(offsets))):
@@ -150,7 +150,7 @@ class ExactReader:
         return [msgspec.structs.replace(record, base=base) for record in batch] if base else batch
 
     async def _first_offset(self, tp: TP) -> int:
-        """What must come first: the committed offset, or what retention left of the topic."""
+        """The offset that must come first: the committed one, or the earliest one that retention left."""
         consumer: Any = self._app.consumer
         committed: int = consumer._committed_offset[tp] or 0
         earliest: int = (await consumer.earliest_offsets(tp))[tp]
@@ -159,7 +159,7 @@ class ExactReader:
         return max(committed, earliest)
 
     async def _tick(self) -> None:
-        """Flush what no later event pushes out; a held event would block every rebalance for ever."""
+        """Flush when no later event causes a flush; an unacknowledged event would block every rebalance for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
@@ -172,7 +172,7 @@ class ExactReader:
                 self._end(f"{type(error).__name__}: {error}")
 
     def _is_due(self) -> bool:
-        """Whether to flush."""
+        """Whether the ticker should flush now."""
         came, self._came = self._came, False
         age_s = asyncio.get_running_loop().time() - self._flushed_s
         if not self._held:
@@ -180,7 +180,7 @@ class ExactReader:
         return not came or age_s >= FLUSH_EVERY_S
 
     async def _commit(self) -> None:
-        """Who caught up says so at once; Faust would within a second. It may wait for the group's coordinator."""
+        """Commit at once after catching up; Faust would within a second. May wait for the group's coordinator."""
         if self._is_catching_up:
             self._is_catching_up = False
             await self._app.consumer.commit()
@@ -189,23 +189,23 @@ class ExactReader:
         if not self._held and not self._is_behind():
             return
         self._fence.check()
-        held, self._held = self._held, []
-        self._newest = held[-1] if held else self._newest
+        events, self._held = self._held, []
+        self._newest = events[-1] if events else self._newest
         self._flushed_s = asyncio.get_running_loop().time()
         with metrics.FLUSH_SECONDS.time():
             await self._write(self._newest)
         self._fence.check()
         self._incarnations.set_checkpoints(self._checkpoint())
         assert self._acknowledge is not None, "a flush without a stream"
-        for event in held:
+        for event in events:
             await self._acknowledge(event)
 
     def _is_behind(self) -> bool:
-        """Rows are not whole up to the last record."""
+        """Whether some row lacks a record that was applied."""
         return any(self._incarnations.first(tp.topic, due) < due for tp, due in self._next.items())
 
     async def _write(self, newest: Any) -> None:
-        """Rows, then what closed windows publish, last the progress; each is answered before the next."""
+        """Write the rows, publish, write the progress; the broker answers each step before the next begins."""
         with current_event(newest):
             recreated = self._incarnations.write()
         if recreated:
@@ -220,13 +220,13 @@ class ExactReader:
         await self._changelog_answered()
 
     async def _changelog_answered(self) -> None:
-        """Faust only logs a changelog record that failed, and commits all the same: so await every one."""
+        """Await every changelog record: Faust only logs one that failed, and commits all the same."""
         answers = [answer for table in self._tables for answer in table.take_unanswered()]
         async with answered_in_time("the changelog"):
             await asyncio.gather(*answers)
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
-        """The partition comes back from the committed offset, here or elsewhere: nothing unflushed may stay."""
+        """Drop what was not flushed: the partition is read again from the committed offset, here or elsewhere."""
         async with self._lock:
             self._held.clear()
             self._newest = None
@@ -235,7 +235,7 @@ class ExactReader:
 
 
 def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
-    """Without repeats; ExactnessError for a hole."""
+    """The records of a batch from offset `due` on, without repeats; ExactnessError if an offset is missing."""
     new = []
     for record in batch:
         if record.offset > due:
@@ -247,18 +247,18 @@ def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
 
 
 @contextlib.asynccontextmanager
-async def answered_in_time(what: str) -> AsyncIterator[None]:
-    """ExactnessError, with what was sent, where the broker does not answer within ANSWER_S."""
+async def answered_in_time(sent: str) -> AsyncIterator[None]:
+    """Raise ExactnessError, which names what was sent, if the broker does not answer within ANSWER_S."""
     try:
         async with asyncio.timeout(ANSWER_S):
             yield
     except TimeoutError as error:
-        raise ExactnessError(f"{what}: no answer of the broker within {ANSWER_S:g} s") from error
+        raise ExactnessError(f"{sent}: no answer of the broker within {ANSWER_S:g} s") from error
 
 
 @contextlib.contextmanager
 def current_event(event: Any) -> Iterator[None]:
-    """Make `event` the one that table writes belong to; Faust keeps only a weak reference in a context variable."""
+    """Make table writes belong to `event`; Faust keeps only a weak reference to it in a context variable."""
     token = _current_event.set(weakref.ref(event))
     try:
         yield
@@ -267,17 +267,17 @@ def current_event(event: Any) -> Iterator[None]:
 
 
 def recovered(app: ExactApp) -> bool:
-    """The tables are rebuilt and the sources flow."""
+    """Whether the tables are rebuilt and the sources flow."""
     tables: Any = app.tables
     return bool(tables.recovery.completed.is_set())
 
 
 def stream_is_dry(stream: Any) -> bool:
-    """No event is waiting: a good moment to flush."""
+    """Whether no event is waiting, which is a good moment to flush."""
     return bool(stream.channel.queue.empty())
 
 
 def more_waits(event: Any) -> bool:
-    """Its fetch was full, so the broker has more: rows are written by the ticker, not once a fetch."""
+    """Whether the event's fetch was full, so the broker has more: then the ticker flushes, not every fetch."""
     size_bytes: int = event.message.serialized_value_size
     return size_bytes >= BEHIND_BYTES

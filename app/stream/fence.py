@@ -1,7 +1,7 @@
-"""Ending the process on purpose: exits are part of the protocol, whatever runs a worker starts it again.
+"""Ends the process on purpose: exits are part of the protocol, and the supervisor starts the worker again.
 
-A worker frozen for longer than half the session timeout (VM pause, cgroup freeze, swap) may have a successor already;
-what it still writes would overwrite newer rows. So it exits before it writes (seen: 20 stale rows without this).
+A worker frozen for longer than half the session timeout (VM pause, cgroup freeze, swap) may already have a successor,
+and its writes would replace newer rows. So it exits before it writes (seen: 20 stale rows without this).
 """
 
 import logging
@@ -13,17 +13,17 @@ from app.clock import Clock
 
 log = logging.getLogger(__name__)
 
-EXIT_CODE = 70  # EX_SOFTWARE: started again by the supervisor, from the last commit
+EXIT_CODE = 70  # EX_SOFTWARE: the supervisor starts the process again, from the last commit
 
 
 def die(reason: str) -> None:
-    """End the process at once, without the shutdown that would still flush."""
-    log.critical("ends itself: %s; exit and start again from the last commit", reason)
+    """End the process at once, without the orderly shutdown, which would still flush."""
+    log.critical("this process ends itself: %s; its next start goes on from the last commit", reason)
     os._exit(EXIT_CODE)
 
 
 class StallFence:
-    """Watches the gap between two looks at the monotonic clock; a gap above the limit ends the process."""
+    """Measures the gap between two checks by the monotonic clock; a gap above the limit ends the process."""
 
     def __init__(self, limit_s: float, clock: Clock, end: Callable[[str], None] = die) -> None:
         self._limit_s = limit_s
@@ -34,20 +34,20 @@ class StallFence:
         self._thread: threading.Thread | None = None
 
     def start(self, every_s: float = 0.05) -> None:
-        """Look from a plain thread, which lives while the event loop is busy."""
+        """Check every `every_s` seconds from a plain thread, which runs while the event loop is busy."""
         self._thread = threading.Thread(target=self._watch, args=(every_s,), name="stall-fence", daemon=True)
         self._thread.start()
 
     @property
     def runs(self) -> bool:
-        """The thread looks."""
+        """Whether the thread is alive."""
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
         self._stop.set()
 
     def check(self) -> None:
-        """Called by the thread, and by every flush before it writes."""
+        """End the process if the last check is too long ago; the thread calls it, and each flush before it writes."""
         now_s = self._clock.monotonic_s()
         gap_s, self._seen_s = now_s - self._seen_s, now_s
         if gap_s > self._limit_s:

@@ -1,9 +1,9 @@
-"""Which incarnation of an input topic the rows speak of.
+"""Positions: offsets that go on rising when an input topic is deleted and recreated.
 
-A topic that is deleted and recreated begins at offset 0 again, and rows that remember offsets would take its records
-for repeats. So rows count in positions: the offset of a record, plus a base that its topic has in this incarnation,
-above everything the rows remember of the incarnations before. A row of its own says which base; it is in the changelog
-before the first row that counts from it, else a crash between the two would find another base.
+A recreated topic begins at offset 0 again, and rows that remember offsets would take its records for repeats. So rows
+count in positions: the offset of a record plus the base of its topic's incarnation, which lies above everything the
+rows remember of earlier incarnations. Each base has a row of its own. It is in the changelog before the first row that
+counts from it; otherwise a start after a crash between the two would choose another base.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from tables.store import ExactTable, Rows, newest_offset
 
 
 class Found(NamedTuple):
-    """What the broker says of a topic: its id, None where it is gone, and the id that stands with the group's commit.
+    """The broker's answer about a topic: its id (None if it is gone) and the id stored with the group's commit.
 
-    The latter is empty without a commit, and with one that an administrator made.
+    `committed_in` is empty if there is no commit or if an administrator made it.
     """
 
     topic_id: str | None
@@ -38,25 +38,25 @@ class Incarnation(msgspec.Struct, frozen=True):
 
 
 class Inputs:
-    """The topics that an app reads: their ids when it started, and where positions begin, for all who count them."""
+    """The topics that an app reads: their ids when it started, their bases, and which of them are being replayed."""
 
     def __init__(self, ask: Ask) -> None:
         self.ids: Mapping[str, str] = {}
         self.bases: dict[str, int] = {}
-        self.first: dict[str, int] = {}  # offsets of topics whose rows are behind the commits: reading begins there
+        self.first: dict[str, int] = {}  # the offset to read from, for topics whose rows are behind the commits
         self._ask = ask
-        self._replay_until: dict[str, int] = {}  # up to these offsets
+        self._replay_until: dict[str, int] = {}  # by topic, the offset at which its replay ends
         self._replayed = asyncio.Event()
 
     def begin(self, topic: str, replay_until: int = 0) -> None:
-        """Reading begins; the records before this offset were taken before, and come again."""
+        """Note that reading begins; the records before `replay_until` were applied before and are replayed."""
         self._replay_until.pop(topic, None)
         if replay_until:
             self._replay_until[topic] = replay_until
         self._update()
 
     def reached(self, topic: str, offset: int) -> None:
-        """All before this offset is in memory."""
+        """Note that every record before this offset is in memory, which may end the replay of the topic."""
         if offset >= self._replay_until.get(topic, inf):
             del self._replay_until[topic]
             self._update()
@@ -68,32 +68,30 @@ class Inputs:
             self._replayed.set()
 
     async def wait_for_replay(self, topics: Collection[str]) -> bool:
-        """Wait until nothing comes again, unless it is of these topics; whether there was anything to wait for."""
+        """Wait for the replay of other topics, but not if one of these is replayed itself; return whether it waited."""
         waited = bool(self._replay_until) and self._replay_until.keys().isdisjoint(topics)
         if waited:
             await self._replayed.wait()
         return waited
 
     async def verify(self, topic: str) -> None:
-        """ExactnessError where the topic, or its commit, is not of the incarnation that was there at the start.
+        """Raise ExactnessError if the topic or its commit is of another incarnation than at the start.
 
-        Kafka knows commits by the name of their topic: one of a worker that is about to end outlives the old topic.
+        Kafka stores commits by topic name, so the last commit of a worker that is about to end outlives the old topic.
         """
-        found = await self._ask(topic)
-        if found.topic_id != self.ids[topic]:
-            raise ExactnessError(f"{topic} was recreated: this process ends, so that the next begins with it")
-        if self.is_old(topic, found.committed_in):
-            raise ExactnessError(
-                f"{topic}: the commit is of the topic that was there before: the next start forgets it"
-            )
+        current = await self._ask(topic)
+        if current.topic_id != self.ids[topic]:
+            raise ExactnessError(f"{topic} was recreated: the next start reads it from its beginning")
+        if self.is_old(topic, current.committed_in):
+            raise ExactnessError(f"{topic}: a commit belongs to a deleted topic of that name; the next start drops it")
 
     def is_old(self, topic: str, committed_in: str) -> bool:
-        """Whether a commit with this mark is of another incarnation."""
+        """Whether a commit with this mark, a topic id or nothing, belongs to another incarnation."""
         return committed_in not in ("", self.ids[topic])
 
 
 class Incarnations:
-    """Those of one reader, kept in the last of its tables."""
+    """The incarnations of one reader's topics, kept in the last of its tables."""
 
     def __init__(self, inputs: Inputs, topics: Sequence[str], tables: Sequence[ExactTable]) -> None:
         self._inputs = inputs
@@ -103,52 +101,52 @@ class Incarnations:
         self._unwritten: dict[str, Incarnation] = {}
 
     def load(self) -> None:
-        """Find the bases, after the tables were recovered."""
+        """Find the base of each topic; call when the tables have been recovered."""
         self._unwritten = {topic: self._incarnation(topic) for topic in self._topics}
         self._inputs.bases.update({topic: incarnation.base for topic, incarnation in self._unwritten.items()})
 
     def _incarnation(self, topic: str) -> Incarnation:
         topic_id, known = self._inputs.ids[topic], self._rows.get(key_of(topic))
-        if known is None:  # rows of before incarnations were remembered, or none
+        if known is None:  # no rows, or rows from before incarnations were remembered
             return Incarnation(topic_id)
         if known.topic_id == topic_id:
             return known
         return Incarnation(topic_id, max(newest_offset(table) for table in self._tables) + 1)
 
     def write(self) -> bool:
-        """Write what the changelog may not have (needs a current event); whether there was something."""
+        """Write the incarnations that the changelog may lack (needs a current event); return whether there were any."""
         unwritten, self._unwritten = self._unwritten, {}
         for topic, incarnation in unwritten.items():
             self._rows.put(key_of(topic), incarnation)
         return bool(unwritten)
 
     def base(self, topic: str) -> int:
-        """The position of its offset 0."""
+        """The position of the topic's offset 0."""
         return self._inputs.bases[topic]
 
     def set_checkpoints(self, positions: Mapping[str, int]) -> None:
-        """What follows must come again at the start, though it was acknowledged."""
+        """Set up to which positions the rows are complete: a start reads again what follows, acknowledged or not."""
         self._inputs.first.update(
             {topic: max(0, position + 1 - self.base(topic)) for topic, position in positions.items()}
         )
 
     def first(self, topic: str, committed: int) -> int:
-        """The offset that comes first after a start."""
+        """The offset that a start reads first: the committed one, or an earlier one if rows are behind it."""
         return min(committed, self._inputs.first.get(topic, committed))
 
     def reached(self, topic: str, offset: int) -> None:
-        """As `Inputs.reached`."""
+        """Note that every record before this offset is in memory (Inputs.reached)."""
         self._inputs.reached(topic, offset)
 
     async def wait_for_replay(self) -> bool:
-        """As `Inputs.wait_for_replay`."""
+        """Wait for the replay of the app's other topics; return whether it waited (Inputs.wait_for_replay)."""
         return await self._inputs.wait_for_replay(self._topics)
 
     async def verify(self, topic: str) -> None:
-        """As `Inputs.verify`."""
+        """Raise ExactnessError if the topic was recreated since the start (Inputs.verify)."""
         await self._inputs.verify(topic)
 
 
 def key_of(topic: str) -> str:
-    """Begins as no PoP does, so that no reader of a PoP's rows meets it."""
+    """The key of a topic's row. It begins as no PoP's name does, so that no reader of a PoP's rows meets it."""
     return f"|making|{topic}"  # stored in every changelog: not renamed with the class

@@ -1,6 +1,6 @@
-"""Where a one-partition topic stands for the consumer of an app; asked from its event loop, never from the broker.
+"""How far an app's consumer is in a one-partition topic; call from its event loop, the broker is not asked.
 
-All are positions (app/stream/incarnations.py), as rows remember them.
+All results are positions (app/stream/incarnations.py), as rows count them.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from app.stream.app import ExactApp
 
 
 def end_offset(app: ExactApp, topic: str) -> int | None:
-    """Where it ended at the last fetch; None before one."""
+    """The position at which the topic ended at the last fetch; None before the first fetch."""
     consumer: Any = app.consumer
     try:
         end: int | None = consumer.highwater(TP(topic, 0))
@@ -22,12 +22,12 @@ def end_offset(app: ExactApp, topic: str) -> int | None:
 
 
 def committed(app: ExactApp, topic: str) -> int:
-    """What comes after the committed offset; below everything before the first commit."""
+    """The position after the last committed record; before the first commit, the position of offset 0."""
     consumer: Any = app.consumer
     offset = next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
     return offset + base(app, topic)
 
 
 def base(app: ExactApp, topic: str) -> int:
-    """The position of its offset 0; 0 of a topic whose records are not counted in rows."""
+    """The position of the topic's offset 0; it is 0 for a topic whose records no rows count."""
     return app.inputs.bases.get(topic, 0)

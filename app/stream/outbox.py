@@ -1,4 +1,4 @@
-"""Records that leave in order, whenever the broker can take them: for who must not wait for it."""
+"""Sends records in order whenever the broker can take them, for callers that must not wait for it."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ from faust.exceptions import FaustError
 
 from app.contract import topics
 from app.contract.schemas import Actuation
+from app.kafka import client
 from app.stream.publish import Publisher
 
 SEND_WITHIN_S = 10.0
@@ -22,33 +23,33 @@ log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Records on their way to Kafka, in order. A broker that is away delays them, and never who puts them.
+    """Records on their way to Kafka, in order. An unreachable broker delays the records, never the caller of `put`.
 
-    At most WAITING_MAX wait behind the batch on its way; what comes then takes the place of the oldest.
+    At most WAITING_MAX wait behind the batch that is being sent; each further record replaces the oldest.
     """
 
     def __init__(self, publisher: Publisher, broker_answers: Callable[[], bool]) -> None:
         self._publisher = publisher
         self._broker_answers = broker_answers
         self._waiting: deque[Callable[[], Awaitable[Any]]] = deque(maxlen=WAITING_MAX)
-        self._some = asyncio.Event()
+        self._has_records = asyncio.Event()
         self._lost = 0
 
     def put(self, record: Actuation) -> None:
-        """Queue one record; the oldest of WAITING_MAX makes room for it."""
+        """Queue one record; if WAITING_MAX are waiting already, the oldest is lost."""
         self._publisher.put(topics.ACTUATIONS.name, record.pop, record)
         if len(self._waiting) == WAITING_MAX:
             self._lost += 1
         self._waiting.extend(self._publisher.take())
-        self._some.set()
+        self._has_records.set()
 
     async def run(self) -> None:
-        """Until cancelled. What was not confirmed is sent again: ids tell repeats apart."""
-        while not self._broker_answers():  # Faust's producer, once it failed to start, never does
+        """Send until cancelled. Unconfirmed records are sent again; readers drop repeats by their ids."""
+        while not self._broker_answers():  # a Faust producer that failed to start once never starts
             await asyncio.sleep(RETRY_S)
         while True:
-            await self._some.wait()
-            self._some.clear()
+            await self._has_records.wait()
+            self._has_records.clear()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 while not await self._sent(batch):
@@ -60,8 +61,7 @@ class Outbox:
                 await asyncio.gather(*[await send() for send in batch])
         except (KafkaError, FaustError, TimeoutError) as error:
             waiting = len(batch) + len(self._waiting)
-            log.warning(
-                "actuations: %d records wait, %d were lost, %s", waiting, self._lost, error or type(error).__name__
-            )
+            reason = client.describe(error)
+            log.warning("actuations: %s; %d records wait, %d were lost", reason, waiting, self._lost)
             return False
         return True

@@ -1,4 +1,4 @@
-"""What goes out: records queued while state is applied, sent and awaited by the flush that they belong to."""
+"""The records to publish: queued while records are applied, sent and awaited by the next flush."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,7 +17,7 @@ from app.stream.consumer import Record
 
 
 class Publisher:
-    """A queue of records of one agent."""
+    """One agent's queue of records to publish."""
 
     def __init__(self, app: faust.App, clock: Clock) -> None:
         self._app = app
@@ -26,13 +26,13 @@ class Publisher:
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
     def put(self, topic: str, key: str, value: msgspec.Struct, sent: Callable[[], None] | None = None) -> None:
-        """Queue one record as JSON; it leaves with the next flush, and then `sent` is called."""
+        """Queue one record as JSON; the next flush sends it and then calls `sent`."""
         channel = self._channels.get(topic) or self._channels.setdefault(topic, self._app.topic(topic))
         send = partial(channel.send, key=key.encode(), value=msgspec.json.encode(value))
         self._queue.append(send if sent is None else partial(_send, send, sent))
 
     def dead_letter(self, tp: TP, record: Record, rejected: Rejected) -> None:
-        """Queue bytes that could not be used, with where they came from."""
+        """Queue a dead letter: the bytes that could not be used, why, and where they came from."""
         letter = DeadLetter(
             topic=tp.topic,
             partition=tp.partition,
@@ -45,12 +45,12 @@ class Publisher:
         self.put(topics.DEAD_LETTERS.name, tp.topic, letter)
 
     def take(self) -> list[Callable[[], Awaitable[Any]]]:
-        """All queued sends, which the caller must await; the queue is empty after."""
+        """Return all queued sends, which the caller must await, and empty the queue."""
         queue, self._queue = self._queue, []
         return queue
 
     def drop(self) -> None:
-        """Forget what was queued: it belongs to records that will come again."""
+        """Empty the queue without sending: it belongs to records that will be read again."""
         self._queue.clear()
 
 

@@ -1,4 +1,4 @@
-"""How an agent with state is put on an app: its inputs, its tables and the exact reader between them."""
+"""Attaches an agent with state to an app: its inputs, its tables and the exact reader between them."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.stream.worker import source
 
 
 def attach_reader(app: ExactApp, reading: Reading, fence: StallFence) -> None:
-    """One agent that reads these topics; the process ends where it cannot."""
+    """Add an agent that reads these topics into these tables; the process ends if it cannot."""
     reader = ExactReader(app, reading, fence, die)
     stop_flow_at_recovery(app, reading.tables[-1], reader.take_up)
 

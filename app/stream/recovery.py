@@ -1,7 +1,8 @@
-"""Recovery that ends in one of two ways: the tables are whole and the flow goes on, or the process ends and says why.
+"""Recovery with two outcomes: the tables are complete and the flow goes on, or the process ends and logs why.
 
-Faust 0.15.3 has three silent ends: a step that takes too long ends the recovery task for good (F1), an exception in an
-`on_recover` callback is dropped, and one while changelog records are applied is logged and tried again for ever.
+Faust 0.15.3 fails silently in three ways: a step that takes too long ends the recovery task for good (F1), an exception
+in an `on_recover` callback is dropped, and an exception while changelog records are applied is logged and retried for
+ever.
 """
 
 import gc
@@ -18,19 +19,19 @@ from tables.store import ExactTable
 
 
 class FailFastRecovery(Recovery):
-    """As Faust's, but a step that times out ends the process instead of the recovery."""
+    """Faust's recovery, except that a step that times out ends the process instead of the recovery."""
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
         try:
             await super()._wait(coro, timeout)
         except ServiceStopped:
-            if not self.should_stop:  # mode says "stopped" of a timeout, too
+            if not self.should_stop:  # mode raises ServiceStopped for a timeout, too
                 die(f"recovery: a step took longer than {timeout:g} s; does the broker answer?")
             raise
 
 
 class FailFastTables(TableManager):
-    """Makes the recovery above."""
+    """Faust's table manager with a FailFastRecovery."""
 
     @property
     def recovery(self) -> Recovery:
@@ -40,7 +41,7 @@ class FailFastTables(TableManager):
 
 
 class FailFastTable(ExactTable):
-    """A table whose changelog is applied, or the process ends."""
+    """An ExactTable that ends the process if its changelog cannot be applied."""
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
         try:
@@ -50,10 +51,10 @@ class FailFastTable(ExactTable):
 
 
 def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], Awaitable[None]]) -> None:
-    """Suspend the flow before Faust seeks at the end of recovery, else single messages are dropped or repeated.
+    """Suspend the flow before Faust seeks at the end of recovery; otherwise single messages are dropped or repeated.
 
-    `load` rebuilds the agent's memory from its recovered tables meanwhile; the process ends when it cannot, for Faust
-    would go on with an empty memory. Faust itself resumes the flow.
+    Meanwhile `load` rebuilds the agent's memory from its recovered tables. If that fails the process ends, because
+    Faust would go on with an empty memory. Faust itself resumes the flow.
     """
 
     @table.on_recover
@@ -64,6 +65,6 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             app.flow_control.suspend()
             await consumer.wait_for_stopped_flow()
             await load()
-            gc.freeze()  # rows stay: the collector need not look at millions of them again and again
+            gc.freeze()  # what was loaded stays: spare the collector from visiting millions of rows each time
         except Exception as error:
-            die(f"{table.name}: cannot take up from its rows: {type(error).__name__}: {error}")
+            die(f"{table.name}: cannot load the state from its rows: {type(error).__name__}: {error}")

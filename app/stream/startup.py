@@ -1,4 +1,4 @@
-"""What an app asks of its broker and makes there before it starts: ids, commits, changelogs."""
+"""What an app asks its broker, and changes there, before it starts: topic ids, commits, changelogs."""
 
 import asyncio
 import logging
@@ -22,27 +22,27 @@ log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
 # A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
-# before both were read: which is newer the rows tell (tables/store.py).
+# before both have been read: the rows show which is newer (tables/store.py).
 CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
 FIRST_GROUP_S = 30.0
-ANSWER_S = 5.0  # a supervisor tries again; a worker that hangs silently tells nobody anything
+ANSWER_S = 5.0  # then the process ends and its supervisor tries again; a worker that hangs would go unnoticed
 
 
 async def prepare(app: ExactApp) -> None:
-    """What must be known and made before the app starts; DaemonError where that cannot be."""
+    """Learn the inputs' ids, drop old commits, create changelogs; DaemonError or KafkaError if the app cannot start."""
     app.inputs.ids = await input_ids(app.kafka, inputs_of(app))
     await forget_old_commits(app)
     await make_changelogs(app)
 
 
 def inputs_of(app: ExactApp) -> list[str]:
-    """The topics that the agents of an app read."""
+    """The topics that the agents of an app read, sorted."""
     channels: list[Any] = [agent.channel for agent in app.agents.values()]
     return sorted({topic for channel in channels for topic in channel.topics})
 
 
 async def ask(kafka: Kafka, group: str, topic: str) -> Found:
-    """How a topic and the group's commit stand; KafkaError or TimeoutError."""
+    """Ask the broker for a topic's id and the mark of the group's commit; raises KafkaError or TimeoutError."""
     async with asking(kafka) as admin:
         ids = await topic_ids(admin, [topic])
         commits = await commits_of(admin, group)
@@ -51,7 +51,7 @@ async def ask(kafka: Kafka, group: str, topic: str) -> Found:
 
 
 async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What a group has committed. A broker's very first group waits until its book of commits is made."""
+    """What a group has committed. On a new broker, wait until it has created its topic of commits."""
     while True:
         try:
             commits: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group)
@@ -62,38 +62,38 @@ async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 @asynccontextmanager
 async def asking(kafka: Kafka, within_s: float = ANSWER_S) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An administrator's client; KafkaError or TimeoutError where the answers are not there in time."""
+    """A started admin client; KafkaError or TimeoutError unless all is answered within `within_s` seconds."""
     async with asyncio.timeout(within_s), client.started(client.admin(kafka, within_s)) as admin:
         yield admin
 
 
 async def input_ids(kafka: Kafka, wanted: Sequence[str]) -> dict[str, str]:
-    """The ids of these topics; DaemonError where the broker does not answer, or does not have all of them."""
+    """The ids of these topics; DaemonError if the broker does not answer or lacks one of them."""
     try:
         async with asking(kafka) as admin:
             ids = await topic_ids(admin, wanted)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(
-            f"broker {kafka.broker}: {error or 'no answer'}; is it running there, is kafka.broker right?"
+            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
         ) from error
     if missing := set(wanted) - set(ids):
         raise DaemonError(
-            f"broker {kafka.broker}: no topic {', '.join(sorted(missing))}; `autopilot check` says how to make it"
+            f"broker {kafka.broker}: no topic {', '.join(sorted(missing))}; `autopilot check` shows how to create it"
         )
     return ids
 
 
 async def forget_old_commits(app: ExactApp) -> None:
-    """Set the group's commits of earlier incarnations of its inputs back to the beginning.
+    """Set the group's commits for earlier incarnations of its inputs back to the beginning.
 
-    DaemonError while the group has members, for they could commit again: they find out and end, too.
+    DaemonError while the group has members, because they could commit again; they find out, too, and end.
     """
     group, known = app.conf.id, app.inputs
     try:
         async with asking(app.kafka, FIRST_GROUP_S) as admin:
             commits = await commits_of(admin, group)
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {app.kafka.broker}: {error!r}; does it answer?") from error
+        raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
     old = [tp for tp, commit in commits.items() if tp.topic in known.ids and known.is_old(tp.topic, commit.metadata)]
     if not old:
         return
@@ -104,13 +104,13 @@ async def forget_old_commits(app: ExactApp) -> None:
             await consumer.commit({tp: OffsetAndMetadata(begins[tp], known.ids[tp.topic]) for tp in old})
     except KafkaError as error:
         raise DaemonError(
-            f"{group}: the commits of a topic that was recreated cannot be set back: {error!r}"
+            f"{group}: commits of a recreated topic cannot be set back, {client.describe(error)}; is a worker running?"
         ) from error
-    log.warning("%s: recreated, so it is read from its beginning", ", ".join(tp.topic for tp in old))
+    log.warning("recreated, so read from the beginning: %s", ", ".join(tp.topic for tp in old))
 
 
 async def make_changelogs(app: ExactApp) -> None:
-    """Make the changelogs that do not exist, before Faust does: it may join its group before it knows a new one.
+    """Create missing changelogs before Faust does: it may join its group before it knows a new topic.
 
     Seen once in a dozen first starts: recovery without the partition, then PartitionsMismatch at the first write.
     """

@@ -1,7 +1,7 @@
-"""A worker that stands still is ended, from a plain thread: Faust's own timers start only after the first recovery.
+"""Ends a worker that has stalled, from a plain thread: Faust's own timers start only after the first recovery.
 
-The event loop says twice a second where it stands. The thread asks the broker, by clients of its own, how the inputs
-and the group's commits stand, for what the process believes of both may be wrong (Faust's F7 and F24).
+The event loop publishes its status twice a second. The thread asks the broker for the inputs' ends and the group's
+commits with clients of its own, because what the process believes about both may be wrong (Faust's F7 and F24).
 """
 
 import asyncio
@@ -31,17 +31,17 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 0.5
 LOOK_EVERY_S = 5.0
 ASK_S = 10.0
-# Above the session timeout, a rebalance with a dead member and thirty tries to open a locked RocksDB; below the minutes
-# after which overrides run out of their hold.
+# Longer than the session timeout, a rebalance with a dead member and thirty tries to open a locked RocksDB; shorter
+# than the lease of overrides.
 PATIENCE_S = 60.0
-TELL_EVERY_S = 60.0
-READY_WITHIN_S = 10.0  # what came before that is committed by now
+LOG_EVERY_S = 60.0
+READY_WITHIN_S = 10.0  # a ready worker has committed everything that is older
 
 ProbeAnswer = tuple[bool, Mapping[str, object]]
 
 
 class Watchdog(mode.Service):
-    """Starts before the Faust app. Its thread outlives its stop, so that a stop that hangs has an end, too."""
+    """Starts before the Faust app. Its thread outlives the service, so that a stop that hangs is ended, too."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Watchdog(mode.Service):
         self._worker_status: WorkerStatus | None = None
         self._group_status: GroupStatus | None = None
         self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))
-        self._looked_s = self._answered_s = self._told_s = clock.monotonic_s()
+        self._looked_s = self._answered_s = self._logged_s = clock.monotonic_s()
         self._missing: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -93,32 +93,32 @@ class Watchdog(mode.Service):
                 await asyncio.sleep(self._look_every_s)
 
     async def _ask(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> GroupStatus | None:
-        """Nothing needs asking at a stop, whose last moments allow no lookup of a name."""
+        """Ask the broker, but not during a stop, whose last moments allow no name lookup."""
         if self._app.should_stop:
             return None
         return await ask(consumer, admin, self._app.conf.id, inputs_of(self._app))
 
     def look(self, group_status: GroupStatus | None) -> None:
-        """Judge what is seen now; `outside` is None where no broker answers, which is nobody's standstill."""
+        """Judge the status now; `group_status` is None while no broker answers, which is not the worker's stall."""
         now_s = self._looked_s = self._clock.monotonic_s()
         self._group_status = group_status
         if group_status is not None:
-            self._answered_s = self._told_s = now_s
+            self._answered_s = self._logged_s = now_s
             self._ends.append(group_status.ends)
-            self._tell_missing(set(inputs_of(self._app)) - group_status.ends.keys())
-        elif now_s - self._told_s >= TELL_EVERY_S:
-            self._told_s = now_s
-            log.warning("no broker answers, for %.0f s: waiting for it", now_s - self._answered_s)
+            self._log_missing(set(inputs_of(self._app)) - group_status.ends.keys())
+        elif now_s - self._logged_s >= LOG_EVERY_S:
+            self._logged_s = now_s
+            log.warning("no broker has answered for %.0f s; still waiting", now_s - self._answered_s)
         if reason := self._detector.look(now_s, self._worker_status, group_status):
             self._end(reason)
 
-    def _tell_missing(self, missing: set[str]) -> None:
+    def _log_missing(self, missing: set[str]) -> None:
         if new := missing - self._missing:
-            log.error("no topic %s any more: waiting for it", ", ".join(sorted(new)))
+            log.error("topic %s does not exist any more; waiting for it", ", ".join(sorted(new)))
         self._missing = missing
 
     def alive(self) -> ProbeAnswer:
-        """For `/healthz`: whoever answers has an event loop; the two threads must look, too."""
+        """The answer of `/healthz`. That it comes proves a live event loop; fence and watchdog must be alive, too."""
         problems = []
         if not self._fence.runs:
             problems.append("the stall fence does not run")
@@ -127,40 +127,41 @@ class Watchdog(mode.Service):
         return not problems, {"ok": not problems, "problems": problems}
 
     def ready(self) -> ProbeAnswer:
-        """For `/readyz`: recovered, and not behind. A standby is ready: its tables are there."""
-        state, seen, group_status = self._state(), self._worker_status, self._group_status
+        """The answer of `/readyz`: ready when recovered and not behind. A standby is ready, since it has its tables."""
+        state, worker, group_status = self._state(), self._worker_status, self._group_status
         waiting = (
-            {topic: group_status.waiting(topic) for topic in _readable(seen, group_status)}
-            if seen and group_status
+            {topic: group_status.waiting(topic) for topic in _readable(worker, group_status)}
+            if worker and group_status
             else {}
         )
         ok = state in ("running", "standby")
         return ok, {"ready": ok, "state": state, "waiting_records": waiting}
 
     def _state(self) -> str:
-        seen, group_status = self._worker_status, self._group_status
-        if seen is None or seen.waiting or not self._ends:
+        worker, group_status = self._worker_status, self._group_status
+        if worker is None or worker.waiting or not self._ends:
             return "starting"
-        if seen.stopping:
+        if worker.stopping:
             return "stopping"
         if group_status is None:
             return "no-broker"
         if self._missing:
             return "no-input"
-        if seen.recovering:
+        if worker.recovering:
             return "recovering"
-        if not seen.owned:
+        if not worker.owned:
             return "standby"
-        behind = any(group_status.next(topic) < self._ends[0].get(topic, 0) for topic in _readable(seen, group_status))
+        topics = _readable(worker, group_status)
+        behind = any(group_status.next(topic) < self._ends[0].get(topic, 0) for topic in topics)
         return "behind" if behind else "running"
 
 
-def _readable(seen: WorkerStatus, group_status: GroupStatus) -> list[str]:
-    return sorted(seen.owned & group_status.ends.keys())
+def _readable(worker: WorkerStatus, group_status: GroupStatus) -> list[str]:
+    return sorted(worker.owned & group_status.ends.keys())
 
 
 def worker_status(app: ExactApp, now_s: float) -> WorkerStatus:
-    """Where the application stands; called from its event loop."""
+    """The status of an app; call from its event loop."""
     tables: Any = app.tables
     recovery, assignor = tables.recovery, app.assignor
     offsets = sum(offset or 0 for offset in recovery.active_offsets.values())
@@ -177,7 +178,7 @@ def worker_status(app: ExactApp, now_s: float) -> WorkerStatus:
 
 @asynccontextmanager
 async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaAdminClient]]:
-    """Clients without a group; KafkaError or TimeoutError where the broker does not answer within ASK_S."""
+    """Started clients without a group; KafkaError or TimeoutError if the broker does not answer within ASK_S."""
     consumer, admin = client.consumer(kafka, request_timeout_ms=int(ASK_S * 1000)), client.admin(kafka, ASK_S)
     try:
         async with asyncio.timeout(ASK_S):
@@ -190,7 +191,7 @@ async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafk
 
 
 async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> GroupStatus:
-    """How the inputs and the group's commits stand; raises as `clients` does."""
+    """Ask for the inputs' offsets and the group's commits; KafkaError or TimeoutError without an answer in ASK_S."""
     async with asyncio.timeout(ASK_S):
         ids = await topic_ids(admin, topics)
         partitions = {topic: TopicPartition(topic, 0) for topic in ids}

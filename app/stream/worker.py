@@ -1,4 +1,4 @@
-"""The one way we make and run a Faust app: the settings that held under faults, and nothing that listens in public."""
+"""The one place that makes and runs our Faust apps: settings that held under faults, and nothing listens in public."""
 
 import asyncio
 import ctypes
@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from app.config.settings import Settings
 from app.errors import DaemonError
+from app.kafka import client
 from app.stream.app import ExactApp
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
@@ -25,21 +26,21 @@ from app.stream.startup import ask, prepare
 
 log = logging.getLogger(__name__)
 
-# Records are millions of short-lived objects, and none is part of a cycle: Python's own 700 costs a fifth of the speed.
+# Records are millions of short-lived objects without cycles: Python's default of 700 costs a fifth of the speed.
 COLLECT_AFTER = (50_000, 20, 50)
-# Faust fetches in a thread of its own, which needs the interpreter for every piece of 64 KiB of a fetch of 4 MiB, and
-# Python's 5 ms for each turn leave the other thread without work.
+# Faust fetches in a thread of its own, which needs the interpreter for each 64 KiB of a 4 MiB fetch. With Python's
+# default turn of 5 ms the other thread runs out of work meanwhile.
 SWITCH_S = 0.0005
-# What glibc keeps of freed memory. By default it gives the pages of each fetch back and asks for them again, and the
+# How much freed memory glibc keeps. By default it returns the pages of each fetch and requests them again, and the
 # kernel clears and maps them each time. The numbers are M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3).
 KEPT_BYTES = {-3: 16 * 1024 * 1024, -1: 32 * 1024 * 1024}
-# aiokafka has one batch of a partition under way: in 16 KiB each row of a flush would be a round trip of its own.
+# aiokafka sends one batch per partition at a time: with 16 KiB each row of a flush would be a round trip of its own.
 PRODUCER_BATCH_BYTES = 512 * 1024
-LOOK_AGAIN_S = 10.0
+RETRY_S = 10.0
 
 
 def create_app(app_id: str, settings: Settings) -> ExactApp:
-    """A Faust app whose source events are batches; broker and data directory from the settings."""
+    """Make a Faust app whose source events are batches; the settings name its broker and data directory."""
     kafka = settings.kafka
     app = ExactApp(
         app_id,
@@ -53,14 +54,14 @@ def create_app(app_id: str, settings: Settings) -> ExactApp:
         topic_replication_factor=kafka.replication_factor,
         topic_partitions=1,
         topic_disable_leader=True,
-        topic_allow_declare=False,  # changelogs are made below, everything else by `autopilot check --create-topics`
+        topic_allow_declare=False,  # startup.py creates changelogs, `autopilot check --create-topics` the rest
         table_standby_replicas=kafka.standby_replicas,
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=1.0,
         broker_request_timeout=60.0,
         broker_commit_interval=1.0,
         broker_max_poll_interval=120.0,
-        broker_check_crcs=not BY_INSTRUCTION,  # we do, faster: app/stream/checksums.py
+        broker_check_crcs=not BY_INSTRUCTION,  # checksums.py does it faster
         producer_request_timeout=4.5,
         producer_linger=0.005,
         producer_max_batch_size=PRODUCER_BATCH_BYTES,
@@ -81,16 +82,16 @@ def create_app(app_id: str, settings: Settings) -> ExactApp:
 
 
 def source(app: faust.App, *topics: str) -> faust.TopicT:
-    """Input topics, undecoded: bad input is ours to judge, not the stream's to die of."""
+    """Input topics, undecoded: the agents judge bad input, so that it cannot end the stream."""
     return app.topic(*topics, key_serializer="raw", value_serializer="raw", allow_empty=True)
 
 
 def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
 
-    DaemonError, before anything starts, where no broker answers or an input topic is missing: Faust would go on trying
-    to make the topic, with its own idea of what that is. Who is `patient` has services that are needed all the same;
-    the app waits for its broker and its topics.
+    DaemonError, before anything starts, if no broker answers or an input topic is missing: Faust would go on trying to
+    create the topic, with a configuration of its own. With `wait_for_broker` the services start all the same, and the
+    app waits for its broker and its topics.
     """
     app.conf.datadir.mkdir(parents=True, exist_ok=True)
     gc.set_threshold(*COLLECT_AFTER)
@@ -104,21 +105,21 @@ def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -
             loop.run_until_complete(prepare(app))
         finally:
             loop.close()
-    # Logging is set up by then (app/logs.py), and nothing else is printed.
+    # Logging is set up already (app/logs.py), and nothing else is printed.
     worker = faust.Worker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()
 
 
 def keep_freed_memory() -> None:
-    """Where the C library is glibc; others have no such settings."""
+    """Let the C library keep freed memory, if it is glibc; others have no such setting."""
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for setting, size_bytes in KEPT_BYTES.items():
             mallopt(setting, size_bytes)
 
 
 class Waiting(mode.Service):
-    """The last of the services: it has started when the app can."""
+    """The last of the services: its start lasts until the app can start."""
 
     def __init__(self, app: ExactApp) -> None:
         super().__init__()
@@ -129,12 +130,12 @@ class Waiting(mode.Service):
             try:
                 return await prepare(self._app)
             except (DaemonError, KafkaError) as error:
-                log.error("waiting: %s", error)
-                await self.sleep(LOOK_AGAIN_S)
+                log.error("waiting: %s", client.describe(error))
+                await self.sleep(RETRY_S)
 
 
 class Background(mode.Service):
-    """Coroutines that start before the Faust app and live as long; the end of one is the end of the process."""
+    """Coroutines that start before the Faust app and run as long as it does; if one ends, the process ends."""
 
     def __init__(self, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
         super().__init__()
@@ -154,5 +155,5 @@ class Background(mode.Service):
 
 def _died(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        log.error("a job ended", exc_info=task.exception())
-        die("a job ended, which none may")
+        log.error("a background job ended", exc_info=task.exception())
+        die("a background job ended")

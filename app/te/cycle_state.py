@@ -1,4 +1,4 @@
-"""What one cycle hands to the next: the hysteresis of each link and the overrides that are held. Encodes as msgpack."""
+"""What one cycle hands to the next: the hysteresis of each link and the overrides in force. Encodes as msgpack."""
 
 import msgspec
 
@@ -6,9 +6,9 @@ from app.contract.schemas import Override
 
 
 class LinkState(msgspec.Struct, frozen=True):
-    """The hysteresis of one link; `id` and `since_s` are those of its last congestion, also after it closed.
+    """The hysteresis of one link. `id` and `since_s` belong to its last congestion, even after that has closed.
 
-    `peak_bps` is the most that was ever moved off the link at once since that congestion opened.
+    `peak_bps` is the most traffic that was moved off the link at any one time since that congestion opened.
     """
 
     id: str
@@ -18,10 +18,11 @@ class LinkState(msgspec.Struct, frozen=True):
 
 
 class StandingOverride(msgspec.Struct, frozen=True):
-    """An override with its history.
+    """An override with its history. `since_s` is the end of the window that made it or, later, released it.
 
-    `observed` remembers where BGP proved us wrong: ingress router -> (link we predict, link it really took).
-    `confirmed_s` is the end of the window since when all routers concerned have shown the route, None before.
+    `observed` remembers where our BGP model was wrong: ingress router -> (link we predict, link the traffic took).
+    `confirmed_s` is the end of the first window in which every router in `inject_on` showed the route; None while one
+    of them does not.
     """
 
     override: Override
@@ -31,11 +32,12 @@ class StandingOverride(msgspec.Struct, frozen=True):
 
 
 class CycleState(msgspec.Struct, frozen=True):
-    """All that looks back.
+    """Everything that a cycle remembers of earlier ones: `links` by link id, all other mappings by prefix.
 
-    `settling` are overrides released so lately that windows may still show them, `untrusted` links whose flows and
-    counters contradict each other, `mismatched` the number of windows in a row in which too much traffic left where
-    routing does not predict it, `quarantine` prefixes that are not moved again before a time, since that had no effect.
+    `held` are the overrides in force. `settling` are overrides released so recently that windows may still show them.
+    `untrusted` are links whose flows and counters contradict each other. `mismatched` counts the consecutive windows in
+    which too much traffic left by a link that routing does not predict. `quarantine` says until when (unix seconds)
+    a prefix is not moved again, because moving it had no effect.
     """
 
     links: dict[str, LinkState] = {}

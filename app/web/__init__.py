@@ -1,4 +1,4 @@
-"""The read-only page over our topics, and a worker's state over HTTP.
+"""The read-only web page over our topics, and the state of a worker over HTTP.
 
 May import: contract, config.
 Read: documents, pop_model, pages, hub, events, truth, state_server.

@@ -1,4 +1,4 @@
-"""What the web view tells: the documents of its JSON API and of its stream of updates. Loads are bits per second."""
+"""The documents of the web view's JSON API and of its stream of updates. Loads are in bits per second."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -10,7 +10,7 @@ from app.contract.schemas import Congestion, Control, Decision, Feed, LinkUtiliz
 
 
 class Point(NamedTuple):
-    """One window of a link, at its end in Unix seconds. What a silent link carried is not known: None, not zero."""
+    """One window of a link, dated by its end in Unix seconds. Loads of a silent link are unknown: None, not zero."""
 
     end_s: int
     capacity_bps: float
@@ -20,7 +20,7 @@ class Point(NamedTuple):
 
 
 class TruthPoint(NamedTuple):
-    """What really left and what plain BGP would have sent, in the second that ends here (a simulated PoP only)."""
+    """What a link really sent, and would have sent with plain BGP, in the second up to `end_s` (simulated PoP only)."""
 
     end_s: float
     carried_bps: float
@@ -29,11 +29,10 @@ class TruthPoint(NamedTuple):
 
 
 class PopView(msgspec.Struct, frozen=True):
-    """How the PoP stands: who halted it, how much traffic leaves where routing does not predict it, its last window.
+    """The state of a PoP: who halted it, what share of its traffic leaves where routing does not predict it, its age.
 
-    `barred` says why nothing new is moved, None where it may be.
-
-    `quiet` says that nothing is told any more; `told_until` is the end of the newest window, None before the first.
+    `barred` is the reason why no new moves are made, None if they are. `quiet` is true if no window was published for
+    too long; `told_until` is the end of the newest window, None before the first.
     """
 
     halted: Control | None
@@ -44,9 +43,9 @@ class PopView(msgspec.Struct, frozen=True):
 
 
 class LinkView(msgspec.Struct, frozen=True):
-    """One link now, with its newest window. `feed` is what that window said of itself, None before the first.
+    """One link now, with its newest window. `feed` is the state of the feed in that window, None before the first.
 
-    `quiet` says that no window has been told for too long, whatever the last one said.
+    `quiet` is true if no window of the link was published for too long, whatever the state in the last one.
     """
 
     link: str
@@ -59,14 +58,14 @@ class LinkView(msgspec.Struct, frozen=True):
 
 
 class OverrideView(msgspec.Struct, frozen=True):
-    """One override as decided, with the last action of the actuator by router."""
+    """One override as decided, with the actuator's last action on each router."""
 
     override: Override
     routers: dict[str, str]
 
 
 class OverridesView(msgspec.Struct, frozen=True):
-    """What the newest decision wants, and until when it is held without another."""
+    """The overrides of the newest decision, and until when they stay if no other decision follows."""
 
     pop: str
     mode: Mode
@@ -79,7 +78,7 @@ class OverridesView(msgspec.Struct, frozen=True):
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision without its overrides, which it only counts."""
+    """A decision without its overrides: only their number and their total load."""
 
     pop: str
     mode: Mode
@@ -96,6 +95,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, decision: Decision) -> "DecisionView":
+        """Return the summary of `decision`."""
         return cls(
             pop=decision.pop,
             mode=decision.mode,
@@ -113,9 +113,9 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PageEvent(msgspec.Struct, frozen=True):
-    """Something that happened, in one line: to a subject (a prefix or a link), what. Repeats have the same id.
+    """One event for the page: what happened to a subject (a prefix or a link). Repeats have the same id.
 
-    Events of one moment that say the same of many subjects may be shown as one.
+    Events of the same moment with the same text for several subjects may be shown as one.
     """
 
     id: str
@@ -127,9 +127,9 @@ class PageEvent(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is new in a PoP, or all of it when `full`. A part that is left out has not changed.
+    """What changed in a PoP, or its whole state when `full`. A part that is left out has not changed.
 
-    Windows, truth and events may come twice; their ends and ids tell.
+    Windows, truth and events may be repeated: recognise repeats by their ends and ids.
     """
 
     pop: str

@@ -1,4 +1,4 @@
-"""What happened between two decisions of a PoP, and what an actuation says, in one line each."""
+"""Turns the changes between two decisions of a PoP, and actuations, into events of one line each."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -8,7 +8,7 @@ from app.web.documents import PageEvent
 
 
 def of_decision(decision: Decision, previous: Decision | None) -> Iterator[PageEvent]:
-    """What this decision changes against the one before it; without one, everything in it is new."""
+    """Yield what a decision changes compared to the previous one; without a previous one, all of it is new."""
     name, at = f"{decision.pop}/{decision.epoch}/{decision.seq}", decision.made_at
     for event in decision.congestion:
         if event.state != "open":
@@ -23,25 +23,26 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[PageE
             what = _moved(override)
             yield PageEvent(f"{name}/move/{override.prefix}", at, "move", override.prefix, what, override.bps)
     for released in decision.released:
-        gone = before.get(released.prefix)
-        what, bps = f"given back: {released.reason}", gone.bps if gone else 0.0
+        override_before = before.get(released.prefix)
+        what, bps = f"given back: {released.reason}", override_before.bps if override_before else 0.0
         yield PageEvent(f"{name}/release/{released.prefix}", at, "release", released.prefix, what, bps)
-    known_refusals = {(one.prefix, one.link, one.reason) for one in previous.refused} if previous else set()
+    refused_before = previous.refused if previous else ()
+    known_refusals = {(refused.prefix, refused.link, refused.reason) for refused in refused_before}
     for refused in decision.refused:
         if (refused.prefix, refused.link, refused.reason) not in known_refusals:
-            subject = "load of no known prefix" if refused.prefix == "*" else refused.prefix
+            subject = "traffic without a known prefix" if refused.prefix == "*" else refused.prefix
             what = f"kept on {short(refused.link)}: {refused.reason}"
             yield PageEvent(f"{name}/refuse/{refused.prefix}/{refused.link}", at, "refusal", subject, what, refused.bps)
 
 
 def of_actuation(actuation: Actuation) -> PageEvent:
-    """What was done to a router, or not done."""
+    """Return the event of an actuation: what was done, or refused, on a router."""
     what = f"{actuation.action} on {actuation.router}: {actuation.reason}"
     return PageEvent(actuation.id, actuation.at, "actuation", actuation.prefix, what)
 
 
 def short(link: str) -> str:
-    """A link as the page of its PoP names it: `pop/router/name`, where names hold slashes themselves (et-0/0/1)."""
+    """Return `pop/router/name` as the page shows it, `router name`; the name may hold slashes itself (et-0/0/1)."""
     _, router, name = link.split("/", 2)
     return f"{router} {name}"
 

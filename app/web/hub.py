@@ -1,4 +1,4 @@
-"""Updates to any number of pages. Each has a bounded queue, so that a slow one keeps nobody waiting."""
+"""Distributes updates to the open pages. Each page has a bounded queue, so that a slow one delays no other."""
 
 import asyncio
 from collections import deque
@@ -10,31 +10,34 @@ PAGES_MAX = 100
 
 
 class Page:
-    """One open page. When it is WAITING_MAX updates behind, the oldest go and it is given a whole snapshot instead."""
+    """The updates for one open page.
+
+    If it falls more than WAITING_MAX updates behind, it receives a whole snapshot in place of what it missed.
+    """
 
     def __init__(self, snapshot: Callable[[], bytes]) -> None:
         self._snapshot = snapshot
         self._waiting: deque[bytes] = deque(maxlen=WAITING_MAX)
-        self._some = asyncio.Event()
-        self._behind = True  # it begins with a snapshot
+        self._wake = asyncio.Event()
+        self._behind = True  # a page begins with a snapshot
         self._closed = False
-        self._some.set()
+        self._wake.set()
 
     def put(self, update: bytes) -> None:
-        """Never waits."""
+        """Queue an update; this never waits."""
         self._behind |= len(self._waiting) == WAITING_MAX
         self._waiting.append(update)
-        self._some.set()
+        self._wake.set()
 
     def close(self) -> None:
-        """End its stream."""
+        """End the stream of this page."""
         self._closed = True
-        self._some.set()
+        self._wake.set()
 
     async def updates(self) -> AsyncIterator[bytes]:
-        """What to send, until closed."""
+        """Yield what to send to the page, until it is closed."""
         while True:
-            await self._some.wait()
+            await self._wake.wait()
             if self._closed:
                 return
             if self._behind:
@@ -44,26 +47,28 @@ class Page:
             elif self._waiting:
                 yield self._waiting.popleft()
             else:
-                self._some.clear()
+                self._wake.clear()
 
 
 class Hub:
-    """The open pages of every PoP."""
+    """The open pages of every PoP, at most PAGES_MAX."""
 
     def __init__(self) -> None:
         self._pages: dict[str, set[Page]] = {}
 
     @property
     def open_pages(self) -> int:
+        """The number of open pages of all PoPs."""
         return sum(len(pages) for pages in self._pages.values())
 
     @property
     def full(self) -> bool:
+        """Whether no further page may be opened."""
         return self.open_pages >= PAGES_MAX
 
     @contextmanager
     def page(self, pop: str, snapshot: Callable[[], bytes]) -> Iterator[Page]:
-        """A page of this PoP, as long as the block lasts."""
+        """Open a page of this PoP for as long as the block lasts."""
         page, pages = Page(snapshot), self._pages.setdefault(pop, set())
         pages.add(page)
         try:
@@ -72,12 +77,12 @@ class Hub:
             pages.discard(page)
 
     def tell(self, pop: str, update: bytes) -> None:
-        """Give one update to all pages of a PoP."""
+        """Queue one update for all open pages of a PoP."""
         for page in self._pages.get(pop, ()):
             page.put(update)
 
     def close(self) -> None:
-        """End every stream: the process ends."""
+        """End the streams of all pages, because the process ends."""
         for pages in self._pages.values():
             for page in pages:
                 page.close()

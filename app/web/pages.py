@@ -1,4 +1,4 @@
-"""The routes of the web view: one page, its JSON, its stream. Nothing here changes anything."""
+"""The HTTP routes of the web view: one page, its JSON API and its stream of updates. All are read-only."""
 
 import asyncio
 import contextlib
@@ -28,17 +28,17 @@ HEADERS = {
 
 
 def encode_update(update: Update) -> bytes:
-    """One message of the stream (server-sent events)."""
+    """Encode an update as one message of the stream (server-sent events)."""
     return b"data: " + msgspec.json.encode(update) + b"\n\n"
 
 
 def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up: Callable[[], bool]) -> web.Application:
-    """The web application over read models of one or more PoPs; the first one is shown when none is asked for."""
+    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown."""
 
     def model_of(request: web.Request) -> PopModel:
         name = request.query.get("pop") or next(iter(models))
         if name not in models:
-            raise web.HTTPNotFound(text=f"no PoP of that name; known: {', '.join(models)}")
+            raise web.HTTPNotFound(text=f"no PoP of this name; known: {', '.join(models)}")
         return models[name]
 
     async def pop(request: web.Request) -> web.Response:
@@ -62,7 +62,7 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up:
         def snapshot() -> bytes:
             return encode_update(model.snapshot(clock.now_s()))
 
-        # A page that went away, or that takes nothing any more, asks again by itself.
+        # A page that went away or no longer reads connects again by itself.
         with hub.page(model.pop.name, snapshot) as page, contextlib.suppress(ConnectionError, TimeoutError):
             await response.prepare(request)
             async for update in page.updates():

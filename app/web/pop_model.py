@@ -1,4 +1,4 @@
-"""The read model of one PoP: a bounded history of what the output topics say, and what changed since it was told."""
+"""The read model of one PoP: a bounded history of the output topics, and what changed since the last update."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -22,13 +22,12 @@ from app.web.events import of_actuation, of_decision
 HISTORY_S = 1800
 EVENTS_MAX = 1000
 PREFIXES_MAX = 10_000
-# A window is told some 5 s after its end: with three of them missing nobody tells.
-QUIET_WINDOWS = 3
+QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with three missing, nothing is published any more
 GONE = ("withdrawn", "would-withdraw")
 
 
 class PopModel:
-    """Repeats change nothing: records are known by window, by (epoch, seq), by id."""
+    """The read model of one PoP. Repeated records change nothing: windows, (epoch, seq) and ids identify them."""
 
     def __init__(
         self, pop: Pop, window_s: int, enter_mark: float, pops: Sequence[str], mismatch_max: float = 0.0
@@ -46,9 +45,9 @@ class PopModel:
         self._routers: dict[str, dict[str, str]] = {}
         self._events: dict[str, PageEvent] = {}
         self._halt: Control | None = None
-        self._told_state: PopView | None = None
-        self._told_links: tuple[LinkView, ...] = ()
-        self._told_overrides: OverridesView | None = None
+        self._sent_state: PopView | None = None
+        self._sent_links: tuple[LinkView, ...] = ()
+        self._sent_overrides: OverridesView | None = None
         self._begin_changes()
 
     def _begin_changes(self) -> None:
@@ -57,7 +56,7 @@ class PopModel:
         self._new_events: deque[PageEvent] = deque(maxlen=EVENTS_MAX)
 
     def take_window(self, record: LinkUtilization) -> None:
-        """A closed window. One that is not newer than the last of its link is a repeat."""
+        """Take a closed window; one that is not newer than the last of its link is a repeat."""
         windows = self._windows.get(record.link)
         if windows is None or (windows and record.window_start <= windows[-1].window_start):
             return
@@ -65,17 +64,17 @@ class PopModel:
         self._new_windows.setdefault(record.link, []).append(_point(record))
 
     def take_decision(self, decision: Decision) -> None:
-        """A decision. One that is not newer than the last is a repeat, or of an earlier epoch."""
+        """Take a decision; one that is not newer than the last is a repeat, or of an earlier epoch."""
         last = self._decision
         if last and (decision.epoch, decision.seq) <= (last.epoch, last.seq):
             return
-        self._happened(of_decision(decision, last))
+        self._add_events(of_decision(decision, last))
         self._decision = decision
         self._decisions.append(DecisionView.of(decision))
 
     def take_actuation(self, actuation: Actuation) -> None:
-        """What the actuator did: the last action stands for its router and prefix."""
-        self._happened([of_actuation(actuation)])
+        """Take an actuation; the last action on a router is the state of its prefix there."""
+        self._add_events([of_actuation(actuation)])
         routers = self._routers.pop(actuation.prefix, {})
         if actuation.action in GONE:
             routers.pop(actuation.router, None)
@@ -87,17 +86,17 @@ class PopModel:
             del self._routers[next(iter(self._routers))]
 
     def take_halt(self, order: Control | None) -> None:
-        """The order that halts this PoP, None while it may work."""
+        """Take the order that halts this PoP; None while it is not halted."""
         self._halt = order
 
     def take_truth(self, link: str, point: TruthPoint) -> None:
-        """A second of a simulated PoP."""
-        if (known := self._truth.get(link)) is not None:
-            known.append(point)
+        """Take one second of the truth about a link of a simulated PoP."""
+        if (points := self._truth.get(link)) is not None:
+            points.append(point)
             self._new_truth.setdefault(link, []).append(point)
 
     def state(self, now_s: float) -> PopView:
-        """How the PoP stands as a whole."""
+        """Return the state of the PoP as a whole at `now_s`, Unix seconds."""
         ends_s = [_end_s(windows[-1]) for windows in self._windows.values() if windows]
         return PopView(
             halted=self._halt,
@@ -108,13 +107,13 @@ class PopModel:
         )
 
     def links(self, now_s: float) -> tuple[LinkView, ...]:
-        """Every link of the inventory, in its order."""
+        """Return the state of every link at `now_s`, in the order of the inventory."""
         events = self._decision.congestion if self._decision else ()
         congested = {event.link: event for event in events if event.state != "closed"}
         return tuple(self._link(link, congested, now_s) for link in self.pop.links)
 
     def overrides(self) -> OverridesView | None:
-        """The newest decision's overrides; None before the first decision."""
+        """Return the overrides of the newest decision; None before the first decision."""
         if (decision := self._decision) is None:
             return None
         return OverridesView(
@@ -131,11 +130,11 @@ class PopModel:
         )
 
     def decisions(self) -> list[DecisionView]:
-        """The decisions of the history, newest first."""
+        """Return the decisions of the history, newest first."""
         return list(reversed(self._decisions))
 
     def snapshot(self, now_s: float) -> Update:
-        """All of it, for a page that opens."""
+        """Return the whole state, for a page that opens."""
         return Update(
             pop=self.pop.name,
             now=utc(now_s),
@@ -153,19 +152,19 @@ class PopModel:
         )
 
     def changes(self, now_s: float) -> Update:
-        """What is new since this was asked last."""
+        """Return what changed since the last call."""
         state, links, overrides = self.state(now_s), self.links(now_s), self.overrides()
         update = Update(
             pop=self.pop.name,
             now=utc(now_s),
-            state=None if state == self._told_state else state,
-            links=None if links == self._told_links else links,
+            state=None if state == self._sent_state else state,
+            links=None if links == self._sent_links else links,
             windows=self._new_windows,
             truth=self._new_truth,
-            overrides=None if overrides == self._told_overrides else overrides,
+            overrides=None if overrides == self._sent_overrides else overrides,
             events=list(self._new_events),
         )
-        self._told_state, self._told_links, self._told_overrides = state, links, overrides
+        self._sent_state, self._sent_links, self._sent_overrides = state, links, overrides
         self._begin_changes()
         return update
 
@@ -185,7 +184,7 @@ class PopModel:
     def _is_quiet(self, end_s: int, now_s: float) -> bool:
         return now_s - end_s > QUIET_WINDOWS * self._window_s
 
-    def _happened(self, events: Iterable[PageEvent]) -> None:
+    def _add_events(self, events: Iterable[PageEvent]) -> None:
         for event in events:
             if event.id not in self._events:
                 self._events[event.id] = event

@@ -1,8 +1,8 @@
-"""Read-only table state of one worker on loopback: `/state/NAME` and answers as JSON, probes, `/metrics`.
+"""The read-only state of one worker on loopback: `/state/NAME` and answers as JSON, probes, `/metrics`.
 
-Probes are `/healthz` (an answer at all says that the event loop runs; 503: end it and start it again) and, where the
-worker has one, `/readyz` (503 while it recovers or is behind, which is no reason to end it).
-Served from the agents' memory, never from an iterator over RocksDB; nothing here changes anything.
+The probes are `/healthz` (any answer shows that the event loop runs; 503: end the worker and start it again) and, if
+the worker has one, `/readyz` (503 while it recovers or is behind, which is no reason to end it).
+All of it is served from the agents' memory, never from an iterator over RocksDB.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 Views = Mapping[str, Callable[[], object]]
-Answers = Mapping[str, Callable[[str, str], object]]  # (pop, what is asked), LookupError for what is unknown
-Probes = Mapping[str, Callable[[], tuple[bool, object]]]  # by path: well or not, and what to tell
+Answers = Mapping[str, Callable[[str, str], object]]  # by name; called with (pop, target), LookupError if unknown
+Probes = Mapping[str, Callable[[], tuple[bool, object]]]  # by path: whether all is well, and the document to return
 
 
 class StateServer(mode.Service):
-    """Starts before the Faust app, so that it answers during recovery."""
+    """The HTTP server of a worker; it starts before the Faust app, so that it answers during recovery."""
 
     def __init__(self, views: Views, port: int, answers: Answers | None = None, probes: Probes | None = None) -> None:
         super().__init__()
@@ -26,16 +26,17 @@ class StateServer(mode.Service):
         self._port = port
 
     async def on_start(self) -> None:
-        """Listen on loopback only."""
+        """Start to listen, on loopback only."""
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
 
     async def on_stop(self) -> None:
+        """Stop listening."""
         await self._runner.cleanup()
 
 
 def make_web(views: Views, answers: Answers, probes: Probes | None = None) -> web.Application:
-    """A web application over functions that each return something JSON-able; answers are at `/state/NAME/POP/WHAT`."""
+    """Return the web application: views at `/state/NAME`, answers at `/state/NAME/POP/TARGET`, probes, `/metrics`."""
     probes = {"/healthz": lambda: (True, {"ok": True})} | dict(probes or {})
 
     async def state(request: web.Request) -> web.Response:
@@ -45,27 +46,27 @@ def make_web(views: Views, answers: Answers, probes: Probes | None = None) -> we
         return web.Response(body=msgspec.json.encode(view()), content_type="application/json")
 
     async def answer(request: web.Request) -> web.Response:
-        asked = answers.get(request.match_info["name"])
-        if asked is None:
+        answer_to = answers.get(request.match_info["name"])
+        if answer_to is None:
             return web.json_response({"error": f"no such answer; known: {', '.join(answers)}"}, status=404)
         try:
-            told = asked(request.match_info["pop"], request.match_info["what"])
+            document = answer_to(request.match_info["pop"], request.match_info["target"])
         except (KeyError, IndexError):
-            raise  # a mistake of ours
+            raise  # a bug, not an unknown target
         except LookupError as error:
             return web.json_response({"error": str(error)}, status=404)
-        return web.Response(body=msgspec.json.encode(told), content_type="application/json")
+        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     async def probe(request: web.Request) -> web.Response:
-        well, told = probes[request.path]()
-        return web.json_response(told, status=200 if well else 503)
+        well, document = probes[request.path]()
+        return web.json_response(document, status=200 if well else 503)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/state/{name}", state)
-    app.router.add_get("/state/{name}/{pop}/{what:.+}", answer)
+    app.router.add_get("/state/{name}/{pop}/{target:.+}", answer)
     for path in probes:
         app.router.add_get(path, probe)
     app.router.add_get("/metrics", metrics)

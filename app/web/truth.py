@@ -1,4 +1,4 @@
-"""The simulator's truth beside the estimate: JSON lines, one a second, written by the demo and followed by the view."""
+"""Reads the simulator's truth, drawn beside the estimate: JSON lines that the demo writes, one a second."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 
 class TruthLine(msgspec.Struct, frozen=True):
-    """One second of every link of one PoP."""
+    """One second of the truth about every link of one PoP."""
 
     pop: str
     links: dict[str, TruthPoint]
 
 
 class TruthReader:
-    """Follows a file that may not exist yet and only grows."""
+    """Follows a file of truth lines that may not exist yet and only grows."""
 
     def __init__(self, path: Path, take: Callable[[TruthLine], None]) -> None:
         self._path = path
@@ -30,13 +30,13 @@ class TruthReader:
         self._read_bytes = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Read new lines every POLL_S seconds until cancelled."""
         while True:
             self.read()
             await asyncio.sleep(POLL_S)
 
     def read(self) -> None:
-        """Take the lines that were completed since the last call."""
+        """Pass on the lines that were completed since the last call; log and skip those that cannot be read."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -47,4 +47,4 @@ class TruthReader:
             try:
                 self._take(msgspec.json.decode(line, type=TruthLine))
             except msgspec.MsgspecError as error:
-                log.error("%s: a line cannot be read: %s", self._path, error)
+                log.error("%s: skipped a line that cannot be read: %s", self._path, error)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes down what ExaBGP tells on our stdin. The shell stays in front of cat because
-# ExaBGP takes a closed stdout for a dead helper.
+# Appends what ExaBGP writes to our stdin to the file $1. The shell stays alive around cat
+# because ExaBGP takes a closed stdout for a dead helper.
 cat >>"$1"
 exit

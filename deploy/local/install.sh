@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the local stack needs on Debian 12: daemons, Java and a C compiler by apt, Kafka's jars by Maven.
-# Silent and quick when everything is there. The daemons are not started, now or at boot: the stack runs its own.
+# Installs what the local stack needs on Debian 12: daemons, Java and a C compiler with apt, Kafka's jars with Maven.
+# Quick and silent if everything is installed. The daemons are started neither now nor at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev"
@@ -18,7 +18,7 @@ restore_policy() {
     [ ! -e "$policy.saved" ] || mv "$policy.saved" "$policy"
 }
 
-# Runs as root. $@: the packages.
+# Installs the packages in $@; must run as root.
 install_packages() {
     log=$(mktemp)
     trap restore_policy EXIT
@@ -31,19 +31,19 @@ install_packages() {
     apt="apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
     if ! { $apt update && $apt install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
-        echo "install.sh: apt could not install: $*; its log is $log" >&2
+        echo "install.sh: apt could not install $*; see its log $log" >&2
         exit 1
     fi
     rm -f "$log"
     stay_off "$@"
 }
 
-# Nothing was started; without this the next boot would. $@: the packages.
+# Disables the services of the packages in $@: they were not started now, but the next boot would start them.
 stay_off() {
     dpkg-query -L "$@" | sed -n 's|^.*/systemd/system/\([a-z]*\)\.service$|\1|p' | while read -r unit; do
         if [ -x "/etc/init.d/$unit" ]; then update-rc.d "$unit" disable >/dev/null; fi &&
             if command -v systemctl >/dev/null; then systemctl --quiet disable "$unit.service"; fi ||
-            echo "install.sh: $unit may start at boot; disable it" >&2
+            echo "install.sh: $unit may start at boot; please disable it" >&2
     done
 }
 
@@ -54,7 +54,7 @@ if [ "${1-}" = --as-root ]; then
 fi
 
 if ! command -v apt-get >/dev/null; then
-    echo "install.sh: this is no Debian; install by your own means: $packages" >&2
+    echo "install.sh: this system has no apt-get; please install these packages yourself: $packages" >&2
     exit 1
 fi
 wanted=$(missing | tr '\n' ' ')
@@ -62,10 +62,10 @@ if [ -n "$wanted" ]; then
     echo "installing $wanted" >&2
     if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
     if [ -n "$sudo" ] && ! command -v sudo >/dev/null; then
-        echo "install.sh: needs root for apt: $wanted" >&2
+        echo "install.sh: needs root or sudo to install with apt: $wanted" >&2
         exit 1
     fi
-    # shellcheck disable=SC2086 # words on purpose
+    # shellcheck disable=SC2086 # word splitting on purpose
     $sudo sh "$here/install.sh" --as-root $wanted
 fi
 exec "$here/kafka-jars.sh"

@@ -89,7 +89,7 @@ async def test_a_missing_topic_is_named_and_awaited_by_the_actuator(tmp_path: Pa
     gone = topics.BMP.for_pop(POP)
     there = topics.named([POP])
     missing_one = {name: topic for name, topic in there.items() if name != gone}
-    reason, port = f"no topic {gone}; `autopilot check` says how to make it", free_port()
+    reason, port = f"no topic {gone}; `autopilot check` shows how to create it", free_port()
     try:
         async with kafka(missing_one) as broker:
             assert reason in await said(tmp_path, broker)

@@ -173,7 +173,7 @@ async def a_halt_is_told(rig: Rig) -> None:
     process = await asyncio.create_subprocess_exec(*argv, env=environ, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     first, *table = out.decode().splitlines()
-    assert first.startswith(f"{POP} is halted since ")
+    assert first.startswith(f"{POP} was halted by ")
     assert "feed" in table[1]
     assert f"{POP}/r1/et-0/0/1" in table[3], "a pipe cuts nothing"
 

@@ -123,7 +123,7 @@ def write_truth(path: Path, end_s: int) -> None:
 
 async def halted_and_resumed(page: Page, broker: str) -> None:
     await send_control(reached_at(broker), "*", True, "ada")
-    await page.wait_for_selector('#notices .alarming:has-text("halted since")')
+    await page.wait_for_selector('#notices .alarming:has-text("was halted by")')
     assert await page.is_visible("#halted")
     await send_control(reached_at(broker), "*", False, "ada")
     await page.wait_for_selector("#halted", state="hidden")
@@ -132,8 +132,8 @@ async def halted_and_resumed(page: Page, broker: str) -> None:
 async def quiet(page: Page, card: str) -> None:
     """Nobody tells any more: after three windows the page says so."""
     await page.wait_for_selector(f'{card}[data-feed="quiet"]', timeout=60_000)
-    await page.wait_for_selector('#notices .alarming:has-text("Nothing was told")')
-    assert "no record" in await page.inner_text(f"{card} .head")
+    await page.wait_for_selector('#notices .alarming:has-text("No window was published")')
+    assert "no window for" in await page.inner_text(f"{card} .head")
 
 
 async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: None, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def changelog_refuses(rig: Rig) -> None:
 
 
 async def rows_cannot_be_loaded(rig: Rig) -> None:
-    await ends_itself(await rig.start("a", unloadable=True), "cannot take up from its rows: ExactnessError")
+    await ends_itself(await rig.start("a", unloadable=True), "cannot load the state from its rows: ExactnessError")
 
 
 async def f01_a_step_of_recovery_is_not_answered(rig: Rig) -> None:
@@ -78,7 +78,7 @@ async def f01_a_step_of_recovery_is_not_answered(rig: Rig) -> None:
 
 async def f01_f22_recovery_stands_still(rig: Rig) -> None:
     """The same where no timeout ends the step: the watchdog does, whose thread needs nothing of Faust."""
-    await ends_itself(await rig.start("a", slow_recovery=True, patience_s=10.0), "recovery makes no progress")
+    await ends_itself(await rig.start("a", slow_recovery=True, patience_s=10.0), "recovery has made no progress")
 
 
 async def test_recovery_f01_f22_ends_well_or_ends_the_process(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_recovery_f01_f22_ends_well_or_ends_the_process(tmp_path: Path) ->
 
 async def f03_f07_an_agent_is_stuck(rig: Rig) -> None:
     worker = await rig.start("a", stuck_after=await rig.commits() + 10 * BATCH, patience_s=8.0)
-    await ends_itself(worker, "numbers: records wait and none is committed")
+    await ends_itself(worker, "numbers: waiting records have not been committed")
 
 
 async def no_broker_answers(rig: Rig) -> None:

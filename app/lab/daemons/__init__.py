@@ -1,4 +1,4 @@
-"""Kafka, pmacct, GoBGP, FRR and ExaBGP, configured, started and ended together.
+"""Kafka, pmacct, GoBGP, FRR and ExaBGP, configured, started and stopped together.
 
 May import: contract, config, kafka, lab.pop.model, lab.pop.vty.
 Read: stack, runner, machine, ports, deployment, kafka, collectors, gobgp, frr, exabgp, policy.

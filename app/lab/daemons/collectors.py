@@ -1,4 +1,4 @@
-"""pmacct's collectors: sfacctd takes sFlow, pmbmpd takes BMP, both write JSON to Kafka."""
+"""pmacct's collectors: sfacctd receives sFlow, pmbmpd receives BMP; both write JSON to Kafka."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ NAMES = ("sfacctd", "pmbmpd")
 
 
 async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) -> None:
-    """Start it and wait until its first marker is in Kafka; DaemonError when its port is not its own."""
+    """Start sfacctd and wait for its first marker in Kafka; DaemonError unless it alone holds its port."""
     port = site.ports.sflow
     topics = {"flows_topic": FLOWS.for_pop(pop), "counters_topic": COUNTERS.for_pop(pop)}
     config = site.write(
@@ -25,9 +25,9 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
 
     async def owns_its_port() -> str | None:
         holders = udp_holders(port)
-        return None if len(holders) == 1 else f"UDP port {port} is held by {', '.join(holders) or 'nobody'}"
+        return None if len(holders) == 1 else f"UDP port {port} is held by {', '.join(holders) or 'no process'}"
 
-    # It blocks SIGTERM until the next datagram; on SIGINT it purges and ends.
+    # sfacctd blocks SIGTERM until the next datagram arrives; on SIGINT it purges and exits.
     argv = (binary("sfacctd"), "-f", str(config))
     await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT, stop_within_s=10), owns_its_port)
     async with arrivals(
@@ -37,7 +37,7 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
 
 
 async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
-    """Start it; it is ready when it has routers to tell of, see `wait_for_bmp`."""
+    """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
     topic = BMP.for_pop(pop)
     config = site.write("pmbmpd.conf", fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=topic))
     argv = (binary("pmbmpd"), "-f", str(config))
@@ -47,7 +47,10 @@ async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
 async def wait_for_bmp(
     runner: Runner, site: Site, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
 ) -> None:
-    """Wait until Kafka holds both routers' greeting, every session, and every route of every neighbour."""
+    """Wait until Kafka has the BMP init of every router, a peer_up of every peer and every route in `routes`.
+
+    `routes` maps a peer's address to its announcements. DaemonError if anything is missing after 30 s.
+    """
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}

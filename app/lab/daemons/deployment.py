@@ -1,4 +1,4 @@
-"""The settings of a local stack as files: the inventory with its run directory filled in, and an autopilot.toml."""
+"""Writes the configuration of a local stack: its inventory, with the run directory filled in, and autopilot.toml."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ SETTINGS = "autopilot.toml"
 
 
 def write_inventory(run_dir: Path, inventory: Path) -> Path:
-    """A copy of the inventory under `run_dir`/pops that names the sockets of this run directory."""
+    """Copy the inventory to `run_dir`/pops with `${run_dir}` filled in, so it names this run's sockets; its path."""
     pops = run_dir / "pops"
     pops.mkdir(exist_ok=True)
     path = pops / inventory.name
@@ -21,25 +21,25 @@ def write_inventory(run_dir: Path, inventory: Path) -> Path:
 
 
 def write_settings(run_dir: Path, inventory: Path, broker: str, overrides: Mapping[str, object]) -> Path:
-    """An autopilot.toml for this broker; `overrides` are merged in, table by table."""
-    ours: dict[str, object] = {
+    """Write autopilot.toml for this broker to `run_dir`, with `overrides` merged in table by table; its path."""
+    settings: dict[str, object] = {
         "pops": [str(inventory.relative_to(run_dir))],
         "data_dir": str(run_dir / "data"),
         "halt_file": str(run_dir / "halt"),
         "kafka": {"broker": broker, "replication_factor": 1},
     }
     path = run_dir / SETTINGS
-    path.write_text(to_toml(_merged(ours, overrides)), encoding="utf-8")
+    path.write_text(to_toml(_merged(settings, overrides)), encoding="utf-8")
     return path
 
 
 def load_local(settings: Path) -> Deployment:
-    """The settings as written: an environment that points elsewhere must not lead a local stack to another broker."""
+    """Load the settings exactly as written: no environment variable may point a local stack at another broker."""
     return load(settings, environ={})
 
 
 def to_toml(table: Mapping[str, object], name: str = "") -> str:
-    """A nested mapping as TOML; plain JSON values, and lists of them, are TOML values as well."""
+    """Render a nested mapping as TOML. Values must be plain JSON values or lists of them; those are valid TOML too."""
     plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items()]
     header = f"\n[{name}]\n" if name and lines else ""

@@ -1,4 +1,4 @@
-"""The PoP's eBGP neighbours: one ExaBGP each, so that killing one ends one session, with an ear for what it is told."""
+"""The PoP's eBGP neighbours. Each is its own ExaBGP, so killing one ends one session; each records what it receives."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,17 @@ ENVIRONMENT = {
 
 
 def name_of(peer: str) -> str:
-    """The name of a neighbour's process."""
+    """The process name of the neighbour with this address."""
     return f"neighbour-{peer}"
 
 
 async def start_neighbour(
     runner: Runner, site: Site, pop: Pop, router: Router, session: Session, routes: Sequence[Announcement]
 ) -> None:
-    """Start one neighbour; whether its session is up is asked from the edge, whether it hears from its ear."""
+    """Start one neighbour without waiting for it.
+
+    The edge knows whether the session is up (`established`), the neighbour whether announcements arrive (`hears`).
+    """
     ear = site.write("ear.sh", (TEMPLATES / "ear.sh").read_text())
     config = fill(
         "exabgp.conf",
@@ -49,21 +52,22 @@ async def start_neighbour(
 
 
 def hears(site: Site, peer: str, prefixes: Sequence[str]) -> Probe:
-    """A probe: the neighbour was told of the PoP's own prefixes, so that silence of its ear means something."""
+    """A probe: the neighbour has received the PoP's own prefixes, so if it records no leak, there is none."""
 
     async def probe() -> str | None:
-        told = {announcement.split()[0] for announcement in received(site, peer)}
-        return f"not told of {', '.join(set(prefixes) - told)}" if set(prefixes) - told else None
+        heard = {announcement.split()[0] for announcement in received(site, peer)}
+        missing = set(prefixes) - heard
+        return f"has not received {', '.join(missing)}" if missing else None
 
     return probe
 
 
 def received(site: Site, peer: str) -> list[str]:
-    """Every announcement the neighbour was sent, in order: prefix and communities separated by blanks."""
+    """Every announcement that reached the neighbour, in order: prefix and communities, separated by spaces."""
     file = _received_file(site, peer)
     if not file.exists():
         return []
-    # The last line may still be in the writing.
+    # The last line may be incomplete: ExaBGP may still be writing it.
     lines = file.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
     return [announcement for line in lines for announcement in _announcements(json.loads(line))]
 

@@ -1,4 +1,4 @@
-"""FRR's bgpd as edge router r2, without zebra; asked over its vty socket, which vtysh speaks as well."""
+"""FRR's bgpd as edge router r2, without zebra. It is queried over its vty socket, as vtysh does."""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +12,17 @@ from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions
 from app.lab.daemons.runner import Probe, Program, Runner
 from app.lab.pop.vty import ask
 
-# FRR counts in minutes.
+# FRR counts this in minutes.
 RESTART_AFTER_LIMIT_MIN = 1
 
 
 def vty_socket(site: Site, router: Router) -> Path:
+    """Path of the socket on which this router's bgpd takes vty commands."""
     return site.path(router.name) / "bgpd.vty"
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
-    """Start the edge and wait until it answers."""
+    """Start the edge router and wait until it answers commands."""
     other = next(peer for peer in pop.router if peer is not router)
     config = site.write(f"{router.name}.conf", edge_config(site, pop, router, other))
     directory = site.make_directory(router.name)
@@ -34,12 +35,12 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> No
 
 
 async def vty(socket: Path, command: str) -> Any:
-    """What bgpd answers to a command that ends in `json`; SpeakerError when it cannot be reached or refuses."""
+    """Run a bgpd command that ends in `json`; its decoded answer. SpeakerError if unreachable or refused."""
     return json.loads(await ask(socket, command))
 
 
 def established(socket: Path, expected: Mapping[str, int]) -> Probe:
-    """A probe: every peer of `expected` is up and has sent that many routes."""
+    """A probe: every peer in `expected` (address to number of routes) is up and has sent at least that many."""
 
     async def probe() -> str | None:
         try:
@@ -53,13 +54,13 @@ def established(socket: Path, expected: Mapping[str, int]) -> Probe:
             if any(family.get(address, {}).get("state") != "Established" for family in peers)
             or sum(family[address]["pfxRcd"] for family in peers) < routes
         ]
-        return f"not established or without all routes: {', '.join(missing)}" if missing else None
+        return f"not established or still missing routes: {', '.join(missing)}" if missing else None
 
     return probe
 
 
 def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
-    """bgpd's configuration of one edge router."""
+    """The bgpd configuration of one edge router; `other` is the PoP's second edge."""
     own = own_by_version(pop)
     preferences = sessions_by_local_pref(pop, router)
     neighbours = [
@@ -94,7 +95,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
 
 
 def _prefix_list(command: str, version: int, prefixes: list[str]) -> list[str]:
-    """A list that does not exist would match nothing as well, but the deny says so."""
+    """Lines of one prefix list. A missing list would match nothing too; the final deny makes that explicit."""
     return [
         *(f"{command} prefix-list own{version} permit {prefix}" for prefix in prefixes),
         f"{command} prefix-list own{version} deny any",
@@ -102,13 +103,13 @@ def _prefix_list(command: str, version: int, prefixes: list[str]) -> list[str]:
 
 
 class Neighbour(NamedTuple):
-    """One BGP session of an edge."""
+    """One BGP session of an edge router, as its FRR configuration needs it."""
 
     peer: str
     asn: int
     import_map: str
     export_map: str
-    limit: str = ""  # of prefixes, as FRR writes it; none where empty
+    limit: str = ""  # on prefixes, in FRR's syntax; empty for no limit
     passive: bool = True
 
 

@@ -1,4 +1,4 @@
-"""gobgpd as edge router r1 and as the injector beside each edge; asked over its command line client."""
+"""gobgpd as edge router r1 and as the injector beside each edge. It is queried with its command line client."""
 
 import asyncio
 import ipaddress
@@ -16,7 +16,7 @@ ESTABLISHED = 6
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, export_policy: bool) -> None:
-    """Start the edge and give it the PoP's own prefixes to announce."""
+    """Start the edge router and make it announce the PoP's own prefixes. `export_policy=False` lets every route out."""
     other = next(peer for peer in pop.router if peer is not router)
     await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
@@ -27,7 +27,7 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, expor
 
 
 async def start_injector(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
-    """Start the injector of one edge."""
+    """Start the injector beside this edge router and wait until it answers."""
     injector = router.injector.address
     config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector)
     config += _neighbour(site, router.ibgp_address, pop.asn, injector, passive=False)
@@ -35,12 +35,12 @@ async def start_injector(runner: Runner, site: Site, pop: Pop, router: Router) -
 
 
 def target(site: Site, name: str) -> str:
-    """Where the gRPC of one gobgpd listens."""
+    """The gRPC address of the gobgpd with this process name."""
     return f"unix://{site.path(name)}.sock"
 
 
 async def gobgp(grpc: str, *arguments: str) -> Any:
-    """What gobgpd answers, decoded; DaemonError with its message when it refuses or cannot be reached."""
+    """Run one `gobgp` command; its decoded JSON answer, None if empty. DaemonError with its message if it fails."""
     process = await asyncio.create_subprocess_exec(
         binary("gobgp"),
         "--target",
@@ -57,7 +57,7 @@ async def gobgp(grpc: str, *arguments: str) -> Any:
 
 
 def established(grpc: str, expected: Mapping[str, int]) -> Probe:
-    """A probe: every peer of `expected` is up and has sent that many routes that passed the import policy."""
+    """A probe: every peer in `expected` (address to number of routes) is up, with at least that many accepted."""
 
     async def probe() -> str | None:
         try:
@@ -65,7 +65,7 @@ def established(grpc: str, expected: Mapping[str, int]) -> Probe:
         except DaemonError as error:
             return str(error)
         missing = [address for address, routes in expected.items() if not _complete(peers.get(address, {}), routes)]
-        return f"not established or without all routes: {', '.join(missing)}" if missing else None
+        return f"not established or still missing routes: {', '.join(missing)}" if missing else None
 
     return probe
 
@@ -77,7 +77,7 @@ def _complete(peer: Mapping[str, Any], routes: int) -> bool:
 
 
 def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_policy: bool) -> str:
-    """gobgpd's configuration of one edge router."""
+    """The gobgpd configuration of one edge router; `other` is the PoP's second edge."""
     preferences = sessions_by_local_pref(pop, router)
     peers = [(session.peer, session.asn, 0) for sessions in preferences.values() for session in sessions]
     inside = [(other.ibgp_address, pop.asn, 0), (router.injector.address, pop.asn, router.maximum_prefix)]

@@ -1,4 +1,4 @@
-"""The broker: one KRaft node from Maven Central's jars, small heap, topics made from the one table before use."""
+"""The broker: one KRaft node from Maven Central's jars with a small heap; topics are created before use."""
 
 import asyncio
 import os
@@ -19,20 +19,20 @@ from app.lab.daemons.runner import Probe, Program, Runner
 
 K = TypeVar("K")
 
-# 16 bytes in base64. Fixed: every stack has a data directory of its own.
+# 16 bytes in base64. It can be a constant because every stack has its own data directory.
 CLUSTER_ID = "egress-autopilot-local"
-# The collector of one thread is the cheapest where the simulator wants the other core.
+# The single-threaded garbage collector is the cheapest choice: the simulator needs the other core.
 JAVA_OPTIONS = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 
 
 def reached_at(address: str) -> Kafka:
-    """Settings for a broker of one node."""
+    """Kafka settings for a one-node broker at this address (`host:port`)."""
     return Kafka(broker=address, replication_factor=1)
 
 
 @asynccontextmanager
 async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> AsyncIterator[str]:
-    """The broker alone with these topics, for tests that need no routers: its address."""
+    """Run only the broker, with these topics, for tests that need no routers; yields its address."""
     site = open_site(make_run_dir(run_dir))
     try:
         async with Runner(site.run_dir, site.user) as runner:
@@ -46,7 +46,7 @@ async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> Asy
 
 
 async def format_storage(runner: Runner, site: Site, more: str = "") -> None:
-    """Write the broker's configuration, `more` properties last, and its empty data directory."""
+    """Write the broker's configuration, followed by the properties in `more`, and format its data directory."""
     values = {"kafka": site.ports.kafka, "controller": site.ports.controller, "data": site.path("kafka")}
     properties = site.write("kafka.properties", fill("kafka.properties", **values) + more)
     site.write("log4j2.properties", fill("log4j2.properties"))
@@ -55,14 +55,14 @@ async def format_storage(runner: Runner, site: Site, more: str = "") -> None:
 
 
 async def start_kafka(runner: Runner, site: Site) -> str:
-    """Start the broker over a formatted data directory and wait until it answers; its address."""
+    """Start the broker on a formatted data directory and wait until it accepts connections; its address."""
     port = site.ports.kafka
 
     async def listens() -> str | None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            return f"nobody listens on 127.0.0.1:{port}"
+            return f"nothing listens on 127.0.0.1:{port} yet"
         writer.close()
         return None
 
@@ -75,7 +75,7 @@ async def start_kafka(runner: Runner, site: Site) -> str:
 async def arrivals(
     kafka: Kafka, topic: str, wanted: set[K], seen: Callable[[bytes], Iterable[K]]
 ) -> AsyncIterator[Probe]:
-    """A probe that reads the topic from its start until every member of `wanted` was `seen` in a record."""
+    """A probe that reads the topic from its start until its records, through `seen`, have yielded all of `wanted`."""
     partition = TopicPartition(topic, 0)
     async with client.started(client.consumer(kafka)) as consumer:
 
@@ -87,7 +87,7 @@ async def arrivals(
             return f"{len(wanted)} records have not reached {topic}, one of them {next(iter(wanted))}"
 
         consumer.assign([partition])
-        # A fresh topic begins at 0. Asking the broker for its first offset fails, loudly, while it elects a leader.
+        # A new topic begins at 0. Asking the broker for it fails, with a log line, while it is still electing a leader.
         consumer.seek(partition, 0)
         yield probe
 
@@ -98,7 +98,7 @@ def _java(site: Site) -> tuple[str, ...]:
 
 
 def _jars(site: Site) -> Path:
-    """Where the daemon's user can read the jars: root's checkout is often closed to others, so they are linked."""
+    """A directory of jars that the daemons' user can read: links, as others often cannot enter root's checkout."""
     if site.user is None:
         return KAFKA_JARS
     linked = site.path("kafka-libs")

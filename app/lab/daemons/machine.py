@@ -1,6 +1,6 @@
-"""What the local stack asks of the machine: binaries, ports, disk, and a directory that its daemons may write.
+"""What the local stack needs from the machine: binaries, ports, disk and a directory that its daemons can write to.
 
-Everything is checked before anything starts, and all problems are told together.
+Everything is checked before anything starts, and all problems are reported together.
 """
 
 import os
@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[3]
 TEMPLATES = CHECKOUT / "deploy" / "local"
 KAFKA_JARS = CHECKOUT / ".cache" / "kafka" / "libs"
 
-# Debian keeps daemons where an ordinary user's PATH does not look.
+# Debian installs daemons outside an ordinary user's PATH.
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/lib/frr"))
 PACKAGE_OF = {
     "java": "openjdk-17-jre-headless",
@@ -34,30 +34,31 @@ PACKAGE_OF = {
     "setpriv": "util-linux",
 }
 FREE_DISK_BYTES = 2_000_000_000
-# sun_path holds 108 bytes with the closing zero; the longest socket name of ours is "/injector-r1.sock".
+# sun_path holds 108 bytes including the final zero; our longest socket name is "/injector-r1.sock".
 RUN_DIR_MAX_BYTES = 107 - len("/injector-r1.sock")
 DAEMON_USER = "nobody"
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where one stack lives. `user` is whom its daemons drop to, None when we are an ordinary user already."""
+    """Directory, ports and user of one stack. Daemons run as `user`; None if we are not root and they run as us."""
 
     run_dir: Path
     ports: StackPorts
     user: str | None
 
     def path(self, name: str) -> Path:
+        """The path of this name in the run directory."""
         return self.run_dir / name
 
     def write(self, name: str, text: str) -> Path:
-        """A file in the run directory that the daemons can read."""
+        """Write a file to the run directory that the daemons can read; its path."""
         path = self.path(name)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
         return path
 
     def make_directory(self, name: str) -> Path:
-        """A directory that the daemons can write."""
+        """Create a subdirectory of the run directory that the daemons can write to; its path."""
         path = self.path(name)
         path.mkdir(exist_ok=True)
         if self.user:
@@ -66,32 +67,32 @@ class Site(msgspec.Struct, frozen=True):
 
 
 def fill(template: str, **values: object) -> str:
-    """A file of deploy/local with its placeholders filled; KeyError names one without a value."""
+    """The text of a template in deploy/local with its placeholders filled in; KeyError names one without a value."""
     return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
 
 
 def binary(name: str) -> str:
-    """Its path; EnvironmentProblem names the Debian package when it is missing."""
-    if found := shutil.which(name, path=SEARCH_PATH):
-        return found
-    raise EnvironmentProblem(f"{name} is not installed; it is in Debian's package {PACKAGE_OF[name]}")
+    """The path of an executable; EnvironmentProblem names the Debian package to install if it is missing."""
+    if path := shutil.which(name, path=SEARCH_PATH):
+        return path
+    raise EnvironmentProblem(f"{name} is not installed; install the Debian package {PACKAGE_OF[name]}")
 
 
 def make_run_dir(wanted: Path | None) -> Path:
-    """The wanted directory, or a fresh temporary one with a short name.
+    """Create the wanted directory, or a temporary one with a short name if None; its path.
 
-    EnvironmentProblem where it holds anything: another run may live in it, and the daemons' user will own it.
+    EnvironmentProblem unless it is empty: another run may be using it, and the daemons' user will own it.
     """
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="autopilot-"))
     if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-        raise EnvironmentProblem(f"{wanted} is not an empty directory: name one that does not exist yet")
+        raise EnvironmentProblem(f"{wanted} is not an empty directory; name one that does not exist yet")
     wanted.mkdir(parents=True, exist_ok=True)
     return wanted.resolve()
 
 
 def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: StackPorts | None = None) -> Site:
-    """Check the machine and choose free ports unless given; EnvironmentProblem lists everything that is wrong."""
+    """Check the machine, and choose free ports if none are given; EnvironmentProblem lists everything that is wrong."""
     user = DAEMON_USER if os.geteuid() == 0 else None
     if user:
         shutil.chown(run_dir, user)
@@ -104,19 +105,21 @@ def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: StackPort
 
 
 def missing() -> Iterator[str]:
-    """Every binary, template and jar that is not there, with what to do."""
+    """Every binary, template and jar that is missing, each with what to do about it."""
     absent = [name for name in PACKAGE_OF if shutil.which(name, path=SEARCH_PATH) is None]
-    yield from (f"{name} is not installed: apt package {PACKAGE_OF[name]} (or run make install)" for name in absent)
+    yield from (
+        f"{name} is not installed: install the package {PACKAGE_OF[name]}, or run `make install`" for name in absent
+    )
     if not TEMPLATES.is_dir():
-        yield f"{TEMPLATES} is missing: the local stack runs from a checkout"
+        yield f"{TEMPLATES} is missing: the local stack only runs from a checkout of the repository"
     elif not any(KAFKA_JARS.glob("kafka_*.jar")):
         yield f"Kafka's jars are not in {KAFKA_JARS}: run deploy/local/kafka-jars.sh"
 
 
 def _directory(run_dir: Path, user: str | None) -> Iterator[str]:
     if (free := shutil.disk_usage(run_dir).free) < FREE_DISK_BYTES:
-        yield f"{run_dir} has {free / 1e9:.1f} GB free, {FREE_DISK_BYTES / 1e9:.0f} GB are needed"
+        yield f"{run_dir} has {free / 1e9:.1f} GB free; the local stack needs {FREE_DISK_BYTES / 1e9:.0f} GB"
     if len(os.fsencode(run_dir)) > RUN_DIR_MAX_BYTES:
-        yield f"{run_dir} is too long for a unix socket in it: at most {RUN_DIR_MAX_BYTES} bytes"
+        yield f"{run_dir} is too long a path for the unix sockets in it; use at most {RUN_DIR_MAX_BYTES} bytes"
     if user and subprocess.run([*setpriv(user), "test", "-w", run_dir], check=False).returncode:
-        yield f"user {user}, as whom the daemons run, cannot write in {run_dir}: choose a directory under /tmp"
+        yield f"the daemons run as user {user}, who cannot write to {run_dir}; choose a directory under /tmp"

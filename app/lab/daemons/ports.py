@@ -1,4 +1,4 @@
-"""Ports of the local stack: free ones chosen at start, and who holds one that is not free."""
+"""Ports of the local stack: free ones are chosen at start, and a port in use is reported with the process using it."""
 
 import os
 import random
@@ -11,12 +11,12 @@ import msgspec
 
 from app.errors import EnvironmentProblem
 
-# Below the kernel's ephemeral range: no outgoing connection takes a port between our choice and its use.
+# Below the kernel's ephemeral range, so no outgoing connection takes a port between our choosing and using it.
 RANGE = range(20_000, 32_000)
 
 
 class StackPorts(msgspec.Struct, frozen=True):
-    """The ports of one stack; `sflow` is UDP. The BGP port is one for all loopback addresses."""
+    """The ports of one stack. `sflow` is UDP, the others TCP; all loopback addresses share the BGP port."""
 
     kafka: int
     controller: int
@@ -26,7 +26,7 @@ class StackPorts(msgspec.Struct, frozen=True):
 
 
 def choose_ports(bgp_addresses: Sequence[str] = ()) -> StackPorts:
-    """Ports that are free now; the BGP port on every one of `bgp_addresses`."""
+    """Choose ports that are free now. The BGP port is free on every one of `bgp_addresses`."""
     with ExitStack() as held:
         kafka, controller, bmp = (_hold_free(held, ["127.0.0.1"]) for _ in range(3))
         bgp = _hold_free(held, bgp_addresses or ["127.0.0.1"])
@@ -36,31 +36,31 @@ def choose_ports(bgp_addresses: Sequence[str] = ()) -> StackPorts:
 
 
 def free_port() -> int:
-    """A TCP port that is free on loopback now."""
+    """Choose a TCP port that is free on 127.0.0.1 now."""
     with ExitStack() as held:
         return _hold_free(held, ["127.0.0.1"])
 
 
 def port_problems(ports: StackPorts, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
-    """Every port that is in use, with its owner where that can be seen."""
+    """A message for every port that is already in use, naming the process if we may see it."""
     wanted = [("127.0.0.1", key, getattr(ports, key)) for key in ("kafka", "controller", "bmp")]
     wanted += [(address, "bgp", ports.bgp) for address in bgp_addresses]
     for address, key, port in wanted:
         with closing(socket.socket()) as probe:
             if not _bound(probe, address, port):
                 yield f"TCP port {port} ({key}) on {address} is in use by {_owner('tcp', port)}"
-    # A bind tells nothing here: sfacctd sets SO_REUSEPORT, and a second one silently takes half of the datagrams.
+    # Trying to bind proves nothing: sfacctd sets SO_REUSEPORT, and a second one silently takes half of the datagrams.
     if ports.sflow in _inodes("udp"):
         yield f"UDP port {ports.sflow} (sflow) is in use by {_owner('udp', ports.sflow)}"
 
 
 def udp_holders(port: int) -> list[str]:
-    """Who has this UDP port open, one entry a socket: "sfacctd (pid 17)"."""
+    """The processes that have this UDP port open, one entry per socket, such as "sfacctd (pid 17)"."""
     return [_process_of(inode) for inode in _inodes("udp").get(port, ())]
 
 
 def udp_drops(port: int) -> int:
-    """Datagrams that the kernel dropped because the reader of this port was too slow."""
+    """How many datagrams the kernel dropped because the reader of this UDP port was too slow."""
     return sum(int(fields[12]) for fields in _rows("udp") if _port(fields) == port)
 
 
@@ -75,7 +75,7 @@ def _hold_free(held: ExitStack, addresses: Sequence[str]) -> int:
 
 
 def _bound(probe: socket.socket, address: str, port: int) -> bool:
-    # As daemons do: a port whose connections are only in TIME_WAIT counts as free.
+    # Daemons set this too: a port whose only connections are in TIME_WAIT counts as free.
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((address, port))
@@ -85,7 +85,7 @@ def _bound(probe: socket.socket, address: str, port: int) -> bool:
 
 
 def _rows(protocol: str) -> Iterator[list[str]]:
-    """Fields of /proc/net/udp or /proc/net/tcp and their IPv6 twins, one list a socket."""
+    """The fields of /proc/net/udp or /proc/net/tcp and of their IPv6 twins, one list per socket."""
     for name in (protocol, f"{protocol}6"):
         path = Path("/proc/net") / name
         if path.exists():
@@ -97,12 +97,12 @@ def _port(fields: Sequence[str]) -> int:
 
 
 def _inodes(protocol: str) -> dict[int, list[str]]:
-    """Local port -> inodes of the sockets bound to it (for TCP: listening ones)."""
-    found: dict[int, list[str]] = {}
+    """By local port, the inodes of the sockets bound to it; for TCP only listening ones."""
+    inodes: dict[int, list[str]] = {}
     for fields in _rows(protocol):
         if protocol == "udp" or fields[3] == "0A":
-            found.setdefault(_port(fields), []).append(fields[9])
-    return found
+            inodes.setdefault(_port(fields), []).append(fields[9])
+    return inodes
 
 
 def _owner(protocol: str, port: int) -> str:
@@ -110,7 +110,7 @@ def _owner(protocol: str, port: int) -> str:
 
 
 def _process_of(inode: str) -> str:
-    """The process that holds a socket, as far as we may look into other processes."""
+    """The process that holds a socket, such as "sfacctd (pid 17)", if we may look into it."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(os.readlink(fd) == f"socket:[{inode}]" for fd in (process / "fd").iterdir()):

@@ -1,8 +1,8 @@
-"""Child processes of the local stack: a log file each, readiness asked from the process itself, an end with us.
+"""Child processes of the local stack. Each has a log file, is probed until it is ready, and ends when we do.
 
-`setpriv` gives every child the kernel's parent-death signal, so that not even SIGKILL of this process leaves one
-behind, and drops root. The signal is bound to the thread that forks: run the event loop in the main thread.
-Each child leads a session of its own, so that Ctrl-C reaches only us and the order of stopping stays ours.
+`setpriv` drops root and gives every child the kernel's parent-death signal, so not even SIGKILL of this process leaves
+one behind. The signal is bound to the thread that forks: run the event loop in the main thread. Each child leads its
+own session, so Ctrl-C reaches only us and we keep control of the order in which they stop.
 """
 
 import asyncio
@@ -23,13 +23,16 @@ POLL_S = 0.2
 LOG_TAIL_LINES = 12
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
-# What is still missing until the process is ready, None when nothing is.
+# Returns what is still missing before the process is ready, or None once it is ready.
 Probe = Callable[[], Awaitable[str | None]]
 Report = Callable[[str], None]
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. It is started again at most `restarts_max` times when it ends by itself."""
+    """A program to run. If it ends by itself, it is restarted at most `restarts_max` times.
+
+    `keeps_user` runs it as ourselves even if the runner drops root for the others.
+    """
 
     name: str
     argv: Sequence[str]
@@ -51,20 +54,23 @@ class _Child:
 
 
 class Runner:
-    """Starts programs in order and ends them in reverse order when the block is left, by SIGTERM too. One at a time."""
+    """Starts programs in order, and stops them one by one in reverse order on leaving the block, also on SIGTERM.
+
+    Logs go to `log_dir`; programs run as `user` if given. `report` gets a line if one ends by itself or does not stop.
+    """
 
     def __init__(self, log_dir: Path, user: str | None = None, report: Report = lambda line: None) -> None:
         self._log_dir = log_dir
         self._user = user
         self._report = report
         self._children: dict[str, _Child] = {}
-        # Exit status of every program that ended for good without being asked to.
+        # Exit status of every program that ended by itself and will not be restarted.
         self.ended: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
-        # SIGTERM leaves the block as Ctrl-C does, by cancelling the task that entered it.
+        # SIGTERM leaves the block the way Ctrl-C does: by cancelling the task that entered it.
         task = asyncio.current_task()
-        assert task is not None, "entered from a task"
+        assert task is not None, "a Runner must be entered from a task"
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return self
 
@@ -76,9 +82,9 @@ class Runner:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
     async def start(self, program: Program, probe: Probe | None = None, within_s: float = 20.0) -> None:
-        """Start it and wait until `probe` finds nothing missing; DaemonError says which process, why, and its log."""
-        assert program.name not in self._children, f"{program.name} runs already"
-        assert program.restarts_max <= len(BACKOFF_S), f"{program.name}: at most {len(BACKOFF_S)} restarts"
+        """Start a program and wait until `probe` finds nothing missing; DaemonError names process, reason and log."""
+        assert program.name not in self._children, f"{program.name} is already running"
+        assert program.restarts_max <= len(BACKOFF_S), f"{program.name}: at most {len(BACKOFF_S)} restarts are possible"
         child = _Child(program, self._log_dir / f"{program.name}.log")
         child.process = await self._fork(child)
         child.watch = asyncio.create_task(self._supervise(child), name=f"watch {program.name}")
@@ -87,7 +93,7 @@ class Runner:
             await self.ready(program.name, probe, within_s)
 
     async def ready(self, name: str, probe: Probe, within_s: float = 20.0) -> None:
-        """Poll until `probe` finds nothing missing; DaemonError when it takes longer or the process ends."""
+        """Poll until `probe` finds nothing missing; DaemonError after `within_s`, or if the process ends."""
         child = self._children[name]
         missing: str | None = "no answer"
         try:
@@ -100,7 +106,7 @@ class Runner:
             raise self._failure(child, f"not ready after {within_s:g} s: {missing}") from None
 
     async def run(self, program: Program, within_s: float) -> None:
-        """Run it to its end; DaemonError unless it ends with status 0 in time."""
+        """Run a program to completion; DaemonError unless it exits with status 0 within `within_s`."""
         await self.start(program)
         child = self._children[program.name]
         child.stopping = True
@@ -113,18 +119,20 @@ class Runner:
             await self.stop(program.name)
 
     def pid(self, name: str) -> int:
+        """Process id of the program with this name."""
         return self._children[name].process.pid
 
     def log(self, name: str) -> Path:
+        """Log file of the program with this name."""
         return self._children[name].log
 
     @property
     def restarts(self) -> dict[str, int]:
-        """How often each program that may be restarted was."""
+        """How often each program with `restarts_max` above 0 has been restarted."""
         return {name: child.restarts for name, child in self._children.items() if child.program.restarts_max}
 
     async def kill(self, name: str) -> None:
-        """SIGKILL one process and wait until it is gone. One that may be restarted is."""
+        """SIGKILL one process and wait until it is gone. It is restarted if its program allows restarts."""
         child = self._children[name]
         child.stopping = not child.program.restarts_max
         process = child.process
@@ -132,7 +140,7 @@ class Runner:
         await process.wait()
 
     async def stop(self, name: str) -> None:
-        """End it with its own signal, then SIGKILL what is left of its group; nothing happens when it was stopped."""
+        """Stop a program with its own signal, then SIGKILL the rest of its group; does nothing if already stopped."""
         if (child := self._children.pop(name, None)) is None:
             return
         child.stopping = True
@@ -145,7 +153,7 @@ class Runner:
                 process.send_signal(program.stop_signal)
             await asyncio.wait_for(process.wait(), program.stop_within_s)
         except TimeoutError:
-            self._report(f"{name} did not stop within {program.stop_within_s:g} s and is killed")
+            self._report(f"{name} did not stop within {program.stop_within_s:g} s; it is killed")
         finally:
             _signal_group(process.pid, signal.SIGKILL)
         await process.wait()
@@ -167,7 +175,7 @@ class Runner:
             os.close(log)
 
     async def _supervise(self, child: _Child) -> None:
-        """Wait for the end; start again while restarts are left."""
+        """Wait until the process ends; restart it while restarts are left."""
         name = child.program.name
         while True:
             status = await child.process.wait()
@@ -182,19 +190,19 @@ class Runner:
             await asyncio.sleep(BACKOFF_S[child.restarts - 1])
             child.process = await self._fork(child)
 
-    def _failure(self, child: _Child, what: str) -> DaemonError:
+    def _failure(self, child: _Child, problem: str) -> DaemonError:
         tail = child.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         lines = "\n".join(f"  {line}" for line in tail) or "  (empty)"
-        return DaemonError(f"{child.program.name}: {what}\nlog {child.log} ends with:\n{lines}")
+        return DaemonError(f"{child.program.name}: {problem}\nlog {child.log} ends with:\n{lines}")
 
 
 def setpriv(user: str | None) -> tuple[str, ...]:
-    """The front of a command line whose rest ends with us and runs as `user`, as ourselves when that is None."""
+    """Prefix of a command line: the program after it dies with us and runs as `user`, or as ourselves if None."""
     identity = (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups") if user else ()
     return ("setpriv", *identity, "--pdeathsig=KILL", "--")
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:
-    """Helpers outlive a leader that ends badly; the group is the leader's pid because it leads its session."""
+    """Signal a process and its helpers, which outlive a leader that crashes. As session leader its pid is the group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, number)

@@ -1,6 +1,6 @@
 """The whole local stack as one async context manager: broker, collectors, routers, injectors, neighbours.
 
-Entering it returns when everything is up, asked from the daemons themselves; leaving it ends all of them.
+Entering it returns when every daemon reports that it is up; leaving it stops all of them.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from app.lab.pop.model import Announcement
 
 
 class StackOptions(NamedTuple):
-    """What may differ from stack to stack. `export_policy=False` takes the export guard off the gobgpd edge."""
+    """What may differ between stacks. `export_policy=False` removes the export guard of the gobgpd edge (r1)."""
 
-    run_dir: Path | None = None  # a temporary one where it is None
-    settings: Mapping[str, object] = {}  # laid over those of the stack, table by table
+    run_dir: Path | None = None  # None: a temporary directory
+    settings: Mapping[str, object] = {}  # override the stack's own settings, table by table
     export_policy: bool = True
-    ports: StackPorts | None = None  # free ones where it is None
+    ports: StackPorts | None = None  # None: free ports are chosen
 
 
 NO_OPTIONS = StackOptions()
@@ -41,9 +41,9 @@ NO_OPTIONS = StackOptions()
 class Stack:
     """A PoP of two edge routers (gobgpd and FRR) with its collectors, on loopback.
 
-    `routes` maps a session's peer address to what that neighbour announces, AS paths as the edge receives them.
-    `on_broker` runs as soon as the broker has its topics, beside what still starts. Run it in the main thread (see
-    runner).
+    `routes` maps a session's peer address to what that neighbour announces, with AS paths as the edge receives them.
+    `on_broker` runs as soon as the broker has its topics, while the other daemons are still starting. Use it in the
+    main thread only (see runner).
     """
 
     run_dir: Path
@@ -81,29 +81,29 @@ class Stack:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress("stopping")
+        self._progress("stopping the daemons")
         await self._end(error)
 
     async def spawn(
         self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, restarts_max: int = 5
     ) -> None:
-        """Run a worker of ours as ourselves; it is started again with backoff when it ends by itself."""
+        """Run one of our workers as our own user. If it ends by itself it is restarted, with backoff."""
         await self.runner.start(
             Program(name=name, argv=argv, env=env or {}, restarts_max=restarts_max, keeps_user=True)
         )
 
     async def kill_neighbour(self, peer: str) -> float:
-        """SIGKILL one neighbour, as a line card dies: Unix seconds of the kill."""
+        """SIGKILL one neighbour, as if its line card died; the time of the kill in Unix seconds."""
         killed_at = self._clock.now_s()
         await self.runner.kill(exabgp.name_of(peer))
         return killed_at
 
     def received(self, peer: str) -> list[str]:
-        """Every announcement this neighbour was sent: prefix and communities, separated by blanks."""
+        """Every announcement that reached this neighbour: prefix and communities, separated by spaces."""
         return exabgp.received(self.site, peer)
 
     async def stop_collectors(self) -> None:
-        """End sfacctd and pmbmpd; sfacctd writes out what it holds first."""
+        """Stop sfacctd and pmbmpd. sfacctd first writes what it still holds to Kafka."""
         await asyncio.gather(*(self.runner.stop(name) for name in collectors.NAMES))
 
     async def _start(self) -> None:
@@ -121,15 +121,15 @@ class Stack:
         self.r2_vty = frr.vty_socket(self.site, r2)
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
         self._exit.callback(self._note_the_ended)
-        # Both take seconds to end: at the same time, and before the rest.
+        # Both take seconds to stop, so they stop in parallel and before the other daemons.
         self._exit.push_async_callback(self.stop_collectors)
         await self._start_all(r1, r2)
 
     async def _start_all(self, r1: Router, r2: Router) -> None:
-        """Broker and collectors beside the routers, as both take seconds to find their peers.
+        """Start broker and collectors in parallel with the routers: both need seconds to find their peers.
 
-        gobgpd looks for its BMP collector 0, 1, 3, 7 and 15 s after its start. The collector needs a broker first,
-        which takes 4 to 6 s after the formatting: the fourth look finds it.
+        gobgpd looks for its BMP collector 0, 1, 3, 7 and 15 s after its start. The collector needs a broker, which
+        takes 4 to 6 s to start after formatting, so gobgpd finds it on the fourth attempt.
         """
         self._progress("formatting Kafka's storage")
         await format_storage(self.runner, self.site)
@@ -139,10 +139,10 @@ class Stack:
                 group.create_task(self._start_bgp(r1, r2))
         except* AutopilotError as errors:
             raise errors.exceptions[0] from None
-        self._progress("waiting for routes in Kafka")
+        self._progress("waiting until every route has reached Kafka")
         peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
         await collectors.wait_for_bmp(self.runner, self.site, self.pop, peers, self._routes)
-        self._progress("ready")
+        self._progress("the daemons are ready")
 
     async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
         self._progress("starting Kafka")
@@ -150,14 +150,14 @@ class Stack:
         await create_topics(self.kafka, topics.named([self.pop.name]))
         if self._on_broker is not None:
             beside.create_task(self._on_broker())
-        self._progress("starting collectors")
+        self._progress("starting the collectors (pmacct)")
         await collectors.start_pmbmpd(self.runner, self.site, self.pop.name)
         refresh_s = self.deployment.settings.windows.refresh_s
         await collectors.start_sfacctd(self.runner, self.site, self.pop.name, refresh_s)
-        self._progress("collectors are up")
+        self._progress("the collectors are up")
 
     async def _start_bgp(self, r1: Router, r2: Router) -> None:
-        self._progress("starting routers and neighbours")
+        self._progress("starting the routers and their neighbours (GoBGP, FRR, ExaBGP)")
         await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._options.export_policy)
         await frr.start_edge(self.runner, self.site, self.pop, r2)
         for router in self.pop.router:
@@ -166,7 +166,7 @@ class Stack:
             routes = self._routes.get(session.peer, ())
             await exabgp.start_neighbour(self.runner, self.site, self.pop, router, session, routes)
         await self._wait_for_sessions(r1, r2)
-        self._progress("BGP sessions are up")
+        self._progress("all BGP sessions are up")
 
     async def _wait_for_sessions(self, r1: Router, r2: Router) -> None:
         await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)), within_s=30)
@@ -181,16 +181,16 @@ class Stack:
             )
 
     def _expected(self, router: Router, other: Router) -> dict[str, int]:
-        """Every peer of a router with the number of routes that it sends at least."""
+        """By peer address, the least number of routes that this router must have received from it."""
         ebgp = {s.peer: len(self._routes.get(s.peer, ())) for owner, s in _sessions(self.pop) if owner is router}
         return ebgp | {other.ibgp_address: 0, router.injector.address: 0}
 
     async def _end(self, error: BaseException | None) -> None:
-        """Stop everything. A run directory of our own making goes too, unless its logs tell of a failure."""
+        """Stop everything, and delete a temporary run directory unless something failed and its logs are needed."""
         await self._exit.aclose()
         failed = isinstance(error, Exception) and not isinstance(error, (ConfigError, EnvironmentProblem))
         if failed or self._ended_early:
-            self._progress(f"logs are in {self.run_dir}")
+            self._progress(f"the logs are in {self.run_dir}")
         elif self._options.run_dir is None:
             shutil.rmtree(self.run_dir)
 
@@ -198,9 +198,11 @@ class Stack:
         self._ended_early = bool(self.runner.ended)
 
     def _check_pop(self) -> None:
-        problems = [f"routes: no session with {peer}" for peer in self._routes if peer not in _peers(self.pop)]
+        problems = [
+            f"routes: the inventory has no session with {peer}" for peer in self._routes if peer not in _peers(self.pop)
+        ]
         if len(self.pop.router) != 2:
-            problems.append(f"{self._inventory.name}: the local stack has exactly two edge routers")
+            problems.append(f"{self._inventory.name}: the local stack needs exactly two edge routers")
         if problems:
             raise ConfigError(problems)
 

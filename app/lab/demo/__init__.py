@@ -1,4 +1,4 @@
-"""`make demo`: a story told on the real daemons, watched from outside, and a verdict.
+"""`make demo`: plays a scenario on the real daemons, observes it from outside and gives a verdict.
 
 May import anything below it.
 Read: run, context, timeline, story, killer, intruder, badrecords, observe, state_client, edges, evidence, bounds,

@@ -1,4 +1,4 @@
-"""Bad input with known bytes, beside the real traffic: by sFlow where sfacctd carries it, else straight into Kafka."""
+"""Bad input of known size beside the real traffic: as sFlow if sfacctd passes it on, else straight into Kafka."""
 
 import asyncio
 import ipaddress
@@ -23,15 +23,18 @@ UNKNOWN = 999_999  # no interface of any router has this ifIndex
 SEVERAL_OUTPUTS = 0x8000_0002  # what an agent sends for a packet that was copied to two ports
 UNKNOWN_AGENT, UNROUTABLE = "192.0.2.199", "203.0.113.7"  # documentation addresses
 LATE_S = 3600.0
-# Lines that hold no flow record; each becomes a dead letter.
+# Lines that are no flow record; each becomes a dead letter.
 MALFORMED = (b"nonsense", b"{", b'{"event_type": "purge"}', b'{"event_type": "purge", "bytes": -1}', b"[1, 2]")
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """A kind of sFlow sample that belongs to no link: why not, and how many. None is as a good sample has it."""
+    """A kind of sFlow sample that belongs to no link: the reason, and how many to send.
+
+    A field that is None has the value of a good sample.
+    """
 
     reason: str
-    count: int  # another one for each reason, so that no two can be taken for each other
+    count: int  # different for each reason, so that no two sums can be confused
     output_ifindex: int | None = None
     input_ifindex: int | None = None
     destination: str | None = None
@@ -50,7 +53,7 @@ SAMPLES = (
 
 
 async def inject(stack: Stack, destination: str, now_s: float) -> Injected:
-    """Put all of it in now; `destination` is an address that has a route."""
+    """Send all the bad input now; what was sent. `destination` is an address that has a route."""
     pop = stack.pop
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for payload in datagrams(pop, destination):
@@ -64,14 +67,14 @@ async def inject(stack: Stack, destination: str, now_s: float) -> Injected:
 
 
 def datagrams(pop: Pop, destination: str) -> Iterator[bytes]:
-    """SAMPLES as sFlow, on the first link of the PoP."""
-    good = pop.link[0]
-    router = pop.routers[good.router]
+    """SAMPLES as sFlow datagrams, on the first link of the PoP; `destination` is an address that has a route."""
+    link = pop.link[0]
+    router = pop.routers[link.router]
     inside = router.internal_ifindexes[0]
     source = str(ipaddress.ip_network(pop.own_prefixes[0])[1])
     sequence = 0
     for kind in SAMPLES:
-        output = good.ifindexes[0] if kind.output_ifindex is None else kind.output_ifindex
+        output = link.ifindexes[0] if kind.output_ifindex is None else kind.output_ifindex
         encoded = []
         for _ in range(kind.count):
             sequence += 1
@@ -95,14 +98,14 @@ def datagrams(pop: Pop, destination: str) -> Iterator[bytes]:
 
 
 def records(pop: Pop, destination: str, now_s: float) -> tuple[bytes, Injected]:
-    """What sfacctd itself would never write, as one message of its topic; and where all that is put in must show."""
-    good = pop.link[0]
-    router = pop.routers[good.router]
+    """Flow records that sfacctd would never write, as one Kafka message, and where all the bad input must show up."""
+    link = pop.link[0]
+    router = pop.routers[link.router]
     record: dict[str, object] = {
         "event_type": "purge",
         "peer_ip_src": router.agent_address,
         "iface_in": router.internal_ifindexes[0],
-        "iface_out": good.ifindexes[0],
+        "iface_out": link.ifindexes[0],
         "ip_dst": destination,
         "timestamp_arrival": f"{now_s:.6f}",
         "sampling_rate": RATE,

@@ -1,6 +1,6 @@
-"""What must hold in a run of the demo, by the verdict that its scenario asks for. Pure.
+"""The bounds that a run of the demo must keep, depending on the verdict its scenario asks for. Pure.
 
-Times are judged over several runs and are not among the bounds. A name says what is right when it holds.
+The name of a bound states what is true when it holds. Times are judged over several runs, so they are no bounds.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from app.lab.demo.evidence import Evidence
 FigureValue = bool | int | float | str | None | list[str] | dict[str, int]
 NO_ROOM = "no-room"
 RELIEVED_WITHIN_S = 60.0
-STRAY_WITHIN_S = 5.0  # the actuator lists what its speakers hold every 2 s
-LOOP_SLACK_S = 1.0  # two tables are read at slightly different moments, twice a second
+STRAY_WITHIN_S = 5.0  # the actuator lists the routes in its speakers every 2 s
+LOOP_SLACK_S = 1.0  # the two tables are read twice a second, at slightly different moments
 
 
 class FiguresByName:
-    """The figures as numbers; what is none compares false."""
+    """Looks up figures as numbers. A figure that is not a number becomes NaN, so every comparison with it is false."""
 
     def __init__(self, figures: Mapping[str, FigureValue]) -> None:
         self._figures = figures
@@ -27,7 +27,7 @@ class FiguresByName:
 
 
 def bounds(figures: Mapping[str, FigureValue], evidence: Evidence) -> dict[str, bool]:
-    """Whether each bound of the evidence's verdict holds, by its name."""
+    """By name, whether each bound of the evidence's verdict holds."""
     number = FiguresByName(figures)
     holds = _always(number, evidence)
     match evidence.verdict:
@@ -50,10 +50,10 @@ def _always(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     own_unattributed = number("bytes_unattributed") - number("injected_bytes_unattributed")
     sent = number("sampled_bytes_sent")
     return {
-        "not void: no datagram was lost in the kernel": not number("void"),
+        "no datagram was lost in the kernel: the run is not void": not number("void"),
         "settled within 30 s of the end": evidence.drained,
         "every sampled byte is accounted for": accounted == sent + number("injected_bytes") and sent > 0,
-        "unattributed below 0.1 %": own_unattributed < 0.001 * sent,
+        "unattributed traffic below 0.1 %": own_unattributed < 0.001 * sent,
         "carried load within capacity": number("peak_carried") <= 1.0,
         "carried load estimated within 2 %": number("carried_error") <= 0.02,
         "no restarts": number("restarts") == 0,
@@ -77,17 +77,17 @@ def _no_loops(number: FiguresByName) -> dict[str, bool]:
 
 
 def _moved(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
-    """Where a link is overloaded: prefixes are moved, on both edges, by copies of live paths."""
+    """If a link is overloaded, prefixes are moved on both edges, by routes that copy live paths."""
     return {
         "natural load above capacity": number("peak_natural") > 1.0,
         "prefixes were moved": number("overrides_announced") > 0,
         "both edges showed our routes": min(evidence.marked_during.values(), default=0) > 0,
-        "every override a copy of a live AS path": evidence.marked_copies == evidence.marked_during,
+        "every override copies a live AS path": evidence.marked_copies == evidence.marked_during,
     }
 
 
 def _unmoved(number: FiguresByName) -> dict[str, bool]:
-    """In calm traffic nothing is moved, whatever else happens."""
+    """In calm traffic nothing is moved, whatever else the scenario does."""
     return {
         "no congestion": number("congestion_opened") == 0,
         "no prefix moved": number("overrides_announced") == 0,
@@ -96,7 +96,7 @@ def _unmoved(number: FiguresByName) -> dict[str, bool]:
 
 
 def _taken_back(number: FiguresByName) -> dict[str, bool]:
-    """Where the overload ends within the run."""
+    """If the overload ends within the run, every move is taken back."""
     ended = number("overrides_announced") - number("overrides_lost_with_path")
     return {
         "congestion opened and closed": number("congestion_opened") == number("congestion_closed") > 0,
@@ -108,25 +108,27 @@ def _taken_back(number: FiguresByName) -> dict[str, bool]:
 def _surge(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     return {
         "natural load estimated within 10 %": number("natural_error") <= 0.10,
-        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
-        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
+        "at most half the drops of a run without Autopilot": number("dropped_bytes_loop_on")
+        <= 0.5 * number("dropped_bytes_loop_off"),
+        "black hole of at most 3 s": number("blackholed_seconds") <= 3.0,
         "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
-        "the traffic of the killed neighbour is placed again": number("overrides_placed_again") > 0,
+        "the killed neighbour's traffic was placed again": number("overrides_placed_again") > 0,
     }
 
 
 def _failure(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
-    """The neighbour stays dead and so does the overload under plain BGP: the overrides are still needed at the end.
+    """The neighbour stays dead and the overload under plain BGP lasts, so overrides are still needed at the end.
 
-    In the window in which it dies natural load is two loads, so natural load is judged by its median.
+    The window of the death mixes the natural loads before and after it, so natural load is judged by its median error.
     """
     return {
         "a neighbour died": evidence.kill is not None,
         "congestion opened": number("congestion_opened") > 0,
         "natural load estimated within 10 % at the median": number("natural_error_median") <= 0.10,
-        "drops at most half": number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off"),
+        "at most half the drops of a run without Autopilot": number("dropped_bytes_loop_on")
+        <= 0.5 * number("dropped_bytes_loop_off"),
         "no drops later than 60 s after the failure": number("drops_after_kill_s") <= RELIEVED_WITHIN_S,
-        "black hole at most 3 s": number("blackholed_seconds") <= 3.0,
+        "black hole of at most 3 s": number("blackholed_seconds") <= 3.0,
         "no link congested by our moves": not evidence.congested_by_us,
     }
 
@@ -135,14 +137,14 @@ def _no_room(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     reasons = [refused.reason for decision in evidence.decisions for refused in decision.refused]
     return {
         "natural load estimated within 10 %": number("natural_error") <= 0.10,
-        "drops less than without us": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
+        "fewer drops than without Autopilot": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
         "no link congested by our moves": not evidence.congested_by_us,
-        "refused for want of room": NO_ROOM in reasons,
+        "some moves were refused for lack of room": NO_ROOM in reasons,
     }
 
 
 def _leak(number: FiguresByName) -> dict[str, bool]:
-    """Without the export policy the neighbours must hear what they never should: `leaks` can be other than 0."""
+    """Without the export policy neighbours receive what they never should: this proves that `leaks` can exceed 0."""
     return {
         "leaks were seen": number("leaks") > 0,
         "overrides were among the leaks": number("leaked_overrides") > 0,
@@ -150,22 +152,22 @@ def _leak(number: FiguresByName) -> dict[str, bool]:
 
 
 def _loop(number: FiguresByName) -> dict[str, bool]:
-    """A route of somebody else's makes a loop, and the simulator sees it: `loops` can be other than 0."""
+    """A foreign route makes a loop and the simulator counts it: this proves that `loops` can exceed 0."""
     return {
         "a loop was seen": number("loops") > 0 and number("looped_bytes") > 0,
         "no loop after its cause was gone": number("loop_after_removal_s") <= LOOP_SLACK_S
         and isfinite(number("loop_route_stood_s")),
         "the stray route was reported": number("drifts_reported") > 0,
-        "the stray route was taken out within 5 s": 0 <= number("stray_route_stood_s") <= STRAY_WITHIN_S
+        "Autopilot withdrew the stray route within 5 s": 0 <= number("stray_route_stood_s") <= STRAY_WITHIN_S
         and not number("stray_route_taken_out_by_us"),
     }
 
 
 def _bad_input(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
-    """What was put in is found where it belongs, to the byte."""
+    """All injected bad input is found where it belongs, to the byte."""
     injected = evidence.injected
     return {
-        "bad input was put in": injected.total_bytes > 0 and injected.dead_letters > 0,
+        "bad input was injected": injected.total_bytes > 0 and injected.dead_letters > 0,
         "every injected byte has its reason": evidence.progress.unattributed_bytes == injected.unattributed_bytes,
         "late bytes are the injected ones": number("bytes_late") == injected.late_bytes,
         "dead letters are the injected lines": number("dead_letters") == injected.dead_letters,

@@ -1,4 +1,4 @@
-"""What a run of the demo is made of, for those who act in it and those who look at it."""
+"""The parts of one run of the demo, for the code that acts in it and the code that observes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.lab.pop.scenario import Scenario
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """A stack that is up with the simulated traffic on top; `readers` give each router's table."""
+    """A running stack with simulated traffic on top. `readers` read each router's table, by router name."""
 
     scenario: Scenario
     stack: Stack

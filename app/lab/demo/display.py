@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: on a terminal a live table, elsewhere a line now and then, both on stderr."""
+"""What the demo shows on stderr while it runs: a live table on a terminal, elsewhere a line every 10 s."""
 
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,7 @@ LINE_EVERY_S = 10
 
 
 class Display:
-    """A live view of the simulated truth, with notes of what happens now."""
+    """Shows the simulator's truth as it changes, with notes on what is happening."""
 
     def __init__(self, live: bool) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -39,7 +39,7 @@ class Display:
             self._live.__exit__(kind, error, trace)
 
     def note(self, line: str) -> None:
-        """Something happens now."""
+        """Show an event of this moment; the live table keeps the last few below it."""
         self._notes = [*self._notes, line][-NOTES:]
         if self._live:
             self._live.update(self._view())
@@ -47,11 +47,11 @@ class Display:
             self._console.print(line, markup=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
-        """Something to keep in sight, above the live table."""
+        """Print a line that stays in sight, above the live table."""
         self._console.print(line, markup=False, soft_wrap=True)
 
     def tick(self, snapshot: Snapshot) -> None:
-        """One second of traffic."""
+        """Show the state after another second of traffic."""
         self._snapshot = snapshot
         if self._live:
             self._live.update(self._view())
@@ -59,7 +59,7 @@ class Display:
             self._console.print(_line(snapshot), markup=False, soft_wrap=True)
 
     def summary(self, document: dict[str, FigureValue]) -> None:
-        """The figures for people, at the end."""
+        """Print the figures of the whole run as tables on stdout, then the verdict."""
         console = Console(highlight=False)
         for title, rows in groups(document):
             table = Table(title=title, title_justify="left", show_header=False)
@@ -75,17 +75,19 @@ class Display:
 
 
 def now(snapshot: Snapshot) -> str:
-    """What happens in this second, in one sentence."""
+    """One sentence on what is happening in this second."""
     if dropping := [link for link in snapshot.links if link.dropped > 0]:
         worst = max(dropping, key=lambda link: link.dropped)
-        return f"{_short(worst)} is full and drops {worst.dropped:.0%} of its capacity"
+        return f"{_short(worst)} is full and drops traffic worth {worst.dropped:.0%} of its capacity"
     if relieved := [link for link in snapshot.links if link.natural > FULL]:
         worst = max(relieved, key=lambda link: link.natural)
-        kept = f"{_overrides(snapshot)} keep it at {worst.carried:.0%}" if snapshot.overrides else "no override yet"
+        outcome = (
+            f"with {_overrides(snapshot)} it is at {worst.carried:.0%}" if snapshot.overrides else "no override yet"
+        )
         if worst.carried >= 1:
-            kept = f"it is full, with {_overrides(snapshot)}"
-        return f"{_short(worst)} would be at {worst.natural:.0%}; {kept}"
-    return f"{_overrides(snapshot)} left to take back" if snapshot.overrides else "calm"
+            outcome = f"it is full, with {_overrides(snapshot)}"
+        return f"plain BGP would put {worst.natural:.0%} on {_short(worst)}; {outcome}"
+    return f"no link needs relief; {_overrides(snapshot)} still to take back" if snapshot.overrides else "calm"
 
 
 def _overrides(snapshot: Snapshot) -> str:
@@ -94,7 +96,7 @@ def _overrides(snapshot: Snapshot) -> str:
 
 def _line(snapshot: Snapshot) -> str:
     links = "  ".join(f"{_short(link)} {link.carried:.0%}" + _over(link) for link in snapshot.links)
-    return f"{snapshot.at_s:4.0f} s  {links}  overrides {snapshot.overrides}: {now(snapshot)}"
+    return f"{snapshot.at_s:4.0f} s  {links}  {_overrides(snapshot)}: {now(snapshot)}"
 
 
 def _over(link: LinkSnapshot) -> str:
@@ -102,7 +104,7 @@ def _over(link: LinkSnapshot) -> str:
 
 
 def _table(snapshot: Snapshot) -> Table:
-    table = Table("link", "carried", "", "dropped", "natural", title=f"{snapshot.at_s:.0f} s: {now(snapshot)}")
+    table = Table("link", "carried", "", "dropped", "by plain BGP", title=f"{snapshot.at_s:.0f} s: {now(snapshot)}")
     for link in snapshot.links:
         style = "red" if link.dropped > 0 else "yellow" if link.carried >= 0.9 else "green"
         bar = Text(("#" * round(BAR_WIDTH * min(link.carried, 1.0))).ljust(BAR_WIDTH), style=style)

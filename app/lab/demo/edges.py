@@ -1,4 +1,4 @@
-"""The edges by their own commands, as an operator would look: `gobgp global rib` on r1, `vtysh` on r2."""
+"""Looks at the edges as an operator would, with their own commands: `gobgp global rib` on r1, `vtysh` on r2."""
 
 import asyncio
 import re
@@ -16,14 +16,17 @@ FAMILIES = ("ipv4", "ipv6")
 
 
 class MarkedLines(msgspec.Struct, frozen=True):
-    """The lines of one router's command that carry our community, of both address families."""
+    """The lines with our marker community in the output of one router's commands, for both address families."""
 
     router: str
     command: str
     lines: tuple[str, ...]
 
     def copies(self, announcements: Mapping[str, Sequence[Announcement]]) -> int:
-        """How many of the lines show the AS path of a neighbour's own announcement of that very prefix."""
+        """How many lines show an AS path that some neighbour announces for the same prefix.
+
+        `announcements` is by the neighbour's address.
+        """
         paths: dict[str, set[str]] = {}
         for routes in announcements.values():
             for route in routes:
@@ -37,22 +40,22 @@ def _is_copy(line: str, paths: Mapping[str, set[str]]) -> bool:
 
 
 async def show(stack: Stack) -> list[MarkedLines]:
-    """Ask both edges now; DaemonError when a command fails."""
+    """Ask both edges for our routes now; DaemonError if a command fails."""
     r1, r2 = stack.pop.router
     community = stack.pop.marker_community
     gobgp = ["gobgp", "--target", stack.r1_grpc, "global", "rib", "-a"]
     vtysh = ["vtysh", "--vty_socket", str(stack.r2_vty.parent), "-d", "bgpd", "-c"]
-    wide = f"unicast community {community} wide"  # else a long prefix has a line of its own
+    wide = f"unicast community {community} wide"  # otherwise a long prefix is printed on a line of its own
     return [
         await _shown(r1.name, [[*gobgp, family] for family in FAMILIES], ("*>", community)),
         await _shown(r2.name, [[*vtysh, f"show bgp {family} {wide}"] for family in FAMILIES], ("*>",)),
     ]
 
 
-async def _shown(router: str, commands: Sequence[Sequence[str]], ours: Sequence[str]) -> MarkedLines:
-    """The lines of these commands that hold every one of the texts in `ours`."""
+async def _shown(router: str, commands: Sequence[Sequence[str]], texts: Sequence[str]) -> MarkedLines:
+    """The output lines of these commands that contain every one of `texts`."""
     outputs = await asyncio.gather(*map(_output, commands))
-    lines = [line for output in outputs for line in output.splitlines() if all(text in line for text in ours)]
+    lines = [line for output in outputs for line in output.splitlines() if all(text in line for text in texts)]
     return MarkedLines(router, "; ".join(map(" ".join, commands)), tuple(lines))
 
 
@@ -63,6 +66,6 @@ async def _output(argv: Sequence[str]) -> str:
     out, err = await asyncio.wait_for(process.communicate(), 10)
     if process.returncode:
         raise DaemonError(
-            f"{Path(argv[0]).name} ended with status {process.returncode}: {err.decode(errors='replace')}"
+            f"{Path(argv[0]).name} failed with status {process.returncode}: {err.decode(errors='replace')}"
         )
     return out.decode(errors="replace")

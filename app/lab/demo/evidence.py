@@ -1,4 +1,4 @@
-"""What the demo has seen when it ends, gathered from the outside: topics, routers' tables and commands, the kernel."""
+"""Everything the demo has observed from outside when it ends: topics, routers' tables and commands, the kernel."""
 
 import msgspec
 
@@ -8,27 +8,27 @@ from app.lab.pop.scenario import Verdict
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """The neighbour that was killed, and the overrides that it carried by the routers' own tables."""
+    """The neighbour that was killed and how many overrides led to it, by the routers' own tables. Unix seconds."""
 
     peer: str
     at_s: float
     overrides: int
     peer_down_s: float  # Kafka time of the BMP record
-    gone_s: float  # when neither router had an override through it any more
+    gone_s: float  # when no router used an override through it any more
 
 
 class Planted(msgspec.Struct, frozen=True):
-    """A route that somebody else put in; Unix seconds."""
+    """A route that was put in past Autopilot; times are Unix seconds."""
 
     kind: str
     prefix: str
-    from_s: float  # infinity when it never showed
-    gone_s: float  # infinity when it stayed although it was taken out
-    taken_out: bool  # by the hand that put it in, as nobody else had done so by then
+    from_s: float  # infinity if it never appeared
+    gone_s: float  # infinity if it stayed although it was taken out
+    taken_out: bool  # by the demo itself
 
 
 class Injected(msgspec.Struct, frozen=True):
-    """What was put in beside the simulated traffic and where it must be found; bytes are scaled."""
+    """Bad input sent beside the simulated traffic and where it must be found; bytes are scaled by sampling rate."""
 
     unattributed_bytes: dict[str, int]  # by reason
     late_bytes: int
@@ -36,29 +36,30 @@ class Injected(msgspec.Struct, frozen=True):
 
     @property
     def total_bytes(self) -> int:
+        """All injected bytes, late or unattributed."""
         return self.late_bytes + sum(self.unattributed_bytes.values())
 
 
 class Surge(msgspec.Struct, frozen=True):
-    """The surged link by the simulator's truth; seconds since the start of traffic."""
+    """The surged link according to the simulator; seconds since traffic began."""
 
     peak_natural: float  # share of capacity
-    over_mark_s: float | None  # None when it never was
+    over_mark_s: float | None  # first second at or above the congestion threshold
     first_override_s: float | None
-    drops_after_kill_s: float | None  # from the kill to the end of the last second with drops, None without a kill
+    drops_after_kill_s: float | None  # from the kill to the end of the last second with drops; None without a kill
 
 
 class LinkTruth(msgspec.Struct, frozen=True):
-    """The surged link by the simulator's truth in one window, bits per second."""
+    """The surged link in one window according to the simulator, bits per second."""
 
     window_start_s: int
     carried_bps: float
-    natural_bps: float  # of what was sent
-    wanted_bps: float  # natural load of all that was wanted, whoever backed off
+    natural_bps: float  # natural load of what was sent
+    wanted_bps: float  # natural load of what was wanted, including what senders held back
 
 
 class ByteAccount(msgspec.Struct, frozen=True):
-    """The telemetry worker's account of every sampled byte."""
+    """The telemetry worker's account of every sampled byte, as it serves it in `/state/progress`."""
 
     records: int
     counted_bytes: int
@@ -68,7 +69,10 @@ class ByteAccount(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the score is computed from; `congested_by_us` are links that only our moves filled above the mark."""
+    """Everything the score is computed from.
+
+    `congested_by_us` lists the links that exceeded the congestion threshold only because of our moves.
+    """
 
     seconds_to_ready: float
     drained: bool
@@ -84,11 +88,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     actuations: tuple[Actuation, ...]
     surge: Surge
     kill: Kill | None
-    marked_during: dict[str, int]  # prefixes with our community, by router, in the router's own command
-    marked_copies: dict[str, int]  # of those, how many show the AS path of a live neighbour's announcement
+    marked_during: dict[str, int]  # routes with our community in each router's own command, by router
+    marked_copies: dict[str, int]  # of those, how many have an AS path that a neighbour announces
     marked_after: dict[str, int]
     announcements_leaked: tuple[str, ...]
-    overrides_leaked: int  # of those, with our community
+    overrides_leaked: int  # how many of those have our community
     announcements_received: int
     restarts: int
     verdict: Verdict = "surge"

@@ -1,4 +1,4 @@
-"""Routes that somebody else puts in, past Autopilot, as an operator's hand or a broken tool would.
+"""Foreign routes, put in past Autopilot as an operator or a broken tool might do.
 
 They are for the prefix that most IPv4 traffic goes to.
 """
@@ -17,9 +17,9 @@ ROUTE_MAP = "PLANTED"
 
 
 async def stray(context: RunContext, within_s: float) -> Planted:
-    """An override with our marker that nobody decided, in r1's injector alone, towards r2.
+    """Put an override with our marker that no decision contains into r1's injector, towards r2.
 
-    Taken out by hand when it still stands after `within_s`.
+    Autopilot must withdraw it; if it is still there after `within_s`, it is withdrawn here.
     """
     stack, pop, (r1, r2) = context.stack, context.stack.pop, context.stack.pop.router
     prefix, injector = largest(context.sim_pop), target(stack.site, f"injector-{r1.name}")
@@ -42,10 +42,10 @@ async def stray(context: RunContext, within_s: float) -> Planted:
 
 
 async def loop(context: RunContext, for_s: float) -> Planted:
-    """r2 originates the prefix by itself, with r1 as its next hop: r1 believes r2, and r2 sends it back.
+    """Make r2 originate the prefix with r1 as next hop for `for_s`: r1 sends to r2, and r2 sends it back.
 
-    The edges share only their best paths, so an override on one router makes no loop here; this does, and as it
-    carries no marker and is in no injector, it is not Autopilot's to take out.
+    The edges share only their best paths, so a single override on one router makes no loop; this route does. It carries
+    no marker and is in no injector, so Autopilot may not withdraw it.
     """
     stack, pop, (r1, r2) = context.stack, context.stack.pop, context.stack.pop.router
     prefix = largest(context.sim_pop)
@@ -73,14 +73,14 @@ async def loop(context: RunContext, for_s: float) -> Planted:
 
 
 def largest(sim_pop: SimPop) -> str:
-    """The IPv4 prefix that most traffic wants to go to."""
+    """The IPv4 prefix with the highest demand."""
     prefixes, by_demand = sim_pop.prefixes.prefixes, sim_pop.demand_bps.sum(axis=0)
     ipv4 = [index for index, prefix in enumerate(prefixes) if ":" not in prefix]
     return prefixes[max(ipv4, key=by_demand.__getitem__)]
 
 
 async def _configure(vty: Path, *commands: str) -> None:
-    """By the router's own command; DaemonError when it refuses."""
+    """Change the configuration of FRR with vtysh; DaemonError if it refuses a command."""
     lines = [argument for command in ("configure terminal", *commands) for argument in ("-c", command)]
     process = await asyncio.create_subprocess_exec(
         *("vtysh", "--vty_socket", str(vty.parent), "-d", "bgpd", *lines),
@@ -89,5 +89,5 @@ async def _configure(vty: Path, *commands: str) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await asyncio.wait_for(process.communicate(), 10)
-    if process.returncode or out.strip():  # it complains on stdout and ends with 0
-        raise DaemonError(f"vtysh ended with status {process.returncode}: {(out + err).decode(errors='replace')}")
+    if process.returncode or out.strip():  # vtysh complains on stdout and exits with status 0
+        raise DaemonError(f"vtysh refused (status {process.returncode}): {(out + err).decode(errors='replace')}")

@@ -1,4 +1,4 @@
-"""Kills a neighbour as a scenario asks for, and watches how fast both routers let go of the overrides through it."""
+"""Kills the neighbour that a scenario names and measures how fast both routers drop the overrides through it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -23,11 +23,11 @@ POLL_S = 0.05
 GIVE_UP_S = 20.0
 
 
-async def kill(context: RunContext, whom: str) -> Kill | None:
-    """Kill that peer, or with BUSIEST the one that most overrides lead to; None when no override leads anywhere."""
+async def kill(context: RunContext, target: str) -> Kill | None:
+    """Kill the peer `target`; for BUSIEST the one that most overrides lead to, or None if there are no overrides."""
     pop, readers, clock = context.stack.pop, context.readers, context.clock
     tables = await read_tables(readers)
-    peer = _busiest(pop, tables) if whom == BUSIEST else whom
+    peer = _busiest(pop, tables) if target == BUSIEST else target
     if peer is None:
         return None
     doomed = held_through(pop, tables, peer)
@@ -42,12 +42,12 @@ async def kill(context: RunContext, whom: str) -> Kill | None:
 
 
 async def read_tables(readers: Mapping[str, RibReader]) -> Tables:
-    """What every router holds now; SpeakerError when one cannot be read."""
+    """The table of every router now, by router name; SpeakerError if one cannot be read."""
     return dict(zip(readers, await asyncio.gather(*(reader.best() for reader in readers.values())), strict=True))
 
 
 def held_through(pop: Pop, tables: Tables, peer: str) -> set[str]:
-    """Prefixes that some router sends to that neighbour by a route of ours."""
+    """The prefixes that some router sends to this neighbour because of an override."""
     hops = next_hops_of(pop, peer)
     return {
         prefix
@@ -58,7 +58,7 @@ def held_through(pop: Pop, tables: Tables, peer: str) -> set[str]:
 
 
 def still_sent(pop: Pop, tables: Tables, peer: str, doomed: Collection[str]) -> bool:
-    """Some router follows a route of ours to that neighbour, or to a router that has none of ours for the prefix."""
+    """Whether an override still leads to this neighbour, or to a router that has no override for the prefix."""
     return bool(held_through(pop, tables, peer)) or any(
         (path := table.get(prefix)) is not None
         and pop.marker_community in path.communities
@@ -70,7 +70,7 @@ def still_sent(pop: Pop, tables: Tables, peer: str, doomed: Collection[str]) -> 
 
 
 async def moment(clock: Clock, happened: Callable[[], Awaitable[bool]], within_s: float = GIVE_UP_S) -> float:
-    """When it first was so, unix seconds; infinity when it was not within that time."""
+    """Poll until `happened` is true; the time in Unix seconds, or infinity if it was not true within `within_s`."""
     give_up_s = clock.monotonic_s() + within_s
     while clock.monotonic_s() < give_up_s:
         if await happened():
@@ -81,28 +81,31 @@ async def moment(clock: Clock, happened: Callable[[], Awaitable[bool]], within_s
 
 def _busiest(pop: Pop, tables: Tables) -> str | None:
     peers = [session.peer for link in pop.link for session in link.sessions]
-    held = {peer: len(held_through(pop, tables, peer)) for peer in peers}
-    peer = max(peers, key=held.__getitem__)
-    return peer if held[peer] else None
+    overrides = {peer: len(held_through(pop, tables, peer)) for peer in peers}
+    peer = max(peers, key=overrides.__getitem__)
+    return peer if overrides[peer] else None
 
 
 async def _down_s(stack: Stack, peer: str, after_s: float, clock: Clock) -> float:
-    """Kafka time of the record of its death, which takes a moment where no override had to go first; nan for none."""
-    told_s: list[float] = []
+    """Wait for the BMP record of this peer's death and return its Kafka time; NaN if none comes.
 
-    async def told() -> bool:
+    If no override had to go first, the record may take a moment to arrive.
+    """
+    downs_s: list[float] = []
+
+    async def reported() -> bool:
         down_s = await peer_down_s(stack.kafka, stack.pop.name, peer, after_s)
-        told_s.extend([] if down_s is None else [down_s])
+        downs_s.extend([] if down_s is None else [down_s])
         return down_s is not None
 
-    await moment(clock, told)
-    return told_s[-1] if told_s else float("nan")
+    await moment(clock, reported)
+    return downs_s[-1] if downs_s else float("nan")
 
 
 async def peer_down_s(kafka: Kafka, pop: str, peer: str, after_s: float) -> float | None:
-    """Kafka time of the BMP record that says that a peer went down; None while there is none."""
+    """Kafka time (Unix seconds) of the first BMP record after `after_s` that reports this peer down; None if none."""
     for record in await read_topic(kafka, topics.BMP.for_pop(pop), last=2000):
-        told = msgspec.json.decode(record.value, type=BmpRecord)
-        if told.bmp_msg_type == "peer_down" and told.peer_ip == peer and record.timestamp / 1000 > after_s:
+        message = msgspec.json.decode(record.value, type=BmpRecord)
+        if message.bmp_msg_type == "peer_down" and message.peer_ip == peer and record.timestamp / 1000 > after_s:
             return float(record.timestamp / 1000)
     return None

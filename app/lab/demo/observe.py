@@ -1,4 +1,4 @@
-"""All evidence of a run, from the outside: our topics as any consumer reads them, a worker's read-only state."""
+"""Gathers the evidence of a run from outside: our topics as any consumer reads them, a worker's read-only state."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
-    """`ready_s` is how long it took until traffic began, at `traffic_s` (Unix). DaemonError when somebody is silent."""
+    """Gather all evidence; DaemonError if a worker or a daemon does not answer.
+
+    `ready_s` is how many seconds it took until traffic began, `traffic_s` the Unix time at which it began.
+    """
     stack, sim, sim_pop, pop = context.stack, context.sim, context.sim_pop, context.stack.pop
     windows, thresholds = stack.deployment.settings.windows, stack.deployment.settings.thresholds
     link = next(index for index, name in enumerate(pop.links) if name.endswith(context.scenario.link))
@@ -69,22 +72,22 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
 
 
 async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:
-    """Every record of one of our topics, each id once: a repeat after a restart is the same record."""
+    """All records of one of our topics, each id only once: a restart may repeat a record."""
     records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(kafka, topic)]
     unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
     return tuple(unique.values())
 
 
 async def overrides_now(kafka: Kafka, pop: str) -> tuple[Override, ...]:
-    """What the newest decision wants."""
+    """The overrides in the newest decision of this PoP; none if there is no decision."""
     newest = await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1)
     return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
 
 
 async def close_to_decision(kafka: Kafka, pop: str, windows: WindowSettings, since_s: float) -> tuple[float, ...]:
-    """Seconds from the marker that closes a window to its decision, both by Kafka's timestamps.
+    """Seconds from the marker that closes a window to the decision on it, both by Kafka's timestamps.
 
-    Windows that ended before `since_s`, when the worker may not have run yet, are left out.
+    Windows that ended before `since_s` are left out: the worker may not have been running yet.
     """
     progress = Progress()
     closes: list[tuple[float, float]] = []  # (watermark, Kafka time of the marker that brought it)
@@ -110,7 +113,7 @@ async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, f
 
 
 def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettings) -> Iterator[LinkTruth]:
-    """The simulator's truth of one link in every window that lies wholly in the run."""
+    """The simulator's truth about one link, for every window that lies wholly within the run."""
     loads, times_s = sim.truth, np.array([0.0, *sim.truth_ends_s])
     length_s = windows.length_s
     first = int(-(-began_s // length_s) * length_s)
@@ -121,14 +124,14 @@ def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettin
 
 
 def mean_bps(rows_bytes: Floats, times_s: Floats, from_s: float, until_s: float) -> float:
-    """Mean over a span that may begin and end within a row; `times_s` are the borders of the rows."""
+    """Mean rate in bits per second over a span that may begin or end within a row; `times_s` are the rows' borders."""
     total = np.concatenate([[0.0], np.cumsum(rows_bytes)])
     edges = np.interp([from_s, until_s], times_s, total)
     return float(8 * (edges[1] - edges[0]) / (until_s - from_s))
 
 
 def surge(sim: Simulation, sim_pop: SimPop, link: int, began_s: float, mark: float, kill: Kill | None) -> Surge:
-    """What the surge did to its link; the truth has a row a second."""
+    """What the surge did to its link. The truth has one row per second; `mark` is the congestion threshold."""
     natural = sim.truth.natural[:, link] * 8 / sim_pop.capacity_bps[link]
     over_s = next((second for second, share in enumerate(natural) if share >= mark), None)
     drops_s = sim.truth.dropped.sum(axis=1).nonzero()[0]
@@ -142,7 +145,7 @@ def surge(sim: Simulation, sim_pop: SimPop, link: int, began_s: float, mark: flo
 
 
 def loop_after_removal_s(planted: Sequence[Planted], last_loop_s: float | None, began_s: float) -> float | None:
-    """How long a loop went on after the route that made it was gone; None where no such route was planted."""
+    """How many seconds a loop lasted after the route that made it was gone; None if no such route was planted."""
     gone_s = max((route.gone_s - began_s for route in planted if route.kind == "loop"), default=None)
     return None if gone_s is None else max(0.0, (last_loop_s or 0.0) - gone_s)
 
@@ -150,9 +153,9 @@ def loop_after_removal_s(planted: Sequence[Planted], last_loop_s: float | None, 
 def congested_by_us(
     loads: Loads, links: Sequence[str], capacity_bps: Floats, length_s: int, mark: float
 ) -> Iterator[str]:
-    """Links that in some window were offered more than `mark` of capacity where plain BGP alone stays at it.
+    """Links that in some window were offered more than `mark` of capacity although plain BGP would not exceed it.
 
-    `loads` has a row a second; windows are counted from the first.
+    `loads` has one row per second; windows of `length_s` begin at the first row.
     """
     whole = len(loads.offered) // length_s * length_s
 

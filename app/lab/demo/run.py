@@ -1,4 +1,4 @@
-"""The demo: real daemons, a simulated PoP on top, our two workers, what the scenario breaks, and the verdict."""
+"""Runs the demo: real daemons, a simulated PoP on top, our two workers, the scenario's faults, and the verdict."""
 
 import asyncio
 import sys
@@ -35,12 +35,12 @@ READY_WITHIN_S = 60.0
 DRAIN_WITHIN_S = 30.0
 POLL_S = 0.2
 TRUTH_FILE = "truth.jsonl"
-# Shorter than the defaults of 300 s, so that the whole story fits into minutes; the display says so.
+# Shorter than the defaults of 300 s, so that the whole story fits into minutes; the demo says so when it starts.
 PACING = {"lease_s": 60.0, "min_stay_s": 20.0}
 
 
 class Options(msgspec.Struct, frozen=True):
-    """`scenario` is a name or the path of a file; it says how many `seconds` of traffic where None is given."""
+    """Options of the demo. `scenario` is a name or a path; `seconds` of None means the scenario's own length."""
 
     scenario: str = "surge"
     seconds: int | None = None
@@ -49,14 +49,14 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class RouterRib(msgspec.Struct, frozen=True):
-    """What telemetry tells of one router's table."""
+    """What telemetry reports about one router's table in `/state/rib`."""
 
     prefixes: int
     peers: int
 
 
 async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]:
-    """Run it all; the document of figures. ConfigError for the scenario, else what the stack raises."""
+    """Run the whole demo; its figures by name. ConfigError for a bad scenario, otherwise the errors of the stack."""
     clock = SystemClock()
     began_s = clock.monotonic_s()
     pop = load_pop(INVENTORY)
@@ -66,7 +66,10 @@ async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]
     sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
     state_port, view_port = free_port(), free_port()
     settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
-    display.note(f"holds are {PACING['min_stay_s']:g} s at least and {PACING['lease_s']:g} s at most here, not 300 s")
+    display.note(
+        f"in this demo a move stays at least {PACING['min_stay_s']:g} s and its lease lasts {PACING['lease_s']:g} s"
+        " (the default for both is 300 s)"
+    )
     stack = Stack(
         INVENTORY,
         sim_pop.announcements,
@@ -86,7 +89,7 @@ async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]
 def make_context(
     scenario: Scenario, stack: Stack, sim_pop: SimPop, state: StateClient, clock: SystemClock
 ) -> RunContext:
-    """The simulated PoP over a stack that is up."""
+    """Put the simulated PoP on top of a running stack."""
     r1, r2 = stack.pop.router
     readers: dict[str, RibReader] = {r1.name: GobgpRib(stack.r1_grpc), r2.name: FrrRib(stack.r2_vty)}
     sim = Simulation(sim_pop, scenario, readers, stack.sflow, clock, SimOptions(sampling_rate=scenario.sampling_rate))
@@ -94,7 +97,7 @@ def make_context(
 
 
 async def start_view(stack: Stack, display: Display) -> None:
-    """To look at only: the demo goes on without it when it ends."""
+    """Start the web page. It is only for watching: the demo goes on if it fails to start or ends."""
     port = stack.deployment.settings.view_port
     argv = [sys.executable, "-m", "app", "view", "--config", str(stack.settings_file)]
     await stack.spawn("view", [*argv, "--truth", str(stack.run_dir / TRUTH_FILE)], restarts_max=0)
@@ -103,28 +106,28 @@ async def start_view(stack: Stack, display: Display) -> None:
     except DaemonError as error:
         display.note(str(error))
     else:
-        display.say(f"open http://127.0.0.1:{port}")
+        display.say(f"open http://127.0.0.1:{port} in a browser to watch")
 
 
 async def _serves(port: int) -> str | None:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError as error:
-        return str(error)
+    except OSError:
+        return f"nothing listens on 127.0.0.1:{port} yet"
     writer.close()
     await writer.wait_closed()
     return None
 
 
 class Demo:
-    """One run."""
+    """One run of the demo on a running stack."""
 
     def __init__(self, context: RunContext, display: Display) -> None:
         self._context, self._stack, self._clock, self._display = context, context.stack, context.clock, display
         self._story = Story(context, self._window_closed, display.note)
 
     async def run(self, began_s: float) -> dict[str, FigureValue]:
-        """Workers up, traffic, drain, verdict; it began at `began_s`, monotonic."""
+        """Start the workers, run the traffic, drain; the figures. The demo began at `began_s`, monotonic."""
         await self._start_workers()
         ready_s, traffic_s = self._clock.monotonic_s() - began_s, self._clock.now_s()
         await self._traffic()
@@ -138,7 +141,7 @@ class Demo:
             await self._stack.spawn(process, [*argv, "--config", str(self._stack.settings_file)])
         if not await self._until(self._routes_known, READY_WITHIN_S):
             log = self._stack.runner.log("telemetry")
-            raise DaemonError(f"telemetry does not hold every route after {READY_WITHIN_S:g} s; its log: {log}")
+            raise DaemonError(f"telemetry still lacks routes after {READY_WITHIN_S:g} s; see its log {log}")
 
     async def _routes_known(self) -> bool:
         try:
@@ -148,7 +151,7 @@ class Demo:
         return all(rib.prefixes >= len(self._context.sim_pop.home_link) for rib in ribs.values())
 
     async def _traffic(self) -> None:
-        """Let it flow, show every second of it, and tell the story at its moments."""
+        """Run the traffic, show every second of it, and play the scenario's events at their times."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 flowing = tasks.create_task(self._context.sim.run(self._context.scenario.seconds))
@@ -167,17 +170,17 @@ class Demo:
             await asyncio.wait([flowing], timeout=1.0)
 
     async def _window_closed(self) -> None:
-        """Wait for the first; DaemonError when none comes."""
+        """Wait until telemetry has closed its first window; DaemonError if it closes none within DRAIN_WITHIN_S."""
 
         async def closed() -> bool:
             return (await self._context.state.get("progress", ByteAccount)).closed_up_to_s is not None
 
         if not await self._until(closed, DRAIN_WITHIN_S):
-            raise DaemonError(f"telemetry closed no window in {DRAIN_WITHIN_S:g} s")
+            raise DaemonError(f"telemetry has closed no window within {DRAIN_WITHIN_S:g} s")
 
     async def _drain(self) -> bool:
-        """Everything sent is counted and, where the overload ends, every move taken back; False when too late."""
-        self._display.note("draining: last windows, last releases")
+        """Wait until all traffic is counted and, if the overload ends, every move taken back; False if that fails."""
+        self._display.note("traffic has ended; waiting for the last windows and releases")
         length_s = self._stack.deployment.settings.windows.length_s
         last_end_s = int(self._clock.now_s() // length_s + 1) * length_s
 
@@ -186,8 +189,8 @@ class Demo:
             closed = (progress.closed_up_to_s or 0) >= last_end_s
             if self._context.scenario.verdict in STILL_NEEDED:
                 return closed
-            ours = count_overrides(await read_tables(self._context.readers), self._stack.pop.marker_community)
-            return closed and not ours and not await overrides_now(self._stack.kafka, self._stack.pop.name)
+            overrides = count_overrides(await read_tables(self._context.readers), self._stack.pop.marker_community)
+            return closed and not overrides and not await overrides_now(self._stack.kafka, self._stack.pop.name)
 
         return await self._until(drained, DRAIN_WITHIN_S)
 

@@ -1,4 +1,4 @@
-"""The demo's verdict: one document of figures, and the names of the bounds that do not hold. Pure."""
+"""The demo's verdict: the figures of a run, and the names of the bounds that do not hold. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ from app.lab.demo.bounds import FigureValue, bounds
 from app.lab.demo.evidence import Evidence, LinkTruth
 
 LOST = "source-path-lost"
-RELEASED = "released"  # the actuator adds why; the end of a hold is no release
+RELEASED = "released"  # the actuator appends the reason; an expired lease is no release
 
 
 def score(evidence: Evidence) -> dict[str, FigureValue]:
-    """Every figure by name; `ok` when all bounds hold, `failed` names those that do not."""
+    """Every figure by name. `ok` is true if all bounds hold; `failed` lists the names of those that do not."""
     figures = {
         **_delivery(evidence),
         **_congestion(evidence),
@@ -51,14 +51,16 @@ def _delivery(evidence: Evidence) -> dict[str, FigureValue]:
 def _congestion(evidence: Evidence) -> dict[str, FigureValue]:
     events = [event for decision in evidence.decisions for event in decision.congestion]
     pairs = list(_paired(evidence))
-    carried = [abs(seen.carried_bps - true.carried_bps) / true.carried_bps for seen, true in pairs]
-    natural = [abs(seen.natural_bps - true.natural_bps) / true.natural_bps for seen, true in pairs]
+    carried = [abs(estimate.carried_bps - true.carried_bps) / true.carried_bps for estimate, true in pairs]
+    natural = [abs(estimate.natural_bps - true.natural_bps) / true.natural_bps for estimate, true in pairs]
     return {
         "congestion_opened": len({event.id for event in events if event.state != "closed"}),
         "congestion_closed": len({event.id for event in events if event.state == "closed"}),
         "surged_link": evidence.surged_link,
         "peak_natural": evidence.surge.peak_natural,
-        "peak_natural_estimated": max((seen.natural_bps / seen.capacity_bps for seen, _ in pairs), default=0.0),
+        "peak_natural_estimated": max(
+            (estimate.natural_bps / estimate.capacity_bps for estimate, _ in pairs), default=0.0
+        ),
         "peak_carried": evidence.summary.peak_carried,
         "windows_compared": len(pairs),
         "carried_error": max(carried, default=1.0),
@@ -70,21 +72,21 @@ def _congestion(evidence: Evidence) -> dict[str, FigureValue]:
 
 
 def _paired(evidence: Evidence) -> Iterable[tuple[LinkUtilization, LinkTruth]]:
-    """The surged link's windows, estimate beside truth."""
+    """The windows of the surged link: (estimate, truth) for each window that has both."""
     truth = {true.window_start_s: true for true in evidence.truth}
-    for seen in evidence.utilization:
-        true = truth.get(int(seen.window_start.timestamp()))
-        if seen.link == evidence.surged_link and true is not None:
-            yield seen, true
+    for estimate in evidence.utilization:
+        true = truth.get(int(estimate.window_start.timestamp()))
+        if estimate.link == evidence.surged_link and true is not None:
+            yield estimate, true
 
 
 def _overrides(evidence: Evidence) -> dict[str, FigureValue]:
-    told = episodes(evidence.actuations)
+    counts = episodes(evidence.actuations)
     return {
-        "overrides_announced": told.announced,
-        "overrides_lost_with_path": told.lost,
-        "overrides_placed_again": told.placed_again,
-        "overrides_released": told.released,
+        "overrides_announced": counts.announced,
+        "overrides_lost_with_path": counts.lost,
+        "overrides_placed_again": counts.placed_again,
+        "overrides_released": counts.released,
         "overrides_left": max(evidence.summary.overrides_left, *evidence.marked_after.values()),
         "overrides_max": evidence.summary.overrides_max,
         "edges_marked_during_surge": evidence.marked_during,
@@ -98,20 +100,20 @@ def _overrides(evidence: Evidence) -> dict[str, FigureValue]:
 
 
 def _refusals(evidence: Evidence) -> dict[str, FigureValue]:
-    told = {
+    refusals = {
         (refused.prefix, refused.link, refused.reason)
         for decision in evidence.decisions
         for refused in decision.refused
     }
     return {
-        "refused_by_reason": dict(Counter(reason for _, _, reason in told)),
+        "refused_by_reason": dict(Counter(reason for _, _, reason in refusals)),
         "links_congested_by_moves": list(evidence.congested_by_us),
     }
 
 
 @dataclass
 class Episodes:
-    """Overrides counted once per prefix, from its first route to its last."""
+    """How many overrides there were. One override of a prefix lasts from its first route in any router to its last."""
 
     announced: int = 0
     lost: int = 0
@@ -120,23 +122,26 @@ class Episodes:
 
 
 def episodes(actuations: Iterable[Actuation]) -> Episodes:
-    """An override is several routes, one a router; a change of next hop in between is the same override."""
+    """Count overrides: one has a route in each of several routers, and a change of next hop does not end it."""
     live: dict[str, set[str]] = {}
     lost: set[str] = set()
-    told = Episodes()
+    counts = Episodes()
     for act in actuations:
         routers = live.setdefault(act.prefix, set())
         if act.action == "announced":
-            told.announced += not routers
-            told.placed_again += not routers and act.prefix in lost
+            counts.announced += not routers
+            counts.placed_again += not routers and act.prefix in lost
             routers.add(act.router)
         elif act.action == "withdrawn" and act.router in routers:
             routers.discard(act.router)
             if not routers:
-                told.lost += act.reason == LOST
-                told.released += act.reason.startswith(RELEASED)
-                (lost.add if act.reason == LOST else lost.discard)(act.prefix)
-    return told
+                counts.lost += act.reason == LOST
+                counts.released += act.reason.startswith(RELEASED)
+                if act.reason == LOST:
+                    lost.add(act.prefix)
+                else:
+                    lost.discard(act.prefix)
+    return counts
 
 
 def _losses(evidence: Evidence) -> dict[str, FigureValue]:
@@ -170,7 +175,7 @@ def _times(evidence: Evidence) -> dict[str, FigureValue]:
 
 
 def _provoked(evidence: Evidence) -> dict[str, FigureValue]:
-    """What was done on purpose, and what became of it."""
+    """Figures about the foreign routes and the bad input of the scenario, and what became of them."""
     injected = evidence.injected
     stood_s = {planted.kind: planted.gone_s - planted.from_s for planted in evidence.planted}
     return {

@@ -1,4 +1,4 @@
-"""What a demo is going to do and how long it takes, told before it begins. Pure."""
+"""What a demo is going to do and how long it takes, for the user to read before it begins. Pure."""
 
 from collections.abc import Iterator
 
@@ -8,21 +8,21 @@ START_ABOUT_S, END_ABOUT_S = 30, 20
 
 
 def timeline(name: str, scenario: Scenario) -> Iterator[str]:
-    """Some lines, in order of time."""
+    """The lines that announce the scenario: a title, then what happens, in order of time."""
     minutes = (START_ABOUT_S + scenario.seconds + END_ABOUT_S) / 60
-    yield f"{name}: {scenario.seconds} s of traffic, about {minutes:.1f} minutes in all"
-    yield f"  first       the daemons start, about {START_ABOUT_S} s"
+    yield f"{name}: {scenario.seconds} s of traffic, about {minutes:.1f} minutes in total"
+    yield f"  first       Kafka, the collectors and the routers start (about {START_ABOUT_S} s)"
     if not scenario.export_policy:
-        yield "  throughout  r1 has no export policy: what it tells its neighbours is counted"
+        yield "  throughout  r1 has no export policy; the demo counts every route that leaks to a neighbour"
     if scenario.peak_share:
         yield (
-            f"  {_at(scenario.calm_s)}  {scenario.link} wants {scenario.peak_share:.0%} of its capacity,"
+            f"  {_at(scenario.calm_s)}  demand on {scenario.link} rises to {scenario.peak_share:.0%} of its capacity,"
             f" until {min(scenario.surge_until_s, scenario.seconds):g} s"
         )
     for event in sorted(scenario.event, key=lambda event: event.at_s):
         yield f"  {_at(event.at_s)}  {_event(event)}"
-    left = " and every move taken back" if scenario.verdict in TAKEN_BACK else ""
-    yield f"  at the end  everything sent is counted{left}, about {END_ABOUT_S} s; then the verdict"
+    moves = " and every move is taken back" if scenario.verdict in TAKEN_BACK else ""
+    yield f"  at the end  the demo waits until all traffic is counted{moves} (about {END_ABOUT_S} s); then the verdict"
 
 
 def _at(at_s: float) -> str:
@@ -31,9 +31,11 @@ def _at(at_s: float) -> str:
 
 def _event(event: ScenarioEvent) -> str:
     if event.kill is not None:
-        return f"{'the neighbour that carries most overrides' if event.kill == BUSIEST else event.kill} is killed"
+        return (
+            f"{'the neighbour with most overrides' if event.kill == BUSIEST else f'neighbour {event.kill}'} is killed"
+        )
     if event.plant == "stray":
-        return "somebody else puts an override into r1's injector; Autopilot must take it out"
+        return "a foreign override is put into r1's injector; Autopilot must withdraw it"
     if event.plant == "loop":
-        return f"for {event.for_s:g} s r2 sends back to r1 what r1 sends it: a loop"
-    return "bad input of known size is put in beside the traffic"
+        return f"for {event.for_s:g} s a foreign route makes r2 send traffic back to r1: a loop"
+    return "bad input of known size is sent beside the traffic"

@@ -1,4 +1,4 @@
-"""The simulator's truth as JSON lines, one a second, for the web view to draw beside the estimate."""
+"""Writes the simulator's truth as JSON lines, one per second; the web page draws it beside the estimate."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from app.web.truth import TruthLine
 
 
 class TruthFile:
-    """Grows by whole seconds; the traffic began at `began_s`, Unix seconds."""
+    """A file that grows by one line per second of traffic; `began_s` is when traffic began, in Unix seconds."""
 
     def __init__(self, path: Path, sim_pop: SimPop, began_s: float) -> None:
         self._path = path
@@ -20,7 +20,7 @@ class TruthFile:
         self._written = 0
 
     def write(self, truth: Loads, seconds: int) -> None:
-        """Append what is new among the first `seconds` rows, which are complete."""
+        """Append the lines not yet written among the first `seconds` rows of `truth`, which are complete."""
         with self._path.open("ab") as file:
             for second in range(self._written, seconds):
                 file.write(msgspec.json.encode(self._line(truth, second)) + b"\n")

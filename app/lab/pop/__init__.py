@@ -1,4 +1,4 @@
-"""The simulated PoP: demand, routers that forward by their real tables, sFlow, and the truth to hold results against.
+"""The simulated PoP: demand, routers that forward by their real tables, sFlow, and the truth to check results against.
 
 May import: contract, config, bgp.
 Read: pop, prefixes, scenario, traffic, elastic, engine, exits, natural, forwarding, losses, model, ribs, vty,

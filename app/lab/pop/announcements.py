@@ -1,4 +1,4 @@
-"""What the eBGP neighbours of the simulated PoP announce: cones, alternatives and AS paths."""
+"""Draws what the eBGP neighbours of the simulated PoP announce: cones, alternatives and AS paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -10,14 +10,14 @@ from app.config.inventory import Link, Pop, Session
 from app.lab.pop.model import Announcement
 from app.lab.pop.prefixes import PrefixSet
 
-ORIGIN_AS_FIRST, ORIGIN_COUNT = 65001, 160  # private AS numbers, as are the ones between
+ORIGIN_AS_FIRST, ORIGIN_COUNT = 65001, 160  # private AS numbers, like those in the middle of a path
 MIDDLE_AS_FIRST, MIDDLE_COUNT = 64700, 60
 
 
 class Home(msgspec.Struct, frozen=True):
-    """A group of prefixes: the link (`router/name`) that plain BGP takes, and where else they are announced.
+    """A group of prefixes: the link (`router/name`) that plain BGP chooses, and where else they are announced.
 
-    `link` None means that only transit has them. `also` maps another link to the share of the group found there.
+    If `link` is None, only transit announces them. `also` maps another link to the share of the group announced there.
     """
 
     link: str | None
@@ -26,7 +26,7 @@ class Home(msgspec.Struct, frozen=True):
     also: Mapping[str, float] = {}
 
 
-# The demo's PoP. r1's private peering has alternatives with room; the 10G links must not inherit r1's traffic.
+# The demo's PoP. r1's private peering has alternatives with room, but the 10G links must not inherit its traffic.
 HOMES: Final = (
     Home("r1/et-0/0/1", 800, 200, {"r1/et-0/0/2": 0.65, "r2/xe-0/0/1": 0.10, "r2/xe-0/0/2": 0.15}),
     Home("r1/et-0/0/2", 440, 110),
@@ -37,18 +37,21 @@ HOMES: Final = (
 
 
 def draw_homes(rng: np.random.Generator, homes: Sequence[Home]) -> list[Home]:
-    """The home of each prefix, in random order, those of IPv4 first."""
+    """One home per prefix, in random order: first all of IPv4, then all of IPv6."""
     families = (
         [home for home in homes for _ in range(home.prefixes4)],
         [home for home in homes for _ in range(home.prefixes6)],
     )
-    return [each[int(index)] for each in families for index in rng.permutation(len(each))]
+    return [family[int(index)] for family in families for index in rng.permutation(len(family))]
 
 
 def draw_announcements(
     rng: np.random.Generator, pop: Pop, prefixes: PrefixSet, homes: Sequence[Home]
 ) -> dict[str, tuple[Announcement, ...]]:
-    """Routes by peer address; transits announce everything, a prefix has the same origin everywhere."""
+    """The announcements of every neighbour by peer address. Transits announce every prefix.
+
+    `homes` has one home per prefix. A prefix has the same origin AS on every path.
+    """
     routes: dict[str, list[Announcement]] = {session.peer: [] for link in pop.link for session in link.sessions}
     by_name = {f"{link.router}/{link.name}": link for link in pop.link}
     origins = _draw_origins(rng, prefixes)
@@ -74,7 +77,7 @@ def _is_announced(rng: np.random.Generator, home: Home, name: str, link: Link) -
 
 
 def _middles(rng: np.random.Generator, link: Link, home_link: Link | None, home_middles: int) -> int:
-    """ASes between neighbour and origin, so many that the home link stays the natural choice."""
+    """Number of ASes between neighbour and origin, high enough that plain BGP still prefers the home link."""
     drawn = 1 + int(rng.random() < 0.3)
     preferred = home_link is not None and link.local_pref >= home_link.local_pref
     return home_middles + drawn if preferred else drawn

@@ -1,4 +1,4 @@
-"""The same PoP, seed, time line and deaths without any override: what plain BGP alone would have dropped."""
+"""What plain BGP alone would have dropped: the same PoP, seed, timeline and deaths, but no overrides."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from app.lab.pop.traffic import Workload, carry
 
 
 class NaturalNetwork:
-    """Where plain BGP sends everything while the neighbours in `died` are gone."""
+    """Where plain BGP sends everything, without the neighbours that have died."""
 
     def __init__(self, sim: SimPop) -> None:
         self._sim = sim
@@ -21,11 +21,12 @@ class NaturalNetwork:
         self.exits = self._converge()
 
     def died(self, peer: str) -> None:
+        """Remove the neighbour with this address from now on."""
         self._dead_peers.add(peer)
         self.exits = self._converge()
 
     def offered_bytes(self, wanted_bytes: Floats) -> Floats:
-        """Natural load by link."""
+        """The natural load of each link, in bytes, for demand by (ingress router, prefix)."""
         return per_link(wanted_bytes, self.exits.link, len(self._sim.link_ids))
 
     def _converge(self) -> Exits:
@@ -34,9 +35,9 @@ class NaturalNetwork:
 
 
 def dropped_bytes(sim: SimPop, scenario: Scenario, deaths: Mapping[str, int], ticks: int, tick_s: float) -> Floats:
-    """Bytes dropped by (tick, link) without overrides; `deaths` gives the first tick without that peer.
+    """Bytes dropped without overrides, by (tick, link). `deaths` gives the first tick without each dead peer.
 
-    Elastic demand reacts to these drops, so it may be sent less here than with overrides.
+    Elastic demand reacts to these drops, so less may be sent here than with overrides.
     """
     network, demand = NaturalNetwork(sim), Workload(sim, scenario, tick_s)
     elastic = Elasticity(sim, scenario.elastic_share, tick_s)

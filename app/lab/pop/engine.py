@@ -1,4 +1,4 @@
-"""The simulated PoP without its I/O: given what the routers hold, one tick of traffic after the other."""
+"""The simulated PoP without its I/O: forwards one tick of traffic after another by the routers' tables."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ from app.lab.pop.truth import Loads
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One tick: where everything went and how much of it left."""
+    """The outcome of one tick: where everything went and how much of it left the PoP."""
 
     exits: Exits
     carried: Carried
 
 
 class Engine:
-    """Forwards the demand of one scenario by the routers' tables and keeps the truth."""
+    """Forwards the demand of one scenario by the routers' tables and records what really happened."""
 
     def __init__(self, sim: SimPop, scenario: Scenario, tick_s: float) -> None:
         self.sim, self.tick_s = sim, tick_s
@@ -32,24 +32,27 @@ class Engine:
         self.withheld_bytes = 0.0  # wanted and not sent: elastic demand that backed off
         self.loops = LossLedger(sim.demand_bps.shape)
         self.dead_ends = LossLedger(sim.demand_bps.shape)
-        self.overrides: list[int] = []  # prefixes with a route of ours in any table, by tick
-        self.deaths: dict[str, int] = {}  # first tick without that peer
+        self.overrides: list[int] = []  # by tick, how many prefixes have one of our routes in any table
+        self.deaths: dict[str, int] = {}  # by peer, the first tick without it
         self._demand = Workload(sim, scenario, tick_s)
         self._elastic = Elasticity(sim, scenario.elastic_share, tick_s)
         self._natural = NaturalNetwork(sim)
         self._match_orders = sim.prefixes.match_orders
         self._dead_hops: set[tuple[str, str]] = set()
-        self._seen: tuple[int, dict[str, RouterTable]] = (0, {})  # dead next hops and tables that `_exits` is of
+        self._seen: tuple[int, dict[str, RouterTable]] = (
+            0,
+            {},
+        )  # the number of dead next hops and the tables behind `_exits`
         self._exits: Exits
 
     def neighbour_died(self, peer: str) -> None:
-        """From the next tick on its next hops swallow what is sent there, and plain BGP is without it."""
+        """From the next tick on, traffic to this peer's next hops is lost and plain BGP no longer uses it."""
         self.deaths[peer] = len(self.log)
         self._natural.died(peer)
         self._dead_hops |= next_hops_of(self.sim.pop, peer)
 
     def step(self, tables: Tables) -> Step:
-        """Advance by one tick."""
+        """Advance by one tick, with these tables in the routers."""
         tick = len(self.log)
         wanted_bytes = self._demand.wanted_bytes(tick)
         sent_bytes = self._elastic.sent_bytes(wanted_bytes)
@@ -67,7 +70,7 @@ class Engine:
         return Step(exits, carried)
 
     def _trace(self, tables: Tables) -> Exits:
-        """Anew only when a table is another object than in the last tick: readers replace what changed."""
+        """Trace again only if a table is a different object than in the last tick: readers replace changed tables."""
         dead, before = self._seen
         same = before.keys() == tables.keys() and all(before[router] is table for router, table in tables.items())
         if not same or dead != len(self._dead_hops):
@@ -77,7 +80,7 @@ class Engine:
 
 
 def next_hops_of(pop: Pop, peer: str) -> set[tuple[str, str]]:
-    """(router, next hop) pairs that lead to this eBGP neighbour."""
+    """The (router, next hop) pairs that lead to this eBGP neighbour."""
     return {
         (link.router, hop)
         for link in pop.link
@@ -88,5 +91,5 @@ def next_hops_of(pop: Pop, peer: str) -> set[tuple[str, str]]:
 
 
 def count_overrides(tables: Tables, marker: str) -> int:
-    """Prefixes for which some router uses a route with the marker community."""
+    """How many prefixes some router forwards by a route with the marker community."""
     return len({prefix for table in tables.values() for prefix, path in table.items() if marker in path.communities})

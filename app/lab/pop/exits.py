@@ -1,4 +1,4 @@
-"""The outcomes of forwarding as arrays: matrices by (ingress router, prefix), vectors by link, in inventory order."""
+"""Forwarding outcomes as arrays: matrices by (ingress router, prefix), vectors by link, in inventory order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NO_LINK: Final = -1  # loop or dead end
 
 @dataclass(frozen=True, eq=False)
 class Exits:
-    """Where each (ingress router, prefix) goes."""
+    """Where the traffic of each (ingress router, prefix) goes; all three are matrices."""
 
     link: Ints  # index of the link, or NO_LINK
     blackholed: Masks  # the next hop on that link is dead
@@ -28,13 +28,14 @@ class Exits:
 
     @property
     def dead_end(self) -> Masks:
+        """Which traffic stops at a router without a usable route."""
         return np.asarray((self.link == NO_LINK) & ~self.looped)
 
 
 def trace_all(
     pop: Pop, tables: Tables, match_orders: Sequence[Sequence[str]], dead_hops: DeadHops = frozenset()
 ) -> Exits:
-    """Trace every prefix from every router; `match_orders` as `trace` takes it, one for each prefix."""
+    """Trace every prefix from every router. `match_orders` has one match order per prefix, as `trace` takes it."""
     index = {link: i for i, link in enumerate(pop.links)}
     outcomes = [[trace(pop, tables, router, order, dead_hops) for order in match_orders] for router in pop.routers]
     return Exits(
@@ -45,6 +46,6 @@ def trace_all(
 
 
 def per_link(values: Floats, link: Ints, links: int) -> Floats:
-    """Sums by link index; what has NO_LINK is left out."""
+    """Sum `values` by link index, leaving out NO_LINK; a vector of length `links`."""
     known = link != NO_LINK
     return np.bincount(link[known], weights=values[known], minlength=links).astype(np.float64)

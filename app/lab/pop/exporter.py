@@ -1,4 +1,4 @@
-"""The routers' sFlow agents: they turn samples and counter readings into datagrams, each with its own numbering."""
+"""The routers' sFlow agents: turn samples and counter readings into datagrams, each with its own sequence numbers."""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -24,19 +24,19 @@ from app.lab.pop.sflow import (
 
 T = TypeVar("T")
 
-FLUSH_S: Final = 0.1  # an agent waits at most this long to fill a datagram
+FLUSH_S: Final = 0.1  # how long an agent waits at most to fill a datagram
 CLIENT_PORT: Final = 40000
 
 
 class Sampled(msgspec.Struct, frozen=True):
-    """What one flow sample stands for: a frame that left by that link, times the sampling rate."""
+    """What one flow sample stands for: its link, and the frame's size times the sampling rate."""
 
     link: str
     size_bytes: int
 
 
 class Datagram(msgspec.Struct, frozen=True):
-    """One UDP payload, when it is due (seconds since the start of its tick) and the flow samples in it."""
+    """One UDP payload, when it is due (in seconds since the start of its tick) and the flow samples in it."""
 
     due_s: float
     payload: bytes
@@ -44,7 +44,7 @@ class Datagram(msgspec.Struct, frozen=True):
 
 
 class Exporter:
-    """The agents of all routers of one PoP."""
+    """The sFlow agents of all routers of one PoP; `rate` is the sampling rate."""
 
     def __init__(self, sim: SimPop, rate: int, rng: np.random.Generator) -> None:
         self._sim, self._rate, self._rng = sim, rate, rng
@@ -54,7 +54,7 @@ class Exporter:
         self._sequence = dict.fromkeys(sim.pop.routers, 0)
 
     def flows(self, samples: Samples, uptime_s: float) -> list[Datagram]:
-        """The flow samples of the tick that begins at `uptime_s`, in order of time."""
+        """The datagrams with the flow samples of the tick that begins at `uptime_s`, in order of time."""
         hosts = self._rng.integers(HOSTS_PER_PREFIX, size=len(samples.due_s))
         columns = (samples.link, samples.ingress, samples.prefix, samples.frame_bytes, samples.pool, samples.sequence)
         rows = zip(samples.due_s.tolist(), hosts.tolist(), *(column.tolist() for column in columns), strict=True)
@@ -70,11 +70,13 @@ class Exporter:
         return sorted(datagrams, key=lambda datagram: datagram.due_s)
 
     def counters(self, readings: Sequence[GenericCounters], uptime_s: float, due_s: float) -> list[Datagram]:
-        """One reading of every link (inventory order) as datagrams, all due at the same moment of the tick."""
+        """Datagrams with one reading of every link (in inventory order), all due `due_s` after the tick begins."""
         links = self._sim.pop.link
         datagrams = []
         for router in self._sequence:
-            encoded = [encode_counters(r) for link, r in zip(links, readings, strict=True) if link.router == router]
+            encoded = [
+                encode_counters(reading) for link, reading in zip(links, readings, strict=True) if link.router == router
+            ]
             datagrams += [Datagram(due_s, self._encode(router, uptime_s + due_s, part)) for part in _chunks(encoded)]
         return datagrams
 
@@ -93,7 +95,7 @@ class Exporter:
         )
 
     def _input_ifindex(self, exit_router: str, ingress_router: str) -> int:
-        """Where the packet came into the exit router: from inside, or over the core from where it entered the PoP."""
+        """Where the exit router received the packet: on an internal interface, or on the core link to its ingress."""
         router = self._sim.pop.routers[exit_router]
         return router.internal_ifindexes[0] if ingress_router == exit_router else router.core[ingress_router]
 

@@ -1,6 +1,6 @@
-"""Where a packet leaves the PoP, given what every router really holds: next hops are followed router by router.
+"""Finds where a packet leaves the PoP by following next hops from router to router through their real tables.
 
-Longest match is by prefix identity: a router that lacks a prefix uses the covering one, on every hop anew.
+Longest match is by prefix identity: a router that lacks the prefix uses the covering one. Every hop matches again.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ DeadHops = Collection[tuple[str, str]]  # (router, next hop)
 
 
 class PacketFate(msgspec.Struct, frozen=True):
-    """What becomes of a packet. `link` is where it leaves, or would leave if the next hop lived (black-hole)."""
+    """What becomes of a packet. `link` is where it leaves; for "black-hole", where it would if the hop were alive."""
 
     fate: Fate
     link: str | None = None
@@ -29,8 +29,11 @@ DEAD_END = PacketFate("dead-end")
 def trace(
     pop: Pop, tables: Tables, ingress: str, match_order: Sequence[str], dead_hops: DeadHops = frozenset()
 ) -> PacketFate:
-    """The fate of a packet that enters at `ingress`; `match_order` is its prefix and those that cover it, longest
-    first. A dead end is a router without a route, or with a next hop that is neither its link nor a loopback."""
+    """The fate of a packet that enters the PoP at router `ingress`.
+
+    `match_order` is its prefix and the prefixes that cover it, longest first. A dead end is a router that has no route,
+    or one whose next hop is neither on its links nor a loopback.
+    """
     router, visited = ingress, set[str]()
     while router not in visited:
         visited.add(router)

@@ -1,7 +1,7 @@
-"""Traffic that never leaves because tables contradict each other: loops and dead ends.
+"""Counts traffic that never leaves because the routers' tables contradict each other: loops and dead ends.
 
-Two tables are read at slightly different moments, so a contradiction seen at one read may never have existed. It counts
-once reads at least CONFIRM_S apart all show it, with its bytes from the first read on; else it was transient.
+Tables are read at slightly different moments, so a contradiction in a single read may never have existed. It counts,
+with its bytes from the first read on, once all reads over at least CONFIRM_S show it; otherwise it was transient.
 """
 
 from typing import Final
@@ -15,24 +15,24 @@ _SLACK_S: Final = 1e-6  # ticks are sums of floats
 
 
 class LossLedger:
-    """Books the lost bytes of one kind of contradiction, by (ingress router, prefix)."""
+    """Adds up the bytes lost to one kind of contradiction; `shape` is (ingress routers, prefixes)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._since_s = np.full(shape, np.inf)  # inf: not lost
+        self._since_s = np.full(shape, np.inf)  # infinity: not lost now
         self._held_bytes = np.zeros(shape)
         self._confirmed = np.zeros(shape, dtype=bool)
         self.confirmed_bytes = 0.0
         self._passed_bytes = 0.0
-        self.last_s: float | None = None  # the last read that a confirmed one was seen at
-        self.count = 0  # confirmed contradictions, one for each (ingress router, prefix) and time
+        self.last_s: float | None = None  # time of the last read that showed a confirmed contradiction
+        self.count = 0  # confirmed contradictions: each (ingress router, prefix) counts once until it ends
 
     @property
     def transient_bytes(self) -> float:
-        """Bytes of what one read showed and no later one confirmed, or not yet."""
+        """Bytes lost according to reads that later reads did not confirm, or not yet."""
         return self._passed_bytes + float(self._held_bytes.sum())
 
     def update(self, at_s: float, lost: Masks, wanted_bytes: Floats) -> None:
-        """Book one read; `wanted_bytes` is the traffic of its tick."""
+        """Take in one read at `at_s`: which traffic is lost, and the bytes of its tick."""
         self._passed_bytes += float(self._held_bytes[~lost].sum())
         self._held_bytes = np.where(lost, self._held_bytes + wanted_bytes, 0)
         self._since_s = np.where(lost, np.minimum(self._since_s, at_s), np.inf)

@@ -1,4 +1,4 @@
-"""What the simulated PoP is made of: the routes that its neighbours announce and the paths that its routers hold."""
+"""Types of the simulated PoP: routes that its neighbours announce and paths that its routers use."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """One announcement of one eBGP neighbour."""
+    """One route that an eBGP neighbour announces."""
 
     prefix: str
     next_hop: str
@@ -15,7 +15,7 @@ class Announcement(msgspec.Struct, frozen=True):
 
 
 class InstalledPath(msgspec.Struct, frozen=True):
-    """What one router forwards by for one prefix: its best path as its table shows it, own AS not in it."""
+    """The best path of one router for one prefix, as its table shows it. The AS path does not contain our own AS."""
 
     next_hop: str
     communities: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""Where plain BGP would send each prefix: the network without overrides, as the routers of the PoP would build it.
+"""Computes where plain BGP would send each prefix: the tables of the PoP's routers without overrides.
 
-A model of its own, independent of the code under test. iBGP is a full mesh with next-hop-self; a path is better by
-local-pref, then by shorter AS path, then eBGP over iBGP, then lower IGP cost, then lower peer address. Every router
-that has a path of the best (local-pref, AS-path length) takes its own, so what the others hide from it cannot matter.
+This model is independent of the code under test. iBGP is a full mesh with next-hop-self. Paths are compared by
+local-pref, then shorter AS path, then eBGP over iBGP, then lower IGP cost, then lower peer address. A router that has a
+path with the best (local-pref, AS-path length) uses its own, so paths that other routers hide from it do not matter.
 """
 
 import ipaddress
@@ -24,12 +24,12 @@ class _Candidate(msgspec.Struct, frozen=True):
 
 
 def natural_tables(pop: Pop, announcements: Announcements, dead_peers: Collection[str] = ()) -> Tables:
-    """Each router's best paths from what its live eBGP neighbours announce."""
+    """Each router's best paths, given what the eBGP neighbours announce that are not in `dead_peers`."""
     candidates: dict[str, list[_Candidate]] = {}
     for candidate in _candidates(pop, announcements, dead_peers):
         candidates.setdefault(candidate.route.prefix, []).append(candidate)
     return {
-        router: {prefix: _best(pop, router, known) for prefix, known in candidates.items()} for router in pop.routers
+        router: {prefix: _best(pop, router, paths) for prefix, paths in candidates.items()} for router in pop.routers
     }
 
 
@@ -43,8 +43,8 @@ def _candidates(pop: Pop, announcements: Announcements, dead_peers: Collection[s
     )
 
 
-def _best(pop: Pop, router: str, known: list[_Candidate]) -> InstalledPath:
-    chosen = min(known, key=lambda candidate: _rank(pop, router, candidate))
+def _best(pop: Pop, router: str, candidates: list[_Candidate]) -> InstalledPath:
+    chosen = min(candidates, key=lambda candidate: _rank(pop, router, candidate))
     return InstalledPath(
         next_hop=chosen.route.next_hop if chosen.router == router else _loopback(pop, chosen),
         communities=(),

@@ -1,4 +1,4 @@
-"""The packets of the simulated PoP: how long their frames are, and the first bytes of each as a sampler sees them."""
+"""The packets of the simulated PoP: the lengths of their frames, and their first bytes as a sampler sees them."""
 
 import ipaddress
 import struct
@@ -9,8 +9,8 @@ import numpy as np
 ETHERNET_BYTES, FCS_BYTES, IPV4_BYTES, IPV6_BYTES, TCP_BYTES = 14, 4, 20, 40, 20
 TCP, HTTPS_PORT = 6, 443
 
-# Frame lengths on the wire (IP length + 18) and how often each occurs: the mix of a content network. The shortest is
-# what an acknowledgement over IPv6 takes.
+# Frame lengths on the wire (IP length + 18) and their shares in the traffic of a content network. The shortest is an
+# acknowledgement over IPv6.
 FRAME_BYTES: Final = np.array([1518, 594, 78])
 FRAME_SHARE: Final = np.array([0.82, 0.10, 0.08])
 FRAME_BYTES_MEAN: Final = float(FRAME_BYTES @ FRAME_SHARE)
@@ -24,9 +24,9 @@ _MAC = bytes.fromhex("020000000001")  # locally administered
 
 
 def tcp_frame(source: str, destination: str, frame_bytes: int, client_port: int) -> bytes:
-    """The first bytes of a TCP data frame, at most 128 of them are of use; checksums are left 0.
+    """The first bytes of a TCP data frame, at most 128; checksums are 0.
 
-    `frame_bytes` is the length on the wire with FCS. Source and destination are of one address family.
+    `frame_bytes` is the length on the wire with FCS. Source and destination must be of the same address family.
     """
     from_host, to_host = ipaddress.ip_address(source), ipaddress.ip_address(destination)
     ip_bytes = frame_bytes - ETHERNET_BYTES - FCS_BYTES

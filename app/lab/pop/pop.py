@@ -1,6 +1,6 @@
-"""The simulated PoP: its prefixes, what its neighbours announce and how much traffic wants to go where.
+"""Generates the simulated PoP: prefixes, the neighbours' announcements, and demand by destination.
 
-Everything is drawn from one seed. Loads are scaled so that plain BGP fills each link to its share in `FILL`.
+Everything is drawn from one seed. Demand is scaled so that plain BGP fills each link to its share in `FILL`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from app.lab.pop.prefixes import IPV4, IPV6, PrefixSet, draw_prefixes
 
 PAIRS4: Final = 20
 PAIRS6: Final = 5
-ZIPF_SHIFT: Final = 20  # flattens the head: no prefix is so large that moving it is coarse
+ZIPF_SHIFT: Final = 20  # flattens the head of the distribution, so that no single prefix is too large to move
 # Share of capacity that plain BGP puts on each link in calm times.
 FILL: Final[Mapping[str, float]] = {
     "r1/et-0/0/1": 0.70,
@@ -40,28 +40,31 @@ class SimPop:
     prefixes: PrefixSet
     announcements: dict[str, tuple[Announcement, ...]]
     demand_bps: Floats
-    home_link: Ints  # index of the link that plain BGP takes while every neighbour lives
+    home_link: Ints  # index of the link that plain BGP chooses while every neighbour is alive
 
     @cached_property
     def link_ids(self) -> tuple[str, ...]:
+        """The ids of all links (`pop/router/name`), in inventory order."""
         return tuple(self.pop.links)
 
     @cached_property
     def router_names(self) -> tuple[str, ...]:
+        """The names of all routers, in inventory order."""
         return tuple(self.pop.routers)
 
     @cached_property
     def capacity_bps(self) -> Floats:
+        """The capacity of each link, in bits per second."""
         return np.array([link.capacity_bps for link in self.pop.link])
 
     @cached_property
     def base_share(self) -> Floats:
-        """Natural load of each link in calm times, share of capacity."""
+        """The natural load of each link in calm times, as a share of its capacity."""
         return per_link(self.demand_bps, self.home_link, len(self.link_ids)) / self.capacity_bps
 
 
 def generate(pop: Pop, seed: int, homes: Sequence[Home] = HOMES, fill: Mapping[str, float] = FILL) -> SimPop:
-    """The PoP of that seed; `homes` and `fill` name links as `router/name` of the inventory."""
+    """Generate the PoP of this seed. `homes` and `fill` name links as `router/name` of the inventory."""
     rng = np.random.default_rng(seed)
     prefixes = draw_prefixes(rng, IPV4, sum(home.prefixes4 for home in homes), PAIRS4)
     prefixes += draw_prefixes(rng, IPV6, sum(home.prefixes6 for home in homes), PAIRS6)
@@ -75,7 +78,7 @@ def generate(pop: Pop, seed: int, homes: Sequence[Home] = HOMES, fill: Mapping[s
 
 
 def _draw_weights(rng: np.random.Generator, home_of: Sequence[Home], routers: int) -> Floats:
-    """Zipf-like sizes within each home, whatever the family, each split at random between the ingress routers."""
+    """Draw Zipf-like sizes within each home, across both families, and split each at random between ingress routers."""
     size, rank = np.empty(len(home_of)), dict[str | None, int]()
     for index in rng.permutation(len(home_of)).tolist():
         home = home_of[index]

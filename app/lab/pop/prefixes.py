@@ -1,4 +1,4 @@
-"""Destination prefixes of the simulated PoP, and the hosts in them that traffic goes to."""
+"""Draws the destination prefixes of the simulated PoP and the hosts in them that receive traffic."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Family(msgspec.Struct, frozen=True):
-    """What prefixes of one address family look like.
+    """What the prefixes of one address family look like.
 
-    Every prefix lies in a block of its own, of `block_length`, so that only the pairs made on purpose overlap. Blocks
-    are drawn from the `tops`: the first `top_length` bits of public space.
+    Every prefix lies in its own block of length `block_length`, so only the pairs made on purpose overlap. Blocks are
+    drawn from `tops`, the first `top_length` bits of public address space.
     """
 
     bits: int
@@ -25,11 +25,11 @@ class Family(msgspec.Struct, frozen=True):
     block_length: int
     lengths: tuple[int, ...]
     length_share: tuple[float, ...]
-    covering_lengths: tuple[int, ...]  # of a prefix that has another inside
+    covering_lengths: tuple[int, ...]  # of a prefix that covers another
     inside_length: int
 
 
-# First octets with private, shared, loopback, link-local, benchmark or documentation space in them.
+# First octets that contain private, shared, loopback, link-local, benchmark or documentation space.
 _RESERVED_OCTETS: Final = frozenset({0, 10, 100, 127, 169, 172, 192, 198, 203})
 IPV4: Final = Family(
     bits=32,
@@ -46,7 +46,7 @@ IPV6: Final = Family(
     top_length=12,
     tops=(0x240, 0x260, 0x280, 0x2A0, 0x2C0),  # one /12 for each regional registry
     block_length=28,
-    lengths=(29, 36, 40, 44, 48),  # no /32: ExaBGP 4.2 then takes the mask of its IPv4 peer for one of 128 bits
+    lengths=(29, 36, 40, 44, 48),  # no /32: with one, ExaBGP 4.2 takes the mask of its IPv4 peer for one of 128 bits
     length_share=(0.25, 0.10, 0.10, 0.10, 0.45),
     covering_lengths=(29, 36, 40),
     inside_length=48,
@@ -54,8 +54,11 @@ IPV6: Final = Family(
 
 
 class PrefixSet(msgspec.Struct, frozen=True):
-    """Prefixes in a fixed order. `covering[i]` is the index of the one that contains prefix i, or None;
-    `hosts[i]` are addresses whose longest match is prefix i."""
+    """Prefixes in a fixed order.
+
+    `covering[i]` is the index of the prefix that covers prefix i, or None; `hosts[i]` are addresses whose longest match
+    is prefix i.
+    """
 
     prefixes: tuple[str, ...]
     covering: tuple[int | None, ...]
@@ -63,20 +66,20 @@ class PrefixSet(msgspec.Struct, frozen=True):
 
     @property
     def match_orders(self) -> list[tuple[str, ...]]:
-        """For each prefix: itself, then the one that covers it."""
+        """For each prefix, the prefix itself and then, if there is one, the prefix that covers it."""
         return [
             (prefix,) if outer is None else (prefix, self.prefixes[outer])
             for prefix, outer in zip(self.prefixes, self.covering, strict=True)
         ]
 
     def __add__(self, other: "PrefixSet") -> "PrefixSet":
-        """These prefixes and, after them, those of another family."""
+        """A set of these prefixes followed by those of `other`."""
         shifted = (None if outer is None else outer + len(self.prefixes) for outer in other.covering)
         return PrefixSet(self.prefixes + other.prefixes, (*self.covering, *shifted), self.hosts + other.hosts)
 
 
 def draw_prefixes(rng: np.random.Generator, family: Family, count: int, pairs: int) -> PrefixSet:
-    """`count` distinct public prefixes of which `pairs` are one of `inside_length` inside another one."""
+    """Draw `count` distinct public prefixes; in `pairs` cases one of length `inside_length` lies inside another."""
     assert 0 <= 2 * pairs <= count, "a pair is two of the prefixes"
     blocks = _draw_blocks(rng, family, count - pairs)
     networks = [
@@ -105,14 +108,14 @@ def _length(rng: np.random.Generator, family: Family, covering: bool) -> int:
 
 
 def _network(rng: np.random.Generator, within: IpNetwork, length: int) -> IpNetwork:
-    """A prefix of that length somewhere in the network given."""
+    """Draw a prefix of this length within the given network."""
     place = int(rng.integers(2 ** (length - within.prefixlen)))
     return type(within)((int(within.network_address) + (place << (within.max_prefixlen - length)), length))
 
 
 def _hosts(rng: np.random.Generator, network: IpNetwork, hole: IpNetwork | None) -> tuple[str, ...]:
-    """Distinct addresses, none the first or the last of the network, none in the hole."""
-    # Enough are left: a hole is at most a quarter of its network, and the smallest network has 254.
+    """Draw distinct addresses of the network, excluding its first and last address and those in the hole."""
+    # Enough remain: a hole is at most a quarter of its network, and the smallest network has 254 addresses to use.
     drawn = rng.integers(1, min(network.num_addresses, 2**62) - 1, size=8 * HOSTS_PER_PREFIX)
     addresses = (network[offset] for offset in dict.fromkeys(drawn.tolist()))
     usable = (str(address) for address in addresses if hole is None or address not in hole)

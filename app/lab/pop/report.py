@@ -1,4 +1,4 @@
-"""What a run of the simulator says of itself: a live snapshot for a progress display, a summary at the end."""
+"""What the simulator reports about its run: a snapshot for the live display, and a summary at the end."""
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from app.lab.pop.truth import stack
 
 
 class LinkSnapshot(msgspec.Struct, frozen=True):
-    """One link in the last tick; loads as shares of capacity."""
+    """One link in the last tick; loads are shares of its capacity."""
 
     link: str
     carried: float
@@ -21,7 +21,7 @@ class LinkSnapshot(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The last tick, `at_s` after the start."""
+    """The state of the PoP in the last tick, `at_s` seconds after the start."""
 
     at_s: float
     links: tuple[LinkSnapshot, ...]
@@ -31,11 +31,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run, by the simulator's truth. Bytes are of simulated traffic, shares are of capacity."""
+    """What really happened in a whole run. Bytes are bytes of simulated traffic, peaks are shares of capacity."""
 
     duration_s: float
     wanted_bytes: int
-    withheld_bytes: int = 0  # of these, what elastic senders held back
+    withheld_bytes: int = 0  # the part of them that elastic senders held back
     dropped_bytes: int
     dropped_bytes_without_overrides: int  # the same demand and deaths under plain BGP
     dropped_bytes_before_first_override: int
@@ -46,10 +46,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     blackholed_bps_max: float
     looped_bytes: int
     loops: int
-    last_loop_s: float | None = None  # when one was last seen, since the start
+    last_loop_s: float | None = None  # when a loop was last seen, seconds since the start
     dead_end_bytes: int
     dead_ends: int
-    transient_bytes: int  # lost by tables that contradicted each other at one read only
+    transient_bytes: int  # lost because tables contradicted each other in a single read
     peak_natural: float
     peak_carried: float
     sampled_bytes: int  # frame length x sampling rate of every flow sample that the kernel took
@@ -60,7 +60,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def snapshot(engine: Engine) -> Snapshot | None:
-    """The last tick, None before the first."""
+    """The state in the last tick; None before the first."""
     if not engine.log:
         return None
     last, capacity_bytes = engine.log[-1], _capacity_bytes(engine)
@@ -77,7 +77,7 @@ def snapshot(engine: Engine) -> Snapshot | None:
 
 
 def summarize(engine: Engine, scenario: Scenario, account: Account, late_s_max: float) -> Summary:
-    """The run so far, at least one tick."""
+    """Summarize the run so far, which must be at least one tick long."""
     loads, capacity_bytes, ticks = stack(engine.log), _capacity_bytes(engine), len(engine.log)
     first = next((tick for tick, count in enumerate(engine.overrides) if count), None)
     without = dropped_bytes(engine.sim, scenario, engine.deaths, ticks, engine.tick_s)

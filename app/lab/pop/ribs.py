@@ -1,4 +1,4 @@
-"""What the routers really hold: readers of a router's own table, whatever daemon it is. SpeakerError on any failure."""
+"""Readers of the routers' real tables, one per kind of daemon. Every failure is a SpeakerError."""
 
 import asyncio
 from pathlib import Path
@@ -19,16 +19,17 @@ SUMMARY: Final = "show bgp summary json"
 
 
 class RibReader(Protocol):
-    """Reads one router."""
+    """Reads the table of one router."""
 
     async def best(self) -> RouterTable:
-        """The router's best path for every prefix it has one for."""
+        """The router's best path for every prefix that has one; SpeakerError if it cannot be read."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connections of the reader."""
 
 
 class GobgpRib:
-    """A router that is a gobgpd, told over gRPC at `target` (`unix:///path` or `host:port`) of every change."""
+    """Reads a gobgpd: it streams every change over gRPC from `target` (`unix:///path` or `host:port`)."""
 
     def __init__(self, target: str) -> None:
         self._client = GobgpClient(target)
@@ -37,36 +38,37 @@ class GobgpRib:
         self._following: asyncio.Task[None] | None = None
 
     async def best(self) -> RouterTable:
-        """Another object after every change; the first call waits for the whole table."""
+        """The best paths; a new object after every change. The first call waits for the whole table."""
         following = self._following = self._following or asyncio.create_task(self._follow())
         waiting = asyncio.create_task(self._complete.wait())
         await asyncio.wait((waiting, following), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if following.done():
             following.result()
-            raise SpeakerError(f"{self._client.target}: gobgpd ended its report of best paths; is it running?")
+            raise SpeakerError(f"{self._client.target}: gobgpd ended its stream of best paths; is it running?")
         return self._table
 
     async def _follow(self) -> None:
         async for paths in self._client.watch_best():
-            told = changes(paths)
-            kept = {prefix: path for prefix, path in self._table.items() if prefix not in told}
-            self._table = kept | {prefix: _as_table_has_it(path) for prefix, path in told.items() if path}
+            changed = changes(paths)
+            unchanged = {prefix: path for prefix, path in self._table.items() if prefix not in changed}
+            self._table = unchanged | {prefix: _installed(path) for prefix, path in changed.items() if path}
             self._complete.set()
 
     async def close(self) -> None:
+        """Stop following the router and close the connection."""
         if self._following:
             self._following.cancel()
             await asyncio.wait((self._following,))
         await self._client.close()
 
 
-def _as_table_has_it(path: BestPath) -> InstalledPath:
+def _installed(path: BestPath) -> InstalledPath:
     return InstalledPath(path.next_hop, path.communities, path.as_path, path.local_pref or 0)
 
 
 class FrrRib:
-    """A router that is FRR's bgpd, read over its vty socket; the whole table only when its version is a new one."""
+    """Reads FRR's bgpd over its vty socket; the whole table only if its version has changed."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -74,19 +76,20 @@ class FrrRib:
         self._table: RouterTable = {}
 
     async def best(self) -> RouterTable:
+        """The best paths; a new object after every change."""
         versions = parse_versions(await vty.ask(self._socket, SUMMARY))
         if versions != self._versions:
             families = [parse_frr(await vty.ask(self._socket, show)) for show in SHOW]
             self._table = {prefix: path for family in families for prefix, path in family.items()}
-            self._versions = versions  # asked before the table: what changed in between is read again
+            self._versions = versions  # read before the table: a change in between is read again next time
         return self._table
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Nothing to close: every command has its own connection."""
 
 
 class _FrrFamily(msgspec.Struct, frozen=True, rename="camel"):
-    """One address family; bgpd says nothing of one without neighbours."""
+    """One address family in the summary; bgpd leaves out a family without neighbours."""
 
     table_version: int = 0
 
@@ -109,7 +112,7 @@ class _FrrNextHop(msgspec.Struct, frozen=True):
 
 
 class _FrrPath(msgspec.Struct, frozen=True, rename="camel"):
-    """One path; the first entry of a prefix is a heading and has none of these."""
+    """One path. The first entry of a prefix is a heading without any of these fields."""
 
     aspath: _FrrAsPath = _FrrAsPath("")
     loc_prf: int = 0
@@ -127,12 +130,12 @@ _summary_decoder = msgspec.json.Decoder(dict[str, _FrrFamily])
 
 
 def parse_versions(answer: bytes) -> tuple[int, ...]:
-    """The version of each family's table, of `show bgp summary json`; SpeakerError when it is none."""
+    """The table version of each family in `show bgp summary json`; SpeakerError if the answer is something else."""
     return tuple(family.table_version for family in _decode(_summary_decoder, answer).values())
 
 
 def parse_frr(answer: bytes) -> RouterTable:
-    """Best paths of `show bgp ... json detail`; SpeakerError when it is none."""
+    """The best paths in `show bgp ... json detail`; SpeakerError if the answer is something else."""
     routes = _decode(_decoder, answer).routes
     return {
         prefix: InstalledPath(path.nexthops[0].ip, path.community.list, _as_numbers(path.aspath.string), path.loc_prf)
@@ -146,7 +149,9 @@ def _decode(decoder: msgspec.json.Decoder[T], answer: bytes) -> T:
     try:
         return decoder.decode(answer)
     except msgspec.DecodeError as error:
-        raise SpeakerError(f"bgpd's answer is not the JSON we know: {error}; it begins {answer[:80]!r}") from error
+        raise SpeakerError(
+            f"bgpd's answer is not the expected JSON: {error}; it begins with {answer[:80]!r}"
+        ) from error
 
 
 def _as_numbers(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The simulated PoP beside real routers: reads their tables, moves a tick of traffic, tells the collector by sFlow."""
+"""Runs the simulated PoP beside real routers: reads their tables, forwards a tick of traffic, reports it as sFlow."""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ from app.lab.pop.truth import Loads, stack
 
 
 class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Pace and grain. In every tick each table is read once, so a black hole is timed to a tick.
+    """Rate and resolution of a run. Each table is read once per tick, so black holes are timed to a tick.
 
-    A second is a whole number of ticks; counters are polled every `poll_ticks`.
+    A second must be a whole number of ticks; counters are polled every `poll_ticks` ticks.
     """
 
     sampling_rate: int = 32768
@@ -34,7 +34,7 @@ class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Simulation:
-    """One run. `readers` gives each router's table by router name; the caller closes them."""
+    """One run. `readers` read each router's table, by router name; the caller closes them."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Simulation:
         self._sender = Sender(collector, clock, options.window_s)
         self._stopping = False
         self._late_s_max = 0.0
-        self._ends_s: list[float] = []  # of each tick, since the start
+        self._ends_s: list[float] = []  # when each tick was reported, since the start
 
     def neighbour_died(self, peer: str) -> None:
-        """Call when the eBGP neighbour of that address is killed: what is sent to it from now on is lost."""
+        """Call this when the eBGP neighbour with this address is killed: traffic sent to it is lost from now on."""
         self._engine.neighbour_died(peer)
 
     def stop(self) -> None:
@@ -66,22 +66,22 @@ class Simulation:
 
     @property
     def account(self) -> Account:
-        """What was handed to the kernel so far."""
+        """Which datagrams and samples the kernel has taken so far."""
         return self._sender.account
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The last tick for a display, None before the first."""
+        """The state in the last tick, for a display; None before the first tick."""
         return snapshot(self._engine)
 
     @property
     def truth(self) -> Loads:
-        """Bytes by (second, link); at least one tick must have run."""
+        """What really happened, in bytes by (second, link); at least one tick must have run."""
         return stack(self._engine.log, group=self._ticks_a_second)
 
     @property
     def truth_ends_s(self) -> Floats:
-        """When each row of the truth was told, seconds since the start: a busy machine is late."""
+        """When each row of `truth` was reported, in seconds since the start; a busy machine is late."""
         group = self._ticks_a_second
         return np.array([self._ends_s[start : start + group][-1] for start in range(0, len(self._ends_s), group)])
 
@@ -90,11 +90,11 @@ class Simulation:
         return round(1 / self._options.tick_s)
 
     def summary(self) -> Summary:
-        """At the end of a run of at least one tick."""
+        """Summarize the run, which must be at least one tick long."""
         return summarize(self._engine, self._scenario, self._sender.account, self._late_s_max)
 
     async def run(self, duration_s: float) -> None:
-        """Run tick by tick in real time; SpeakerError when a router's table cannot be read."""
+        """Run tick by tick in real time for `duration_s`; SpeakerError if a router's table cannot be read."""
         start_s, tick_s = self._clock.monotonic_s(), self._options.tick_s
         try:
             for tick in range(round(duration_s / tick_s)):
@@ -113,7 +113,7 @@ class Simulation:
         return dict(zip(self._readers, tables, strict=True))
 
     def _advance(self, tick: int, tables: Tables) -> list[Datagram]:
-        """One tick of traffic; the datagrams that report it."""
+        """Forward one tick of traffic; the datagrams that report it."""
         tick_s = self._options.tick_s
         step = self._engine.step(tables)
         samples = self._sampler.sample(step.carried.by_pair, step.exits.link, tick_s)

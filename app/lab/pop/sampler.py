@@ -1,7 +1,7 @@
-"""From the frames of a tick to samples: each frame is taken with probability 1/rate as it leaves an external link.
+"""Samples the frames of a tick: each is taken with probability 1/rate as it leaves on an external link.
 
-That is the random skip process of a real sampler: skips between samples are geometric with mean `rate`, and the sample
-pool is the true number of frames that the port has sent. A sample's time in the tick is its place in that stream.
+This is the random skip process of a real sampler: skips between samples are geometric with mean `rate`, and the sample
+pool is the true number of frames that the port has sent. A sample's position in that stream gives its time in the tick.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from app.lab.pop.packets import FRAME_BYTES, FRAME_BYTES_MEAN, FRAME_SHARE
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Samples of one tick in order of time; one array element each."""
+    """The samples of one tick in order of time; every array has one element per sample."""
 
     due_s: Floats  # since the start of the tick
     link: Ints
     ingress: Ints  # router index
     prefix: Ints
     frame_bytes: Ints
-    pool: Ints  # frames that its link has sent up to and with this one
-    sequence: Ints  # of its link, from 1
+    pool: Ints  # frames that its link has sent so far, including this one
+    sequence: Ints  # per link, from 1
 
 
 class Sampler:
-    """The samplers of all links; holds their pools and sequence numbers."""
+    """The samplers of all links. Keeps their sample pools and sequence numbers."""
 
     def __init__(self, links: int, rate: int, rng: np.random.Generator) -> None:
         self._rate, self._rng = rate, rng
@@ -34,7 +34,7 @@ class Sampler:
         self._samples_taken = np.zeros(links, np.int64)
 
     def sample(self, carried_bytes: Floats, exit_link: Ints, tick_s: float) -> Samples:
-        """Samples of what left in one tick; both matrices are by (ingress router, prefix)."""
+        """Sample what left the PoP in one tick; both matrices are by (ingress router, prefix)."""
         frames = np.rint(carried_bytes / FRAME_BYTES_MEAN).astype(np.int64)
         taken = self._rng.binomial(frames, 1 / self._rate)
         parts = [

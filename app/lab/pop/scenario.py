@@ -1,4 +1,4 @@
-"""A scenario: the time line of demand and what breaks meanwhile. One TOML file each, unknown keys are errors."""
+"""Scenarios: the timeline of demand and what breaks meanwhile. Each is one TOML file; unknown keys are errors."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,19 +14,19 @@ from app.errors import ConfigError
 FOLDER: Final = Path(__file__).parents[3] / "deploy" / "local" / "scenarios"
 BUSIEST: Final = "busiest"
 Verdict = Literal["surge", "link-failure", "no-room", "leak", "loop", "bad-input"]
-TAKEN_BACK: Final = ("surge", "no-room")  # verdicts that look for every move to be taken back
-STILL_NEEDED: Final = ("link-failure", "leak")  # the overload lasts to the end, and so do the moves
+TAKEN_BACK: Final = ("surge", "no-room")  # verdicts that require every move to be taken back
+STILL_NEEDED: Final = ("link-failure", "leak")  # the overload lasts until the end, and so do the moves
 SECONDS_MIN: Final = 30  # three windows
-SECONDS_MIN_TAKEN_BACK: Final = 220  # shorter runs do not see their moves taken back
+SECONDS_MIN_TAKEN_BACK: Final = 220  # in a shorter run the moves are not all taken back
 ACTIONS: Final = ("kill", "plant", "inject")
 
 
 class ScenarioEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What happens at `at_s`: exactly one of the three.
+    """An event at `at_s`, which is exactly one of `kill`, `plant` and `inject`.
 
-    `kill`: that neighbour dies, a peer's address, or "busiest", who carries most overrides by then. `plant`: for
-    `for_s` seconds somebody else's route stands: "stray" with our marker in r1's injector, "loop" at r2 alone.
-    `inject`: what no collector should ever say is put in beside what it says.
+    `kill`: the neighbour with this address dies, or for "busiest" the one that carries most overrides by then. `plant`:
+    a foreign route is put in for `for_s` seconds, "stray" with our marker in r1's injector, "loop" in r2 alone.
+    `inject`: records that no collector should ever write are put in beside the real ones.
     """
 
     at_s: float
@@ -37,52 +37,53 @@ class ScenarioEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """The names of what is asked for; one in a scenario without mistakes."""
+        """The names of the actions that this event asks for; a valid event has exactly one."""
         return tuple(action for action in ACTIONS if getattr(self, action) is not None)
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A surge on one link, in seconds since the start. `peak_share` is its natural load at the top, of capacity.
+    """A surge on one link and the events of a run; times are seconds since traffic began.
 
-    The defaults are those of `surge.toml` without its event, and with demand that neither reacts nor swings.
+    `peak_share` is the link's natural load at the top of the surge, as a share of capacity. The defaults are those of
+    `surge.toml`, but without its event and with demand that neither reacts to drops nor swings with the time of day.
     """
 
-    link: str = "r1/et-0/0/1"  # router/name; the verdict compares estimate and truth on it
+    link: str = "r1/et-0/0/1"  # router/name; the verdict compares estimate and truth here
     calm_s: float = 30.0
     ramp_s: float = 10.0
     surge_until_s: float = 150.0
     peak_share: float = 1.25
-    elastic_share: float = 0.0  # of each prefix's demand, what backs off when its link drops
-    daily_share: float = 0.0  # how far all demand swings up and down within a day, share of calm demand
+    elastic_share: float = 0.0  # share of each prefix's demand that backs off when its link drops
+    daily_share: float = 0.0  # how far all demand swings up and down within a day, as a share of calm demand
     day_s: float = 86400.0
-    fill: Mapping[str, float] = {}  # calm share of capacity by link, where it is not the simulator's own
-    export_policy: bool = True  # False takes the export guard off r1: its neighbours are told of everything
-    sampling_rate: int = 32768  # one of so many frames is sampled: half of it is twice the records
-    look_s: float = 85.0  # when both edges are asked for our routes by their own commands
-    seconds: int = 240  # of traffic, unless asked for otherwise
+    fill: Mapping[str, float] = {}  # calm load by link as a share of capacity; other links keep the simulator's default
+    export_policy: bool = True  # False removes r1's export guard, so its neighbours receive every route
+    sampling_rate: int = 32768  # one in this many frames is sampled; halving it doubles the records
+    look_s: float = 85.0  # when both edges are asked for our routes with their own commands
+    seconds: int = 240  # length of traffic, unless the command line gives another
     verdict: Verdict = "surge"
     event: tuple[ScenarioEvent, ...] = ()
 
     @property
     def ends_s(self) -> float:
-        """When demand is back to calm."""
+        """When demand is calm again, in seconds since traffic began."""
         return self.surge_until_s + self.ramp_s
 
     def intensity(self, at_s: float) -> float:
-        """0 in calm times, 1 at the top, linear on the ramps."""
+        """Intensity of the surge at this time: 0 when calm, 1 at the top, linear on the ramps."""
         rise = (at_s - self.calm_s) / self.ramp_s
         fall = (self.ends_s - at_s) / self.ramp_s
         return min(max(min(rise, fall), 0.0), 1.0)
 
     def daily(self, at_s: float) -> float:
-        """What all demand is multiplied by at this time of the day: 1 at the start, the top after a quarter."""
+        """The factor on all demand at this time of day: 1 at the start, highest after a quarter of a day."""
         return 1 + self.daily_share * math.sin(2 * math.pi * at_s / self.day_s)
 
     def multiplier(self, at_s: float, base_share: float) -> float:
-        """What the demand of the surged prefixes is multiplied by on top of `daily`.
+        """The factor on the demand of the surged prefixes, on top of `daily`.
 
-        `base_share` is the link's natural load in calm times at the start of the day. The surge leads from what the
-        day asks for to `peak_share`, so at the top `peak_share` is reached at any time of the day.
+        `base_share` is the link's natural load in calm times at the start of the day. The surge rises from what the
+        time of day asks for to `peak_share`, so its top is `peak_share` at any time of day.
         """
         if not self.peak_share:
             return 1.0
@@ -90,11 +91,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_scenario(name: str, pop: Pop, seconds: int | None = None) -> Scenario:
-    """The scenario of that name, or in the file of that path, of `seconds` if given. ConfigError lists all mistakes."""
+    """Load a scenario by name or path; `seconds` replaces its length if given. ConfigError lists all mistakes."""
     path = Path(name) if "/" in name or name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise ConfigError([f"scenario {name}: there is none; known: {known}, or the path of a file"])
+        raise ConfigError([f"scenario {name}: not found; known: {known}, or give the path of a file"])
     problems: list[str] = []
     scenario = convert(read_toml(path), Scenario, path.name, problems)
     if scenario is not None:
@@ -106,7 +107,7 @@ def load_scenario(name: str, pop: Pop, seconds: int | None = None) -> Scenario:
 
 
 def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
-    """What does not fit together, or not to this PoP."""
+    """Every mistake in a scenario: values that contradict each other or do not fit this PoP."""
     links = [f"{link.router}/{link.name}" for link in pop.link]
     peers = [session.peer for link in pop.link for session in link.sessions]
     known_links, shortest = f"known: {', '.join(links)}", seconds_min(scenario.verdict)
@@ -115,14 +116,14 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
         "calm_s must not be negative": scenario.calm_s >= 0,
         "ramp_s must be above 0": scenario.ramp_s > 0,
         "surge_until_s must not be before calm_s + ramp_s": scenario.surge_until_s >= scenario.calm_s + scenario.ramp_s,
-        "peak_share must not be negative; 0 is no surge": scenario.peak_share >= 0,
+        "peak_share must not be negative; 0 means no surge": scenario.peak_share >= 0,
         "elastic_share must lie between 0 and 1": 0 <= scenario.elastic_share <= 1,
         "daily_share must be at least 0 and below 1": 0 <= scenario.daily_share < 1,
         "day_s must be above 0": scenario.day_s > 0,
         "sampling_rate must be above 0": scenario.sampling_rate > 0,
         f"seconds must be at least {shortest} for the verdict {scenario.verdict}": scenario.seconds >= shortest,
-        "look_s must lie in the run": 0 <= scenario.look_s < scenario.seconds,
-        "event: inject can be asked for once": sum(event.inject is not None for event in scenario.event) <= 1,
+        "look_s must lie within the run": 0 <= scenario.look_s < scenario.seconds,
+        "event: inject is possible only once": sum(event.inject is not None for event in scenario.event) <= 1,
     }
     yield from (rule for rule, holds in rules.items() if not holds)
     for link, share in scenario.fill.items():
@@ -135,18 +136,18 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
 
 
 def seconds_min(verdict: Verdict) -> int:
-    """The shortest run that this verdict can be given on."""
+    """The shortest run, in seconds, for which this verdict is possible."""
     return SECONDS_MIN_TAKEN_BACK if verdict in TAKEN_BACK else SECONDS_MIN
 
 
 def _event_mistakes(event: ScenarioEvent, scenario: Scenario, peers: Sequence[str]) -> Iterator[str]:
     if len(event.actions) != 1:
-        yield f": exactly one of {', '.join(ACTIONS)}, not {' and '.join(event.actions) or 'none'}"
+        yield f": needs exactly one of {', '.join(ACTIONS)}, not {' and '.join(event.actions) or 'none'}"
     if event.kill not in (None, BUSIEST, *peers):
         yield f".kill: no peer {event.kill}; known: {BUSIEST}, {', '.join(peers)}"
     if not 0 <= event.at_s < scenario.seconds:
-        yield ".at_s: must lie in the run"
+        yield ".at_s: must lie within the run"
     if (event.plant is None) != (event.for_s is None):
-        yield ".for_s: goes with plant, and plant with for_s"
+        yield ".for_s: plant needs for_s, and nothing else takes it"
     if event.for_s is not None and not 0 < event.for_s < scenario.seconds - event.at_s:
-        yield ".for_s: must be above 0 and end in the run"
+        yield ".for_s: must be above 0 and end within the run"

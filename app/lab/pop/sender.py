@@ -1,4 +1,4 @@
-"""Sends sFlow datagrams by UDP, paced, and counts what the kernel took: the run's own account of its sampled bytes."""
+"""Sends sFlow datagrams by UDP at a measured pace and keeps account of the sampled bytes that the kernel took."""
 
 import asyncio
 import socket
@@ -9,13 +9,13 @@ from typing import Final
 from app.clock import Clock
 from app.lab.pop.exporter import Datagram
 
-BURST_MAX: Final = 30  # datagrams without a pause: far below the smallest receive buffer
+BURST_MAX: Final = 30  # datagrams without a pause; far less than the smallest receive buffer
 PAUSE_S: Final = 0.002
 Address = tuple[str, int]
 
 
 class Account:
-    """What was handed to the kernel: bytes are frame length x sampling rate, records are flow samples."""
+    """What the kernel has taken. Bytes are frame length x sampling rate, records are flow samples."""
 
     def __init__(self, window_s: int) -> None:
         self._window_s = window_s
@@ -23,10 +23,10 @@ class Account:
         self.datagrams_failed = 0
         self.records: Counter[str] = Counter()  # by link
         self.sampled_bytes: Counter[str] = Counter()  # by link
-        self.window_bytes: Counter[tuple[str, int]] = Counter()  # by (link, start of the window, unix seconds)
+        self.window_bytes: Counter[tuple[str, int]] = Counter()  # by (link, start of the window in Unix seconds)
 
     def sent(self, datagram: Datagram, now_s: float) -> None:
-        """Book a datagram that the kernel took at `now_s`."""
+        """Count a datagram that the kernel took at `now_s` (Unix seconds)."""
         self.datagrams += 1
         window_start_s = int(now_s // self._window_s) * self._window_s
         for sampled in datagram.sampled:
@@ -36,20 +36,21 @@ class Account:
 
 
 class Sender:
-    """One UDP socket towards the collector. Close it when done."""
+    """One UDP socket that sends to the collector. Close it when done."""
 
     def __init__(self, collector: Address, clock: Clock, window_s: int = 10) -> None:
         self._collector, self._clock = collector, clock
         family = socket.AF_INET6 if ":" in collector[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)  # unconnected: a dead collector is not our error
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)  # unconnected, so a dead collector causes no error here
         self._socket.setblocking(False)
         self.account = Account(window_s)
 
     def close(self) -> None:
+        """Close the socket; nothing can be sent afterwards."""
         self._socket.close()
 
     async def send(self, datagrams: Iterable[Datagram], start_s: float) -> None:
-        """Send each when due after `start_s` (monotonic), late ones at once but in bursts of at most BURST_MAX."""
+        """Send each datagram when it is due after `start_s` (monotonic); late ones in bursts of at most BURST_MAX."""
         burst = 0
         for datagram in datagrams:
             wait_s = start_s + datagram.due_s - self._clock.monotonic_s()

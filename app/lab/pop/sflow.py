@@ -1,6 +1,7 @@
-"""sFlow version 5 datagrams: XDR of flow samples with one raw packet header, and of generic interface counters.
+"""Encodes sFlow version 5 datagrams: flow samples with one raw packet header, and generic interface counters.
 
-Field names and order follow sflow_version_5.txt (sflow.org); all records are enterprise 0, compact form.
+The encoding is XDR. Field names and order follow sflow_version_5.txt (sflow.org); all records are of enterprise 0 and
+in compact form.
 """
 
 import ipaddress
@@ -16,7 +17,7 @@ RAW_PACKET_HEADER, GENERIC_INTERFACE = 1, 1
 ETHERNET_HEADER, ETHERNET_CSMACD, FULL_DUPLEX, UP_UP = 1, 6, 1, 3
 FCS_BYTES = 4  # counted in frame_length, never part of the header
 HEADER_BYTES_MAX = 128
-PAYLOAD_BYTES_MAX = 1400  # of one datagram, so that it crosses an Ethernet unfragmented
+PAYLOAD_BYTES_MAX = 1400  # per datagram, so that it crosses an Ethernet unfragmented
 SAMPLES_PER_DATAGRAM = 7  # a flow sample is at most 192 bytes
 WRAP_32, WRAP_64 = 2**32, 2**64
 
@@ -26,7 +27,7 @@ _COUNTERS = struct.Struct("!9IQ2IQ6IQ6I")
 
 
 class FlowSample(msgspec.Struct, frozen=True):
-    """One sampled frame. `frame_bytes` is its length on the wire with FCS; `header` its first bytes without."""
+    """One sampled frame. `frame_bytes` is its length on the wire with FCS; `header` its first bytes, never the FCS."""
 
     sequence: int
     source_ifindex: int
@@ -39,7 +40,7 @@ class FlowSample(msgspec.Struct, frozen=True):
 
 
 class GenericCounters(msgspec.Struct, frozen=True):
-    """ifXTable of one port that is up; values are totals since start and wrap here to their SNMP width."""
+    """Counters of one port that is up (ifXTable): totals since start. Encoding wraps them to their SNMP width."""
 
     sequence: int
     ifindex: int
@@ -52,7 +53,7 @@ class GenericCounters(msgspec.Struct, frozen=True):
 
 
 def encode_datagram(agent: str, sequence: int, uptime_ms: int, samples: Sequence[bytes]) -> bytes:
-    """One datagram of encoded samples from the agent with that IPv4 or IPv6 address."""
+    """Encode one datagram of already encoded samples; `agent` is the IPv4 or IPv6 address of the sender."""
     address = ipaddress.ip_address(agent)
     preamble = _PREAMBLE[address.version].pack(
         VERSION,
@@ -69,7 +70,7 @@ def encode_datagram(agent: str, sequence: int, uptime_ms: int, samples: Sequence
 
 
 def encode_flow(sample: FlowSample) -> bytes:
-    """One flow sample with its raw packet header record."""
+    """Encode one flow sample with its raw packet header record."""
     header = sample.header[:HEADER_BYTES_MAX]
     padding = -len(header) % 4
     record_bytes = 16 + len(header) + padding
@@ -98,7 +99,7 @@ def encode_flow(sample: FlowSample) -> bytes:
 
 
 def encode_counters(sample: GenericCounters) -> bytes:
-    """One counters sample with its generic interface record."""
+    """Encode one counters sample with its generic interface record."""
     return _COUNTERS.pack(
         COUNTERS_SAMPLE,
         _COUNTERS.size - 8,

@@ -1,4 +1,4 @@
-"""One tick of traffic: demand, the routers' forwarding, line rate with tail drop, and what the port counters say."""
+"""One tick of traffic: demand, links that carry it up to line rate with tail drop, and their port counters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from app.lab.pop.pop import SimPop
 from app.lab.pop.scenario import Scenario
 from app.lab.pop.sflow import GenericCounters
 
-NOISE: Final = 0.05  # standard deviation of one (ingress, prefix) from tick to tick, share
-RECEIVED_SHARE: Final = 0.08  # requests and acknowledgements that come back in, of the bytes carried
+NOISE: Final = 0.05  # standard deviation of one (ingress, prefix) from tick to tick, as a share
+RECEIVED_SHARE: Final = 0.08  # requests and acknowledgements that come back in, as a share of the bytes carried
 
 
 class Workload:
-    """Wanted bytes per tick. The noise hangs on seed and tick alone, so another network sees the same demand."""
+    """Demand per tick. The noise depends only on seed and tick, so another network sees the same demand."""
 
     def __init__(self, sim: SimPop, scenario: Scenario, tick_s: float) -> None:
         self._sim, self._scenario, self._tick_s = sim, scenario, tick_s
@@ -27,7 +27,7 @@ class Workload:
         self._base_share = float(sim.base_share[surged_link])
 
     def wanted_bytes(self, tick: int) -> Floats:
-        """By (ingress router, prefix), for the tick that starts at `tick * tick_s`."""
+        """The bytes wanted in the tick that starts at `tick * tick_s`, by (ingress router, prefix)."""
         at_s = tick * self._tick_s
         daily, factor = self._scenario.daily(at_s), self._scenario.multiplier(at_s, self._base_share)
         noise = np.random.default_rng((self._sim.seed, tick)).normal(1, NOISE, self._surged.shape).clip(0)
@@ -37,17 +37,17 @@ class Workload:
 
 @dataclass(frozen=True, eq=False)
 class Carried:
-    """Bytes of one tick. offered = carried + dropped per link; black-holed bytes never reach the port."""
+    """Bytes of one tick, by link. offered = carried + dropped; black-holed bytes never reach the port."""
 
     offered: Floats
     carried: Floats
     dropped: Floats
     blackholed: Floats
-    by_pair: Floats  # carried, by (ingress router, prefix); 0 where nothing left the PoP
+    by_pair: Floats  # carried bytes by (ingress router, prefix); 0 if nothing left the PoP
 
 
 def carry(wanted_bytes: Floats, exit_of: Exits, capacity_bytes: Floats) -> Carried:
-    """Send what is wanted where the routers send it; a full link drops the same share of everything (tail drop)."""
+    """Send the wanted bytes out on the routers' exits. A full link drops the same share of everything (tail drop)."""
     links = len(capacity_bytes)
     sent = (exit_of.link != NO_LINK) & ~exit_of.blackholed
     offered = per_link(np.where(sent, wanted_bytes, 0), exit_of.link, links)
@@ -59,7 +59,7 @@ def carry(wanted_bytes: Floats, exit_of: Exits, capacity_bytes: Floats) -> Carri
 
 
 class PortCounters:
-    """Totals of every link's port since start."""
+    """The counters of every link's port, as totals since start."""
 
     def __init__(self, links: Sequence[Link]) -> None:
         self._links = links
@@ -68,11 +68,12 @@ class PortCounters:
         self._sequence = 0
 
     def add(self, tick: Carried) -> None:
+        """Count the traffic of one tick."""
         self._out_bytes += tick.carried
         self._dropped_bytes += tick.dropped
 
     def poll(self) -> list[GenericCounters]:
-        """One reading of every link, in inventory order."""
+        """Read every port once: one reading per link, in inventory order."""
         self._sequence += 1
         return [
             self._read(link, *totals)

@@ -1,4 +1,4 @@
-"""Which prefixes leave a congested link, and to where: the largest that fits the excess, again and again.
+"""Which prefixes leave a congested link, and where they go: the largest that fits the excess, repeatedly.
 
 Largest-first alone moves 11 to 33 % too much (measured against an LP); the largest that *fits* stays within a few
 percent and still needs few routes. Ties are broken by (prefix, next hop), so equal inputs give equal moves.
@@ -13,9 +13,9 @@ import msgspec
 from app.te.decision.ledger import Candidate, Ledger, Move
 from app.te.routing.natural import Alternate
 
-NOTHING_BPS = 1.0  # less is rounding
-FUTILE_EXCHANGES_MAX = 40  # in a row, then what is left above the goals has no better place
-MIN_MOVED_SAMPLES = 30  # below, the shares of the moved prefixes are noise
+NOTHING_BPS = 1.0  # anything less is rounding
+FUTILE_EXCHANGES_MAX = 40  # after this many in a row, the load above the goals has no better place
+MIN_MOVED_SAMPLES = 30  # below this, the shares of the moved prefixes are noise
 BUDGET_BOUND = "budget-bound"
 TOO_FEW_SAMPLES = "too-few-samples"
 
@@ -23,9 +23,9 @@ Refuse = Callable[[Candidate, Alternate], str | None]
 
 
 class Task(msgspec.Struct):
-    """One link to relieve down to `goal_bps`. `samples` are those of what was moved off it before.
+    """One link to relieve down to `goal_bps`. `samples` is the sample count of the traffic already moved off it.
 
-    The outcome: `moves`, and why other prefixes did not go (`refused`: prefix -> reason).
+    The outcome is `moves`, and `refused` with the reason why other prefixes did not move (prefix -> reason code).
     """
 
     source: str
@@ -37,9 +37,10 @@ class Task(msgspec.Struct):
 
 
 def allocate(tasks: Iterable[Task], ledger: Ledger, refuse: Refuse) -> list[Task]:
-    """Relieve every link, the most overloaded first, and book the moves; the tasks with their outcomes, in order.
+    """Relieve every link, the most overloaded first, and book the moves. Returns the tasks with outcomes in that order.
 
-    Where a link stays above its goal, others that took the room it needs are asked to do without.
+    If a link stays above its goal, it exchanges moves with other tasks that took the room it needs. `refuse` returns
+    the reason code why a move is not allowed, or None.
     """
     ordered = sorted(tasks, key=lambda task: (-excess_bps(task, ledger), task.source))
     for task in ordered:
@@ -56,8 +57,10 @@ def allocate(tasks: Iterable[Task], ledger: Ledger, refuse: Refuse) -> list[Task
 
 
 def _trades(tasks: list[Task], ledger: Ledger) -> Iterator[tuple[Task, str, Task]]:
-    """(task above its goal, link it could use, task with moves to that link and room elsewhere), as things stand."""
-    reach = {task.source: {one.exit.link for candidate in task.pool for one in candidate.targets} for task in tasks}
+    """(task above its goal, link it could use, task with moves to that link and room elsewhere), as booked so far."""
+    reach = {
+        task.source: {target.exit.link for candidate in task.pool for target in candidate.targets} for task in tasks
+    }
     for task, other in product(tasks, tasks):
         for link in sorted(reach[task.source]):
             elsewhere = reach[other.source] - {link, other.source}
@@ -70,21 +73,21 @@ def _trades(tasks: list[Task], ledger: Ledger) -> Iterator[tuple[Task, str, Task
 
 
 def excess_bps(task: Task, ledger: Ledger) -> float:
-    """What is still above the goal."""
+    """The load of the task's link that is still above its goal, bits per second."""
     return max(ledger.load_bps[task.source] - task.goal_bps, 0.0)
 
 
 def _sorted_pool(task: Task) -> list[Candidate]:
-    """Ascending by what each takes off the link; among equals the lowest prefix is last, and so taken first."""
-    pool = [one for one in task.pool if one.off_bps.get(task.source, 0.0) > 0]
-    pool.sort(key=lambda one: one.prefix, reverse=True)
-    return sorted(pool, key=lambda one: one.off_bps[task.source])
+    """The candidates by ascending load on the link; of equal ones the lowest prefix comes last, and so moves first."""
+    pool = [candidate for candidate in task.pool if candidate.off_bps.get(task.source, 0.0) > 0]
+    pool.sort(key=lambda candidate: candidate.prefix, reverse=True)
+    return sorted(pool, key=lambda candidate: candidate.off_bps[task.source])
 
 
 def _shed(task: Task, ledger: Ledger, refuse: Refuse) -> None:
-    """Move candidates until the goal is reached or none can go."""
+    """Move candidates until the goal is reached or no candidate can move."""
     moved = {move.candidate.prefix for move in task.moves}
-    pool = [one for one in task.pool if one.prefix not in moved]
+    pool = [candidate for candidate in task.pool if candidate.prefix not in moved]
     while pool and (excess := excess_bps(task, ledger)) > NOTHING_BPS:
         if (move := _next_move(task, excess, pool, ledger, refuse)) is None:
             break
@@ -93,11 +96,11 @@ def _shed(task: Task, ledger: Ledger, refuse: Refuse) -> None:
 
 
 def _next_move(task: Task, excess: float, pool: list[Candidate], ledger: Ledger, refuse: Refuse) -> Move | None:
-    """The largest candidate that fits the excess, else the one that overshoots least; taken out of the pool.
+    """Take the largest candidate that fits the excess out of the pool, or else the one that overshoots least.
 
-    Room only shrinks while moves are made, so a candidate that cannot go now never can, and leaves the pool as well.
+    Room only shrinks while moves are made, so a candidate that cannot move now never can, and leaves the pool too.
     """
-    at = bisect_right(pool, excess, key=lambda one: one.off_bps[task.source])
+    at = bisect_right(pool, excess, key=lambda candidate: candidate.off_bps[task.source])
     while pool:
         at = max(at - 1, 0)
         candidate = pool.pop(at)
@@ -108,9 +111,9 @@ def _next_move(task: Task, excess: float, pool: list[Candidate], ledger: Ledger,
 
 
 def _exchange(task: Task, link: str, other: Task, ledger: Ledger, refuse: Refuse) -> bool:
-    """Free what `task` lacks on `link` from the moves of `other`, which tries first without that link.
+    """Undo moves of `other` to `link` to make room for `task`, and let `other` look for other links first.
 
-    Undone, and False, where both together are no better off.
+    If both together are no better off, everything is undone and the result is False.
     """
     lacking_bps = excess_bps(task, ledger)
     victims = []
@@ -142,7 +145,7 @@ def _replace_moves(task: Task, moves: list[Move], ledger: Ledger) -> None:
 
 
 def _undo_noise(task: Task, ledger: Ledger) -> None:
-    """Shares that rest on a few samples are noise: such moves are not made."""
+    """Undo the moves of a task if they rest on so few samples that the shares of its prefixes are noise."""
     if task.samples + sum(move.candidate.samples for move in task.moves) >= MIN_MOVED_SAMPLES:
         return
     for move in task.moves:
@@ -152,7 +155,7 @@ def _undo_noise(task: Task, ledger: Ledger) -> None:
 
 
 def _choose(candidate: Candidate, task: Task, ledger: Ledger, refuse: Refuse) -> Alternate | None:
-    """The cheapest target with room that is not refused; the reason is noted where there is none."""
+    """The cheapest target with room that is not refused. If there is none, the reason goes to `task.refused`."""
     refused = task.refused
     fitting = ledger.targets(candidate, task.source)
     if not fitting:

@@ -1,4 +1,4 @@
-"""Last cycle's choices: which of them still stand."""
+"""Carry over the overrides of the last cycle: which of them stay, and why the others end."""
 
 from collections.abc import Mapping
 
@@ -19,12 +19,12 @@ ALREADY_NATURAL = "already-natural"
 def carry_over(
     pop: Pop, guards: Guards, natural: NaturalRouting, placement: Placement, held: Mapping[str, StandingOverride]
 ) -> tuple[dict[str, StandingOverride], dict[str, str]]:
-    """The overrides that stand, with the attributes of their source paths as they are now; and why others fell."""
+    """(kept, invalidated): overrides that stay, with their source path as it is now, and reason codes of the others."""
     kept: dict[str, StandingOverride] = {}
     invalidated: dict[str, str] = {}
-    for prefix, one in sorted(held.items()):
-        egress = one.override.exit
-        source = next((found.path for found in natural.alternates(prefix) if found.exit == egress), None)
+    for prefix, standing in sorted(held.items()):
+        egress = standing.override.exit
+        source = next((alternate.path for alternate in natural.alternates(prefix) if alternate.exit == egress), None)
         if source is None:
             invalidated[prefix] = PATH_LOST
         elif (reason := guards.prefix(prefix)) is not None:
@@ -33,11 +33,11 @@ def carry_over(
             invalidated[prefix] = ALREADY_NATURAL
         else:
             kept[prefix] = msgspec.structs.replace(
-                one, override=msgspec.structs.replace(one.override, source_path=copied(source))
+                standing, override=msgspec.structs.replace(standing.override, source_path=copied(source))
             )
     return kept, invalidated
 
 
 def copied(path: Path) -> SourcePath:
-    """The attributes that an override takes from its source path."""
+    """The attributes that an override copies from its source path."""
     return SourcePath(path.as_path, path.origin, path.med)

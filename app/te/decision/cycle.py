@@ -1,6 +1,6 @@
 """One decision cycle of a PoP: from closed windows and routes to the whole set of overrides. A pure function.
 
-Computed from scratch each time; only hysteresis and stickiness look back, through `CycleState`.
+Each cycle starts from scratch. Only `CycleState` carries memory over: hysteresis, overrides in force, quarantine.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ __all__ = ["CycleResult", "CycleState", "run_cycle"]
 
 
 class CycleResult(msgspec.Struct, frozen=True):
-    """The decision: `overrides` is the whole set that should stand. No prefix is in both it and `released`."""
+    """The decision: `overrides` is the whole set that should be in force. No prefix is both in it and in `released`."""
 
     loads: tuple[LinkLoad, ...]
     congestion: tuple[Congestion, ...]
@@ -50,12 +50,12 @@ def run_cycle(
     observed: ObservedWindow,
     state: CycleState,
     window_end_s: int,
-    tell: Callable[[Plan], None] | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
 ) -> CycleResult:
-    """Decide for the newest window that was observed.
+    """Decide for the newest observed window, which ended at `window_end_s` (unix seconds).
 
-    `tell` is shown the working paper at the end, from which `app.te.explain.stories` says why.
-    A newest window without any link means that the feed is lost: everything is held as it is.
+    `on_plan` is called at the end with the working paper, which `app.te.explain.stories` explains.
+    A newest window without any link means that the feed is lost: all overrides stay as they are.
     """
     if not observed.newest:
         return CycleResult((), (), _overrides(state.held), (), (), state)
@@ -64,7 +64,7 @@ def run_cycle(
     kept, invalidated = carry_over(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
     kept = confirmed(kept, natural, window_end_s)
     invalidated |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)
-    kept = {prefix: held for prefix, held in kept.items() if prefix not in invalidated}
+    kept = {prefix: standing for prefix, standing in kept.items() if prefix not in invalidated}
     trust = judge(observed, thresholds, pacing.share_decay_s, state.untrusted)
     mismatch = mismatch_share(observed, state.held.keys() | state.settling.keys())
     state = _remembering(state, trust, mismatch, invalidated, policy, window_end_s)
@@ -81,18 +81,19 @@ def run_cycle(
         barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
         quarantine=state.quarantine,
     )
-    settling = {prefix: held for prefix, held in state.settling.items() if not _is_settled(held, newest)} | _as_of(
+    settling = {prefix: past for prefix, past in state.settling.items() if not _is_settled(past, newest)} | _as_of(
         {prefix: state.held[prefix] for prefix in invalidated}, window_end_s
     )
     traffic = trusting(measure(observed, Placement(natural, kept, settling), thresholds, pacing), trust)
     unseen = _unseen(natural, traffic, kept)
     links, congestion = _detect(state.links, traffic, thresholds, unseen, newest)
-    plan = Plan(context, traffic, kept, invalidated, frozenset(link for link, one in links.items() if one.open), unseen)
+    open_links = frozenset(link for link, link_state in links.items() if link_state.open)
+    plan = Plan(context, traffic, kept, invalidated, open_links, unseen)
     make_room(plan)
     relieve(plan)
     release_calm(plan, links)
-    if tell is not None:
-        tell(plan)
+    if on_plan is not None:
+        on_plan(plan)
     return _result(plan, state, links, congestion, settling)
 
 
@@ -104,7 +105,7 @@ def _remembering(
     policy: Policy,
     now_s: int,
 ) -> CycleState:
-    """The state with what this window says of links, routing and moves; without evidence it stays as it was."""
+    """The state with this window's evidence on links, routing and moves; without evidence it stays as it was."""
     mismatched = (
         before.mismatched
         if mismatch is None
@@ -116,7 +117,7 @@ def _remembering(
     useless = sorted(prefix for prefix, reason in invalidated.items() if reason == INEFFECTIVE)
     return msgspec.structs.replace(
         before,
-        untrusted=tuple(sorted(link for link, one in trust.items() if one.untrusted)),
+        untrusted=tuple(sorted(link for link, verdict in trust.items() if verdict.untrusted)),
         mismatched=mismatched,
         quarantine=kept_out | dict.fromkeys(useless, int(now_s + policy.pacing.quarantine_s)),
     )
@@ -127,19 +128,19 @@ def _overrides(held: Mapping[str, StandingOverride]) -> tuple[Override, ...]:
 
 
 def _is_settled(released: StandingOverride, newest: Mapping[str, LinkWindow]) -> bool:
-    """Whether the newest window began when the release was certainly in force."""
+    """Whether the newest window began so long after the release that it cannot show the override any more."""
     start_s = max(window.window_start_s for window in newest.values())
     length_s = max(window.window_s for window in newest.values())
     return start_s >= released.since_s + SETTLING_WINDOWS * length_s
 
 
 def _as_of(released: Mapping[str, StandingOverride], now_s: int) -> dict[str, StandingOverride]:
-    return {prefix: msgspec.structs.replace(held, since_s=now_s) for prefix, held in released.items()}
+    return {prefix: msgspec.structs.replace(past, since_s=now_s) for prefix, past in released.items()}
 
 
 def _unseen(natural: NaturalRouting, traffic: Traffic, kept: Mapping[str, StandingOverride]) -> frozenset[str]:
-    """Natural links of overrides whose target is silent: part of their natural load is missing from the sums."""
-    hidden = {prefix for prefix, held in kept.items() if held.override.exit.link not in traffic.usable}
+    """The natural links of overrides whose target is not usable: part of their natural load is not in the sums."""
+    hidden = {prefix for prefix, standing in kept.items() if standing.override.exit.link not in traffic.usable}
     natural_links = {pair.natural for prefix in hidden for pair in traffic.pairs.of(prefix)}
     return frozenset(natural_links | {egress.link for prefix in hidden for egress in natural.exits(prefix).values()})
 
@@ -151,7 +152,7 @@ def _detect(
     unseen: frozenset[str],
     newest: Mapping[str, LinkWindow],
 ) -> tuple[dict[str, LinkState], tuple[Congestion, ...]]:
-    """The hysteresis of every link that can be judged; the others stay as they were, without an event."""
+    """The hysteresis of every link after this window, and the events. Links that are not usable stay as they were."""
     links, events = dict(before), []
     for link in sorted(traffic.usable):
         load = traffic.loads[link]
@@ -184,10 +185,10 @@ def _result(
     congestion: tuple[Congestion, ...],
     settling: Mapping[str, StandingOverride],
 ) -> CycleResult:
-    held = {prefix: _renewed(plan, prefix, one) for prefix, one in plan.kept.items()} | plan.made
+    held = {prefix: _renewed(plan, prefix, standing) for prefix, standing in plan.kept.items()} | plan.made
     released = {prefix: reason for prefix, reason in (plan.released | plan.invalidated).items() if prefix not in held}
     leaving = _as_of({prefix: before.held[prefix] for prefix in plan.released}, plan.context.now_s)
-    still_settling = {prefix: one for prefix, one in (dict(settling) | leaving).items() if prefix not in held}
+    still_settling = {prefix: past for prefix, past in (dict(settling) | leaving).items() if prefix not in held}
     return CycleResult(
         loads=tuple(plan.traffic.loads[link] for link in sorted(plan.traffic.loads)),
         congestion=congestion,
@@ -201,6 +202,6 @@ def _result(
 
 
 def _renewed(plan: Plan, prefix: str, held: StandingOverride) -> StandingOverride:
-    """A kept override with the figures of today."""
+    """A kept override with the load and the natural exits of this window."""
     override = msgspec.structs.replace(held.override, bps=plan.bps(prefix), natural=plan.natural_exits(prefix))
     return msgspec.structs.replace(held, override=override)

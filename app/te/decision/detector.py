@@ -1,4 +1,4 @@
-"""Congestion of one link: hysteresis between the marks, one event from opening to closing."""
+"""Congestion of one link: hysteresis between two thresholds, one congestion from opening to closing."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ Transition = Literal["opened", "open", "closed"]
 def step(
     before: LinkState | None, load: LinkLoad, thresholds: Thresholds, window_start_s: int, may_close: bool = True
 ) -> tuple[LinkState | None, Transition | None]:
-    """The state after this window and the event to publish, None for a link that is fine.
+    """The state after this window and the event to publish; both are None for a link that is fine.
 
-    `may_close` is False where the natural load is known to be too low, because part of it was not seen.
+    `may_close` is False if the natural load is known to be too low, because part of it was not seen.
     """
     moved_bps = load.moved_out_bps
     if before is None or not before.open:
@@ -36,7 +36,7 @@ def _leaves(load: LinkLoad, thresholds: Thresholds) -> bool:
 
 
 def _with_peak(before: LinkState | None, moved_bps: float) -> LinkState | None:
-    """A closed link with nothing left to give back is forgotten."""
+    """The state with its peak up to date; None for a closed congestion that has nothing left to release."""
     if before is None or (not before.open and moved_bps == 0):
         return None
     return LinkState(before.id, before.since_s, before.open, max(before.peak_bps, moved_bps))

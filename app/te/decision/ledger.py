@@ -1,4 +1,4 @@
-"""The books of one cycle: loads as planned so far, and the room left in links, sessions and budgets."""
+"""The bookkeeping of one cycle: planned loads so far, and the room left on links, on sessions and in budgets."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ SESSION_FULL = "session-full"
 
 
 class Candidate(msgspec.Struct, frozen=True, dict=True):
-    """A prefix that could move as a whole: what it loads now, by link, and where else it could go.
+    """A prefix that could move as a whole: `off_bps` is its load by link now, `targets` the paths it could take.
 
-    `held` prefixes have an override already, so that moving them adds none.
+    A `held` prefix already has an override, so moving it does not add one.
     """
 
     prefix: str
@@ -29,21 +29,22 @@ class Candidate(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def bps(self) -> float:
+        """The load of the prefix on all links, bits per second."""
         return sum(self.off_bps.values())
 
 
 class Move(msgspec.Struct, frozen=True):
-    """A candidate on its way to a target."""
+    """The move of a candidate to a target."""
 
     candidate: Candidate
     target: Alternate
 
 
 class Ledger:
-    """Loads as planned so far, and the room left in links, sessions and budgets.
+    """The planned loads so far, and the room left on links, on sessions and in budgets.
 
-    `limit_bps` names only links that may receive; `session_room_bps` only (router, peer) with a cap; `untrusted` are
-    links that might have room, were their figures to be believed.
+    `limit_bps` has only links that may receive traffic, `session_room_bps` only (router, peer) sessions with a cap.
+    `untrusted` links may have room, but their figures cannot be trusted.
     """
 
     def __init__(
@@ -64,32 +65,32 @@ class Ledger:
         self._barred = ""
 
     def targets(self, candidate: Candidate, source: str) -> list[Alternate]:
-        """Where the candidate has room, cheapest first; a target on `source` would not help."""
+        """The targets with room for the candidate, cheapest first; targets on the link `source` are left out."""
         room_bps, off_bps, bps = self._room_bps, candidate.off_bps, candidate.bps
         fitting = [
-            one
-            for one in candidate.targets
-            if (link := one.exit.link) not in (source, self._barred)
+            target
+            for target in candidate.targets
+            if (link := target.exit.link) not in (source, self._barred)
             and bps - off_bps.get(link, 0.0) <= room_bps.get(link, -1.0)
-            and bps <= self._session_room_bps.get((one.exit.router, one.exit.peer), bps)
+            and bps <= self._session_room_bps.get((target.exit.router, target.exit.peer), bps)
         ]
-        return sorted(fitting, key=lambda one: (self._cost[one.exit.link], one.exit.next_hop))
+        return sorted(fitting, key=lambda target: (self._cost[target.exit.link], target.exit.next_hop))
 
     def shortage(self, candidate: Candidate, source: str) -> str:
-        """Why there are no `targets`: no room, or a link among them that cannot be trusted to have some."""
-        others = {one.exit.link for one in candidate.targets} - {source}
-        return UNTRUSTED if others & self._untrusted else NO_ROOM
+        """The reason code why `targets` is empty: UNTRUSTED if any target is on an untrusted link, else NO_ROOM."""
+        target_links = {target.exit.link for target in candidate.targets} - {source}
+        return UNTRUSTED if target_links & self._untrusted else NO_ROOM
 
     def room_bps(self, links: Iterable[str]) -> float:
-        """The most that one of these links may still receive."""
+        """The most that any one of these links may still receive, bits per second."""
         return max((self._room_bps.get(link, 0.0) for link in links), default=0.0)
 
     def headroom_bps(self, link: str) -> float | None:
-        """What this link may still receive; None where it may receive nothing at all."""
+        """What this link may still receive, bits per second; None if it may not receive anything at all."""
         return self._room_bps.get(link)
 
     def lack(self, candidate: Candidate, target: Alternate) -> str | None:
-        """What keeps `target` out of `targets`, for people: one rule, or None where there is room."""
+        """The reason code that keeps `target` out of `targets`, or None if there is room. For explanations only."""
         egress, off_bps = target.exit, candidate.off_bps.get(target.exit.link, 0.0)
         room_bps = self._room_bps.get(egress.link)
         if room_bps is None:
@@ -101,7 +102,7 @@ class Ledger:
 
     @contextmanager
     def without(self, link: str) -> Iterator[None]:
-        """For a while, `link` receives nothing."""
+        """Within this context, `link` receives nothing."""
         self._barred = link
         yield
         self._barred = ""
@@ -111,15 +112,15 @@ class Ledger:
         return self._budget.allows(candidate.bps, candidate.held)
 
     def apply(self, move: Move) -> None:
-        """Book a move."""
+        """Book a move: its load, its session and its budget."""
         self._book(move, 1)
 
     def revert(self, move: Move) -> None:
-        """Take back a booked move."""
+        """Undo a booked move."""
         self._book(move, -1)
 
     def shift(self, off_bps: Mapping[str, float], onto_bps: Mapping[str, float]) -> None:
-        """Load that goes from some links to others without being a move of ours."""
+        """Shift load from some links to others without booking a move; both arguments are by link id."""
         for sign, loads in ((-1, off_bps), (1, onto_bps)):
             for link, bps in loads.items():
                 self.load_bps[link] = self.load_bps.get(link, 0.0) + sign * bps
@@ -130,7 +131,10 @@ class Ledger:
         egress, bps = move.target.exit, move.candidate.bps
         self._budget.spend(bps, move.candidate.held, times=sign)
         off, onto = move.candidate.off_bps, {egress.link: bps}
-        self.shift(off, onto) if sign > 0 else self.shift(onto, off)
+        if sign > 0:
+            self.shift(off, onto)
+        else:
+            self.shift(onto, off)
         session = egress.router, egress.peer
         if session in self._session_room_bps:
             self._session_room_bps[session] -= sign * bps

@@ -1,4 +1,4 @@
-"""The working paper of one cycle: what is kept, made, released and refused, and the ledger that goes with it."""
+"""The working paper of one cycle: overrides kept, made and released, refused moves, and the ledger behind them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from app.te.routing.forwarding import Igp, fault
 from app.te.routing.natural import Alternate, NaturalRouting
 from app.te.traffic.loads import Traffic
 
-REFUSED_MAX = 10  # largest prefixes named per link
+REFUSED_MAX = 10  # this many of the largest refused prefixes are published per link
 
 
 @dataclass(frozen=True)
 class Context:
-    """What does not change within a cycle. `barred` is why no new move may be made at all, None where they may."""
+    """Everything that does not change within a cycle. `barred` is the reason why no new move is allowed, or None."""
 
     pop: Pop
     thresholds: Thresholds
@@ -32,14 +32,14 @@ class Context:
     window_s: int
     mismatch_share: float = 0.0
     barred: str | None = None
-    quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> not to be moved before
+    quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> time before which it must not move
 
 
 @dataclass
 class Plan:
-    """Kept and made overrides by prefix; `fallen` are those that cannot stay, with the reason.
+    """Kept and made overrides by prefix; `invalidated` and `released` map prefixes to the reason why theirs ended.
 
-    `open_links` are congested, `unseen` ones have load that we cannot see.
+    `open_links` are congested links. `unseen` links have natural load that is not in their figures.
     """
 
     context: Context
@@ -62,29 +62,31 @@ class Plan:
         self._verdicts: dict[tuple[str, Exit], str | None] = {}
 
     def capacity_bps(self, link: str) -> float:
+        """The capacity of a link in the newest window."""
         return self.traffic.loads[link].capacity_bps
 
     def natural_links(self, prefix: str) -> dict[str, float]:
-        """Natural load of a prefix by link; where no traffic was seen, the links that BGP names, with 0."""
+        """The natural load of a prefix by link id; if no traffic was seen, its natural exits by BGP with load 0."""
         natural_links: dict[str, float] = {}
         for pair in self.traffic.pairs.of(prefix):
             natural_links[pair.natural] = natural_links.get(pair.natural, 0.0) + pair.bps
         return natural_links or {egress.link: 0.0 for egress in self.context.natural.exits(prefix).values()}
 
     def main_link(self, prefix: str) -> str | None:
-        """The natural link with most of its load, None where BGP knows no link of ours."""
+        """The natural link with the most load of a prefix; None if BGP has no exit for it by a known link."""
         links = self.natural_links(prefix)
         return max(links, key=lambda link: (links[link], link), default=None)
 
     def natural_exits(self, prefix: str) -> tuple[NaturalExit, ...]:
-        """Its natural links as shares."""
+        """The natural links of a prefix as shares of its load, the largest first."""
         return natural_exits(self.context.pop, self.natural_links(prefix))
 
     def bps(self, prefix: str) -> float:
+        """The demand of a prefix over all ingress routers, bits per second."""
         return sum(pair.bps for pair in self.traffic.pairs.of(prefix))
 
     def candidate(self, prefix: str) -> Candidate:
-        """The prefix as it leaves now, with every path it could take."""
+        """The prefix as a candidate to move: the links it leaves by now, and every path it could take."""
         off_bps: dict[str, float] = {}
         for pair in self.traffic.pairs.of(prefix):
             off_bps[pair.planned] = off_bps.get(pair.planned, 0.0) + pair.bps
@@ -92,19 +94,19 @@ class Plan:
         return Candidate(prefix, off_bps, samples, self.context.natural.alternates(prefix), prefix in self.kept)
 
     def move(self, tasks: Iterable[Task], reasons: Mapping[str, str]) -> None:
-        """Allocate, note what was made, for the reason of its source link, and what was refused."""
+        """Allocate these tasks and note the overrides made and refused; `reasons` gives their reason by source link."""
         for task in allocate(tasks, self.ledger, self.verdict):
             for move in task.moves:
                 self._make(move, reasons[task.source])
             self._note_refusals(task)
 
     def refuse_link(self, link: str, goal_share: float, reason: str) -> None:
-        """Note that what is above the goal stays, whichever prefixes it is."""
+        """Note that all load of a link above its goal stays there, without naming prefixes."""
         excess = self.ledger.load_bps[link] - goal_share * self.capacity_bps(link)
         self.refused.append(Refused("*", link, reason, max(excess, 0.0)))
 
     def release(self, prefix: str, reason: str) -> None:
-        """Give a kept override back: its load goes back to its natural links at once in the ledger."""
+        """Release a kept override. In the ledger its load moves back to its natural links at once."""
         off_bps = self.candidate(prefix).off_bps
         self.ledger.shift(off_bps, {link: bps for link, bps in self.natural_links(prefix).items() if bps})
         del self.kept[prefix]
@@ -112,7 +114,7 @@ class Plan:
 
     def _ledger(self) -> Ledger:
         pop, loads = self.context.pop, self.traffic.loads
-        limits = {  # room for their own traffic that is moved off them is kept free
+        limits = {  # keeps room for the links' own traffic that is moved off them
             link: self.context.thresholds.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
             for link in self.traffic.usable - self.open_links
         }
@@ -123,7 +125,7 @@ class Plan:
         return Ledger(self.traffic.planned_bps, limits, cost, room_bps, budget, self.untrusted)
 
     def _session_room_bps(self) -> dict[tuple[str, str], float]:
-        """What sessions with a cap may still receive."""
+        """What each (router, peer) session with a cap may still receive."""
         capped = [
             (name, session.cap_bps, (link.router, session.peer))
             for name, link in self.context.pop.links.items()
@@ -132,14 +134,14 @@ class Plan:
         ]
         room_bps = {session: cap_bps for _, cap_bps, session in capped}
         for pair in self.traffic.pairs.planned_on({name for name, *_ in capped}):
-            held = self.kept.get(pair.prefix)
-            egress = held.override.exit if held else self.context.natural.natural_exit(pair.ingress, pair.prefix)
+            kept = self.kept.get(pair.prefix)
+            egress = kept.override.exit if kept else self.context.natural.natural_exit(pair.ingress, pair.prefix)
             if egress is not None and egress.link == pair.planned and (egress.router, egress.peer) in room_bps:
                 room_bps[egress.router, egress.peer] -= pair.bps
         return room_bps
 
     def verdict(self, candidate: Candidate, target: Alternate) -> str | None:
-        """Why this move is not safe, asked once a cycle."""
+        """The reason code why this move is not allowed or not safe, or None; computed once a cycle."""
         if self.context.barred is not None:
             return self.context.barred
         key = candidate.prefix, target.exit
@@ -185,7 +187,7 @@ class Plan:
 
 
 def natural_exits(pop: Pop, natural_links: Mapping[str, float]) -> tuple[NaturalExit, ...]:
-    """Natural links as shares, the largest first."""
+    """Natural links as shares of their total load, the largest first."""
     total = sum(natural_links.values())
     shares = {link: bps / total if total else 1 / len(natural_links) for link, bps in natural_links.items()}
     ordered = sorted(shares, key=lambda link: (-shares[link], link))

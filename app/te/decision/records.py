@@ -1,4 +1,4 @@
-"""What is published of a closed window: loads of its links, their largest prefixes, and the decision. Pure."""
+"""The records published for a closed window: link loads, largest prefixes, and the decision. Pure functions."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ DecisionNumber = tuple[int, int]  # epoch and seq of a decision
 
 
 def link_utilization(window: ClosedWindow, load: LinkLoad, seen: Sums, rates: Rates | None) -> LinkUtilization:
-    """One link in this window."""
+    """The `link-utilization` record of one link in this window; `rates` is None for a link without counters."""
     return LinkUtilization(
         id=_id(load.link, window),
         pop=window.pop,
@@ -43,7 +43,7 @@ def link_utilization(window: ClosedWindow, load: LinkLoad, seen: Sums, rates: Ra
 def prefix_traffic(
     window: ClosedWindow, link: str, seen: Sums, origin_as: Callable[[str], int | None]
 ) -> PrefixTraffic:
-    """The largest prefixes of a link, whichever router their traffic came in by."""
+    """The `prefix-traffic` record: the TOP_PREFIXES largest prefixes of a link, summed over all ingress routers."""
     shares = (
         PrefixShare(prefix, origin_as(prefix), 8 * size_bytes / window.length_s, samples)
         for prefix, size_bytes, samples in seen.demand.largest(TOP_PREFIXES)
@@ -61,7 +61,10 @@ def prefix_traffic(
 def decision(
     window: ClosedWindow, number: DecisionNumber, result: CycleResult, mode: Mode, pacing: Pacing, made_s: float
 ) -> Decision:
-    """The whole desired set of the PoP, and until when it may be added to and stands."""
+    """The `decision` record: the whole desired override set of the PoP, with its deadlines to add and to hold routes.
+
+    `made_s` is the time of the decision, unix seconds.
+    """
     epoch, seq = number
     return Decision(
         pop=window.pop,

@@ -1,4 +1,4 @@
-"""Giving back: once a link is calm again its prefixes return to it, a share of the peak per cycle."""
+"""Releases: once a link is calm again, its prefixes return to it, a share of the peak per cycle."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,15 @@ FITS = "natural-load-fits"
 
 
 def release_calm(plan: Plan, links: Mapping[str, LinkState]) -> None:
-    """Release what stayed long enough and fits back, the largest first, within the pace of each natural link.
+    """Release overrides that are old enough and fit on their natural links again, the largest first.
 
-    The pace is a share of the most that was moved off the link, but at least one prefix a cycle.
+    Each natural link takes back at most `release_share` of the peak that was moved off it per cycle, but at least one
+    prefix.
     """
     by_natural_link: dict[str, list[str]] = {}
-    for prefix, held in plan.kept.items():
+    for prefix, standing in plan.kept.items():
         link = plan.main_link(prefix)
-        if link is not None and plan.context.now_s - held.since_s >= plan.context.pacing.min_stay_s:
+        if link is not None and plan.context.now_s - standing.since_s >= plan.context.pacing.min_stay_s:
             by_natural_link.setdefault(link, []).append(prefix)
     for link, prefixes in sorted(by_natural_link.items()):
         _release_from(plan, sorted(prefixes, key=lambda prefix: (-plan.bps(prefix), prefix)), _quota(plan, link, links))
@@ -31,7 +32,7 @@ def _release_from(plan: Plan, prefixes: list[str], quota_bps: float) -> None:
             plan.release(prefix, FITS)
             left_bps -= bps
     if left_bps == quota_bps and prefixes and prefixes[-1] in plan.kept and fits_at_home(plan, prefixes[-1]):
-        plan.release(prefixes[-1], FITS)  # the smallest, though it is above the pace
+        plan.release(prefixes[-1], FITS)  # the smallest one, although it exceeds the quota
 
 
 def _quota(plan: Plan, link: str, links: Mapping[str, LinkState]) -> float:

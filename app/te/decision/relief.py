@@ -1,4 +1,4 @@
-"""Links that carry too much lose first what we brought there, then the largest prefixes that fit the excess."""
+"""Relief of links that carry too much: overrides onto them go first, then the largest prefixes that fit the excess."""
 
 from collections.abc import Collection
 from math import inf
@@ -13,9 +13,10 @@ TARGET_CONGESTED = "target-congested"
 
 
 def make_room(plan: Plan) -> None:
-    """Where overrides made a target too full, they go: home if it fits there, else elsewhere, else home all the same.
+    """Take overrides off targets that are too full: back to natural links if they have room, else onto another link.
 
-    The last only from a link that already drops: between two full links plain BGP decides.
+    If neither is possible and the target is saturated, they are released all the same: between two full links, plain
+    BGP decides.
     """
     thresholds, ledger = plan.context.thresholds, plan.ledger
     for target in sorted(plan.traffic.usable):
@@ -33,13 +34,13 @@ def make_room(plan: Plan) -> None:
 
 
 def _guests(plan: Plan, target: str) -> list[str]:
-    """Prefixes that only our overrides bring to this link, the largest first."""
-    found = [
+    """The prefixes that leave by this link only because of an override, the largest first."""
+    guests = [
         prefix
-        for prefix, held in plan.kept.items()
-        if held.override.exit.link == target and target not in plan.natural_links(prefix)
+        for prefix, standing in plan.kept.items()
+        if standing.override.exit.link == target and target not in plan.natural_links(prefix)
     ]
-    return sorted(found, key=lambda prefix: (-plan.bps(prefix), prefix))
+    return sorted(guests, key=lambda prefix: (-plan.bps(prefix), prefix))
 
 
 def _give_back(plan: Plan, target: str, goal_bps: float, anywhere: bool) -> None:
@@ -49,7 +50,7 @@ def _give_back(plan: Plan, target: str, goal_bps: float, anywhere: bool) -> None
 
 
 def fits_at_home(plan: Plan, prefix: str) -> bool:
-    """Whether every natural link of the prefix stays at the leave mark with it back. What is not seen does not fit."""
+    """Whether all natural links of the prefix stay at or below `leave` with it back. It never fits on unseen links."""
     return all(
         link in plan.traffic.usable
         and link not in plan.unseen
@@ -60,7 +61,7 @@ def fits_at_home(plan: Plan, prefix: str) -> bool:
 
 
 def relieve(plan: Plan) -> None:
-    """Relieve every open link that needs it; overrides that fell in this cycle go first, which spares a change."""
+    """Relieve every congested link that needs it. Prefixes of invalidated overrides go first: it saves a change."""
     _refuse_untrusted(plan)
     needy = [link for link in sorted(plan.open_links & plan.traffic.usable) if _needs_relief(plan, link)]
     for link in [link for link in needy if not plan.invalidated and is_settling(plan, link)]:
@@ -80,10 +81,10 @@ def _refuse_untrusted(plan: Plan) -> None:
 
 
 def is_settling(plan: Plan, link: str) -> bool:
-    """Something left it so lately that no whole window shows the effect; only saturation asks for more meanwhile."""
+    """Whether a prefix moved off the link so recently that no whole window shows the effect; never while saturated."""
     since_s = plan.context.now_s - 2 * plan.context.window_s
-    changed = (held for held in plan.kept.values() if held.since_s > since_s)
-    moved_off = any(link in {natural.link for natural in held.override.natural} for held in changed)
+    recent = (standing for standing in plan.kept.values() if standing.since_s > since_s)
+    moved_off = any(link in {natural.link for natural in standing.override.natural} for standing in recent)
     return moved_off and not plan.traffic.loads[link].saturated
 
 
@@ -92,15 +93,16 @@ def _share(plan: Plan, link: str) -> float:
 
 
 def goal_share(plan: Plan, link: str) -> float:
-    """Down to which share of its capacity a congested link is relieved."""
+    """The share of its capacity that a congested link is relieved down to."""
     thresholds = plan.context.thresholds
     return thresholds.shed_to_saturated if plan.traffic.loads[link].saturated else thresholds.shed_to
 
 
 def _needs_relief(plan: Plan, link: str) -> bool:
-    """Above its goal; once relieved, well above it, or each window's noise would move one more prefix.
+    """Whether the planned load is above the goal or, once prefixes were moved off the link, well above it.
 
-    "Well" is midway between entering and saturation, or the enter mark while it saturates.
+    Otherwise the noise of each window would move one more prefix. "Well above" means midway between `enter` and
+    `saturated`, or at `enter` while the link is saturated.
     """
     thresholds, load = plan.context.thresholds, plan.traffic.loads[link]
     trigger = goal_share(plan, link)
@@ -110,7 +112,7 @@ def _needs_relief(plan: Plan, link: str) -> bool:
 
 
 def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
-    """Everything (`among` these) that leaves by this link without our doing, less what the guards forbid."""
+    """The task to relieve a link: its prefixes (`among` these) that no override moves and no guard forbids to move."""
     prefixes = plan.traffic.pairs.leaving(link) - plan.kept.keys() - plan.made.keys()
     prefixes = prefixes if among is None else prefixes.intersection(among)
     refused = {prefix: reason for prefix in prefixes if (reason := forbidden(plan, prefix)) is not None}
@@ -124,7 +126,7 @@ def _task(plan: Plan, link: str, among: Collection[str] | None = None) -> Task:
 
 
 def forbidden(plan: Plan, prefix: str) -> str | None:
-    """Why this prefix is not moved, wherever there is room; None where it may be."""
+    """The reason code why this prefix is not moved, even if there is room; None if it may be moved."""
     guards = plan.context.guards
     if plan.context.quarantine.get(prefix, 0) > plan.context.now_s:
         return INEFFECTIVE

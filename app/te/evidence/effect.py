@@ -1,4 +1,4 @@
-"""Whether moves work: the routers show our route, and then the traffic has to follow it."""
+"""Whether moves work: once the routers show our route, the traffic has to follow it."""
 
 from collections.abc import Mapping
 
@@ -10,30 +10,31 @@ from app.te.routing.natural import NaturalRouting
 from app.te.traffic.observed import ObservedWindow
 
 INEFFECTIVE = "ineffective"
-SETTLING_WINDOWS = 2  # after a change so many whole windows may still show the old exit
-MIN_SEEN_SAMPLES = 30  # fewer say nothing of where a prefix goes
+SETTLING_WINDOWS = 2  # after a change, this many whole windows may still show the old exit
+MIN_SEEN_SAMPLES = 30  # fewer samples do not say where a prefix leaves
 
 
 def confirmed(held: Mapping[str, StandingOverride], natural: NaturalRouting, now_s: int) -> dict[str, StandingOverride]:
-    """The same, with the end of the window since when every router concerned has shown our route."""
-    return {prefix: _confirmed(prefix, one, natural, now_s) for prefix, one in held.items()}
+    """The held overrides with `confirmed_s` up to date: `now_s` once every router in `inject_on` shows the route."""
+    return {prefix: _confirmed(prefix, standing, natural, now_s) for prefix, standing in held.items()}
 
 
-def _confirmed(prefix: str, one: StandingOverride, natural: NaturalRouting, now_s: int) -> StandingOverride:
-    shown = natural.followers(prefix).issuperset(one.override.inject_on)
-    if shown == (one.confirmed_s is not None):
-        return one
-    return msgspec.structs.replace(one, confirmed_s=now_s if shown else None)
+def _confirmed(prefix: str, standing: StandingOverride, natural: NaturalRouting, now_s: int) -> StandingOverride:
+    shown = natural.followers(prefix).issuperset(standing.override.inject_on)
+    if shown == (standing.confirmed_s is not None):
+        return standing
+    return msgspec.structs.replace(standing, confirmed_s=now_s if shown else None)
 
 
 def ineffective(
     held: Mapping[str, StandingOverride], observed: ObservedWindow, thresholds: Thresholds
 ) -> frozenset[str]:
-    """Prefixes whose override all routers show, and whose traffic leaves elsewhere all the same, once settled.
+    """The prefixes whose override all routers show, but whose traffic still leaves by other links after it settled.
 
-    Judged by the newest windows that give enough samples; where traffic is not steered or not seen, nothing is said.
+    A prefix is judged by the newest windows that together give enough samples. Only traffic that enters at a router
+    with the override counts; without enough of it, the prefix is not reported.
     """
-    unsure = {prefix: one.confirmed_s for prefix, one in held.items() if one.confirmed_s is not None}
+    unsure = {prefix: standing.confirmed_s for prefix, standing in held.items() if standing.confirmed_s is not None}
     seen = {prefix: _Seen() for prefix in unsure}
     for windows in reversed(observed.history):
         for link, window in windows.items():
@@ -46,13 +47,13 @@ def ineffective(
         unsure = {prefix: since_s for prefix, since_s in unsure.items() if seen[prefix].samples < MIN_SEEN_SAMPLES}
     return frozenset(
         prefix
-        for prefix, one in seen.items()
-        if one.samples >= MIN_SEEN_SAMPLES and one.exit_bytes < thresholds.effective_min * one.size_bytes
+        for prefix, sums in seen.items()
+        if sums.samples >= MIN_SEEN_SAMPLES and sums.exit_bytes < thresholds.effective_min * sums.size_bytes
     )
 
 
 class _Seen(msgspec.Struct):
-    """Where a prefix was seen to leave."""
+    """The sampled traffic of one prefix: in total, and the part that left by the exit of its override."""
 
     size_bytes: int = 0
     exit_bytes: int = 0

@@ -1,4 +1,4 @@
-"""Whether what a link tells can be relied on: its flows against its counters, and what is missing of either."""
+"""Whether the figures of a link can be trusted: its flows compared with its counters, and gaps in either."""
 
 from collections.abc import Collection, Iterable, Sequence
 from math import exp
@@ -12,12 +12,15 @@ from app.te.traffic.loads import Traffic, error_share, offered_bps
 from app.te.traffic.observed import ObservedWindow
 
 UNTRUSTED = "untrusted-link"
-FEW_SAMPLES = 10  # where so many are expected, none at all is no accident: 1 in 20,000
-MIN_RATIO_SAMPLES = 100  # below, flows over counters is noise: +-20 %
+FEW_SAMPLES = 10  # if this many are expected, seeing none is not chance: 1 in 20,000
+MIN_RATIO_SAMPLES = 100  # below this, flows over counters is noise: +-20 %
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """The verdict on one link. `untrusted` also stands while the link is silent, which `feed` then says."""
+    """The verdict on one link. `ratio` is flows over counters, None if there are too few samples.
+
+    `untrusted` stays true while an untrusted link is silent; `feed` then says `silent`.
+    """
 
     feed: Feed
     ratio: float | None
@@ -27,7 +30,7 @@ class Trust(msgspec.Struct, frozen=True):
 def judge(
     observed: ObservedWindow, thresholds: Thresholds, decay_s: float, distrusted: Collection[str] = ()
 ) -> dict[str, Trust]:
-    """The verdict on every link of the newest window; `distrusted` are those that were untrusted before."""
+    """The verdict on every link of the newest window; `distrusted` are the links that were untrusted before."""
     pasts = {link: [windows[link] for windows in observed.history if link in windows] for link in observed.newest}
     sample_bytes = _sample_bytes(window for past in pasts.values() for window in past)
     return {
@@ -37,7 +40,7 @@ def judge(
 
 
 def trusting(traffic: Traffic, trust: dict[str, Trust]) -> Traffic:
-    """The same traffic with what each feed is worth: an untrusted link may neither trigger nor receive a move."""
+    """The same traffic with the verdicts in its loads. An untrusted link may neither trigger nor receive a move."""
     loads = {
         link: msgspec.structs.replace(load, feed=trust[link].feed, flow_ratio=trust[link].ratio)
         for link, load in traffic.loads.items()
@@ -50,18 +53,21 @@ def _judge(
     past: Sequence[LinkWindow], thresholds: Thresholds, decay_s: float, before: bool, sample_bytes: float
 ) -> Trust:
     newest = past[-1]
-    telling = [window for window in past if _is_telling(window, thresholds, sample_bytes)]
-    seen, expected = _samples(telling, decay_s, sample_bytes)
+    comparable = [window for window in past if _is_comparable(window, thresholds, sample_bytes)]
+    seen, expected = _samples(comparable, decay_s, sample_bytes)
     enough = max(seen, expected) >= MIN_RATIO_SAMPLES
     untrusted = enough and _contradict(seen, expected, thresholds, before)
     if _is_saturated(newest, thresholds):
-        untrusted = before  # a full link shows less than is wanted: no contradiction, and no proof either
+        untrusted = before  # a full link carries less than it is offered, which proves nothing either way
     ratio = seen / expected if enough and expected else None
     return Trust(_feed(newest, past, untrusted, sample_bytes), ratio, untrusted)
 
 
 def _contradict(seen: float, expected: float, thresholds: Thresholds, before: bool) -> bool:
-    """Out of the band by more than sampling explains; once so, until it is truly inside."""
+    """Whether flows over counters is outside the band by more than the sampling error.
+
+    A link that was untrusted `before` has to return into the band itself.
+    """
     low, high = thresholds.ratio_low * expected, thresholds.ratio_high * expected
     if before:
         return not low <= seen <= high
@@ -77,24 +83,27 @@ def _feed(newest: LinkWindow, past: Sequence[LinkWindow], untrusted: bool, sampl
     return "gap" if lost_counters or _lost_flows(newest, sample_bytes) else "live"
 
 
-def _samples(telling: Sequence[LinkWindow], decay_s: float, sample_bytes: float) -> tuple[float, float]:
-    """Decayed (samples seen, samples that the counters let expect) of these windows, both by bytes."""
+def _samples(comparable: Sequence[LinkWindow], decay_s: float, sample_bytes: float) -> tuple[float, float]:
+    """Decayed (samples seen, samples expected from the counters) of these windows, both computed from bytes."""
     seen = expected = 0.0
-    for window in telling if sample_bytes else ():
-        fade = exp((window.window_start_s - telling[-1].window_start_s) / decay_s)
+    for window in comparable if sample_bytes else ():
+        fade = exp((window.window_start_s - comparable[-1].window_start_s) / decay_s)
         seen += fade * _flow_bytes(window) / sample_bytes
         expected += fade * _counter_bytes(window) / sample_bytes
     return seen, expected
 
 
-def _is_telling(window: LinkWindow, thresholds: Thresholds, sample_bytes: float) -> bool:
-    """Flows and counters both there and comparable: counters of a full link stop where flows may go on."""
+def _is_comparable(window: LinkWindow, thresholds: Thresholds, sample_bytes: float) -> bool:
+    """Whether flows and counters are both there and can be compared.
+
+    They cannot on a full link: its counters stop at the capacity, while its flows may exceed it.
+    """
     both = window.carried_bps is not None and not _lost_flows(window, sample_bytes)
     return both and window.up and not _is_saturated(window, thresholds)
 
 
 def _lost_flows(window: LinkWindow, sample_bytes: float) -> bool:
-    """Nothing was sampled of more than a few samples' worth."""
+    """Whether nothing was sampled although the counters show more than a few samples' worth of traffic."""
     return not _flow_bytes(window) and _counter_bytes(window) > FEW_SAMPLES * sample_bytes
 
 
@@ -104,7 +113,7 @@ def _is_saturated(window: LinkWindow, thresholds: Thresholds) -> bool:
 
 
 def _flow_bytes(window: LinkWindow) -> float:
-    """All that was sampled, whether a route is known for it or not."""
+    """All sampled bytes, with or without a known route."""
     return window.sampled_bytes + window.unroutable_bytes
 
 
@@ -113,7 +122,7 @@ def _counter_bytes(window: LinkWindow) -> float:
 
 
 def _sample_bytes(windows: Iterable[LinkWindow]) -> float:
-    """What one sample stands for, on average; 0 where there is none."""
+    """The average number of bytes that one sample stands for; 0 without samples."""
     size_bytes = samples = 0.0
     for window in windows:
         size_bytes += window.sampled_bytes

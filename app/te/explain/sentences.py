@@ -1,4 +1,4 @@
-"""What the rules mean, in sentences with the numbers they were judged by."""
+"""The rules of a decision in sentences, with the numbers that they were applied to."""
 
 from app.te.decision.allocator import BUDGET_BOUND, MIN_MOVED_SAMPLES, TOO_FEW_SAMPLES
 from app.te.decision.ledger import NO_ROOM
@@ -10,48 +10,48 @@ from app.te.evidence.trust import UNTRUSTED
 from app.te.routing.forwarding import DEAD_END, LOOP
 
 MEANING = {
-    LOOP: "on the way to the other exit a router would send it back",
+    LOOP: "on the way to the other exit, a router would send it back",
     DEAD_END: "while the routers change one by one, one of them would have no route for it",
-    "exports-learned-routes": "a router that would carry the override exports what it learns to others",
-    "strict-urpf": "its natural link drops what comes back by it when the prefix is routed elsewhere",
-    INEFFECTIVE: "the routers took its override over, and its traffic did not follow",
-    SETTLING: "others were moved off it so lately that no whole window shows the effect",
+    "exports-learned-routes": "a router that would carry the override exports the routes it learns",
+    "strict-urpf": "its natural link would drop packets from this prefix once it is routed elsewhere",
+    INEFFECTIVE: "the routers took the override, but the traffic did not follow it",
+    SETTLING: "prefixes moved off it so recently that no whole window shows the effect yet",
     "blackholed": "a router's best path for it is a blackhole",
-    "own-prefix": "it is ours, and never moved",
+    "own-prefix": "it is one of our own prefixes, which are never moved",
     "pinned": "the inventory pins it",
-    "bogon": "it is a bogon, and never moved",
+    "bogon": "it is a bogon, and bogons are never moved",
     "default-route": "a default route is never moved",
-    "prefix-length": "its length is outside of what the budgets of the PoP allow",
+    "prefix-length": "its length is outside the range that the budgets of the PoP allow",
 }
 
 
 def refusal(plan: Plan, prefix: str, link: str, reason: str) -> str:
-    """Why it stays on `link` though that should be relieved."""
+    """Why a prefix stays on `link` although the link should be relieved; `reason` is the code of the refusal."""
     return f"{link} should be relieved, but {reason}: {_numbers(plan, prefix, link, reason)}"
 
 
 def stays(plan: Plan, prefix: str, since_s: int) -> str:
-    """Why an override is not given back yet."""
+    """Why an override that exists since `since_s` is not released yet."""
     held_s, least_s = plan.context.now_s - since_s, plan.context.pacing.min_stay_s
     if held_s < least_s:
-        return f"held for {held_s} s, and for {least_s:g} s at least"
+        return f"in force for {held_s} s; it stays for at least {least_s:g} s"
     if not fits_at_home(plan, prefix):
         natural_links = "; ".join(_with_it_back(plan, link, bps) for link, bps in plan.natural_links(prefix).items())
-        return f"it does not fit at home: {natural_links}"
+        return f"it does not fit on its natural links: {natural_links}"
     share = plan.context.pacing.release_share
-    return f"it fits at home, and waits: at most {share:.0%} of what was moved goes back in a window, the largest first"
+    return f"it fits on its natural links and waits: at most {share:.0%} of the moved load returns per window"
 
 
 def untouched(plan: Plan, prefix: str) -> str:
-    """Why nobody wanted to move it."""
+    """Why a prefix is neither moved nor refused: its natural link needs no relief, or the prefix was just released."""
     link = plan.main_link(prefix)
-    if (gone := plan.released.get(prefix) or plan.invalidated.get(prefix)) is not None:
-        return f"given back by this decision: {gone}" + (f": {MEANING[gone]}" if gone in MEANING else "")
+    if (reason := plan.released.get(prefix) or plan.invalidated.get(prefix)) is not None:
+        return f"released by this decision: {reason}" + (f": {MEANING[reason]}" if reason in MEANING else "")
     if link is None:
-        return "plain BGP has no exit for it by a link of the inventory"
+        return "plain BGP has no exit for it by a link in the inventory"
     never = forbidden(plan, prefix)
-    calm = _natural_link(plan, link)
-    return f"{calm}; it could not be moved anyway, {never}: {MEANING[never]}" if never else calm
+    natural_link = _natural_link(plan, link)
+    return f"{natural_link}; it could not be moved anyway, {never}: {MEANING[never]}" if never else natural_link
 
 
 def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
@@ -63,71 +63,71 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
         return "; ".join(untrusted(plan, name) for name in sorted(_others(plan, prefix, link) & plan.untrusted))
     if reason == MISMATCH:
         share, most = plan.context.mismatch_share, plan.context.thresholds.mismatch_max
-        return f"{share:.1%} of what we do not steer leaves where routing does not predict it, and {most:.0%} may"
+        return f"{share:.1%} of the traffic we do not steer leaves by unpredicted links, and {most:.0%} is allowed"
     if reason == TOO_FEW_SAMPLES:
-        return f"{plan.candidate(prefix).samples:.0f} samples, and a move must rest on {MIN_MOVED_SAMPLES}"
+        return f"{plan.candidate(prefix).samples:.0f} samples, and a move needs at least {MIN_MOVED_SAMPLES}"
     return MEANING.get(reason, reason)
 
 
 def _with_it_back(plan: Plan, link: str, bps: float) -> str:
-    """What a natural link would be with a prefix back."""
+    """The state of a natural link if a prefix with this load came back to it."""
     if link in plan.untrusted:
         return f"{link} is untrusted"
     if link not in plan.traffic.usable or link in plan.unseen:
-        return f"{link} is not seen in full"
+        return f"the load of {link} is not fully known"
     if link in plan.open_links:
         return f"{link} is congested"
     share, leave = (plan.ledger.load_bps[link] + bps) / plan.capacity_bps(link), plan.context.thresholds.leave
-    return f"{link} would be at {share:.0%}, and {leave:.0%} is the mark"
+    return f"{link} would be at {share:.0%}, and {leave:.0%} is allowed"
 
 
 def untrusted(plan: Plan, link: str) -> str:
-    """What makes a link untrusted."""
+    """Why a link is untrusted: its flows over counters, and the band that they should be in."""
     ratio, thresholds = plan.traffic.loads[link].flow_ratio, plan.context.thresholds
     band = f"{thresholds.ratio_low:g} to {thresholds.ratio_high:g}"
     now = "too few samples to say" if ratio is None else f"{ratio:.0%}"
-    return f"flows over counters of {link} were outside of {band}; now {now}"
+    return f"flows over counters of {link} were outside {band}; now {now}"
 
 
 def _others(plan: Plan, prefix: str, link: str) -> set[str]:
-    return {one.exit.link for one in plan.candidate(prefix).targets} - {link}
+    return {target.exit.link for target in plan.candidate(prefix).targets} - {link}
 
 
 def _room(plan: Plan, prefix: str, link: str) -> str:
     targets = _others(plan, prefix, link)
     room_bps = {name: room for name in targets if (room := plan.ledger.headroom_bps(name)) is not None}
     if not room_bps:
-        return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive anything"
+        return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive traffic"
     most = max(room_bps, key=lambda name: (room_bps[name], name))
     left = gbps(max(room_bps[most], 0.0))
-    return f"it needs {gbps(plan.bps(prefix))}, and the most that is left below the fill mark is {left} on {most}"
+    return f"it needs {gbps(plan.bps(prefix))}, and the most room below the fill mark is {left} on {most}"
 
 
 def _budgets(plan: Plan) -> str:
     budgets, held = plan.context.pop.budgets, plan.kept | plan.made
-    most = f"{budgets.max_overrides} overrides, {budgets.max_new_per_cycle} new ones a window"
+    most = f"{budgets.max_overrides} overrides, {budgets.max_new_per_cycle} new ones per window"
     share = f"{budgets.max_moved_share:.0%} of {gbps(plan.traffic.offered_bps)}"
     moved = gbps(sum(plan.bps(prefix) for prefix in held))
-    return f"at most {most} and {share} may be moved; {len(held)} overrides with {moved} stand"
+    return f"the budgets allow {most} and {share} to be moved; {len(held)} overrides with {moved} are in force"
 
 
 def _natural_link(plan: Plan, link: str) -> str:
-    """How full the natural link is, and what follows from it."""
+    """How full a natural link is, and whether prefixes are moved off it."""
     thresholds, load = plan.context.thresholds, plan.traffic.loads.get(link)
     if link in plan.untrusted:
         return f"nothing is moved off its natural link {link}, {UNTRUSTED}: {untrusted(plan, link)}"
     if load is None or link not in plan.traffic.usable:
-        return f"its natural link {link} is down, silent or of unknown load, so nothing is moved off it"
+        return f"its natural link {link} is down or silent, or its load is unknown, so nothing is moved off it"
     natural = f"{load.natural_bps / load.capacity_bps:.0%}"
     if link not in plan.open_links:
-        return f"its natural link {link} is at {natural}, below the mark of {thresholds.enter:.0%}"
+        return f"its natural link {link} is at {natural}, below the enter threshold of {thresholds.enter:.0%}"
     planned, goal = f"{plan.ledger.load_bps[link] / load.capacity_bps:.0%}", f"{goal_share(plan, link):.0%}"
-    congested = f"its natural link {link} is congested: {natural}, {planned} with others moved off it"
+    congested = f"its natural link {link} is congested: {natural}, and {planned} with other prefixes moved off it"
     return f"{congested}; the goal is {goal}" + (
         f"; {SETTLING}: {MEANING[SETTLING]}" if is_settling(plan, link) else ""
     )
 
 
 def gbps(bps: float) -> str:
-    """Bits per second as text."""
+    """A rate as text in Gb/s, with two decimals."""
     return f"{bps / 1e9:.2f} Gb/s"

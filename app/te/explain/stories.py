@@ -1,7 +1,7 @@
-"""Why a prefix or a link is as it is: read from the working paper of the last cycle, by the rules that decided.
+"""Why a prefix or a link is in its present state: read from the working paper of the last cycle, by the same rules.
 
-Nothing here takes part in a decision. Answers are made when somebody asks: loads and budgets are those of that cycle,
-routes those of now.
+Nothing here takes part in a decision. Stories are computed on request: loads and budgets are those of that cycle, while
+routes are the current ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Ingress(msgspec.Struct, frozen=True):
-    """What enters at one router: its link by plain BGP with the next hop, and its link now."""
+    """The traffic of a prefix that enters at one router: its link by plain BGP with the next hop, and its link now."""
 
     router: str
     natural: str | None
@@ -48,9 +48,11 @@ class Ingress(msgspec.Struct, frozen=True):
 
 
 class AlternatePath(msgspec.Struct, frozen=True):
-    """One eBGP path. `headroom_bps` is up to the fill mark, None where the link may receive nothing.
+    """One eBGP path of a prefix. `link` and `cost` are None if the inventory lacks the link.
 
-    `rule` is chosen, natural, possible, dearer (possible, but the chosen one costs less), or what forbids it.
+    `headroom_bps` is the room of the link up to the fill mark, None if it may not receive traffic. `rule` is
+    chosen, natural, possible, dearer (possible, but the chosen path costs less), or the code of the rule that forbids
+    the path.
     """
 
     router: str
@@ -64,10 +66,10 @@ class AlternatePath(msgspec.Struct, frozen=True):
 
 
 class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one prefix.
+    """Everything about one prefix. `override`, `since`, `confirmed` and `stays` are None if it has no override.
 
-    `since` is the end of the window that made the override; `confirmed` of that since when its routers show it;
-    `stays` says why it is not given back yet.
+    `since` is the end of the window that made the override, `confirmed` the end of the first window in which its
+    routers showed it; `stays` says why it is not released yet.
     """
 
     prefix: str
@@ -84,9 +86,10 @@ class PrefixStory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """One prefix and its load on the link; `other` is where it comes from or goes to, or could go to.
+    """One prefix and its load on a link; `prefix` is * for load that no prefix explains.
 
-    `rule` says what keeps it where it is, `error_bps` is the sampling error at 95 %. * stands for any prefix.
+    `other` is the link that the prefix comes from, goes to, or could go to; `rule` is the code of the rule that keeps
+    it where it is. `error_bps` is the sampling error at 95 %.
     """
 
     prefix: str
@@ -99,7 +102,8 @@ class Share(msgspec.Struct, frozen=True):
 class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one link. `planned_bps` is its load once the routers follow the decision.
 
-    `sessions_down` are the neighbours on it whose session is not up.
+    `headroom_bps` is None if the link may not receive traffic. `largest` are the largest prefixes that leave by the
+    link without an override. `sessions_down` are its neighbours whose BGP session is not up.
     """
 
     link: str
@@ -117,7 +121,7 @@ class LinkStory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the stories, as of decision `as_of` (epoch.seq) on the window that ended at `window_end`."""
+    """A story of a prefix or a link, as of decision `as_of` (epoch.seq) on the window that ended at `window_end`."""
 
     pop: str
     as_of: str
@@ -127,21 +131,24 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_prefix(plan: Plan, asked: str) -> str:
-    """The prefix that was asked for, or the longest one that holds this address; LookupError says what is near."""
+    """The prefix `asked`, or the longest one that contains the address `asked`.
+
+    LookupError if no router holds it; for an unknown prefix, the message names the prefix that contains its address.
+    """
     natural = plan.context.natural
     if plan.traffic.pairs.of(asked) or any(natural.rib.paths(router, asked) for router in plan.context.pop.routers):
         return asked
     address = asked.partition("/")[0]
-    [found] = natural.table().match([address])
-    if found is None:
+    [prefix] = natural.table().match([address])
+    if prefix is None:
         raise LookupError(f"no router of {plan.context.pop.name} holds a route for {asked}")
     if address != asked:
-        raise LookupError(f"no router of {plan.context.pop.name} holds {asked}; {address} lies in {found}")
-    return found
+        raise LookupError(f"no router of {plan.context.pop.name} holds {asked}; {address} lies in {prefix}")
+    return prefix
 
 
 def explain_prefix(plan: Plan, asked: str) -> PrefixStory:
-    """The story of the prefix that was asked for or that holds this address; LookupError where there is none."""
+    """The story of the prefix `asked`, or of the one that contains this address; LookupError if no router holds it."""
     prefix = find_prefix(plan, asked)
     held = _held(plan, prefix)
     status, why = _why(plan, prefix, held)
@@ -161,13 +168,17 @@ def explain_prefix(plan: Plan, asked: str) -> PrefixStory:
 
 
 def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
-    """The story of a link that has a window, given its hysteresis; LookupError where it has none."""
+    """The story of a link, given its hysteresis; LookupError if the link had no window in the last cycle."""
     load = plan.traffic.loads.get(link)
     if load is None:
-        raise LookupError(f"{link} had no window in the last cycle: neither flows nor counters")
+        raise LookupError(f"{link} had no window in the last cycle: it reported neither flows nor counters")
     held = plan.kept | plan.made
     definition, rib = plan.context.pop.links[link], plan.context.natural.rib
-    as_a_whole = [Share("*", one.bps, rule=one.reason) for one in plan.refused if (one.prefix, one.link) == ("*", link)]
+    as_a_whole = [
+        Share("*", refused.bps, rule=refused.reason)
+        for refused in plan.refused
+        if (refused.prefix, refused.link) == ("*", link)
+    ]
     return LinkStory(
         link=link,
         load=load,
@@ -175,7 +186,7 @@ def explain_link(plan: Plan, link: str, state: LinkState | None) -> LinkStory:
         headroom_bps=plan.ledger.headroom_bps(link),
         usable=link in plan.traffic.usable,
         sessions_down=tuple(
-            one.peer for one in definition.sessions if rib.peer_asn(definition.router, one.peer) is None
+            session.peer for session in definition.sessions if rib.peer_asn(definition.router, session.peer) is None
         ),
         thresholds=plan.context.thresholds,
         congestion=state,
@@ -230,37 +241,37 @@ def _ingress(plan: Plan, prefix: str, held: StandingOverride | None) -> Iterator
 
 def _alternates(plan: Plan, prefix: str, held: StandingOverride | None) -> tuple[AlternatePath, ...]:
     cost = {name: link.cost for name, link in plan.context.pop.links.items()}
-    found = [
+    alternates = [
         AlternatePath(
-            router=one.router,
-            peer=one.path.peer,
-            next_hop=one.path.next_hop,
-            as_path=one.path.as_path,
-            link=one.exit.link if one.exit else None,
-            cost=cost[one.exit.link] if one.exit else None,
-            headroom_bps=plan.ledger.headroom_bps(one.exit.link) if one.exit else None,
-            rule=_rule(plan, prefix, one, held),
+            router=known.router,
+            peer=known.path.peer,
+            next_hop=known.path.next_hop,
+            as_path=known.path.as_path,
+            link=known.exit.link if known.exit else None,
+            cost=cost[known.exit.link] if known.exit else None,
+            headroom_bps=plan.ledger.headroom_bps(known.exit.link) if known.exit else None,
+            rule=_rule(plan, prefix, known, held),
         )
-        for one in plan.context.natural.routes(prefix).paths
+        for known in plan.context.natural.routes(prefix).paths
     ]
     order = {CHOSEN: 0, NATURAL: 1}
-    return tuple(sorted(found, key=lambda one: (order.get(one.rule, 2), one.cost or 0.0, one.next_hop, one.router)))
+    return tuple(sorted(alternates, key=lambda a: (order.get(a.rule, 2), a.cost or 0.0, a.next_hop, a.router)))
 
 
-def _rule(plan: Plan, prefix: str, one: RouterPath, held: StandingOverride | None) -> str:
-    """What the allocator would say of this path, in its own order."""
+def _rule(plan: Plan, prefix: str, known: RouterPath, held: StandingOverride | None) -> str:
+    """The code of the first rule that applies to this path, checked in the allocator's order."""
     context = plan.context
-    if one.exit is None:
+    if known.exit is None:
         return UNKNOWN_LINK
-    if held is not None and held.override.exit == one.exit:
+    if held is not None and held.override.exit == known.exit:
         return CHOSEN
-    if one.exit.link in plan.natural_links(prefix):
+    if known.exit.link in plan.natural_links(prefix):
         return NATURAL
-    if reason := context.natural.barred(one.exit, one.path) or forbidden(plan, prefix):
+    if reason := context.natural.barred(known.exit, known.path) or forbidden(plan, prefix):
         return reason
-    if one.exit.link in plan.open_links:
+    if known.exit.link in plan.open_links:
         return CONGESTED
-    target = Alternate(one.exit, one.path)
+    target = Alternate(known.exit, known.path)
     candidate = msgspec.structs.replace(plan.candidate(prefix), held=held is not None)
     if reason := plan.ledger.lack(candidate, target):
         return reason
@@ -287,7 +298,7 @@ def _moved_onto(plan: Plan, link: str, held: StandingOverride, prefix: str) -> S
 
 
 def _leaving_by(plan: Plan, link: str) -> Sequence[str]:
-    """The largest prefixes that leave by this link without our doing."""
+    """The largest prefixes (at most LARGEST) that leave by this link without an override."""
     loads: dict[str, float] = {}
     for pair in plan.traffic.pairs:
         if pair.natural == link and _held(plan, pair.prefix) is None:
@@ -297,15 +308,15 @@ def _leaving_by(plan: Plan, link: str) -> Sequence[str]:
 
 def _could_go(plan: Plan, link: str, prefix: str) -> Share:
     alternates = _alternates(plan, prefix, None)
-    best = next((one for one in alternates if one.rule == POSSIBLE), None)
-    others = sorted({one.rule for one in alternates} - {NATURAL})
+    best = next((alternate for alternate in alternates if alternate.rule == POSSIBLE), None)
+    rules = sorted({alternate.rule for alternate in alternates} - {NATURAL})
     bps = plan.natural_links(prefix)[link]
-    return Share(prefix, bps, best.link) if best else Share(prefix, bps, rule=", ".join(others) or "no-alternate")
+    return Share(prefix, bps, best.link) if best else Share(prefix, bps, rule=", ".join(rules) or "no-alternate")
 
 
 def _largest_first(plan: Plan, shares: Iterator[Share]) -> tuple[Share, ...]:
-    ordered = sorted((one for one in shares if one.bps > 0), key=lambda one: (-one.bps, one.prefix))
-    return tuple(_with_error(plan, one) for one in ordered)
+    ordered = sorted((share for share in shares if share.bps > 0), key=lambda share: (-share.bps, share.prefix))
+    return tuple(_with_error(plan, share) for share in ordered)
 
 
 def _with_error(plan: Plan, share: Share) -> Share:

@@ -1,7 +1,8 @@
-"""What BGP routers choose: the decision of a full iBGP mesh with next-hop-self, over the eBGP paths of all routers.
+"""Best-path selection in a full iBGP mesh with next-hop-self, over the eBGP paths of all routers.
 
-Every router that holds a survivor of the attributes all agree on (local-pref, AS-path length, origin, MED) uses its
-own; so what a router hides from the mesh because its best is not its own cannot change the outcome.
+All routers agree on local-pref, AS-path length, origin and MED. Every router that holds a path which survives these
+uses its own, so the paths that a router hides from the mesh because its best path is not its own cannot change the
+outcome.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ ORIGIN_RANK = {"igp": 0, "egp": 1, "incomplete": 2}
 
 
 class RouterPath(msgspec.Struct, frozen=True, gc=False):
-    """One eBGP path, the router that learned it and the exit it means, None by a link that the inventory lacks."""
+    """One eBGP path, the router that learned it, and its exit: None if the inventory lacks the link."""
 
     router: str
     path: Path
@@ -26,7 +27,7 @@ class RouterPath(msgspec.Struct, frozen=True, gc=False):
 
 
 def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, RouterPath]:
-    """The best path of each router, among `paths`; routers are left out when there is none."""
+    """The best path of each router among `paths`, by router name; empty if there are no paths."""
     if not paths:
         return {}
     survivors = _survivors(paths)
@@ -41,21 +42,21 @@ def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, 
 
 
 def equals(paths: Sequence[RouterPath], router: Router) -> list[RouterPath]:
-    """The paths among which only a tie-breaker chooses for this router: its own, else those that are nearest."""
+    """The paths between which only a tie-breaker decides for this router: its own, or else the nearest ones."""
     tied = _survivors(paths) if paths else []
-    if own := [one for one in tied if one.router == router.name]:
+    if own := [candidate for candidate in tied if candidate.router == router.name]:
         return own
-    cost = {one.router: router.igp_cost.get(one.router, inf) for one in tied}
-    return [one for one in tied if cost[one.router] == min(cost.values())]
+    cost = {candidate.router: router.igp_cost.get(candidate.router, inf) for candidate in tied}
+    return [candidate for candidate in tied if cost[candidate.router] == min(cost.values())]
 
 
 def _nearest(igp_cost: Mapping[str, int], own: Mapping[str, RouterPath]) -> RouterPath:
-    """For a router with no survivor of its own: the cheapest exit of another. An unknown cost is the highest."""
+    """The best path for a router that holds no survivor: the one with the lowest IGP cost. Unknown costs come last."""
     return min(own.values(), key=lambda candidate: (igp_cost.get(candidate.router, inf), _tie(candidate)))
 
 
 def _survivors(paths: Sequence[RouterPath]) -> Sequence[RouterPath]:
-    ranks = [_rank(one.path) for one in paths]
+    ranks = [_rank(candidate.path) for candidate in paths]
     best = min(ranks)
     tied = [candidate for candidate, rank in zip(paths, ranks, strict=True) if rank == best]
     return _lowest_med(tied) if len(tied) > 1 else tied
@@ -66,12 +67,12 @@ def _rank(path: Path) -> tuple[int, int, int]:
 
 
 def _lowest_med(tied: Sequence[RouterPath]) -> Sequence[RouterPath]:
-    """MED is compared between paths of one neighbouring AS only; none counts as 0."""
+    """The paths with the lowest MED of their neighbouring AS: it is compared within one AS only. No MED counts as 0."""
     lowest: dict[int | None, int] = {}
-    for one in tied:
-        neighbour, med = _neighbour(one.path), one.path.med or 0
+    for candidate in tied:
+        neighbour, med = _neighbour(candidate.path), candidate.path.med or 0
         lowest[neighbour] = min(med, lowest.get(neighbour, med))
-    return [one for one in tied if (one.path.med or 0) == lowest[_neighbour(one.path)]]
+    return [candidate for candidate in tied if (candidate.path.med or 0) == lowest[_neighbour(candidate.path)]]
 
 
 def _neighbour(path: Path) -> int | None:
@@ -79,5 +80,5 @@ def _neighbour(path: Path) -> int | None:
 
 
 def _tie(candidate: RouterPath) -> tuple[tuple[int, int], int]:
-    """Vendors differ here (oldest, router id); ours is the lowest peer address, then the lowest path identifier."""
+    """The tie-breaker: lowest peer address, then lowest path identifier. Vendors differ here (oldest, router id)."""
     return parse_address(candidate.path.peer) or (0, 0), candidate.path.path_id

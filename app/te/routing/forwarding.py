@@ -1,7 +1,7 @@
 """Forwarding trace: follow next hops from every router to an external link, in each step of applying an override.
 
-Routers forward hop by hop, so a packet on its way to the exit router is decided anew by every router it passes. An
-override goes to the exit router first and to the others one by one; each of those states must deliver.
+Routers forward hop by hop, so every router that a packet passes on its way to the exit router looks up the route again.
+An override goes to the exit router first and then to the others one by one; each of these states must deliver packets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ DEAD_END = "dead-end"
 
 
 class Igp:
-    """The next router towards each other router, from the inventory's IGP costs and core interfaces."""
+    """The next hop from each router to each other router, by the inventory's IGP costs and core interfaces."""
 
     def __init__(self, pop: Pop) -> None:
         self._next = {
@@ -27,13 +27,13 @@ class Igp:
         }
 
     def next_router(self, start: str, end: str) -> str | None:
-        """The neighbour of `start` on the way to `end`; None where the inventory knows no way."""
+        """The neighbour of `start` on the way to `end`; None if the inventory has no path between them."""
         return self._next.get((start, end))
 
     def order(self, egress: str, holders: Iterable[str]) -> tuple[str, ...]:
-        """`holders` as an override is applied to them: the exit router, then outwards.
+        """The order in which `holders` get an override: the exit router `egress` first, then the nearest to it.
 
-        Nearest first, because what a router sends to the exit passes only routers that already agree.
+        In this order, packets on their way to the exit pass only routers that already have the override.
         """
         others = sorted((self._hops(name, egress), name) for name in holders if name != egress)
         return (egress, *(name for _, name in others))
@@ -62,9 +62,9 @@ def _cost(start: Router, end: str) -> float:
 
 
 def trace(start: str, exits: Mapping[str, Exit], igp: Igp) -> str:
-    """The id of the link by which a packet from `start` leaves, or LOOP or DEAD_END.
+    """The id of the link by which a packet leaves that enters at router `start`, or LOOP or DEAD_END.
 
-    `exits` is each router's own choice; a router without one has no route.
+    `exits` is the exit that each router chooses; a router that is missing from it has no route.
     """
     here, visited = start, set[str]()
     while here not in visited:
@@ -82,9 +82,10 @@ def trace(start: str, exits: Mapping[str, Exit], igp: Igp) -> str:
 
 
 def fault(natural: NaturalRouting, igp: Igp, prefix: str, egress: Exit, inject_on: Sequence[str]) -> str | None:
-    """LOOP or DEAD_END where some step of sending `prefix` to `egress` would lose packets, else None.
+    """LOOP or DEAD_END if any step of moving `prefix` to `egress` would lose packets, else None.
 
-    Routers that hold no path for the prefix neither before nor after are not asked: they never had the traffic.
+    `inject_on` are the routers that get the override, in order. Routers that hold no path for the prefix before or
+    after are not checked: they never carried its traffic.
     """
     before = natural.exits(prefix)
     for step in range(1, len(inject_on) + 1):

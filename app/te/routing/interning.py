@@ -1,15 +1,15 @@
-"""Of what is equal, one object: some ten prefixes have the same origin, and so the same paths by every peer."""
+"""One object for all equal values: about ten prefixes share an origin, and so have the same paths from every peer."""
 
 from collections.abc import Iterable
 
 from app.te.routing.path import Path
 
-PathSet = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in the order in which they came
+PathSet = tuple[tuple[str, Path], ...]  # (router, path) of one prefix, in order of arrival
 SWEEP_MIN = 10_000
 
 
 class Interner:
-    """Of equal paths, pairs and whole sets of them, the one object that is used."""
+    """Replaces equal paths, (router, path) pairs and path sets by one shared object."""
 
     def __init__(self) -> None:
         self._paths: dict[Path, Path] = {}
@@ -18,7 +18,7 @@ class Interner:
         self._sweep_at = SWEEP_MIN
 
     def intern(self, path_set: PathSet) -> PathSet:
-        """The one that equals this."""
+        """The shared object that equals `path_set`."""
         if (known := self._path_sets.get(path_set)) is None:
             known = tuple([self._pair(pair) for pair in path_set])
             self._path_sets[known] = known
@@ -32,7 +32,7 @@ class Interner:
         return known
 
     def sweep(self, used: Iterable[PathSet]) -> None:
-        """Forget what is not used any more, now and then."""
+        """Forget everything that is not in `used`. Does nothing until enough objects have accumulated."""
         if len(self._path_sets) + len(self._pairs) < self._sweep_at:
             return
         distinct = {id(path_set): path_set for path_set in used}.values()

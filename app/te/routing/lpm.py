@@ -1,6 +1,6 @@
 """Longest-prefix match of many addresses at once.
 
-Nested prefixes are flattened to disjoint ranges, each owned by its most specific prefix, so that one search
+Nested prefixes are flattened to disjoint ranges, each owned by its most specific prefix, so that one binary search
 answers a whole batch (a radix tree matches 0.85 million addresses a second). IPv6 works on the high 64 bits; the few
 prefixes longer than /64 go to a side table.
 """
@@ -18,22 +18,22 @@ from numpy.typing import NDArray
 from app import native
 
 HALF = 64
-TOP_BITS_MAX = 18  # a table of what begins with them saves most steps of a search
+TOP_BITS_MAX = 18  # a table indexed by the top bits of a number saves most steps of a search
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _CACHED_ADDRESSES = 1 << 16
 PARSED_AT_ONCE = 1 << 16
 
 
 class Addresses(NamedTuple):
-    """Columns of addresses: `high` is all of an IPv4 address, or the high half of an IPv6 one."""
+    """Columns of addresses: `high` is a whole IPv4 address, or the high half of an IPv6 address."""
 
-    versions: NDArray[np.int64]  # 0 is no address
+    versions: NDArray[np.int64]  # 4 or 6; 0 is not an address
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Addresses":
-        """What is no address has version 0 and matches nothing."""
+        """Parse addresses. A text that is not an address gets version 0 and matches nothing."""
         parsed = [_parse(text) or (0, 0) for text in texts]
         numbers = [number if version == 6 else number << HALF for version, number in parsed]
         return cls(
@@ -43,11 +43,11 @@ class Addresses(NamedTuple):
         )
 
     def at(self, places: slice | NDArray[np.int64] | NDArray[np.bool_]) -> "Addresses":
-        """Those at some places."""
+        """The addresses at these places."""
         return Addresses(self.versions[places], self.high[places], self.low[places])
 
     def then(self, more: "Addresses") -> "Addresses":
-        """These and others."""
+        """These addresses, followed by `more`."""
         return Addresses(
             np.concatenate([self.versions, more.versions]),
             np.concatenate([self.high, more.high]),
@@ -56,7 +56,7 @@ class Addresses(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A prefix as numbers; `value` is the first address."""
+    """A prefix as numbers; `value` is its first address."""
 
     version: int
     value: int
@@ -64,16 +64,17 @@ class Network(NamedTuple):
 
     @property
     def bits(self) -> int:
+        """The length of an address of this IP version: 32 or 128."""
         return 32 if self.version == 4 else 128
 
     @property
     def last(self) -> int:
-        """The last address."""
+        """The last address of the prefix, as a number."""
         return self.value | (1 << self.bits - self.length) - 1
 
 
 def _parse(text: str) -> tuple[int, int] | None:
-    """(IP version, number), or None where it is no address; several times faster than `ipaddress`."""
+    """(IP version, number) of an address, None if `text` is not one; several times faster than `ipaddress`."""
     version = 6 if ":" in text else 4
     try:
         packed = socket.inet_pton(FAMILIES[version], text)
@@ -82,11 +83,11 @@ def _parse(text: str) -> tuple[int, int] | None:
     return version, int.from_bytes(packed)
 
 
-parse_address = lru_cache(_CACHED_ADDRESSES)(_parse)  # peers are asked for with every path
+parse_address = lru_cache(_CACHED_ADDRESSES)(_parse)  # the same few peers are parsed for every path
 
 
 def parse_network(text: str) -> Network:
-    """A prefix such as 203.0.113.0/24 as numbers; ValueError where it is no network in canonical form."""
+    """Parse a prefix such as 203.0.113.0/24; ValueError if it is not a prefix in canonical form."""
     address, _, length_text = text.partition("/")
     parsed = _parse(address)
     if parsed is None or not length_text.isdecimal():
@@ -98,7 +99,7 @@ def parse_network(text: str) -> Network:
 
 
 class _Ranges:
-    """Disjoint ranges over numbers below 2**width; `owners[i]` is the prefix of [bounds[i], bounds[i + 1]) or -1."""
+    """Disjoint ranges over numbers below 2**width; `owners[i]` owns [bounds[i], bounds[i + 1]), -1 means no prefix."""
 
     def __init__(
         self, width: int, first: NDArray[np.uint64], length: NDArray[np.int64], owner: NDArray[np.int64]
@@ -111,28 +112,28 @@ class _Ranges:
         self._shift = width - top_bits
         tops = np.arange(1 << top_bits, dtype=np.uint64) << np.uint64(self._shift)
         self._firsts = np.append(self._search(tops), len(self._bounds) - 1)
-        for size in np.unique(length):  # shortest first: longer ones paint over
+        for size in np.unique(length):  # shortest first: longer prefixes paint over shorter ones
             self._paint(first[length == size], last[length == size], owner[length == size])
 
     def _paint(self, first: NDArray[np.uint64], last: NDArray[np.uint64], owner: NDArray[np.int64]) -> None:
-        """Prefixes of one length: each has its own run of ranges."""
+        """Set the owners for prefixes of one length, which do not overlap: each covers its own run of ranges."""
         begin = np.searchsorted(self._bounds, first)
         count = np.searchsorted(self._bounds, last, side="right") - begin
         into = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
         self._owners[into] = np.repeat(owner, count)
 
     def owners(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The owning prefix of each number, -1 for none."""
+        """The owner of each number, -1 for none."""
         c = native.library
         if c is None:
             return self._owners[self._search(numbers)]
-        numbers, found = np.ascontiguousarray(numbers), np.empty(len(numbers), dtype=np.int64)
-        arrays = [array.ctypes.data for array in (self._bounds, self._firsts, numbers, found)]
+        numbers, ranges = np.ascontiguousarray(numbers), np.empty(len(numbers), dtype=np.int64)
+        arrays = [array.ctypes.data for array in (self._bounds, self._firsts, numbers, ranges)]
         c.match(arrays[0], arrays[1], self._shift, arrays[2], len(numbers), arrays[3])
-        return self._owners[found]
+        return self._owners[ranges]
 
     def _search(self, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The range that holds each number."""
+        """The index of the range that holds each number."""
         return np.searchsorted(self._bounds, numbers, side="right") - 1
 
 
@@ -141,37 +142,37 @@ def _top(width: int) -> np.uint64:
 
 
 def _span(width: int, length: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Numbers in a prefix of each length, less one."""
+    """How many numbers a prefix of each length holds, minus one."""
     spans = np.array([(1 << (width - size)) - 1 for size in range(width + 1)], dtype=np.uint64)
     return spans[length]
 
 
 def _numbers(version: int, packed: bytes) -> NDArray[np.uint64]:
-    """What ranges are made of: all of an IPv4 address, the high half of an IPv6 one."""
+    """The numbers that ranges are made of: whole IPv4 addresses, or the high halves of IPv6 addresses."""
     numbers = np.frombuffer(packed, ">u4") if version == 4 else np.frombuffer(packed, ">u8")[::2]
     return numbers.astype(np.uint64)
 
 
 def _parse_all(version: int, prefixes: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """First numbers and lengths, as `parse_network` has them one by one; of IPv6 the high halves."""
+    """The first numbers (high halves for IPv6) and lengths of prefixes: a fast `parse_network` for many."""
     first, length = np.empty(len(prefixes), np.uint64), np.empty(len(prefixes), np.int64)
     for at in range(0, len(prefixes), PARSED_AT_ONCE):
-        some = prefixes[at : at + PARSED_AT_ONCE]
-        parts = [prefix.partition("/") for prefix in some]
+        chunk = prefixes[at : at + PARSED_AT_ONCE]
+        parts = [prefix.partition("/") for prefix in chunk]
         try:
             packed = b"".join(map(socket.inet_pton, repeat(FAMILIES[version]), [address for address, _, _ in parts]))
             size = np.array([int(text) for _, _, text in parts if text.isdecimal()], dtype=np.int64)
         except (OSError, ValueError):
             size = np.empty(0, np.int64)
-        if len(size) != len(some) or not _canonical(version, packed, size):
-            for prefix in some:
-                parse_network(prefix)  # names the one that is not
-        first[at : at + len(some)], length[at : at + len(some)] = _numbers(version, packed), size
+        if len(size) != len(chunk) or not _canonical(version, packed, size):
+            for prefix in chunk:
+                parse_network(prefix)  # raises for the bad prefix, with its name
+        first[at : at + len(chunk)], length[at : at + len(chunk)] = _numbers(version, packed), size
     return first, length
 
 
 def _canonical(version: int, packed: bytes, size: NDArray[np.int64]) -> bool:
-    """Nothing is set behind the length, which is none too long."""
+    """Whether no length is too large and no address has a bit set beyond its prefix length."""
     halves = np.frombuffer(packed, ">u4" if version == 4 else ">u8").astype(np.uint64)
     if version == 4:
         return bool((size <= 32).all() and not (halves & _span(32, size)).any())
@@ -181,25 +182,25 @@ def _canonical(version: int, packed: bytes, size: NDArray[np.int64]) -> bool:
 
 
 class Table(ABC):
-    """Prefixes that can be searched."""
+    """A set of prefixes that can be searched for the longest match of many addresses."""
 
     @property
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """The prefixes; their places are what `find` gives."""
+        """The prefixes; `find` returns places in this sequence."""
 
     @abstractmethod
     def find(self, addresses: Addresses) -> NDArray[np.int64]:
-        """The place in `names` of the longest prefix that holds each address; -1 for none."""
+        """The place in `names` of the longest prefix that contains each address; -1 for none."""
 
     def match(self, addresses: Iterable[str]) -> list[str | None]:
-        """The longest prefix that holds each address, None where there is none (or it is no address)."""
+        """The longest prefix that contains each address; None if there is none, or if it is not an address."""
         names = self.names
         return [names[place] if place >= 0 else None for place in self.find(Addresses.of(addresses)).tolist()]
 
 
 class PrefixTable(Table):
-    """A table that is built once."""
+    """A prefix table that is built once and never changes."""
 
     def __init__(self, prefixes: Sequence[str]) -> None:
         self._names = prefixes
@@ -216,7 +217,7 @@ class PrefixTable(Table):
 
     @classmethod
     def build(cls, prefixes: Iterable[str]) -> "PrefixTable":
-        """A table of these prefixes; ValueError names one that is not canonical."""
+        """A table of these prefixes, duplicates removed; ValueError names a prefix that is not canonical."""
         return cls(list(dict.fromkeys(prefixes)))
 
     @property
@@ -240,8 +241,8 @@ class PrefixTable(Table):
         return places
 
     def _longest(self, number: int, owner: int) -> int:
-        """The prefix longer than /64 that holds this IPv6 address, else `owner`."""
+        """The longest prefix beyond /64 that contains this IPv6 address, else `owner`."""
         for length in self._long_lengths:
-            if (inside := self._long.get((length, number >> 128 - length << 128 - length))) is not None:
-                return inside
+            if (place := self._long.get((length, number >> 128 - length << 128 - length))) is not None:
+                return place
         return owner

@@ -8,9 +8,10 @@ Origin = Literal["igp", "egp", "incomplete"]
 
 
 class Path(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
-    """One post-policy Adj-RIB-In path of one router, own AS already stripped. Equal ones are looked for: see Rib.
+    """One post-policy Adj-RIB-In path of one router, with our own AS stripped. Equal paths share one object: see Rib.
 
-    `gc=False`: there are very many, they hold no cycle, and tracking them took half the time of a pass over a table.
+    `gc=False`: there are very many paths, none is in a reference cycle, and tracking them took half the time of a pass
+    over a table.
     """
 
     peer: str

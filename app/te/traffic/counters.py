@@ -1,4 +1,4 @@
-"""Loads of a link from octet counters, interpolated at the window's borders."""
+"""Loads of a link from its octet counters, interpolated at the borders of the window."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ WRAP_32 = 1 << 32
 
 
 class CounterSample(msgspec.Struct, frozen=True, array_like=True):
-    """One reading of a port's counters; octets are 64-bit, discards wrap at 32 bits."""
+    """One reading of a port's counters. Octets are 64-bit counters; discards wrap at 32 bits."""
 
     at_s: float
     in_octets: int
@@ -21,7 +21,7 @@ class CounterSample(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """What counters say of a link in a window: bits per second, capacity of the live members."""
+    """A link's load in a window according to its counters, in bits per second. The capacity is that of live members."""
 
     carried_bps: float
     dropped_bps: float
@@ -31,9 +31,9 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 def link_rates(members: Sequence[Sequence[CounterSample]], start_s: float, end_s: float) -> Rates | None:
-    """Sum over a link's members in [start_s, end_s); None where one has no trusted reading of both borders.
+    """The sum of a link's members over [start_s, end_s); None if a member has no valid readings around both borders.
 
-    A port that was never read counts for nothing, neither load nor capacity: vendors report a LAG or its members.
+    A port that was never read counts neither as load nor as capacity: vendors report either a LAG or its members.
     """
     rates = [port_rates(samples, start_s, end_s) for samples in members if samples]
     known = [rate for rate in rates if rate is not None]
@@ -49,7 +49,7 @@ def link_rates(members: Sequence[Sequence[CounterSample]], start_s: float, end_s
 
 
 def port_rates(samples: Sequence[CounterSample], start_s: float, end_s: float) -> Rates | None:
-    """Rates of one port; `samples` in order of time. None on a gap at a border, or a reset in between."""
+    """The rates of one port from `samples` in time order; None if a border has no reading or a counter was reset."""
     span = _spanning(samples, start_s, end_s)
     if len(span) < 2 or _was_reset(span):
         return None
@@ -65,9 +65,9 @@ def port_rates(samples: Sequence[CounterSample], start_s: float, end_s: float) -
 
 
 def _spanning(samples: Sequence[CounterSample], start_s: float, end_s: float) -> list[CounterSample]:
-    """From the last sample at or before the start to the first at or after the end; empty when one is missing.
+    """The samples from the last at or before the start to the first at or after the end; empty if either is missing.
 
-    The end may be up to half a window past the last sample: polls are not aligned with windows.
+    The end may be up to half a window after the last sample, because polls are not aligned with windows.
     """
     before = [index for index, sample in enumerate(samples) if sample.at_s <= start_s]
     after = [index for index, sample in enumerate(samples) if sample.at_s >= end_s]
@@ -84,7 +84,7 @@ CounterColumn = list[tuple[float, int]]
 
 
 def _columns(span: Sequence[CounterSample]) -> tuple[CounterColumn, CounterColumn, CounterColumn, CounterColumn]:
-    """(time, count since the first sample) of received and carried octets, packets, and unwrapped discards."""
+    """(time, count since the first sample) for received octets, carried octets, packets, and unwrapped discards."""
     first, discards = span[0], [0]
     for now, later in pairwise(span):
         discards.append(discards[-1] + (later.out_discards - now.out_discards) % WRAP_32)
@@ -97,7 +97,7 @@ def _columns(span: Sequence[CounterSample]) -> tuple[CounterColumn, CounterColum
 
 
 def _between(column: CounterColumn, start_s: float, end_s: float) -> float:
-    """The count between two moments, linear between (and past) samples."""
+    """The count between two times, by linear interpolation between samples (and extrapolation after the last)."""
     return _at(column[-2:], end_s) - _at(column[:2], start_s)
 
 

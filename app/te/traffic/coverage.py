@@ -1,4 +1,4 @@
-"""Which share of the sampled bytes was late or unattributed lately: not what ever was, but what is the matter now."""
+"""The share of sampled bytes that was late or unattributed recently: it shows a present fault, not an old one."""
 
 from collections import deque
 
@@ -8,19 +8,19 @@ STEP_S, STEPS = 10.0, 30
 
 
 class RecentShares:
-    """Looks back over the last STEPS * STEP_S seconds of the stream's own time."""
+    """Shares of late and unattributed bytes over the last STEPS * STEP_S seconds of the stream's own time."""
 
     def __init__(self) -> None:
         self._past: deque[tuple[float, int, int, int]] = deque(maxlen=STEPS + 1)
 
     def take(self, progress: Progress) -> tuple[float, float]:
-        """(late, unattributed) as shares of all bytes sampled since; 0 where nothing was."""
+        """Take the latest progress; return (late, unattributed) as shares of recently sampled bytes, 0 if none were."""
         unattributed = sum(progress.unattributed_bytes.values())
-        every = progress.late_bytes + unattributed + progress.counted_bytes
+        total = progress.late_bytes + unattributed + progress.counted_bytes
         if not self._past or progress.watermark_s >= self._past[-1][0] + STEP_S:
-            self._past.append((progress.watermark_s, progress.late_bytes, unattributed, every))
-        _, late_before, unattributed_before, every_before = self._past[0]
-        sampled = every - every_before
+            self._past.append((progress.watermark_s, progress.late_bytes, unattributed, total))
+        _, late_before, unattributed_before, total_before = self._past[0]
+        sampled = total - total_before
         if not sampled:
             return 0.0, 0.0
         return (progress.late_bytes - late_before) / sampled, (unattributed - unattributed_before) / sampled

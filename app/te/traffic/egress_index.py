@@ -1,6 +1,6 @@
-"""What natural routing says of many pairs at once, as columns.
+"""What natural routing predicts for many pairs at once, as columns.
 
-Most routes are the same from one decision to the next, so only prefixes with other routes are read again.
+Most routes do not change from one decision to the next, so only prefixes whose routes changed are read again.
 """
 
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ NO_EXIT = -1
 
 
 class Predicted(NamedTuple):
-    """By place in the pairs that were asked for. Links are numbers, as in `EgressIndex.links`."""
+    """The prediction for some pairs, as columns in their order. Links are numbers, as in `EgressIndex.links`."""
 
-    exits: Numbers  # where plain BGP sends it, NO_EXIT for nowhere
-    overridden: Flags  # a router holds a route of ours for its prefix
+    exits: Numbers  # the link by which plain BGP sends the pair, NO_EXIT for none
+    overridden: Flags  # some router holds an override for the prefix of the pair
     prefixes: Numbers
-    live: Flags  # by prefix and link
+    live: Flags  # by prefix and link: the prefix has a live path by that link
 
     def lives(self, on: Numbers) -> Flags:
-        """Whether the prefix of each pair has a live path by the link beside it."""
+        """Whether the prefix of each pair has a live path by the link at the same place in `on`."""
         return self.live[self.prefixes, on]
 
 
 class EgressIndex:
-    """The answers of one natural routing about the pairs of one numbering; `links` are numbers by name and grow."""
+    """Predicts the exits of pairs that `pairs` numbers. `links` maps link ids to numbers and only grows."""
 
     def __init__(self, natural: NaturalRouting, pairs: PairIndex) -> None:
         self.natural = natural
@@ -39,18 +39,19 @@ class EgressIndex:
         self.links: dict[str, int] = {}
         self._routers: dict[str, int] = {}
         self._version = -1
-        self._routes: list[NaturalRoutes | None] = []  # by prefix, as its row was made
-        self._asked = np.zeros(0, dtype=np.bool_)  # by prefix: of this version
+        # One row per prefix number. `_live` has a column per link number, `_exits` one per router number.
+        self._routes: list[NaturalRoutes | None] = []  # what the row was computed from
+        self._is_fresh = np.zeros(0, dtype=np.bool_)  # the row was checked in this version of the Rib
         self._overridden = np.zeros(0, dtype=np.bool_)
         self._live = np.zeros((0, 0), dtype=np.bool_)
         self._exits = np.zeros((0, 0), dtype=np.int64)
 
     def number(self, link: str) -> int:
-        """Of a link by name."""
+        """The number of a link; a new link gets the next number."""
         return self.links.setdefault(link, len(self.links))
 
     def predict(self, numbers: Numbers) -> Predicted:
-        """What routing says now of these pairs."""
+        """Predict the exits of these pairs by the current routes."""
         pairs = self.pairs
         prefixes, routers = pairs.prefix_of[numbers], pairs.router_of[numbers]
         self._refresh(list(pairs.places), prefixes)
@@ -66,24 +67,24 @@ class EgressIndex:
         self._resize(len(names))
         if self._version != self.natural.rib.version:
             self._version = self.natural.rib.version
-            self._asked[:] = False
-        if len(due := np.unique(prefixes[~self._asked[prefixes]])):
-            self._asked[due] = True
+            self._is_fresh[:] = False
+        if len(due := np.unique(prefixes[~self._is_fresh[prefixes]])):
+            self._is_fresh[due] = True
             rows = due.tolist()
             routes = map(self.natural.routes, map(names.__getitem__, rows))
-            self._note([(row, now) for row, now in zip(rows, routes, strict=True) if now is not self._routes[row]])
+            self._rewrite([(row, now) for row, now in zip(rows, routes, strict=True) if now is not self._routes[row]])
 
-    def _note(self, changed: Sequence[tuple[int, NaturalRoutes]]) -> None:
-        """Write the rows of these prefixes anew. Most are like those of many others."""
+    def _rewrite(self, changed: Sequence[tuple[int, NaturalRoutes]]) -> None:
+        """Write the rows of these prefixes again. Few are distinct, so each distinct row is computed once."""
         distinct: dict[tuple[object, ...], int] = {}
-        places = [distinct.setdefault(_alike(routes), len(distinct)) for _, routes in changed]
-        like = list({place: routes for place, (_, routes) in zip(places, changed, strict=True)}.items())
+        places = [distinct.setdefault(_row_key(routes), len(distinct)) for _, routes in changed]
+        examples = list({place: routes for place, (_, routes) in zip(places, changed, strict=True)}.items())
         exits = [
             (place, self._router(router), self.number(egress.link))
-            for place, routes in like
+            for place, routes in examples
             for router, egress in routes.exits.items()
         ]
-        live = [(place, self.number(link), True) for place, routes in like for link in sorted(routes.links)]
+        live = [(place, self.number(link), True) for place, routes in examples for link in sorted(routes.links)]
         self._resize(len(self._routes))
         rows = [row for row, _ in changed]
         self._exits[rows] = _filled(exits, NO_EXIT, len(distinct), len(self._routers))[places]
@@ -93,21 +94,21 @@ class EgressIndex:
             self._routes[row] = routes
 
     def _resize(self, prefixes: int) -> None:
-        """Room for all that was met."""
+        """Make room for this many prefixes and for all known links and routers."""
         self._routes += [None] * (prefixes - len(self._routes))
-        self._asked = _grown(self._asked, False, prefixes)
+        self._is_fresh = _grown(self._is_fresh, False, prefixes)
         self._overridden = _grown(self._overridden, False, prefixes)
         self._live = _grown(self._live, False, prefixes, len(self.links))
         self._exits = _grown(self._exits, NO_EXIT, prefixes, len(self._routers))
 
 
-def _alike(routes: NaturalRoutes) -> tuple[object, ...]:
-    """The same for routes with the same exits, which are objects of NaturalRouting, and links."""
+def _row_key(routes: NaturalRoutes) -> tuple[object, ...]:
+    """A key that is equal for routes with equal rows. Exits compare by id: NaturalRouting shares equal ones."""
     return *routes.exits, *map(id, routes.exits.values()), routes.links
 
 
 def _filled(entries: Sequence[tuple[int, int, int]], fill: bool | int, *shape: int) -> NDArray[np.generic]:
-    """A table with (row, column, value) entries."""
+    """An array of this shape with (row, column, value) entries, `fill` everywhere else."""
     table: NDArray[np.generic] = np.full(shape, fill)
     if entries:
         rows, columns, values = zip(*entries, strict=True)

@@ -1,4 +1,4 @@
-"""A link in one closed window, and its four loads. Values only, no behaviour."""
+"""One link in one closed window, and its four loads. Plain values without behaviour."""
 
 import msgspec
 
@@ -9,10 +9,10 @@ from app.te.traffic.windows import Sums
 
 
 class LinkWindow(msgspec.Struct, frozen=True):
-    """What was seen of one link in one closed window.
+    """What was measured on one link in one closed window.
 
-    `carried_bps` and `dropped_bps` come from counters and are None where no trusted counters exist.
-    `sampled_bytes` is the sum of all demands; `unroutable_bytes` were sampled, too, but no route was known for them.
+    `carried_bps`, `dropped_bps` and `received_bps` come from counters; they are None if there are no reliable ones.
+    `sampled_bytes` is the sum of `demand`; `unroutable_bytes` were sampled too, but no route was known for them.
     """
 
     link: str
@@ -32,7 +32,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
     def of(
         cls, link: str, configured_bps: float, start_s: int, length_s: int, seen: Sums, rates: Rates | None
     ) -> "LinkWindow":
-        """From what was sampled and, where there are any, counted; `configured_bps` where no port tells its speed."""
+        """A window from sampled flows and counter rates; without a port speed, `configured_bps` is the capacity."""
         return cls(
             link=link,
             window_start_s=start_s,
@@ -50,12 +50,15 @@ class LinkWindow(msgspec.Struct, frozen=True):
 
     @property
     def flow_bps(self) -> float:
-        """The flow estimate of the carried load, bits per second."""
+        """The carried load as estimated from sampled flows, in bits per second."""
         return 8 * self.sampled_bytes / self.window_s
 
 
 class LinkLoad(msgspec.Struct, frozen=True):
-    """The four loads of a link (bits per second), what our overrides move, and what its figures are worth."""
+    """The four loads of a link, the load that overrides move in and out (bits per second), and the state of its feed.
+
+    `error_share` is the 95 % sampling error of the flow estimate, `flow_ratio` that estimate divided by the counters.
+    """
 
     link: str
     capacity_bps: float

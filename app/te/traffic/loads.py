@@ -1,7 +1,7 @@
 """From closed windows to loads: the level of a link from its counters, the shares of prefixes from sampled flows.
 
 Each link's flows are scaled to its offered load, then credited to the link where plain BGP (or the plan) would send
-them. So a level follows the counters at once, while the split among prefixes is a decayed average over the history.
+them. So the level follows the counters at once, while the split among prefixes is a decayed average over the history.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ from app.te.traffic.observed import LinkWindows, ObservedWindow, SeenFlows
 from app.te.traffic.placement import Placement
 from app.te.traffic.shares import weights
 
-MIN_FLOW_SAMPLES = 400  # without counters a level rests on at least so many: +-10 %
+MIN_FLOW_SAMPLES = 400  # without counters, a level needs at least this many: +-10 %
 SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The newest window understood.
+    """The loads and demands of the newest window.
 
     `usable` links have a window, are up and have a known level: only they trigger or receive moves.
-    `planned_bps` is each link's load with the held overrides in force, whether the routers follow already or not.
+    `planned_bps` is each link's load with the held overrides in force, whether or not the routers follow them yet.
     """
 
     loads: dict[str, LinkLoad]
@@ -36,14 +36,14 @@ class Traffic(msgspec.Struct, frozen=True):
 
     @property
     def offered_bps(self) -> float:
-        """All traffic of the PoP."""
+        """The traffic of the whole PoP, in bits per second."""
         return sum(load.offered_bps for load in self.loads.values())
 
 
 def measure(observed: ObservedWindow, placement: Placement, thresholds: Thresholds, pacing: Pacing) -> Traffic:
     """The loads of the newest window, which must have links."""
     newest = observed.newest
-    # Load without a single sample belongs to its link, but to no prefix.
+    # The load of a link without any sample counts for that link, but for no prefix.
     unexplained_bps = {link: 0.0 if window.demand else offered_bps(window) for link, window in newest.items()}
     natural_bps, planned_bps = _levels(observed, placement, unexplained_bps)
     explained_bps = {link: bps - unexplained_bps.get(link, 0.0) for link, bps in natural_bps.items()}
@@ -62,16 +62,16 @@ def measure(observed: ObservedWindow, placement: Placement, thresholds: Threshol
 
 
 def offered_bps(window: LinkWindow) -> float:
-    """What wanted to leave by this link: carried and dropped by counters, else the flow estimate."""
+    """The load that was offered to this link: carried plus dropped by its counters, or else the flow estimate."""
     if window.carried_bps is None:
         return window.flow_bps
     return window.carried_bps + (window.dropped_bps or 0.0)
 
 
 def error_share(samples: int) -> float:
-    """Half width of the 95 % interval of a flow estimate, as a share of it: Poisson count of packets of mixed size.
+    """Half width of the 95 % interval of a flow estimate, as a share of it: a Poisson count of packets of mixed size.
 
-    At most 1: so few samples say nothing.
+    It is at most 1: with so few samples the estimate means nothing.
     """
     return min(1.96 * sqrt((1 + SIZE_VARIANCE) / samples), 1.0) if samples else 1.0
 
@@ -82,7 +82,7 @@ def _is_usable(window: LinkWindow) -> bool:
 
 
 def _scale(window: LinkWindow) -> float:
-    """Bits per second that one sampled byte of this window stands for; 0 where there is none."""
+    """Bits per second that one sampled byte of this window stands for; 0 if no byte was sampled."""
     flow_bps = window.flow_bps
     return offered_bps(window) / flow_bps * 8 / window.window_s if flow_bps else 0.0
 
@@ -90,7 +90,7 @@ def _scale(window: LinkWindow) -> float:
 def _levels(
     observed: ObservedWindow, placement: Placement, unexplained_bps: Mapping[str, float]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """(natural, planned) load by link."""
+    """The natural load and the planned load, each by link id in bits per second."""
     newest, flows, egress = observed.newest, observed.flows, observed.egress
     natural = placement.naturals(egress, flows.pairs, flows.links)
     planned = placement.planneds(egress, flows.pairs, natural)
@@ -104,7 +104,7 @@ def _levels(
 def _credited(
     newest: LinkWindows, flows: SeenFlows, to: Numbers, links: Sequence[str], unexplained_bps: Mapping[str, float]
 ) -> dict[str, float]:
-    """Load by link: what was seen on each is scaled there, and credited `to` others."""
+    """Load by link id: the flows seen on a link are scaled to its offered load, then credited to the links `to`."""
     count = len(links)
     sizes_bytes = np.bincount(flows.links * count + to, flows.sizes_bytes, count * count).reshape(count, count)
     bps, credited = dict(unexplained_bps), dict(zip(links, sizes_bytes, strict=True))
@@ -122,16 +122,14 @@ def _pairs(
     thresholds: Thresholds,
     pacing: Pacing,
 ) -> TrafficMatrix:
-    """Every pair of the history, its share of its natural link's level by decayed average."""
-    found = weights(observed, placement, _scale, thresholds, pacing)
+    """Every pair of the history, with its share of its natural link's level by decayed average."""
+    numbers, natural_links, pair_loads, samples = weights(observed, placement, _scale, thresholds, pacing)
     links = observed.egress.links
-    totals = np.bincount(found.natural_links, weights=found.loads, minlength=len(links)).tolist()
+    totals = np.bincount(natural_links, weights=pair_loads, minlength=len(links)).tolist()
     scale = [natural_bps.get(link, 0.0) / total if total else 0.0 for link, total in zip(links, totals, strict=True)]
-    planned = placement.planneds(observed.egress, found.numbers, found.natural_links)
-    bps = found.loads * np.array(scale)[found.natural_links]
-    return TrafficMatrix(
-        observed.pairs, links, Columns(found.numbers, found.natural_links, planned, bps, found.samples)
-    )
+    planned = placement.planneds(observed.egress, numbers, natural_links)
+    bps = pair_loads * np.array(scale)[natural_links]
+    return TrafficMatrix(observed.pairs, links, Columns(numbers, natural_links, planned, bps, samples))
 
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:

@@ -1,7 +1,7 @@
-"""What was seen of a PoP, as one object a cycle: closed windows, their pairs as columns, and where BGP sends each pair.
+"""What was seen of a PoP, one object per cycle: closed windows, their pairs as columns, and where BGP sends each pair.
 
-All arrays are in numbers of the same pairs and links. Most of it is the same from one cycle to the next, so an Observer
-keeps what it made of windows and routes, and makes only what is new.
+All arrays use the same numbers of pairs and links. Most of the data does not change from one cycle to the next, so an
+Observer keeps the columns of windows and routes, and computes only the new ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ LinkWindows = Mapping[str, LinkWindow]  # all links of one window, by link id
 
 
 class DemandColumn(NamedTuple):
-    """The demands of one link in one window; each pair once."""
+    """The demand of one link in one window, as columns; each pair occurs once."""
 
     link: str
     pairs: Numbers
@@ -27,7 +27,7 @@ class DemandColumn(NamedTuple):
 
 
 class SeenFlows(NamedTuple):
-    """The demands of all links of a window, one after the other."""
+    """The demand of all links of a window, as columns, one link after the other; `links` are link numbers."""
 
     pairs: Numbers
     links: Numbers
@@ -35,7 +35,7 @@ class SeenFlows(NamedTuple):
 
 
 class ObservedWindow(NamedTuple):
-    """The newest closed window with its history (newest last; empty windows are those without a feed)."""
+    """The newest closed window with its history: oldest window first; a window without any link had no feed."""
 
     history: Sequence[LinkWindows]
     columns: Sequence[Sequence[DemandColumn]]  # of each window of the history
@@ -44,55 +44,55 @@ class ObservedWindow(NamedTuple):
 
     @property
     def newest(self) -> LinkWindows:
-        """All links of the newest window; none where the feed is lost, or nothing was seen yet."""
+        """All links of the newest window; empty if the feed is lost or nothing was seen yet."""
         return self.history[-1] if self.history else {}
 
     @property
     def pairs(self) -> PairIndex:
-        """What the numbers of pairs stand for."""
+        """The index that all pair numbers in this object refer to."""
         return self.egress.pairs
 
     @property
     def natural(self) -> NaturalRouting:
-        """Plain BGP as of now."""
+        """Natural routing, as of the current Rib."""
         return self.egress.natural
 
 
 class Observer:
-    """Observes the windows of one PoP, cycle after cycle."""
+    """Observes the windows of one PoP cycle after cycle, and reuses the columns of earlier cycles."""
 
     def __init__(self, natural: NaturalRouting) -> None:
         self._natural = natural
         self._egress = EgressIndex(natural, PairIndex())
-        self._made: list[tuple[LinkWindows, Sequence[DemandColumn]]] = []
+        self._cache: list[tuple[LinkWindows, Sequence[DemandColumn]]] = []
 
     def observe(self, history: Sequence[LinkWindows]) -> ObservedWindow:
-        """The newest (last) window of this history."""
+        """The newest (last) window of this history, together with the history."""
         if (pairs := _numbering(history)) is not self._egress.pairs:
-            self._egress, self._made = EgressIndex(self._natural, pairs), []
-        known = {id(windows): columns for windows, columns in self._made}
+            self._egress, self._cache = EgressIndex(self._natural, pairs), []
+        known = {id(windows): columns for windows, columns in self._cache}
         columns = [known.get(id(windows)) or _columns(windows, pairs) for windows in history]
-        self._made = list(zip(history, columns, strict=True))
+        self._cache = list(zip(history, columns, strict=True))
         newest = columns[-1] if columns else ()
         return ObservedWindow(list(history), columns, self._egress, _flows(newest, self._egress))
 
 
 def observe(history: Sequence[LinkWindows], natural: NaturalRouting) -> ObservedWindow:
-    """As an Observer that sees this history for the first time."""
+    """The newest (last) window of this history, observed from scratch, as a new Observer does."""
     return Observer(natural).observe(history)
 
 
 def _numbering(history: Sequence[LinkWindows]) -> PairIndex:
-    """The pairs of the newest window with traffic: all windows but those of before a restart have them."""
-    newest = (max((one.demand for one in windows.values()), key=len) for windows in reversed(history) if windows)
+    """The PairIndex of the newest window with traffic. All windows use it, except those from before a restart."""
+    newest = (max((link.demand for link in windows.values()), key=len) for windows in reversed(history) if windows)
     return next((demand.pairs for demand in newest if demand), PairIndex())
 
 
 def _columns(windows: LinkWindows, pairs: PairIndex) -> list[DemandColumn]:
     numbered = [(link, window.demand.numbered(pairs)) for link, window in windows.items()]
     return [
-        DemandColumn(link, one.numbers, one.sizes_bytes.astype(np.float64), one.samples.astype(np.float64))
-        for link, one in numbered
+        DemandColumn(link, demand.numbers, demand.sizes_bytes.astype(np.float64), demand.samples.astype(np.float64))
+        for link, demand in numbered
     ]
 
 

@@ -1,6 +1,6 @@
-"""How the level of a link splits among its prefixes: averages over the history, slow but for a jump of the level.
+"""How the level of a link splits among its prefixes: averages over the history, slow unless the level jumps.
 
-The history holds each pair many times, a hundred thousand pairs in a window, so all is done on arrays.
+The history holds each pair many times, with a hundred thousand pairs in a window, so everything works on arrays.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,10 @@ Scale = Callable[[LinkWindow], float]  # bits per second that one sampled byte s
 
 
 class Weights(NamedTuple):
-    """By pair: its natural link, its part of that link's level in any unit, and the decayed samples it rests on."""
+    """Columns by pair: its number, its natural link, its part of that link's level, and the decayed samples behind it.
+
+    `loads` have no unit of their own: only their ratios within one natural link matter.
+    """
 
     numbers: Numbers
     natural_links: Numbers
@@ -30,17 +33,17 @@ class Weights(NamedTuple):
 def weights(
     observed: ObservedWindow, placement: Placement, scale: Scale, thresholds: Thresholds, pacing: Pacing
 ) -> Weights:
-    """Every pair of the history, with its decayed average as of the newest window."""
+    """The decayed average of every pair in the history, as of the newest window."""
     pairs, links = observed.pairs, observed.egress.links
     numbers, natural_links = _natural_links(observed, placement)
     scaled = [
         [(column, column.sizes_bytes * scale(windows[column.link])) for column in columns]
         for windows, columns in zip(observed.history, observed.columns, strict=True)
     ]
-    levels = [_levels(one, natural_links, len(links)) for one in scaled]
+    levels = [_levels(window, natural_links, len(links)) for window in scaled]
     loads, samples = np.zeros(len(pairs)), np.zeros(len(pairs))
-    for one, fade in zip(scaled, _fades(observed.history, levels, links, thresholds, pacing), strict=True):
-        for column, sizes in one:
+    for window, fade in zip(scaled, _fades(observed.history, levels, links, thresholds, pacing), strict=True):
+        for column, sizes in window:
             faded = fade[natural_links[column.pairs]]
             loads[column.pairs] += sizes * faded
             samples[column.pairs] += column.samples * faded
@@ -48,11 +51,11 @@ def weights(
 
 
 def _natural_links(observed: ObservedWindow, placement: Placement) -> tuple[Numbers, Numbers]:
-    """Pairs of the history, and by pair the natural link, as of today, given where it was seen last."""
+    """The pairs of the history, and by pair number the current natural link, given the link it was last seen on."""
     egress = observed.egress
     seen_on = np.full(len(egress.pairs), -1, dtype=np.int64)
     for columns in observed.columns:
-        for column in reversed(columns):  # in a window the first one counts
+        for column in reversed(columns):  # within one window the first column counts
             seen_on[column.pairs] = egress.number(column.link)
     numbers = np.flatnonzero(seen_on >= 0)
     natural_links = np.full(len(egress.pairs), -1, dtype=np.int64)
@@ -61,7 +64,7 @@ def _natural_links(observed: ObservedWindow, placement: Placement) -> tuple[Numb
 
 
 def _levels(scaled: Sequence[tuple[DemandColumn, Floats]], natural_links: Numbers, count: int) -> Floats:
-    """Natural level of each link in one window."""
+    """The natural level of each link in one window, in the unit of `scaled`."""
     level = np.zeros(count)
     for column, sizes in scaled:
         level += np.bincount(natural_links[column.pairs], weights=sizes, minlength=count)
@@ -75,10 +78,10 @@ def _fades(
     thresholds: Thresholds,
     pacing: Pacing,
 ) -> list[Floats]:
-    """What each window counts today, by natural link.
+    """The weight of each window in the average, by natural link.
 
-    Windows from before a jump of a link's natural level show another mix: they fade fast. All pairs of a link fade
-    alike, wherever they were seen: an override changes no share.
+    Windows from before a jump of a link's natural level show another mix, so they fade fast. All pairs of a natural
+    link fade alike, whichever link they were seen on, so that an override does not change the shares.
     """
     newest = history[-1]
     jumps = np.array([thresholds.jump * newest[link].capacity_bps if link in newest else inf for link in links])

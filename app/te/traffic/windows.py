@@ -1,7 +1,8 @@
 """Tumbling windows by record time, closed by a watermark from the stream itself. Nothing here reads a clock.
 
-pmacct sends `purge_init` and `purge_close` every refresh, traffic or not, each purge from a process of its own. Data
-that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the watermark.
+pmacct sends `purge_init` and `purge_close` every refresh, with or without traffic, and runs each purge in its own
+process. Data that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the
+watermark.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,12 @@ from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
 
 PurgeKind = Literal["purge_init", "purge_close"]
-OPEN_PURGE_MAX_S = 30.0  # a writer that was killed never closes its purge
-CATCH_UP_WINDOWS = 60  # after a longer silence only windows with data are closed one by one
+OPEN_PURGE_MAX_S = 30.0  # a writer that is killed never closes its purge
+CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
 
 
 class Progress(msgspec.Struct):
-    """How far one PoP's flows went: the row that is written last. All bytes are scaled by their sampling rate."""
+    """How far one PoP's flows are processed: the row that is written last. Bytes are scaled by the sampling rate."""
 
     applied: int = -1
     closed_up_to_s: int | None = None
@@ -32,7 +33,7 @@ class Progress(msgspec.Struct):
     dead_letters: int = 0
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
-        """A purge begins or ends at Kafka time `at_s`; the state of a writer is forgotten at its end."""
+        """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
         if kind == "purge_init":
             self.last_purge_s = max(self.last_purge_s, at_s)
             self.open_purges[writer] = at_s
@@ -45,13 +46,14 @@ class Progress(msgspec.Struct):
 
     @property
     def open_from_s(self) -> int:
-        """Windows that start before it were closed: they are never reopened."""
+        """All windows that start before this time (unix seconds) are closed, and never open again."""
         return self.closed_up_to_s or 0
 
     def closable(self, windows: WindowSettings, starts: set[int]) -> Iterator[int]:
-        """Starts of the windows to close now, in order; `starts` are those that hold data. Advances `closed_up_to_s`.
+        """The starts of the windows to close now, in order. Advances `closed_up_to_s`.
 
-        Windows without data are closed too (silence is news), but after a long gap only those with data are.
+        `starts` are the starts of the windows that hold data. Windows without data are closed too, so that silence is
+        reported, but after a gap of more than CATCH_UP_WINDOWS only windows with data are.
         """
         length_s = windows.length_s
         end_s = window_of(self.watermark_s - windows.grace_s, length_s)
@@ -64,12 +66,12 @@ class Progress(msgspec.Struct):
         self.closed_up_to_s = max(self.closed_up_to_s, end_s)
 
     def leave_out(self, reason: str, size_bytes: int) -> None:
-        """Count bytes that belong to no link, with the reason."""
+        """Count bytes that belong to no link, by reason code."""
         self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
 
 
 class ClosedWindow(NamedTuple):
-    """One window of a PoP that is complete since `closed_s`, Kafka's time."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete."""
 
     pop: str
     start_s: int
@@ -78,23 +80,23 @@ class ClosedWindow(NamedTuple):
 
     @property
     def end_s(self) -> int:
-        """Where the next window begins."""
+        """The end of the window, at which the next one begins."""
         return self.start_s + self.length_s
 
 
 class Part(NamedTuple):
-    """Flow records of one link and window that came in at one router, with their totals."""
+    """Flow records of one link and window, as columns, with their totals."""
 
-    pairs: Numbers  # NO_ROUTE where there is none
+    pairs: Numbers  # NO_ROUTE for a record without a route
     sizes_bytes: Numbers
     samples: Numbers
-    size_bytes: int  # of what has a route
+    size_bytes: int  # total of the records with a route, and so is `samples_sum`
     samples_sum: int
     unroutable_bytes: int
 
 
 class Sums(msgspec.Struct):
-    """What one link's window holds; `unroutable_bytes` are beside `size_bytes`, not in it."""
+    """The sums of one link in one window. `size_bytes` does not include `unroutable_bytes`."""
 
     applied: int = -1
     size_bytes: int = 0
@@ -103,7 +105,7 @@ class Sums(msgspec.Struct):
     demand: Demand = msgspec.field(default_factory=Demand, name="demands")
 
     def add(self, part: Part) -> None:
-        """Add records whose pairs are numbered as those of `demands`."""
+        """Add records, whose pairs must be numbered by the PairIndex of `demand`."""
         self.demand.add(part.pairs, part.sizes_bytes, part.samples)
         self.size_bytes += part.size_bytes
         self.samples += part.samples_sum
@@ -111,5 +113,5 @@ class Sums(msgspec.Struct):
 
 
 def window_of(at_s: float, length_s: int) -> int:
-    """Start of the window that holds this moment."""
+    """The start of the window that contains the time `at_s`."""
     return int(at_s // length_s) * length_s

@@ -1,14 +1,14 @@
-// One link: what its feed is worth, its loads now, and its chart.
+// The card of one link: the state of its feed, its loads now, and its chart.
 
 import { LinkChart } from "/static/chart.js";
 import { badge, bits, element, lasting, percent, short, time } from "/static/text.js";
 
 const KINDS = { pni: "PNI", ixp: "IXP", transit: "transit" };
 const FEEDS = {
-  live: "flows and counters arrive and agree",
-  gap: "flows or counters are missing: the figures are incomplete",
-  untrusted: "flows and counters contradict each other: nothing is moved from or to this link",
-  silent: "the link sent nothing, which is not the same as no traffic",
+  live: "Flows and counters arrive and agree.",
+  gap: "Flows or counters are missing, so the figures are incomplete.",
+  untrusted: "Flows and counters contradict each other, so nothing is moved from or to this link.",
+  silent: "Neither flows nor counters arrive; that does not mean that there is no traffic.",
 };
 
 export class Card {
@@ -19,7 +19,7 @@ export class Card {
     this.state = element("span", { class: "state" });
     this.feed = element("span");
     this.figures = element("dl", { class: "card-figures" });
-    const place = element("div", { class: "chart", role: "img", "aria-label": `${name}: nothing known yet` });
+    const place = element("div", { class: "chart", role: "img", "aria-label": `${name}: no data yet` });
     this.place = place;
     this.node = element("article", { "data-link": view.link, "aria-label": `link ${name}` },
       element("div", { class: "head" }, element("h3", {}, name), this.kind, this.state, this.feed), this.figures, place);
@@ -32,11 +32,11 @@ export class Card {
     this.kind.textContent = `${KINDS[view.kind]} ${view.capacity_bps / 1e9}G`;
     this.node.dataset.state = view.congestion ? "congested" : "calm";
     this.figures.replaceChildren(...(view.window ? figures(view.window) : []));
-    if (view.window) this.place.setAttribute("aria-label", `${this.name}: ${said(view.window)}`);
+    if (view.window) this.place.setAttribute("aria-label", `${this.name}: ${describe(view.window)}`);
     this.age(now);
   }
 
-  // Ages grow by themselves while nothing is told.
+  // Ages grow by themselves while no update arrives.
   age(now) {
     const since = this.view.congestion?.since;
     const congested = since ? `congested ${lasting(now - Date.parse(since) / 1000)}` : "";
@@ -54,9 +54,9 @@ export function endOf(window) {
 }
 
 function feedOf(view, now) {
-  if (!view.window) return ["awaited", "awaiting data", "no window of this link has been told"];
-  if (view.quiet) return ["quiet", `no record ${lasting(now - endOf(view.window))}`, "what is shown is old: is telemetry running?"];
-  return view.window.up ? [view.feed, view.feed, FEEDS[view.feed]] : ["down", "down", "the interface is down"];
+  if (!view.window) return ["awaited", "waiting for data", "No window of this link has been published yet."];
+  if (view.quiet) return ["quiet", `no window for ${lasting(now - endOf(view.window))}`, "These loads are old. Is telemetry running?"];
+  return view.window.up ? [view.feed, view.feed, FEEDS[view.feed]] : ["down", "down", "The interface is down."];
 }
 
 function figures(window) {
@@ -70,8 +70,8 @@ function figures(window) {
   return [...seen, load("natural", natural), figure("moved here", "moved", moved)];
 }
 
-function said(window) {
-  if (window.feed === "silent") return "silent: what it carries is unknown";
+function describe(window) {
+  if (window.feed === "silent") return "silent: its load is unknown";
   const share = (bps) => percent(bps / window.capacity_bps);
   return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)} ` +
     `of capacity in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;

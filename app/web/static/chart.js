@@ -1,4 +1,4 @@
-// One chart a link: loads in % of capacity over time in UTC, with the truth of a simulated PoP where there is one.
+// The chart of one link: loads in % of capacity over time in UTC, with the truth if the PoP is simulated.
 
 import { element, percent, utc } from "/static/text.js";
 
@@ -8,19 +8,19 @@ const HEIGHT = 128;
 const FONT = "11px system-ui, sans-serif";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-// A window is a step that ends at its point.
+// Each window is drawn as a step that ends at its point.
 const stepped = uPlot.paths.stepped({ align: -1 });
 
 function series(label, color, options) {
   return { label, stroke: () => css(color), width: 2, points: { show: false }, ...options };
 }
 
-// What is dropped is drawn between carried and offered, on top of what got through.
-// The truth lies underneath: where the estimate is right it covers it.
+// Drops are drawn between carried and offered, on top of what got through.
+// The truth lies underneath, so an exact estimate covers it.
 const SERIES = [
   {},
-  series("really carried", "--truth-carried", { width: 3 }),
-  series("really natural", "--truth-natural", { width: 3 }),
+  series("true carried", "--truth-carried", { width: 3 }),
+  series("true natural", "--truth-natural", { width: 3 }),
   series("offered", "--dropped", { paths: stepped, width: 1 }),
   series("carried", "--carried", { paths: stepped, fill: () => css("--carried-fill") }),
   series("natural", "--natural", { paths: stepped, dash: [6, 4] }),
@@ -38,7 +38,7 @@ export class LinkChart {
     this.enterMark = enterMark;
     this.windows = [];
     this.truth = [];
-    this.awaited = element("p", { class: "awaited" }, "awaiting the first window of this link");
+    this.awaited = element("p", { class: "awaited" }, "Waiting for the first window of this link.");
     this.readout = element("p", { class: "at", hidden: "" });
     this.plot = new uPlot(this.options(), [[], [], [], [], [], []], place);
     place.append(this.awaited, this.readout);
@@ -87,7 +87,7 @@ export class LinkChart {
     plot.ctx.restore();
   }
 
-  // What the pointer is on, in all charts at once.
+  // Shows the window under the pointer, in all charts at once.
   read(index) {
     const at = index === null || index === undefined ? undefined : this.plot.data[0][index];
     const window = at === undefined ? undefined : this.windows.find((point) => point[0] >= at);
@@ -130,7 +130,7 @@ export class LinkChart {
   }
 }
 
-// Points come in order; one that is not newer than the last is a repeat.
+// Points arrive in order; one that is not newer than the last is a repeat.
 function append(known, points) {
   for (const point of points) {
     if (!known.length || point[0] > known.at(-1)[0]) known.push(point);
@@ -138,7 +138,7 @@ function append(known, points) {
   while (known.length && known[0][0] < known.at(-1)[0] - HISTORY_S) known.shift();
 }
 
-// Where a window is missing the line breaks: silence is not zero.
+// If a window is missing the line breaks: silence is not zero.
 function withGaps(windows) {
   const steps = windows.slice(1).map((point, index) => point[0] - windows[index][0]);
   const length = Math.min(...steps);

@@ -1,4 +1,4 @@
-// Live overrides and what happened: many that are alike are one line, which opens.
+// The lists of overrides and of events: similar entries are folded into one line that opens.
 
 import { badge, bits, count, element, percent, short, time } from "/static/text.js";
 
@@ -18,20 +18,20 @@ function grouped(items, keyOf) {
   return groups;
 }
 
-// Draws a list anew and lets stand what stays: focus, scroll and what its reader opened.
+// Redraws a list and keeps the nodes that stay, with their focus, scroll position and open state.
 class Kept {
   constructor(parent) {
     this.parent = parent;
     this.nodes = new Map();
   }
 
-  // Entries of [key, draw]; `draw` is given the node of this key, if there is one, and returns it or a new one.
+  // Takes entries of [key, draw]; `draw` gets the node of this key, if there is one, and returns it or a new one.
   show(entries) {
     const nodes = new Map(entries.map(([key, draw]) => [key, draw(this.nodes.get(key))]));
     this.nodes.forEach((node, key) => { if (nodes.get(key) !== node) node.remove(); });
     [...nodes.values()].forEach((node, index) => {
-      const there = this.parent.children[index];
-      if (there !== node) this.parent.insertBefore(node, there ?? null);
+      const current = this.parent.children[index];
+      if (current !== node) this.parent.insertBefore(node, current ?? null);
     });
     this.nodes = nodes;
   }
@@ -54,7 +54,7 @@ export function showOverrides(view, halted) {
   $("overrides-count").textContent = overrides.length ? `${count(overrides.length, "prefix")}, ${bits(moved)}` : "";
   $("overrides-about").textContent = about(view, halted);
   $("overrides").hidden = !overrides.length;
-  const groups = grouped(overrides, ({ override }) => `${homes(override)} \u2192 ${short(override.exit.link)}`);
+  const groups = grouped(overrides, ({ override }) => `${naturalLinks(override)} \u2192 ${short(override.exit.link)}`);
   const largest = [...groups].sort(([, a], [, b]) => load(b) - load(a));
   overrideGroups.show(largest.map(([route, shown]) => [route, (known) => folded(known, overrides.length <= OPEN_AT_MOST, [
     element("span", { class: "route" }, route),
@@ -65,18 +65,18 @@ export function showOverrides(view, halted) {
 
 const load = (shown) => sum(shown.map(({ override }) => override.bps));
 
-function homes(override) {
+function naturalLinks(override) {
   const shares = grouped(override.natural, (exit) => short(exit.link));
   const parts = [...shares].map(([link, exits]) => [link, sum(exits.map((exit) => exit.share))]);
   return parts.length === 1 ? parts[0][0] : parts.map(([link, share]) => `${link} ${percent(share)}`).join(", ") || "no exit";
 }
 
 function about(view, halted) {
-  if (!view) return "Awaiting the first decision: telemetry makes one a window.";
-  const made = `Decision ${view.epoch}.${view.seq} of ${time(view.made_at)}, held until ${time(view.hold_until)} without another.`;
-  if (halted) return `${made} Halted: none of them is announced.`;
-  if (view.mode !== "auto") return `${made} Mode ${view.mode}: none of them is announced.`;
-  return view.overrides.length ? made : `${made} Every prefix leaves where BGP puts it.`;
+  if (!view) return "No decision yet. Telemetry makes one per window.";
+  const decision = `Decision ${view.epoch}.${view.seq} of ${time(view.made_at)}; without another it expires at ${time(view.hold_until)}.`;
+  if (halted) return `${decision} The PoP is halted: no override is announced.`;
+  if (view.mode !== "auto") return `${decision} The mode is ${view.mode}: no override is announced.`;
+  return view.overrides.length ? decision : `${decision} Every prefix leaves where plain BGP sends it.`;
 }
 
 function confirmedOf(shown) {

@@ -1,4 +1,4 @@
-// Numbers, times and names as the page writes them, and the making of elements.
+// How the page writes numbers, times and names, and how it creates elements.
 
 const pad = (number) => String(number).padStart(2, "0");
 export const utc = (date) => `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}:${pad(date.getUTCSeconds())}`;
@@ -17,17 +17,17 @@ export function lasting(seconds) {
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
-// "pop/router/name", and names hold slashes themselves: et-0/0/1.
+// From "pop/router/name"; the name may hold slashes itself: et-0/0/1.
 export function short(link) {
   const [, router, ...name] = link.split("/");
   return `${router} ${name.join("/")}`;
 }
 
 export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 export const badge = (kind, ...children) => element("span", { class: `badge ${kind}` }, ...children);

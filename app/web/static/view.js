@@ -1,4 +1,4 @@
-// The page: follows the stream of updates of one PoP. The stream begins with a whole snapshot, also when it comes back.
+// The page follows the stream of updates of one PoP. The stream begins with a whole snapshot, also after a reconnect.
 
 import { Card } from "/static/card.js";
 import { showEvents, showOverrides } from "/static/lists.js";
@@ -39,7 +39,7 @@ function take(update) {
   draw(update.windows ?? {}, update.truth ?? {});
   if (update.overrides || update.state || update.full) showOverrides(page.overrides, page.state.halted);
   for (const event of update.events ?? []) events.set(event.id, event);
-  if (update.events?.length || update.full) tell();
+  if (update.events?.length || update.full) listEvents();
   cards.forEach((card) => card.age(page.now));
   showHead();
   showSums();
@@ -54,7 +54,7 @@ function draw(windows, truth) {
   if (Object.keys(truth).length) document.querySelectorAll("li.truth").forEach((item) => { item.hidden = false; });
 }
 
-function tell() {
+function listEvents() {
   events = new Map([...events].slice(-EVENTS_MAX));
   showEvents(events.values());
 }
@@ -63,7 +63,7 @@ function showHead() {
   const { overrides, state } = page;
   $("mode").hidden = !overrides;
   const announces = overrides?.mode === "auto";
-  $("mode").textContent = overrides ? `mode ${overrides.mode}${announces ? "" : ": nothing is announced"}` : "";
+  $("mode").textContent = overrides ? `mode ${overrides.mode}${announces ? "" : ": no override is announced"}` : "";
   $("mode").className = `badge ${announces ? "" : "dry"}`;
   $("halted").hidden = !state.halted;
 }
@@ -88,23 +88,23 @@ function figure(name, text, bad = false) {
   $(`sum-${name}`).classList.toggle("bad", Boolean(text) && bad);
 }
 
-// What an operator must know before reading anything else, in sentences.
+// What an operator must know before anything else, in sentences.
 function showNotices() {
   const { halted, quiet, told_until: until, egress_mismatch_share: mismatch, barred } = page.state, notices = [];
   const alarm = (text) => notices.push(["alarming", text]);
   if (halted) {
-    const what = halted.pop === "*" ? "Every PoP is" : "This PoP is";
-    alarm(`${what} halted since ${halted.at.slice(0, 10)} ${time(halted.at)} by ${halted.by}: ` +
-      "nothing of ours is announced until it is resumed.");
+    const subject = halted.pop === "*" ? "Every PoP" : "This PoP";
+    alarm(`${subject} was halted by ${halted.by} on ${halted.at.slice(0, 10)} at ${time(halted.at)}: ` +
+      "no override is announced until it is resumed.");
   }
   if (!until) {
-    notices.push(["calm", "Awaiting the first window: telemetry tells one some 5 s after its end, in the topic link-utilization."]);
+    notices.push(["calm", "Waiting for the first window. Telemetry publishes each window about 5 s after it ends."]);
   } else if (quiet) {
-    alarm(`Nothing was told in the topic link-utilization since the window that ended at ${time(until)}, ` +
-      "whose loads these are. Is telemetry running, do flows arrive?");
+    alarm(`No window was published since the one that ended at ${time(until)}; its loads are shown. ` +
+      "Is telemetry running, and do flows arrive?");
   }
-  if (barred) alarm(`Nothing new is moved (${barred}): ${percent(mismatch)} of the traffic leaves where routing does not ` +
-    `predict it, and ${percent(page.mismatchMax)} may.`);
+  if (barred) alarm(`No new moves are made (${barred}): ${percent(mismatch)} of the traffic leaves where routing does not ` +
+    `predict it; the limit is ${percent(page.mismatchMax)}.`);
   const shown = [...$("notices").children].map((item) => [item.className, item.textContent]);
   if (shown.join() !== notices.join()) {
     $("notices").replaceChildren(...notices.map(([kind, text]) => element("li", { class: kind }, text)));

@@ -12,7 +12,7 @@ from app.errors import SpeakerError
 
 def test_a_second_writer_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     first = WriterLock(tmp_path / "gobgpd.sock")
-    with pytest.raises(SpeakerError, match=f"process {os.getpid()} writes to this gobgpd"):
+    with pytest.raises(SpeakerError, match=f"process {os.getpid()} already writes to this gobgpd"):
         WriterLock(tmp_path / "gobgpd.sock")
     first.release()
     WriterLock(tmp_path / "gobgpd.sock").release()
@@ -21,14 +21,14 @@ def test_a_second_writer_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
 async def test_a_closed_speaker_lets_the_next_one_write(tmp_path: Path) -> None:
     target = f"unix://{tmp_path}/gobgpd.sock"
     first = GobgpSpeaker(target, "64512:911")
-    with pytest.raises(SpeakerError, match="writes to this gobgpd"):
+    with pytest.raises(SpeakerError, match="already writes to this gobgpd"):
         GobgpSpeaker(target, "64512:911")
     await first.close()
     await GobgpSpeaker(target, "64512:911").close()
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SpeakerError, match="its folder must be ours to write"):
+    with pytest.raises(SpeakerError, match="this user must be able to write to its folder"):
         WriterLock(tmp_path / "missing" / "gobgpd.sock")
 
 

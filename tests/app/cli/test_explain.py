@@ -85,7 +85,7 @@ STORY = PrefixStory(
     ),
     override=OVERRIDE,
     since=utc(T0 + 20),
-    stays="held for 10 s, and for 300 s at least",
+    stays="in force for 10 s; it stays for at least 300 s",
 )
 
 
@@ -158,9 +158,9 @@ def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch)
     shown = text("explain", PREFIX, "--config", config)
     for words in (
         f"{PREFIX} of rhv1000 is moved: {FULL} natural 112% of capacity",
-        "4.00 Gb/s ± 0.40 (430 samples), with the sampling error at 95 %",
+        "demand: 4.00 Gb/s ± 0.40 (430 samples); ± is the sampling error at 95 % confidence",
         f"by decision 7.1 to {FREE}, next hop 198.51.100.2, on r1, r2",
-        "shown by all these routers not yet not given back: held for 10 s, and for 300 s at least",
+        "confirmed by all these routers: not yet not given back yet: in force for 10 s; it stays for at least 300 s",
         "copied path: AS path 64602 65010, origin igp, MED 10",
         "drained",
         "12.00",
@@ -174,7 +174,7 @@ def test_a_moved_prefix_says_that_its_routes_are_gone_meanwhile(config: str, mon
         msgspec.structs.replace(act("withdrawn", router, PREFIX, T0 + 25), reason="source-path-lost")
         for router in ("r1", "r2")
     ]
-    words = "withdrawn since by the actuator, and not announced again yet: source-path-lost"
+    words = "the actuator has withdrawn its routes since, and not announced them again: source-path-lost"
     monkeypatch.setitem(TOPICS, "actuations", [*ACTUATIONS, *gone[:1]])
     assert words not in text("explain", PREFIX, "--config", config), "r2 still has its route"
     monkeypatch.setitem(TOPICS, "actuations", [*ACTUATIONS, *gone])
@@ -183,7 +183,7 @@ def test_a_moved_prefix_says_that_its_routes_are_gone_meanwhile(config: str, mon
 
 def test_nothing_to_show_is_said(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TOPICS, "decisions-rhv1000", [])
-    assert text("congestion", "--config", config) == "no congestion in the last hour"
+    assert text("congestion", "--config", config) == "No congestion in the last hour."
 
 
 def test_the_latest_decision_and_one_by_its_number(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +192,8 @@ def test_the_latest_decision_and_one_by_its_number(config: str, monkeypatch: pyt
     assert latest["decision"]["seq"] == 3
     assert latest["released_bps"] == {PREFIX: 4e9}
     shown = text("explain", "7.2", "--config", config)
-    assert "decision 7.2 of rhv1000, auto" in shown
-    assert "1 overrides, 0 released, 1 refused" in shown
+    assert "decision 7.2 of rhv1000, mode auto" in shown
+    assert "overrides: 1, released: 0, refused: 1" in shown
     for words in ("120.0%", "20.0.1.0/24", "3.00", "no-room"):
         assert words in shown
 
@@ -203,8 +203,8 @@ def test_the_latest_decision_and_one_by_its_number(config: str, monkeypatch: pyt
     [
         ("9.9.9.9", "no router of rhv1000 holds a route for 9.9.9.9"),
         ("r1/et-9", f"{POP} has no such link; its links: {FULL}, {FREE}"),
-        ("7.99", "has no decision 7.99; known here: from 7.2 to 7.3"),
-        ("8.1", "has no decision 8.1; known here: from 7.1 to 7.3"),
+        ("7.99", "has no decision 7.99; the newest are 7.2 to 7.3"),
+        ("8.1", "has no decision 8.1; the newest are 7.1 to 7.3"),
     ],
 )
 def test_what_is_unknown_is_a_usage_error_that_names_the_known(config: str, target: str, says: str) -> None:
@@ -228,7 +228,7 @@ def test_a_link_is_asked_for_by_its_short_name(config: str, monkeypatch: pytest.
     shown = text("explain", "r1/et-0/0/1", "--config", config)
     for words in (
         f"{LINK_A} is congested since",
-        "it may receive nothing",
+        "no traffic may be moved to it",
         "natural │ 95.00 │ 95.0%",
         "planned │ 80.00",
         "feed live; flows over counters 100%",
@@ -260,7 +260,7 @@ def test_watch_shows_links_and_overrides_and_ends_well(config: str, monkeypatch:
     monkeypatch.setenv("COLUMNS", "200")
     shown = text("watch", "--config", config)
     assert "95.0%" in shown
-    assert f"1 overrides, 0 released, 1 refused; congested: {FULL}" in shown
+    assert f"overrides: 1, released: 0, refused: 1; congested: {FULL}" in shown
     assert PREFIX in shown
 
 

@@ -61,7 +61,10 @@ def test_every_stage_for_programs(config: str) -> None:
 def test_every_stage_for_people(config: str) -> None:
     result = run("latency", "--since", "2026-11-01T00:00", "--config", config)
     assert result.exit_code == 0
-    assert "since 2026-11-01 00:00:00 UTC; p99 from 100 values on" in result.stdout
+    assert (
+        "Since 2026-11-01 00:00:00 UTC. p99 needs at least 100 values; below that, look at the maximum."
+        in result.stdout
+    )
     (line,) = [line for line in result.stdout.splitlines() if "onset to confirmed" in line]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
         "rhv1000", "onset to confirmed", "1", "17.375", "-", "17.375",
@@ -70,7 +73,7 @@ def test_every_stage_for_people(config: str) -> None:
 
 def test_nothing_to_show_is_said(config: str) -> None:
     since = ("--since", "2100-01-01", "--config", config)
-    assert "nothing was decided or done in that time" in run("latency", *since).stdout
+    assert "Nothing was decided or announced in that time" in run("latency", *since).stdout
     assert told(*since) == []
 
 

@@ -25,7 +25,7 @@ def deployment(tmp_path: Path, extra: str = "") -> str:
 def test_a_wrong_configuration_is_a_usage_error_that_lists_everything(tmp_path: Path) -> None:
     result = run("check", "--config", deployment(tmp_path, 'mode = "yolo"\nspeed = 9'))
     assert result.exit_code == 2
-    assert "autopilot.toml.mode: 'yolo' is none of observe, dry-run, auto" in result.stderr
+    assert "autopilot.toml.mode: 'yolo' is not one of observe, dry-run, auto" in result.stderr
     assert "autopilot.toml.speed: unknown key" in result.stderr
 
 

@@ -64,12 +64,12 @@ def test_a_feed_is_told_until_nobody_tells_any_more() -> None:
     row = msgspec.structs.replace(window(T0, carried=0.95, natural=1.2), feed="untrusted")
     end_s = row.window_start.timestamp() + row.window_s
     assert feed_of(row, end_s + 3 * row.window_s) == "untrusted"
-    assert feed_of(row, end_s + 3 * row.window_s + 1) == "no record for 31 s"
+    assert feed_of(row, end_s + 3 * row.window_s + 1) == "no window for 31 s"
 
 
 def test_a_halt_says_who_and_since_when() -> None:
     (line,) = halt_lines({"rhv1000": HALT})
-    assert line.startswith(f"rhv1000 is halted since {HALT.at:%Y-%m-%d %H:%M:%S} UTC by ada")
+    assert line.startswith(f"rhv1000 was halted by ada at {HALT.at:%Y-%m-%d %H:%M:%S} UTC")
     (document,) = marked([window(T0, carried=0.95, natural=1.2)], {"rhv1000": HALT})
     assert document["halted"] == HALT
     assert marked([window(T0, carried=0.95, natural=1.2)], {})[0]["halted"] is None
@@ -81,10 +81,10 @@ def test_the_screen_follows_halts_and_ages() -> None:
     screen.take(LINK_UTILIZATION.name, None, msgspec.json.encode(window(T0, carried=0.95, natural=1.2)))
     screen.take(CONTROL.name, b"*", msgspec.json.encode(HALT))
     shown = text(screen.view())
-    assert "halted since" in shown
+    assert "was halted by" in shown
     assert "live" in shown
     screen.take(CONTROL.name, b"*", msgspec.json.encode(msgspec.structs.replace(HALT, halt=False)))
     clock.advance(600)
     shown = text(screen.view())
-    assert "halted since" not in shown
-    assert "no record for" in shown
+    assert "was halted by" not in shown
+    assert "no window for" in shown

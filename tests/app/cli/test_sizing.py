@@ -149,10 +149,10 @@ def test_a_worker_that_has_too_much_is_refused_with_the_number_that_it_can_take(
     )
     assert figures(changed(pops_per_cell=4), of)["cells"] == 1
     with pytest.raises(
-        ConfigError, match=r"--pops-per-cell 5: a worker would need 0\.60 cores; at most 4 leave it room"
+        ConfigError, match=r"--pops-per-cell 5: a worker would need 0\.60 cores; it can carry at most 4"
     ):
         size(changed(pops=10, pops_per_cell=5), of)
-    with pytest.raises(ConfigError, match=r"--records-per-second 1000: a PoP of 1\.00 cores is too much"):
+    with pytest.raises(ConfigError, match=r"--records-per-second 1000: a PoP needs 1\.00 cores, too much"):
         size(changed(records_per_second=1000), of)
 
 

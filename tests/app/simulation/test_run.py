@@ -57,7 +57,7 @@ def test_an_exception_of_the_product_is_a_violation(monkeypatch: pytest.MonkeyPa
         raise ZeroDivisionError("a mistake")
 
     monkeypatch.setattr("agents.decide.run_cycle", broken)
-    assert run_seed(1, False).violation.startswith("I0 telemetry ends by itself: ZeroDivisionError")
+    assert run_seed(1, False).violation.startswith("I0 telemetry ended by itself: ZeroDivisionError")
 
 
 def test_time_is_virtual() -> None:

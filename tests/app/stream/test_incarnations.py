@@ -145,7 +145,7 @@ async def test_a_commit_of_the_incarnation_before_is_not_taken_up() -> None:
     await live(world)
     world.recreate_source()
     world.acked, world.committed_in = {0, 1, 2}, "first"
-    with pytest.raises(Ended, match="numbers: the commit is of the topic that was there before"):
+    with pytest.raises(Ended, match="numbers: a commit belongs to a deleted topic of that name"):
         await worker(world).run(Stream(world))
     assert world.acked == {0, 1, 2}
 

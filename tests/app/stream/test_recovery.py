@@ -86,7 +86,7 @@ async def test_rows_that_cannot_be_loaded_end_the_process(app: faust.App) -> Non
     def load(log: list[str]) -> None:
         raise ValueError("row a has version 1")
 
-    with pytest.raises(Ended, match=r"sums: cannot take up from its rows: ValueError: row a has version 1"):
+    with pytest.raises(Ended, match=r"sums: cannot load the state from its rows: ValueError: row a has version 1"):
         await recovered(app, load)
 
 

@@ -32,13 +32,13 @@ def test_f03_f07_records_wait_and_none_is_committed() -> None:
         (worker_status, broker(end=100 + index, committed=50))
         for index, worker_status in enumerate(beating(RUNNING, 8))
     ]
-    assert reason_after(list(looks)) == "flows: records wait and none is committed, for 70 s"
+    assert reason_after(list(looks)) == "flows: waiting records have not been committed for 70 s"
     assert reason_after(list(looks[:7])) is None
 
 
 def test_f07_nothing_was_ever_committed() -> None:
     looks = [(worker_status, broker(end=100, committed=None)) for worker_status in beating(RUNNING, 8)]
-    assert reason_after(list(looks)) == "flows: records wait and none is committed, for 70 s"
+    assert reason_after(list(looks)) == "flows: waiting records have not been committed for 70 s"
 
 
 def test_slow_is_not_still() -> None:
@@ -72,7 +72,7 @@ def test_an_input_that_was_recreated_and_that_nobody_reads_is_a_standstill() -> 
     orphan = msgspec.structs.replace(RUNNING, owned=frozenset())
     looks = [(worker_status, broker(end=100, committed=None)) for worker_status in beating(orphan, 14)]
     assert reason_after(list(looks[:13])) is None, "twice the patience"
-    assert reason_after(list(looks)) == "flows: records wait, and nobody in the group commits any, for 130 s"
+    assert reason_after(list(looks)) == "flows: nobody in the group has committed waiting records for 130 s"
 
 
 def test_patience_begins_anew_when_the_broker_is_back() -> None:
@@ -89,7 +89,7 @@ RECOVERING = msgspec.structs.replace(RUNNING, recovering=True)
 def test_f01_f22_recovery_without_progress() -> None:
     """It ended without a word, or a rebalance never does: seen from outside of Faust's own timers."""
     looks = [(worker_status, broker(end=100)) for worker_status in beating(RECOVERING, 8)]
-    assert reason_after(list(looks)) == "recovery makes no progress, for 70 s"
+    assert reason_after(list(looks)) == "recovery has made no progress for 70 s"
 
 
 def test_a_long_recovery_is_not_a_standstill() -> None:
@@ -103,21 +103,21 @@ def test_a_long_recovery_is_not_a_standstill() -> None:
 def test_who_waits_for_its_inputs_needs_only_an_event_loop() -> None:
     waiting = msgspec.structs.replace(RECOVERING, waiting=True)
     assert reason_after([(worker_status, broker(end=100)) for worker_status in beating(waiting, 60)]) is None
-    assert reason_after([(waiting, broker(end=100))] * 8) == "the event loop stands still, for 70 s"
+    assert reason_after([(waiting, broker(end=100))] * 8) == "the event loop has stood still for 70 s"
 
 
 def test_f06_a_crash_that_does_not_end_the_process() -> None:
     crashed = msgspec.structs.replace(RUNNING, stopping=True)
     reason = reason_after([(worker_status, None) for worker_status in beating(crashed, 8)])
-    assert reason == "it crashed or was told to stop, and the process did not end, for 70 s"
+    assert reason == "the app crashed or was asked to stop, but the process has not ended for 70 s"
 
 
 def test_f06_an_event_loop_that_stands_still() -> None:
-    assert reason_after([(RUNNING, None)] * 8) == "the event loop stands still, for 70 s"
-    assert reason_after([(None, None)] * 8) == "the event loop stands still, for 70 s"
+    assert reason_after([(RUNNING, None)] * 8) == "the event loop has stood still for 70 s"
+    assert reason_after([(None, None)] * 8) == "the event loop has stood still for 70 s"
 
 
 def test_f12_an_input_that_lost_its_end_is_told_at_once() -> None:
     """Its next records would pass for repeats, and be dropped, until their offsets reach the old commit."""
     reason = StallDetector(PATIENCE_S).look(0.0, RUNNING, broker(end=5, committed=6))
-    assert reason == "flows ends at 5 and 6 is committed: the broker lost records that rows include"
+    assert reason == "flows ends at 5, but 6 is committed: the broker lost records that rows include"

@@ -92,7 +92,7 @@ def test_without_a_broker_it_waits_and_says_so(caplog: pytest.LogCaptureFixture)
     assert states == {"no-broker"}
     assert rig.ended == []
     assert len(caplog.messages) == 500 // 60
-    assert caplog.messages[0] == "no broker answers, for 60 s: waiting for it"
+    assert caplog.messages[0] == "no broker has answered for 60 s; still waiting"
 
 
 def test_a_standstill_ends_the_process() -> None:
@@ -101,14 +101,14 @@ def test_a_standstill_ends_the_process() -> None:
         rig.look(end, committed=10)
     assert rig.ended == []
     rig.look(end=200, committed=10)
-    assert rig.ended == ["flows: records wait and none is committed, for 65 s"]
+    assert rig.ended == ["flows: waiting records have not been committed for 65 s"]
 
 
 def test_an_input_that_was_recreated_ends_the_process() -> None:
     rig = Rig()
     rig.look(end=100, committed=100)
     rig.look(end=3, topic_id="second")
-    assert rig.ended == ["flows was recreated: this process ends, so that the next begins with it"]
+    assert rig.ended == ["flows was recreated: the next start reads it from its beginning"]
 
 
 def test_an_input_that_is_gone_is_told_once_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -117,7 +117,7 @@ def test_an_input_that_is_gone_is_told_once_and_waited_for(caplog: pytest.LogCap
     for _ in range(3):
         rig.watchdog.look(GroupStatus({}, {}, {}))
         assert rig.watchdog.ready() == (False, {"ready": False, "state": "no-input", "waiting_records": {}})
-    assert caplog.messages == ["no topic flows any more: waiting for it"]
+    assert caplog.messages == ["topic flows does not exist any more; waiting for it"]
     assert rig.look(end=100, committed=100) == "running"
     assert rig.ended == []
 

@@ -61,4 +61,4 @@ async def test_the_end_of_a_job_is_the_end_of_the_process(monkeypatch: pytest.Mo
         while not reasons:
             await asyncio.sleep(0)
     await background.stop()
-    assert reasons == ["a job ended, which none may"]
+    assert reasons == ["a background job ended"]

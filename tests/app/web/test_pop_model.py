@@ -161,7 +161,7 @@ def test_a_refusal_whose_load_alone_changes_is_no_news() -> None:
         refused = (Refused("*", FULL, "no-room", bps),)
         model.take_decision(decision(seq, T0 + 10 * seq, refused=refused))
     (event,) = model.snapshot(T0).events
-    assert event.subject == "load of no known prefix"
+    assert event.subject == "traffic without a known prefix"
 
 
 def test_a_move_to_another_exit_is_told() -> None:

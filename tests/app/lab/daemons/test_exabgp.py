@@ -50,4 +50,4 @@ async def test_hearing_means_every_own_prefix(tmp_path: Path) -> None:
     text = update({"announce": {"ipv4 unicast": {"192.0.2.11": [{"nlri": "198.18.0.0/16"}]}}})
     place = site(tmp_path, text)
     assert await exabgp.hears(place, PEER, ("198.18.0.0/16",))() is None
-    assert await exabgp.hears(place, PEER, ("198.18.0.0/16", "198.19.0.0/16"))() == "not told of 198.19.0.0/16"
+    assert await exabgp.hears(place, PEER, ("198.18.0.0/16", "198.19.0.0/16"))() == "has not received 198.19.0.0/16"

@@ -21,15 +21,15 @@ def test_every_problem_is_listed_with_what_to_do(tmp_path: Path, monkeypatch: py
     with pytest.raises(EnvironmentProblem) as problem:
         open_site(run_dir)
     lines = str(problem.value).splitlines()
-    assert "- bgpd is not installed: apt package frr (or run make install)" in lines
+    assert "- bgpd is not installed: install the package frr, or run `make install`" in lines
     assert len([line for line in lines if "is not installed" in line]) == len(machine.PACKAGE_OF)
-    for word in ("Kafka's jars are not in", "GB free", "too long for a unix socket"):
+    for word in ("Kafka's jars are not in", "GB free", "too long a path for the unix sockets"):
         assert any(word in line for line in lines), word
 
 
 def test_a_missing_binary_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "SEARCH_PATH", "/nowhere")
-    with pytest.raises(EnvironmentProblem, match="pmbmpd is not installed; it is in Debian's package pmacct"):
+    with pytest.raises(EnvironmentProblem, match="pmbmpd is not installed; install the Debian package pmacct"):
         binary("pmbmpd")
 
 
@@ -54,7 +54,7 @@ def test_a_directory_that_the_daemons_cannot_enter_is_told(tmp_path: Path, monke
     run_dir = closed / "run"
     run_dir.mkdir(parents=True)
     closed.chmod(0o700)
-    with pytest.raises(EnvironmentProblem, match="user nobody, as whom the daemons run, cannot write in"):
+    with pytest.raises(EnvironmentProblem, match="the daemons run as user nobody, who cannot write to"):
         open_site(run_dir)
 
 

@@ -76,7 +76,7 @@ async def test_what_does_not_stop_is_killed_with_its_helpers(tmp_path: Path) -> 
         program = Program(name="deaf", argv=sh(script), stop_within_s=0.3)
         await runner.start(program, holds(tmp_path / "deaf.log", "\n"))
         helper = int((tmp_path / "deaf.log").read_text())
-    assert reports == ["deaf did not stop within 0.3 s and is killed"]
+    assert reports == ["deaf did not stop within 0.3 s; it is killed"]
     await gone([helper])
 
 

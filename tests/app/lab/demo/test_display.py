@@ -15,11 +15,11 @@ def moment(carried: float, dropped: float, natural: float, overrides: int) -> Sn
     ("snapshot", "said"),
     [
         (moment(0.7, 0.0, 0.7, 0), "calm"),
-        (moment(1.0, 0.25, 1.25, 0), "r1/a is full and drops 25% of its capacity"),
-        (moment(0.95, 0.0, 0.95, 0), "r1/a would be at 95%; no override yet"),
-        (moment(0.84, 0.0, 1.25, 27), "r1/a would be at 125%; 27 overrides keep it at 84%"),
-        (moment(0.5, 0.0, 0.7, 17), "17 overrides left to take back"),
-        (moment(0.5, 0.0, 0.7, 1), "1 override left to take back"),
+        (moment(1.0, 0.25, 1.25, 0), "r1/a is full and drops traffic worth 25% of its capacity"),
+        (moment(0.95, 0.0, 0.95, 0), "plain BGP would put 95% on r1/a; no override yet"),
+        (moment(0.84, 0.0, 1.25, 27), "plain BGP would put 125% on r1/a; with 27 overrides it is at 84%"),
+        (moment(0.5, 0.0, 0.7, 17), "no link needs relief; 17 overrides still to take back"),
+        (moment(0.5, 0.0, 0.7, 1), "no link needs relief; 1 override still to take back"),
     ],
 )
 def test_every_moment_has_its_sentence(snapshot: Snapshot, said: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from app.lab.demo.bounds import FigureValue
-from app.lab.demo.labels import GROUPS, groups, told, verdict
+from app.lab.demo.labels import GROUPS, groups, shown, verdict
 from app.lab.demo.score import score
 from tests.app.lab.demo.test_bounds import BAD_INPUT
 from tests.app.lab.demo.test_score import GOOD
@@ -16,9 +16,9 @@ def test_every_figure_has_its_words() -> None:
 
 def test_what_was_not_done_on_purpose_is_not_spoken_of() -> None:
     assert [title for title, _ in groups(score(GOOD)) if "on purpose" in title] == []
-    told = dict(groups(score(BAD_INPUT)))
-    assert [title for title in told if "on purpose" in title] == ["bad input, on purpose"]
-    assert ("traffic that it stands for", "100 B") in told["bad input, on purpose"]
+    tables = dict(groups(score(BAD_INPUT)))
+    assert [title for title in tables if "on purpose" in title] == ["bad input, on purpose"]
+    assert ("traffic that the bad input represents", "100 B") in tables["bad input, on purpose"]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_what_was_not_done_on_purpose_is_not_spoken_of() -> None:
     ],
 )
 def test_one_figure(value: FigureValue, unit: str, words: str) -> None:
-    assert told(value, unit) == words
+    assert shown(value, unit) == words
 
 
 def test_the_verdict_names_what_failed() -> None:
-    assert verdict({"failed": []}) == ["ok: everything was as it must be"]
+    assert verdict({"failed": []}) == ["ok: everything that this scenario checks holds"]
     assert verdict({"failed": ["no leaks", "drained"]})[1:] == ["  - no leaks", "  - drained"]

@@ -12,9 +12,14 @@ from tests.app.lab.pop.world import inventory
     [
         (
             "surge",
-            ["240 s of traffic, about 4.8 minutes", "at 30 s r1/et-0/0/1 wants 125%", "at 90 s", "taken back"],
+            [
+                "240 s of traffic, about 4.8 minutes",
+                "at 30 s demand on r1/et-0/0/1 rises to 125%",
+                "at 90 s",
+                "taken back",
+            ],
         ),
-        ("link-failure", ["at 60 s 127.0.0.31 is killed"]),
+        ("link-failure", ["at 60 s neighbour 127.0.0.31 is killed"]),
         ("leak", ["r1 has no export policy", "until 45 s"]),
         ("loop", ["into r1's injector", "a loop"]),
         ("bad-input", ["bad input of known size"]),

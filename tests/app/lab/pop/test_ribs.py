@@ -43,7 +43,7 @@ def test_only_the_best_path_of_a_prefix_is_read() -> None:
 
 def test_an_empty_table_is_no_error_and_another_answer_is() -> None:
     assert parse_frr(b'{"vrfId": 0, "routes": {}}') == {}
-    with pytest.raises(SpeakerError, match=r"not the JSON we know.*Unknown command"):
+    with pytest.raises(SpeakerError, match=r"not the expected JSON.*Unknown command"):
         parse_frr(b"% Unknown command")
 
 

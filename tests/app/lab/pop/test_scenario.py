@@ -116,19 +116,19 @@ def test_wrong_types_and_unknown_keys_are_listed_with_their_place(tmp_path: Path
 @pytest.mark.parametrize(
     ("event", "problem"),
     [
-        ("at_s = 5", "event[0]: exactly one of kill, plant, inject, not none"),
+        ("at_s = 5", "event[0]: needs exactly one of kill, plant, inject, not none"),
         (
             'at_s = 5\nkill = "busiest"\ninject = "bad-records"',
-            "event[0]: exactly one of kill, plant, inject, not kill and inject",
+            "event[0]: needs exactly one of kill, plant, inject, not kill and inject",
         ),
-        ('at_s = 5\nplant = "loop"', "event[0].for_s: goes with plant, and plant with for_s"),
-        ('at_s = 5\nkill = "busiest"\nfor_s = 3', "event[0].for_s: goes with plant, and plant with for_s"),
-        ('at_s = 5\nplant = "loop"\nfor_s = 0', "event[0].for_s: must be above 0 and end in the run"),
+        ('at_s = 5\nplant = "loop"', "event[0].for_s: plant needs for_s, and nothing else takes it"),
+        ('at_s = 5\nkill = "busiest"\nfor_s = 3', "event[0].for_s: plant needs for_s, and nothing else takes it"),
+        ('at_s = 5\nplant = "loop"\nfor_s = 0', "event[0].for_s: must be above 0 and end within the run"),
         (
             'at_s = 5\ninject = "bad-records"\n[[event]]\nat_s = 9\ninject = "bad-records"',
-            "event: inject can be asked for once",
+            "event: inject is possible only once",
         ),
-        ('at_s = 230\nplant = "stray"\nfor_s = 20', "event[0].for_s: must be above 0 and end in the run"),
+        ('at_s = 230\nplant = "stray"\nfor_s = 20', "event[0].for_s: must be above 0 and end within the run"),
     ],
 )
 def test_an_event_is_exactly_one_thing(tmp_path: Path, event: str, problem: str) -> None:

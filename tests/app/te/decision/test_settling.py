@@ -25,7 +25,7 @@ def test_it_is_told_why_nothing_happens() -> None:
     desk.decide(after(first, 106))
     stays = next(prefix for prefix in PREFIXES if prefix not in moved(first))
     assert explain_prefix(plan_of(desk), stays).why.endswith(
-        "the goal is 90%; settling: others were moved off it so lately that no whole window shows the effect"
+        "the goal is 90%; settling: prefixes moved off it so recently that no whole window shows the effect yet"
     )
     assert [(one.prefix, one.rule) for one in explain_link(plan_of(desk), A, None).refused] == [("*", "settling")]
 

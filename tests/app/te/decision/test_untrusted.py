@@ -39,7 +39,7 @@ def test_where_only_it_could_have_room_that_is_the_reason() -> None:
     assert {(one.link, one.reason) for one in result.refused} == {(A, "untrusted-link")}
     story = explain_prefix(plan_of(desk), PREFIXES[0])
     assert story.why == (
-        f"{A} should be relieved, but untrusted-link: flows over counters of {B} were outside of 0.7 to 1.3; now 200%"
+        f"{A} should be relieved, but untrusted-link: flows over counters of {B} were outside 0.7 to 1.3; now 200%"
     )
     assert rules(story) == {A: "natural", B: "untrusted-link", C: "no-room", D: "no-room"}
 
@@ -57,7 +57,7 @@ def test_it_triggers_nothing_and_says_what_it_would_have() -> None:
     assert [(one.prefix, one.rule) for one in story.refused] == [("*", "untrusted-link")]
     assert explain_prefix(plan_of(desk), PREFIXES[0]).why == (
         f"nothing is moved off its natural link {A}, untrusted-link: "
-        f"flows over counters of {A} were outside of 0.7 to 1.3; now 200%"
+        f"flows over counters of {A} were outside 0.7 to 1.3; now 200%"
     )
 
 

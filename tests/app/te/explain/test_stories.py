@@ -56,12 +56,12 @@ def test_a_moved_prefix_tells_why_it_is_not_home_yet() -> None:
     desk = Desk(min_stay_s=10, release_share=0.01)
     first = desk.decide({A: spread(120)})
     prefix, *others = [one.prefix for one in first.overrides]
-    assert explain_prefix(plan_of(desk), prefix).stays == "held for 0 s, and for 10 s at least"
+    assert explain_prefix(plan_of(desk), prefix).stays == "in force for 0 s; it stays for at least 10 s"
     desk.decide(after(first, 120))
-    assert explain_prefix(plan_of(desk), prefix).stays == f"it does not fit at home: {A} is congested"
+    assert explain_prefix(plan_of(desk), prefix).stays == f"it does not fit on its natural links: {A} is congested"
     [gone] = desk.decide(after(first, 75)).released
     told = {explain_prefix(plan_of(desk), one).stays for one in {prefix, *others} - {gone.prefix}}
-    assert told == {"it fits at home, and waits: at most 1% of what was moved goes back in a window, the largest first"}
+    assert told == {"it fits on its natural links and waits: at most 1% of the moved load returns per window"}
 
 
 def test_what_had_no_effect_says_so_when_it_goes_and_while_it_stays_out() -> None:
@@ -71,7 +71,7 @@ def test_what_had_no_effect_says_so_when_it_goes_and_while_it_stays_out() -> Non
     for router in desk.pop.router:
         marked = path(2, peer=router.injector.address, communities=(desk.pop.marker_community,), ebgp=False)
         desk.rib.update(router.name, prefix, marked)
-    meaning = "the routers took its override over, and its traffic did not follow"
+    meaning = "the routers took the override, but the traffic did not follow it"
     for _ in range(3):
         desk.decide({A: spread(95)})
     confirmed = explain_prefix(plan_of(desk), prefix).confirmed
@@ -82,7 +82,7 @@ def test_what_had_no_effect_says_so_when_it_goes_and_while_it_stays_out() -> Non
     for router in desk.pop.router:
         desk.rib.withdraw(router.name, prefix, router.injector.address)
     desk.decide({A: spread(60)})
-    assert f"below the mark of 90%; it could not be moved anyway, ineffective: {meaning}" in (
+    assert f"below the enter threshold of 90%; it could not be moved anyway, ineffective: {meaning}" in (
         explain_prefix(plan_of(desk), prefix).why
     )
     assert {one.rule for one in explain_prefix(plan_of(desk), prefix).alternates} == {"natural", "ineffective"}
@@ -102,7 +102,7 @@ def test_egress_mismatch_is_told_with_its_share() -> None:
     desk.decide({A: spread(95), B: {"50.0.0.0/16": 5.0}})
     assert explain_prefix(plan_of(desk), PREFIXES[0]).why == (
         f"{A} should be relieved, but egress-mismatch: "
-        "5.0% of what we do not steer leaves where routing does not predict it, and 2% may"
+        "5.0% of the traffic we do not steer leaves by unpredicted links, and 2% is allowed"
     )
 
 
@@ -113,7 +113,7 @@ def test_a_refused_prefix_tells_the_rule_and_its_numbers() -> None:
     assert story.status == "refused"
     assert story.why == (
         f"{A} should be relieved, but no-room: it needs 55.00 Gb/s, "
-        f"and the most that is left below the fill mark is 20.00 Gb/s on {B}"
+        f"and the most room below the fill mark is 20.00 Gb/s on {B}"
     )
     assert rules(story) == {A: "natural", B: "no-room", C: "no-room", D: "no-room"}
     assert (story.override, story.since) == (None, None)
@@ -124,7 +124,10 @@ def test_an_untouched_prefix_tells_how_far_its_link_is_below_the_mark() -> None:
     desk = Desk()
     desk.decide({A: spread(70)})
     story = explain_prefix(plan_of(desk), PREFIXES[3])
-    assert (story.status, story.why) == ("untouched", f"its natural link {A} is at 70%, below the mark of 90%")
+    assert (story.status, story.why) == (
+        "untouched",
+        f"its natural link {A} is at 70%, below the enter threshold of 90%",
+    )
     assert rules(story) == {A: "natural", B: "possible", C: "possible", D: "possible"}
 
 
@@ -135,7 +138,7 @@ def test_an_untouched_prefix_of_a_congested_link_was_not_needed() -> None:
     story = explain_prefix(plan_of(desk), next(prefix for prefix in PREFIXES if prefix != moved))
     assert (story.status, story.why) == (
         "untouched",
-        f"its natural link {A} is congested: 95%, 86% with others moved off it; the goal is 90%",
+        f"its natural link {A} is congested: 95%, and 86% with other prefixes moved off it; the goal is 90%",
     )
 
 
@@ -145,16 +148,16 @@ def test_what_is_given_back_says_so() -> None:
     [prefix] = [one.prefix for one in first.overrides]
     desk.decide(after(first, 60))
     story = explain_prefix(plan_of(desk), prefix)
-    assert (story.status, story.why) == ("untouched", "given back by this decision: natural-load-fits")
+    assert (story.status, story.why) == ("untouched", "released by this decision: natural-load-fits")
     assert {one.now for one in story.ingress} == {A}
 
 
 @pytest.mark.parametrize(
     ("changes", "rule", "says"),
     [
-        ({"own_prefixes": ("40.0.0.0/8",)}, "own-prefix", "it is ours"),
+        ({"own_prefixes": ("40.0.0.0/8",)}, "own-prefix", "it is one of our own prefixes"),
         ({"pinned_prefixes": ("40.0.0.0/8",)}, "pinned", "the inventory pins it"),
-        ({"budgets": Budgets(max_moved_share=0.01)}, "budget-bound", "1% of 95.00 Gb/s may be moved; 0 overrides"),
+        ({"budgets": Budgets(max_moved_share=0.01)}, "budget-bound", "1% of 95.00 Gb/s to be moved; 0 overrides"),
     ],
 )
 def test_rules_of_the_house_are_named(changes: dict[str, object], rule: str, says: str) -> None:
