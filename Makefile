@@ -1,6 +1,8 @@
 # `make demo` shows the whole loop, `make test` proves it. Both first install what they need (Debian 12).
 # ARGS are passed on to the command: make demo ARGS='--for 240 --json'
 ARGS ?=
+# Tests with daemons mostly wait, so more of them run side by side than there are cores.
+SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
 .PHONY: help demo test unit check format docs bench faults soak install
@@ -14,10 +16,10 @@ demo: install ## show the whole loop on real daemons, about five minutes
 	@$(BIN)/autopilot demo $(ARGS)
 
 test: install check ## everything it claims, tested, on real daemons
-	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest $(ARGS)
+	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadgroup $(ARGS)
 
 unit: check ## the tests that need no daemons
-	$(BIN)/pytest -m 'not services' $(ARGS)
+	$(BIN)/pytest -n auto --dist loadgroup -m 'not services' $(ARGS)
 
 check: .venv/installed ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -13,13 +13,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_files_for_an_own_network_load(tmp_path: Path) -> None:
-    inventory, settings = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "operator" / "own-network.md").read_text(), re.DOTALL)
+    inventory, settings = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "operator" / "own-network.md").read_text(), re.DOTALL
+    )
     (tmp_path / "ams1.toml").write_text(inventory)
     (tmp_path / "autopilot.toml").write_text(settings)
     deployment = load(tmp_path / "autopilot.toml", environ={})
     assert deployment.settings.mode == "dry-run"
     assert deployment.pops == {"ams1": load_pop(tmp_path / "ams1.toml")}
-    assert "[budgets]\nmax_overrides = 20" in (ROOT / "docs" / "operator" / "own-network.md").read_text().replace("\n   ", "\n")
+    assert "[budgets]\nmax_overrides = 20" in (ROOT / "docs" / "operator" / "own-network.md").read_text().replace(
+        "\n   ", "\n"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -268,7 +268,9 @@ def test_every_tests_folder_is_a_package() -> None:
 def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
     kinds = (prometheus_client.Counter, prometheus_client.Gauge, prometheus_client.Histogram)
     declared = {metric._name for metric in vars(metrics).values() if isinstance(metric, kinds)}
-    documented = set(re.findall(r"^\| `(autopilot_\w+)`", (ROOT / "docs" / "reference" / "metrics.md").read_text(), re.MULTILINE))
+    documented = set(
+        re.findall(r"^\| `(autopilot_\w+)`", (ROOT / "docs" / "reference" / "metrics.md").read_text(), re.MULTILINE)
+    )
     assert declared == documented
 
 

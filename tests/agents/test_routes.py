@@ -1,6 +1,7 @@
 """The routes state: packed rows in front of which the Rib lives, and what a restart finds in them."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from faust.types import TP
 
 from agents.routes import RoutesRead, RoutesState, summary
 from app.actuation.bmp_witness import BmpWitness
-from app.clock import SystemClock
 from app.config.inventory import Pop
 from app.feeds.bmp_sessions import RibFeed
 from app.feeds.stale_paths import DUMP_WITHIN_S
@@ -179,7 +179,7 @@ def test_revoking_empties_the_rib_that_others_hold() -> None:
 
 
 STORM = [f"20.{index // 256}.{index % 256}.0/24" for index in range(500)]
-STORM_WITHIN_S = 2.0  # some 30 ms on one core; a storm that is quadratic takes far longer
+STORM_CPU_S = 2.0  # some 30 ms; a storm that is quadratic takes far longer
 
 
 def route(name: str, prefix: str) -> bytes:
@@ -199,13 +199,13 @@ def stormed() -> Rig:
 
 
 def test_a_storm_of_withdraws_and_peer_down_leaves_nothing_in_bounded_time() -> None:
-    rig, clock = stormed(), SystemClock()
-    began_s = clock.monotonic_s()
+    rig = stormed()
+    began_s = time.process_time()
     for offset, prefix in enumerate(STORM, 1000):
         rig.raw(route("gobgpd_withdraw", prefix), offset)
     rig.feed("gobgpd_peer_down", first=2000)
     rig.flush()
-    assert clock.monotonic_s() - began_s < STORM_WITHIN_S
+    assert time.process_time() - began_s < STORM_CPU_S
     assert not rig.state.ribs["rhv1000"].prefixes("r1")
     assert rig.held("r2") == ["127.0.0.34"], "the other router keeps its own"
     assert {prefix for _, _, prefixes in rig.changes for prefix in prefixes} == set(STORM)

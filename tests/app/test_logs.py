@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.logs import FIELDS, JsonFormatter
+from tests.patience import PATIENCE_S
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -67,7 +68,7 @@ raise RuntimeError("nobody catches this")
 
 def stderr_of(log_format: str) -> list[str]:
     argv = [sys.executable, "-c", PROGRAM.format(format=log_format)]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=15, check=False)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     return ended.stderr.splitlines()
 

@@ -15,6 +15,7 @@ from app.config.settings import Deployment, load
 from app.errors import EnvironmentProblem
 from app.lab.daemons.ports import free_port
 from app.view import View, serve
+from tests.patience import PATIENCE_S
 from tests.pops import INVENTORY
 
 
@@ -31,7 +32,7 @@ def deployment(tmp_path: Path) -> Deployment:
 async def url(deployment: Deployment) -> AsyncIterator[str]:
     port = free_port()
     serving = asyncio.create_task(serve(View(deployment, SystemClock()), "127.0.0.1", port))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not await answers(port):
             await asyncio.sleep(0.02)
     yield f"http://127.0.0.1:{port}"

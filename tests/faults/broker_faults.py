@@ -11,10 +11,10 @@ from app.kafka.admin import create_topics
 from tests.consumers import consuming
 from tests.faults.rig import APP_ID, Rig
 from tests.faults.worker_faults import pause
+from tests.patience import PATIENCE_S
 
 FROZEN_S = 20.0  # longer than a session, a flush's patience and a request of the producer
 REPEATED_RECORDS = 500
-SENT_WITHIN_S = 10.0
 
 
 async def sigkill(rig: Rig) -> None:
@@ -92,7 +92,7 @@ async def recreated_topic(rig: Rig) -> None:
     async def has_sent() -> bool:
         return feed.last_position > before
 
-    await rig.until(has_sent, SENT_WITHIN_S)
+    await rig.until(has_sent, PATIENCE_S)
     await rig.goes_on()
 
 

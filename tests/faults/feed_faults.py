@@ -7,10 +7,10 @@ from app.errors import DaemonError
 from tests.faults import evidence
 from tests.faults.feed import Feed
 from tests.faults.rig import Rig
+from tests.patience import PATIENCE_S
 
 CHANGED_S = 6.0  # three windows
 SILENT_S = 15.0
-TOLD_WITHIN_S = 30.0
 POISON = (
     b"nonsense",
     b"\xff\xfe",
@@ -139,6 +139,6 @@ async def _for_a_while(rig: Rig, change: Callable[[Feed, bool], None]) -> None:
 
 async def _expect(rig: Rig, happened: Callable[[], Awaitable[bool]], otherwise: str) -> None:
     try:
-        await rig.until(happened, TOLD_WITHIN_S)
+        await rig.until(happened, PATIENCE_S)
     except (TimeoutError, DaemonError):
         rig.problems.append(otherwise)

@@ -31,6 +31,7 @@ from tests.faults.brokers import Brokers
 from tests.faults.feed import Feed, exact_producer
 from tests.faults.traffic import PREFIXES
 from tests.faults.worker import Worker
+from tests.patience import PATIENCE_S
 
 INVENTORY = Path(__file__).parents[2] / "deploy" / "local" / "rhv1000.toml"
 CELL = "cell"
@@ -41,7 +42,7 @@ SETTINGS: dict[str, object] = {
     "windows": msgspec.structs.asdict(WINDOWS),
     "pacing": {"share_decay_s": 10.0, "share_attack_s": 2.0},
 }
-START_WITHIN_S, CATCH_UP_WITHIN_S, POLL_S = 90.0, 180.0, 0.2
+POLL_S = 0.2
 TELEMETRY = ("-m", "app", "telemetry")
 
 
@@ -125,10 +126,10 @@ class Rig:
             await self.workers[-1].start()
             self._exit.push_async_callback(self.workers[-1].stop)
         try:
-            await self.until(self._knows_routes, START_WITHIN_S)
+            await self.until(self._knows_routes, PATIENCE_S)
             self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
             self._exit.push_async_callback(self._stop_loads)
-            await self.until(self._closes_windows, START_WITHIN_S)
+            await self.until(self._closes_windows, PATIENCE_S)
         except TimeoutError:
             raise DaemonError(f"the worker closes no window; its log is in {self.run_dir}") from None
 
@@ -243,23 +244,23 @@ class Rig:
             return all([(await self.progress(name)).applied >= position for name, position in wanted.items()])
 
         try:
-            await self.until(has_taken, CATCH_UP_WITHIN_S)
+            await self.until(has_taken, PATIENCE_S)
         except TimeoutError:
-            self.problems.append(f"the worker did not go on within {CATCH_UP_WITHIN_S:g} s")
+            self.problems.append(f"the worker did not go on within {PATIENCE_S:g} s")
 
     async def drain(self) -> None:
         """No more traffic, but markers, until all windows are closed; then the feeds end, and all is written."""
         try:
-            await self.until(self._passed_the_faults, CATCH_UP_WITHIN_S)
+            await self.until(self._passed_the_faults, PATIENCE_S)
             for feed in self.feeds.values():
                 feed.records = 0
-            async with asyncio.timeout(CATCH_UP_WITHIN_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))
-            await self.until(self._closed_everything, CATCH_UP_WITHIN_S)
+            await self.until(self._closed_everything, PATIENCE_S)
             await self._stop_loads()
-            await self.until(self._wrote_everything, CATCH_UP_WITHIN_S)
+            await self.until(self._wrote_everything, PATIENCE_S)
         except TimeoutError:
-            self.problems.append(f"the last windows were not closed and written within {CATCH_UP_WITHIN_S:g} s")
+            self.problems.append(f"the last windows were not closed and written within {PATIENCE_S:g} s")
             await self._stop_loads()
 
     async def _wrote_everything(self) -> bool:

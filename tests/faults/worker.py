@@ -11,9 +11,9 @@ from pathlib import Path
 
 from app.clock import Clock
 from app.lab.daemons.runner import BACKOFF_S, setpriv
+from tests.patience import PATIENCE_S
 
 LIVED_S = 15.0  # a worker that lived so long begins its backoff anew
-STOP_WITHIN_S = 15.0
 
 
 class Worker:
@@ -53,7 +53,7 @@ class Worker:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
-            code = await asyncio.wait_for(self.process.wait(), STOP_WITHIN_S)
+            code = await asyncio.wait_for(self.process.wait(), PATIENCE_S)
         except TimeoutError:
             self.signal(signal.SIGKILL)
             code = await self.process.wait()

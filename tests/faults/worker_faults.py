@@ -5,9 +5,9 @@ import signal
 
 from tests.faults.rig import Rig
 from tests.faults.worker import Worker
+from tests.patience import PATIENCE_S
 
 FROZEN_S = 10.0  # past the session of 6 s
-FENCE_WITHIN_S = 10.0
 
 
 async def pause(rig: Rig, least_s: float, most_s: float) -> None:
@@ -115,8 +115,8 @@ async def _thaw(rig: Rig, worker: Worker) -> None:
     before = worker.exits.total()
     worker.signal(signal.SIGCONT)
     try:
-        async with asyncio.timeout(FENCE_WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while worker.exits.total() == before:
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        rig.problems.append(f"the stall fence did not end a worker within {FENCE_WITHIN_S:g} s after it thawed")
+        rig.problems.append(f"the stall fence did not end a worker within {PATIENCE_S:g} s after it thawed")

@@ -7,12 +7,13 @@ from typing import Any
 from app.lab.daemons import frr, gobgp
 from app.lab.daemons.machine import Site
 from app.lab.daemons.stack import Stack
+from tests.patience import PATIENCE_S
 
 MARKER = "64512:911"
 SOURCE_PATH = "64602 65010"
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = 5.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = PATIENCE_S) -> None:
     """Returns as soon as it holds; TimeoutError when it never does."""
     async with asyncio.timeout(within_s):
         while True:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from playwright.async_api import Page, async_playwright
 
+from tests.patience import PATIENCE_S
+
 CHROMIUM = Path("/usr/bin/chromium")
 LAPTOP = {"width": 1366, "height": 900}
 FLAGS = (
@@ -29,6 +31,7 @@ async def opened(url: str, problems: list[str]) -> AsyncIterator[Page]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *sandbox])
         try:
             page = await browser.new_page(viewport={"width": LAPTOP["width"], "height": LAPTOP["height"]})
+            page.set_default_timeout(PATIENCE_S * 1000)
             page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.on(

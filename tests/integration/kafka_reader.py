@@ -7,11 +7,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from tests.patience import PATIENCE_S
+
 Record = dict[str, Any]
 
 
 async def records_until(
-    broker: str, topic: str, enough: Callable[[list[Record]], bool], within_s: float = 15.0
+    broker: str, topic: str, enough: Callable[[list[Record]], bool], within_s: float = PATIENCE_S
 ) -> list[Record]:
     """Every JSON record of the topic from its start, as soon as they are `enough`; TimeoutError when they never are."""
     partition = TopicPartition(topic, 0)

@@ -22,6 +22,7 @@ from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.runner import Runner
 from tests.integration.sums_worker import APP_ID, SOURCE, Options
 from tests.integration.test_exact_state import Load, changelog_sums, clients, commits_past, committed
+from tests.patience import PATIENCE_S
 
 CHANGELOG = f"{APP_ID}-sums-changelog"
 NUMBERS = Topic(SOURCE, "none", 1, 3_600_000, "delete", "this test", "the worker")
@@ -53,7 +54,7 @@ class Worker:
                 return answer.status, await answer.json()
         return 0, {}
 
-    async def is_in(self, state: str, within_s: float = 60.0) -> None:
+    async def is_in(self, state: str, within_s: float = PATIENCE_S) -> None:
         """Until `/readyz` tells this state."""
         await until(lambda: self._tells(state), within_s)
 

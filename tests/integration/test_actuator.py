@@ -21,8 +21,9 @@ from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
 from tests.integration.kafka_reader import records_until
 from tests.integration.loglines import log_lines
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.services]
 
 POP = "rhv1000"
 TARGET_PEER = "127.0.0.32"
@@ -86,7 +87,7 @@ class Acting:
         at_r1, at_r2 = await paths_at_r1(self.stack.r1_grpc, prefix), await paths_at_r2(self.stack, prefix)
         return at_r1[0]["next_hop"], at_r2[0]["next_hop"]
 
-    async def goes(self, to: tuple[str, str], *prefixes: str, within_s: float = 5.0) -> None:
+    async def goes(self, to: tuple[str, str], *prefixes: str, within_s: float = PATIENCE_S) -> None:
         """Wait until both edges send these prefixes there."""
 
         async def is_so() -> bool:
@@ -141,7 +142,7 @@ async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: Non
     first, second, third = PREFIXES
     async with acting() as made:
         await made.telemetry.decide(move(first), move(second), move(third))
-        await made.goes(MOVED, *PREFIXES, within_s=40)
+        await made.goes(MOVED, *PREFIXES)
         shown_at = {(each.router, each.prefix): each.at for each in await made.told("confirmed", 6)}
         sent_at = {(each.router, each.prefix): each.at for each in await made.told("announced", 6)}
         assert all(shown_at["r1", prefix] <= sent_at["r2", prefix] for prefix in PREFIXES), "the exit comes first"
@@ -165,7 +166,7 @@ async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: Non
         async def off() -> bool:
             return not {*MOVED} & {*await made.hops(second), *await made.hops(third)}
 
-        await eventually(off, within_s=10)
+        await eventually(off)
         lost = (await made.told("withdrawn", 10))[-4:]
         assert {each.reason for each in lost} == {"source-path-lost"}
         assert max(each.at.timestamp() for each in lost) - killed_s < 2.0
@@ -175,16 +176,16 @@ async def test_a_killed_actuator_leaves_the_routes_and_its_successor_takes_them_
     first, second, _ = PREFIXES
     async with acting() as made:
         await made.telemetry.decide(move(first), move(second))
-        await made.goes(MOVED, first, second, within_s=40)
+        await made.goes(MOVED, first, second)
         await made.told("announced", 4)  # what is not yet written dies with the process
         with frozen(made.stack.runner.pid("kafka")):
             await made.stack.runner.kill("actuator")  # the runner starts it again
-            await eventually(made.waits, within_s=30)
+            await eventually(made.waits)
             assert await made.hops(first) == await made.hops(second) == MOVED
         await made.told("drift", 4)  # found at start
         await made.goes(MOVED, first, second)
         await made.telemetry.decide(move(second), released=(first,))
-        await made.goes(NATURAL, first, within_s=40)
+        await made.goes(NATURAL, first)
         assert await made.hops(second) == MOVED
         actions = [each.action for each in await made.told_until("withdrawn", 2)]
         assert actions.count("announced") == 4, "nothing was announced again"

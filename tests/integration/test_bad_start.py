@@ -17,6 +17,7 @@ from app.lab.daemons.kafka import kafka, reached_at
 from app.lab.daemons.ports import free_port
 from tests.integration.bgp import eventually
 from tests.integration.conftest import INVENTORY, unavailable
+from tests.patience import PATIENCE_S
 
 POP = "rhv1000"
 LINES_MAX = 30  # a library may log each attempt; no traceback does
@@ -54,14 +55,14 @@ async def waiting(
     running = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     assert running.stderr is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             async for line in running.stderr:
                 if b"waiting: " in line:
                     assert reason in line.decode()
                     break
         yield running
         running.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await running.communicate()
         assert running.returncode == 0
     finally:
@@ -84,7 +85,6 @@ async def test_an_actuator_waits_for_its_broker_and_can_be_ended(tmp_path: Path)
 
 
 @pytest.mark.services
-@pytest.mark.timeout(120)
 async def test_a_missing_topic_is_named_and_awaited_by_the_actuator(tmp_path: Path) -> None:
     gone = topics.BMP.for_pop(POP)
     there = topics.named([POP])
@@ -95,7 +95,7 @@ async def test_a_missing_topic_is_named_and_awaited_by_the_actuator(tmp_path: Pa
             assert reason in await said(tmp_path, broker)
             async with waiting(tmp_path, broker, reason, actuator_port=port):
                 await create_topics(reached_at(broker), {gone: there[gone]})
-                await eventually(lambda: is_ready(port), within_s=60)
+                await eventually(lambda: is_ready(port))
     except EnvironmentProblem as problem:
         unavailable(problem)
 

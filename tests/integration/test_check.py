@@ -12,7 +12,7 @@ from app.lab.daemons.deployment import to_toml
 from app.lab.daemons.kafka import kafka
 from tests.integration.conftest import INVENTORY
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 POP = "rhv1000"
 
 

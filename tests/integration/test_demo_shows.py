@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 
 
 async def demo(scenario: str) -> dict[str, Any]:

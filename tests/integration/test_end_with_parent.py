@@ -12,11 +12,11 @@ import pytest
 
 from tests.integration.bgp import eventually
 from tests.integration.conftest import INVENTORY
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 
 # sfacctd's writer of the moment tries for some seconds to reach a broker that is gone.
-WRITER_WITHIN_S = 20.0
 
 
 def children() -> dict[int, list[int]]:
@@ -57,5 +57,5 @@ async def test_sigkill_of_the_parent_ends_all() -> None:
         alive = {pid for pids in children().values() for pid in pids}
         return not family & alive
 
-    await eventually(all_gone, WRITER_WITHIN_S)
+    await eventually(all_gone, PATIENCE_S)
     shutil.rmtree(run_dir)

@@ -27,7 +27,7 @@ from tests.integration.sums_worker import APP_ID, SOURCE, SUM, Row, key_of
 KILLS = 5
 BATCH = 50
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.services]
 
 
 class Load:

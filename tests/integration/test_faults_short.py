@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.rows import FAULTS
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 
 SHORT = {fault.name: fault.short_times for fault in FAULTS if fault.short_times}
 FIGURES = ("bytes_lost", "bytes_doubled", "windows_wrong")

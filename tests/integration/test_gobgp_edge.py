@@ -7,7 +7,7 @@ from app.lab.daemons.stack import Stack
 from tests.integration.bgp import eventually, inject, paths_at_r1, withdraw
 from tests.integration.conftest import PREFIX6, PREFIXES
 
-pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 NEIGHBOURS = ("127.0.0.31", "127.0.0.32", "127.0.0.33")
 

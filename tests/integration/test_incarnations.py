@@ -14,7 +14,7 @@ from app.stream.worker import create_app
 from tests.consumers import consuming
 from tests.integration.conftest import unavailable
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.services]
 
 GROUP, TOPIC = "incarnations-test", "numbers"
 PARTITION = TopicPartition(TOPIC, 0)

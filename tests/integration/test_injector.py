@@ -7,7 +7,7 @@ from app.lab.daemons.stack import Stack
 from tests.integration.bgp import eventually, inject, paths_at_r1, paths_at_r2, withdraw
 from tests.integration.conftest import PREFIXES
 
-pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest.mark.parametrize("router", ["r1", "r2"])

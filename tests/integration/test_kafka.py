@@ -14,8 +14,9 @@ from app.contract import topics
 from app.errors import DaemonError
 from app.kafka.read import follow, read_topic
 from app.lab.daemons.stack import Stack
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def test_topics_are_those_of_the_table(stack: Stack) -> None:
@@ -54,7 +55,7 @@ async def test_following_begins_at_the_last_records_and_goes_on(stack: Stack) ->
     try:
         for value in (b"1", b"2", b"3"):
             await producer.send_and_wait(topic, value)
-        async with aclosing(follow(stack.kafka, {topic: 2})) as records, asyncio.timeout(30):
+        async with aclosing(follow(stack.kafka, {topic: 2})) as records, asyncio.timeout(PATIENCE_S):
             assert [(await anext(records)).value, (await anext(records)).value] == [b"2", b"3"]
             await producer.send_and_wait(topic, b"4")
             assert (await anext(records)).value == b"4"

@@ -9,7 +9,7 @@ from tests.integration.bgp import MARKER, eventually, inject, paths_at_r1
 from tests.integration.conftest import INVENTORY, PREFIXES
 from tests.integration.small import edge
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 
 NEIGHBOURS = ("127.0.0.31", "127.0.0.32", "127.0.0.33")
 OWN = "198.18.0.0/16"

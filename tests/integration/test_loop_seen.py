@@ -15,7 +15,7 @@ from app.lab.pop.run import SimOptions, Simulation
 from app.lab.pop.scenario import Scenario
 from tests.integration.conftest import INVENTORY, unavailable
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.services]
 
 
 async def plant(stack: Stack, sim_pop: SimPop) -> None:

@@ -10,7 +10,7 @@ from tests.integration.bgp import eventually, inject
 from tests.integration.conftest import INVENTORY
 from tests.integration.small import edge
 
-pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 
 LIMIT = 3
 

@@ -8,7 +8,7 @@ from tests.integration.bgp import inject, withdraw
 from tests.integration.conftest import PREFIXES, announced
 from tests.integration.kafka_reader import Record, records_until
 
-pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 
 def routes(found: list[Record], log_type: str = "update") -> set[tuple[str, str]]:

@@ -11,7 +11,7 @@ from app.lab.pop.packets import tcp_frame
 from app.lab.pop.sflow import FlowSample, GenericCounters, encode_counters, encode_datagram, encode_flow
 from tests.integration.kafka_reader import Record, records_until
 
-pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 AGENT, RATE, FRAME_BYTES = "192.0.2.1", 32768, 1018
 DESTINATIONS = ("20.0.0.9", "20.0.1.9", "2001:db8:20::9")

@@ -42,8 +42,9 @@ from tests.app.web.records import (
 from tests.integration.browser import CHROMIUM, opened
 from tests.integration.conftest import INVENTORY, unavailable
 from tests.integration.loglines import log_lines
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.services]
 Record = LinkUtilization | Decision | Actuation
 
 
@@ -84,13 +85,13 @@ async def view(folder: Path, broker: str, *arguments: str) -> AsyncIterator[str]
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await process.wait() == 0
         assert log_lines(folder / "view.log")
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(PATIENCE_S):
         while not await happened():
             await asyncio.sleep(0.1)
 
@@ -131,7 +132,7 @@ async def halted_and_resumed(page: Page, broker: str) -> None:
 
 async def quiet(page: Page, card: str) -> None:
     """Nobody tells any more: after three windows the page says so."""
-    await page.wait_for_selector(f'{card}[data-feed="quiet"]', timeout=60_000)
+    await page.wait_for_selector(f'{card}[data-feed="quiet"]')
     await page.wait_for_selector('#notices .alarming:has-text("No window was published")')
     assert "no window for" in await page.inner_text(f"{card} .head")
 

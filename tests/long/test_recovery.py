@@ -14,10 +14,11 @@ from app.stream.fence import EXIT_CODE
 from tests.integration.conftest import unavailable
 from tests.integration.sums_rig import CHANGELOG, Rig, Worker, sums_rig, until
 from tests.integration.test_exact_state import BATCH
+from tests.patience import PATIENCE_S
 
 CRASHED = 1  # Faust's own end, when an exception of its consumer reached the worker
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.services
 
 
 async def on_a_rig(folder: Path, *scenes: Callable[[Rig], Awaitable[None]]) -> None:
@@ -44,7 +45,7 @@ async def works_and_ends(rig: Rig) -> None:
     assert await worker.ended(15.0) == 0
 
 
-async def ends_itself(worker: Worker, reason: str, within_s: float = 40.0) -> None:
+async def ends_itself(worker: Worker, reason: str, within_s: float = PATIENCE_S) -> None:
     assert await worker.ended(within_s) == EXIT_CODE
     assert reason in worker.told()
 

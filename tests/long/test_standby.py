@@ -16,7 +16,7 @@ from tests.integration.test_exact_state import BATCH
 
 log = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.services
 
 SESSION_TIMEOUT_S = 10.0
 TAKEOVER_MAX_S = 15.0

@@ -24,10 +24,11 @@ from app.lab.demo.state_client import StateClient
 from tests.app.feeds.test_accounting import flow, marker
 from tests.integration.conftest import INVENTORY, unavailable
 from tests.integration.sums_rig import Worker
+from tests.patience import PATIENCE_S
 
 log = logging.getLogger(__name__)
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.services
 
 POP = "rhv1000"
 REFRESH_S = 1
@@ -54,7 +55,7 @@ class Feed:
 
     async def mark_until(self, happened: Callable[[], Awaitable[bool]]) -> None:
         """Markers without flows, so that the last windows close."""
-        async with asyncio.timeout(40.0):
+        async with asyncio.timeout(PATIENCE_S):
             while not await happened():
                 at_s = SystemClock().now_s()
                 await self._send(marker("purge_init", f"w/{at_s}"), marker("purge_close", f"w/{at_s}"))
@@ -83,7 +84,7 @@ class Cell:
                 sys.executable, *argv, "--instance", name, "--state-port", str(port), stderr=stderr
             )
         self.running[name] = Worker(process, log, port)
-        await self.running[name].is_in(state, within_s=60.0)
+        await self.running[name].is_in(state, within_s=PATIENCE_S)
 
     async def end(self, name: str, number: signal.Signals) -> None:
         worker = self.running.pop(name)

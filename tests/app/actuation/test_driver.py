@@ -12,6 +12,7 @@ from app.errors import SpeakerError
 from tests.app.actuation.pop import PREFIX, override
 from tests.app.actuation.story import LoggedSpeaker, Story
 from tests.app.actuation.test_story_moves import TO_ET2
+from tests.patience import PATIENCE_S
 
 
 class HangingSpeaker(LoggedSpeaker):
@@ -53,7 +54,7 @@ async def driven(story: Story) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():
             await asyncio.sleep(0)
 

@@ -26,6 +26,7 @@ from app.te.routing.rib import Rib
 from tests.app.actuation.pop import POP, PREFIX, decision, exit_at, override
 from tests.app.actuation.routes import route
 from tests.app.bgp.gobgpd import ALONE, running
+from tests.patience import PATIENCE_S
 
 MODES: tuple[Mode, ...] = ("observe", "dry-run", "auto")
 
@@ -66,12 +67,12 @@ class Rig:
         return {destination.prefix for destination in await self.client.destinations()}
 
     async def until_held(self, prefixes: set[str]) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             while await self.held() != prefixes:
                 await asyncio.sleep(0.02)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await asyncio.sleep(0.02)
 

@@ -13,6 +13,7 @@ from app.errors import SpeakerError
 from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
+from tests.patience import PATIENCE_S
 
 
 class HeldRoutes:
@@ -113,7 +114,7 @@ def test_the_thread_logs_an_error_and_goes_on(caplog: pytest.LogCaptureFixture) 
 
     reaper = Reaper(POP, rig.speakers, rig.clock, halted, lease_s=300, grace_s=60)
     reaper.start(every_s=0.001)
-    assert all(looks.acquire(timeout=5) for _ in range(2)), "it ended"
+    assert all(looks.acquire(timeout=PATIENCE_S) for _ in range(2)), "it ended"
     reaper.stop()
     assert "reaper" in caplog.text
     assert "PermissionError" in caplog.text

@@ -12,6 +12,7 @@ import pytest
 
 from app.bgp.client import GobgpClient
 from app.errors import SpeakerError
+from tests.patience import PATIENCE_S
 
 # No listener: what is injected goes nowhere.
 ALONE = """
@@ -42,7 +43,7 @@ class Gobgpd:
                 stdout=log, stderr=log,
             )  # fmt: skip
         client = GobgpClient(self.target, timeout_s=0.5)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not await _answers(client):
                 assert self._process.returncode is None, self._log.read_text()
                 await asyncio.sleep(0.02)

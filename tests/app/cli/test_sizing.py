@@ -202,7 +202,7 @@ def test_amounts_are_as_people_write_them(value: float, unit: str, text: str) ->
 
 def test_the_command_prints_figures_and_constants() -> None:
     asked = ("size", "--pops", "100", "--records-per-second", "2000")
-    text = CliRunner().invoke(main, asked)
+    text = CliRunner(env={"COLUMNS": None}).invoke(main, asked)
     assert text.exit_code == 0
     assert "memory of all telemetry workers" in text.stdout
     assert load_constants().record_cpu_s.how[:30] in text.stdout

@@ -14,6 +14,7 @@ from app.contract.schemas import Control
 from app.errors import DaemonError
 from app.kafka.orders import ControlReader, Orders, send_control
 from app.lab.daemons.ports import free_port
+from tests.patience import PATIENCE_S
 
 
 def order(pop: str, halt: bool) -> tuple[bytes, bytes]:
@@ -142,7 +143,7 @@ async def halted_over_time(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> l
     reader = asyncio.create_task(
         ControlReader(Kafka(broker="nowhere:1"), lambda orders: told.append(orders.halted("rhv1000"))).run()
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await broker.all_read.wait()
     reader.cancel()
     return told

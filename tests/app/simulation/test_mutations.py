@@ -30,7 +30,6 @@ def pool() -> Iterator[Pool]:
         yield pool
 
 
-@pytest.mark.timeout(120)  # 400 seeds, where the seed of the table no longer does
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_bug_is_caught(name: str, pool: Pool) -> None:
     numbers, first = SEEN[name]

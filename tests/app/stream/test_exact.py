@@ -14,6 +14,7 @@ from app.stream import exact
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
+from tests.patience import PATIENCE_S
 
 SOURCE = TP("flows", 0)
 
@@ -279,7 +280,7 @@ async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypat
         await acked.wait()
 
     with patched(stream, "events", events), patched(stream, "ack", hold):
-        await asyncio.wait_for(reader(log)[0].run(stream), 5)
+        await asyncio.wait_for(reader(log)[0].run(stream), PATIENCE_S)
     assert "progress" in log
 
 
@@ -302,7 +303,7 @@ async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.Monk
         return True
 
     with patched(late, "events", waits), patched(late, "ack", ack):
-        await asyncio.wait_for(reader(log, committed=2)[0].run(late), 5)
+        await asyncio.wait_for(reader(log, committed=2)[0].run(late), PATIENCE_S)
     assert "progress" in log
 
 
@@ -325,7 +326,7 @@ async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch
         await whole.wait()
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log, checkpoint=checkpoint)[0].run(stream), 5)
+        await asyncio.wait_for(reader(log, checkpoint=checkpoint)[0].run(stream), PATIENCE_S)
     assert log[: log.index("apply 5")].count("rows") == 5, "as often as it takes, and no more"
     assert log.count("ack 4") == 1, "what rows lack is in the topic: it was acknowledged at once"
 
@@ -344,7 +345,7 @@ async def test_who_caught_up_commits_at_once(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.sleep(0.1)
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log)[0].run(stream), 5)
+        await asyncio.wait_for(reader(log)[0].run(stream), PATIENCE_S)
     assert log[log.index("commit") - 1] == "ack 1"
     assert log.count("commit") == 1, "Faust commits once a second, which is often enough for who keeps up"
 
@@ -360,7 +361,7 @@ async def test_who_went_dry_after_a_full_fetch_commits_by_the_ticker(monkeypatch
             await asyncio.sleep(0.01)
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log)[0].run(stream), 5)
+        await asyncio.wait_for(reader(log)[0].run(stream), PATIENCE_S)
     assert log[-2:] == ["ack 0", "commit"]
 
 

@@ -12,6 +12,7 @@ from app.clock import ManualClock, utc
 from app.contract.schemas import Actuation
 from app.stream.outbox import Outbox
 from app.stream.publish import Publisher
+from tests.patience import PATIENCE_S
 
 
 class Broker:
@@ -49,7 +50,7 @@ async def delivered(broker: Broker, *ids: str) -> list[str]:
     task = asyncio.create_task(outbox.run())
     for id in ids:
         outbox.put(record(id))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(broker.taken) < len(ids):
             await asyncio.sleep(0.01)
     task.cancel()
@@ -77,7 +78,7 @@ async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.Monk
     outbox = Outbox(cast(Publisher, broker), answers)
     outbox.put(record("1"))
     task = asyncio.create_task(outbox.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not broker.taken:
             await asyncio.sleep(0.01)
     task.cancel()
@@ -95,7 +96,7 @@ async def test_while_the_broker_is_away_the_oldest_make_room(
     for number in range(5):
         outbox.put(record(str(number)))
     task = asyncio.create_task(outbox.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while "records wait" not in caplog.text:
             await asyncio.sleep(0.01)
         for number in range(5, 100):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from app.stream.worker import Background
+from tests.patience import PATIENCE_S
 
 PROGRAM = """
 import resource, sys
@@ -57,7 +58,7 @@ async def test_the_end_of_a_job_is_the_end_of_the_process(monkeypatch: pytest.Mo
 
     background = Background(fails, lives)
     await background.start()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         while not reasons:
             await asyncio.sleep(0)
     await background.stop()

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 from app.web.hub import PAGES_MAX, WAITING_MAX, Hub
+from tests.patience import PATIENCE_S
 
 
 async def take(updates: AsyncIterator[bytes], count: int) -> list[bytes]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return [await anext(updates) for _ in range(count)]
 
 

@@ -16,6 +16,7 @@ from app.web.hub import PAGES_MAX, Hub
 from app.web.pages import encode_update, make_site
 from app.web.pop_model import PopModel
 from tests.app.web.records import FULL, POP, PREFIX, WINDOW_S, decision, override, window
+from tests.patience import PATIENCE_S
 from tests.pops import demo_pop
 
 T0 = 1_700_000_000
@@ -44,7 +45,7 @@ async def client(model: PopModel, hub: Hub) -> AsyncIterator[Client]:
 
 async def message(stream: ClientResponse) -> dict[str, Any]:
     """The next update of a stream."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         line = await stream.content.readuntil(b"\n\n")
     document: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
     return document

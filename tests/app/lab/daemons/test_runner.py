@@ -12,6 +12,7 @@ from app.errors import DaemonError
 from app.lab.daemons import runner as module
 from app.lab.daemons.runner import Probe, Program, Runner
 from tests.app.lab.daemons.processes import gone, sh
+from tests.patience import PATIENCE_S
 
 
 def holds(path: Path, text: str) -> Probe:
@@ -36,10 +37,10 @@ async def test_one_that_is_never_ready_is_named_with_its_log(tmp_path: Path) -> 
     async with Runner(tmp_path) as runner:
         with pytest.raises(DaemonError) as failure:
             await runner.start(
-                Program(name="mute", argv=sh("echo hello; exec sleep 60")), holds(tmp_path / "x", "word"), within_s=0.5
+                Program(name="mute", argv=sh("echo hello; exec sleep 60")), holds(tmp_path / "x", "word"), within_s=3
             )
     message = str(failure.value)
-    assert "mute: not ready after 0.5 s: 'word' is not in x" in message
+    assert "mute: not ready after 3 s: 'word' is not in x" in message
     assert f"log {tmp_path}/mute.log ends with:\n  hello" in message
 
 
@@ -47,15 +48,17 @@ async def test_one_that_ends_before_it_is_ready_fails_at_once(tmp_path: Path) ->
     async with Runner(tmp_path) as runner:
         with pytest.raises(DaemonError, match=r"dead: ended with status 3(.|\n)*no such thing"):
             await runner.start(
-                Program(name="dead", argv=sh("echo no such thing; exit 3")), holds(tmp_path / "x", "word"), within_s=15
+                Program(name="dead", argv=sh("echo no such thing; exit 3")),
+                holds(tmp_path / "x", "word"),
+                within_s=PATIENCE_S,
             )
 
 
 async def test_run_waits_for_the_end(tmp_path: Path) -> None:
     async with Runner(tmp_path) as runner:
-        await runner.run(Program(name="once", argv=sh("exit 0")), within_s=5)
+        await runner.run(Program(name="once", argv=sh("exit 0")), within_s=PATIENCE_S)
         with pytest.raises(DaemonError, match="bad: ended with status 1"):
-            await runner.run(Program(name="bad", argv=sh("exit 1")), within_s=5)
+            await runner.run(Program(name="bad", argv=sh("exit 1")), within_s=PATIENCE_S)
 
 
 async def test_the_end_is_in_reverse_order_and_by_the_signal_of_each(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ async def test_restarts_are_counted_told_and_bounded(tmp_path: Path, monkeypatch
         async def given_up() -> str | None:
             return None if reports and reports[-1].startswith("crasher ended with status 7; log") else "still tried"
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while await given_up():
                 await asyncio.sleep(0.01)
         assert runner.restarts == {"crasher": 2}
@@ -125,8 +128,8 @@ async def test_a_killed_worker_comes_back_and_a_killed_daemon_does_not(
 async def test_root_is_dropped_but_not_for_our_own_workers(tmp_path: Path) -> None:
     user = "nobody" if os.geteuid() == 0 else None
     async with Runner(tmp_path, user) as runner:
-        await runner.run(Program(name="daemon", argv=sh("id -un; id -G | wc -w")), within_s=5)
-        await runner.run(Program(name="worker", argv=sh("id -un"), keeps_user=True), within_s=5)
+        await runner.run(Program(name="daemon", argv=sh("id -un; id -G | wc -w")), within_s=PATIENCE_S)
+        await runner.run(Program(name="worker", argv=sh("id -un"), keeps_user=True), within_s=PATIENCE_S)
     name, groups = (tmp_path / "daemon.log").read_text().split()
     assert name == (user or getpass.getuser())
     assert user is None or groups == "1"

@@ -17,6 +17,7 @@ from app.lab.pop.run import SimOptions, Simulation
 from app.lab.pop.scenario import Scenario
 from tests.app.lab.pop.daemons import needed
 from tests.app.lab.pop.world import INVENTORY, IXP_1_PEER, LOOPBACK_1, MARKER, PNI_1, inventory, natural, world
+from tests.patience import PATIENCE_S
 
 Readers = Mapping[str, RibReader]
 PNI_1_PEER = "127.0.0.31"
@@ -24,7 +25,6 @@ IXP_HOP = "198.51.100.2"
 
 
 @pytest.mark.services
-@pytest.mark.timeout(120)
 async def test_plain_bgp_overrides_and_a_death_on_real_routers() -> None:
     with needed():
         async with Stack(INVENTORY, world().announcements) as stack:
@@ -114,7 +114,7 @@ async def is_natural(readers: Readers, expected: Tables) -> bool:
 
 
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             if await happened():
                 return

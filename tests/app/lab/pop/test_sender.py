@@ -9,6 +9,7 @@ import pytest
 from app.clock import ManualClock, SystemClock
 from app.lab.pop.exporter import Datagram, Sampled
 from app.lab.pop.sender import BURST_MAX, Sender
+from tests.patience import PATIENCE_S
 
 LINK = "rhv1000/r1/et-0/0/1"
 
@@ -62,7 +63,7 @@ async def test_what_the_kernel_refuses_is_not_counted(collector: socket.socket) 
     clock = SystemClock()
     sender = Sender(collector.getsockname(), clock)
     too_long = Datagram(0.0, bytes(70_000), (Sampled(LINK, 1),))
-    await asyncio.wait_for(sender.send([too_long, datagram(1)], clock.monotonic_s()), 5)
+    await asyncio.wait_for(sender.send([too_long, datagram(1)], clock.monotonic_s()), PATIENCE_S)
     sender.close()
     assert (sender.account.datagrams, sender.account.datagrams_failed) == (1, 1)
     assert sender.account.sampled_bytes == {LINK: 1001}

@@ -20,6 +20,7 @@ from app.lab.pop.traffic import PortCounters
 from tests.app.lab.pop.daemons import needed
 from tests.app.lab.pop.wire import decode, destination
 from tests.app.lab.pop.world import inventory, natural_exits, world
+from tests.patience import PATIENCE_S
 
 CONFIG = """\
 sfacctd_ip: 127.0.0.1
@@ -63,9 +64,9 @@ async def test_sums_of_a_real_collector_equal_ours(tmp_path: Path) -> None:
         return f"{missing} samples" if missing > 0 or not rows(counters) else None
 
     async with Runner(tmp_path) as runner:
-        await runner.start(sfacctd, purges, within_s=8)
+        await runner.start(sfacctd, purges, within_s=PATIENCE_S)
         account = await send(datagrams, ("127.0.0.1", port))
-        await runner.ready("sfacctd", has_all, within_s=10)
+        await runner.ready("sfacctd", has_all, within_s=PATIENCE_S)
         assert udp_drops(port) == 0
 
     assert account.records.total() > 1500
