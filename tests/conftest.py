@@ -15,8 +15,13 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+# They take minutes, mostly waiting.
+LONGEST = ("test_demo.py", "test_faults_short.py", "test_demo_shows.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (`pytest -n`), tests that share one stack of daemons share a worker as well."""
+    """Side by side (`pytest -n`), the longest tests begin first, and tests that share one stack share a worker."""
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.get_closest_marker("services") is None))
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("stack"))

@@ -29,7 +29,7 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
 
     # sfacctd blocks SIGTERM until the next datagram arrives; on SIGINT it purges and exits.
     argv = (binary("sfacctd"), "-f", str(config))
-    await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT, stop_within_s=10), owns_its_port)
+    await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT), owns_its_port)
     async with arrivals(
         reached_at(f"127.0.0.1:{site.ports.kafka}"), FLOWS.for_pop(pop), {"purge_init"}, _markers
     ) as marker:
@@ -56,7 +56,7 @@ async def wait_for_bmp(
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
     kafka = reached_at(f"127.0.0.1:{site.ports.kafka}")
     async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
-        await runner.ready("pmbmpd", probe, within_s=30)
+        await runner.ready("pmbmpd", probe)
 
 
 def _markers(value: bytes) -> Iterable[str]:

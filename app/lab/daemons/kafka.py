@@ -51,7 +51,7 @@ async def format_storage(runner: Runner, site: Site, more: str = "") -> None:
     properties = site.write("kafka.properties", fill("kafka.properties", **values) + more)
     site.write("log4j2.properties", fill("log4j2.properties"))
     argv = (*_java(site), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
-    await runner.run(Program(name="kafka-format", argv=argv), within_s=30)
+    await runner.run(Program(name="kafka-format", argv=argv))
 
 
 async def start_kafka(runner: Runner, site: Site) -> str:
@@ -67,7 +67,7 @@ async def start_kafka(runner: Runner, site: Site) -> str:
         return None
 
     argv = (*_java(site), "kafka.Kafka", str(site.path("kafka.properties")))
-    await runner.start(Program(name="kafka", argv=argv, stop_within_s=10), listens, within_s=40)
+    await runner.start(Program(name="kafka", argv=argv), listens)
     return f"127.0.0.1:{port}"
 
 

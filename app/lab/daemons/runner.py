@@ -20,6 +20,8 @@ import msgspec
 from app.errors import DaemonError
 
 POLL_S = 0.2
+# Only a process that hangs takes so long, on however busy a machine.
+READY_WITHIN_S, STOP_WITHIN_S = 120.0, 30.0
 LOG_TAIL_LINES = 12
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -38,7 +40,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     argv: Sequence[str]
     env: Mapping[str, str] = {}
     stop_signal: signal.Signals = signal.SIGTERM
-    stop_within_s: float = 5.0
+    stop_within_s: float = STOP_WITHIN_S
     restarts_max: int = 0
     keeps_user: bool = False
 
@@ -81,7 +83,7 @@ class Runner:
         finally:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
-    async def start(self, program: Program, probe: Probe | None = None, within_s: float = 20.0) -> None:
+    async def start(self, program: Program, probe: Probe | None = None, within_s: float = READY_WITHIN_S) -> None:
         """Start a program and wait until `probe` finds nothing missing; DaemonError names process, reason and log."""
         assert program.name not in self._children, f"{program.name} is already running"
         assert program.restarts_max <= len(BACKOFF_S), f"{program.name}: at most {len(BACKOFF_S)} restarts are possible"
@@ -92,7 +94,7 @@ class Runner:
         if probe is not None:
             await self.ready(program.name, probe, within_s)
 
-    async def ready(self, name: str, probe: Probe, within_s: float = 20.0) -> None:
+    async def ready(self, name: str, probe: Probe, within_s: float = READY_WITHIN_S) -> None:
         """Poll until `probe` finds nothing missing; DaemonError after `within_s`, or if the process ends."""
         child = self._children[name]
         missing: str | None = "no answer"
@@ -105,7 +107,7 @@ class Runner:
         except TimeoutError:
             raise self._failure(child, f"not ready after {within_s:g} s: {missing}") from None
 
-    async def run(self, program: Program, within_s: float) -> None:
+    async def run(self, program: Program, within_s: float = READY_WITHIN_S) -> None:
         """Run a program to completion; DaemonError unless it exits with status 0 within `within_s`."""
         await self.start(program)
         child = self._children[program.name]

@@ -169,7 +169,7 @@ class Stack:
         self._progress("all BGP sessions are up")
 
     async def _wait_for_sessions(self, r1: Router, r2: Router) -> None:
-        await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)), within_s=30)
+        await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)))
         await self.runner.ready(r2.name, frr.established(self.r2_vty, self._expected(r2, r1)))
         for router in self.pop.router:
             name = f"injector-{router.name}"

@@ -1,6 +1,7 @@
 """The bounds that a run of the demo must keep, depending on the verdict its scenario asks for. Pure.
 
-The name of a bound states what is true when it holds. Times are judged over several runs, so they are no bounds.
+The name of a bound states what is true when it holds. Times are judged over several runs, so most are no bounds; those
+that are here (`timed_bounds`) say something about Autopilot only if the machine kept time.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ NO_ROOM = "no-room"
 RELIEVED_WITHIN_S = 60.0
 STRAY_WITHIN_S = 5.0  # the actuator lists the routes in its speakers every 2 s
 LOOP_SLACK_S = 1.0  # the two tables are read twice a second, at slightly different moments
+KEPT_TIME_S = 1.0  # a simulator that is later than this was kept waiting by other work of the machine
+WINDOW_S = 10.0  # length of a window in every demo
 
 
 class FiguresByName:
@@ -45,17 +48,63 @@ def bounds(figures: Mapping[str, FigureValue], evidence: Evidence) -> dict[str, 
             return holds | _no_leaks(number) | _no_loops(number) | _unmoved(number) | _bad_input(number, evidence)
 
 
+def timed_bounds(figures: Mapping[str, FigureValue], evidence: Evidence) -> dict[str, bool]:
+    """Like `bounds`, those that a machine which is busy with other work would break."""
+    number = FiguresByName(figures)
+    match evidence.verdict:
+        case "surge":
+            return _half_the_drops(number) | _short_black_hole(number)
+        case "link-failure":
+            relieved = number("drops_after_kill_s") <= RELIEVED_WITHIN_S
+            return (
+                _half_the_drops(number)
+                | _short_black_hole(number)
+                | {"no drops later than 60 s after the failure": relieved}
+            )
+        case "loop":
+            return _stray_withdrawn(number)
+        case _:
+            return {}
+
+
+def kept_time(figures: Mapping[str, FigureValue]) -> bool:
+    """Whether the machine had enough time for the simulator, and so for what it measures."""
+    return FiguresByName(figures)("simulator_late_s") <= KEPT_TIME_S
+
+
+def _slack(number: FiguresByName) -> float:
+    """Share of a window that may count for the next one, because the simulator's reports were late."""
+    return number("simulator_late_s") / WINDOW_S
+
+
+def _half_the_drops(number: FiguresByName) -> dict[str, bool]:
+    halved = number("dropped_bytes_loop_on") <= 0.5 * number("dropped_bytes_loop_off")
+    return {"at most half the drops of a run without Autopilot": halved}
+
+
+def _short_black_hole(number: FiguresByName) -> dict[str, bool]:
+    return {"black hole of at most 3 s": number("blackholed_seconds") <= 3.0}
+
+
+def _stray_withdrawn(number: FiguresByName) -> dict[str, bool]:
+    in_time = 0 <= number("stray_route_stood_s") <= STRAY_WITHIN_S
+    return {
+        "no loop after its cause was gone": number("loop_after_removal_s") <= LOOP_SLACK_S,
+        "Autopilot withdrew the stray route within 5 s": in_time and not number("stray_route_taken_out_by_us"),
+    }
+
+
 def _always(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     accounted = number("bytes_counted") + number("bytes_late") + number("bytes_unattributed")
     own_unattributed = number("bytes_unattributed") - number("injected_bytes_unattributed")
     sent = number("sampled_bytes_sent")
     return {
         "no datagram was lost in the kernel: the run is not void": not number("void"),
-        "settled within 30 s of the end": evidence.drained,
+        "settled in the end": evidence.drained,
         "every sampled byte is accounted for": accounted == sent + number("injected_bytes") and sent > 0,
         "unattributed traffic below 0.1 %": own_unattributed < 0.001 * sent,
         "carried load within capacity": number("peak_carried") <= 1.0,
-        "carried load estimated within 2 %": number("carried_error") <= 0.02,
+        "carried load estimated within 2 %": number("carried_error") <= 0.02 + _slack(number),
         "no restarts": number("restarts") == 0,
     }
 
@@ -107,10 +156,7 @@ def _taken_back(number: FiguresByName) -> dict[str, bool]:
 
 def _surge(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     return {
-        "natural load estimated within 10 %": number("natural_error") <= 0.10,
-        "at most half the drops of a run without Autopilot": number("dropped_bytes_loop_on")
-        <= 0.5 * number("dropped_bytes_loop_off"),
-        "black hole of at most 3 s": number("blackholed_seconds") <= 3.0,
+        "natural load estimated within 10 %": number("natural_error") <= 0.10 + _slack(number),
         "a neighbour with overrides died": evidence.kill is not None and evidence.kill.overrides > 0,
         "the killed neighbour's traffic was placed again": number("overrides_placed_again") > 0,
     }
@@ -124,11 +170,7 @@ def _failure(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     return {
         "a neighbour died": evidence.kill is not None,
         "congestion opened": number("congestion_opened") > 0,
-        "natural load estimated within 10 % at the median": number("natural_error_median") <= 0.10,
-        "at most half the drops of a run without Autopilot": number("dropped_bytes_loop_on")
-        <= 0.5 * number("dropped_bytes_loop_off"),
-        "no drops later than 60 s after the failure": number("drops_after_kill_s") <= RELIEVED_WITHIN_S,
-        "black hole of at most 3 s": number("blackholed_seconds") <= 3.0,
+        "natural load estimated within 10 % at the median": number("natural_error_median") <= 0.10 + _slack(number),
         "no link congested by our moves": not evidence.congested_by_us,
     }
 
@@ -136,7 +178,7 @@ def _failure(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
 def _no_room(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
     reasons = [refused.reason for decision in evidence.decisions for refused in decision.refused]
     return {
-        "natural load estimated within 10 %": number("natural_error") <= 0.10,
+        "natural load estimated within 10 %": number("natural_error") <= 0.10 + _slack(number),
         "fewer drops than without Autopilot": number("dropped_bytes_loop_on") < number("dropped_bytes_loop_off"),
         "no link congested by our moves": not evidence.congested_by_us,
         "some moves were refused for lack of room": NO_ROOM in reasons,
@@ -155,11 +197,8 @@ def _loop(number: FiguresByName) -> dict[str, bool]:
     """A foreign route makes a loop and the simulator counts it: this proves that `loops` can exceed 0."""
     return {
         "a loop was seen": number("loops") > 0 and number("looped_bytes") > 0,
-        "no loop after its cause was gone": number("loop_after_removal_s") <= LOOP_SLACK_S
-        and isfinite(number("loop_route_stood_s")),
+        "the loop's cause was taken away": isfinite(number("loop_route_stood_s")),
         "the stray route was reported": number("drifts_reported") > 0,
-        "Autopilot withdrew the stray route within 5 s": 0 <= number("stray_route_stood_s") <= STRAY_WITHIN_S
-        and not number("stray_route_taken_out_by_us"),
     }
 
 

@@ -20,7 +20,7 @@ from app.lab.pop.ribs import RibReader
 from app.lab.pop.scenario import BUSIEST
 
 POLL_S = 0.05
-GIVE_UP_S = 20.0
+GIVE_UP_S = 120.0
 
 
 async def kill(context: RunContext, target: str) -> Kill | None:

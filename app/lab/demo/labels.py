@@ -101,10 +101,14 @@ def groups(figures: Mapping[str, FigureValue]) -> Iterator[tuple[str, list[tuple
 
 def verdict(figures: Mapping[str, FigureValue]) -> list[str]:
     """The last lines of the demo: all is well, or the names of the bounds that do not hold."""
-    failed = figures["failed"]
-    if not isinstance(failed, list) or not failed:
-        return ["ok: everything that this scenario checks holds"]
-    return ["not ok, because these checks failed:", *(f"  - {name}" for name in failed)]
+    lines = _listed("not judged, because other work kept this machine from keeping time:", figures["not_judged"])
+    if failed := _listed("not ok, because these checks failed:", figures["failed"]):
+        return [*lines, *failed]
+    return [*lines, "ok: everything that this scenario checks holds"]
+
+
+def _listed(title: str, names: FigureValue) -> list[str]:
+    return [title, *(f"  - {name}" for name in names)] if isinstance(names, list) and names else []
 
 
 def shown(value: FigureValue, unit: str) -> str:

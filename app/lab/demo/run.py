@@ -31,8 +31,8 @@ from app.lab.pop.run import SimOptions, Simulation
 from app.lab.pop.scenario import STILL_NEEDED, Scenario, load_scenario
 
 INVENTORY = Path(__file__).parents[3] / "deploy" / "local" / "rhv1000.toml"
-READY_WITHIN_S = 60.0
-DRAIN_WITHIN_S = 30.0
+READY_WITHIN_S = 180.0
+DRAIN_WITHIN_S = 120.0
 POLL_S = 0.2
 TRUTH_FILE = "truth.jsonl"
 # Shorter than the defaults of 300 s, so that the whole story fits into minutes; the demo says so when it starts.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from app.contract.schemas import Actuation, LinkUtilization
-from app.lab.demo.bounds import FigureValue, bounds
+from app.lab.demo.bounds import FigureValue, bounds, kept_time, timed_bounds
 from app.lab.demo.evidence import Evidence, LinkTruth
 
 LOST = "source-path-lost"
@@ -14,7 +14,10 @@ RELEASED = "released"  # the actuator appends the reason; an expired lease is no
 
 
 def score(evidence: Evidence) -> dict[str, FigureValue]:
-    """Every figure by name. `ok` is true if all bounds hold; `failed` lists the names of those that do not."""
+    """Every figure by name. `ok` is true if all bounds hold; `failed` lists the names of those that do not.
+
+    `not_judged` names the bounds that depend on time, if the machine was too busy to keep it.
+    """
     figures = {
         **_delivery(evidence),
         **_congestion(evidence),
@@ -24,8 +27,11 @@ def score(evidence: Evidence) -> dict[str, FigureValue]:
         **_times(evidence),
         **_provoked(evidence),
     }
-    failed = [name for name, holds in bounds(figures, evidence).items() if not holds]
-    return {"ok": not failed, "failed": failed, **figures}
+    judged, timed = bounds(figures, evidence), timed_bounds(figures, evidence)
+    if in_time := kept_time(figures):
+        judged |= timed
+    failed = [name for name, holds in judged.items() if not holds]
+    return {"ok": not failed, "failed": failed, "not_judged": [] if in_time else list(timed), **figures}
 
 
 def _delivery(evidence: Evidence) -> dict[str, FigureValue]:

@@ -8,7 +8,7 @@ import msgspec
 from app.errors import DaemonError
 
 T = TypeVar("T")
-TIMEOUT_S = 2.0
+TIMEOUT_S = 10.0
 
 
 class StateClient:

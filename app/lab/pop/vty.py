@@ -10,7 +10,7 @@ END_OF_ANSWER: Final = b"\0\0\0"  # followed by one byte, the command's return c
 ANSWER_BYTES_MAX: Final = 64 << 20
 
 
-async def ask(socket: Path, command: str, timeout_s: float = 2.0) -> bytes:
+async def ask(socket: Path, command: str, timeout_s: float = 10.0) -> bytes:
     """The daemon's answer to one command of the enable node; SpeakerError if it refuses or cannot be reached.
 
     Each command uses its own connection: answers do not name their command, so they must not be mixed.

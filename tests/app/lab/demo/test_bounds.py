@@ -57,7 +57,7 @@ def test_what_shows_what_it_is_to_show_is_ok(evidence: Evidence) -> None:
         (LOOP, {"summary": msgspec.structs.replace(LOOPED, loops=0)}, "a loop was seen"),
         (LOOP, {"loop_after_removal_s": 2.0}, "no loop after its cause was gone"),
         (LOOP, {"loop_after_removal_s": None}, "no loop after its cause was gone"),
-        (LOOP, {"planted": (STRAY, ENDLESS)}, "no loop after its cause was gone"),
+        (LOOP, {"planted": (STRAY, ENDLESS)}, "the loop's cause was taken away"),
         (LOOP, {"actuations": ()}, "the stray route was reported"),
         (LOOP, {"planted": (NEVER,)}, "Autopilot withdrew the stray route within 5 s"),
         (LOOP, {"planted": ()}, "Autopilot withdrew the stray route within 5 s"),
