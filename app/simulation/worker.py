@@ -230,12 +230,11 @@ class Worker:
         consumer = SimpleNamespace(
             earliest_offsets=earliest_offsets, highwater=highwater, commit=commit, _committed_offset=self.committed
         )
-        signal = SimpleNamespace(connect=lambda handler: None)
         conf = SimpleNamespace(id=self.group)
         app = SimpleNamespace(
             consumer=consumer,
             consumer_generation_id=GENERATION,
-            on_partitions_revoked=signal,
+            readers=[],
             topic=self._channel,
             conf=conf,
             inputs=self.inputs,

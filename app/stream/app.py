@@ -1,6 +1,9 @@
 """The Faust app of our workers, which also knows how to reach its broker and which incarnations its inputs have."""
 
-from typing import Any, cast
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Protocol, cast
 
 import faust
 from faust.types import AppT
@@ -9,13 +12,36 @@ from app.config.settings import Kafka
 from app.stream.incarnations import Ask, Inputs
 
 
+class Reader(Protocol):
+    """An agent with state, as its app sees it. Whoever holds its lock has it between two events."""
+
+    lock: asyncio.Lock
+
+    def forget(self) -> None:
+        """Clear the memory: the partitions are revoked."""
+
+
 class ExactApp(faust.App):
     """A Faust app that carries the settings of its Kafka clients and the state of its input topics."""
 
     def __init__(self, app_id: str, kafka: Kafka, ask: Ask, **options: Any) -> None:
         self.kafka = kafka
         self.inputs = Inputs(ask)
+        self.readers: list[Reader] = []
         super().__init__(app_id, broker=f"kafka://{kafka.broker}", **options)
+        self.on_partitions_revoked.connect(self._forget)
+
+    async def _forget(self, *_: Any, **__: Any) -> None:
+        await forget_together(self.readers)
+
+
+async def forget_together(readers: Sequence[Reader]) -> None:
+    """Clear all memories at once. Flows that met the routes of a memory already cleared would count as unroutable."""
+    async with AsyncExitStack() as held:
+        for reader in readers:
+            await held.enter_async_context(reader.lock)
+        for reader in readers:
+            reader.forget()
 
 
 def exact(app: AppT) -> ExactApp:

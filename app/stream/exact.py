@@ -79,7 +79,7 @@ class ExactReader:
         self._checkpoint = reading.checkpoint
         self._fence = fence
         self._end = end
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._held: list[Any] = []
         self._newest: Any = None
         self._next: dict[TP, int] = {}
@@ -87,17 +87,19 @@ class ExactReader:
         self._came = False  # whether an event came since the ticker looked
         self._is_catching_up = False  # whether full fetches came since the last commit
         self._flushed_s = 0.0
-        app.on_partitions_revoked.connect(self._revoked)
+        self._is_loaded = False  # not from a revocation until the tables are recovered
+        app.readers.append(self)
 
     def load(self) -> None:
         """Load bases, state and checkpoints from the recovered tables."""
         self._incarnations.load()
         self._state.load()
         self._incarnations.set_checkpoints(self._checkpoint())
+        self._is_loaded = True
 
     async def take_up(self) -> None:
         """Run `load` in a thread, because a full table takes seconds; a rebalance meanwhile waits for its end."""
-        async with self._lock:
+        async with self.lock:
             await asyncio.to_thread(self.load)
 
     async def run(self, stream: Any) -> None:
@@ -107,9 +109,10 @@ class ExactReader:
         ticker = asyncio.ensure_future(self._tick())
         try:
             async for event in events.events():
-                if not await self._is_its_turn(event):
-                    continue
-                async with self._lock:
+                await self._incarnations.wait_for_replay()
+                async with self.lock:
+                    if not self._is_current(event):
+                        continue
                     await self._accept(event)
                     if stream_is_dry(events) and not more_waits(event):
                         await self._flush()
@@ -121,10 +124,9 @@ class ExactReader:
         finally:
             ticker.cancel()
 
-    async def _is_its_turn(self, event: Any) -> bool:
-        """Wait while other topics are replayed, or flows would meet outdated routes. False if a rebalance came."""
-        waited = await self._incarnations.wait_for_replay()
-        return not waited or event.message.generation_id == self._app.consumer_generation_id
+    def _is_current(self, event: Any) -> bool:
+        """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
+        return self._is_loaded and event.message.generation_id == self._app.consumer_generation_id
 
     async def _accept(self, event: Any) -> None:
         tp = event.message.tp
@@ -164,7 +166,7 @@ class ExactReader:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 if self._is_due():
-                    async with self._lock:
+                    async with self.lock:
                         await self._flush()
                 if not self._held:
                     await self._commit()
@@ -225,13 +227,13 @@ class ExactReader:
         async with answered_in_time("the changelog"):
             await asyncio.gather(*answers)
 
-    async def _revoked(self, *_: Any, **__: Any) -> None:
+    def forget(self) -> None:
         """Drop what was not flushed: the partition is read again from the committed offset, here or elsewhere."""
-        async with self._lock:
-            self._held.clear()
-            self._newest = None
-            self._next.clear()
-            self._state.reset()
+        self._is_loaded = False
+        self._held.clear()
+        self._newest = None
+        self._next.clear()
+        self._state.reset()
 
 
 def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:

@@ -67,12 +67,10 @@ class Inputs:
         else:
             self._replayed.set()
 
-    async def wait_for_replay(self, topics: Collection[str]) -> bool:
-        """Wait for the replay of other topics, but not if one of these is replayed itself; return whether it waited."""
-        waited = bool(self._replay_until) and self._replay_until.keys().isdisjoint(topics)
-        if waited:
+    async def wait_for_replay(self, topics: Collection[str]) -> None:
+        """Wait for the replay of other topics, but not if one of these is replayed itself."""
+        if self._replay_until and self._replay_until.keys().isdisjoint(topics):
             await self._replayed.wait()
-        return waited
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic or its commit is of another incarnation than at the start.
@@ -138,9 +136,9 @@ class Incarnations:
         """Note that every record before this offset is in memory (Inputs.reached)."""
         self._inputs.reached(topic, offset)
 
-    async def wait_for_replay(self) -> bool:
-        """Wait for the replay of the app's other topics; return whether it waited (Inputs.wait_for_replay)."""
-        return await self._inputs.wait_for_replay(self._topics)
+    async def wait_for_replay(self) -> None:
+        """Wait for the replay of the app's other topics (Inputs.wait_for_replay)."""
+        await self._inputs.wait_for_replay(self._topics)
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic was recreated since the start (Inputs.verify)."""

@@ -11,6 +11,7 @@ from faust.types import TP
 
 from app.clock import ManualClock
 from app.stream import exact
+from app.stream.app import forget_together
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -52,7 +53,7 @@ class Event:
 
 
 def batch(offsets: Sequence[int], size_bytes: int = 0) -> Event:
-    message = SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=size_bytes)
+    message = SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=size_bytes, generation_id=1)
     return Event(message, [Record(offset, 0.0, None, b"") for offset in offsets])
 
 
@@ -121,16 +122,11 @@ class Unchanged:
     async def verify(self, topic: str) -> None:
         pass
 
-    async def wait_for_replay(self) -> bool:
-        return False
+    async def wait_for_replay(self) -> None:
+        pass
 
     def reached(self, topic: str, offset: int) -> None:
         pass
-
-
-class Signal:
-    def connect(self, handler: Any) -> None:
-        self.handler = handler
 
 
 def reader(
@@ -139,7 +135,9 @@ def reader(
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     earliest: int = 0,
     checkpoint: Callable[[], Mapping[str, int]] = dict,
-) -> tuple[ExactReader, Signal]:
+) -> ExactReader:
+    """A reader that has recovered."""
+
     async def earliest_offsets(tp: TP) -> dict[TP, int]:
         return {tp: earliest}
 
@@ -147,8 +145,7 @@ def reader(
         log.append("commit")
 
     consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed}, commit=commit)
-    signal = Signal()
-    app = cast(Any, SimpleNamespace(consumer=consumer, on_partitions_revoked=signal, inputs=None))
+    app = cast(Any, SimpleNamespace(consumer=consumer, readers=[], inputs=None, consumer_generation_id=1))
 
     def end(reason: str) -> None:
         log.append(f"end: {reason}")
@@ -158,12 +155,13 @@ def reader(
     reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint)
     made = ExactReader(app, reading, fence, end)
     made._incarnations = cast(Any, Unchanged())
-    return made, signal
+    made._is_loaded = True
+    return made
 
 
 async def test_rows_then_publications_then_progress_then_acks_in_order() -> None:
     log: list[str] = []
-    await reader(log)[0].run(Stream(log, [[0, 1], [2]]))
+    await reader(log).run(Stream(log, [[0, 1], [2]]))
     assert log == [
         *("apply 0", "apply 1", "apply 2"),
         *("rows", "changelog", "publish", "progress", "changelog"),
@@ -181,20 +179,20 @@ async def test_what_was_taken_is_not_held_until_it_is_acknowledged() -> None:
         return True
 
     with patched(stream, "ack", ack):
-        await reader(log)[0].run(stream)
+        await reader(log).run(stream)
     assert held == [None, None]
 
 
 async def test_a_repeat_is_not_applied_but_acknowledged_with_its_batch() -> None:
     log: list[str] = []
-    await reader(log)[0].run(Stream(log, [[0, 1], [1], [2]]))
+    await reader(log).run(Stream(log, [[0, 1], [1], [2]]))
     assert [line for line in log if line.startswith("apply")] == ["apply 0", "apply 1", "apply 2"]
     assert log[-3:] == ["ack 1", "ack 1", "ack 2"]
 
 
 async def test_a_repeat_within_a_batch_is_dropped() -> None:
     log: list[str] = []
-    await reader(log)[0].run(Stream(log, [[0, 1, 1, 0, 2]]))
+    await reader(log).run(Stream(log, [[0, 1, 1, 0, 2]]))
     assert [line for line in log if line.startswith("apply")] == ["apply 0", "apply 1", "apply 2"]
 
 
@@ -203,18 +201,18 @@ async def test_a_hole_is_never_passed(batches: list[list[int]]) -> None:
     """[[1]]: the very first message was dropped, which only the committed offset tells. The last: beside a repeat."""
     log: list[str] = []
     with pytest.raises(Ended, match="was due"):
-        await reader(log)[0].run(Stream(log, batches))
+        await reader(log).run(Stream(log, batches))
     assert not [line for line in log if line.startswith("ack")]
 
 
 async def test_a_rebalance_waits_for_rows_that_are_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the thread would go on to fill a memory that was reset."""
     log: list[str] = []
-    exact_reader, signal = reader(log)
+    exact_reader = reader(log)
     revoked = list[asyncio.Future[None]]()
 
     async def begun(load: Callable[[], None]) -> None:
-        revoked.append(asyncio.ensure_future(signal.handler(set())))
+        revoked.append(asyncio.ensure_future(forget_together([exact_reader])))
         await asyncio.sleep(0)
         load()
 
@@ -226,13 +224,13 @@ async def test_a_rebalance_waits_for_rows_that_are_being_loaded(monkeypatch: pyt
 
 async def test_it_goes_on_from_the_committed_offset() -> None:
     log: list[str] = []
-    await reader(log, committed=7)[0].run(Stream(log, [[7, 8]]))
+    await reader(log, committed=7).run(Stream(log, [[7, 8]]))
     assert log[-1] == "ack 8"
 
 
 async def test_records_that_retention_removed_are_told(caplog: pytest.LogCaptureFixture) -> None:
     log: list[str] = []
-    removed, _ = reader(log, committed=7, earliest=9)
+    removed = reader(log, committed=7, earliest=9)
     await removed.run(Stream(log, [[9]]))
     assert log[-1] == "ack 9"
     assert caplog.messages == ["flows: retention removed 2 records that nobody had read"]
@@ -240,7 +238,7 @@ async def test_records_that_retention_removed_are_told(caplog: pytest.LogCapture
 
 async def test_a_failed_changelog_record_ends_the_process_before_the_ack() -> None:
     log: list[str] = []
-    failing, _ = reader(log, answer=lambda future: future.set_exception(OSError("message too large")))
+    failing = reader(log, answer=lambda future: future.set_exception(OSError("message too large")))
     with pytest.raises(Ended, match="message too large"):
         await failing.run(Stream(log, [[0]]))
     assert "ack 0" not in log
@@ -251,17 +249,28 @@ async def test_a_silent_changelog_ends_the_process_after_a_bound(monkeypatch: py
     monkeypatch.setattr(exact, "ANSWER_S", 0.05)
     log: list[str] = []
     with pytest.raises(Ended, match="ExactnessError: the changelog: no answer of the broker"):
-        await reader(log, answer=lambda future: None)[0].run(Stream(log, [[0]]))
+        await reader(log, answer=lambda future: None).run(Stream(log, [[0]]))
     assert "ack 0" not in log
 
 
 async def test_revoking_drops_what_was_not_flushed() -> None:
     log: list[str] = []
-    exact_reader, signal = reader(log)
-    await signal.handler(set())
+    exact_reader = reader(log)
+    await forget_together([exact_reader])
     assert log == ["reset"]
-    await exact_reader.run(Stream(log, [[0]]))  # and starts from the committed offset again
+    await exact_reader.run(Stream(log, [[1]]))
+    assert log == ["reset"], "what it had in hand is read again"
+    exact_reader.load()
+    await exact_reader.run(Stream(log, [[0]]))  # from the committed offset
     assert log[-1] == "ack 0"
+
+
+async def test_an_event_of_an_earlier_generation_is_dropped() -> None:
+    log: list[str] = []
+    exact_reader = reader(log)
+    exact_reader._app.consumer_generation_id = 2
+    await exact_reader.run(Stream(log, [[0]]))
+    assert log == []
 
 
 async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,18 +285,18 @@ async def test_an_event_that_no_other_follows_is_flushed_by_the_ticker(monkeypat
         return True
 
     async def events() -> AsyncIterator[Any]:
-        yield Event(SimpleNamespace(tp=SOURCE, offset=0, serialized_value_size=0), [Record(0, 0.0, None, b"")])
+        yield batch([0])
         await acked.wait()
 
     with patched(stream, "events", events), patched(stream, "ack", hold):
-        await asyncio.wait_for(reader(log)[0].run(stream), PATIENCE_S)
+        await asyncio.wait_for(reader(log).run(stream), PATIENCE_S)
     assert "progress" in log
 
 
 async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two fetches the stream is always dry: a flush each cost a worker that catches up a fifth of its time."""
     log: list[str] = []
-    await reader(log)[0].run(Stream(log, [[0], [1]], size_bytes=BEHIND_BYTES))
+    await reader(log).run(Stream(log, [[0], [1]], size_bytes=BEHIND_BYTES))
     assert log == ["apply 0", "apply 1"]
     at_once(monkeypatch)
     late = Stream(log, [[2]], size_bytes=BEHIND_BYTES)
@@ -303,7 +312,7 @@ async def test_rows_of_full_fetches_wait_for_the_ticker(monkeypatch: pytest.Monk
         return True
 
     with patched(late, "events", waits), patched(late, "ack", ack):
-        await asyncio.wait_for(reader(log, committed=2)[0].run(late), PATIENCE_S)
+        await asyncio.wait_for(reader(log, committed=2).run(late), PATIENCE_S)
     assert "progress" in log
 
 
@@ -326,7 +335,7 @@ async def test_rows_that_are_behind_are_written_until_they_are_whole(monkeypatch
         await whole.wait()
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log, checkpoint=checkpoint)[0].run(stream), PATIENCE_S)
+        await asyncio.wait_for(reader(log, checkpoint=checkpoint).run(stream), PATIENCE_S)
     assert log[: log.index("apply 5")].count("rows") == 5, "as often as it takes, and no more"
     assert log.count("ack 4") == 1, "what rows lack is in the topic: it was acknowledged at once"
 
@@ -345,7 +354,7 @@ async def test_who_caught_up_commits_at_once(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.sleep(0.1)
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log)[0].run(stream), PATIENCE_S)
+        await asyncio.wait_for(reader(log).run(stream), PATIENCE_S)
     assert log[log.index("commit") - 1] == "ack 1"
     assert log.count("commit") == 1, "Faust commits once a second, which is often enough for who keeps up"
 
@@ -361,7 +370,7 @@ async def test_who_went_dry_after_a_full_fetch_commits_by_the_ticker(monkeypatch
             await asyncio.sleep(0.01)
 
     with patched(stream, "events", events):
-        await asyncio.wait_for(reader(log)[0].run(stream), PATIENCE_S)
+        await asyncio.wait_for(reader(log).run(stream), PATIENCE_S)
     assert log[-2:] == ["ack 0", "commit"]
 
 

@@ -232,9 +232,7 @@ def worker(
     consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
     tables = [cast(Any, Table(world))]
     inputs = incarnations(world, tables)
-    app = SimpleNamespace(
-        consumer=consumer, on_partitions_revoked=SimpleNamespace(connect=lambda handler: None), inputs=inputs._inputs
-    )
+    app = SimpleNamespace(consumer=consumer, readers=[], inputs=inputs._inputs, consumer_generation_id=1)
     reading = Reading("sums", state(world, tables[0]), [SOURCE.topic], tables)
     made = reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
     made.load()
