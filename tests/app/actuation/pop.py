@@ -6,39 +6,25 @@ from datetime import timedelta
 import msgspec
 
 from app.clock import utc
-from app.config.inventory import Budgets, Injector, Link, Pop, Router, Session
+from app.config.inventory import Budgets, Link, Session
 from app.contract.schemas import Decision, Exit, Mode, NaturalExit, Override, Released, SourcePath
+from tests.pops import link, pop
 
 PREFIX = "203.0.113.0/24"
 PREFIX6 = "2001:db8:7::/48"
 
 
-def router(number: int) -> Router:
-    return Router(
-        name=f"r{number}",
-        agent_address=f"192.0.2.{number}",
-        loopback4=f"192.0.2.1{number}",
-        loopback6=f"2001:db8:ffff::1{number}",
-        bmp_sysname=f"r{number}",
-        injector=Injector(address=f"127.0.0.2{number}", grpc=f"unix:///run/injector-r{number}.sock"),
-        ibgp_address=f"127.0.0.1{number}",
-        internal_ifindexes=(1,),
-    )
-
-
-def link(number: int, router: str) -> Link:
-    """Link `et<number>`: peer 127.0.0.3<number> of AS 6460<number>, next hops 198.51.100.<number> and ::<number>."""
+def _link(number: int, router: str) -> Link:
+    """Link `et<number>`: peer 127.0.0.3<number>, next hops 198.51.100.<number> and 2001:db8:ffff::<number>."""
     hops = (f"198.51.100.{number}", f"2001:db8:ffff::{number}")
     session = Session(peer=f"127.0.0.3{number}", next_hops=hops, asn=64600 + number)
-    return Link(f"et{number}", router, "pni", (100 + number,), (session,), cost=0.0, capacity_bps=100e9)
+    return link(f"{router}/et{number}", number, sessions=(session,))
 
 
-POP = Pop(
+POP = pop(
+    *(_link(1, "r1"), _link(2, "r1"), _link(3, "r2"), _link(4, "r3")),
     name="rhv1000",
-    asn=64512,
     own_prefixes=("198.18.0.0/16", "2001:db8:1::/48"),
-    router=(router(1), router(2), router(3)),
-    link=(link(1, "r1"), link(2, "r1"), link(3, "r2"), link(4, "r3")),
     budgets=Budgets(max_overrides=50),
 )
 

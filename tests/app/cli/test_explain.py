@@ -160,7 +160,7 @@ def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch)
         f"{PREFIX} of rhv1000 is moved: {FULL} natural 112% of capacity",
         "demand: 4.00 Gb/s ± 0.40 (430 samples); ± is the sampling error at 95 % confidence",
         f"by decision 7.1 to {FREE}, next hop 198.51.100.2, on r1, r2",
-        "confirmed by all these routers: not yet not given back yet: in force for 10 s; it stays for at least 300 s",
+        "confirmed by all these routers: not yet not released yet: in force for 10 s; it stays for at least 300 s",
         "copied path: AS path 64602 65010, origin igp, MED 10",
         "drained",
         "12.00",

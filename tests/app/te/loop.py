@@ -17,7 +17,8 @@ from app.te.routing.rib import Rib
 from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Observer
-from tests.app.te.world import WINDOW_S, G
+from tests.app.te.world import WINDOW_S
+from tests.pops import G
 
 SAMPLING = 32768
 PACKET_BYTES, PACKET_SD = 1315, 447

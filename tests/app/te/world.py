@@ -5,52 +5,15 @@ from typing import Any
 
 import msgspec
 
-from app.config.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
+from app.config.inventory import Pop
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
+from tests.pops import G
 
-ASN = 64512
 WINDOW_S = 10
-G = 1e9
-
-
-def router(number: int, names: Iterable[str] = (), **changes: Any) -> Router:
-    """Router r<number>, IGP cost 10 to every other of `names`, connected to all of them."""
-    others = [name for name in names if name != f"r{number}"]
-    made = Router(
-        name=f"r{number}",
-        agent_address=f"192.0.2.{number}",
-        loopback4=f"192.0.2.{10 + number}",
-        loopback6=f"2001:db8:ffff::{10 + number}",
-        bmp_sysname=f"r{number}",
-        injector=Injector(address=f"10.255.1.{number}", grpc=f"unix:///injector-{number}"),
-        ibgp_address=f"10.255.0.{number}",
-        internal_ifindexes=(1,),
-        core={name: index for index, name in enumerate(others, start=2)},
-        igp_cost=dict.fromkeys(others, 10),
-    )
-    return msgspec.structs.replace(made, **changes)
-
-
-def link(
-    name: str, number: int, capacity_g: float = 100, cost: float = 0.0, kind: Kind = "pni", **changes: Any
-) -> Link:
-    """`name` is "r1/a". Its only peer and next hop is 10.0.0.<number>, its AS 64600 + number."""
-    of_router, of_link = name.split("/")
-    session = Session(peer=f"10.0.0.{number}", next_hops=(f"10.0.0.{number}",), asn=64600 + number)
-    made = Link(of_link, of_router, kind, (100 + number,), (session,), cost, capacity_g * G)
-    return msgspec.structs.replace(made, **changes)
-
-
-def pop(*links: Link, budgets: Budgets | None = None, **changes: Any) -> Pop:
-    """A PoP "p" of these links and the routers that they name."""
-    names = sorted({one.router for one in links})
-    routers = tuple(router(int(name[1:]), names) for name in names)
-    made = Pop("p", ASN, ("198.18.0.0/16",), routers, links, budgets=budgets or Budgets(max_moved_share=1.0))
-    return msgspec.structs.replace(made, **changes)
 
 
 def path(number: int, *behind: int, **changes: Any) -> Path:

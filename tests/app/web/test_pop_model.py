@@ -152,7 +152,7 @@ def test_events_tell_moves_releases_and_refusals_once() -> None:
     assert (move.subject, move.bps) == (PREFIX, 12e9)
     assert move.what == "moved from r1 et-0/0/1 to r1 et-0/0/2: sheds-congested-link"
     assert (refusal.subject, refusal.what) == ("198.51.100.0/24", "kept on r1 et-0/0/1: no-room")
-    assert (release.what, release.bps) == ("given back: natural-load-fits", 12e9)
+    assert (release.what, release.bps) == ("released: natural-load-fits", 12e9)
 
 
 def test_a_refusal_whose_load_alone_changes_is_no_news() -> None:

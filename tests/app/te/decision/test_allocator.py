@@ -9,7 +9,7 @@ from app.te.decision.guards import Budget
 from app.te.decision.ledger import NO_ROOM, NOT_USABLE, SESSION_FULL, Candidate, Ledger
 from app.te.routing.natural import Alternate
 from app.te.routing.path import Path
-from tests.app.te.world import G
+from tests.pops import G
 
 GENEROUS = Budgets(max_overrides=10**6, max_moved_share=1.0, max_new_per_cycle=10**6)
 

@@ -11,7 +11,7 @@ from app.te.decision.guards import Budget
 from app.te.decision.ledger import Candidate, Ledger
 from tests.app.te.decision.test_allocator import allow, to
 from tests.app.te.oracle import best
-from tests.app.te.world import G
+from tests.pops import G
 
 GENEROUS = Budgets(max_overrides=10**6, max_moved_share=1.0, max_new_per_cycle=10**6)
 

@@ -16,7 +16,8 @@ from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import observe
-from tests.app.te.world import ASN, WINDOW_S, G, link, path, pop, rib_of, window
+from tests.app.te.world import WINDOW_S, path, rib_of, window
+from tests.pops import ASN, G, link, pop
 
 START_S = 1_700_000_000
 POP = pop(link("r1/a", 1), link("r1/b", 2, cost=0.1), link("r2/c", 3, cost=1.0), link("r2/d", 4, cost=2.0))
@@ -365,7 +366,7 @@ def test_routes_of_ours_that_we_do_not_remember_do_not_mislead() -> None:
     """The state was lost, the routers still follow: their traffic is natural where BGP would send it."""
     desk = Desk()
     for router, prefix in [(router, prefix) for router in ("r1", "r2") for prefix in PREFIXES[:2]]:
-        desk.rib.update(router, prefix, path(2, peer="10.255.1.1", communities=(f"{ASN}:911",)))
+        desk.rib.update(router, prefix, path(2, peer="127.0.0.21", communities=(f"{ASN}:911",)))
     result = desk.decide({A: spread(75, PREFIXES[2:]), B: spread(20, PREFIXES[:2])})
     [load] = [one for one in result.loads if one.link == A]
     assert round(load.natural_bps / G) == 95

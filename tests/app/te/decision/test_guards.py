@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.config.inventory import Budgets
 from app.te.decision.guards import Budget, Guards
-from tests.app.te.world import link, pop
+from tests.pops import link, pop
 
 POP = pop(
     link("r1/a", 1, urpf="strict"),

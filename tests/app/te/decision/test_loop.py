@@ -8,7 +8,8 @@ from app.config.inventory import Budgets, Pop
 from app.te.decision.cycle import CycleState
 from app.te.routing.rib import Rib
 from tests.app.te.loop import Loop, PairKey, Truth, changes, exits
-from tests.app.te.world import WINDOW_S, G, link, path, pop, rib_of
+from tests.app.te.world import WINDOW_S, path, rib_of
+from tests.pops import G, link, pop
 
 PREFIXES = 120
 

@@ -11,7 +11,8 @@ from app.te.explain.stories import explain_link, explain_prefix
 from app.te.traffic.link import LinkWindow
 from tests.app.te.decision.test_cycle import POP, PREFIXES, A, B, C, D, Desk, after, moved, spread
 from tests.app.te.explain.test_stories import plan_of, rules
-from tests.app.te.world import G, window
+from tests.app.te.world import window
+from tests.pops import G
 
 OWN_OF_B = "50.0.0.0/16"
 

@@ -37,7 +37,7 @@ def test_what_we_steer_or_gave_back_just_now_is_left_out() -> None:
 
 def test_routes_of_ours_that_we_lost_track_of_are_left_out() -> None:
     rib = rib_of(POP, {P: [path(1), path(2, 7)]})
-    rib.update("r1", P, path(2, peer="10.255.1.1", communities=(POP.marker_community,)))
+    rib.update("r1", P, path(2, peer="127.0.0.21", communities=(POP.marker_community,)))
     routing = type(natural_of(POP, {}))(POP, rib)
     assert mismatch_share(observe([{B: window(POP, B, 0, 30, {("r1", P): 30})}], routing), ()) is None
 

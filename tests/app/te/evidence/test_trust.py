@@ -10,7 +10,8 @@ from app.config.thresholds import Thresholds
 from app.te.evidence.trust import FEW_SAMPLES, MIN_RATIO_SAMPLES, Trust, judge
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import ObservedWindow, observe
-from tests.app.te.world import WINDOW_S, G, link, natural_of, pop, window
+from tests.app.te.world import WINDOW_S, natural_of, window
+from tests.pops import G, link, pop
 
 POP = pop(link("r1/a", 1), link("r1/b", 2))
 A, B = POP.links

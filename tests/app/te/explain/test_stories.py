@@ -13,7 +13,8 @@ from app.te.evidence.mismatch import MISMATCHED_WINDOWS
 from app.te.explain.stories import AlternatePath, PrefixStory, explain_link, explain_prefix
 from app.te.traffic.loads import error_share
 from tests.app.te.decision.test_cycle import EVERYWHERE, POP, PREFIXES, START_S, TWO, A, B, C, D, Desk, after, spread
-from tests.app.te.world import WINDOW_S, G, link, path, pop
+from tests.app.te.world import WINDOW_S, path
+from tests.pops import G, link, pop
 
 
 def plan_of(desk: Desk) -> Plan:
@@ -113,7 +114,7 @@ def test_a_refused_prefix_tells_the_rule_and_its_numbers() -> None:
     assert story.status == "refused"
     assert story.why == (
         f"{A} should be relieved, but no-room: it needs 55.00 Gb/s, "
-        f"and the most room below the fill mark is 20.00 Gb/s on {B}"
+        f"and the most room below thresholds.fill_to is 20.00 Gb/s, on {B}"
     )
     assert rules(story) == {A: "natural", B: "no-room", C: "no-room", D: "no-room"}
     assert (story.override, story.since) == (None, None)

@@ -11,7 +11,8 @@ from app.config.inventory import Pop
 from app.contract.schemas import Exit
 from app.te.routing.forwarding import DEAD_END, LOOP, Igp, fault, trace
 from app.te.routing.natural import NaturalRouting
-from tests.app.te.world import link, natural_of, path, pop, router
+from tests.app.te.world import natural_of, path
+from tests.pops import link, pop, router
 
 PREFIX = "203.0.113.0/24"
 Edges = Mapping[tuple[int, int], int]  # cost by pair of routers, lower number first

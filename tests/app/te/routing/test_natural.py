@@ -7,7 +7,8 @@ import pytest
 
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
-from tests.app.te.world import ASN, link, natural_of, path, pop, rib_of, router
+from tests.app.te.world import natural_of, path, rib_of
+from tests.pops import ASN, link, pop, router
 
 PREFIX = "203.0.113.0/24"
 TWO_ROUTERS = pop(link("r1/a", 1), link("r1/b", 2), link("r2/c", 3), link("r2/d", 4))
@@ -55,8 +56,8 @@ def test_nearest_exit_by_igp_cost() -> None:
     "ignored",
     [
         path(1, communities=(f"{ASN}:911",)),
-        path(1, peer="10.255.1.1"),
-        path(1, peer="10.255.0.2"),
+        path(1, peer="127.0.0.21"),
+        path(1, peer="127.0.0.12"),
         path(1, ebgp=False),
     ],
     ids=["our marker", "an injector", "an iBGP peer", "iBGP-learned"],
@@ -73,7 +74,7 @@ def test_a_route_of_ours_marks_the_prefix_overridden() -> None:
     rib = rib_of(TWO_ROUTERS, {PREFIX: [path(3)]})
     natural = NaturalRouting(TWO_ROUTERS, rib)
     assert not natural.routes(PREFIX).overridden
-    rib.update("r1", PREFIX, path(1, peer="10.255.1.1", communities=(f"{ASN}:911",)))
+    rib.update("r1", PREFIX, path(1, peer="127.0.0.21", communities=(f"{ASN}:911",)))
     assert natural.routes(PREFIX).overridden
 
 

@@ -13,7 +13,8 @@ from app.te.traffic.link import LinkWindow
 from app.te.traffic.loads import Traffic, error_share, measure
 from app.te.traffic.observed import observe
 from app.te.traffic.placement import Placement
-from tests.app.te.world import WINDOW_S, G, link, natural_of, path, pop, rib_of, window
+from tests.app.te.world import WINDOW_S, natural_of, path, rib_of, window
+from tests.pops import G, link, pop
 
 POP = pop(link("r1/a", 1), link("r1/b", 2), link("r2/c", 3))
 A, B, C = POP.links
@@ -102,7 +103,7 @@ def test_without_our_hand_in_it_the_observed_exit_is_natural_while_a_path_lives(
 
 def test_an_override_that_we_lost_track_of_is_not_taken_for_natural() -> None:
     rib = rib_of(POP, PATHS)
-    rib.update("r1", P, path(2, peer="10.255.1.1", communities=(POP.marker_community,)))
+    rib.update("r1", P, path(2, peer="127.0.0.21", communities=(POP.marker_community,)))
     routing = NaturalRouting(POP, rib)
     traffic = see({B: window(POP, B, 100, 30, {("r1", P): 30}), A: window(POP, A, 100, 0, {})}, routing=routing)
     assert traffic.loads[A].natural_bps == pytest.approx(30 * G)

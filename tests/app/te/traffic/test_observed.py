@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from app.te.traffic.observed import LinkWindows, ObservedWindow, Observer, observe
-from tests.app.te.world import WINDOW_S, link, natural_of, path, pop, window
+from tests.app.te.world import WINDOW_S, natural_of, path, window
+from tests.pops import link, pop
 
 POP = pop(link("r1/a", 1), link("r2/b", 2))
 A, B = POP.links

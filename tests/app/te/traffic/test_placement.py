@@ -15,7 +15,8 @@ from app.te.traffic.demand import PairIndex
 from app.te.traffic.egress_index import EgressIndex
 from app.te.traffic.observed import LinkWindows, observe
 from app.te.traffic.placement import Placement
-from tests.app.te.world import link, path, pop, rib_of, window
+from tests.app.te.world import path, rib_of, window
+from tests.pops import link, pop
 
 POP = pop(*(link(f"r{1 + number % 3}/l{number}", number) for number in range(70)))  # more than a word has bits
 LINKS, ROUTERS = list(POP.links), list(POP.routers)
@@ -89,7 +90,7 @@ def test_columns_say_what_each_pair_says(
         for one in news:
             announce(rib, *one)
         for prefix in ours:
-            marked = path(1, peer="10.255.1.1", communities=(POP.marker_community,))
+            marked = path(1, peer="127.0.0.21", communities=(POP.marker_community,))
             if not rib.withdraw("r2", prefix, marked.peer):
                 rib.update("r2", prefix, marked)
         placement = Placement(natural, held(moved), held(released))
