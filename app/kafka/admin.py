@@ -1,9 +1,9 @@
 """Creates topics on a broker as app/contract/topics.py defines them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiokafka.admin import NewTopic
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from app.config.settings import Kafka
 from app.contract.topics import Topic
@@ -13,16 +13,24 @@ from app.kafka import client
 
 async def create_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> None:
     """Create these topics with their configuration; DaemonError names those that could not be created."""
-    wanted = [
-        NewTopic(name, topic.partitions, kafka.replication_factor, topic_configs=topic.config)
-        for name, topic in topics.items()
-    ]
+    factor = kafka.replication_factor
+    await create(
+        kafka, [NewTopic(name, one.partitions, factor, topic_configs=one.config) for name, one in topics.items()]
+    )
+
+
+async def create(kafka: Kafka, wanted: Sequence[NewTopic]) -> None:
+    """Create these topics; one that somebody else has just created will do. DaemonError names the others."""
     try:
         async with client.started(client.admin(kafka)) as admin:
             response = await admin.create_topics(wanted)
     except KafkaError as error:
         raise DaemonError(f"broker {kafka.broker}: cannot create topics: {client.describe(error)}") from error
-    refused = [f"{name}: {for_code(code).__name__} {text or ''}" for name, code, text in response.topic_errors if code]
+    refused = [
+        f"{name}: {for_code(code).__name__} {text or ''}"
+        for name, code, text in response.topic_errors
+        if code not in (0, TopicAlreadyExistsError.errno)
+    ]
     if refused:
         raise DaemonError(f"broker {kafka.broker}: cannot create topics: " + "; ".join(refused))
 

@@ -14,6 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from app.config.settings import Kafka
 from app.errors import DaemonError
 from app.kafka import client
+from app.kafka.admin import create
 from app.kafka.topic_ids import topic_ids
 from app.stream.app import ExactApp
 from app.stream.incarnations import Found
@@ -116,6 +117,9 @@ async def make_changelogs(app: ExactApp) -> None:
     """
     names = {str(table.changelog_topic_name) for table in app.tables.values()}
     factor = app.kafka.replication_factor
-    async with client.started(client.admin(app.kafka, ANSWER_S)) as admin:
-        new = sorted(names - set(await admin.list_topics()))
-        await admin.create_topics([NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
+    try:
+        async with asking(app.kafka) as admin:
+            new = sorted(names - set(await admin.list_topics()))
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
+    await create(app.kafka, [NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
