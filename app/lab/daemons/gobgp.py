@@ -1,6 +1,5 @@
 """gobgpd as edge router r1 and as the injector beside each edge. It is queried with its command line client."""
 
-import asyncio
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
@@ -8,6 +7,7 @@ from typing import Any
 
 from app.config.inventory import Pop, Router
 from app.errors import DaemonError
+from app.lab.daemons.commands import output
 from app.lab.daemons.machine import Site, binary, fill
 from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
 from app.lab.daemons.runner import Probe, Program, Runner
@@ -41,18 +41,7 @@ def target(site: Site, name: str) -> str:
 
 async def gobgp(grpc: str, *arguments: str) -> Any:
     """Run one `gobgp` command; its decoded JSON answer, None if empty. DaemonError with its message if it fails."""
-    process = await asyncio.create_subprocess_exec(
-        binary("gobgp"),
-        "--target",
-        grpc,
-        "-j",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    if process.returncode:
-        raise DaemonError(f"gobgpd at {grpc}: {' '.join(arguments)}: {(err or out).decode().strip()}")
+    out = await output(binary("gobgp"), "--target", grpc, "-j", *arguments)
     return json.loads(out) if out.strip() else None
 
 

@@ -3,11 +3,10 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
-from app.errors import DaemonError
+from app.lab.daemons.commands import output
 from app.lab.daemons.stack import Stack
 from app.lab.pop.model import Announcement
 
@@ -54,18 +53,6 @@ async def show(stack: Stack) -> list[MarkedLines]:
 
 async def _shown(router: str, commands: Sequence[Sequence[str]], texts: Sequence[str]) -> MarkedLines:
     """The output lines of these commands that contain every one of `texts`."""
-    outputs = await asyncio.gather(*map(_output, commands))
+    outputs = await asyncio.gather(*(output(*argv) for argv in commands))
     lines = [line for output in outputs for line in output.splitlines() if all(text in line for text in texts)]
     return MarkedLines(router, "; ".join(map(" ".join, commands)), tuple(lines))
-
-
-async def _output(argv: Sequence[str]) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 10)
-    if process.returncode:
-        raise DaemonError(
-            f"{Path(argv[0]).name} failed with status {process.returncode}: {err.decode(errors='replace')}"
-        )
-    return out.decode(errors="replace")

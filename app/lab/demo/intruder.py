@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 
 from app.errors import DaemonError
+from app.lab.daemons.commands import output
 from app.lab.daemons.gobgp import gobgp, target
 from app.lab.demo.context import RunContext
 from app.lab.demo.evidence import Planted
@@ -82,12 +83,5 @@ def largest(sim_pop: SimPop) -> str:
 async def _configure(vty: Path, *commands: str) -> None:
     """Change the configuration of FRR with vtysh; DaemonError if it refuses a command."""
     lines = [argument for command in ("configure terminal", *commands) for argument in ("-c", command)]
-    process = await asyncio.create_subprocess_exec(
-        *("vtysh", "--vty_socket", str(vty.parent), "-d", "bgpd", *lines),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 10)
-    if process.returncode or out.strip():  # vtysh complains on stdout and exits with status 0
-        raise DaemonError(f"vtysh refused (status {process.returncode}): {(out + err).decode(errors='replace')}")
+    if complaint := (await output("vtysh", "--vty_socket", str(vty.parent), "-d", "bgpd", *lines)).strip():
+        raise DaemonError(f"vtysh refused: {complaint}")  # it complains on stdout and exits with status 0
