@@ -69,12 +69,12 @@ async def see_it_come(page: Page) -> None:
 
 
 async def see_it_go(page: Page) -> None:
-    """What moved is given back, and the page says so."""
+    """What moved is released, and the page says so."""
     await page.wait_for_selector(f'{SURGED}[data-state="calm"]')
     await page.wait_for_selector("#overrides", state="hidden")
     events = await page.inner_text("#events")
     assert "congestion closed" in events
-    assert "given back" in events
+    assert "released: " in events
 
 
 async def test_congestion_comes_and_goes_on_the_page_of_the_running_demo(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ NO_ROOM = "no-room"
 RELIEVED_WITHIN_S = 60.0
 STRAY_WITHIN_S = 5.0  # the actuator lists the routes in its speakers every 2 s
 LOOP_SLACK_S = 1.0  # the two tables are read twice a second, at slightly different moments
-KEPT_TIME_S = 1.0  # a simulator that is later than this was kept waiting by other work of the machine
+KEPT_TIME_S = 1.0  # a simulator that lost more was kept waiting by other work of the machine
 WINDOW_S = 10.0  # length of a window in every demo
 
 

@@ -70,7 +70,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "overrides_on_killed_neighbour": ("overrides that it carried", ""),
         "peer_down_to_withdrawn_s": ("from the BMP report of its death until they were gone", "s"),
         "drops_after_kill_s": ("from its death until no link dropped anything", "s"),
-        "simulator_late_s": ("longest delay of the simulator", "s"),
+        "simulator_late_s": ("time that the simulator lost to other work of this machine", "s"),
         "restarts": ("processes that had to be restarted", ""),
     },
     "foreign routes, on purpose": {

@@ -176,7 +176,7 @@ def _times(evidence: Evidence) -> dict[str, FigureValue]:
         "overrides_on_killed_neighbour": kill.overrides if kill else None,
         "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill and kill.overrides else None,
         "drops_after_kill_s": surge.drops_after_kill_s,
-        "simulator_late_s": evidence.summary.late_s_max,
+        "simulator_late_s": evidence.summary.late_s,
     }
 
 

@@ -56,7 +56,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     sampled_records: int
     datagrams: int
     datagrams_failed: int
-    late_s_max: float
+    late_s: float
 
 
 def snapshot(engine: Engine) -> Snapshot | None:
@@ -76,7 +76,7 @@ def snapshot(engine: Engine) -> Snapshot | None:
     )
 
 
-def summarize(engine: Engine, scenario: Scenario, account: Account, late_s_max: float) -> Summary:
+def summarize(engine: Engine, scenario: Scenario, account: Account, late_s: float) -> Summary:
     """Summarize the run so far, which must be at least one tick long."""
     loads, capacity_bytes, ticks = stack(engine.log), _capacity_bytes(engine), len(engine.log)
     first = next((tick for tick, count in enumerate(engine.overrides) if count), None)
@@ -105,7 +105,7 @@ def summarize(engine: Engine, scenario: Scenario, account: Account, late_s_max: 
         sampled_records=account.records.total(),
         datagrams=account.datagrams,
         datagrams_failed=account.datagrams_failed,
-        late_s_max=late_s_max,
+        late_s=late_s,
     )
 
 

@@ -20,6 +20,8 @@ from app.lab.pop.sender import Account, Address, Sender
 from app.lab.pop.traffic import PortCounters
 from app.lab.pop.truth import Loads, stack
 
+SLIP_S = 0.1  # a tick that is later than this delays those after it
+
 
 class SimOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Rate and resolution of a run. Each table is read once per tick, so black holes are timed to a tick.
@@ -53,7 +55,7 @@ class Simulation:
         self._counters = PortCounters(sim.pop.link)
         self._sender = Sender(collector, clock, options.window_s)
         self._stopping = False
-        self._late_s_max = 0.0
+        self._late_s = 0.0
         self._ends_s: list[float] = []  # when each tick was reported, since the start
 
     def neighbour_died(self, peer: str) -> None:
@@ -91,20 +93,26 @@ class Simulation:
 
     def summary(self) -> Summary:
         """Summarize the run, which must be at least one tick long."""
-        return summarize(self._engine, self._scenario, self._sender.account, self._late_s_max)
+        return summarize(self._engine, self._scenario, self._sender.account, self._late_s)
 
     async def run(self, duration_s: float) -> None:
-        """Run tick by tick in real time for `duration_s`; SpeakerError if a router's table cannot be read."""
+        """Run tick by tick in real time for `duration_s`; SpeakerError if a router's table cannot be read.
+
+        A late tick delays those after it: traffic that caught up would exceed what links can carry.
+        """
         start_s, tick_s = self._clock.monotonic_s(), self._options.tick_s
+        due_s = start_s
         try:
             for tick in range(round(duration_s / tick_s)):
-                due_s = start_s + tick * tick_s
                 await asyncio.sleep(max(0.0, due_s - self._clock.monotonic_s()))
-                self._late_s_max = max(self._late_s_max, self._clock.monotonic_s() - due_s)
+                if (late_s := self._clock.monotonic_s() - due_s) > SLIP_S:
+                    self._late_s += late_s
+                    due_s += late_s
                 if self._stopping:
                     break
                 await self._sender.send(self._advance(tick, await self._read()), due_s)
-                self._ends_s.append(max(self._clock.monotonic_s() - start_s, (tick + 1) * tick_s))
+                due_s += tick_s
+                self._ends_s.append(max(self._clock.monotonic_s(), due_s) - start_s)
         finally:
             self._sender.close()
 

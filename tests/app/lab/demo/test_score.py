@@ -70,7 +70,7 @@ SUMMARY = Summary(
     sampled_records=5,
     datagrams=3,
     datagrams_failed=0,
-    late_s_max=0.01,
+    late_s=0.01,
 )
 STORY = (
     act("announced"), act("withdrawn", reason="source-path-lost"), act("announced"),
@@ -99,7 +99,7 @@ def test_a_good_run_is_ok() -> None:
 
 
 def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it() -> None:
-    slow = msgspec.structs.replace(GOOD, summary=msgspec.structs.replace(SUMMARY, dropped_bytes=90, late_s_max=4.0))
+    slow = msgspec.structs.replace(GOOD, summary=msgspec.structs.replace(SUMMARY, dropped_bytes=90, late_s=4.0))
     figures = score(slow)
     assert figures["failed"] == []
     assert figures["not_judged"] == [
@@ -110,7 +110,7 @@ def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it()
         "not judged, because other work kept this machine from keeping time:",
         "  - at most half the drops of a run without Autopilot",
     ]
-    in_time = score(msgspec.structs.replace(slow, summary=msgspec.structs.replace(slow.summary, late_s_max=0.1)))
+    in_time = score(msgspec.structs.replace(slow, summary=msgspec.structs.replace(slow.summary, late_s=0.1)))
     assert in_time["failed"] == ["at most half the drops of a run without Autopilot"]
     assert in_time["not_judged"] == []
 

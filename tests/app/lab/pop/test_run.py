@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from app.clock import SystemClock
+from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
 from app.lab.pop.model import RouterTable
 from app.lab.pop.run import SimOptions, Simulation
@@ -33,10 +33,24 @@ class ScriptedRib:
         """Nothing to close."""
 
 
-def simulation(collector: socket.socket, script: Mapping[int, Callable[[], None]]) -> Simulation:
+class LosingClock(SystemClock):
+    """The clock of a machine that gave others some of our time."""
+
+    lost_s = 0.0
+
+    def lose(self) -> None:
+        self.lost_s += 0.5
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.lost_s
+
+
+def simulation(
+    collector: socket.socket, script: Mapping[int, Callable[[], None]], clock: Clock | None = None
+) -> Simulation:
     tables = natural(0)
     readers = {"r1": ScriptedRib(tables["r1"], script), "r2": ScriptedRib(tables["r2"], {})}
-    return Simulation(world(), SURGE, readers, collector.getsockname(), SystemClock(), OPTIONS)
+    return Simulation(world(), SURGE, readers, collector.getsockname(), clock or SystemClock(), OPTIONS)
 
 
 @pytest.fixture
@@ -94,3 +108,12 @@ async def test_a_router_that_cannot_be_read_ends_the_run(collector: socket.socke
     with pytest.raises(SpeakerError, match="gone"):
         await sim.run(1)
     assert sim.snapshot is None
+
+
+async def test_a_late_tick_delays_those_after_it(collector: socket.socket) -> None:
+    """Traffic that catches up would look like a link that carries more than it can."""
+    clock = LosingClock()
+    sim = simulation(collector, {3: clock.lose}, clock)
+    await sim.run(1.0)
+    assert sim.summary().late_s > 0.3
+    assert sim.truth_ends_s[-1] > 1.3
