@@ -141,65 +141,70 @@ async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: No
     if not CHROMIUM.exists():
         unavailable(f"no {CHROMIUM}: install chromium")
     problems: list[str] = []
-    began_s, truth = now_s(), tmp_path / "truth.jsonl"
-    write_truth(truth, began_s)
-    async with kafka(topics.named([POP])) as broker:
+    truth = tmp_path / "truth.jsonl"
+    truth.touch()
+    async with (
+        kafka(topics.named([POP])) as broker,
+        view(tmp_path, broker, "--truth", str(truth)) as url,
+        opened(f"{url}/", problems) as page,
+    ):
+        await page.evaluate("window.neverReloaded = true")
+        began_s = now_s()  # when all is up: what is published is live for three windows
+        write_truth(truth, began_s)
         await publish(broker, *calm(began_s, 12))
-        async with view(tmp_path, broker, "--truth", str(truth)) as url, opened(f"{url}/", problems) as page:
-            await page.evaluate("window.neverReloaded = true")
-            card = f'article[data-link="{FULL}"]'
-            await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="live"] .u-over')
-            assert await page.is_hidden("#overrides")
-            assert await page.is_visible("li.truth")
+        card = f'article[data-link="{FULL}"]'
+        await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="live"] .u-over')
+        assert await page.is_hidden("#overrides")
+        assert await page.is_visible("li.truth")
 
-            await publish(
-                broker,
-                window(began_s, carried=0.99, dropped=0.13, natural=1.12),
-                window(began_s, ROOMY, carried=0.62, natural=0.62),
-                decision(2, began_s, congested=(congestion(began_s),), overrides=(override(),)),
-                actuation(1, began_s + 15, "announced"),
-                actuation(2, began_s + 15.2, "confirmed"),
-            )
-            await page.wait_for_selector(f'{card}[data-state="congested"]')
-            row = await page.wait_for_selector(f'tr[data-prefix="{PREFIX}"]')
-            assert row is not None
-            shown = await row.inner_text()
-            assert "12.0 Gb/s" in shown
-            assert "r1 confirmed, r2 not yet" in shown
-            assert "sheds-congested-link" in shown
-            group = await page.inner_text("#overrides summary")
-            assert "r1 et-0/0/1 → r1 et-0/0/2" in group
-            assert "1 of 2 routes confirmed" in group
-            figures = await page.inner_text(f"{card} dl")
-            assert "99.0 Gb/s" in figures
-            assert "112 %" in figures
-            assert await page.inner_text("#sum-congested") == "1 of 6"
-            label = await page.get_attribute(f"{card} .chart", "aria-label")
-            assert label is not None
-            assert "dropped 13.0 %" in label
-            assert await page.screenshot(path=tmp_path / "congested.png", full_page=True)
+        await publish(
+            broker,
+            window(began_s, carried=0.99, dropped=0.13, natural=1.12),
+            window(began_s, ROOMY, carried=0.62, natural=0.62),
+            decision(2, began_s, congested=(congestion(began_s),), overrides=(override(),)),
+            actuation(1, began_s + 15, "announced"),
+            actuation(2, began_s + 15.2, "confirmed"),
+        )
+        await page.wait_for_selector(f'{card}[data-state="congested"]')
+        row = await page.wait_for_selector(f'tr[data-prefix="{PREFIX}"]')
+        assert row is not None
+        shown = await row.inner_text()
+        assert "12.0 Gb/s" in shown
+        assert "r1 confirmed, r2 not yet" in shown
+        assert "sheds-congested-link" in shown
+        group = await page.inner_text("#overrides summary")
+        assert "r1 et-0/0/1 → r1 et-0/0/2" in group
+        assert "1 of 2 routes confirmed" in group
+        figures = await page.inner_text(f"{card} dl")
+        assert "99.0 Gb/s" in figures
+        assert "112 %" in figures
+        assert await page.inner_text("#sum-congested") == "1 of 6"
+        label = await page.get_attribute(f"{card} .chart", "aria-label")
+        assert label is not None
+        assert "dropped 13.0 %" in label
+        assert await page.screenshot(path=tmp_path / "congested.png", full_page=True)
 
-            later_s = began_s + WINDOW_S
-            await publish(
-                broker,
-                msgspec.structs.replace(window(later_s, carried=0.85, natural=0.7), feed="untrusted"),
-                window(later_s, ROOMY, carried=0.6, natural=0.6),
-                decision(
-                    3,
-                    later_s,
-                    congested=(congestion(began_s, "closed"),),
-                    released=(Released(PREFIX, "natural-load-fits"),),
-                ),
-                actuation(3, later_s + 15, "withdrawn"),
-            )
-            await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="untrusted"]')
-            await page.wait_for_selector("#overrides", state="hidden")
-            events = await page.inner_text("#events")
-            for happened in ("congestion opened", "congestion closed", f"{PREFIX} (12.0 Gb/s) given back: natural"):
-                assert happened in events
-            await halted_and_resumed(page, broker)
-            await quiet(page, card)
-            assert await page.evaluate("window.neverReloaded")
+        later_s = began_s + WINDOW_S
+        await publish(
+            broker,
+            msgspec.structs.replace(window(later_s, carried=0.85, natural=0.7), feed="untrusted"),
+            window(later_s, ROOMY, carried=0.6, natural=0.6),
+            decision(
+                3,
+                later_s,
+                congested=(congestion(began_s, "closed"),),
+                released=(Released(PREFIX, "natural-load-fits"),),
+            ),
+            actuation(3, later_s + 15, "withdrawn"),
+        )
+        await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="untrusted"]')
+        await page.wait_for_selector("#overrides", state="hidden")
+        events = await page.inner_text("#events")
+        for happened in ("congestion opened", "congestion closed", f"{PREFIX} (12.0 Gb/s) released: natural"):
+            assert happened in events
+        await halted_and_resumed(page, broker)
+        await quiet(page, card)
+        assert await page.evaluate("window.neverReloaded")
     assert problems == []
 
 
