@@ -38,7 +38,7 @@ def _prefix(story: PrefixStory, answer: Answer, as_of: str) -> Iterator[Renderab
         confirmed = f"since {story.confirmed:%H:%M:%S}" if story.confirmed else "not yet"
         yield f"confirmed by all these routers: {confirmed}"
         if story.stays is not None:
-            yield f"not given back yet: {story.stays}"
+            yield f"not released yet: {story.stays}"
         if withdrawn := _withdrawn(answer, story.override.inject_on):
             yield f"the actuator has withdrawn its routes since, and not announced them again: {withdrawn}"
         as_path = " ".join(map(str, source.as_path))
@@ -66,7 +66,7 @@ def _ingress_table(story: PrefixStory) -> Table:
 
 
 def _alternates_table(story: PrefixStory) -> Table:
-    title = "The cheapest path with enough room is chosen; room is what the plan leaves below the fill mark."
+    title = "The cheapest path with enough room is chosen; room is what the plan leaves below thresholds.fill_to."
     table = columns("router", "link", "next hop", "AS path", "cost", "room Gb/s", "verdict", title=title)
     for path in story.alternates:
         cost = NONE if path.cost is None else f"{path.cost:g}"
@@ -121,7 +121,11 @@ def _condition(story: LinkStory) -> str:
 def _room(headroom_bps: float | None) -> str:
     if headroom_bps is None:
         return "no traffic may be moved to it"
-    return f"{_gbps(headroom_bps)} Gb/s more may be moved to it" if headroom_bps > 0 else "it is full to its fill mark"
+    return (
+        f"{_gbps(headroom_bps)} Gb/s more may be moved to it"
+        if headroom_bps > 0
+        else "it is full up to thresholds.fill_to"
+    )
 
 
 def _loads_table(story: LinkStory) -> Table:

@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     thresholds: Thresholds = Thresholds()
     """Table. When congestion opens and closes, and how far links are relieved and filled."""
     pacing: Pacing = Pacing()
-    """Table. The timers of a decision, and how fast moves are given back."""
+    """Table. The timers of a decision, and how fast moves are released."""
     state_port: int = 6070
     """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
     on one host.

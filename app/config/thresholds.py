@@ -31,7 +31,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep more room for the target's own growth.
     """
     leave: float = 0.80
-    """Share of capacity. Congestion closes, and moves are given back, at or below this natural load; must be below
+    """Share of capacity. Congestion closes, and moves are released, at or below this natural load; must be below
     `enter`. Change: lower it if moves come and go too often.
     """
     jump: float = 0.10
@@ -55,7 +55,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The timers of a decision, in seconds, and how fast moves are given back."""
+    """The timers of a decision, in seconds, and how fast moves are released."""
 
     RENAMED: ClassVar = {"hold_s": "lease_s", "min_hold_s": "min_stay_s", "unwind_share": "release_share"}
 
@@ -68,7 +68,7 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     longer restarts of telemetry, a shorter one clears routes sooner when telemetry is gone.
     """
     min_stay_s: float = 300.0
-    """Seconds. The least time that a move stays before it is given back. Change: shorter in a laboratory, longer if
+    """Seconds. The least time that a move stays before it is released. Change: shorter in a laboratory, longer if
     route changes are costly.
     """
     release_share: float = 0.25

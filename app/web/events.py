@@ -24,7 +24,7 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[PageE
             yield PageEvent(f"{name}/move/{override.prefix}", at, "move", override.prefix, what, override.bps)
     for released in decision.released:
         override_before = before.get(released.prefix)
-        what, bps = f"given back: {released.reason}", override_before.bps if override_before else 0.0
+        what, bps = f"released: {released.reason}", override_before.bps if override_before else 0.0
         yield PageEvent(f"{name}/release/{released.prefix}", at, "release", released.prefix, what, bps)
     refused_before = previous.refused if previous else ()
     known_refusals = {(refused.prefix, refused.link, refused.reason) for refused in refused_before}

@@ -96,11 +96,13 @@ def _others(plan: Plan, prefix: str, link: str) -> set[str]:
 def _room(plan: Plan, prefix: str, link: str) -> str:
     targets = _others(plan, prefix, link)
     room_bps = {name: room for name in targets if (room := plan.ledger.headroom_bps(name)) is not None}
+    if not targets:
+        return f"it needs {gbps(plan.bps(prefix))}, and no other link has a route to it"
     if not room_bps:
         return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive traffic"
     most = max(room_bps, key=lambda name: (room_bps[name], name))
     left = gbps(max(room_bps[most], 0.0))
-    return f"it needs {gbps(plan.bps(prefix))}, and the most room below the fill mark is {left} on {most}"
+    return f"it needs {gbps(plan.bps(prefix))}, and the most room below thresholds.fill_to is {left}, on {most}"
 
 
 def _budgets(plan: Plan) -> str:

@@ -50,7 +50,7 @@ class Ingress(msgspec.Struct, frozen=True):
 class AlternatePath(msgspec.Struct, frozen=True):
     """One eBGP path of a prefix. `link` and `cost` are None if the inventory lacks the link.
 
-    `headroom_bps` is the room of the link up to the fill mark, None if it may not receive traffic. `rule` is
+    `headroom_bps` is the room of the link up to `fill_to`, None if it may not receive traffic. `rule` is
     chosen, natural, possible, dearer (possible, but the chosen path costs less), or the code of the rule that forbids
     the path.
     """
