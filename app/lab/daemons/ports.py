@@ -13,6 +13,7 @@ from app.errors import EnvironmentProblem
 
 # Below the kernel's ephemeral range, so no outgoing connection takes a port between our choosing and using it.
 RANGE = range(20_000, 32_000)
+_reserved: list[ExitStack] = []  # sockets that hold the ports we chose, until this process ends
 
 
 class StackPorts(msgspec.Struct, frozen=True):
@@ -27,18 +28,16 @@ class StackPorts(msgspec.Struct, frozen=True):
 
 def choose_ports(bgp_addresses: Sequence[str] = ()) -> StackPorts:
     """Choose ports that are free now. The BGP port is free on every one of `bgp_addresses`."""
-    with ExitStack() as held:
-        kafka, controller, bmp = (_hold_free(held, ["127.0.0.1"]) for _ in range(3))
-        bgp = _hold_free(held, bgp_addresses or ["127.0.0.1"])
-        taken = set(_inodes("udp"))
-        sflow = next(port for port in random.sample(RANGE, len(RANGE)) if port not in taken)
+    kafka, controller, bmp = (free_port() for _ in range(3))
+    bgp = _reserve(bgp_addresses or ["127.0.0.1"])
+    taken = set(_inodes("udp"))
+    sflow = next(port for port in iter(free_port, None) if port not in taken)
     return StackPorts(kafka=kafka, controller=controller, sflow=sflow, bmp=bmp, bgp=bgp)
 
 
 def free_port() -> int:
-    """Choose a TCP port that is free on 127.0.0.1 now."""
-    with ExitStack() as held:
-        return _hold_free(held, ["127.0.0.1"])
+    """Choose a TCP port that is free on 127.0.0.1. No process that chooses after us gets it, as long as we live."""
+    return _reserve(["127.0.0.1"])
 
 
 def port_problems(ports: StackPorts, bgp_addresses: Sequence[str] = ()) -> Iterator[str]:
@@ -47,6 +46,8 @@ def port_problems(ports: StackPorts, bgp_addresses: Sequence[str] = ()) -> Itera
     wanted += [(address, "bgp", ports.bgp) for address in bgp_addresses]
     for address, key, port in wanted:
         with closing(socket.socket()) as probe:
+            # Daemons set this too. Ports of which only connections in TIME_WAIT are left count as free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if not _bound(probe, address, port):
                 yield f"TCP port {port} ({key}) on {address} is in use by {_owner('tcp', port)}"
     # Trying to bind proves nothing: sfacctd sets SO_REUSEPORT, and a second one silently takes half of the datagrams.
@@ -64,21 +65,26 @@ def udp_drops(port: int) -> int:
     return sum(int(fields[12]) for fields in _rows("udp") if _port(fields) == port)
 
 
-def _hold_free(held: ExitStack, addresses: Sequence[str]) -> int:
+def _reserve(addresses: Sequence[str]) -> int:
+    """Bind a free port on all addresses and keep it bound, so that another stack beside us does not choose it too.
+
+    A daemon can still listen there, because it and our socket, which does not listen, have SO_REUSEADDR. We set it only
+    after binding: a socket without it is refused a port that is bound at all.
+    """
     for port in random.sample(RANGE, len(RANGE)):
         with ExitStack() as attempt:
             sockets = [attempt.enter_context(closing(socket.socket())) for _ in addresses]
-            if all(_bound(probe, address, port) for probe, address in zip(sockets, addresses, strict=True)):
-                held.enter_context(attempt.pop_all())
+            if all(_bound(each, address, port) for each, address in zip(sockets, addresses, strict=True)):
+                for each in sockets:
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                _reserved.append(attempt.pop_all())
                 return port
     raise EnvironmentProblem(f"no TCP port between {RANGE.start} and {RANGE.stop} is free on {', '.join(addresses)}")
 
 
-def _bound(probe: socket.socket, address: str, port: int) -> bool:
-    # Daemons set this too: a port whose only connections are in TIME_WAIT counts as free.
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bound(each: socket.socket, address: str, port: int) -> bool:
     try:
-        probe.bind((address, port))
+        each.bind((address, port))
     except OSError:
         return False
     return True

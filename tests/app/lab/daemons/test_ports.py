@@ -1,7 +1,9 @@
-"""Ports: free ones are chosen, and one that is taken is told with its owner."""
+"""Ports: free ones are chosen, and one that is taken is named with its owner."""
 
 import os
 import socket
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -54,3 +56,11 @@ def test_datagrams_that_the_kernel_drops_are_counted() -> None:
 def test_a_free_port_can_be_listened_on() -> None:
     with closing(socket.create_server(("127.0.0.1", free_port()))) as server:
         assert server.getsockname()[1] > 0
+
+
+def test_a_port_once_chosen_is_not_chosen_by_another_process() -> None:
+    """Two demos that start together would else get the same port, and neither listens on it yet."""
+    port = free_port()
+    choice = f"from app.lab.daemons import ports; ports.RANGE = range({port}, {port + 1}); ports.free_port()"
+    outcome = subprocess.run([sys.executable, "-c", choice], capture_output=True, text=True, check=False)
+    assert f"no TCP port between {port} and {port + 1} is free on 127.0.0.1" in outcome.stderr
