@@ -109,7 +109,7 @@ def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it()
     ]
     assert verdict(figures)[:2] == [
         "not judged, because other work kept this machine from keeping time:",
-        "  - at most half the drops of a run without Autopilot",
+        "  - no loops",
     ]
     in_time = score(msgspec.structs.replace(slow, summary=msgspec.structs.replace(slow.summary, late_s=0.1)))
     assert in_time["failed"] == ["at most half the drops of a run without Autopilot"]
