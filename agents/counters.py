@@ -8,6 +8,7 @@ from faust.types import TP
 
 from app.config.inventory import Pop
 from app.contract import topics
+from app.contract.schemas import Notice
 from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.rejected import Rejected
@@ -33,6 +34,7 @@ class CountersState:
     def reset(self) -> None:
         """Forget all readings and everything queued."""
         self._samples: dict[str, list[CounterSample]] = defaultdict(list)
+        self.heard: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
         self._dirty: set[str] = set()
         self._advanced: set[str] = set()
         self.progress = {pop.name: CountersProgress() for pop in self._pops.values()}
@@ -69,6 +71,7 @@ class CountersState:
         if router is None:
             self._ignore(progress, "unknown-router", replay)
             return
+        self.heard[pop.name, router] = record.timestamp_s
         if (router, parsed.ifindex) not in pop.link_by_interface:
             self._ignore(progress, "unknown-interface", replay)
             return
@@ -111,6 +114,14 @@ class CountersState:
         definition = pop.links[link]
         known = (self._samples.get(f"{pop.name}|{definition.router}|{index}") for index in definition.ifindexes)
         return min((samples[-1].at_s for samples in known if samples), default=None)
+
+    def heard_s(self, pop: Pop) -> Mapping[str, float]:
+        """Kafka's time of the last record from each router, in Unix seconds."""
+        return {router: at_s for (name, router), at_s in self.heard.items() if name == pop.name}
+
+    def notices(self, pop: Pop, now_s: float) -> list[Notice]:
+        """What people should know of this input at Kafka time `now_s`."""
+        return []
 
     def write_rows(self) -> None:
         """Write the rows of all interfaces with new readings."""

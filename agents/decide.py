@@ -5,14 +5,14 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil, nan
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from app import metrics
 from app.clock import Clock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
 from app.contract import topics
-from app.contract.schemas import Feed
+from app.contract.schemas import Feed, Sources
 from app.stream.publish import Publisher
 from app.te.decision import records
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
@@ -28,6 +28,14 @@ from tables.link_windows import LinkWindowRow
 
 log = logging.getLogger(__name__)
 RatesOf = Callable[[Pop, str, float, float], Rates | None]
+SourcesOf = Callable[[Pop, ClosedWindow], Sources]
+
+
+class CycleInputs(NamedTuple):
+    """What the decider asks of the other agents: counter rates by link and window, and which routers were heard."""
+
+    rates_of: RatesOf
+    sources_of: SourcesOf
 
 
 class PopDecider:
@@ -38,14 +46,14 @@ class PopDecider:
         pop: Pop,
         settings: Settings,
         natural: NaturalRouting,
-        rates_of: RatesOf,
+        inputs: CycleInputs,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
         self._pop = pop
         self._settings = settings
         self._natural = natural
-        self._rates_of = rates_of
+        self._inputs = inputs
         self._publisher = publisher
         self._clock = clock
         windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
@@ -68,7 +76,9 @@ class PopDecider:
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         """Decide on a closed window, queue its records, and return its final rows by link."""
         rows = {
-            link: LinkWindowRow(link_sums, self._rates_of(self._pop, link, window.start_s, window.end_s), closed=True)
+            link: LinkWindowRow(
+                link_sums, self._inputs.rates_of(self._pop, link, window.start_s, window.end_s), closed=True
+            )
             for link, link_sums in sums.items()
         }
         self._history.append({link: self._link_window(window.start_s, link, row) for link, row in rows.items()})
@@ -96,6 +106,7 @@ class PopDecider:
         for link, row in rows.items():
             traffic = records.prefix_traffic(window, link, row.sums, self._natural.origin_as)
             self._publisher.put(topics.PREFIX_TRAFFIC.name, window.pop, traffic)
+        self._publisher.put(topics.SOURCES.name, window.pop, self._inputs.sources_of(self._pop, window))
         number, settings = (self.cycle.epoch, self.cycle.seq), self._settings
         decision = records.decision(window, number, result, settings.mode, settings.pacing, self._clock.now_s())
         sent = partial(self._sent, window.closed_s)

@@ -12,6 +12,7 @@ from app import metrics
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract import topics
+from app.contract.schemas import Notice
 from app.feeds.accounting import Accounting
 from app.feeds.placing import TableOf
 from app.feeds.rejected import Rejected
@@ -124,6 +125,14 @@ class FlowsState(Generic[D]):
                 window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
                 rows = self.deciders[pop].close(window, outcome.sums)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
+
+    def heard_s(self, pop: Pop) -> Mapping[str, float]:
+        """Kafka's time of the last record from each router, in Unix seconds."""
+        return {}
+
+    def notices(self, pop: Pop, now_s: float) -> list[Notice]:
+        """What people should know of this input at Kafka time `now_s`."""
+        return []
 
     def write_rows(self) -> None:
         """Write open windows that grew and closed ones, the latter once more when they are final; delete the oldest."""

@@ -7,6 +7,7 @@ from faust.types import TP
 
 from app.config.inventory import Pop
 from app.contract import topics
+from app.contract.schemas import Notice
 from app.feeds.bmp import decode
 from app.feeds.bmp_sessions import RibFeed, Sessions
 from app.feeds.rejected import Rejected
@@ -32,7 +33,7 @@ class RoutesState:
         pace: Pace = PACE,
     ) -> None:
         self.ribs = {name: Rib() for name in pops}
-        self.heard_s: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
+        self.heard: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
         self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
         self.topics = list(self._pops)
         self._table = table
@@ -90,7 +91,7 @@ class RoutesState:
                 self._publisher.dead_letter(tp, record, parsed)
             return
         if (sender := feed.router_of(parsed)) is not None:
-            self.heard_s[pop.name, sender] = record.timestamp_s
+            self.heard[pop.name, sender] = record.timestamp_s
         if replay:
             return
         feed.sessions.records += 1
@@ -99,6 +100,14 @@ class RoutesState:
             for prefix in prefixes:
                 self._kept[pop.name].touch(prefix, record.position)
             self._on_change(pop.name, router, prefixes)
+
+    def heard_s(self, pop: Pop) -> Mapping[str, float]:
+        """Kafka's time of the last record from each router, in Unix seconds."""
+        return {router: at_s for (name, router), at_s in self.heard.items() if name == pop.name}
+
+    def notices(self, pop: Pop, now_s: float) -> list[Notice]:
+        """What people should know of this input at Kafka time `now_s`."""
+        return []
 
     def write_rows(self) -> None:
         """Write some of the rows that changed (Pace)."""

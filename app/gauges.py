@@ -46,7 +46,7 @@ def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> N
     rib = routes.ribs[pop]
     metrics.BMP_PREFIXES.labels(pop, router).set_function(lambda: len(rib.prefixes(router)))
     metrics.BMP_PEERS.labels(pop, router).set_function(lambda: len(rib.peers(router)))
-    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.heard_s.get((pop, router)))
+    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.heard.get((pop, router)))
 
 
 def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import mode
 
 from agents import counters, flows, routes
-from agents.decide import PopDecider
+from agents.decide import CycleInputs, PopDecider
+from agents.sources import sources
 from app import native
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Settings
+from app.contract.schemas import Sources
 from app.gauges import watch_inputs, watch_routes
 from app.stream.app import ExactApp
 from app.stream.exact import Reading, recovered
@@ -27,6 +29,7 @@ from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
 from app.te.routing.natural import NaturalRouting
+from app.te.traffic.windows import ClosedWindow
 from app.web.state_server import StateServer, Views
 from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
@@ -66,7 +69,12 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     publisher = Publisher(app, clock)
 
     def new_decider(pop: Pop) -> PopDecider:
-        return PopDecider(pop, settings, natural[pop.name], counters_state.rates, publisher, clock)
+        return PopDecider(
+            pop, settings, natural[pop.name], CycleInputs(counters_state.rates, sources_of), publisher, clock
+        )
+
+    def sources_of(pop: Pop, window: ClosedWindow) -> Sources:
+        return sources(pop, window, flows_state, counters_state, routes_state)
 
     final_rows = FinalRows(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
     tables = flows.FlowTables(link_windows, congestion, final_rows, partial(committed, app))

@@ -133,6 +133,40 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     flow_ratio: float | None = None
 
 
+class RouterHeard(msgspec.Struct, frozen=True):
+    """When a router was last heard by each kind of input, by Kafka's time; None means never.
+
+    `bmp_statistics` says whether it sends BMP statistics reports, which serve as heartbeat of its BMP session. A
+    `doubtful` router has been silent for too long: its routes may be out of date, so no move may lead to it.
+    """
+
+    flows: datetime | None = None
+    counters: datetime | None = None
+    bmp: datetime | None = None
+    bmp_statistics: bool = False
+    doubtful: bool = False
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What people should know of an input: `kind` is a fixed word, `where` a router, link or address."""
+
+    kind: str
+    where: str
+    text: str
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """Which routers of a PoP were heard when a window closed, and what is wrong with its inputs."""
+
+    schema: Literal["sources/1"] = "sources/1"
+    id: str
+    pop: str
+    window_start: datetime
+    window_s: int
+    routers: dict[str, RouterHeard]
+    notices: tuple[Notice, ...] = ()
+
+
 class PrefixShare(msgspec.Struct, frozen=True):
     """One destination prefix on a link: the flow estimate, the samples behind it and the prefix's origin AS."""
 
@@ -192,4 +226,4 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
 
 
-PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Actuation, Control, DeadLetter)
+PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Sources, Actuation, Control, DeadLetter)

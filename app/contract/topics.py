@@ -100,6 +100,17 @@ PREFIX_TRAFFIC = Topic(
     "the largest prefixes of one link in one closed window",
     "prefix-traffic/1",
 )
+SOURCES = Topic(
+    "sources",
+    "pop",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "telemetry",
+    "view, anyone",
+    "when each router of a PoP was last heard, and what is wrong with its inputs",
+    "sources/1",
+)
 ACTUATIONS = Topic(
     "actuations",
     "pop",
@@ -135,7 +146,7 @@ DEAD_LETTERS = Topic(
 )
 
 INPUTS = (FLOWS, COUNTERS, BMP)
-ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, ACTUATIONS, CONTROL, DEAD_LETTERS)
+ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, SOURCES, ACTUATIONS, CONTROL, DEAD_LETTERS)
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:

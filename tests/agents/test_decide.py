@@ -7,12 +7,13 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from agents.decide import PopDecider
+from agents.decide import CycleInputs, PopDecider
+from agents.sources import sources
 from app import metrics
 from app.clock import ManualClock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
-from app.contract.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
+from app.contract.schemas import Decision, Feed, LinkUtilization, Notice, PrefixTraffic, Sources
 from app.te.decision.records import TOP_PREFIXES
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
@@ -34,6 +35,20 @@ def closed(start_s: int, closed_s: float) -> ClosedWindow:
     return ClosedWindow("rhv1000", start_s, 10, closed_s)
 
 
+def nobody_heard(pop: Pop, window: ClosedWindow) -> Sources:
+    return sources(pop, window, *[SilentSource()] * 3)
+
+
+class SilentSource:
+    """An input of which nothing came."""
+
+    def heard_s(self, pop: Pop) -> dict[str, float]:
+        return {}
+
+    def notices(self, pop: Pop, now_s: float) -> list[Notice]:
+        return []
+
+
 class Rig:
     """A decider with the counters of `rates`, of one link at first. `rib` is empty."""
 
@@ -47,7 +62,9 @@ class Rig:
 
         settings = Settings(pops=("rhv1000.toml",))
         natural = NaturalRouting(pop, self.rib)
-        self.decider = PopDecider(pop, settings, natural, rates_of, self.outbox.publisher, self.clock)
+        self.decider = PopDecider(
+            pop, settings, natural, CycleInputs(rates_of, nobody_heard), self.outbox.publisher, self.clock
+        )
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**9, 400)})
