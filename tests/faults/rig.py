@@ -259,9 +259,16 @@ class Rig:
             await self.until(self._closed_everything, PATIENCE_S)
             await self._stop_loads()
             await self.until(self._wrote_everything, PATIENCE_S)
+            await self.until(self._all_serve, PATIENCE_S)
         except TimeoutError:
             self.problems.append(f"the last windows were not closed and written within {PATIENCE_S:g} s")
             await self._stop_loads()
+
+    async def _all_serve(self) -> bool:
+        """A worker that was just started again does not catch SIGTERM yet, and would seem to end by it."""
+        for worker in self.workers:
+            await StateClient(worker.port, self.feed.pop.name).get("progress", Progress)
+        return True
 
     async def _wrote_everything(self) -> bool:
         """The changelog is there, not only the worker's memory."""
