@@ -17,8 +17,7 @@ from typing import Self
 
 import msgspec
 
-from app.errors import DaemonError
-from app.stream.fence import EXIT_CODE
+from app.errors import ENDED_ITSELF, DaemonError
 
 POLL_S = 0.2
 # Only a process that hangs takes so long, on however busy a machine.
@@ -195,7 +194,7 @@ class Runner:
                 self._report(f"{name} ended with status {status}; log: {child.log}")
                 return
             child.restarts += 1
-            child.crashes += status != EXIT_CODE
+            child.crashes += status != ENDED_ITSELF
             self._report(f"{name} ended with status {status}; restart {child.restarts} of {child.program.restarts_max}")
             await asyncio.sleep(BACKOFF_S[child.restarts - 1])
             child.process = await self._fork(child)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import DaemonError
+from app.errors import ENDED_ITSELF, DaemonError
 from app.lab.daemons import runner as module
 from app.lab.daemons.runner import Probe, Program, Runner
-from app.stream.fence import EXIT_CODE
 from tests.app.lab.daemons.processes import gone, sh
 from tests.patience import PATIENCE_S
 
@@ -116,7 +115,7 @@ async def test_a_worker_that_ended_itself_on_purpose_has_not_crashed(
     monkeypatch.setattr(module, "BACKOFF_S", (0.0,))
     up = holds(tmp_path / "worker.log", "up\nup\n")
     async with Runner(tmp_path) as runner:
-        first = f"test -e {tmp_path}/ran && exec sleep 60; touch {tmp_path}/ran; exit {EXIT_CODE}"
+        first = f"test -e {tmp_path}/ran && exec sleep 60; touch {tmp_path}/ran; exit {ENDED_ITSELF}"
         await runner.start(Program(name="worker", argv=sh(f"echo up; {first}"), restarts_max=1), up)
         assert runner.restarts == {"worker": 1}
         assert runner.crashes == 0
