@@ -10,6 +10,8 @@ AutopilotError
 
 from collections.abc import Sequence
 
+ENDED_ITSELF = 70  # EX_SOFTWARE, exit code of a worker whose supervisor is to start it again, from the last commit
+
 
 class AutopilotError(Exception):
     """Base of all our errors; the message says what is wrong and what to do."""

@@ -10,16 +10,15 @@ import threading
 from collections.abc import Callable
 
 from app.clock import Clock
+from app.errors import ENDED_ITSELF
 
 log = logging.getLogger(__name__)
-
-EXIT_CODE = 70  # EX_SOFTWARE: the supervisor starts the process again, from the last commit
 
 
 def die(reason: str) -> None:
     """End the process at once, without the orderly shutdown, which would still flush."""
     log.critical("this process ends itself: %s; its next start goes on from the last commit", reason)
-    os._exit(EXIT_CODE)
+    os._exit(ENDED_ITSELF)
 
 
 class StallFence:

@@ -35,6 +35,7 @@ async def judge(rig: Rig, fault: str) -> Outcome:
     await rig.drain()
     told = {pop: await _told(rig, pop) for pop in rig.feeds}
     active = await rig.active()
+    await rig.all_serve()
     for worker in rig.workers:
         if code := await worker.stop():
             rig.problems.append(f"SIGTERM at the end: exit code {code}")

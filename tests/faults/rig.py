@@ -193,7 +193,7 @@ class Rig:
         told = []
         for worker in self.workers:
             with suppress(DaemonError):
-                told.append((await StateClient(worker.port, pop).get("progress", Progress), worker))
+                told.append((await _progress_of(worker, pop), worker))
         if not told:
             raise DaemonError("no worker answers on its port")
         return max(told, key=lambda pair: pair[0].applied)
@@ -263,6 +263,22 @@ class Rig:
             self.problems.append(f"the last windows were not closed and written within {PATIENCE_S:g} s")
             await self._stop_loads()
 
+    async def all_serve(self) -> None:
+        """Wait until every worker answers on its port; a problem when one does not.
+
+        A worker that was just started again does not catch SIGTERM yet, and would seem to end by it.
+        """
+
+        async def answer() -> bool:
+            for worker in self.workers:
+                await _progress_of(worker, self.feed.pop.name)
+            return True
+
+        try:
+            await self.until(answer, PATIENCE_S)
+        except TimeoutError:
+            self.problems.append(f"a worker did not answer on its port within {PATIENCE_S:g} s at the end")
+
     async def _wrote_everything(self) -> bool:
         """The changelog is there, not only the worker's memory."""
         written = {name: await evidence.changelog_progress(self.broker, CELL, name) for name in self.feeds}
@@ -292,3 +308,8 @@ class Rig:
         await asyncio.gather(*self._loads)
         self._loads = []
         await asyncio.gather(*(feed.settled() for feed in self.feeds.values()))
+
+
+async def _progress_of(worker: Worker, pop: str) -> Progress:
+    """As this worker tells it; DaemonError when it does not answer."""
+    return await StateClient(worker.port, pop).get("progress", Progress)

@@ -59,4 +59,4 @@ async def test_every_byte_of_bad_input_is_in_its_column() -> None:
     }
     assert figures["bytes_late"] == figures["injected_bytes_late"] > 0
     assert figures["dead_letters"] == figures["injected_dead_letters"] > 0
-    assert figures["restarts"] == figures["overrides_announced"] == 0
+    assert figures["crashes"] == figures["overrides_announced"] == 0

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from app.errors import EnvironmentProblem
+from app.errors import ENDED_ITSELF, EnvironmentProblem
 from app.lab.daemons.ports import free_port
-from app.stream.fence import EXIT_CODE
 from tests.integration.conftest import unavailable
 from tests.integration.sums_rig import CHANGELOG, Rig, Worker, sums_rig, until
 from tests.integration.test_exact_state import BATCH
@@ -46,7 +45,7 @@ async def works_and_ends(rig: Rig) -> None:
 
 
 async def ends_itself(worker: Worker, reason: str, within_s: float = PATIENCE_S) -> None:
-    assert await worker.ended(within_s) == EXIT_CODE
+    assert await worker.ended(within_s) == ENDED_ITSELF
     assert reason in worker.told()
 
 
@@ -147,7 +146,7 @@ async def the_broker_is_frozen_at(rig: Rig, moment: str) -> None:
     if worker.process.returncode is None:
         await rig.commits_past(await rig.commits() + BATCH)
         worker.signal(signal.SIGKILL)
-    assert await worker.ended(5.0) in (EXIT_CODE, CRASHED, -signal.SIGKILL)
+    assert await worker.ended(5.0) in (ENDED_ITSELF, CRASHED, -signal.SIGKILL)
 
 
 @pytest.mark.parametrize("moment", ["Discovered coordinator", "Successfully synced group"])
@@ -163,7 +162,7 @@ async def f12_the_changelog_was_recreated(rig: Rig) -> None:
     """The disk knows an offset that the changelog never reached: which of both is right only a person can say."""
     await rig.admin.delete_topics([CHANGELOG])
     worker = await rig.start("a", patience_s=20.0)
-    assert await worker.ended(40.0) in (EXIT_CODE, CRASHED)
+    assert await worker.ended(40.0) in (ENDED_ITSELF, CRASHED)
     assert "ConsistencyError" in worker.told()
 
 

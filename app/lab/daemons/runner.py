@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from app.errors import DaemonError
+from app.errors import ENDED_ITSELF, DaemonError
 
 POLL_S = 0.2
 # Only a process that hangs takes so long, on however busy a machine.
@@ -50,6 +50,7 @@ class _Child:
         self.program = program
         self.log = log
         self.restarts = 0
+        self.crashes = 0
         self.stopping = False
         self.process: asyncio.subprocess.Process
         self.watch: asyncio.Task[None]
@@ -133,6 +134,11 @@ class Runner:
         """How often each program with `restarts_max` above 0 has been restarted."""
         return {name: child.restarts for name, child in self._children.items() if child.program.restarts_max}
 
+    @property
+    def crashes(self) -> int:
+        """How many of the restarts were of programs that had not ended themselves on purpose."""
+        return sum(child.crashes for child in self._children.values())
+
     async def kill(self, name: str) -> None:
         """SIGKILL one process and wait until it is gone. It is restarted if its program allows restarts."""
         child = self._children[name]
@@ -188,6 +194,7 @@ class Runner:
                 self._report(f"{name} ended with status {status}; log: {child.log}")
                 return
             child.restarts += 1
+            child.crashes += status != ENDED_ITSELF
             self._report(f"{name} ended with status {status}; restart {child.restarts} of {child.program.restarts_max}")
             await asyncio.sleep(BACKOFF_S[child.restarts - 1])
             child.process = await self._fork(child)

@@ -61,6 +61,7 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
         overrides_leaked=sum(pop.marker_community in line.split() for line in leaked),
         announcements_received=len(heard),
         restarts=sum(stack.runner.restarts.values()),
+        crashes=stack.runner.crashes,
         verdict=context.scenario.verdict,
         congested_by_us=tuple(
             congested_by_us(sim.truth, sim_pop.link_ids, sim_pop.capacity_bps, windows.length_s, thresholds.enter)

@@ -102,6 +102,7 @@ def _overrides(evidence: Evidence) -> dict[str, FigureValue]:
         "leaked_overrides": evidence.overrides_leaked,
         "announcements_received_by_neighbours": evidence.announcements_received,
         "restarts": evidence.restarts,
+        "crashes": evidence.crashes,
     }
 
 

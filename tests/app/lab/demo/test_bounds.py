@@ -80,6 +80,7 @@ def test_what_shows_what_it_is_to_show_is_ok(evidence: Evidence) -> None:
         (BAD_INPUT, {"injected": Injected({"unroutable": 30}, 71, 5)}, "every sampled byte is accounted for"),
         (BAD_INPUT, {"dead_letters": 4}, "dead letters are the injected lines"),
         (BAD_INPUT, {"restarts": 1}, "no restarts"),
+        (BAD_INPUT, {"restarts": 1, "crashes": 1}, "nothing crashed"),
         (BAD_INPUT, {"actuations": (act("announced"),)}, "no prefix moved"),
     ],
 )

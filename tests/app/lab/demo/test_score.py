@@ -84,7 +84,7 @@ GOOD = Evidence(
     actuations=STORY, surge=Surge(1.25, 35.0, 55.0, 8.0),
     kill=Kill("127.0.0.32", T0 + 90.0, 12, T0 + 90.1, T0 + 90.6), marked_during={"r1": 9, "r2": 9},
     marked_copies={"r1": 9, "r2": 9}, marked_after={"r1": 0, "r2": 0}, announcements_leaked=(),
-    overrides_leaked=0, announcements_received=6, restarts=0,
+    overrides_leaked=0, announcements_received=6, restarts=0, crashes=0,
 )  # fmt: skip
 
 
@@ -103,13 +103,14 @@ def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it()
     figures = score(slow)
     assert figures["failed"] == []
     assert figures["not_judged"] == [
+        "no restarts",
         "no loops",
         "at most half the drops of a run without Autopilot",
         "black hole of at most 3 s",
     ]
     assert verdict(figures)[:2] == [
         "not judged, because other work kept this machine from keeping time:",
-        "  - no loops",
+        "  - no restarts",
     ]
     in_time = score(msgspec.structs.replace(slow, summary=msgspec.structs.replace(slow.summary, late_s=0.1)))
     assert in_time["failed"] == ["at most half the drops of a run without Autopilot"]
@@ -136,6 +137,7 @@ def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it()
         ({"announcements_leaked": ("20.0.0.0/24",)}, "no leaks"),
         ({"announcements_received": 0}, "no leaks"),
         ({"restarts": 1}, "no restarts"),
+        ({"restarts": 1, "crashes": 1}, "nothing crashed"),
         ({"summary": msgspec.structs.replace(SUMMARY, sampled_bytes=1001)}, "every sampled byte is accounted for"),
         (
             {"summary": msgspec.structs.replace(SUMMARY, dropped_bytes=60)},
