@@ -37,7 +37,7 @@ def test_a_record_from_1970_is_one_window_not_a_hundred_million() -> None:
 
 
 def test_the_watermark_never_goes_back() -> None:
-    marked = Progress()
+    marked = Progress(closed_up_to_s=T0)
     marked.mark("purge_init", "a", T0 + 10.0, 2)
     marked.mark("purge_close", "a", T0 + 11.0, 2)
     marked.mark("purge_init", "b", T0 + 9.0, 2)
