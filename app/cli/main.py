@@ -226,6 +226,31 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
     raise SystemExit(EXIT_FAILED if problems else 0)
 
 
+@main.group()
+def render() -> None:
+    """Write files for the programs beside us, from the inventory."""
+
+
+@render.command("collectors")
+@pop_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    show_default=True,
+    help="Folder of the files; with several PoPs, each gets its own in it.",
+)
+@with_deployment
+def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> None:
+    """Write whom sfacctd and pmbmpd should hear (sfacctd_allow_file, bmp_daemon_allow_file), and the lines of their
+    configuration that name these files, the number of BMP peers, and a producer that keeps the order of messages.
+    """
+    from app.cli import render as files
+
+    for path in files.render_collectors(deployment, pop, out):
+        click.echo(path)
+
+
 @main.command()
 @pop_option
 @json_option
