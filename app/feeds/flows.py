@@ -93,8 +93,8 @@ def _check(flow: Flow) -> None:
     """ValueError for a time before 1970, which has no window, and for more bytes than a second can have."""
     try:
         at_s = flow.at_s
-    except (ValueError, OverflowError):
-        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time") from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time: {error}") from None
     if at_s < 0:
         raise ValueError(f"timestamp_arrival {flow.arrived!r} is before 1970")
     if flow.size_bytes * flow.sampling_rate > COUNT_MAX:
