@@ -1,6 +1,6 @@
 """First step of accounting: find the link and window of each flow record, and count the bytes that belong to none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from app.config.inventory import Pop
 from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Floats, Numbers
+from app.te.traffic.rates import SampledRates
 from app.te.traffic.windows import Progress
 
 LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
@@ -110,13 +111,14 @@ def attribute(flows: FlowColumns, origins: Origins, length_s: int, kafka_s: floa
     count_in.records += len(source)
     count_in.hears({origin.router for origin in of if origin.router})
     sieve = _Sieve(flows, sizes_bytes, count_in)
-    sieve.refuse_sources(_reasons(of, count_in.rates.accepted))
+    sieve.refuse_sources(_reasons(of, count_in.rates))
     sieve.refuse_heavy(np.array([origin.sample_bytes_max for origin in of]))
     sieve.refuse_skewed(kafka_s)
     sieve.refuse_late(starts_s)
     for origin, records in zip(of, np.bincount(source, minlength=len(of)).tolist(), strict=True):
         if origin.learns and records:
             count_in.rates.count(origin.learns, origin.rate, records)
+            count_in.rates.count(origin.router, origin.rate, records)
     link, ingress = (np.array([origin[place] for origin in of], dtype=np.int64) for place in (3, 4))
     attributed = Attributed(
         origins.links,
@@ -184,11 +186,11 @@ class _Sieve:
         return int(sums.sum())
 
 
-def _reasons(of: Sequence[Origin], accepted: Mapping[str, int]) -> list[str]:
+def _reasons(of: Sequence[Origin], rates: SampledRates) -> list[str]:
     """The reason code of each source whose records belong to no link, empty for the others."""
     return [
         "unusual-sampling-rate"
-        if origin.learns and origin.rate > accepted.get(origin.learns, origin.rate)
+        if origin.learns and origin.rate > rates.most(origin.learns, origin.router)
         else origin.reason
         for origin in of
     ]

@@ -1,5 +1,6 @@
 """Who sends flows, and what is believed: agents, sampling rates, weights, clocks, and what is said of it."""
 
+from math import inf
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,7 +14,7 @@ from app.feeds.accounting import Accounting, Closed
 from app.feeds.attribution import SAMPLE_MAX_S
 from app.feeds.flow_notices import NOTICES_MAX, flow_notices
 from app.te.routing.lpm import PrefixTable
-from app.te.traffic.rates import SampledRates
+from app.te.traffic.rates import RECORDS_MIN, SampledRates
 from app.te.traffic.unplaced import SENDERS_MAX
 from app.te.traffic.windows import UNMARKED_MAX_S
 from tests.app.feeds.test_accounting import SURGED, T0, WINDOWS, account, feed, flow, purge, table_of
@@ -113,8 +114,19 @@ def test_what_is_usual_does_not_grow_nor_depend_on_order(counted: list[tuple[int
     assert forth == back
     assert len(forth.past[SURGED]) <= 41
     records = sum(records for _, records in counted)
-    refused = sum(records for rate, records in counted if rate > forth.accepted[SURGED])
+    refused = sum(records for rate, records in counted if rate > forth.most(SURGED, "r1"))
     assert refused < records / 10
+    assert (SURGED in forth.accepted) == (records >= RECORDS_MIN)
+
+
+def test_a_link_with_few_samples_goes_by_what_is_usual_at_its_router() -> None:
+    rates = SampledRates()
+    for _ in range(100):
+        rates.count("r1", 1000, 1000)
+        rates.count("idle", 10**8, 5)
+        rates.learn()
+    assert rates.most("idle", "r1") < 10**4
+    assert rates.most("idle", "r2") == inf
 
 
 def test_many_samples_of_small_rates_do_not_hide_the_usual_one() -> None:
