@@ -5,11 +5,11 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from app import logs
+from app.cli.options import cell_option, json_option, pop_option, with_deployment
+from app.cli.rendering import render
 from app.clock import SystemClock
-from app.config.settings import Deployment, load
+from app.config.settings import Deployment
 from app.errors import AutopilotError, ConfigError
-
-T = TypeVar("T")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 PIPE_COLUMNS = 160
@@ -88,30 +88,6 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.encode(document).decode())
 
 
-def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
-    """Add `--config` to a command and pass it the deployment loaded from there."""
-
-    @click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        default="autopilot.toml",
-        show_default=True,
-        envvar="AUTOPILOT_CONFIG",
-        show_envvar=True,
-        help="Path of the settings file.",
-    )
-    @wraps(command)
-    def run(config: Path, **kwargs: Any) -> T:
-        return command(load(config), **kwargs)
-
-    return run
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, for errors too.")
-pop_option = click.option("--pop", default=None, help="Only this PoP (default: every PoP of the deployment).")
-cell_option = click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="egress-autopilot")
 def main() -> None:
@@ -121,6 +97,9 @@ def main() -> None:
     configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
+
+
+main.add_command(render)
 
 
 @main.command()
@@ -224,31 +203,6 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
     else:
         click.echo("\n".join(f"- {problem}" for problem in problems) or "No problems found.")
     raise SystemExit(EXIT_FAILED if problems else 0)
-
-
-@main.group()
-def render() -> None:
-    """Write files for the programs beside us, from the inventory."""
-
-
-@render.command("collectors")
-@pop_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=".",
-    show_default=True,
-    help="Folder of the files; with several PoPs, each gets its own in it.",
-)
-@with_deployment
-def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> None:
-    """Write whom sfacctd and pmbmpd should hear (sfacctd_allow_file, bmp_daemon_allow_file), and the lines of their
-    configuration that name these files, the number of BMP peers, and a producer that keeps the order of messages.
-    """
-    from app.cli import render as files
-
-    for path in files.render_collectors(deployment, pop, out):
-        click.echo(path)
 
 
 @main.command()

@@ -12,6 +12,7 @@ from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Floats, Numbers
 from app.te.traffic.rates import SampledRates
+from app.te.traffic.unplaced import NOT_BELIEVED
 from app.te.traffic.windows import Progress
 
 LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
@@ -26,7 +27,7 @@ SAMPLE_MAX_S = 10.0
 FRAME_BYTES_MAX = 65_600  # an IP packet has at most 65,535
 
 NOT_NUMBERED = ("unknown-router", "clock-skew", "clock-ahead", "late")
-BY_RATE = ("unknown-sampling-rate", "unlisted-sampling-rate", "unusual-sampling-rate", "impossible-weight")
+BY_RATE = ("unknown-sampling-rate", *NOT_BELIEVED)
 
 
 class Attributed(NamedTuple):

@@ -7,7 +7,7 @@ from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract.schemas import Notice
 from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
-from app.te.traffic.unplaced import Sender, Unplaced
+from app.te.traffic.unplaced import Unplaced, UnplacedSender
 from app.te.traffic.windows import UNMARKED_MAX_S, Progress
 from app.te.traffic.writers import BEHIND_MAX_S, WRITERS_MAX, Writer
 
@@ -35,7 +35,7 @@ def _unplaced(pop: Pop, unplaced: Unplaced) -> Iterator[Notice]:
                 yield Notice(reason, router or sender.agent, _text(pop, sender, where, f"{share:.2%}"))
 
 
-def _text(pop: Pop, sender: Sender, where: str, share: str) -> str:
+def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
     number, records = sender.number, f"{sender.records} records of {where}"
     match sender.reason:
         case "unknown-router":
@@ -84,7 +84,7 @@ def _text(pop: Pop, sender: Sender, where: str, share: str) -> str:
             )
 
 
-def _ingress_text(pop: Pop, sender: Sender, where: str, share: str) -> str:
+def _ingress_text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
     begin = f"{share} of the bytes enter {where} "
     if sender.number in (0, LOCAL_INTERFACE):
         return f"{begin}by no known interface (ifIndex {sender.number}): it has to give the input of outgoing samples"

@@ -2,10 +2,12 @@
 
 import msgspec
 
+# Reasons why nobody believes what the samples would stand for: their bytes are no part of what was sampled.
+NOT_BELIEVED = ("unlisted-sampling-rate", "unusual-sampling-rate", "impossible-weight")
 SENDERS_MAX = 256  # named at a time; the bytes of others are still counted by reason
 
 
-class Sender(msgspec.Struct):
+class UnplacedSender(msgspec.Struct):
     """Records that an sFlow agent sent and that were not counted for a link, and why.
 
     `number` is the ifIndex or the sampling rate that the reason is about, 0 if it is about neither.
@@ -21,14 +23,14 @@ class Sender(msgspec.Struct):
 class Unplaced(msgspec.Struct):
     """The senders since the last close (`now`) and those of the window before (`last`), with its counted bytes."""
 
-    now: dict[str, Sender] = msgspec.field(default_factory=dict)
-    last: dict[str, Sender] = msgspec.field(default_factory=dict)
+    now: dict[str, UnplacedSender] = msgspec.field(default_factory=dict)
+    last: dict[str, UnplacedSender] = msgspec.field(default_factory=dict)
     counted_bytes: int = 0
 
     def add(self, reason: str, agent: str, number: int, size_bytes: int, records: int) -> None:
         """Add records of one sender."""
         key = f"{reason}|{agent}|{number}"
-        sender = self.now.setdefault(key, Sender(reason, agent, number))
+        sender = self.now.setdefault(key, UnplacedSender(reason, agent, number))
         sender.size_bytes += size_bytes
         sender.records += records
         if len(self.now) > SENDERS_MAX:

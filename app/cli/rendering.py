@@ -2,18 +2,45 @@
 
 from pathlib import Path
 
-from app.cli.show import chosen
+import click
+
+from app.cli.options import pop_option, with_deployment
 from app.config.collectors import collector_files
 from app.config.settings import Deployment
 from app.errors import ConfigError, EnvironmentProblem
 
 
-def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> list[Path]:
+@click.group()
+def render() -> None:
+    """Write files for the programs beside us, from the inventory."""
+
+
+@render.command("collectors")
+@pop_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    show_default=True,
+    help="Folder of the files; with several PoPs, each gets its own in it.",
+)
+@with_deployment
+def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> None:
+    """Write whom sfacctd and pmbmpd should hear (sfacctd_allow_file, bmp_daemon_allow_file), and the lines of their
+    configuration that name these files, the number of BMP peers, and a producer that keeps the order of messages.
+    """
+    for path in write_collectors(deployment, pop, out):
+        click.echo(path)
+
+
+def write_collectors(deployment: Deployment, pop: str | None, out: Path) -> list[Path]:
     """Write the files of pmacct's collectors for these PoPs and return their paths.
 
     A single PoP's are in `out` itself, else those of each PoP are in a folder with its name. EnvironmentProblem if a
     file cannot be written.
     """
+    from app.cli.show import chosen  # Kafka's client is slow to import
+
     names = chosen(deployment, pop)
     written = []
     for name in names:
