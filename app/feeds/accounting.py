@@ -84,9 +84,8 @@ class Accounting:
             self.progress.mark(marker.kind, marker.writer, kafka_s[-1], self._windows.refresh_s)
             for closed in self._close():
                 yield index + len(messages) - 1, closed
-        if not batch.markers and self._is_overdue(kafka_s[-1]):
-            self.progress.advance_unmarked(kafka_s[-1])
-            for closed in self._close():
+        if not batch.markers:
+            for closed in self._close_unmarked(kafka_s):
                 yield index + len(messages) - 1, closed
 
     def _needs_order(self, batch: Batch, kafka_s: Sequence[float], last: bytes) -> bool:
@@ -94,14 +93,19 @@ class Accounting:
         if batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)):
             return True
         ahead = batch.flows.newest_s > min(kafka_s) + CLOCK_AHEAD_S
-        return ahead or max(kafka_s) >= self.progress.writers.marked_s + UNMARKED_MAX_S
+        return ahead or self.progress.is_unmarked(kafka_s[0], max(kafka_s))
 
-    def _is_overdue(self, kafka_s: float) -> bool:
-        """Whether a window with data should have closed long ago by Kafka's time, but no marker comes."""
-        if not self.open or kafka_s < self.progress.writers.marked_s + UNMARKED_MAX_S:
-            return False
-        oldest_s = min(start_s for start_s, _ in self.open)
-        return kafka_s >= oldest_s + self._windows.length_s + self._windows.grace_s + UNMARKED_MAX_S
+    def _close_unmarked(self, kafka_s: Sequence[float]) -> Iterator[Closed]:
+        """Close windows with data that should have closed long ago by Kafka's time, if no marker comes."""
+        progress, windows = self.progress, self._windows
+        overdue = progress.is_unmarked(kafka_s[0], kafka_s[-1])
+        if progress.unmarked_s is None:
+            progress.unmarked_s = kafka_s[0]
+        if overdue and self.open:
+            oldest_s = min(start_s for start_s, _ in self.open)
+            if kafka_s[-1] >= oldest_s + windows.length_s + windows.grace_s + UNMARKED_MAX_S:
+                progress.advance_unmarked(kafka_s[-1])
+                yield from self._close()
 
     def _attribute(self, batch: Batch, kafka_s: float, count_in: Progress) -> Attributed:
         return attribute(batch.flows, self._origins, self._windows.length_s, kafka_s, count_in)

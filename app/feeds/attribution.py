@@ -19,7 +19,7 @@ LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
 SPECIAL_BITS = 0xC0000000  # sFlow's format bits: discarded, or several outputs
 CLOCK_SKEW_MAX_S = 60.0
 CLOCK_AHEAD_S = 5.0  # from here on a collector's clock is named, though its records count
-SOURCES_KEPT = 1 << 16
+SOURCES_KEPT = 1 << 13
 
 # One sample of 1 in N packets stands for N packets. A link whose full capacity gives less than one sample in this time
 # is not sampled in a way that says anything of a window.

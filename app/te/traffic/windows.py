@@ -27,7 +27,8 @@ class Progress(msgspec.Struct):
 
     `is_first` says that no window was closed yet, so that the first may still begin earlier.
     `heard_s` is Kafka's time of the purge that brought the last record of each router, `unheard` the routers whose
-    records came since the last marker. `unmarked` says that the last windows were closed without markers.
+    records came since the last marker. `unmarked_s` is Kafka's time of the first message after that marker, and
+    `unmarked` says that the last windows were closed without markers.
     """
 
     applied: int = -1
@@ -41,6 +42,7 @@ class Progress(msgspec.Struct):
     dead_letters: int = 0
     writers: Writers = msgspec.field(default_factory=Writers)
     unmarked: bool = False
+    unmarked_s: float | None = None
     heard_s: dict[str, float] = msgspec.field(default_factory=dict)
     unheard: list[str] = msgspec.field(default_factory=list)
     unplaced: Unplaced = msgspec.field(default_factory=Unplaced)
@@ -52,12 +54,20 @@ class Progress(msgspec.Struct):
             self.writers.begin(writer, at_s, refresh_s)
         else:
             self.writers.end(writer)
-        self.unmarked = False
+        self.unmarked, self.unmarked_s = False, None
         if self.unheard:
             self._hear(min(at_s, self.newest_s))
         complete_s = self.writers.complete_s(refresh_s, self._floor_s)
         if complete_s is not None and (complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s)):
             self.watermark_s = complete_s
+
+    def is_unmarked(self, from_s: float, to_s: float) -> bool:
+        """Whether no marker came for UNMARKED_MAX_S before a message of Kafka time `to_s`, by the time of messages.
+
+        `from_s` is the time of the first message since the last that was taken.
+        """
+        since_s = from_s if self.unmarked_s is None else self.unmarked_s
+        return to_s >= since_s + UNMARKED_MAX_S
 
     def advance_unmarked(self, at_s: float) -> None:
         """Advance the watermark by a record of Kafka time `at_s`, because no marker came for UNMARKED_MAX_S."""

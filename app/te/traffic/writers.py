@@ -5,8 +5,6 @@ purge). Unless the broker sets them, the times of markers are those of the colle
 are never compared: how long one was silent is measured by how far the clocks of the others went on meanwhile.
 """
 
-from math import inf
-
 import msgspec
 
 OPEN_PURGE_MAX_S = 30.0  # a purge whose process is killed never ends
@@ -86,11 +84,6 @@ class Writers(msgspec.Struct):
         for writer in self.known:
             if writer.name == name:
                 writer.end(purge)
-
-    @property
-    def marked_s(self) -> float:
-        """When the newest purge of any collector began; -infinite if none is known."""
-        return max((writer.began_s for writer in self.known), default=-inf)
 
     def complete_s(self, refresh_s: float, watermark_s: float) -> float | None:
         """The time before which the data of every collector are in the topic; None if none is known.

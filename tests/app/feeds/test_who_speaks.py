@@ -254,6 +254,17 @@ def test_without_markers_windows_close_a_minute_later_and_memory_is_bounded() ->
     assert progress.late_bytes == 0
 
 
+def test_a_message_of_the_future_between_markers_closes_nothing() -> None:
+    """A collector without markers whose clock is an hour ahead, beside one that is in order."""
+    stream = Stream()
+    for _ in range(60):
+        stream.usual(2)
+        stream.send(flow(int(stream.now_s) + 3600, peer_ip_src="192.0.2.2"), ahead_s=3600.0)
+    assert stream.account.progress.late_bytes == 0
+    assert stream.unattributed == {"clock-skew": 60 * 100_000}
+    assert stream.closed[-1].start_s >= T0 + 100
+
+
 def test_a_topic_that_never_had_a_marker_closes_its_windows_all_the_same() -> None:
     stream = Stream()
     for _ in range(200):
