@@ -14,6 +14,7 @@ from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.contract.schemas import Notice
 from app.feeds.accounting import Accounting
+from app.feeds.flow_notices import flow_notices
 from app.feeds.placing import TableOf
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
@@ -127,12 +128,12 @@ class FlowsState(Generic[D]):
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
 
     def heard_s(self, pop: Pop) -> Mapping[str, float]:
-        """Kafka's time of the last record from each router, in Unix seconds."""
-        return {}
+        """Kafka's time of the purge that brought the last record of each router, in Unix seconds."""
+        return self.accounts[pop.name].progress.heard_s
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
         """What people should know of this input at Kafka time `now_s`."""
-        return []
+        return flow_notices(pop, self._windows, self.accounts[pop.name].progress)
 
     def write_rows(self) -> None:
         """Write open windows that grew and closed ones, the latter once more when they are final; delete the oldest."""

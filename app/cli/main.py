@@ -5,11 +5,11 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from app import logs
+from app.cli.options import cell_option, json_option, pop_option, with_deployment
+from app.cli.rendering import render
 from app.clock import SystemClock
-from app.config.settings import Deployment, load
+from app.config.settings import Deployment
 from app.errors import AutopilotError, ConfigError
-
-T = TypeVar("T")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 PIPE_COLUMNS = 160
@@ -88,30 +88,6 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.encode(document).decode())
 
 
-def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
-    """Add `--config` to a command and pass it the deployment loaded from there."""
-
-    @click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        default="autopilot.toml",
-        show_default=True,
-        envvar="AUTOPILOT_CONFIG",
-        show_envvar=True,
-        help="Path of the settings file.",
-    )
-    @wraps(command)
-    def run(config: Path, **kwargs: Any) -> T:
-        return command(load(config), **kwargs)
-
-    return run
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, for errors too.")
-pop_option = click.option("--pop", default=None, help="Only this PoP (default: every PoP of the deployment).")
-cell_option = click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="egress-autopilot")
 def main() -> None:
@@ -121,6 +97,9 @@ def main() -> None:
     configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
+
+
+main.add_command(render)
 
 
 @main.command()

@@ -74,6 +74,15 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     would make them lose the prefix, so moves through it are refused. Change: set it if your export policy has
     more than your own prefixes.
     """
+    agent_sources: tuple[str, ...] = ()
+    """IP addresses that its sFlow datagrams come from; `agent_address` by default. `autopilot render collectors` makes
+    sfacctd's allow list of them. Change: if the router sends from another address, or through a proxy.
+    """
+    sampling_rates: tuple[int, ...] = ()
+    """Its sFlow sampling rates: N for 1 in N packets. Samples with another rate are not counted, which keeps forged
+    ones out. Without a list, a rate is refused that is far above those that are usual on its link. Change: as
+    configured on the router, all rates of all ports; before you change the router, add the new rate.
+    """
     maximum_prefix: int = 300
     """Prefixes that the router accepts from its injector before it drops the session. We stay below 80 % of it.
     Change: as in the router's configuration.
@@ -277,6 +286,7 @@ def _addresses(pop: Pop) -> Iterator[str]:
             router.loopback6,
             router.injector.address,
             router.ibgp_address,
+            *router.agent_sources,
         )
     ]
     addresses += [
@@ -338,6 +348,8 @@ def _numbers(pop: Pop) -> Iterator[str]:
     for router in pop.router:
         if router.maximum_prefix <= 0:
             yield f"router {router.name}: maximum_prefix must be above 0"
+        if wrong := [rate for rate in router.sampling_rates if not 0 < rate <= UINT32_MAX]:
+            yield f"router {router.name}: sampling_rates must be 1 to {UINT32_MAX}, not {', '.join(map(str, wrong))}"
 
 
 def _canonical(prefix: str) -> None:

@@ -15,6 +15,7 @@ from app.te.traffic.windows import PurgeKind
 COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: more comes from a broken exporter, not from traffic
 AT_S_MAX = 1 << 40
 TEXT_CHARS_MAX = 64  # an address has up to 45, a time about 20; longer texts would fill caches
+WRITER_CHARS_MAX = 256  # pmacct's own limit is 64
 BAD_LINES_MAX = 100  # per message: a megabyte of junk must not become half a million dead letters
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
@@ -46,7 +47,7 @@ class Marker(msgspec.Struct, frozen=True, tag_field="event_type"):
     """The begin or the end of a purge. Each purge runs in its own process, and several can be open."""
 
     kind: ClassVar[PurgeKind]
-    writer: str = msgspec.field(name="writer_id")
+    writer: Annotated[str, msgspec.Meta(max_length=WRITER_CHARS_MAX)] = msgspec.field(name="writer_id")
 
 
 class PurgeInit(Marker, frozen=True, tag="purge_init"):
@@ -93,8 +94,8 @@ def _check(flow: Flow) -> None:
     """ValueError for a time before 1970, which has no window, and for more bytes than a second can have."""
     try:
         at_s = flow.at_s
-    except (ValueError, OverflowError):
-        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time") from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time: {error}") from None
     if at_s < 0:
         raise ValueError(f"timestamp_arrival {flow.arrived!r} is before 1970")
     if flow.size_bytes * flow.sampling_rate > COUNT_MAX:

@@ -232,6 +232,19 @@ def test_a_row_that_came_back_after_it_was_deleted_goes_again() -> None:
     assert rig.link_windows.get(OPEN_KEY) is None
 
 
+def test_who_was_heard_and_what_is_wrong_outlive_a_restart() -> None:
+    rig, pop = Rig(), demo_pop()
+    strays = [(T0 + 2.0, flow(T0 + 1)), (T0 + 2.0, flow(T0 + 1, peer_ip_src="192.0.2.2", iface_in=77))]
+    rig.feed([*strays, *purge(T0 + 14)])
+    rig.flush()
+    for _ in range(2):
+        assert rig.state.heard_s(pop) == {"r1": T0 + 14, "r2": T0 + 14}
+        (notice,) = rig.state.notices(pop, T0 + 14)
+        assert (notice.kind, notice.where) == ("unknown-ingress", "r2")
+        assert notice.text.startswith("50.00% of the bytes enter r2 (192.0.2.2) by ifIndex 77")
+        rig.restart()
+
+
 def test_revoking_forgets_what_was_not_flushed() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1) + b"\nnonsense")])

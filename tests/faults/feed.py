@@ -13,7 +13,7 @@ from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError
-from app.te.traffic.windows import OPEN_PURGE_MAX_S
+from app.te.traffic.writers import OPEN_PURGE_MAX_S, SILENT_REFRESHES
 from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
 
 MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message
@@ -56,7 +56,7 @@ class Feed:
         self._clock = clock
         self._stopping = False
         self._writers = 0
-        self._purged_s: deque[float] = deque(maxlen=3)
+        self._purged_s: deque[float] = deque(maxlen=3 + SILENT_REFRESHES + 2)  # it may wait for who was silent
         self._orphan_s = 0.0
         self._unclosed: bytes | None = None
         self._refused: BaseException | None = None

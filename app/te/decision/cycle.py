@@ -19,7 +19,7 @@ from app.te.decision.plan import Context, Plan
 from app.te.decision.release import release_calm
 from app.te.decision.relief import make_room, relieve
 from app.te.evidence.effect import INEFFECTIVE, SETTLING_WINDOWS, confirmed, ineffective
-from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
+from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, judged_overrides, mismatch_share
 from app.te.evidence.trust import Trust, judge, trusting
 from app.te.routing.forwarding import Igp
 from app.te.routing.natural import NaturalRouting
@@ -66,7 +66,9 @@ def run_cycle(
     invalidated |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)
     kept = {prefix: standing for prefix, standing in kept.items() if prefix not in invalidated}
     trust = judge(observed, thresholds, pacing.share_decay_s, state.untrusted)
-    mismatch = mismatch_share(observed, state.held.keys() | state.settling.keys())
+    judged = judged_overrides(kept, newest)
+    steered = {prefix: kept[prefix] for prefix in judged}
+    mismatch = mismatch_share(observed, (state.held.keys() | state.settling.keys()) - judged, steered)
     state = _remembering(state, trust, mismatch, invalidated, policy, window_end_s)
     context = Context(
         pop=pop,

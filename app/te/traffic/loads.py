@@ -9,6 +9,7 @@ from math import sqrt
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
@@ -19,6 +20,7 @@ from app.te.traffic.placement import Placement
 from app.te.traffic.shares import weights
 
 MIN_FLOW_SAMPLES = 400  # without counters, a level needs at least this many: +-10 %
+MIN_STRAY_SAMPLES = 30  # fewer, seen where they should not be, say nothing of another link: one may be forged
 SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
 
 
@@ -94,11 +96,25 @@ def _levels(
     newest, flows, egress = observed.newest, observed.flows, observed.egress
     natural = placement.naturals(egress, flows.pairs, flows.links)
     planned = placement.planneds(egress, flows.pairs, natural)
+    few = _are_few(flows, natural, placement.exits(egress, flows.pairs, natural), len(egress.links))
+    natural, planned = (np.where(few, flows.links, links) for links in (natural, planned))
     links = list(egress.links)
     return (
         _credited(newest, flows, natural, links, unexplained_bps),
         _credited(newest, flows, planned, links, unexplained_bps),
     )
+
+
+def _are_few(flows: SeenFlows, natural: Numbers, exits: Numbers, links: int) -> NDArray[np.bool_]:
+    """A mask of the flows seen where no override explains them, if few samples show that of two links.
+
+    Their load stays on the link that they were seen on.
+    """
+    stray = (natural != flows.links) & (exits != flows.links)
+    cells = flows.links * links + natural
+    few: NDArray[np.bool_] = np.bincount(cells, flows.samples * stray, links * links)[cells] < MIN_STRAY_SAMPLES
+    few &= stray
+    return few
 
 
 def _credited(

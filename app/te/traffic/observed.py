@@ -32,6 +32,7 @@ class SeenFlows(NamedTuple):
     pairs: Numbers
     links: Numbers
     sizes_bytes: Floats
+    samples: Floats
 
 
 class ObservedWindow(NamedTuple):
@@ -103,4 +104,5 @@ def _flows(columns: Sequence[DemandColumn], egress: EgressIndex) -> SeenFlows:
         np.concatenate([column.pairs for column in columns or [nothing]]),
         np.repeat(links, [len(column.pairs) for column in columns]),
         np.concatenate([column.sizes_bytes for column in columns or [nothing]]),
+        np.concatenate([column.samples for column in columns or [nothing]]),
     )

@@ -2,47 +2,108 @@
 
 pmacct sends `purge_init` and `purge_close` every refresh, with or without traffic, and runs each purge in its own
 process. Data that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the
-watermark.
+watermark. With several collectors it is the oldest such moment of any of them (writers.py).
 """
 
 from collections.abc import Iterator
+from math import inf
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
+from app.te.traffic.rates import SampledRates
+from app.te.traffic.unplaced import Unplaced
+from app.te.traffic.writers import Writers
 
 PurgeKind = Literal["purge_init", "purge_close"]
-OPEN_PURGE_MAX_S = 30.0  # a writer that is killed never closes its purge
 CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
+UNMARKED_MAX_S = 60.0  # without markers for so long, what is older than that counts as complete
 
 
 class Progress(msgspec.Struct):
-    """How far one PoP's flows are processed: the row that is written last. Bytes are scaled by the sampling rate."""
+    """How far one PoP's flows are processed: the row that is written last. Bytes are scaled by the sampling rate.
+
+    `is_first` says that no window was closed yet, so that the first may still begin earlier.
+    `heard_s` is Kafka's time of the purge that brought the last record of each router, `unheard` the routers whose
+    records came since the last marker. `unmarked_s` is Kafka's time of the first message after that marker, and
+    `unmarked` says that the last windows were closed without markers.
+    """
 
     applied: int = -1
     closed_up_to_s: int | None = None
+    is_first: bool = False
     watermark_s: float = 0.0
-    last_purge_s: float = 0.0
-    open_purges: dict[str, float] = msgspec.field(default_factory=dict)
     records: int = 0
     counted_bytes: int = 0
     late_bytes: int = 0
     unattributed_bytes: dict[str, int] = msgspec.field(default_factory=dict)
     dead_letters: int = 0
+    writers: Writers = msgspec.field(default_factory=Writers)
+    unmarked: bool = False
+    unmarked_s: float | None = None
+    heard_s: dict[str, float] = msgspec.field(default_factory=dict)
+    unheard: list[str] = msgspec.field(default_factory=list)
+    unplaced: Unplaced = msgspec.field(default_factory=Unplaced)
+    rates: SampledRates = msgspec.field(default_factory=SampledRates)
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
         if kind == "purge_init":
-            self.last_purge_s = max(self.last_purge_s, at_s)
-            self.open_purges[writer] = at_s
+            self.writers.begin(writer, at_s, refresh_s)
         else:
-            self.open_purges.pop(writer, None)
-        oldest_s = self.last_purge_s - OPEN_PURGE_MAX_S
-        self.open_purges = {writer: at_s for writer, at_s in self.open_purges.items() if at_s > oldest_s}
-        complete_s = min(self.open_purges.values(), default=self.last_purge_s) - refresh_s
-        self.watermark_s = max(self.watermark_s, complete_s)
+            self.writers.end(writer)
+        self.unmarked, self.unmarked_s = False, None
+        if self.unheard:
+            self._hear(min(at_s, self.newest_s))
+        complete_s = self.writers.complete_s(refresh_s, self._floor_s)
+        if complete_s is not None and (complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s)):
+            self.watermark_s = complete_s
+
+    def is_unmarked(self, from_s: float, to_s: float) -> bool:
+        """Whether no marker came for UNMARKED_MAX_S before a message of Kafka time `to_s`, by the time of messages.
+
+        `from_s` is the time of the first message since the last that was taken.
+        """
+        since_s = from_s if self.unmarked_s is None else self.unmarked_s
+        return to_s >= since_s + UNMARKED_MAX_S
+
+    def advance_unmarked(self, at_s: float) -> None:
+        """Advance the watermark by a record of Kafka time `at_s`, because no marker came for UNMARKED_MAX_S."""
+        self.writers = Writers()
+        self.unmarked = True
+        self._hear(at_s)
+        self.watermark_s = max(self.watermark_s, at_s - UNMARKED_MAX_S)
+
+    def hears(self, routers: set[str]) -> None:
+        """Records of these routers came. They count as heard at the next marker, whose time does not depend on how
+        records are fetched.
+        """
+        if new := routers.difference(self.unheard):
+            self.unheard = sorted(new.union(self.unheard))
+
+    def _hear(self, at_s: float) -> None:
+        self.heard_s.update(dict.fromkeys(self.unheard, at_s))
+        self.unheard = []
+
+    @property
+    def newest_s(self) -> float:
+        """The newest time of any collector whose clock can be right; infinite if none is known."""
+        newest_s = self.writers.newest_s(self._floor_s)
+        return inf if newest_s is None else newest_s
+
+    @property
+    def _has_closed(self) -> bool:
+        return self.closed_up_to_s is not None and not self.is_first
+
+    @property
+    def _floor_s(self) -> float:
+        return self.watermark_s if self._has_closed else -inf
+
+    def _may_go_back_to(self, at_s: float) -> bool:
+        """Whether the watermark may go back to here: at the start, for the first collector may be one that is ahead."""
+        return not self._has_closed and at_s < self.watermark_s
 
     @property
     def open_from_s(self) -> int:
@@ -58,10 +119,12 @@ class Progress(msgspec.Struct):
         length_s = windows.length_s
         end_s = window_of(self.watermark_s - windows.grace_s, length_s)
         if self.closed_up_to_s is None:
-            self.closed_up_to_s = min({end_s} | starts)
+            self.closed_up_to_s, self.is_first = min({end_s} | starts), True
+        elif self.is_first:
+            self.closed_up_to_s = min(self.closed_up_to_s, end_s)
         due = range(self.closed_up_to_s, end_s, length_s)
         for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(filter(due.__contains__, starts)):
-            self.closed_up_to_s = start_s + length_s
+            self.closed_up_to_s, self.is_first = start_s + length_s, False
             yield start_s
         self.closed_up_to_s = max(self.closed_up_to_s, end_s)
 

@@ -157,3 +157,11 @@ def test_budgets_that_make_no_sense(budgets: Budgets, problem: str) -> None:
 )
 def test_numbers_that_make_no_sense(tmp_path: Path, old: str, new: str, problem: str) -> None:
     assert problems_of(write(tmp_path, (old, new))) == [f"pop.toml: {problem}"]
+
+
+def test_who_may_speak_for_a_router_is_checked(tmp_path: Path) -> None:
+    first = ('agent_sources = ["127.0.0.1"]', 'agent_sources = ["127.0.0.1", "proxy"]\nsampling_rates = [0, 32768, -5]')
+    assert problems_of(write(tmp_path, first)) == [
+        "pop.toml: router r1: 'proxy' is not an IP address",
+        "pop.toml: router r1: sampling_rates must be 1 to 4294967295, not 0, -5",
+    ]

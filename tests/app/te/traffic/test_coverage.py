@@ -19,6 +19,14 @@ def test_shares_are_of_what_came_since() -> None:
     assert recent.take(progress) == (0.05, 0.15)
 
 
+def test_one_forged_sample_is_not_most_of_what_was_sampled() -> None:
+    recent, progress = RecentShares(), Progress()
+    recent.take(progress)
+    progress.counted_bytes += 1000
+    progress.leave_out("unlisted-sampling-rate", 10**12)
+    assert recent.take(progress) == (0.0, 0.0)
+
+
 def test_old_trouble_is_forgotten() -> None:
     recent, progress = RecentShares(), Progress()
     recent.take(progress)
