@@ -11,9 +11,9 @@ from faust.types import TP
 from app import metrics
 from app.clock import Clock, utc
 from app.contract import topics
+from app.contract.decoding import Rejected
 from app.contract.schemas import DeadLetter
-from app.feeds.rejected import Rejected
-from app.stream.consumer import Record
+from app.stream.fetching import Hole, Record
 
 
 class Publisher:
@@ -31,7 +31,7 @@ class Publisher:
         send = partial(channel.send, key=key.encode(), value=msgspec.json.encode(value))
         self._queue.append(send if sent is None else partial(_send, send, sent))
 
-    def dead_letter(self, tp: TP, record: Record, rejected: Rejected) -> None:
+    def dead_letter(self, tp: TP, record: Record | Hole, rejected: Rejected) -> None:
         """Queue a dead letter: the bytes that could not be used, why, and where they came from."""
         letter = DeadLetter(
             topic=tp.topic,

@@ -15,6 +15,7 @@ from app.stream.app import forget_together
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
+from app.stream.fetching import Hole
 from tests.patience import PATIENCE_S
 
 SOURCE = TP("flows", 0)
@@ -27,7 +28,7 @@ class Ended(Exception):
 class Stream:
     """Batches of offsets as a stream without acks; `log` records what happens in which order."""
 
-    def __init__(self, log: list[str], batches: Sequence[Sequence[int]], size_bytes: int = 0) -> None:
+    def __init__(self, log: list[str], batches: Sequence[Sequence[int] | Hole], size_bytes: int = 0) -> None:
         self.log = log
         self.size_bytes = size_bytes
         self.left = list(batches)
@@ -48,11 +49,15 @@ class Stream:
 class Event:
     """Weakly referable, as Faust's events are."""
 
-    def __init__(self, message: Any, value: list[Record]) -> None:
+    def __init__(self, message: Any, value: list[Record] | Hole) -> None:
         self.message, self.value = message, value
 
 
-def batch(offsets: Sequence[int], size_bytes: int = 0) -> Event:
+def batch(offsets: Sequence[int] | Hole, size_bytes: int = 0) -> Event:
+    if isinstance(offsets, Hole):
+        last = offsets.next_offset - 1
+        message = SimpleNamespace(tp=SOURCE, offset=last, serialized_value_size=0, generation_id=1)
+        return Event(message, offsets)
     message = SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=size_bytes, generation_id=1)
     return Event(message, [Record(offset, 0.0, None, b"") for offset in offsets])
 
@@ -71,6 +76,9 @@ class Sums:
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         self.log.extend(f"apply {record.offset}" for record in records)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        self.log.append(f"skip to {hole.position}")
 
     def write_rows(self) -> None:
         self.log.append("rows")
@@ -199,6 +207,35 @@ async def test_a_repeat_within_a_batch_is_dropped() -> None:
 @pytest.mark.parametrize("batches", [[[0], [2]], [[0, 2]], [[1]], [[0, 1, 1, 3]]])
 async def test_a_hole_is_never_passed(batches: list[list[int]]) -> None:
     """[[1]]: the very first message was dropped, which only the committed offset tells. The last: beside a repeat."""
+    log: list[str] = []
+    with pytest.raises(Ended, match="was due"):
+        await reader(log).run(Stream(log, batches))
+    assert not [line for line in log if line.startswith("ack")]
+
+
+def hole(first: int, next_offset: int) -> Hole:
+    return Hole(first, next_offset, 0.0)
+
+
+async def test_a_hole_with_a_name_is_passed_and_acknowledged() -> None:
+    """The end of a transaction takes an offset: without it no record is missing (tests/cases, 64)."""
+    log: list[str] = []
+    await reader(log).run(Stream(log, [[0], hole(1, 4), [4], hole(5, 6)]))
+    taken = [line for line in log if line.startswith(("apply", "skip"))]
+    assert taken == ["apply 0", "skip to 3", "apply 4", "skip to 5"]
+    assert log[-1] == "ack 5"
+
+
+async def test_a_hole_that_comes_again_is_only_acknowledged() -> None:
+    log: list[str] = []
+    await reader(log).run(Stream(log, [[0], hole(1, 3), hole(1, 3), hole(2, 4), [4]]))
+    taken = [line for line in log if line.startswith(("apply", "skip"))]
+    assert taken == ["apply 0", "skip to 2", "skip to 3", "apply 4"]
+    assert [line for line in log if line.startswith("ack")] == ["ack 0", "ack 2", "ack 2", "ack 3", "ack 4"]
+
+
+@pytest.mark.parametrize("batches", [[[0], hole(2, 3)], [hole(1, 2)], [[0], hole(1, 3), [4]]])
+async def test_what_is_missing_beside_a_hole_is_a_loss(batches: list[Any]) -> None:
     log: list[str] = []
     with pytest.raises(Ended, match="was due"):
         await reader(log).run(Stream(log, batches))
