@@ -24,7 +24,7 @@ def read(fetched: bytes, due: int = 4) -> list[Any]:
 
 
 async def test_every_consumer_reads_with_bounds() -> None:
-    client.consumer(Kafka(broker="127.0.0.1:1"))
+    await client.consumer(Kafka(broker="127.0.0.1:1")).stop()
     assert fetcher.MemoryRecords is Batches
 
 
