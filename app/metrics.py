@@ -71,3 +71,4 @@ ACTUATIONS = Counter("autopilot_actuations", "Actions at a router's injector", [
 REAPER_AGE = Gauge("autopilot_reaper_age_seconds", "Time since the reaper last looked", ["pop"])
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
+UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from app.config.settings import Kafka
-from app.kafka.batches import bound_consumers
+from app.kafka.bounded import bound_consumers
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 MEANINGS: dict[type[Exception], str] = {

@@ -1,4 +1,7 @@
-"""Reads our own output topics for the command line and the demo's score, without a consumer group."""
+"""Reads our own output topics for the command line and the demo's score, without a consumer group.
+
+Batches that cannot be read are logged and left out.
+"""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +12,7 @@ from aiokafka.errors import KafkaError
 from app.config.settings import Kafka
 from app.errors import DaemonError
 from app.kafka import client
+from app.kafka.unreadable import Unreadable
 
 TIMEOUT_MS = 10_000
 POLL_MS = 500
@@ -27,19 +31,21 @@ async def read_topic(
             first = (await consumer.offsets_for_times({partition: int(since_s * 1000)}))[partition]
             consumer.seek(partition, end if first is None else first.offset)
         records: list[ConsumerRecord] = []
+        unreadable = Unreadable()
         while await consumer.position(partition) < end:
             for batch in (await consumer.getmany(partition, timeout_ms=TIMEOUT_MS)).values():
-                records.extend(record for record in batch if record.offset < end)
+                records.extend(record for record in unreadable.without_refused(batch) if record.offset < end)
         return records
 
 
 async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerator[ConsumerRecord, None]:
     """Yield the last `wanted[topic]` records (None: all) of partition 0 of each topic, then every new one."""
+    unreadable = Unreadable()
     async with _consumer(kafka) as consumer:
         await _assign(kafka, consumer, wanted)
         while True:
             for batch in (await consumer.getmany(timeout_ms=POLL_MS)).values():
-                for record in batch:
+                for record in unreadable.without_refused(batch):
                     yield record
 
 

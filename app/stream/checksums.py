@@ -14,7 +14,7 @@ import google_crc32c
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
-from app.kafka.batches import split
+from app.kafka.bounded import split
 
 BY_INSTRUCTION = google_crc32c.implementation == "c"
 VERSION_AT, VERSION = 16, 2

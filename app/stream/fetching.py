@@ -22,7 +22,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 
 from app.contract.decoding import Rejected, rejected
-from app.kafka.batches import CODEC, IS_CONTROL, IS_TRANSACTIONAL, Batch, Batches
+from app.kafka.bounded import CODEC, IS_CONTROL, IS_TRANSACTIONAL, BoundedBatch, BoundedBatches
 
 UNUSUAL = CODEC | IS_CONTROL | IS_TRANSACTIONAL  # flags of a batch that is not read as it is
 
@@ -72,7 +72,7 @@ class SourceRecords:
     def __init__(self, partition_records: Any) -> None:
         self.next_fetch_offset: int = partition_records.next_fetch_offset  # aiokafka reads it before and after
         self._theirs = partition_records
-        self._batches: Batches = partition_records._records
+        self._batches: BoundedBatches = partition_records._records
         partition_records._records_iterator = None  # a reference cycle: the fetch would stay until the collector runs
 
     def __iter__(self) -> Iterator[Fetched | Hole]:
@@ -103,7 +103,7 @@ class SourceRecords:
         except Exception:
             return self._unusual(self._batches.batch(index))
 
-    def _unusual(self, batch: Batch) -> list[Record] | Hole:
+    def _unusual(self, batch: BoundedBatch) -> list[Record] | Hole:
         if batch.flags & (IS_TRANSACTIONAL | IS_CONTROL) and self._is_passed_over(batch):
             return self._hole(batch, None)
         try:
@@ -117,7 +117,7 @@ class SourceRecords:
             log.error("%s: %s", self._theirs._tp.topic, reason)
             return self._hole(batch, rejected(batch.head, ValueError(reason)))
 
-    def _is_passed_over(self, batch: Batch) -> bool:
+    def _is_passed_over(self, batch: BoundedBatch) -> bool:
         """Whether a batch marks the end of a transaction, or belongs to one that was aborted."""
         theirs = self._theirs
         if theirs._isolation_level == READ_COMMITTED:
@@ -133,7 +133,7 @@ class SourceRecords:
             return [record for record in records if record.offset >= due]
         return records
 
-    def _hole(self, batch: Batch, why: Rejected | None) -> Hole:
+    def _hole(self, batch: BoundedBatch, why: Rejected | None) -> Hole:
         first = max(batch.base_offset, self.next_fetch_offset)
         return Hole(first, batch.next_offset, batch.max_timestamp / 1000.0, why)
 

@@ -53,7 +53,7 @@ async def answers(port: int) -> bool:
 async def test_without_a_broker_it_serves_what_it_has(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}/healthz") as response:
-            assert await response.json() == {"ok": True, "caught_up": False}
+            assert await response.json() == {"ok": True, "caught_up": False, "unreadable_records": {}}
         async with session.get(f"{url}/api/links") as response:
             assert {view["feed"] for view in await response.json()} == {None}
         async with session.get(f"{url}/api/overrides") as response:

@@ -9,7 +9,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
 from app.config.settings import Settings
-from app.kafka.batches import split
+from app.kafka.bounded import split
 from app.stream import worker
 from app.stream.checksums import BY_INSTRUCTION, check_answers, is_whole
 from app.stream.worker import create_app

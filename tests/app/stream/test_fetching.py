@@ -20,8 +20,8 @@ from aiokafka.record.util import calc_crc32c
 from faust.types import TP
 
 from app.contract.decoding import RAW_BYTES_MAX
-from app.kafka import batches as bounds
-from app.kafka.batches import IS_CONTROL, IS_TRANSACTIONAL, Batches
+from app.kafka import bounded
+from app.kafka.bounded import IS_CONTROL, IS_TRANSACTIONAL, BoundedBatches
 from app.stream.fetching import Fetched, Hole, Record, SourceRecords, gather_records
 
 SOURCE, CHANGELOG = TP("flows", 0), TP("rows-changelog", 0)
@@ -66,7 +66,7 @@ def signed(made: bytes, base: int, attributes: int) -> bytes:
 def theirs(
     batches: bytes, due: int, tp: TP = SOURCE, level: int = READ_UNCOMMITTED, aborted: Sequence[tuple[int, int]] = ()
 ) -> Any:
-    return PartitionRecords(tp, Batches(batches), aborted, due, None, None, True, level)
+    return PartitionRecords(tp, BoundedBatches(batches), aborted, due, None, None, True, level)
 
 
 def offsets(item: Fetched | Hole) -> list[int]:
@@ -174,7 +174,7 @@ def test_a_header_whose_name_is_no_text_costs_no_record() -> None:
 def test_a_batch_that_would_fill_the_memory_is_a_hole_with_a_reason(
     codec: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(bounds, "BATCH_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr(bounded, "BATCH_BYTES_MAX", 1 << 20)
     bomb = batch(5, b"\0" * (1 << 20), b"", b"", codec=codec)
     before, hole, after = SourceRecords(theirs(batch(4, b"a") + bomb + batch(8, b"b"), 4))
     assert (offsets(before), offsets(after)) == ([4], [8])
@@ -193,7 +193,7 @@ def test_a_batch_of_an_unknown_codec_is_a_hole_with_a_reason() -> None:
 
 
 def test_a_batch_of_too_many_records_is_a_hole_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "RECORDS_MAX", 2)
+    monkeypatch.setattr(bounded, "RECORDS_MAX", 2)
     (hole,) = SourceRecords(theirs(batch(4, b"a", b"b", b"c", codec=GZIP), 4))
     assert isinstance(hole, Hole)
     assert hole.rejected is not None
@@ -202,7 +202,7 @@ def test_a_batch_of_too_many_records_is_a_hole_with_a_reason(monkeypatch: pytest
 
 def test_a_fetch_is_read_only_until_it_has_brought_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else sixty batches just below the bound would be read at once."""
-    monkeypatch.setattr(bounds, "FETCH_BYTES_MAX", 1000)
+    monkeypatch.setattr(bounded, "FETCH_BYTES_MAX", 1000)
     sent = b"".join(batch(offset, b"\0" * 600, codec=ZSTD) for offset in range(4, 9))
     records = SourceRecords(theirs(sent, 4))
     (fetched,) = records

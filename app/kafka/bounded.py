@@ -3,7 +3,7 @@
 aiokafka decompresses a batch without a limit (0.3 MB of gzip became 1 GB), and a batch that it cannot read ends the
 consumer, again at each start. Here a batch is decompressed into at most BATCH_BYTES_MAX, a fetch is read on only up to
 FETCH_BYTES_MAX, and a batch that cannot be read becomes one record that says so (`refusal_of`), or what the caller of
-`Batch.open` makes of it.
+`BoundedBatch.open` makes of it.
 
 Relies on aiokafka 0.14: its fetcher makes `MemoryRecords(bytes)` and uses `has_next`, `next_batch`, `size_in_bytes`;
 its `DefaultRecordBatch` takes a buffer. The format is that of Kafka's DefaultRecordBatch, version 2; brokers that we
@@ -46,14 +46,14 @@ class ReadRecord(NamedTuple):
     checksum: None = None
 
 
-class Batches:
+class BoundedBatches:
     """The batches of one partition in one fetch, one after the other, with bounds."""
 
     def __init__(self, fetched: bytes | None) -> None:
         self.fetched = fetched or b""
         self._left = split(self.fetched)
         self._index, self._next = 0, next(self._left, None)
-        self._last: Batch | None = None
+        self._last: BoundedBatch | None = None
         self._opened_bytes = 0
 
     def size_in_bytes(self) -> int:
@@ -79,17 +79,17 @@ class Batches:
         self._index, self._next = self._index + 1, next(self._left, None)
         return batch
 
-    def batch(self, index: int) -> "Batch":
+    def batch(self, index: int) -> "BoundedBatch":
         """The batch of this index, which must not be before the one asked for last; IndexError if there is none."""
         while self._index < index:
             self._index, self._next = self._index + 1, next(self._left, None)
         if self._next is None:
             raise IndexError(f"no batch {index} in this fetch")
-        self._last = Batch(self._next)
+        self._last = BoundedBatch(self._next)
         return self._last
 
 
-class Batch:
+class BoundedBatch:
     """One batch: the attributes of aiokafka's (`is_control_batch`, `next_offset` and so on), and its records.
 
     `inner` is aiokafka's own; iterating over it may raise. `size_bytes` is that of an opened batch without compression.
@@ -162,7 +162,7 @@ class Batch:
 
 def bound_consumers() -> None:
     """Make every consumer of this process read its fetches by this module."""
-    fetcher.MemoryRecords = Batches
+    fetcher.MemoryRecords = BoundedBatches
 
 
 def refusal_of(record: Any) -> str | None:

@@ -10,8 +10,8 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
 
 from app.config.settings import Kafka
-from app.kafka import batches, client
-from app.kafka.batches import IS_CONTROL, Batch, Batches, refusal_of, varint
+from app.kafka import bounded, client
+from app.kafka.bounded import IS_CONTROL, BoundedBatch, BoundedBatches, refusal_of, varint
 from tests.app.stream.test_fetching import CODECS, GZIP, SNAPPY, ZSTD, batch, signed
 
 VALUES = [b"a" * 500, None, b"", b"\x00\xff"]
@@ -19,13 +19,15 @@ VALUES = [b"a" * 500, None, b"", b"\x00\xff"]
 
 def read(fetched: bytes, due: int = 4) -> list[Any]:
     """As a consumer of aiokafka gives them out; it checks the checksums, too."""
-    made = PartitionRecords(TopicPartition("t", 0), Batches(fetched), [], due, None, None, True, READ_UNCOMMITTED)
+    made = PartitionRecords(
+        TopicPartition("t", 0), BoundedBatches(fetched), [], due, None, None, True, READ_UNCOMMITTED
+    )
     return list(made)
 
 
 async def test_every_consumer_reads_with_bounds() -> None:
     await client.consumer(Kafka(broker="127.0.0.1:1")).stop()
-    assert fetcher.MemoryRecords is Batches
+    assert fetcher.MemoryRecords is BoundedBatches
 
 
 @pytest.mark.parametrize("codec", [0, *CODECS])
@@ -39,14 +41,14 @@ def test_records_are_read_as_they_were_written(codec: int) -> None:
 
 @pytest.mark.parametrize("codec", [0, *CODECS])
 def test_reading_without_headers_gives_the_same(codec: int) -> None:
-    opened = Batch(batch(4, *VALUES, codec=codec))
+    opened = BoundedBatch(batch(4, *VALUES, codec=codec))
     opened.open()
     plain = [(record.offset, record.timestamp, record.key, record.value) for record in opened.without_headers()]
     assert plain == [(4 + number, 1500, b"k", value) for number, value in enumerate(VALUES)]
 
 
 def test_what_cannot_be_read_is_one_record_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "BATCH_BYTES_MAX", 1000)
+    monkeypatch.setattr(bounded, "BATCH_BYTES_MAX", 1000)
     bomb = batch(5, b"\0" * 1000, b"", codec=ZSTD)
     before, refused, after = read(batch(4, b"a") + bomb + batch(7, b"b"))
     assert (before.value, refused.offset, refused.value, after.offset) == (b"a", 6, None, 7)
@@ -59,7 +61,7 @@ def test_a_header_whose_name_is_no_text_costs_no_record() -> None:
 
 
 def test_what_a_fetch_has_too_much_is_left_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "FETCH_BYTES_MAX", 1000)
+    monkeypatch.setattr(bounded, "FETCH_BYTES_MAX", 1000)
     sent = b"".join(batch(offset, b"\0" * 600, codec=SNAPPY) for offset in range(4, 9))
     assert [record.offset for record in read(sent)] == [4, 5]
 
@@ -79,7 +81,7 @@ def test_what_ends_a_transaction_is_no_record() -> None:
 
 
 def test_there_may_be_nothing() -> None:
-    empty = Batches(None)
+    empty = BoundedBatches(None)
     assert (empty.has_next(), empty.next_batch(), empty.size_in_bytes()) == (False, None, 0)
 
 
