@@ -3,7 +3,7 @@
 Batches that cannot be read are logged and left out.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from app.config.settings import Kafka
 from app.errors import DaemonError
 from app.kafka import client
+from app.kafka.bounded import refusal_of
 from app.kafka.unreadable import Unreadable
 
 TIMEOUT_MS = 10_000
@@ -36,6 +37,22 @@ async def read_topic(
             for batch in (await consumer.getmany(partition, timeout_ms=TIMEOUT_MS)).values():
                 records.extend(record for record in unreadable.without_refused(batch) if record.offset < end)
         return records
+
+
+async def unreadable_batches(kafka: Kafka, wanted: Collection[str]) -> dict[str, str]:
+    """Why the newest batch of a topic cannot be read, for those of these topics, all with records, where it cannot.
+
+    A broker may hand batches out in any codec: that of the writer, or the topic's `compression.type`.
+    """
+    reasons: dict[str, str] = {}
+    async with _consumer(kafka) as consumer:
+        ends = await _assign(kafka, consumer, dict.fromkeys(wanted, 1))
+        begins = await consumer.beginning_offsets(list(ends))
+        for partition, end in ends.items():
+            while begins[partition] < end and await consumer.position(partition) < end:
+                for batch in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
+                    reasons |= {record.topic: reason for record in batch if (reason := refusal_of(record)) is not None}
+    return reasons
 
 
 async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerator[ConsumerRecord, None]:
