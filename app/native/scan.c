@@ -109,6 +109,7 @@ static int is_usual(const struct flow *flow, int64_t *at_s) {
     const struct text *texts = flow->texts;
     return flow->seen == ALL && texts[EVENT].size == 5 && !memcmp(texts[EVENT].at, "purge", 5) &&
            texts[EXPORTER].size <= TEXT_MAX && texts[DESTINATION].size <= TEXT_MAX &&
+           texts[ARRIVED].size <= TEXT_MAX &&
            (!flow->numbers[SAMPLING] || flow->numbers[BYTES] <= COUNT_MAX / flow->numbers[SAMPLING]) &&
            take_second(texts[ARRIVED], at_s);
 }

@@ -104,9 +104,9 @@ class SourceRecords:
             return self._unusual(self._batches.batch(index))
 
     def _unusual(self, batch: BoundedBatch) -> list[Record] | Hole:
-        if batch.flags & (IS_TRANSACTIONAL | IS_CONTROL) and self._is_passed_over(batch):
-            return self._hole(batch, None)
         try:
+            if batch.flags & (IS_TRANSACTIONAL | IS_CONTROL) and self._is_passed_over(batch):
+                return self._hole(batch, None)
             batch.open()
             try:
                 return self._due(_records_of(batch.inner))
