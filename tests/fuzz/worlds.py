@@ -63,21 +63,21 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.clock = ManualClock(NOW_S)
-        self._readings: dict[str, Reading] = {}
+        self.readings: dict[str, Reading] = {}
         self._next: dict[str, int] = {}
         ports = TelemetryPorts(fake_app(), self.clock, memory_table, self._read)
-        telemetry.assemble({POP: demo_pop()}, SETTINGS, ports)
-        for reading in self._readings.values():
+        self.cell = telemetry.assemble({POP: demo_pop()}, SETTINGS, ports)
+        for reading in self.readings.values():
             reading.state.load()
         self._markers = [value for value in flows() if b"purge_" in value]
 
     def _read(self, reading: Reading) -> None:
-        self._readings |= dict.fromkeys(reading.topics, reading)
+        self.readings |= dict.fromkeys(reading.topics, reading)
 
     def take(self, topic: str, values: Sequence[bytes]) -> None:
         """Apply records as after a fetch, and do what a flush does."""
         self.clock.advance(PASSES_S * len(values))
-        state, first = self._readings[topic].state, self._next.get(topic, 0)
+        state, first = self.readings[topic].state, self._next.get(topic, 0)
         self._next[topic] = first + len(values)
         now_s = self.clock.now_s()
         moved = [moved_on(value, now_s, first + n) for n, value in enumerate(values)]
