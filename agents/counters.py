@@ -14,6 +14,7 @@ from app.feeds.counters import InterfaceCounters, decode
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
+from app.stream.fetching import Hole
 from app.stream.publish import Publisher
 from app.te.traffic.counters import CounterSample, Rates, link_rates
 from tables.interfaces import CountersProgress, InterfaceRow, InterfaceTable
@@ -80,6 +81,17 @@ class CountersState:
             return
         progress.records += not replay
         self._take(f"{pop.name}|{router}|{parsed.ifindex}", parsed)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        """Go on behind offsets without a record."""
+        pop = self._pops[tp.topic].name
+        self._advanced.add(pop)
+        progress = self.progress[pop]
+        if hole.position > progress.applied:
+            progress.applied = hole.position
+            if hole.rejected is not None:
+                progress.dead_letters += 1
+                self._publisher.dead_letter(tp, hole, hole.rejected)
 
     @staticmethod
     def _ignore(progress: CountersProgress, reason: str, replay: bool) -> None:

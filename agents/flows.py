@@ -19,6 +19,7 @@ from app.feeds.placing import TableOf
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
+from app.stream.fetching import Hole
 from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher
 from app.te.traffic.coverage import RecentShares
@@ -126,6 +127,17 @@ class FlowsState(Generic[D]):
                 window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
                 rows = self.deciders[pop].close(window, outcome.sums)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        """Go on behind offsets without a record; flows of a batch that cannot be read are lost, and said to be."""
+        pop = self._pops[tp.topic].name
+        self._advanced.add(pop)
+        progress = self.accounts[pop].progress
+        if hole.position > progress.applied:
+            progress.applied = hole.position
+            if hole.rejected is not None:
+                progress.dead_letters += 1
+                self._publisher.dead_letter(tp, hole, hole.rejected)
 
     def heard_s(self, pop: Pop) -> Mapping[str, float]:
         """Kafka's time of the purge that brought the last record of each router, in Unix seconds."""

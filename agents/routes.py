@@ -13,6 +13,7 @@ from app.feeds.bmp_sessions import RibFeed, Sessions
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
+from app.stream.fetching import Hole
 from app.stream.publish import Publisher
 from app.te.routing.rib import Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
@@ -100,6 +101,14 @@ class RoutesState:
             for prefix in prefixes:
                 self._kept[pop.name].touch(prefix, record.position)
             self._on_change(pop.name, router, prefixes)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        """Go on behind offsets without a record."""
+        sessions = self.feeds[self._pops[tp.topic].name].sessions
+        if hole.position > sessions.applied:
+            sessions.applied = hole.position
+            if hole.rejected is not None:
+                self._publisher.dead_letter(tp, hole, hole.rejected)
 
     def heard_s(self, pop: Pop) -> Mapping[str, float]:
         """Kafka's time of the last record from each router, in Unix seconds."""

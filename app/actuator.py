@@ -24,7 +24,7 @@ from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Actuation, Decision
-from app.gauges import watch_actuator, watch_routes
+from app.gauges import watch_actuator, watch_orders, watch_routes
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
 from app.stream.exact import Reading
@@ -141,6 +141,8 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     for name, pop in pops.items():
         watch_routes(app, clock, pop, assembled.routes)
         watch_actuator(app, clock, name, assembled.pops[name])
+    for reader in readers:
+        watch_orders(reader)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
     jobs = (*(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))

@@ -15,6 +15,7 @@ from app.actuation.speaker_state import SpeakerState
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract import topics
+from app.kafka.orders import ControlReader
 from app.stream.app import ExactApp
 from app.stream.offsets import committed, end_offset
 
@@ -58,6 +59,11 @@ def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator)
     metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.reconciler.halts))
     for router, speaker in actuator.reconciler.speakers.items():
         _watch_speaker(pop, router, speaker)
+
+
+def watch_orders(reader: ControlReader) -> None:
+    """Set up the gauge for orders that could not be read."""
+    metrics.UNREADABLE.labels(topics.CONTROL.name).set_function(lambda: reader.unreadable)
 
 
 def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:

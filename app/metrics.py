@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that have not been applied yet", ["topic"])
+UNPUBLISHED = Counter("autopilot_unpublished_records", "Records that were dropped instead of published", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "One flush of an agent: write, changelog, publish, acknowledge")
 
@@ -71,3 +72,4 @@ ACTUATIONS = Counter("autopilot_actuations", "Actions at a router's injector", [
 REAPER_AGE = Gauge("autopilot_reaper_age_seconds", "Time since the reaper last looked", ["pop"])
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
+UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])

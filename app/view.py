@@ -5,16 +5,17 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 from aiohttp import web
 
 from app import metrics
 from app.clock import Clock, SystemClock
 from app.config.settings import Deployment
 from app.contract import topics
+from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import Actuation, Decision, LinkUtilization
 from app.errors import EnvironmentProblem
 from app.kafka.follow import Take, TopicsReader
@@ -26,6 +27,7 @@ from app.web.truth import TruthLine, TruthReader
 
 T = TypeVar("T")
 UPDATE_EVERY_S = 1.0
+AHEAD_MAX_S = 3600.0
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,18 @@ class View:
         self._reader = TopicsReader(settings.kafka, self._takes(), HISTORY_S, clock, whole)
         self._truth = TruthReader(truth, self._take_truth) if truth else None
         metrics.VIEW_PAGES.set_function(lambda: self._hub.open_pages)
-        self.site = make_site(self._models, self._hub, clock, lambda: self._reader.caught_up)
+        for topic in self._reader.topics:
+            metrics.UNREADABLE.labels(topic).set_function(partial(self.unreadable, topic))
+        self.site = make_site(self._models, self._hub, clock, self.health)
+
+    def unreadable(self, topic: str) -> int:
+        """How many records of a topic could not be used since the start."""
+        return self._reader.unreadable.records[topic] + self._orders.unreadable.records[topic]
+
+    def health(self) -> dict[str, object]:
+        """The answer of `/healthz`: whether the history was read, and how many records of which topic were skipped."""
+        skipped = {topic: count for topic in self._reader.topics if (count := self.unreadable(topic))}
+        return {"ok": True, "caught_up": self._reader.caught_up, "unreadable_records": skipped}
 
     async def run(self) -> None:
         """Read the topics and update the open pages until cancelled."""
@@ -65,12 +78,17 @@ class View:
 
     def _takes(self) -> dict[str, Take]:
         def window(record: LinkUtilization) -> None:
+            self._check_time(record.window_start.timestamp(), "window_start")
             if model := self._models.get(record.pop):
                 model.take_window(record)
 
         def actuation(record: Actuation) -> None:
             if model := self._models.get(record.pop):
                 model.take_actuation(record)
+
+        def decision(model: PopModel, record: Decision) -> None:
+            self._check_time(record.epoch, "epoch")
+            model.take_decision(record)
 
         def order(key: bytes | None, value: bytes | None) -> None:
             self._orders.take(key, value)
@@ -83,8 +101,13 @@ class View:
             topics.ACTUATIONS.name: _decoded(Actuation, actuation),
         }
         for name, model in self._models.items():
-            takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, model.take_decision)
+            takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, partial(decision, model))
         return takes
+
+    def _check_time(self, at_s: float, name: str) -> None:
+        """ValueError for a time of the future: what really comes until then would pass for old."""
+        if at_s > self._clock.now_s() + AHEAD_MAX_S:
+            raise ValueError(f"{name} is more than an hour ahead of this host's clock")
 
     def _take_truth(self, line: TruthLine) -> None:
         if model := self._models.get(line.pop):
@@ -117,10 +140,14 @@ async def serve(view: View, host: str, port: int) -> None:
 
 
 def _decoded(kind: type[T], take: Callable[[T], None]) -> Take:
-    decoder = msgspec.json.Decoder(kind)
+    read: Read[T] = reader_of(kind)
 
     def decode(_: bytes | None, value: bytes | None) -> None:
-        if value is not None:
-            take(decoder.decode(value))
+        if value is None:
+            return
+        record = read(value)
+        if isinstance(record, Rejected):
+            raise ValueError(record.reason)
+        take(record)
 
     return decode

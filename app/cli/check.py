@@ -1,18 +1,20 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import packages_distributions
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from app.config.settings import Deployment
+from app.config.settings import Deployment, Kafka
 from app.contract import topics
 from app.contract.topics import Topic
+from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.admin import create_topics, missing_topics
+from app.kafka.read import unreadable_batches
 
 DISTRIBUTION = "egress-autopilot"
 ANSWER_S = 10.0
@@ -47,7 +49,8 @@ async def _broker_problems(deployment: Deployment) -> list[str]:
     kafka = deployment.settings.kafka
     try:
         async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
-            return await _topic_problems(admin, topics.named(deployment.pops))
+            problems = await _topic_problems(admin, topics.named(deployment.pops))
+            return problems + await _input_problems(kafka, await admin.list_topics(), list(deployment.pops))
     except (KafkaError, TimeoutError) as error:
         return [f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"]
 
@@ -71,6 +74,19 @@ async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic
             if len(partition["isr"]) < len(partition["replicas"])
         )
     return problems + await _cleanup_problems(admin, present)
+
+
+async def _input_problems(kafka: Kafka, existing: Collection[str], pops: Collection[str]) -> list[str]:
+    """Return a problem for each input whose newest batch our workers cannot read: they would leave out all such."""
+    inputs = [name for topic in topics.INPUTS for pop in pops if (name := topic.for_pop(pop)) in existing]
+    try:
+        reasons = await unreadable_batches(kafka, inputs) if inputs else {}
+    except DaemonError as error:
+        return [str(error)]
+    return [
+        f"topic {name}: its newest batch cannot be read: {reason}; see compression.type of the topic and of its writer"
+        for name, reason in reasons.items()
+    ]
 
 
 async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:

@@ -7,12 +7,14 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from app.cli.show import chosen
+from app.cli.show import chosen, read_actuation, read_decision
 from app.config.settings import Deployment
 from app.contract import topics
+from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError, DaemonError
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 from app.te.explain.stories import Explained
 
 DECISION = re.compile(r"latest|\d+\.\d+")
@@ -20,6 +22,16 @@ LOOK_BACK_MAX = 8640  # decisions: one a window for a day, as long as they are k
 SLACK = 30  # decisions that may be repeats after a restart
 ACTUATIONS_READ, ACTUATIONS_SHOWN = 20_000, 12
 TIMEOUT_S = 10.0
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """The worker's answer about something that it does not know."""
+
+    error: str
+
+
+_read_unknown: Read[Unknown] = reader_of(Unknown)
+_read_explained: Read[Explained] = reader_of(Explained)
 
 
 class Answer(Explained, frozen=True, kw_only=True):
@@ -65,11 +77,13 @@ async def ask(port: int, pop: str, target: str) -> Explained:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
             body = await answer.read()
-            if answer.status == 404:
-                raise ConfigError([msgspec.json.decode(body, type=dict[str, str])["error"]])
+            if answer.status == 404 and not isinstance(unknown := _read_unknown(body), Rejected):
+                raise ConfigError([unknown.error])
             answer.raise_for_status()
-            return msgspec.json.decode(body, type=Explained)
-    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+            if isinstance(explained := _read_explained(body), Rejected):
+                raise ValueError(explained.reason)
+            return explained
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         worker = f"the telemetry worker of {pop} does not answer on 127.0.0.1:{port} (state_port)"
         raise DaemonError(f"{worker}: {_meaning(error)}; does it run on this host?") from error
 
@@ -83,8 +97,8 @@ def _meaning(error: Exception) -> str:
             return f"status {error.status}"
         case TimeoutError():
             return f"no answer within {TIMEOUT_S:g} s"
-        case msgspec.MsgspecError():
-            return "its answer cannot be read"
+        case ValueError():
+            return f"its answer cannot be read ({error})"
         case _:
             return f"the connection failed ({type(error).__name__})"
 
@@ -111,7 +125,7 @@ def _full_name(deployment: Deployment, pop: str, target: str) -> str:
 
 async def _decisions(deployment: Deployment, pop: str, last: int) -> list[Decision]:
     records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(pop), last=last)
-    return [msgspec.json.decode(record.value, type=Decision) for record in records]
+    return [decision for _, decision in decoded(records, read_decision)]
 
 
 async def _decision(deployment: Deployment, pop: str, which: str) -> DecisionAnswer:
@@ -146,8 +160,8 @@ async def _decided_by(deployment: Deployment, explained: Explained) -> str | Non
 
 async def _actuations(deployment: Deployment, pop: str, prefix: str) -> tuple[Actuation, ...]:
     records = await read_topic(deployment.settings.kafka, topics.ACTUATIONS.name, last=ACTUATIONS_READ)
-    decoded = (msgspec.json.decode(record.value, type=Actuation) for record in records)
-    matching = [actuation for actuation in decoded if (actuation.pop, actuation.prefix) == (pop, prefix)]
+    actuations = (actuation for _, actuation in decoded(records, read_actuation))
+    matching = [actuation for actuation in actuations if (actuation.pop, actuation.prefix) == (pop, prefix)]
     return tuple(matching[-ACTUATIONS_SHOWN:])
 
 

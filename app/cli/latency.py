@@ -5,17 +5,16 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import msgspec
 from rich.table import Table
 
 from app.cli.latency_stages import P99_FROM, Latency, Published, latencies
-from app.cli.show import chosen, columns
+from app.cli.show import chosen, columns, read_actuation, read_decision
 from app.clock import utc
 from app.config.settings import Deployment
 from app.contract import topics
-from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 NOTHING = "Nothing was decided or announced in that time. Is telemetry running?"
@@ -43,12 +42,11 @@ async def read_latencies(deployment: Deployment, pop: str | None, since_s: float
         read_topic(kafka, topics.ACTUATIONS.name, since_s=since_s),
         *(read_topic(kafka, topics.DECISIONS.for_pop(name), since_s=since_s) for name in names),
     )
-    actuations = [msgspec.json.decode(record.value, type=Actuation) for record in actuation_records]
+    actuations = [actuation for _, actuation in decoded(actuation_records, read_actuation)]
     rows: list[Latency] = []
     for name, records in zip(names, decision_records, strict=True):
-        published = (
-            Published(msgspec.json.decode(record.value, type=Decision), record.timestamp / 1000) for record in records
-        )
+        decisions = decoded(records, read_decision)
+        published = (Published(decision, record.timestamp / 1000) for record, decision in decisions)
         rows += latencies(name, published, actuations, length_s)
     return rows
 

@@ -10,16 +10,22 @@ from rich.table import Column, Table
 
 from app.config.settings import Deployment
 from app.contract import topics
-from app.contract.schemas import Control, Decision, LinkUtilization
+from app.contract.decoding import Read, reader_of
+from app.contract.schemas import Actuation, Control, Decision, LinkUtilization
 from app.errors import ConfigError
 from app.kafka.orders import read_orders
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 
 Row = TypeVar("Row", Decision, LinkUtilization)
 Halts = Mapping[str, Control]  # the order that halts a PoP, by PoP, for those halted by the control topic
 GIGA = 1e9
 QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with more missing, nothing is published any more
 RECENT_DECISIONS = 360  # an hour of windows
+LAST = 20  # offsets at the end of a topic; some may have no record, or one that cannot be read
+read_decision: Read[Decision] = reader_of(Decision)
+read_actuation: Read[Actuation] = reader_of(Actuation)
+read_window: Read[LinkUtilization] = reader_of(LinkUtilization)
 NO_WINDOW = (
     "No window yet. Telemetry publishes each window about 5 s after it ends; is it running, and do flows arrive?"
 )
@@ -80,9 +86,8 @@ async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtil
     """Return the newest record of each link, in the order of the inventory."""
     pops = chosen(deployment, pop)
     links = sum(len(deployment.pops[name].link) for name in deployment.pops)
-    records = await read_topic(deployment.settings.kafka, topics.LINK_UTILIZATION.name, last=3 * links)
-    decoded = (msgspec.json.decode(record.value, type=LinkUtilization) for record in records)
-    newest = {record.link: record for record in decoded if record.pop in pops}
+    records = await read_topic(deployment.settings.kafka, topics.LINK_UTILIZATION.name, last=LAST + 3 * links)
+    newest = {window.link: window for _, window in decoded(records, read_window) if window.pop in pops}
     return [newest[link] for name in pops for link in deployment.pops[name].links if link in newest]
 
 
@@ -90,8 +95,9 @@ async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Deci
     """Return the newest decision of each PoP that has one."""
     kafka = deployment.settings.kafka
     topic_names = [topics.DECISIONS.for_pop(name) for name in chosen(deployment, pop)]
-    last_records = [await read_topic(kafka, topic, last=1) for topic in topic_names]
-    return [msgspec.json.decode(records[-1].value, type=Decision) for records in last_records if records]
+    last_records = [await read_topic(kafka, topic, last=LAST) for topic in topic_names]
+    decisions = [[decision for _, decision in decoded(records, read_decision)] for records in last_records]
+    return [of_pop[-1] for of_pop in decisions if of_pop]
 
 
 async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Episode]:
@@ -100,7 +106,7 @@ async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Epi
     recent: list[Episode] = []
     for name in chosen(deployment, pop):
         records = await read_topic(kafka, topics.DECISIONS.for_pop(name), last=RECENT_DECISIONS)
-        recent += episodes(msgspec.json.decode(record.value, type=Decision) for record in records)
+        recent += episodes(decision for _, decision in decoded(records, read_decision))
     return recent
 
 
@@ -166,7 +172,7 @@ def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
     table = columns(*names)
     for row in rows:
         loads = (row.carried_bps, row.dropped_bps, row.natural_bps)
-        shares = [f"{load / row.capacity_bps:.1%}" for load in loads]
+        shares = [f"{load / row.capacity_bps:.1%}" if row.capacity_bps else "unknown" for load in loads]
         if row.feed == "silent":
             shares[:2] = "unknown", "unknown"
         moved = (f"{load / GIGA:.1f}" for load in (row.moved_in_bps, row.moved_out_bps))

@@ -1,20 +1,33 @@
 """`autopilot watch`: links and overrides live in the terminal, read from the topics as any consumer could."""
 
 from contextlib import aclosing
+from typing import TypeVar
 
 import msgspec
 from aiokafka import ConsumerRecord
 from rich.console import Console, Group
 from rich.live import Live
 
-from app.cli.show import chosen, episodes, halt_lines, links_table, overrides_table
+from app.cli.show import (
+    LAST,
+    chosen,
+    episodes,
+    halt_lines,
+    links_table,
+    overrides_table,
+    read_decision,
+    read_window,
+)
 from app.clock import Clock
 from app.config.settings import Deployment
 from app.contract import topics
+from app.contract.decoding import Read, Rejected
 from app.contract.schemas import Decision, LinkUtilization
 from app.kafka.orders import Orders
 from app.kafka.read import follow
+from app.kafka.unreadable import Unreadable
 
+T = TypeVar("T")
 OVERRIDES_MAX = 15
 
 
@@ -31,20 +44,27 @@ class Screen:
         self._links: dict[str, LinkUtilization] = {}
         self._decisions: dict[str, Decision] = {}
         self._orders = Orders()
+        self._unreadable = Unreadable()
         every_link = sum(len(pop.link) for pop in deployment.pops.values())
-        self.topics: dict[str, int | None] = {topics.DECISIONS.for_pop(name): 1 for name in self._names}
+        self.topics: dict[str, int | None] = {topics.DECISIONS.for_pop(name): LAST for name in self._names}
         self.topics |= {topics.LINK_UTILIZATION.name: 3 * every_link, topics.CONTROL.name: None}
 
-    def take(self, topic: str, key: bytes | None, value: bytes) -> None:
-        """Take one record of one of the `topics`."""
+    def take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Take one record of one of the `topics`; what cannot be read is logged and skipped."""
         if topic == topics.CONTROL.name:
             self._orders.take(key, value)
         elif topic == topics.LINK_UTILIZATION.name:
-            window = msgspec.json.decode(value, type=LinkUtilization)
-            self._links[window.link] = window
-        else:
-            decision = msgspec.json.decode(value, type=Decision)
+            if (window := self._read(topic, read_window, value)) is not None and window.link in self._order:
+                self._links[window.link] = window
+        elif (decision := self._read(topic, read_decision, value)) is not None and decision.pop in self._names:
             self._decisions[decision.pop] = decision
+
+    def _read(self, topic: str, read: Read[T], value: bytes | None) -> T | None:
+        record = read(value)
+        if isinstance(record, Rejected):
+            self._unreadable.note(topic, "a record", record.reason)
+            return None
+        return record
 
     def view(self) -> Group:
         """Return what to show now: halted PoPs, links, then the largest overrides."""

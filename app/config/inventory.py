@@ -13,6 +13,7 @@ from app.config.toml import convert, read_toml
 from app.errors import ConfigError
 
 Kind = Literal["pni", "ixp", "transit"]
+OVERRIDES_MAX = 2000  # 450 bytes each: a decision of as many has 0.9 MB
 UINT16_MAX, UINT32_MAX = 2**16 - 1, 2**32 - 1
 
 
@@ -20,7 +21,9 @@ class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits on what Autopilot may do in this PoP; no decision can exceed them."""
 
     max_overrides: int = 200
-    """Overrides of this PoP at the same time. Change: begin with 20, raise it as you learn to trust it."""
+    """Overrides of this PoP at the same time, 2,000 at most. Change: begin with 20, raise it as you learn to trust
+    it.
+    """
     max_moved_share: float = 0.30
     """Share of the PoP's traffic that may be moved at the same time, 0 to 1. Change: begin with 0.05."""
     max_new_per_cycle: int = 100
@@ -327,6 +330,8 @@ def _budgets(pop: Pop) -> Iterator[str]:
     budgets = pop.budgets
     if budgets.max_overrides < 0 or budgets.max_new_per_cycle < 0:
         yield "budgets.max_overrides and max_new_per_cycle must not be negative"
+    if budgets.max_overrides > OVERRIDES_MAX:
+        yield f"budgets.max_overrides must be at most {OVERRIDES_MAX}: a decision must fit into one Kafka record"
     if not 0 <= budgets.max_moved_share <= 1:
         yield "budgets.max_moved_share must lie between 0 and 1"
     if not 0 <= budgets.min_prefix_length4 <= budgets.max_prefix_length4 <= 32:

@@ -23,8 +23,8 @@ table.
 |---|---|---|---|---|---|---|---|
 """
 FOOT = """
-The inputs must be plain topics: no compaction, no transactions. A hole in their offsets means loss, and a worker that
-sees one ends itself and starts again from its last commit.
+The inputs must not be compacted: a hole in their offsets means loss, and a worker that sees one ends itself and starts
+again from its last commit. Their writers may use any codec, and transactions: what was aborted is not read.
 
 Our own records carry a `schema` field (`app/contract/schemas.py`); the same command generates the JSON Schemas in
 [schemas](schemas). A record may be sent twice. Drop repeats by the `id` of `link-utilization`, `prefix-traffic` and

@@ -1,82 +1,107 @@
-"""The records we publish. Their shape is a contract: `schema` names type and version, ids are stable."""
+"""The records we publish. Their shape is a contract: `schema` names type and version, ids are stable.
+
+They are bounded, because others can write to the topics, too: lengths of texts and lists, ranges of numbers, and times.
+"""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+OVERRIDES_MAX = 10_000  # of one decision
+YEARS = range(1970, 2200)
+Name = Annotated[str, msgspec.Meta(max_length=512)]  # of a PoP, router or link, or an id
+Address = Annotated[str, msgspec.Meta(max_length=64)]  # an IP address or a prefix
+Text = Annotated[str, msgspec.Meta(max_length=2000)]
+Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+Uint32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+AtMost = msgspec.Meta(max_length=OVERRIDES_MAX)
 
 Mode = Literal["observe", "dry-run", "auto"]
 Feed = Literal["live", "silent", "gap", "untrusted"]
 
 
+class Dated(msgspec.Struct, frozen=True):
+    """A record whose times lie in YEARS: sums and differences of such times can be formed and printed."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, datetime) and value.year not in YEARS:
+                raise ValueError(f"{name} {value} is not a time between {YEARS.start} and {YEARS.stop}")
+
+
 class Exit(msgspec.Struct, frozen=True):
     """Where an override sends a prefix: one live eBGP path of one router."""
 
-    router: str
-    link: str
-    peer: str
-    next_hop: str
-    path_id: int = 0
+    router: Name
+    link: Name
+    peer: Address
+    next_hop: Address
+    path_id: Uint32 = 0
 
 
 class NaturalExit(msgspec.Struct, frozen=True):
     """Where plain BGP would send a prefix, and the share of the prefix's demand that would leave there."""
 
-    router: str
-    link: str
-    share: float
+    router: Name
+    link: Name
+    share: Number
 
 
 class SourcePath(msgspec.Struct, frozen=True):
     """The attributes that an override copies from its source path."""
 
-    as_path: tuple[int, ...]
+    as_path: Annotated[tuple[Uint32, ...], msgspec.Meta(max_length=1024)]
     origin: Literal["igp", "egp", "incomplete"]
-    med: int | None = None
+    med: Uint32 | None = None
 
 
 class Override(msgspec.Struct, frozen=True):
     """One prefix that is moved: every router in `inject_on` gets a route for it."""
 
-    prefix: str
+    prefix: Address
     exit: Exit
-    inject_on: tuple[str, ...]
-    natural: tuple[NaturalExit, ...]
+    inject_on: Annotated[tuple[Name, ...], AtMost]
+    natural: Annotated[tuple[NaturalExit, ...], AtMost]
     source_path: SourcePath
-    bps: float
-    reason: str
+    bps: Number
+    reason: Text
 
 
-class Congestion(msgspec.Struct, frozen=True):
+class Congestion(Dated, frozen=True):
     """A congested link. Loads are shares of capacity; `error` is the 95 % sampling error of the flow estimate."""
 
-    id: str
-    link: str
+    id: Name
+    link: Name
     state: Literal["opened", "open", "closed"]
-    since: datetime
-    carried: float
-    dropped: float
-    natural: float
-    error: float
+    since: Moment
+    carried: Number
+    dropped: Number
+    natural: Number
+    error: Number
 
 
 class Released(msgspec.Struct, frozen=True):
     """An override that is given back on purpose."""
 
-    prefix: str
-    reason: str
+    prefix: Address
+    reason: Text
 
 
 class Refused(msgspec.Struct, frozen=True):
     """A move that was wanted but not made. `prefix` is * for load above the goal that no prefix explains."""
 
-    prefix: str
-    link: str
-    reason: str
-    bps: float = 0.0
+    prefix: Address
+    link: Name
+    reason: Text
+    bps: Number = 0.0
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(Dated, frozen=True, kw_only=True):
     """All overrides that one PoP should have; a route goes only when released, at `hold_until` or if its path is lost.
 
     `closed_at` is Kafka's time of the purge marker that closed the window; any delay after it is ours.
@@ -85,24 +110,24 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["decision/1"] = "decision/1"
-    pop: str
-    epoch: int
-    seq: int
+    pop: Name
+    epoch: Uint32
+    seq: Uint32
     mode: Mode
-    window_start: datetime
-    made_at: datetime
-    add_until: datetime
-    hold_until: datetime
-    congestion: tuple[Congestion, ...] = ()
-    overrides: tuple[Override, ...] = ()
-    released: tuple[Released, ...] = ()
-    refused: tuple[Refused, ...] = ()
-    egress_mismatch_share: float = 0.0
-    barred: str | None = None
-    closed_at: datetime | None = None
+    window_start: Moment
+    made_at: Moment
+    add_until: Moment
+    hold_until: Moment
+    congestion: Annotated[tuple[Congestion, ...], AtMost] = ()
+    overrides: Annotated[tuple[Override, ...], AtMost] = ()
+    released: Annotated[tuple[Released, ...], AtMost] = ()
+    refused: Annotated[tuple[Refused, ...], AtMost] = ()
+    egress_mismatch_share: Number = 0.0
+    barred: Text | None = None
+    closed_at: Moment | None = None
 
 
-class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
+class LinkUtilization(Dated, frozen=True, kw_only=True):
     """One link in one closed window. Loads are in bits per second; divide by `capacity_bps` for shares.
 
     `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
@@ -111,38 +136,38 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"
-    id: str
-    pop: str
-    link: str
-    window_start: datetime
-    window_s: int
-    capacity_bps: float
-    carried_bps: float
-    dropped_bps: float
-    offered_bps: float
-    natural_bps: float
-    moved_in_bps: float
-    moved_out_bps: float
-    received_bps: float | None
-    samples: int
-    sampled_bytes: int
-    error: float
+    id: Name
+    pop: Name
+    link: Name
+    window_start: Moment
+    window_s: Seconds
+    capacity_bps: Number
+    carried_bps: Number
+    dropped_bps: Number
+    offered_bps: Number
+    natural_bps: Number
+    moved_in_bps: Number
+    moved_out_bps: Number
+    received_bps: Number | None
+    samples: Count
+    sampled_bytes: Count
+    error: Number
     up: bool
     counters: bool
     feed: Feed = "live"
-    flow_ratio: float | None = None
+    flow_ratio: Number | None = None
 
 
-class RouterHeard(msgspec.Struct, frozen=True):
+class RouterHeard(Dated, frozen=True):
     """When a router was last heard by each kind of input, by Kafka's time; None means never.
 
     `bmp_statistics` says whether it sends BMP statistics reports, which serve as heartbeat of its BMP session. A
     `doubtful` router has been silent for too long: its routes may be out of date, so no move may lead to it.
     """
 
-    flows: datetime | None = None
-    counters: datetime | None = None
-    bmp: datetime | None = None
+    flows: Moment | None = None
+    counters: Moment | None = None
+    bmp: Moment | None = None
     bmp_statistics: bool = False
     doubtful: bool = False
 
@@ -150,80 +175,80 @@ class RouterHeard(msgspec.Struct, frozen=True):
 class Notice(msgspec.Struct, frozen=True):
     """What people should know of an input: `kind` is a fixed word, `where` a router, link or address."""
 
-    kind: str
-    where: str
-    text: str
+    kind: Name
+    where: Name
+    text: Text
 
 
-class Sources(msgspec.Struct, frozen=True, kw_only=True):
+class Sources(Dated, frozen=True, kw_only=True):
     """Which routers of a PoP were heard when a window closed, and what is wrong with its inputs."""
 
     schema: Literal["sources/1"] = "sources/1"
-    id: str
-    pop: str
-    window_start: datetime
-    window_s: int
-    routers: dict[str, RouterHeard]
-    notices: tuple[Notice, ...] = ()
+    id: Name
+    pop: Name
+    window_start: Moment
+    window_s: Seconds
+    routers: Annotated[dict[Name, RouterHeard], AtMost]
+    notices: Annotated[tuple[Notice, ...], AtMost] = ()
 
 
 class PrefixShare(msgspec.Struct, frozen=True):
     """One destination prefix on a link: the flow estimate, the samples behind it and the prefix's origin AS."""
 
-    prefix: str
-    origin_as: int | None
-    bps: float
-    samples: int
+    prefix: Address
+    origin_as: Uint32 | None
+    bps: Number
+    samples: Count
 
 
-class PrefixTraffic(msgspec.Struct, frozen=True, kw_only=True):
+class PrefixTraffic(Dated, frozen=True, kw_only=True):
     """The largest prefixes of one link in one closed window, largest first: for insight, planning and DDoS."""
 
     schema: Literal["prefix-traffic/1"] = "prefix-traffic/1"
-    id: str
-    pop: str
-    link: str
-    window_start: datetime
-    window_s: int
-    prefixes: tuple[PrefixShare, ...]
+    id: Name
+    pop: Name
+    link: Name
+    window_start: Moment
+    window_s: Seconds
+    prefixes: Annotated[tuple[PrefixShare, ...], AtMost]
 
 
-class Actuation(msgspec.Struct, frozen=True, kw_only=True):
+class Actuation(Dated, frozen=True, kw_only=True):
     """What the actuator did to one router, or why it did not."""
 
     schema: Literal["actuation/1"] = "actuation/1"
-    id: str
-    pop: str
-    router: str
-    prefix: str
+    id: Name
+    pop: Name
+    router: Name
+    prefix: Address
     action: Literal["announced", "confirmed", "withdrawn", "refused", "drift", "would-announce", "would-withdraw"]
-    reason: str
-    next_hop: str | None
-    epoch: int
-    seq: int
-    at: datetime
+    reason: Text
+    next_hop: Address | None
+    epoch: Uint32
+    seq: Uint32
+    at: Moment
 
 
-class Control(msgspec.Struct, frozen=True, kw_only=True):
+class Control(Dated, frozen=True, kw_only=True):
     """An operator's order to halt or resume, keyed by PoP or `*` for all."""
 
     schema: Literal["control/1"] = "control/1"
-    pop: str
+    pop: Name
     halt: bool
-    by: str
-    at: datetime
+    by: Text
+    at: Moment
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(Dated, frozen=True, kw_only=True):
     """Bytes that could not be used, where they came from, and why."""
 
     schema: Literal["dead-letter/1"] = "dead-letter/1"
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-    at: datetime
-    raw: bytes
+    topic: Name
+    partition: Count
+    offset: Count
+    reason: Text
+    at: Moment
+    raw: Annotated[bytes, msgspec.Meta(max_length=128 * 1024)]
 
 
 PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Sources, Actuation, Control, DeadLetter)

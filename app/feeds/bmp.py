@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from app.feeds.rejected import Rejected, check_size, rejected
+from app.feeds.rejected import RECORD_BYTES_MAX, Rejected, decode_or_rejected
 from app.te.routing.lpm import FAMILIES, parse_network
 from app.te.routing.path import Origin, Path
 
@@ -65,15 +65,15 @@ def decode(message: bytes) -> BmpRecord | Rejected:
 
     A message that cannot be used is returned as a Rejected.
     """
-    try:
-        check_size(message)
-        record = _decoder.decode(message)
-        if record.is_route or record.bmp_msg_type in ("peer_up", "peer_down"):
-            _check_address(record.peer_ip)
-        if record.is_route:
-            _check_route(record)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return rejected(message, error)
+    return decode_or_rejected(_decode, message, RECORD_BYTES_MAX)
+
+
+def _decode(message: bytes) -> BmpRecord:
+    record = _decoder.decode(message)
+    if record.is_route or record.bmp_msg_type in ("peer_up", "peer_down"):
+        _check_address(record.peer_ip)
+    if record.is_route:
+        _check_route(record)
     return record
 
 

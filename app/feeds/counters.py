@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from app.feeds.rejected import Rejected, check_size, rejected
+from app.feeds.rejected import RECORD_BYTES_MAX, Rejected, decode_or_rejected
 
 COUNTER_MAX = (1 << 64) - 1
 SPEED_MAX_BPS = 10**14  # a link that claims more would always look empty
@@ -49,17 +49,17 @@ _counters = msgspec.json.Decoder(InterfaceCounters)
 
 def decode(message: bytes) -> InterfaceCounters | Rejected | None:
     """The counters of one message; None if it is valid but not used (log_init, other counter types). Never raises."""
-    try:
-        check_size(message)
-        envelope = _envelope.decode(message)
-        if envelope.event_type == "log" and not envelope.sf_cnt_type:
-            raise ValueError("a counter sample without sf_cnt_type")
-        if envelope.sf_cnt_type != "sflow_cnt_generic":
-            return None
-        counters = _counters.decode(message)
-        _check(counters)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return rejected(message, error)
+    return decode_or_rejected(_decode, message, RECORD_BYTES_MAX)
+
+
+def _decode(message: bytes) -> InterfaceCounters | None:
+    envelope = _envelope.decode(message)
+    if envelope.event_type == "log" and not envelope.sf_cnt_type:
+        raise ValueError("a counter sample without sf_cnt_type")
+    if envelope.sf_cnt_type != "sflow_cnt_generic":
+        return None
+    counters = _counters.decode(message)
+    _check(counters)
     return counters
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from app.feeds.rejected import Rejected, rejected
+from app.feeds.rejected import Rejected, decode_or_rejected, rejected
 from app.te.traffic.windows import PurgeKind
 
 COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: more comes from a broken exporter, not from traffic
@@ -60,7 +60,6 @@ class PurgeClose(Marker, frozen=True, tag="purge_close"):
 
 Item = Flow | PurgeInit | PurgeClose
 _decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
-UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # all that decoding raises
 
 
 def decode(message: bytes) -> Iterator[Item | Rejected]:
@@ -72,7 +71,7 @@ def decode(message: bytes) -> Iterator[Item | Rejected]:
     for line in message.split(b"\n"):
         if not line.strip():
             continue
-        parsed = _decode_line(line)
+        parsed = decode_or_rejected(_decode_line, line)
         unusable += isinstance(parsed, Rejected)
         if unusable <= BAD_LINES_MAX or not isinstance(parsed, Rejected):
             yield parsed
@@ -80,13 +79,10 @@ def decode(message: bytes) -> Iterator[Item | Rejected]:
         yield rejected(message, ValueError(f"{unusable - BAD_LINES_MAX} more lines of this message cannot be used"))
 
 
-def _decode_line(line: bytes) -> Item | Rejected:
-    try:
-        parsed = _decoder.decode(line)
-        if isinstance(parsed, Flow):
-            _check(parsed)
-    except UNUSABLE as error:
-        return rejected(line, error)
+def _decode_line(line: bytes) -> Item:
+    parsed = _decoder.decode(line)
+    if isinstance(parsed, Flow):
+        _check(parsed)
     return parsed
 
 

@@ -1,13 +1,15 @@
-"""The invariants I1 to I10 (docs/simulation.md), checked at every record, every announcement and every second."""
+"""The invariants I1 to I11 (docs/simulation.md), checked at every record, every announcement and every second."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
 from app.bgp.speaker import InjectedRoute
 from app.config.settings import Settings
 from app.contract import topics
-from app.contract.schemas import Decision, Feed, LinkUtilization
+from app.contract.decoding import Read, Rejected, reader_of
+from app.contract.schemas import DeadLetter, Decision, Feed, LinkUtilization
 from app.simulation import telemetry as telemetries
 from app.simulation.actuator import SimulatedActuator
 from app.simulation.broker import Broker
@@ -21,6 +23,7 @@ from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow, parts_of
 from tables.store import HEADER, decoder_of
 
+T = TypeVar("T")
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
 EPOCH_S = 30.0
 DUMP_S = 12.0
@@ -29,8 +32,9 @@ PUBLISHED_S = 2.0
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
 _cycle = msgspec.msgpack.Decoder(CycleRow)
-_decision = msgspec.json.Decoder(Decision)
-_utilization = msgspec.json.Decoder(LinkUtilization)
+_decision: Read[Decision] = reader_of(Decision)
+_utilization: Read[LinkUtilization] = reader_of(LinkUtilization)
+_letter: Read[DeadLetter] = reader_of(DeadLetter)
 
 
 class _Applied(msgspec.Struct):
@@ -44,6 +48,14 @@ def demand(holds: bool, message: str) -> None:
     """Violation with this message unless `holds`. The message begins with the number of the invariant."""
     if not holds:
         raise Violation(message)
+
+
+def readable(read: Read[T], published: bytes) -> T:
+    """What a record says; Violation if the readers of its topic could not read it."""
+    record = read(published)
+    if isinstance(record, Rejected):
+        raise Violation(f"I11 {published[:200]!r} cannot be read: {record.reason}")
+    return record
 
 
 class Checks:
@@ -111,12 +123,12 @@ class Checks:
         if topic == topics.BMP.for_pop(self.pop.name):
             self.bmp.take(record)
         elif topic == topics.LINK_UTILIZATION.name:
-            self._load_published(_utilization.decode(record.value), sender)
+            self._load_published(readable(_utilization, record.value), sender)
         elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.ghost):
-            self._decided(_decision.decode(record.value), sender)
+            self._decided(readable(_decision, record.value), sender)
         elif topic == topics.DEAD_LETTERS.name:
-            letter = msgspec.json.decode(record.value)
-            self.letters.add((letter["topic"], letter["offset"], letter["reason"]))
+            letter = readable(_letter, record.value)
+            self.letters.add((letter.topic, letter.offset, letter.reason))
 
     def _load_published(self, load: LinkUtilization, sender: Process | None) -> None:
         key = load.link, load.window_start.timestamp()

@@ -155,7 +155,7 @@ async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: No
         card = f'article[data-link="{FULL}"]'
         await page.wait_for_selector(f'{card}[data-state="calm"][data-feed="live"] .u-over')
         assert await page.is_hidden("#overrides")
-        assert await page.is_visible("li.truth")
+        await page.wait_for_selector("li.truth")
 
         await publish(
             broker,

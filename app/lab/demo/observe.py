@@ -10,9 +10,11 @@ import numpy as np
 from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.contract import topics
+from app.contract.decoding import Read, reader_of
 from app.contract.schemas import Actuation, Decision, LinkUtilization, Override
 from app.feeds.flows import Marker, decode
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 from app.lab.daemons.ports import udp_drops
 from app.lab.demo import edges
 from app.lab.demo.context import RunContext
@@ -25,6 +27,7 @@ from app.lab.pop.truth import Loads
 from app.te.traffic.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)
+_read: Read[Decision] = reader_of(Decision)
 
 
 async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
@@ -74,15 +77,18 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
 
 async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:
     """All records of one of our topics, each id only once: a restart may repeat a record."""
-    records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(kafka, topic)]
+    read: Read[S] = reader_of(kind)
+    records = [record for _, record in decoded(await read_topic(kafka, topic), read)]
     unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
     return tuple(unique.values())
 
 
 async def overrides_now(kafka: Kafka, pop: str) -> tuple[Override, ...]:
     """The overrides in the newest decision of this PoP; none if there is no decision."""
-    newest = await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1)
-    return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
+    newest = [
+        decision for _, decision in decoded(await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1), _read)
+    ]
+    return newest[-1].overrides if newest else ()
 
 
 async def close_to_decision(kafka: Kafka, pop: str, windows: WindowSettings, since_s: float) -> tuple[float, ...]:
@@ -108,9 +114,8 @@ async def close_to_decision(kafka: Kafka, pop: str, windows: WindowSettings, sin
 
 async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, float]]:
     """(Kafka time, end of its window) of every decision."""
-    records = await read_topic(kafka, topics.DECISIONS.for_pop(pop))
-    starts = [msgspec.json.decode(record.value, type=Decision).window_start.timestamp() for record in records]
-    return [(record.timestamp / 1000, start_s + length_s) for record, start_s in zip(records, starts, strict=True)]
+    decisions = decoded(await read_topic(kafka, topics.DECISIONS.for_pop(pop)), _read)
+    return [(record.timestamp / 1000, decision.window_start.timestamp() + length_s) for record, decision in decisions]
 
 
 def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettings) -> Iterator[LinkTruth]:

@@ -133,6 +133,10 @@ def test_a_four_byte_as_marks_with_another_number() -> None:
     ("budgets", "problem"),
     [
         (Budgets(max_overrides=-1), "budgets.max_overrides and max_new_per_cycle must not be negative"),
+        (
+            Budgets(max_overrides=2001),
+            "budgets.max_overrides must be at most 2000: a decision must fit into one Kafka record",
+        ),
         (Budgets(max_new_per_cycle=-1), "budgets.max_overrides and max_new_per_cycle must not be negative"),
         (Budgets(max_moved_share=-0.1), "budgets.max_moved_share must lie between 0 and 1"),
         (Budgets(max_moved_share=nan), "budgets.max_moved_share must lie between 0 and 1"),

@@ -1,12 +1,13 @@
 """What waits for Kafka: it leaves in order, whenever the broker is there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
 
 from app.clock import ManualClock, utc
 from app.contract.schemas import Actuation
@@ -18,8 +19,10 @@ from tests.patience import PATIENCE_S
 class Broker:
     """Takes what it is sent, but for the first `away` times."""
 
-    def __init__(self, away: float = 0) -> None:
+    def __init__(self, away: float = 0, too_large: Sequence[str] = (), too_large_for_faust: Sequence[str] = ()) -> None:
         self.away = away
+        self.too_large = too_large
+        self.too_large_for_faust = too_large_for_faust
         self.taken: list[str] = []
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
@@ -28,8 +31,14 @@ class Broker:
             if self.away:
                 self.away -= 1
                 raise KafkaConnectionError
+            if value.id in self.too_large:
+                raise MessageSizeTooLargeError
+            if value.id in self.too_large_for_faust:
+                raise ProducerSendError("Error while sending") from MessageSizeTooLargeError()
             self.taken.append(value.id)
-            return asyncio.sleep(0)
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answer.set_result(None)
+            return answer
 
         self._queue.append(send)
 
@@ -63,6 +72,24 @@ async def test_records_leave_in_order() -> None:
 
 async def test_a_broker_that_is_away_gets_them_when_it_is_back() -> None:
     assert await delivered(Broker(away=1), "1", "2") == ["1", "2"]
+
+
+@pytest.mark.parametrize("refused", [{"too_large": ["2", "4"]}, {"too_large_for_faust": ["2", "4"]}])
+async def test_a_record_that_no_broker_takes_is_dropped_and_the_others_are_sent(
+    refused: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was sent again every second, and nothing else was published any more."""
+    broker = Broker(**refused)
+    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    for number in range(1, 6):
+        outbox.put(record(str(number)))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while "5" not in broker.taken:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert broker.taken == ["1", "1", "3", "5"], "readers drop repeats by their id"
+    assert sum("a record is dropped" in message for message in caplog.messages) == 2
 
 
 async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
