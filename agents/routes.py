@@ -1,6 +1,7 @@
 """The routes agent: applies `bmp-<pop>` to the Rib and its rows. Telemetry and the actuator each have their own."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from faust.types import TP
@@ -8,17 +9,21 @@ from faust.types import TP
 from app.config.inventory import Pop
 from app.contract import topics
 from app.contract.schemas import Notice
-from app.feeds.bmp import decode
-from app.feeds.bmp_sessions import RibFeed, Sessions
+from app.feeds.bmp import BmpRecord, decode
+from app.feeds.bmp_notices import bmp_notices, sends_statistics
+from app.feeds.bmp_sessions import Sessions
 from app.feeds.rejected import Rejected
+from app.feeds.rib_feed import RibFeed
 from app.stream.consumer import Record
 from app.stream.exact import Reading
 from app.stream.publish import Publisher
+from app.te.routing.heard import Heard
 from app.te.routing.rib import Rib
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 
 PACE = Pace()
 OnChange = Callable[[str, str, Sequence[str]], None]  # PoP, router, prefixes
+EndOffset = Callable[[str], int | None]  # topic -> the position at which it ended at the last fetch, if there was one
 
 
 class RoutesState:
@@ -30,15 +35,16 @@ class RoutesState:
         table: RibTable,
         publisher: Publisher,
         on_change: OnChange,
+        end_offset: EndOffset,
         pace: Pace = PACE,
     ) -> None:
         self.ribs = {name: Rib() for name in pops}
-        self.heard: dict[tuple[str, str], float] = {}  # (PoP, router) -> Kafka time of its last record
         self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
         self.topics = list(self._pops)
         self._table = table
         self._publisher = publisher
         self._on_change = on_change
+        self._end_offset = end_offset
         self._pace = pace
         self.reset()
 
@@ -85,29 +91,44 @@ class RoutesState:
         feed = self.feeds[pop.name]
         replay = record.position <= feed.sessions.applied
         feed.sessions.applied = max(feed.sessions.applied, record.position)
-        parsed = decode(record.value)
-        if isinstance(parsed, Rejected):
-            if not replay:
-                self._publisher.dead_letter(tp, record, parsed)
-            return
-        if (sender := feed.router_of(parsed)) is not None:
-            self.heard[pop.name, sender] = record.timestamp_s
         if replay:
             return
+        parsed = decode(record.value)
+        if not isinstance(parsed, BmpRecord):
+            self._publisher.dead_letter(tp, record, parsed if isinstance(parsed, Rejected) else parsed.rejected)
+            if isinstance(parsed, Rejected):
+                return
+            parsed = parsed.withdraw
         feed.sessions.records += 1
-        touched = feed.apply(parsed, record.timestamp_s)
-        for router, prefixes in [*([touched] if touched else []), *feed.expire(record.timestamp_s)]:
+        for router, prefixes in (*feed.apply(parsed, record.timestamp_s), *feed.expire(record.timestamp_s)):
             for prefix in prefixes:
                 self._kept[pop.name].touch(prefix, record.position)
             self._on_change(pop.name, router, prefixes)
 
     def heard_s(self, pop: Pop) -> Mapping[str, float]:
         """Kafka's time of the last record from each router, in Unix seconds."""
-        return {router: at_s for (name, router), at_s in self.heard.items() if name == pop.name}
+        return self.feeds[pop.name].sessions.heard
+
+    def sends_statistics(self, pop: Pop) -> frozenset[str]:
+        """The routers whose BMP sessions have a heartbeat: statistics reports."""
+        return frozenset(router for router in pop.routers if sends_statistics(self.feeds[pop.name], router))
+
+    def doubtful(self, pop: Pop, now_s: float) -> frozenset[str]:
+        """The routers whose paths may be out of date at Kafka time `now_s`: no move may lead to them."""
+        return self.feeds[pop.name].doubtful(self._read_to_s(pop, now_s))
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
         """What people should know of this input at Kafka time `now_s`."""
-        return []
+        return bmp_notices(self.feeds[pop.name], self._read_to_s(pop, now_s))
+
+    def _read_to_s(self, pop: Pop, now_s: float) -> float:
+        """The Kafka time up to which the topic of a PoP was read: now, or that of the last record if there are more.
+
+        Nobody is silent because we are behind.
+        """
+        topic, sessions = topics.BMP.for_pop(pop.name), self.feeds[pop.name].sessions
+        end = self._end_offset(topic)
+        return now_s if end is not None and sessions.applied >= end - 1 else sessions.at_s
 
     def write_rows(self) -> None:
         """Write some of the rows that changed (Pace)."""
@@ -124,10 +145,33 @@ class RoutesState:
             kept.write_progress()
 
 
+class BmpHearing:
+    """How long each router of a PoP has been silent on BMP, in seconds on the clock of the caller.
+
+    The time between records is Kafka's, that since the last one is ours: no two clocks are compared. It is as exact as
+    it is often asked.
+    """
+
+    def __init__(self, feed: Callable[[], RibFeed], monotonic_s: Callable[[], float]) -> None:
+        self._feed = feed
+        self._monotonic_s = monotonic_s
+        self._seen = -1
+        self._seen_s = monotonic_s()
+
+    def __call__(self, router: str) -> Heard:
+        feed, now_s = self._feed(), self._monotonic_s()
+        sessions = feed.sessions
+        if sessions.applied != self._seen:
+            self._seen, self._seen_s = sessions.applied, now_s
+        read_to_s = sessions.at_s + now_s - self._seen_s
+        silent_s = read_to_s - sessions.heard[router] if router in sessions.heard else inf
+        return Heard(silent_s, feed.tracker.is_doubtful(router, read_to_s))
+
+
 class RoutesRead:
     """Whether a PoP's BMP topic was read to where it ended when reading began; after a rebalance, begins again."""
 
-    def __init__(self, feeds: Callable[[], Mapping[str, RibFeed]], end_offset: Callable[[str], int | None]) -> None:
+    def __init__(self, feeds: Callable[[], Mapping[str, RibFeed]], end_offset: EndOffset) -> None:
         self._feeds = feeds
         self._end_offset = end_offset
         self._ends: dict[str, tuple[RibFeed, int]] = {}

@@ -18,7 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.feeds.bmp_sessions import RibFeed, Sessions, StalePlaces
+from app.feeds.bmp_sessions import Sessions
+from app.feeds.rib_feed import RibFeed, StalePlaces
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import BUCKETS, bucket_of
 from tables.store import ExactTable, OpenTable, Rows
@@ -140,7 +141,8 @@ class KeptRib:
     def _flushed_to(self, sessions: Sessions) -> None:
         """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush."""
         self._applied = sessions.applied
-        if not self._behind or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
+        is_complete = not self._behind and self.feed.tracker.waits_from is None
+        if is_complete or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
             self._flushed.append(copied(sessions))
 
     def _write(self, bucket: int) -> int:
@@ -169,6 +171,8 @@ class KeptRib:
 
     def _progress(self) -> Sessions:
         oldest = next(iter(self._behind.values()), inf)
+        if (waits_from := self.feed.tracker.waits_from) is not None:
+            oldest = min(oldest, waits_from - 1)
         while len(self._flushed) > 1 and self._flushed[1].applied <= oldest:
             self._flushed.popleft()
         return self._flushed[0]

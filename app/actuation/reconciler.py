@@ -7,6 +7,7 @@ The driver asks for the `work` of one router, carries it out and reports back; n
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 
 import msgspec
 
@@ -21,13 +22,15 @@ from app.clock import Clock
 from app.contract.schemas import Decision, Override
 
 log = logging.getLogger(__name__)
+NOT_HEARD = "router-not-heard"
 
 
 class Timing(msgspec.Struct, frozen=True):
     """The times of the actuator, in seconds; `paced` is how many leases may end in one tick.
 
     `confirm_s` covers a restart of gobgpd and its reconnection. `reap_grace_s` is how long the reconciler has after
-    the end of a lease to withdraw in order, before the reaper acts.
+    the end of a lease to withdraw in order, before the reaper acts. `doubt_lease_s` is how long overrides stay whose
+    exit's router is doubted: 30 s, less what it takes to withdraw all of them.
     """
 
     lease_s: float = 300.0
@@ -37,6 +40,7 @@ class Timing(msgspec.Struct, frozen=True):
     list_every_s: float = 2.0
     paced: int = 5
     reap_grace_s: float = 60.0
+    doubt_lease_s: float = 25.0
 
 
 DEFAULT_TIMING = Timing()
@@ -106,6 +110,10 @@ class Reconciler:
         if self._ready() and now_s >= self._next_ends_s:
             self._next_ends_s = now_s + self.timing.tick_s
             self.overrides.expire(self.timing.paced)
+            doubted_until_s = self._doubted_until_s()
+            for entry in self.overrides.entries.values() if doubted_until_s else ():
+                if self._lease_until_s(entry, doubted_until_s) <= now_s < entry.lease_until_s:
+                    self.overrides.leave(entry, NOT_HEARD)
         self._plan(list(self.overrides.entries))
 
     def work(self, router: str) -> Work:
@@ -147,7 +155,30 @@ class Reconciler:
 
     def deadlines(self) -> dict[str, float]:
         """Return when each lease ends, in monotonic seconds by prefix, for the reaper."""
-        return {prefix: entry.lease_until_s for prefix, entry in self.overrides.entries.items()}
+        doubted_until_s = self._doubted_until_s() if self._ready() else {}  # until BMP was read, it says nothing
+        return {prefix: self._lease_until_s(entry, doubted_until_s) for prefix, entry in self.overrides.entries.items()}
+
+    def _doubted_until_s(self) -> dict[str, float]:
+        """When overrides that leave by a router end because it is silent, in monotonic seconds, by router in doubt.
+
+        Nobody would report that one of its paths was lost.
+        """
+        now_s = self._clock.monotonic_s()
+        doubted_s = {router: self._witness.doubted_for_s(router) for router in self.speakers}
+        return {
+            router: now_s - past_s + self.timing.doubt_lease_s for router, past_s in doubted_s.items() if past_s > 0
+        }
+
+    def _lease_until_s(self, entry: Entry, doubted_until_s: Mapping[str, float]) -> float:
+        """When the lease of an entry ends, in monotonic seconds, with the routers in doubt."""
+        if not doubted_until_s:
+            return entry.lease_until_s
+        return min([entry.lease_until_s, *(doubted_until_s.get(router, inf) for router in self._exits(entry))])
+
+    def _exits(self, entry: Entry) -> set[str]:
+        """The routers by which traffic of this entry leaves: where our routes have a next hop outside the PoP."""
+        held = {router for router, route in self.held(entry.prefix).items() if route.next_hop not in self._loopbacks}
+        return held if entry.exit is None else held | {entry.exit.router}
 
     def describe_overrides(self) -> dict[str, dict[str, str]]:
         """Return, for people, the state and reason of each prefix and its next hop by router."""
@@ -158,9 +189,17 @@ class Reconciler:
         }
 
     def describe_speakers(self) -> dict[str, dict[str, int]]:
-        """Return, for people, whether each speaker answers and how many routes it holds and should hold."""
+        """Return, for people, whether each speaker answers, how many routes it holds and should hold, and more.
+
+        "doubtful": BMP of its router has been silent for too long, so nothing new is announced there.
+        """
         return {
-            router: {"reachable": speaker.reachable, "held": len(speaker.held), "wanted": len(speaker.target)}
+            router: {
+                "reachable": speaker.reachable,
+                "held": len(speaker.held),
+                "wanted": len(speaker.target),
+                "doubtful": self._witness.heard(router).doubtful,
+            }
             for router, speaker in self.speakers.items()
         }
 
@@ -206,7 +245,8 @@ class Reconciler:
                 wanted = sight.safe()
             case "leaving" | "lost":  # routes that no longer lead out go at once, the others in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
-                wanted = to_leave(sight, trust_speakers=waited_s > self.timing.confirm_s)
+                is_blind = entry.reason == NOT_HEARD  # no router will show that it has followed
+                wanted = to_leave(sight, trust_speakers=is_blind or waited_s > self.timing.confirm_s)
         if not held:
             self._forget(entry)
         return wanted
@@ -267,6 +307,8 @@ class Reconciler:
             return None
         if not self._witness.exit_alive(override.prefix, override.exit):
             return "source-path-not-live"
+        if any(self._witness.heard(router).doubtful for router in override.inject_on):
+            return "router-doubtful"
         for router in override.inject_on:
             speaker = self.speakers[router]
             if not speaker.reachable:

@@ -1,6 +1,6 @@
 """A BMP session that breaks and comes back: what is not refreshed goes, what is stays without a gap."""
 
-from app.feeds.bmp_sessions import RibFeed
+from app.feeds.rib_feed import RibFeed
 from app.feeds.stale_paths import DUMP_WITHIN_S
 from tests.app.feeds.test_bmp import captured, feed_of
 
