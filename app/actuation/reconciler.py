@@ -20,6 +20,7 @@ from app.actuation.speaker_state import SpeakerState, Work
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
 from app.contract.schemas import Decision, Override
+from app.te.decision.plan import ROUTER_DOUBTFUL
 
 log = logging.getLogger(__name__)
 NOT_HEARD = "router-not-heard"
@@ -282,6 +283,8 @@ class Reconciler:
             if entry.state == "adding":
                 self._journal.observe_delay(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.since_s = "standing", now_s
+        elif entry.state == "adding" and self._is_too_doubtful(entry, sight):
+            self.overrides.leave(entry, ROUTER_DOUBTFUL)
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
             self.overrides.leave(entry, "add-window-ended")
         elif now_s - entry.since_s > self.timing.confirm_s:
@@ -307,8 +310,8 @@ class Reconciler:
             return None
         if not self._witness.exit_alive(override.prefix, override.exit):
             return "source-path-not-live"
-        if any(self._witness.heard(router).doubtful for router in override.inject_on):
-            return "router-doubtful"
+        if self._is_any_doubtful(override.inject_on):
+            return ROUTER_DOUBTFUL
         for router in override.inject_on:
             speaker = self.speakers[router]
             if not speaker.reachable:
@@ -318,6 +321,17 @@ class Reconciler:
             if not self._witness.injector_up(router):
                 return "injector-session-down"
         return None
+
+    def _is_any_doubtful(self, routers: Iterable[str]) -> bool:
+        return any(self._witness.heard(router).doubtful for router in routers)
+
+    def _is_too_doubtful(self, entry: Entry, sight: PrefixSight) -> bool:
+        """Whether an override must not begin any more, because BMP of a router fell silent since it was decided."""
+        assert entry.exit is not None, "a decision set the exit"
+        exit_router = entry.exit.router
+        present = sight.actual.get(exit_router)
+        has_begun = present is not None and present.next_hop == entry.routes[exit_router].next_hop
+        return not has_begun and self._is_any_doubtful(entry.routes)
 
     def _why(self, prefix: str) -> str:
         """Return the reason for a withdrawal that was just made."""

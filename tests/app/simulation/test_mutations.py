@@ -21,6 +21,8 @@ SEEN = {
     "no_budget": ("I5", 14),
     "lost_paths_stay": ("I3", 10),
     "holds_never_end": ("I5 I8", 28),
+    "silence_is_believed": ("I3", 6),
+    "moves_to_silent_routers": ("I3", 24),
 }
 
 
