@@ -12,7 +12,7 @@ from math import inf
 import msgspec
 
 from app import metrics
-from app.actuation.bmp_witness import BmpWitness
+from app.actuation.bmp_witness import BmpWitness, Shown
 from app.actuation.journal import REPAIRED, Journal
 from app.actuation.overrides import Entry, Overrides
 from app.actuation.safe_order import PrefixSight, settled, to_hold, to_leave
@@ -73,12 +73,14 @@ class Reconciler:
         self._ready = ready
         self._stale = True
         self._next_ends_s = 0.0
+        self._doubtful: frozenset[str] = frozenset()  # as of the last tick or decision
 
     def follow(self, decision: Decision) -> None:
         """Follow a decision; while halted, only remember its number."""
         if self.halts:
             self.overrides.newest = max(self.overrides.newest, (decision.epoch, decision.seq))
             return
+        self._look_for_doubt()
         if decision.epoch < (newest := self.overrides.newest[0]):
             log.warning(
                 "ignored a decision of epoch %d after one of epoch %d: there are two writers, or a clock was wrong",
@@ -107,6 +109,7 @@ class Reconciler:
 
     def tick(self) -> None:
         """Act on time: end leases at their pace, and give up what waited too long. Call at least every `tick_s`."""
+        self._look_for_doubt()
         now_s = self._clock.monotonic_s()
         if self._ready() and now_s >= self._next_ends_s:
             self._next_ends_s = now_s + self.timing.tick_s
@@ -235,8 +238,7 @@ class Reconciler:
             if not held:
                 self.overrides.entries.pop(prefix, None)
             return {}
-        shown = {r: route for r in self.speakers if (route := self._witness.shown(r, prefix)) is not None}
-        sight = PrefixSight(held, shown, self._loopbacks, partial(self._alive, entry))
+        sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, partial(self._alive, entry))
         self._move_on(entry, sight)
         match entry.state:
             case "adding" | "standing":
@@ -251,6 +253,19 @@ class Reconciler:
         if not held:
             self._forget(entry)
         return wanted
+
+    def _shown(self, entry: Entry, held: Mapping[str, InjectedRoute]) -> dict[str, Shown]:
+        """Our routes as the routers show them. Of a doubtful one that is not the exit, its speaker has to do.
+
+        Else a router whose BMP is lost for days would stop all moves of its PoP: each would wait to be shown by it.
+        """
+        shown = {r: route for r in self.speakers if (route := self._witness.shown(r, entry.prefix)) is not None}
+        if entry.wanted and entry.exit is not None:
+            for router in self._doubtful - {entry.exit.router}:
+                shown.pop(router, None)
+                if router in held:
+                    shown[router] = Shown(held[router].next_hop, held[router].epoch)
+        return shown
 
     def _forget(self, entry: Entry) -> None:
         """Drop an entry of which no route is left; a move that was decided but never announced counts as refused."""
@@ -283,7 +298,7 @@ class Reconciler:
             if entry.state == "adding":
                 self._journal.observe_delay(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.since_s = "standing", now_s
-        elif entry.state == "adding" and self._is_too_doubtful(entry, sight):
+        elif entry.state == "adding" and self._must_not_begin(entry, sight):
             self.overrides.leave(entry, ROUTER_DOUBTFUL)
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
             self.overrides.leave(entry, "add-window-ended")
@@ -294,7 +309,8 @@ class Reconciler:
     def _publish_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
         for router, route in sight.actual.items():
             confirmed = self.speakers[router].confirmed
-            if confirmed.get(entry.prefix) != route and sight.shows(router, route):
+            is_shown = sight.shows(router, route) and router not in self._doubtful
+            if confirmed.get(entry.prefix) != route and is_shown:
                 confirmed[entry.prefix] = route
                 self._journal.route("confirmed", router, route, entry.reason)
 
@@ -310,7 +326,7 @@ class Reconciler:
             return None
         if not self._witness.exit_alive(override.prefix, override.exit):
             return "source-path-not-live"
-        if self._is_any_doubtful(override.inject_on):
+        if override.exit.router in self._doubtful:
             return ROUTER_DOUBTFUL
         for router in override.inject_on:
             speaker = self.speakers[router]
@@ -322,16 +338,16 @@ class Reconciler:
                 return "injector-session-down"
         return None
 
-    def _is_any_doubtful(self, routers: Iterable[str]) -> bool:
-        return any(self._witness.heard(router).doubtful for router in routers)
+    def _look_for_doubt(self) -> None:
+        self._doubtful = frozenset(router for router in self.speakers if self._witness.heard(router).doubtful)
 
-    def _is_too_doubtful(self, entry: Entry, sight: PrefixSight) -> bool:
-        """Whether an override must not begin any more, because BMP of a router fell silent since it was decided."""
+    def _must_not_begin(self, entry: Entry, sight: PrefixSight) -> bool:
+        """Whether BMP of its exit's router fell silent after an override was decided and before it was announced."""
         assert entry.exit is not None, "a decision set the exit"
-        exit_router = entry.exit.router
-        present = sight.actual.get(exit_router)
-        has_begun = present is not None and present.next_hop == entry.routes[exit_router].next_hop
-        return not has_begun and self._is_any_doubtful(entry.routes)
+        router = entry.exit.router
+        present = sight.actual.get(router)
+        has_begun = present is not None and present.next_hop == entry.routes[router].next_hop
+        return not has_begun and router in self._doubtful
 
     def _why(self, prefix: str) -> str:
         """Return the reason for a withdrawal that was just made."""

@@ -104,18 +104,22 @@ def decode(message: bytes) -> BmpRecord | Unreadable | Rejected:
     """
     try:
         check_size(message)
-        record = _decoder.decode(message)
-        if record.is_route or (record.is_global and record.bmp_msg_type in ("peer_up", "peer_down")):
-            canonical(record.peer_ip)
-        if record.is_route:
-            _check_route(record)
+        return _decode(message)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return _unusable(message, error)
+        return _unusable(message, rejected(message, error))
+
+
+def _decode(message: bytes) -> BmpRecord:
+    record = _decoder.decode(message)
+    if record.is_route or (record.is_global and record.bmp_msg_type in ("peer_up", "peer_down")):
+        canonical(record.peer_ip)
+    if record.is_route:
+        _check_route(record)
     return record
 
 
-def _unusable(message: bytes, error: Exception) -> Unreadable | Rejected:
-    rejection = rejected(message, error)
+def _unusable(message: bytes, rejection: Rejected) -> Unreadable | Rejected:
+    """An update that cannot be read, if it can be read which path it replaces."""
     try:
         if len(message) > KEY_BYTES_MAX:
             return rejection

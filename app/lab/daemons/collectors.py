@@ -39,7 +39,9 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
 async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
     """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
     topic = BMP.for_pop(pop)
-    config = site.write("pmbmpd.conf", fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=topic))
+    kafka_config = site.write("pmbmpd-kafka.conf", fill("pmbmpd-kafka.conf"))
+    text = fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=topic)
+    config = site.write("pmbmpd.conf", f"{text}bmp_daemon_msglog_kafka_config_file: {kafka_config}\n")
     argv = (binary("pmbmpd"), "-f", str(config))
     await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
 

@@ -151,16 +151,16 @@ class Plan:
             inject_on = self._inject_on(*key)
             context = self.context
             self._verdicts[key] = (
-                self._doubt(inject_on)
+                self._doubt(target)
                 or family_refusal(candidate.prefix, target.exit.next_hop)
                 or context.guards.routers(inject_on)
                 or fault(context.natural, context.igp, candidate.prefix, target.exit, inject_on)
             )
         return self._verdicts[key]
 
-    def _doubt(self, inject_on: Iterable[str]) -> str | None:
-        """Why these routers may not get an override now: a doubtful one shows neither its paths nor our route."""
-        return ROUTER_DOUBTFUL if any(router in self.context.doubtful for router in inject_on) else None
+    def _doubt(self, target: Alternate) -> str | None:
+        """Why this path may not be copied now: nobody would report that it was lost."""
+        return ROUTER_DOUBTFUL if target.exit.router in self.context.doubtful else None
 
     def _inject_on(self, prefix: str, egress: Exit) -> tuple[str, ...]:
         return self.context.igp.order(egress.router, self.context.natural.holders(prefix))

@@ -12,7 +12,7 @@ from app.te.routing.forwarding import DEAD_END, LOOP
 MEANING = {
     LOOP: "on the way to the other exit, a router would send it back",
     DEAD_END: "while the routers change one by one, one of them would have no route for it",
-    ROUTER_DOUBTFUL: "a router that would carry the override is not heard over BMP, so its paths may be out of date",
+    ROUTER_DOUBTFUL: "the router of the other exit is not heard over BMP, so its paths may be out of date",
     "next-hop-family": "the other path has an IPv6 next hop for an IPv4 prefix (RFC 8950), which overrides do not copy",
     "exports-learned-routes": "a router that would carry the override exports the routes it learns",
     "strict-urpf": "its natural link would drop packets from this prefix once it is routed elsewhere",

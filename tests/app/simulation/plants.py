@@ -118,7 +118,7 @@ def silence_is_believed(patch: pytest.MonkeyPatch) -> None:
 
 def moves_to_silent_routers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RoutesState, "doubtful", lambda self, pop, now_s: frozenset())
-    patch.setattr(Reconciler, "_is_any_doubtful", lambda self, routers: False)
+    patch.setattr(Reconciler, "_look_for_doubt", lambda self: None)
 
 
 PLANTS: dict[str, Plant] = {
