@@ -1,5 +1,7 @@
 """The cases of BMP, each on the real routes agent, natural routing and decision; see data/NN-name/expected.md."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -8,6 +10,7 @@ from app.config.inventory import Pop
 from app.contract.schemas import Exit, NaturalExit, Override, SourcePath
 from tests.cases.bmp import Bmp, case_pop, folder, records_of
 from tests.cases.wire import bmp_lines, read_hex
+from tests.integration.test_long_as_path import takes_paths_of
 from tests.pops import demo_pop
 
 LINKS = {number: f"rhv1000/r1/et-0/0/{number}" for number in (1, 2, 3)}
@@ -148,8 +151,18 @@ async def test_38_a_session_without_a_name_is_known_by_its_address() -> None:
     assert bmp.doubtful() == {"r1"}
 
 
+def parameters_of_45() -> dict[str, Any]:
+    parameters: dict[str, Any] = msgspec.json.decode((folder(45) / "input.json").read_bytes())
+    return parameters
+
+
+@pytest.mark.services
+async def test_45_a_long_as_path_resets_no_session() -> None:
+    await takes_paths_of("r2", parameters_of_45()["numbers"])
+
+
 def test_45_a_long_as_path_is_refused_by_both_guards() -> None:
-    parameters = msgspec.json.decode((folder(45) / "input.json").read_bytes())
+    parameters = parameters_of_45()
     numbers = (parameters["first"], *[parameters["prepended"]] * (parameters["numbers"] - 1))
     prefix = parameters["prefix"]
     line = {**records_of(folder(22))[4], "ip_prefix": prefix, "as_path": " ".join(map(str, numbers))}
