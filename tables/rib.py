@@ -139,10 +139,14 @@ class KeptRib:
         self._flushed_to(self.feed.sessions)
 
     def _flushed_to(self, sessions: Sessions) -> None:
-        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush."""
+        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush.
+
+        None while records wait for their session to say who it is: no row has them, so a start must read them again.
+        """
         self._applied = sessions.applied
-        is_complete = not self._behind and self.feed.tracker.waits_from is None
-        if is_complete or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
+        if self.feed.tracker.is_waiting:
+            return
+        if not self._behind or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
             self._flushed.append(copied(sessions))
 
     def _write(self, bucket: int) -> int:
@@ -171,8 +175,6 @@ class KeptRib:
 
     def _progress(self) -> Sessions:
         oldest = next(iter(self._behind.values()), inf)
-        if (waits_from := self.feed.tracker.waits_from) is not None:
-            oldest = min(oldest, waits_from - 1)
         while len(self._flushed) > 1 and self._flushed[1].applied <= oldest:
             self._flushed.popleft()
         return self._flushed[0]

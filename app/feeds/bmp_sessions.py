@@ -62,10 +62,9 @@ class Sessions(msgspec.Struct):
     alarms: dict[str, dict[str, Alarm]] = msgspec.field(default_factory=dict)  # by kind and place
 
 
-class Waiting(msgspec.Struct):
-    """Records of a session that has not said yet who it is, from the position `first` on."""
+class WaitingRecords(msgspec.Struct):
+    """Records of a session that has not said yet who it is."""
 
-    first: int
     since_s: float
     records: list[BmpRecord]
 
@@ -78,7 +77,7 @@ class SessionTracker:
         self._memory = sessions
         self._stale = stale
         self._identifier = Identifier(pop)
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, WaitingRecords] = {}
         for session, router in sessions.routers.items():  # a row that was written before sessions had times
             sessions.sessions.setdefault(session, BmpSession(router, sessions.at_s, whole=True))
             sessions.heard.setdefault(router, sessions.at_s)
@@ -98,12 +97,9 @@ class SessionTracker:
                 del by_router[router]
 
     @property
-    def waits_from(self) -> int | None:
-        """The position of the oldest record that waits for its session to say who it is; None if none does.
-
-        Such records are in no row: a start has to read them again.
-        """
-        return min((waiting.first for waiting in self._waiting.values()), default=None)
+    def is_waiting(self) -> bool:
+        """Whether any record waits for its session to say who it is."""
+        return bool(self._waiting)
 
     def live(self, router: str, now_s: float) -> list[BmpSession]:
         """The sessions of a router that have not ended, and were heard within its `bmp_silence_s`."""
@@ -232,7 +228,7 @@ class SessionTracker:
 
     def _wait(self, record: BmpRecord, at_s: float) -> None:
         """Keep a record until its session says who it is: collectors may write their first records out of order."""
-        waiting = self._waiting.setdefault(record.session, Waiting(self._memory.applied, at_s, []))
+        waiting = self._waiting.setdefault(record.session, WaitingRecords(at_s, []))
         waiting.records.append(record)
         if sum(len(each.records) for each in self._waiting.values()) > WAITING_MAX:
             self._give_up(max(self._waiting, key=lambda key: len(self._waiting[key].records)), at_s)

@@ -47,10 +47,14 @@ class RibFeed:
                 self._mark_stale(router, stale, prefixes)
 
     def restored(self) -> None:
-        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows."""
+        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
+
+        What none of them calls stale is refreshed.
+        """
         for router in self.rib.routers() - self.pop.routers.keys():
             for peer in {peer for peer, _ in self.rib.by_peer(router)}:
                 self.rib.peer_down(router, peer)
+        self._stale.restored()
 
     def _mark_stale(
         self, router: str, stale: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]

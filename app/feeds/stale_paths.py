@@ -53,9 +53,10 @@ class StalePaths:
         A second peer_up in one BMP session makes nothing stale: a BGP session that broke is reported down first.
         """
         peers = self._rib.peers(router)
-        times_s = dict.fromkeys(peers, at_s)
-        self._unrefreshed[router] = Unrefreshed(times_s, dict(times_s), session, at_s)
-        self._stale[router] = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
+        stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
+        paths_s = dict.fromkeys((peer for peer, _ in stale), at_s)
+        self._unrefreshed[router] = Unrefreshed(dict.fromkeys(peers, at_s), paths_s, session, at_s)
+        self._stale[router] = stale
 
     def peer_refreshed(self, router: str, peer: str) -> None:
         """Note that the router reported this peer up again; its paths still wait for their own refresh."""
@@ -68,10 +69,24 @@ class StalePaths:
         During a replay this is also so for a path that is not stale any more, because its row already includes this.
         """
         is_stale = self.is_stale(router, prefix, key)
-        if is_stale:
-            self._stale[router][key].discard(prefix)
         if is_stale or (is_replay and router in self._unrefreshed and key[0] in self._unrefreshed[router].paths):
             self._unrefreshed[router].paths[key[0]] = at_s
+        if is_stale:
+            self._stale[router][key].discard(prefix)
+            if not self._stale[router][key]:
+                del self._stale[router][key]
+                self._settle(router, key[0])
+
+    def _settle(self, router: str, peer: str) -> None:
+        """Wait no longer for the paths of a peer if none of them is stale."""
+        if all(key[0] != peer for key in self._stale.get(router, ())):
+            self._unrefreshed[router].paths.pop(peer, None)
+
+    def restored(self) -> None:
+        """Note that all rows are restored: what no row calls stale was refreshed before they were written."""
+        for router, unrefreshed in self._unrefreshed.items():
+            for peer in list(unrefreshed.paths):
+                self._settle(router, peer)
 
     def peer_gone(self, router: str, peer: str) -> None:
         """Forget a peer that went down, with its stale paths."""

@@ -3,23 +3,18 @@
 import json
 import time
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 
 import msgspec
 import pytest
 from faust.types import TP
 
-from agents.routes import BmpHearing, RoutesRead, RoutesState, summary
+from agents.routes import RoutesRead, RoutesState, summary
 from app.actuation.bmp_witness import BmpWitness
-from app.clock import ManualClock
 from app.config.inventory import Pop
-from app.feeds.bmp import BmpRecord, decode
-from app.feeds.bmp_sessions import Sessions
 from app.feeds.rib_feed import RibFeed
 from app.feeds.stale_paths import DUMP_WITHIN_S
 from app.stream.consumer import Record
-from app.te.routing.heard import Heard
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib, bucket_of
 from tables.rib import KeptRib, RibTable
@@ -338,38 +333,6 @@ def test_a_path_of_a_peer_never_seen_up_is_no_longer_stale_after_a_restart() -> 
 def peer_up(peer: str) -> bytes:
     raw = json.loads((DATA / "gobgpd_peer_up.json").read_text()) | {"peer_ip": peer}
     return json.dumps(raw).encode()
-
-
-def test_sessions_of_a_row_without_times_go_on() -> None:
-    """Rows that an earlier version wrote: the session must not seem to begin again."""
-    old = Sessions(applied=7, routers={"default/22328|127.0.0.1|51512": "r1"})
-    feed = RibFeed(DEMO_POP, Rib(), old)
-    feed.apply(parsed("gobgpd_peer_up"), 100.0)
-    feed.apply(parsed("gobgpd_update"), 100.0)
-    assert feed.sessions.ignored == {}
-    assert feed.doubtful(100.0) == {"r2"}
-
-
-def parsed(name: str) -> BmpRecord:
-    record = decode((DATA / f"{name}.json").read_bytes())
-    assert isinstance(record, BmpRecord)
-    return record
-
-
-def test_silence_is_kafkas_time_between_records_and_ours_after_the_last() -> None:
-    """So a clock that is wrong by a day doubts nobody, and a start after an hour does not believe what it reads."""
-    rig, clock = Rig(), ManualClock(1_000_000.0)
-    hearing = BmpHearing(lambda: rig.state.feeds["rhv1000"], clock.monotonic_s)
-    assert hearing("r1") == Heard(inf, doubtful=True)
-    rig.feed("gobgpd_init", "gobgpd_peer_up", at_s=100.0)
-    assert hearing("r1") == Heard(0.0, doubtful=False)
-    clock.advance(20)
-    assert hearing("r1") == Heard(20.0, doubtful=False)
-    clock.advance(11)
-    assert hearing("r1") == Heard(31.0, doubtful=True)
-    rig.feed("frr_init", first=2, at_s=150.0)
-    assert hearing("r1") == Heard(50.0, doubtful=True)
-    assert hearing("r2") == Heard(0.0, doubtful=False)
 
 
 class Reading:
