@@ -6,6 +6,7 @@ from typing import Any
 
 from faust.types import TP
 
+from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract import topics
 from app.contract.schemas import Notice
@@ -146,24 +147,35 @@ class RoutesState:
 
 
 class BmpHearing:
-    """How long each router of a PoP has been silent on BMP, in seconds on the clock of the caller.
+    """How long each router of a PoP has been silent on BMP, in seconds.
 
-    The time between records is Kafka's, that since the last one is ours: no two clocks are compared. It is as exact as
-    it is often asked.
+    The time between records is Kafka's, that since the last one is monotonic: two clocks are compared only once. When
+    the topic was `read` to its end, our clock says how old its last record is. So a router that is silent since before
+    a start is in doubt at once, and not for longer than since the start, in case that clock is wrong.
     """
 
-    def __init__(self, feed: Callable[[], RibFeed], monotonic_s: Callable[[], float]) -> None:
+    def __init__(self, feed: Callable[[], RibFeed], is_read: Callable[[], bool], clock: Clock) -> None:
         self._feed = feed
-        self._monotonic_s = monotonic_s
-        self._seen = -1
-        self._seen_s = monotonic_s()
+        self._is_read = is_read
+        self._clock = clock
+        self._begin(feed())
+
+    def _begin(self, feed: RibFeed) -> None:
+        self._of = feed
+        self._seen, self._seen_s, self._older_s = -1, self._clock.monotonic_s(), 0.0
+        self._has_looked = False
 
     def __call__(self, router: str) -> Heard:
-        feed, now_s = self._feed(), self._monotonic_s()
-        sessions = feed.sessions
+        if (feed := self._feed()) is not self._of:  # a rebalance or a recovery made a new one
+            self._begin(feed)
+        sessions, now_s = feed.sessions, self._clock.monotonic_s()
         if sessions.applied != self._seen:
-            self._seen, self._seen_s = sessions.applied, now_s
-        read_to_s = sessions.at_s + now_s - self._seen_s
+            self._seen, self._seen_s, self._older_s = sessions.applied, now_s, 0.0
+        if not self._has_looked and self._is_read():
+            self._has_looked = True
+            most_s = max(each.bmp_silence_s for each in feed.pop.router)
+            self._older_s = min(max(self._clock.now_s() - sessions.at_s, 0.0), most_s)
+        read_to_s = sessions.at_s + self._older_s + now_s - self._seen_s
         silent_s = read_to_s - sessions.heard[router] if router in sessions.heard else inf
         return Heard(silent_s, feed.tracker.is_doubtful(router, read_to_s))
 

@@ -110,7 +110,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             partial(ready, name),
             ports.halted,
             ports.run_reaper,
-            routes.BmpHearing(partial(feed_of, name), clock.monotonic_s),
+            routes.BmpHearing(partial(feed_of, name), partial(routes_read, name), clock),
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))

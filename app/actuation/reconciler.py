@@ -248,8 +248,7 @@ class Reconciler:
                 wanted = sight.safe()
             case "leaving" | "lost":  # routes that no longer lead out go at once, the others in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
-                is_blind = entry.reason == NOT_HEARD  # no router will show that it has followed
-                wanted = to_leave(sight, trust_speakers=is_blind or waited_s > self.timing.confirm_s)
+                wanted = to_leave(sight, self._is_blind(sight) or waited_s > self.timing.confirm_s)
         if not held:
             self._forget(entry)
         return wanted
@@ -266,6 +265,11 @@ class Reconciler:
                 if router in held:
                     shown[router] = Shown(held[router].next_hop, held[router].epoch)
         return shown
+
+    def _is_blind(self, sight: PrefixSight) -> bool:
+        """Whether a router that is sent to another one will not show when it no longer is: its speaker has to do."""
+        shown = sight.shown.items()
+        return any(router in self._doubtful and route.next_hop in self._loopbacks for router, route in shown)
 
     def _forget(self, entry: Entry) -> None:
         """Drop an entry of which no route is left; a move that was decided but never announced counts as refused."""

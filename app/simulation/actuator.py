@@ -116,6 +116,7 @@ class SimulatedActuator:
         pace: Pace,
     ) -> None:
         self.worker, self.process, self.stuck = worker, worker.process, False
+        self.started_s = worker.process.world.now_s
         self._network, self._on_announce = network, on_announce
         self.add_until_s: dict[str, float] = {}
         ports = ActuatorPorts(

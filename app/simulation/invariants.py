@@ -25,6 +25,7 @@ from tables.store import HEADER, decoder_of
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
 EPOCH_S = 30.0
 DUMP_S = 14.0  # until paths are removed that a new BMP session did not refresh, on its router's next record
+RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
 
@@ -199,13 +200,14 @@ class Checks:
         """(problem, seconds it may last) for every problem that the actuator could know about and fix."""
         if not (actuator.process.alive and not actuator.process.frozen and self.broker.up and actuator.ready()):
             return
+        started_s_ago, lease_s = self.world.now_s - actuator.started_s, actuators.TIMING.doubt_lease_s
         now_s, entries = actuator.process.clock.monotonic_s(), actuator.reconciler.overrides.entries
         for router, speaker in self.network.speakers.items():
             settled = now_s - self.network.bmp_up_since_s[router] > DUMP_S and router not in self.network.bmp_down
             silent_s = self.world.now_s - self.network.said_s[router]
             for route in speaker.held.values() if not speaker.down else ():
                 outside = route.next_hop not in self.pop.router_by_loopback
-                if outside and silent_s > SILENCE_S + actuators.TIMING.doubt_lease_s:
+                if outside and silent_s > SILENCE_S + lease_s and started_s_ago > lease_s + RECOVERED_S:
                     yield f"I3 {router} has {route.prefix} via {route.next_hop}, but its BMP is silent", LASTING_S
             for route in speaker.held.values() if settled and not speaker.down else ():
                 about, entry = f"{router} has {route.prefix} via {route.next_hop}", entries.get(route.prefix)

@@ -31,7 +31,7 @@ def parsed(name: str) -> BmpRecord:
 def test_silence_is_kafkas_time_between_records_and_ours_after_the_last() -> None:
     """So a clock that is wrong by a day doubts nobody, and a start after an hour does not believe what it reads."""
     rig, clock = Rig(), ManualClock(1_000_000.0)
-    hearing = BmpHearing(lambda: rig.state.feeds["rhv1000"], clock.monotonic_s)
+    hearing = BmpHearing(lambda: rig.state.feeds["rhv1000"], lambda: False, clock)
     assert hearing("r1") == Heard(inf, doubtful=True)
     rig.feed("gobgpd_init", "gobgpd_peer_up", at_s=100.0)
     assert hearing("r1") == Heard(0.0, doubtful=False)
@@ -42,3 +42,20 @@ def test_silence_is_kafkas_time_between_records_and_ours_after_the_last() -> Non
     rig.feed("frr_init", first=2, at_s=150.0)
     assert hearing("r1") == Heard(50.0, doubtful=True)
     assert hearing("r2") == Heard(0.0, doubtful=False)
+
+
+def test_who_was_silent_before_a_start_is_in_doubt_at_once_but_no_longer_than_since_then() -> None:
+    """A wrong clock then costs no override: the next record comes before a lease is cut."""
+    rig, clock = Rig(), ManualClock(1_000_000.0)
+    read: list[bool] = []
+    hearing = BmpHearing(lambda: rig.state.feeds["rhv1000"], lambda: bool(read), clock)
+    rig.feed("gobgpd_init", "gobgpd_peer_up", at_s=clock.now_s() - 3600)
+    assert hearing("r1") == Heard(0.0, doubtful=False), "there may be more to read"
+    read.append(True)
+    assert hearing("r1") == Heard(30.0, doubtful=False)
+    clock.advance(5)
+    assert hearing("r1") == Heard(35.0, doubtful=True)
+    rig.feed("gobgpd_update", first=2, at_s=clock.now_s() - 3600)
+    assert hearing("r1").silent_s == 0, "and it is heard again, whatever our clock says"
+    rig.restart()
+    assert hearing("r1").silent_s == inf, "until its rows and the topic are read again"

@@ -143,3 +143,13 @@ async def test_the_reaper_gets_the_end_by_doubt(waited_s: int, cut: bool) -> Non
     story.silence("r1")
     await story.wait(waited_s)
     assert (story.reconciler.deadlines()[PREFIX] == began_s + SILENCE_S + Timing().doubt_lease_s) is cut
+
+
+async def test_a_release_does_not_wait_for_what_silent_routers_would_show() -> None:
+    story = await standing(PREFIX)
+    story.silence(*ROUTERS)
+    await story.wait(SILENCE_S + 1)
+    story.decide(released=[PREFIX])
+    done = await story.wait(2)
+    assert done[-1] == f"r1 - {PREFIX}", "in order all the same"
+    assert story.holding() == {}
