@@ -143,11 +143,17 @@ def initiation(sysname: str) -> bytes:
     return struct.pack(">BIB", 3, 6 + len(tlv), 4) + tlv
 
 
-def forge(stack: Stack, source: str, sysname: str) -> None:
-    """A stranger's connection to pmbmpd, from its first byte to its end."""
+async def forge(stack: Stack, source: str, sysname: str) -> None:
+    """A stranger's connection to pmbmpd, which may take only four at a time, from its first byte to its end."""
     collector = ("127.0.0.1", stack.site.ports.bmp)
     with socket.create_connection(collector, source_address=(source, 0)) as stranger:
+        port = stranger.getsockname()[1]
         stranger.sendall(initiation(sysname))
+
+    def has_ended(records: list[Record]) -> bool:
+        return any((each["event_type"], each["bmp_router_port"]) == ("log_close", port) for each in records)
+
+    await records_until(stack.kafka.broker, topics.BMP.for_pop(POP), has_ended)
 
 
 async def test_strangers_who_say_to_be_a_router_change_nothing_and_are_named(daemons: None) -> None:
@@ -157,9 +163,9 @@ async def test_strangers_who_say_to_be_a_router_change_nothing_and_are_named(dae
         stack = made.stack
         argv = [sys.executable, "-m", "app", "telemetry", "--cell", POP, "--config", str(stack.settings_file)]
         await stack.spawn("telemetry", argv)
-        forge(stack, "127.0.0.66", "r1")
-        forge(stack, "127.0.0.1", "r1")
-        forge(stack, "127.0.0.66", "core9")
+        await forge(stack, "127.0.0.66", "r1")
+        await forge(stack, "127.0.0.1", "r1")
+        await forge(stack, "127.0.0.66", "core9")
         forged_s = clock.now_s()
 
         def enough(records: list[Record]) -> bool:
