@@ -29,6 +29,7 @@ from tables.link_windows import LinkWindowRow
 log = logging.getLogger(__name__)
 RatesOf = Callable[[Pop, str, float, float], Rates | None]
 SourcesOf = Callable[[Pop, ClosedWindow], Sources]
+DoubtfulOf = Callable[[Pop, float], frozenset[str]]  # PoP, Kafka time -> routers whose paths may be out of date
 
 
 class CycleInputs(NamedTuple):
@@ -36,6 +37,7 @@ class CycleInputs(NamedTuple):
 
     rates_of: RatesOf
     sources_of: SourcesOf
+    doubtful_of: DoubtfulOf
 
 
 class PopDecider:
@@ -87,7 +89,9 @@ class PopDecider:
         self.last = result = run_cycle(
             self._pop,
             self._settings.policy,
-            self._observer.observe(self._history),
+            self._observer.observe(self._history)._replace(
+                doubtful=self._inputs.doubtful_of(self._pop, window.closed_s)
+            ),
             before.state,
             window.end_s,
             self._plans.append,

@@ -23,8 +23,19 @@ class Source(Protocol):
         """What people should know of this input at Kafka time `now_s`."""
 
 
-def sources(pop: Pop, window: ClosedWindow, flows: Source, counters: Source, routes: Source) -> Sources:
+class RoutesSource(Source, Protocol):
+    """The agent that reads BMP, which knows more of each router."""
+
+    def sends_statistics(self, pop: Pop) -> frozenset[str]:
+        """The routers whose BMP sessions have a heartbeat."""
+
+    def doubtful(self, pop: Pop, now_s: float) -> frozenset[str]:
+        """The routers whose paths may be out of date at Kafka time `now_s`."""
+
+
+def sources(pop: Pop, window: ClosedWindow, flows: Source, counters: Source, routes: RoutesSource) -> Sources:
     """The `sources` record of a closed window."""
+    doubtful, statistics = routes.doubtful(pop, window.closed_s), routes.sends_statistics(pop)
     flows_s, counters_s, bmp_s = flows.heard_s(pop), counters.heard_s(pop), routes.heard_s(pop)
     return Sources(
         id=f"{pop.name}@{window.start_s}",
@@ -36,6 +47,8 @@ def sources(pop: Pop, window: ClosedWindow, flows: Source, counters: Source, rou
                 flows=_moment(flows_s.get(router)),
                 counters=_moment(counters_s.get(router)),
                 bmp=_moment(bmp_s.get(router)),
+                bmp_statistics=router in statistics,
+                doubtful=router in doubtful,
             )
             for router in pop.routers
         },

@@ -24,6 +24,7 @@ from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Actuation, Decision
+from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_orders, watch_routes
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
@@ -90,9 +91,12 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
     def on_change(pop: str, _: str, prefixes: Sequence[str]) -> None:
         actuators[pop].rib_changed(prefixes)
 
-    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, ports.pace)
+    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, partial(end_offset, app), ports.pace)
     orders = ports.follow_orders(on_orders)
     routes_read = routes.RoutesRead(lambda: state.feeds, partial(end_offset, app))
+
+    def feed_of(pop: str) -> RibFeed:
+        return state.feeds[pop]
 
     def ready(pop: str) -> bool:
         return orders.caught_up and routes_read(pop)
@@ -106,6 +110,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             partial(ready, name),
             ports.halted,
             ports.run_reaper,
+            routes.BmpHearing(partial(feed_of, name), partial(routes_read, name), clock),
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
@@ -139,7 +144,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():
-        watch_routes(app, clock, pop, assembled.routes)
+        watch_routes(app, clock, pop, assembled.routes, partial(is_doubtful, assembled.pops[name]))
         watch_actuator(app, clock, name, assembled.pops[name])
     for reader in readers:
         watch_orders(reader)
@@ -151,6 +156,11 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
         services.append(StateServer(views(assembled.pops), settings.actuator_port, probes=probes))
     return app, services
+
+
+def is_doubtful(actuator: PopActuator, router: str) -> bool:
+    """Whether nothing new is announced on a router, because BMP has not shown its whole table for too long."""
+    return actuator.heard(router).doubtful
 
 
 def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:

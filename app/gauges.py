@@ -1,6 +1,7 @@
 """Gauges computed at each scrape: ages from the clock, lags from the consumer, counts from what is in memory."""
 
 from collections.abc import Callable
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -36,18 +37,21 @@ def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> N
     _age(metrics.COUNTER_AGE.labels(link), clock.now_s, lambda: counters.last_reading_s(pop, link))
 
 
-def watch_routes(app: ExactApp, clock: Clock, pop: Pop, routes: RoutesState) -> None:
-    """Set up the gauges for BMP of one PoP: its lag, and prefixes, peers and last record of each router."""
+def watch_routes(
+    app: ExactApp, clock: Clock, pop: Pop, routes: RoutesState, is_doubtful: Callable[[str], bool]
+) -> None:
+    """Set up the gauges for BMP of one PoP: its lag; prefixes, peers, last record and doubt of each router."""
     _lag(app, topics.BMP.for_pop(pop.name), lambda: routes.feeds[pop.name].sessions.applied + 1)
     for router in pop.routers:
         _watch_router(clock, pop.name, router, routes)
+        metrics.BMP_DOUBTFUL.labels(pop.name, router).set_function(partial(is_doubtful, router))
 
 
 def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> None:
     rib = routes.ribs[pop]
     metrics.BMP_PREFIXES.labels(pop, router).set_function(lambda: len(rib.prefixes(router)))
     metrics.BMP_PEERS.labels(pop, router).set_function(lambda: len(rib.peers(router)))
-    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.heard.get((pop, router)))
+    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.feeds[pop].sessions.heard.get(router))
 
 
 def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:

@@ -31,6 +31,11 @@ COUNTER_AGE = Gauge("autopilot_counter_age_seconds", "Time since the last counte
 
 BMP_AGE = Gauge("autopilot_bmp_age_seconds", "Time since the last BMP record of a router", ["pop", "router"])
 BMP_PREFIXES = Gauge("autopilot_bmp_prefixes", "Prefixes that a router has a path for", ["pop", "router"])
+BMP_DOUBTFUL = Gauge(
+    "autopilot_bmp_doubtful",
+    "1 while the paths of a router may be out of date, so that no move leads to it",
+    ["pop", "router"],
+)
 BMP_PEERS = Gauge("autopilot_bmp_peers", "BGP sessions of a router that are up", ["pop", "router"])
 
 LINK_CARRIED = Gauge("autopilot_link_carried_ratio", "Carried load of a link, share of capacity", ["link"])

@@ -18,7 +18,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.feeds.bmp_sessions import RibFeed, Sessions, StalePlaces
+from app.feeds.bmp_sessions import Sessions
+from app.feeds.rib_feed import RibFeed, StalePlaces
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import BUCKETS, bucket_of
 from tables.store import ExactTable, OpenTable, Rows
@@ -138,8 +139,13 @@ class KeptRib:
         self._flushed_to(self.feed.sessions)
 
     def _flushed_to(self, sessions: Sessions) -> None:
-        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush."""
+        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush.
+
+        None while records wait for their session to say who it is: no row has them, so a start must read them again.
+        """
         self._applied = sessions.applied
+        if self.feed.tracker.is_waiting:
+            return
         if not self._behind or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
             self._flushed.append(copied(sessions))
 

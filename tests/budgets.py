@@ -26,7 +26,6 @@ BUDGETS_S = {
     "tests/app/stream": 20,
     "tests/app/te": 120,
     "tests/app/web": 5,
-    "tests/cases": 120,
     "tests/faults": 10,
     "tests/fuzz": 30,
     "tests/integration": 1600,

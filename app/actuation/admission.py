@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 
 from app.config.inventory import Pop
 from app.contract.schemas import Override
-from app.te.decision.guards import Guards
+from app.te.decision.guards import Guards, family_refusal
+from app.te.routing.path import UINT32_MAX, as_path_refusal
 
 # gobgpd takes 127/8 as a withdrawal, and FRR resets the session because of it: all its overrides would go for 13 s.
 NO_NEXT_HOP = tuple(
     map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
 )
-UINT32_MAX = 2**32 - 1
 
 
 def refusal(pop: Pop, override: Override) -> str | None:
@@ -56,8 +56,8 @@ def _exit(pop: Pop, override: Override) -> Iterator[str]:
         yield "next-hop-not-of-session"
     elif link.drain:
         yield "link-drained"
-    if (martian := next_hop_refusal(egress.next_hop)) is not None:
-        yield martian
+    if (reason := next_hop_refusal(egress.next_hop) or family_refusal(override.prefix, egress.next_hop)) is not None:
+        yield reason
 
 
 def _routers(pop: Pop, override: Override) -> Iterator[str]:
@@ -72,13 +72,8 @@ def _routers(pop: Pop, override: Override) -> Iterator[str]:
 
 
 def _source(pop: Pop, override: Override) -> Iterator[str]:
-    numbers = override.source_path.as_path
-    if not numbers:
-        yield "empty-as-path"  # the prefix would seem to originate from us
-    if pop.asn in numbers:
-        yield "own-as-in-path"
-    if not all(0 < number <= UINT32_MAX for number in numbers):
-        yield "as-path-invalid"
+    if (reason := as_path_refusal(override.source_path.as_path, pop.asn)) is not None:
+        yield reason
     if not 0 <= (override.source_path.med or 0) <= UINT32_MAX:
         yield "med-invalid"
 

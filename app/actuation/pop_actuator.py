@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from app.actuation.bmp_witness import BmpWitness
+from app.actuation.bmp_witness import BmpWitness, HeardOf
 from app.actuation.driver import Driver
 from app.actuation.dryrun import DryRunWitness
 from app.actuation.journal import Journal
@@ -17,6 +17,7 @@ from app.clock import Clock
 from app.config.inventory import Pop, Router
 from app.contract.schemas import Actuation, Decision, Mode
 from app.errors import SpeakerError
+from app.te.routing.heard import always_heard
 from app.te.routing.rib import Rib
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class PopPorts(NamedTuple):
 
     `open_speaker` returns two connections to a router's injector, for the event loop and for the reaper's thread; it
     raises SpeakerError if another process writes to that injector. `run_reaper` makes a reaper look periodically.
+    `heard` says how long BMP of a router has been silent.
     """
 
     clock: Clock
@@ -35,6 +37,7 @@ class PopPorts(NamedTuple):
     ready: Callable[[], bool]
     halted: Callable[[], bool]
     run_reaper: Callable[[Reaper], None]
+    heard: HeardOf = always_heard
 
 
 class PopActuator:
@@ -47,12 +50,13 @@ class PopActuator:
         clock, publish, ready = ports.clock, ports.publish, ports.ready
         self._memory = {router: MemorySpeaker() for router in pop.routers}
         self.reconciler = Reconciler(
-            BmpWitness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing
+            BmpWitness(pop, rib, ports.heard), clock, Journal(pop.name, clock, publish, dry=False), ready, timing
         )
         dry_journal = Journal(pop.name, clock, publish, dry=True)
-        self.dry = Reconciler(DryRunWitness(pop, rib, self._memory), clock, dry_journal, ready, timing)
+        self.dry = Reconciler(DryRunWitness(pop, rib, ports.heard, self._memory), clock, dry_journal, ready, timing)
         for router in self._memory:
             self.dry.listed(router, {})
+        self.heard = ports.heard
         self._pop = pop
         self._mode = mode
         self._ports = ports

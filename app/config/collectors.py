@@ -11,7 +11,8 @@ SFACCTD_LINES, PMBMPD_LINES = "sfacctd.lines", "pmbmpd.lines"
 SPARE_PEERS = 4  # a router may connect again before pmbmpd has noticed that its last session ended
 SOURCES_MAX = 2048  # pmacct 1.7.7 reads no more addresses of a list, and does not say so
 
-# Without this, a batch that librdkafka sends again may come after the next one: markers before their data.
+# Without this, a batch that librdkafka sends again may come after the next one: markers before their data, records of
+# a BMP session before its initiation message, an update after the withdraw that follows it.
 PRODUCER_TEXT = "global, enable.idempotence, true\n"
 
 
@@ -50,7 +51,7 @@ def flow_sources(pop: Pop) -> dict[str, list[str]]:
 
 def bmp_sources(pop: Pop) -> dict[str, list[str]]:
     """The addresses that BMP sessions may come from, each with its routers."""
-    return _by_address((router, getattr(router, "bmp_address", "") or router.ibgp_address) for router in pop.router)
+    return _by_address((router, address) for router in pop.router for address in router.bmp_addresses)
 
 
 def _by_address(sources: Iterator[tuple[Router, str]]) -> dict[str, list[str]]:

@@ -63,7 +63,7 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     injector: Injector
     """Table. The gobgpd beside this router."""
     ibgp_address: str
-    """IP address of its iBGP sessions, and by default of its BMP session."""
+    """IP address of its iBGP sessions."""
     internal_ifindexes: tuple[int, ...]
     """ifIndexes towards the inside of the PoP. Only traffic that enters there may be moved."""
     core: dict[str, int] = {}
@@ -90,6 +90,22 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Prefixes that the router accepts from its injector before it drops the session. We stay below 80 % of it.
     Change: as in the router's configuration.
     """
+    bmp_address: str | None = None
+    """IP address from which its BMP session comes, as the collector sees it. A session that says `bmp_sysname` counts
+    only if it comes from there or from another address given here (`ibgp_address`, `agent_address`, a loopback).
+    Change: needed if the router sends BMP from none of those, for example from its management port.
+    """
+    bmp_silence_s: float = 30.0
+    """Seconds. After so long without any BMP record the router is doubtful: no move leads to it, and moves that leave
+    by it end. Change: at least twice the interval of its BMP statistics reports, which should be 10 s (15 s where
+    a router cannot send them more often).
+    """
+
+    @property
+    def bmp_addresses(self) -> tuple[str, ...]:
+        """Every address that its BMP session may come from."""
+        own = (self.ibgp_address, self.agent_address, self.loopback4, self.loopback6)
+        return own if self.bmp_address is None else (self.bmp_address, *own)
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,6 +223,11 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return {(link.router, session.peer): self.link_id(link) for link, session in self._sessions()}
 
     @cached_property
+    def asn_by_session(self) -> dict[tuple[str, str], int]:
+        """(router, peer address) -> AS number of the neighbour."""
+        return {(link.router, session.peer): session.asn for link, session in self._sessions()}
+
+    @cached_property
     def router_by_agent(self) -> dict[str, str]:
         """sFlow agent address -> router name."""
         return {router.agent_address: router.name for router in self.router}
@@ -290,6 +311,7 @@ def _addresses(pop: Pop) -> Iterator[str]:
             router.injector.address,
             router.ibgp_address,
             *router.agent_sources,
+            *((router.bmp_address,) if router.bmp_address is not None else ()),
         )
     ]
     addresses += [
@@ -355,6 +377,8 @@ def _numbers(pop: Pop) -> Iterator[str]:
             yield f"router {router.name}: maximum_prefix must be above 0"
         if wrong := [rate for rate in router.sampling_rates if not 0 < rate <= UINT32_MAX]:
             yield f"router {router.name}: sampling_rates must be 1 to {UINT32_MAX}, not {', '.join(map(str, wrong))}"
+        if not 10 <= router.bmp_silence_s <= 600:
+            yield f"router {router.name}: bmp_silence_s must be 10 to 600"
 
 
 def _canonical(prefix: str) -> None:

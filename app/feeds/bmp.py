@@ -7,43 +7,44 @@ from typing import Annotated, Any
 
 import msgspec
 
-from app.feeds.rejected import RECORD_BYTES_MAX, Rejected, decode_or_rejected
+from app.feeds.as_path import read_as_path
+from app.feeds.rejected import REASON_CHARS_MAX, RECORD_BYTES_MAX, Rejected, decode_or_rejected
 from app.te.routing.lpm import FAMILIES, parse_network
 from app.te.routing.path import Origin, Path
 
-ORIGINS: dict[str, Origin] = {"i": "igp", "e": "egp", "u": "incomplete"}
+ORIGINS: dict[str | int, Origin] = {"i": "igp", "e": "egp", "u": "incomplete", 0: "igp", 1: "egp", 2: "incomplete"}
+# Words for communities that decide something here. pmacct prints four others: internet, no-export, no-advertise,
+# local-AS; other collectors print these, too.
+WELL_KNOWN = {"graceful-shutdown": "65535:0", "llgr-stale": "65535:6", "blackhole": "65535:666"}
 UNICAST = 1
 UINT32_MAX = 2**32 - 1
 Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT32_MAX)]
-_CACHED = 1 << 14  # the same peers, next hops and AS paths occur over and over
+_CACHED = 1 << 14  # the same peers and next hops occur over and over
 REMOVALS = ("withdraw", "delete")
+END_OF_RIB = "end-of-rib"  # pmacct 1.7.8
+KEY_BYTES_MAX = 1 << 20  # of a record that is only read for the path that it replaces
 
 
-class BmpRecord(msgspec.Struct, frozen=True):
-    """One record of pmbmpd: the keys that we use. Which of them are present depends on `bmp_msg_type`."""
+class RouteKey(msgspec.Struct, frozen=True):
+    """The keys of a record that say which session and peer it is of, and which path it replaces."""
 
     event_type: str
     bmp_router: str = ""
     bmp_router_port: int = 0
     writer_id: str = ""
+    seq: int = 0
     bmp_msg_type: str = ""
     log_type: str = ""
-    bmp_init_info_sysname: str = ""
     is_in: int = 0
     is_post: int = 0
+    is_loc: int = 0
+    is_out: int = 0
     safi: int = UNICAST
     peer_ip: str = ""
-    peer_asn: Uint32 = 0
-    ip_prefix: str = ""
-    bgp_nexthop: str = ""
-    as_path: str | list[Any] = ""
-    comms: str | list[str] = ""
-    lcomms: str | list[str] = ""
-    origin: str = "u"
-    local_pref: Uint32 | None = None
-    med: Uint32 | None = None
-    as_path_id: Uint32 = 0
+    peer_type: int = 0
     rd: str = ""
+    ip_prefix: str = ""
+    as_path_id: Uint32 = 0
 
     @property
     def session(self) -> str:
@@ -51,43 +52,100 @@ class BmpRecord(msgspec.Struct, frozen=True):
         return f"{self.writer_id}|{self.bmp_router}|{self.bmp_router_port}"
 
     @property
+    def is_global(self) -> bool:
+        """Whether this is of a peer in the global table, the only one we steer.
+
+        RFC 7854, section 4.2: a peer is its type, distinguisher and address. Types 1 and 2 and distinguishers are of
+        VRFs, type 3 is the Loc-RIB (RFC 9069). RFC 8671, section 6.1: peer_up and peer_down are of the BGP session,
+        whether or not they are marked as of its Adj-RIB-Out.
+        """
+        return self.peer_type == 0 and not self.is_loc and not self.rd.strip("0:")
+
+    @property
     def is_route(self) -> bool:
         """Whether this is a unicast route of the post-policy Adj-RIB-In: only that RIB shows what a router may use."""
-        of_rib = self.is_in == 1 and self.is_post == 1 and self.safi == UNICAST and not self.rd
-        return of_rib and self.bmp_msg_type in ("route_monitor", "internal")
+        of_rib = self.is_in == 1 and self.is_post == 1 and not self.is_out and self.safi == UNICAST and self.is_global
+        is_message = self.event_type == "log" and self.bmp_msg_type in ("route_monitor", "internal")
+        return of_rib and is_message and self.log_type != END_OF_RIB
+
+
+class BmpRecord(RouteKey, frozen=True):
+    """One record of pmbmpd: the keys that we use. Which of them are present depends on `bmp_msg_type`."""
+
+    bmp_init_info_sysname: str | None = None
+    peer_asn: Uint32 = 0
+    bgp_nexthop: str = ""
+    as_path: str | list[Any] = ""
+    comms: str | list[str] = ""
+    lcomms: str | list[str] = ""
+    origin: str | int = "u"
+    local_pref: Uint32 | None = None
+    med: Uint32 | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """An update that cannot be read, although the path that it replaces is known: `withdraw` takes that path away.
+
+    RFC 7606, section 2: treat-as-withdraw. The router uses the old path no more, whatever the new one is.
+    """
+
+    withdraw: BmpRecord
+    rejected: Rejected
 
 
 _decoder = msgspec.json.Decoder(BmpRecord)
+_key_decoder = msgspec.json.Decoder(RouteKey)
 
 
-def decode(message: bytes) -> BmpRecord | Rejected:
+def decode(message: bytes) -> BmpRecord | Unreadable | Rejected:
     """Decode one message; never raises. A route has a canonical prefix, valid addresses and a numeric AS path.
 
-    A message that cannot be used is returned as a Rejected.
+    A message that cannot be used is returned as Unreadable if it replaces a path that is known, else as a Rejected.
     """
-    return decode_or_rejected(_decode, message, RECORD_BYTES_MAX)
+    decoded = decode_or_rejected(_decode, message, RECORD_BYTES_MAX)
+    return _unusable(message, decoded) if isinstance(decoded, Rejected) else decoded
 
 
 def _decode(message: bytes) -> BmpRecord:
     record = _decoder.decode(message)
-    if record.is_route or record.bmp_msg_type in ("peer_up", "peer_down"):
-        _check_address(record.peer_ip)
+    if record.is_route or (record.is_global and record.bmp_msg_type in ("peer_up", "peer_down")):
+        canonical(record.peer_ip)
     if record.is_route:
         _check_route(record)
     return record
+
+
+def _unusable(message: bytes, rejection: Rejected) -> Unreadable | Rejected:
+    """An update that cannot be read, if it can be read which path it replaces."""
+    key = decode_or_rejected(_replaced, message, KEY_BYTES_MAX)
+    if isinstance(key, Rejected):
+        return rejection
+    withdraw = BmpRecord(**(msgspec.structs.asdict(key) | {"log_type": "withdraw"}))
+    treated = f"treated as a withdraw of {key.ip_prefix} by {key.peer_ip} at {key.bmp_router}: "
+    return Unreadable(withdraw, Rejected(rejection.raw, (treated + rejection.reason)[:REASON_CHARS_MAX]))
+
+
+def _replaced(message: bytes) -> RouteKey:
+    """The keys of an update; ValueError if they do not say which path it replaces."""
+    key = _key_decoder.decode(message)
+    if not key.is_route or key.log_type != "update":
+        raise ValueError("no update of a route")
+    canonical(key.peer_ip)
+    _check_prefix(key.ip_prefix)
+    return key
 
 
 def _check_route(record: BmpRecord) -> None:
     """ValueError unless this is a valid update or removal: any other `log_type` must not pass for a withdraw."""
     _check_prefix(record.ip_prefix)
     if record.log_type == "update":
-        _check_address(record.bgp_nexthop)
+        if not record.bgp_nexthop:
+            raise ValueError("bgp_nexthop is empty: pmacct before 1.7.8 does not print those of RFC 8950")
+        canonical(record.bgp_nexthop)
         try:
-            numbers = as_numbers(record.as_path)
-        except ValueError:
-            raise ValueError(f"as_path {record.as_path!r} is not a list of AS numbers") from None
-        if numbers and not 0 <= min(numbers) <= max(numbers) <= UINT32_MAX:
-            raise ValueError(f"as_path {record.as_path!r} has an AS number that does not fit 32 bits")
+            read_as_path(record.as_path)
+        except ValueError as error:
+            raise ValueError(f"as_path {str(record.as_path)[:80]!r}: {error}") from None
     elif record.log_type not in REMOVALS:
         raise ValueError(f"log_type {record.log_type!r} is neither update nor {' nor '.join(REMOVALS)}")
 
@@ -104,10 +162,12 @@ def _check_prefix(text: str) -> None:
 
 
 @lru_cache(_CACHED)
-def _check_address(text: str) -> None:
+def canonical(text: str) -> str:
+    """The usual spelling of an address, IPv4 in IPv6 as IPv4; ValueError if it is none or has an IPv6 zone."""
     if "%" in text:
         raise ValueError(f"{text!r} has an IPv6 zone, which means nothing outside its router")
-    ipaddress.ip_address(text)
+    address = ipaddress.ip_address(text)
+    return str((address.version == 6 and address.ipv4_mapped) or address)
 
 
 def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Path:
@@ -115,34 +175,27 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
 
     FRR 8.4 prepends its own AS to eBGP paths and leaves local-pref out, so one leading `own_asn` is removed from them.
     """
-    as_path = as_numbers(record.as_path)
-    if ebgp and as_path[:1] == (own_asn,):
-        as_path = as_path[1:]
+    numbers, hops = read_as_path(record.as_path)
+    if ebgp and numbers[:1] == (own_asn,):
+        numbers, hops = numbers[1:], None if hops is None else hops - 1
     return Path(
-        peer=record.peer_ip,
-        next_hop=record.bgp_nexthop,
-        as_path=as_path,
+        peer=canonical(record.peer_ip),
+        next_hop=canonical(record.bgp_nexthop),
+        as_path=numbers,
         origin=ORIGINS.get(record.origin, "incomplete"),
         med=record.med,
         local_pref=local_pref if record.local_pref is None else record.local_pref,
-        communities=_words(record.comms),
+        communities=_communities(record.comms),
         large_communities=_words(record.lcomms),
         path_id=record.as_path_id,
         ebgp=ebgp,
+        hops=hops,
     )
 
 
-def as_numbers(as_path: str | list[Any]) -> tuple[int, ...]:
-    """The AS numbers in order, AS sets flattened; ValueError if one is not a number. pmacct 1.7.9 may send an array."""
-    return _numbers(as_path) if isinstance(as_path, str) else _numbers(" ".join(map(str, as_path)))
-
-
-@lru_cache(_CACHED)
-def _numbers(as_path: str) -> tuple[int, ...]:
-    if as_path.replace(" ", "").isdecimal():
-        return tuple(map(int, as_path.split()))
-    words = as_path.split()
-    return tuple(int(number) for word in words for number in word.strip("{}()[]").replace(",", " ").split())
+def _communities(value: str | list[str]) -> tuple[str, ...]:
+    words = _words(value)
+    return words if WELL_KNOWN.keys().isdisjoint(words) else tuple(WELL_KNOWN.get(word, word) for word in words)
 
 
 def _words(value: str | list[str]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ it lost in between. Flushing at once would withdraw every override for the secon
 stay in use until the dump is over. Paths that were not refreshed by then are removed.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from app.te.routing.rib import PeerKey, Rib
@@ -16,11 +18,13 @@ ByPeer = dict[PeerKey, set[str]]  # prefixes
 class Unrefreshed(msgspec.Struct):
     """The peers that a router has not refreshed yet, and those with stale paths, each with its last refresh time.
 
-    Until its first refresh, that is the time at which the session began.
+    Until its first refresh, that is the time at which the session began. `session` is the one that reports them again.
     """
 
     peers: dict[str, float]
     paths: dict[str, float]
+    session: str = ""
+    began_s: float = 0.0
 
 
 class StalePaths:
@@ -43,14 +47,16 @@ class StalePaths:
         """Whether this path is stale: it waits to be refreshed."""
         return router in self._stale and prefix in self._stale[router].get(key, ())
 
-    def router_began(self, router: str, at_s: float) -> None:
+    def router_began(self, router: str, session: str, at_s: float) -> None:
         """Start a new BMP session of this router: its peers and paths are stale until each is refreshed.
 
         A second peer_up in one BMP session makes nothing stale: a BGP session that broke is reported down first.
         """
         peers = self._rib.peers(router)
-        self._unrefreshed[router] = Unrefreshed(dict.fromkeys(peers, at_s), dict.fromkeys(peers, at_s))
-        self._stale[router] = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
+        stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
+        paths_s = dict.fromkeys((peer for peer, _ in stale), at_s)
+        self._unrefreshed[router] = Unrefreshed(dict.fromkeys(peers, at_s), paths_s, session, at_s)
+        self._stale[router] = stale
 
     def peer_refreshed(self, router: str, peer: str) -> None:
         """Note that the router reported this peer up again; its paths still wait for their own refresh."""
@@ -63,10 +69,24 @@ class StalePaths:
         During a replay this is also so for a path that is not stale any more, because its row already includes this.
         """
         is_stale = self.is_stale(router, prefix, key)
-        if is_stale:
-            self._stale[router][key].discard(prefix)
         if is_stale or (is_replay and router in self._unrefreshed and key[0] in self._unrefreshed[router].paths):
             self._unrefreshed[router].paths[key[0]] = at_s
+        if is_stale:
+            self._stale[router][key].discard(prefix)
+            if not self._stale[router][key]:
+                del self._stale[router][key]
+                self._settle(router, key[0])
+
+    def _settle(self, router: str, peer: str) -> None:
+        """Wait no longer for the paths of a peer if none of them is stale."""
+        if all(key[0] != peer for key in self._stale.get(router, ())):
+            self._unrefreshed[router].paths.pop(peer, None)
+
+    def restored(self) -> None:
+        """Note that all rows are restored: what no row calls stale was refreshed before they were written."""
+        for router, unrefreshed in self._unrefreshed.items():
+            for peer in list(unrefreshed.paths):
+                self._settle(router, peer)
 
     def peer_gone(self, router: str, peer: str) -> None:
         """Forget a peer that went down, with its stale paths."""
@@ -80,29 +100,37 @@ class StalePaths:
         stale = self._stale.get(router, {})
         return {key: stale.pop(key) for key in list(stale) if key[0] == peer}
 
-    def overdue_peers(self, at_s: float) -> list[tuple[str, str]]:
-        """The (router, peer) pairs whose peer_up did not come in time."""
+    def router_vouched(self, router: str) -> None:
+        """Nothing of this router is stale any more: another of its sessions reports its table, and never stopped."""
+        self._unrefreshed.pop(router, None)
+        self._stale.pop(router, None)
+
+    def overdue_peers(self, at_s: float, routers: Collection[str]) -> list[tuple[str, str]]:
+        """The (router, peer) pairs of these routers whose peer_up did not come in time."""
         return [
             (router, peer)
-            for router, unrefreshed in self._unrefreshed.items()
-            for peer, since_s in unrefreshed.peers.items()
+            for router in routers
+            for peer, since_s in self._unrefreshed[router].peers.items()
             if at_s > since_s + DUMP_WITHIN_S
         ]
 
-    def overdue_paths(self, at_s: float) -> list[tuple[str, ByPeer]]:
-        """Remove and return the (router, paths) that were not refreshed in time."""
+    def overdue_paths(self, at_s: float, routers: Collection[str]) -> list[tuple[str, ByPeer]]:
+        """Remove and return the (router, paths) of these routers that were not refreshed in time."""
         due = [
             (router, peer)
-            for router, unrefreshed in self._unrefreshed.items()
-            for peer, since_s in unrefreshed.paths.items()
+            for router in routers
+            for peer, since_s in self._unrefreshed[router].paths.items()
             if at_s > since_s + DUMP_WITHIN_S
         ]
-        overdue = [(router, self._pop_paths(router, peer)) for router, peer in due]
-        for router in [
-            router
+        return [(router, self._pop_paths(router, peer)) for router, peer in due]
+
+    def refreshed(self) -> list[str]:
+        """The sessions that have refreshed everything since the last call; their routers have nothing stale."""
+        done = [
+            (router, unrefreshed.session)
             for router, unrefreshed in self._unrefreshed.items()
             if not unrefreshed.peers and not unrefreshed.paths
-        ]:
-            del self._unrefreshed[router]
-            self._stale.pop(router, None)
-        return overdue
+        ]
+        for router, _ in done:
+            self.router_vouched(router)
+        return [session for _, session in done]

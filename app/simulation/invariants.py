@@ -10,12 +10,13 @@ from app.config.settings import Settings
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import DeadLetter, Decision, Feed, LinkUtilization
+from app.simulation import actuator as actuators
 from app.simulation import telemetry as telemetries
 from app.simulation.actuator import SimulatedActuator
 from app.simulation.broker import Broker
 from app.simulation.collectors import Collectors
 from app.simulation.loop import Process, Violation
-from app.simulation.network import SimulatedNetwork
+from app.simulation.network import SILENCE_S, SimulatedNetwork
 from app.simulation.oracle import BmpHistory
 from app.stream.consumer import Record
 from app.te.traffic.windows import Progress
@@ -26,7 +27,9 @@ from tables.store import HEADER, decoder_of
 T = TypeVar("T")
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
 EPOCH_S = 30.0
-DUMP_S = 12.0
+DUMP_S = 14.0  # until paths are removed that a new BMP session did not refresh, on its router's next record
+RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
+NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
 
 _window = decoder_of(LinkWindowRow)
@@ -181,6 +184,11 @@ class Checks:
         demand(len(overridden) <= most, f"I5 {len(overridden)} prefixes are overridden, but only {most} are allowed")
         last_s = self._held_s.get((router, prefix, hop), 0.0)
         if now_s - last_s > self.settings.pacing.lease_s:
+            silent_s = now_s - self.network.said_s[router]
+            demand(
+                hop in self.pop.router_by_loopback or silent_s <= SILENCE_S + NOTICED_S,
+                f"I3 {prefix} is moved to {router}, of which BMP said nothing for {silent_s:.0f} s",
+            )
             until_s = actuator.add_until_s.get(prefix, 0.0) + abs(actuator.process.clock.skew_s) + 1
             demand(
                 now_s <= until_s, f"I7 {prefix} is added on {router} {now_s - until_s:.1f} s after its decision expired"
@@ -204,9 +212,15 @@ class Checks:
         """(problem, seconds it may last) for every problem that the actuator could know about and fix."""
         if not (actuator.process.alive and not actuator.process.frozen and self.broker.up and actuator.ready()):
             return
+        started_s_ago, lease_s = self.world.now_s - actuator.started_s, actuators.TIMING.doubt_lease_s
         now_s, entries = actuator.process.clock.monotonic_s(), actuator.reconciler.overrides.entries
         for router, speaker in self.network.speakers.items():
             settled = now_s - self.network.bmp_up_since_s[router] > DUMP_S and router not in self.network.bmp_down
+            silent_s = self.world.now_s - self.network.said_s[router]
+            for route in speaker.held.values() if not speaker.down else ():
+                outside = route.next_hop not in self.pop.router_by_loopback
+                if outside and silent_s > SILENCE_S + lease_s and started_s_ago > lease_s + RECOVERED_S:
+                    yield f"I3 {router} has {route.prefix} via {route.next_hop}, but its BMP is silent", LASTING_S
             for route in speaker.held.values() if settled and not speaker.down else ():
                 about, entry = f"{router} has {route.prefix} via {route.next_hop}", entries.get(route.prefix)
                 outside = route.next_hop not in self.pop.router_by_loopback

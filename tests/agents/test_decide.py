@@ -39,6 +39,10 @@ def nobody_heard(pop: Pop, window: ClosedWindow) -> Sources:
     return sources(pop, window, *[SilentSource()] * 3)
 
 
+def nobody_doubtful(pop: Pop, now_s: float) -> frozenset[str]:
+    return frozenset()
+
+
 class SilentSource:
     """An input of which nothing came."""
 
@@ -47,6 +51,12 @@ class SilentSource:
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
         return []
+
+    def sends_statistics(self, pop: Pop) -> frozenset[str]:
+        return frozenset()
+
+    def doubtful(self, pop: Pop, now_s: float) -> frozenset[str]:
+        return frozenset(pop.routers)
 
 
 class Rig:
@@ -62,9 +72,8 @@ class Rig:
 
         settings = Settings(pops=("rhv1000.toml",))
         natural = NaturalRouting(pop, self.rib)
-        self.decider = PopDecider(
-            pop, settings, natural, CycleInputs(rates_of, nobody_heard), self.outbox.publisher, self.clock
-        )
+        inputs = CycleInputs(rates_of, nobody_heard, nobody_doubtful)
+        self.decider = PopDecider(pop, settings, natural, inputs, self.outbox.publisher, self.clock)
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**9, 400)})

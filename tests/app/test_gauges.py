@@ -81,7 +81,9 @@ def test_flows_and_counters_tell_their_lag_and_their_age() -> None:
 
 def test_routes_tell_what_is_held_of_each_router() -> None:
     clock, routes = ManualClock(30.0), Routes()
-    watch_routes(app_of(**{BMP: 6}), clock, demo_pop(), routes.state)
+    watch_routes(app_of(**{BMP: 6}), clock, demo_pop(), routes.state, {"r1": True, "r2": False}.__getitem__)
+    assert value("autopilot_bmp_doubtful", pop=POP, router="r1") == 1
+    assert value("autopilot_bmp_doubtful", pop=POP, router="r2") == 0
     assert value("autopilot_bmp_prefixes", pop=POP, router="r1") == 0
     assert isnan(value("autopilot_bmp_age_seconds", pop=POP, router="r1"))
     routes.feed(*UP)

@@ -4,8 +4,6 @@ import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from app.config.collectors import PMBMPD_LINES, SFACCTD_LINES, collector_files
 from app.config.inventory import Pop
 from app.contract.topics import BMP, COUNTERS, FLOWS
@@ -62,9 +60,8 @@ async def wait_for_bmp(
 
 
 def _rendered(site: Site, pop: Pop) -> dict[str, str]:
-    """Write the files that `autopilot render collectors` writes, for routers that all speak from this machine."""
-    here = tuple(msgspec.structs.replace(router, ibgp_address="127.0.0.1") for router in pop.router)
-    files = collector_files(msgspec.structs.replace(pop, router=here), site.run_dir)
+    """Write the files that `autopilot render collectors` writes."""
+    files = collector_files(pop, site.run_dir)
     for name, text in files.items():
         site.write(name, text)
     return files

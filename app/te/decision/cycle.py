@@ -82,6 +82,7 @@ def run_cycle(
         mismatch_share=mismatch or 0.0,
         barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
         quarantine=state.quarantine,
+        doubtful=observed.doubtful,
     )
     settling = {prefix: past for prefix, past in state.settling.items() if not _is_settled(past, newest)} | _as_of(
         {prefix: state.held[prefix] for prefix in invalidated}, window_end_s

@@ -9,12 +9,13 @@ from app.contract.schemas import Exit, NaturalExit, Override, Refused
 from app.te.cycle_state import StandingOverride
 from app.te.decision.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.decision.carry_over import copied
-from app.te.decision.guards import Budget, Guards
+from app.te.decision.guards import Budget, Guards, family_refusal
 from app.te.decision.ledger import NO_ROOM, Candidate, Ledger, Move
 from app.te.routing.forwarding import Igp, fault
 from app.te.routing.natural import Alternate, NaturalRouting
 from app.te.traffic.loads import Traffic
 
+ROUTER_DOUBTFUL = "router-doubtful"
 REFUSED_MAX = 10  # this many of the largest refused prefixes are published per link
 
 
@@ -33,6 +34,7 @@ class Context:
     mismatch_share: float = 0.0
     barred: str | None = None
     quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> time before which it must not move
+    doubtful: frozenset[str] = frozenset()  # routers whose paths may be out of date
 
 
 @dataclass
@@ -148,10 +150,17 @@ class Plan:
         if key not in self._verdicts:
             inject_on = self._inject_on(*key)
             context = self.context
-            self._verdicts[key] = context.guards.routers(inject_on) or fault(
-                context.natural, context.igp, candidate.prefix, target.exit, inject_on
+            self._verdicts[key] = (
+                self._doubt(target)
+                or family_refusal(candidate.prefix, target.exit.next_hop)
+                or context.guards.routers(inject_on)
+                or fault(context.natural, context.igp, candidate.prefix, target.exit, inject_on)
             )
         return self._verdicts[key]
+
+    def _doubt(self, target: Alternate) -> str | None:
+        """Why this path may not be copied now: nobody would report that it was lost."""
+        return ROUTER_DOUBTFUL if target.exit.router in self.context.doubtful else None
 
     def _inject_on(self, prefix: str, egress: Exit) -> tuple[str, ...]:
         return self.context.igp.order(egress.router, self.context.natural.holders(prefix))

@@ -2,7 +2,7 @@
 
 from app.te.decision.allocator import BUDGET_BOUND, MIN_MOVED_SAMPLES, TOO_FEW_SAMPLES
 from app.te.decision.ledger import NO_ROOM
-from app.te.decision.plan import Plan
+from app.te.decision.plan import ROUTER_DOUBTFUL, Plan
 from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share, is_settling
 from app.te.evidence.effect import INEFFECTIVE
 from app.te.evidence.mismatch import MISMATCH
@@ -12,6 +12,8 @@ from app.te.routing.forwarding import DEAD_END, LOOP
 MEANING = {
     LOOP: "on the way to the other exit, a router would send it back",
     DEAD_END: "while the routers change one by one, one of them would have no route for it",
+    ROUTER_DOUBTFUL: "the router of the other exit is not heard over BMP, so its paths may be out of date",
+    "next-hop-family": "the other path has an IPv6 next hop for an IPv4 prefix (RFC 8950), which overrides do not copy",
     "exports-learned-routes": "a router that would carry the override exports the routes it learns",
     "strict-urpf": "its natural link would drop packets from this prefix once it is routed elsewhere",
     INEFFECTIVE: "the routers took the override, but the traffic did not follow it",

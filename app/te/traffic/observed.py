@@ -36,12 +36,16 @@ class SeenFlows(NamedTuple):
 
 
 class ObservedWindow(NamedTuple):
-    """The newest closed window with its history: oldest window first; a window without any link had no feed."""
+    """The newest closed window with its history: oldest window first; a window without any link had no feed.
+
+    The paths of a `doubtful` router may be out of date: it was not heard for too long.
+    """
 
     history: Sequence[LinkWindows]
     columns: Sequence[Sequence[DemandColumn]]  # of each window of the history
     egress: EgressIndex
     flows: SeenFlows  # of the newest window
+    doubtful: frozenset[str] = frozenset()  # routers
 
     @property
     def newest(self) -> LinkWindows:

@@ -157,6 +157,9 @@ def test_budgets_that_make_no_sense(budgets: Budgets, problem: str) -> None:
         ("capacity_bps = 10e9", "capacity_bps = nan", "link xe-0/0/1 of r2: capacity_bps must be above 0"),
         ("asn = 64601,", "asn = 64601, cap_bps = -1.0,", "session 127.0.0.31 of r1: cap_bps must not be negative"),
         ('bmp_sysname = "r1"', 'bmp_sysname = "r1"\nmaximum_prefix = 0', "router r1: maximum_prefix must be above 0"),
+        ('bmp_sysname = "r1"', 'bmp_sysname = "r1"\nbmp_silence_s = 5', "router r1: bmp_silence_s must be 10 to 600"),
+        ('bmp_sysname = "r1"', 'bmp_sysname = "r1"\nbmp_silence_s = nan', "router r1: bmp_silence_s must be 10 to 600"),
+        ('bmp_address = "127.0.0.1"', 'bmp_address = "r1"', "router r1: 'r1' is not an IP address"),
     ],
 )
 def test_numbers_that_make_no_sense(tmp_path: Path, old: str, new: str, problem: str) -> None:

@@ -56,7 +56,7 @@ class Desk:
         result = run_cycle(
             self.pop,
             Policy(pacing=self.pacing),
-            observe(self.history, self.natural),
+            observe(self.history, self.natural)._replace(doubtful=changes.get("doubtful", frozenset())),
             self.state,
             self.start_s,
             lambda plan: setattr(self, "plan", plan),

@@ -1,0 +1,162 @@
+"""From BMP records to the Rib of one PoP: which peers are up, and which paths each router has."""
+
+from collections.abc import Iterable, Mapping
+
+from app.config.inventory import Pop
+from app.feeds.bmp import BmpRecord, canonical, to_path
+from app.feeds.bmp_sessions import Sessions, SessionTracker
+from app.feeds.stale_paths import StalePaths
+from app.te.routing.interning import PathSet
+from app.te.routing.rib import Rib
+
+StalePlaces = tuple[str, list[int]]  # (prefix, places of its stale paths in its path set)
+Touched = tuple[str, list[str]]  # (router, prefixes that changed)
+
+
+class RibFeed:
+    """Applies the BMP records of one PoP to a Rib, and returns which prefixes of which router changed."""
+
+    def __init__(self, pop: Pop, rib: Rib, sessions: Sessions | None = None) -> None:
+        self.pop = pop
+        self.rib = rib
+        self.sessions = sessions or Sessions()
+        self.replay_until = -1  # records up to this position are replayed, because some rows already include them
+        self._stale = StalePaths(rib, self.sessions.unrefreshed)
+        self.tracker = SessionTracker(pop, self.sessions, self._stale)
+        for router, peers in self.sessions.peers.items():
+            for peer, asn in peers.items():
+                rib.peer_up(router, peer, asn)
+
+    def began(self, router: str) -> int:
+        """The stream position where a router's current BMP session began; -1 if it had none yet."""
+        return self.sessions.began.get(router, -1)
+
+    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]) -> None:
+        """Mark the stale paths of a restored row.
+
+        `began` are the beginnings of the routers' sessions when the row was written, `stale` its paths that were stale
+        then. If a router's session began later than that, all its paths in the row are stale. If the row is ahead, the
+        beginning is replayed, and marks them.
+        """
+        for router in self.sessions.unrefreshed:
+            if began.get(router, -1) < self.began(router):
+                self._mark_stale(
+                    router, ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items()), prefixes
+                )
+            elif began.get(router, -1) == self.began(router):
+                self._mark_stale(router, stale, prefixes)
+
+    def restored(self) -> None:
+        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
+
+        What none of them calls stale is refreshed.
+        """
+        for router in self.rib.routers() - self.pop.routers.keys():
+            for peer in {peer for peer, _ in self.rib.by_peer(router)}:
+                self.rib.peer_down(router, peer)
+        self._stale.restored()
+
+    def _mark_stale(
+        self, router: str, stale: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]
+    ) -> None:
+        for prefix, places in stale:
+            for name, path in map(prefixes[prefix].__getitem__, places):
+                if name == router:
+                    self._stale.restore(router, prefix, (path.peer, path.path_id))
+
+    def stale(self, prefixes: Mapping[str, PathSet]) -> list[StalePlaces]:
+        """The stale paths among those of `prefixes`, by their places in the path sets."""
+        if not self.sessions.unrefreshed:
+            return []
+        stale = [(prefix, list(self._stale_places(prefix, path_set))) for prefix, path_set in prefixes.items()]
+        return [(prefix, places) for prefix, places in stale if places]
+
+    def _stale_places(self, prefix: str, path_set: PathSet) -> Iterable[int]:
+        for place, (router, path) in enumerate(path_set):
+            if self._stale.is_stale(router, prefix, (path.peer, path.path_id)):
+                yield place
+
+    def doubtful(self, now_s: float) -> frozenset[str]:
+        """The routers whose paths may be out of date at Kafka time `now_s`; see SessionTracker.is_doubtful."""
+        return frozenset(router for router in self.pop.routers if self.tracker.is_doubtful(router, now_s))
+
+    def expire(self, at_s: float) -> list[Touched]:
+        """Remove peers and paths that were not refreshed in time after a BMP session began again.
+
+        `at_s` is the stream's time. Returns (router, changed prefixes).
+        """
+        self.tracker.give_up_waiting(at_s)
+        if not self.sessions.unrefreshed:
+            return []
+        due = [router for router in self.sessions.unrefreshed if self.tracker.may_expire(router, at_s)]
+        touched = [(router, self._peer_down(router, peer)) for router, peer in self._stale.overdue_peers(at_s, due)]
+        for router, by_peer in self._stale.overdue_paths(at_s, due):
+            paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
+            for prefix, key in paths:
+                self.rib.withdraw(router, prefix, *key)
+            touched.append((router, [prefix for prefix, _ in paths]))
+        for session in self._stale.refreshed():
+            self.tracker.is_whole(session)
+        return touched
+
+    def apply(self, record: BmpRecord, at_s: float = 0.0) -> list[Touched]:
+        """Apply one record of Kafka time `at_s`; return (router, prefixes touched) of each peer or path it touches.
+
+        Records of sessions that are no router's are counted in `sessions.ignored`.
+        """
+        self.sessions.at_s = max(self.sessions.at_s, at_s)
+        if record.event_type == "log_close" or record.bmp_msg_type == "term":
+            self.tracker.end(record.session)
+        elif record.event_type != "log":
+            pass  # a connection to pmbmpd that has not said anything yet, or a dump of pmbmpd's tables
+        elif record.bmp_msg_type == "init":
+            router, waited = self.tracker.hear_init(record, at_s)
+            return [touched for each in waited for touched in self._apply(router, each, at_s)]
+        else:
+            return self._apply(self.tracker.hear(record, at_s), record, at_s)
+        return []
+
+    def _apply(self, router: str | None, record: BmpRecord, at_s: float) -> list[Touched]:
+        if router is None:
+            return []
+        match record.bmp_msg_type:
+            case "peer_up" if record.is_global:
+                self._peer_up(router, record)
+                return [(router, [])]
+            case "peer_down" if record.is_global:
+                return [(router, self._peer_down(router, canonical(record.peer_ip)))]
+            case _ if record.is_route:
+                self._route(router, record, at_s)
+                return [(router, [record.ip_prefix])]
+        return []
+
+    def _peer_up(self, router: str, record: BmpRecord) -> None:
+        peer = canonical(record.peer_ip)
+        asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
+        self._stale.peer_refreshed(router, peer)
+        self.sessions.peers.setdefault(router, {})[peer] = asn
+        self.rib.peer_up(router, peer, asn)
+
+    def _peer_down(self, router: str, peer: str) -> list[str]:
+        self._stale.peer_gone(router, peer)
+        self.sessions.peers.get(router, {}).pop(peer, None)
+        return self.rib.peer_down(router, peer)
+
+    def _route(self, router: str, record: BmpRecord, at_s: float) -> None:
+        is_replay = self.sessions.applied <= self.replay_until
+        peer = canonical(record.peer_ip)
+        self._stale.path_refreshed(router, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
+        if record.log_type == "update":
+            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer), self._local_pref(router, peer))
+            self.rib.update(router, record.ip_prefix, path)
+        else:
+            self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
+
+    def _local_pref(self, router: str, peer: str) -> int:
+        """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""
+        link = self.pop.link_by_session.get((router, peer))
+        return self.pop.links[link].local_pref if link else 100
+
+    def _is_ebgp(self, router: str, peer: str) -> bool:
+        asn = self.rib.peer_asn(router, peer)
+        return asn != self.pop.asn if asn is not None else (router, peer) in self.pop.link_by_session
