@@ -83,7 +83,7 @@ class BmpRecord(RouteKey, frozen=True):
     med: Uint32 | None = None
 
 
-class Unreadable(msgspec.Struct, frozen=True):
+class TreatedAsWithdraw(msgspec.Struct, frozen=True):
     """An update that cannot be read, although the path that it replaces is known: `withdraw` takes that path away.
 
     RFC 7606, section 2: treat-as-withdraw. The router uses the old path no more, whatever the new one is.
@@ -97,10 +97,10 @@ _decoder = msgspec.json.Decoder(BmpRecord)
 _key_decoder = msgspec.json.Decoder(RouteKey)
 
 
-def decode(message: bytes) -> BmpRecord | Unreadable | Rejected:
+def decode(message: bytes) -> BmpRecord | TreatedAsWithdraw | Rejected:
     """Decode one message; never raises. A route has a canonical prefix, valid addresses and a numeric AS path.
 
-    A message that cannot be used is returned as Unreadable if it replaces a path that is known, else as a Rejected.
+    A message that cannot be used is returned as TreatedAsWithdraw if it replaces a path that is known, else as a Rejected.
     """
     decoded = decode_or_rejected(_decode, message, RECORD_BYTES_MAX)
     return _unusable(message, decoded) if isinstance(decoded, Rejected) else decoded
@@ -115,14 +115,14 @@ def _decode(message: bytes) -> BmpRecord:
     return record
 
 
-def _unusable(message: bytes, rejection: Rejected) -> Unreadable | Rejected:
+def _unusable(message: bytes, rejection: Rejected) -> TreatedAsWithdraw | Rejected:
     """An update that cannot be read, if it can be read which path it replaces."""
     key = decode_or_rejected(_replaced, message, KEY_BYTES_MAX)
     if isinstance(key, Rejected):
         return rejection
     withdraw = BmpRecord(**(msgspec.structs.asdict(key) | {"log_type": "withdraw"}))
     treated = f"treated as a withdraw of {key.ip_prefix} by {key.peer_ip} at {key.bmp_router}: "
-    return Unreadable(withdraw, Rejected(rejection.raw, (treated + rejection.reason)[:REASON_CHARS_MAX]))
+    return TreatedAsWithdraw(withdraw, Rejected(rejection.raw, (treated + rejection.reason)[:REASON_CHARS_MAX]))
 
 
 def _replaced(message: bytes) -> RouteKey:

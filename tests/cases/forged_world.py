@@ -61,7 +61,12 @@ class ForgedWorld:
         def decider(pop: Pop) -> PopDecider:
             settings = Settings(pops=("rhv1000.toml",))
             return PopDecider(
-                pop, settings, natural, CycleInputs(self._rates, self._sources), self.outbox.publisher, self.clock
+                pop,
+                settings,
+                natural,
+                CycleInputs(self._rates, self._sources, lambda *_: frozenset()),
+                self.outbox.publisher,
+                self.clock,
             )
 
         tables = FlowTables(

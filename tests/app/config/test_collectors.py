@@ -39,8 +39,8 @@ def test_each_list_has_every_router_once() -> None:
     files = collector_files(pop_of(3), FOLDER)
     assert addresses(files[FLOWS_ALLOWED]) == ["10.0.0.1", "10.0.1.1", "10.0.2.1"]
     assert files[FLOWS_ALLOWED].count("! r") == 3
-    assert addresses(files[BMP_ALLOWED]) == ["127.0.0.11"], "they share one, here"
-    assert "! r0, r1, r2\n127.0.0.11\n" in files[BMP_ALLOWED]
+    assert "! r0, r1, r2\n127.0.0.11\n" in files[BMP_ALLOWED], "they share one, here"
+    assert {"10.0.0.1", "10.0.1.1", "10.0.2.1"} < set(addresses(files[BMP_ALLOWED])), "and may send from their others"
 
 
 def test_sources_stand_in_for_the_agents_address_in_one_spelling() -> None:
@@ -58,6 +58,6 @@ def test_the_lines_name_the_files_and_leave_room_for_a_session_that_hangs() -> N
 
 
 def test_a_list_that_pmacct_would_not_read_to_its_end_is_refused() -> None:
-    collector_files(pop_of(SOURCES_MAX), FOLDER)
+    collector_files(pop_of(SOURCES_MAX - 100), FOLDER)
     with pytest.raises(ValueError, match="pmacct reads at most 2048"):
         collector_files(pop_of(SOURCES_MAX + 1), FOLDER)

@@ -148,7 +148,7 @@ def test_a_counter_sample_without_a_type_is_a_dead_letter() -> None:
 )
 def test_a_route_with_absurd_values_is_a_dead_letter(changes: dict[str, object]) -> None:
     rejected = bmp.decode(bmp_record("gobgpd_update", **changes))
-    if isinstance(rejected, bmp.Unreadable):
+    if isinstance(rejected, bmp.TreatedAsWithdraw):
         rejected = rejected.rejected
     assert isinstance(rejected, Rejected)
     assert len(rejected.reason) <= REASON_CHARS_MAX
