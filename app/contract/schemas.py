@@ -105,6 +105,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     """One link in one closed window. Loads are in bits per second; divide by `capacity_bps` for shares.
 
+    What is unknown is null, not 0: all loads of a `silent` link, drops without counters, a capacity that only silent
+    ports could say. `capacity_bps` is what counts; `configured_bps` is the inventory's, and `reported_bps` that of the
+    live ports by their ifSpeed.
+
     `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
     contradict each other, and of a `silent` link nothing came, which does not mean that its load is zero. `flow_ratio`
     is the flow estimate over the counters.
@@ -116,11 +120,11 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     link: str
     window_start: datetime
     window_s: int
-    capacity_bps: float
-    carried_bps: float
-    dropped_bps: float
-    offered_bps: float
-    natural_bps: float
+    capacity_bps: float | None
+    carried_bps: float | None
+    dropped_bps: float | None
+    offered_bps: float | None
+    natural_bps: float | None
     moved_in_bps: float
     moved_out_bps: float
     received_bps: float | None
@@ -131,6 +135,8 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     counters: bool
     feed: Feed = "live"
     flow_ratio: float | None = None
+    configured_bps: float | None = None
+    reported_bps: float | None = None
 
 
 class RouterHeard(msgspec.Struct, frozen=True):

@@ -9,8 +9,9 @@ from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.cycle_state import StandingOverride
 from app.te.routing.natural import NaturalRouting
+from app.te.traffic.level import error_share
 from app.te.traffic.link import LinkWindow
-from app.te.traffic.loads import Traffic, error_share, measure
+from app.te.traffic.loads import Traffic, measure
 from app.te.traffic.observed import observe
 from app.te.traffic.placement import Placement
 from tests.app.te.world import WINDOW_S, natural_of, path, rib_of, window
