@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+PLACEHOLDER = 1 << 29  # above all ifIndexes that routers give, below the bits that sFlow uses for itself
 Lookup = Callable[[Any, str], Any]  # (name or number, key it stands in) -> number
 
 
 def numbered(raw: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
     """An inventory as read from TOML, with the ifIndex in place of each name that its router's `interfaces` has.
 
-    A name that no table has is appended to `problems` and becomes 0. Whatever has another form than an inventory stays
+    A name that no table has is appended to `problems`; the number in its place causes no second complaint. Whatever has another form than an inventory stays
     as it is: the conversion that follows says what is wrong with it.
     """
     routers, links = _tables(raw.get("router")), _tables(raw.get("link"))
@@ -25,7 +26,7 @@ def numbered(raw: dict[str, Any], where: str, problems: list[str]) -> dict[str, 
                 return names[value]
             known = ", ".join(names) if isinstance(names, Mapping) and names else "none"
             problems.append(f"{where}.{at}.{key}: interfaces of router {router} have no {value!r}; known: {known}")
-            return 0
+            return PLACEHOLDER + len(problems)
 
         return lookup
 

@@ -12,6 +12,7 @@ from app.te.traffic.lag import Rates
 MIN_FLOW_SAMPLES = 400  # without counters, a level needs at least this many: +-10 %
 SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
 SLACK = 0.1  # share of capacity: counters that are off by less are corrected, others are not believed
+AGREE = 1.05  # two readings in a row that differ by less show the same: polls do not arrive to the moment
 NEARLY_FULL = 0.9  # share of capacity: from here on, drops are no surprise
 
 
@@ -87,7 +88,7 @@ def _carried_bps(rates: Rates, flows: FlowLevel, capacity_bps: float) -> float |
     """The counters' load, within what flows or two readings in a row show; None if it is far from both."""
     if rates.carried_bps is None or not capacity_bps:
         return rates.carried_bps
-    upper_bps = max(flows.high_bps, rates.low_bps or 0.0, SLACK * capacity_bps)
-    lower_bps = min(flows.low_bps, inf if rates.high_bps is None else rates.high_bps)
+    upper_bps = max(flows.high_bps, AGREE * (rates.low_bps or 0.0), SLACK * capacity_bps)
+    lower_bps = min(flows.low_bps, inf if rates.high_bps is None else rates.high_bps / AGREE)
     carried_bps = min(max(rates.carried_bps, lower_bps), upper_bps)
     return carried_bps if abs(carried_bps - rates.carried_bps) <= SLACK * capacity_bps else None
