@@ -11,6 +11,7 @@ from _pytest.terminal import TerminalReporter
 
 BUDGETS_S = {
     "tests/agents": 5,
+    "tests/cases": 120,
     "tests/app": 10,
     "tests/app/actuation": 30,
     "tests/app/bgp": 15,

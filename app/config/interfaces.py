@@ -10,8 +10,8 @@ Lookup = Callable[[Any, str], Any]  # (name or number, key it stands in) -> numb
 def numbered(raw: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
     """An inventory as read from TOML, with the ifIndex in place of each name that its router's `interfaces` has.
 
-    A name that no table has is appended to `problems`; the number in its place causes no second complaint. Whatever has another form than an inventory stays
-    as it is: the conversion that follows says what is wrong with it.
+    A name that no table has is appended to `problems`; the number in its place causes no second complaint. Whatever has
+    another form than an inventory stays as it is: the conversion that follows says what is wrong with it.
     """
     routers, links = _tables(raw.get("router")), _tables(raw.get("link"))
     named = {str(router.get("name")): router.get("interfaces") for router in routers}

@@ -1,4 +1,1 @@
-"""Situations that people of this trade reported publicly, each with the right value and how it is derived.
-
-`data/NN-name/` holds the input of a case and `expected.md`: its source, the situation, and what is right.
-"""
+"""Situations that people of the field reported in public, each with its input, its right outcome and its source."""

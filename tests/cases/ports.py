@@ -3,7 +3,8 @@
 A case is the JSON of an `input.json`:
 
 - `windows`: how many are closed; `gbps`: what leaves by the link r1/et-0/0/1, by its sampled flows (a number, or a list
-  of `{"from_s", "gbps"}`); `poll_s`: how often ports are read (5); `flows`: false for none at all.
+  of `{"from_s", "gbps"}`); `poll_s`: how often ports are read (5); `rate`: that of sampling (32768); `sampled`: the
+  share of the load that flows show (1).
 - `ports`: `ifIndex`, `share` of the load that its octets count (1), `ifSpeed` (100 Gb/s), `ifType` (6),
   `discards_per_s`, `modulo` of the octets, `cache_s` after which the agent refreshes its values, `from_s` and `until_s`
   between which it is reported, and `changes`: from `from_s` on, the keys in `set` have these values, and those in `add`
@@ -45,12 +46,12 @@ DATA = Path(__file__).parent / "data"
 T0 = 1_795_246_100  # start of a window
 WINDOW_S, REFRESH_S, CLOSED_AFTER_S = 10, 2, 4
 LINK = "rhv1000/r1/et-0/0/1"
-PREFIXES = [f"20.0.{index}.0/24" for index in range(60)]
+PREFIXES = [f"20.0.{index}.0/24" for index in range(24)]
 RATE, PACKET_BYTES = 32768, 1000
 IDLE_BPS = 1e6  # of the links beside it, which have room
 TEMPLATE = json.loads((Path(__file__).parents[1] / "data" / "pmacct" / "counters.json").read_text())
 AGENT = {"r1": "192.0.2.1", "r2": "192.0.2.2"}
-Case = Mapping[str, Any]
+Case = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -150,10 +151,13 @@ def run(case: Case, phase_s: float = 3.0) -> list[Seen]:
     return rig.seen()
 
 
-def feed(rig: PortsRig, phase_s: float = 3.0) -> None:
-    """All that a case says, in order of time, until its last window is closed."""
+def feed(rig: PortsRig, phase_s: float = 3.0, windows: range | None = None) -> None:
+    """All that a case says, in order of time, until its last window is closed, or in these of its windows."""
     end_s = rig.case["windows"] * WINDOW_S + CLOSED_AFTER_S
+    first_s, last_s = (windows.start * WINDOW_S, windows.stop * WINDOW_S) if windows else (-1e9, end_s + 1)
     for at_s, kind, values in sorted(_events(rig.case, phase_s, end_s), key=lambda event: event[:2]):
+        if not first_s <= at_s < last_s:
+            continue
         if kind == "counter":
             rig.counter(T0 + at_s, **values)
         else:
@@ -247,11 +251,9 @@ def _idle(ifindex: int, router: str, at_s: float) -> dict[str, object]:
 
 def _flows(case: Case, at_s: float) -> Iterator[dict[str, object]]:
     """The flows of the seconds that this purge writes, spread evenly over the prefixes."""
-    if not case.get("flows", True):
-        return
     for second in range(int(at_s) - REFRESH_S if at_s > CLOSED_AFTER_S else 0, int(at_s)):
-        sampled = octets_at(case, second + 1.0) - octets_at(case, second)
-        samples = round(sampled / RATE / PACKET_BYTES)
+        sampled = (octets_at(case, second + 1.0) - octets_at(case, second)) * case.get("sampled", 1.0)
+        samples = round(sampled / case.get("rate", RATE) / PACKET_BYTES)
         for index, prefix in enumerate(PREFIXES):
             share = samples // len(PREFIXES) + (index < samples % len(PREFIXES))
             if share:
@@ -259,10 +261,10 @@ def _flows(case: Case, at_s: float) -> Iterator[dict[str, object]]:
                     "event_type": "purge",
                     "peer_ip_src": AGENT["r1"],
                     "iface_in": 1,
-                    "iface_out": case.get("iface_out", case["ports"][0]["ifIndex"]),
+                    "iface_out": case["ports"][0]["ifIndex"],
                     "ip_dst": prefix.replace(".0/24", ".9"),
                     "timestamp_arrival": f"{T0 + second}.000000",
-                    "sampling_rate": RATE,
+                    "sampling_rate": case.get("rate", RATE),
                     "packets": share,
                     "bytes": share * PACKET_BYTES,
                 }

@@ -51,9 +51,9 @@ def _of_port(where: str, port: PortView) -> Iterator[Notice]:
         yield Notice(
             "status-contradicts", where, f"{name} says that it is down (ifStatus), but its octets move; it is up"
         )
-    if port.course.refused:
+    if refused := len(port.course.refused_s):
         text = (
-            f"{port.course.refused} readings of {name} in two minutes do not follow from the others and were refused: "
+            f"{refused} readings of {name} in two minutes do not follow from the others and were refused: "
             "forged, in the wrong order, or two agents with one address"
         )
         yield Notice("counters-refused", where, text)

@@ -4,6 +4,7 @@ A counter has a width, and all ones mean that it is not supported (sFlow version
 believed only if it is possible in its time at the port's speed; a fall is a wrap only where a wrap is possible.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -20,6 +21,8 @@ FRAME_USUAL_BYTES = 800  # of a discarded packet, where the counters name no pos
 SEQUENCE_AHEAD = 10_000  # samples that may be lost, or numbered for other ports, between two readings; and per second:
 SEQUENCE_AHEAD_PER_S = 1_000
 UNREAD_SHARE = 0.6  # windows close 4 s after their end by default: whatever the phase, each reading completes one
+RESTART, LOOK_BACK = 2, 8  # readings
+PAIR_POLLS = 1.5  # two readings in a row take about two polls; what is forged lies between two true ones
 LAZY_S = 1.0  # below this, equal readings are one reading that was sent twice
 LAZY_SHARE = 0.01  # of the port's speed: less than this says nothing on how often an agent refreshes its counters
 
@@ -75,15 +78,16 @@ class Step(NamedTuple):
 class Course(NamedTuple):
     """The believed readings of a port, and the steps between them without a hole, both in order of time.
 
-    `refused` counts readings that fit neither on what came before nor on what came after them. `lazy` says that the
-    agent refreshes its counters more rarely than it sends them.
+    `refused_s` are the times of the readings between them that do not fit. `lazy` says that the agent refreshes its
+    counters more rarely than it sends them; `poll_s` is the mean time between two readings.
     """
 
     readings: Sequence[CounterSample] = ()
     steps: Sequence[Step] = ()
     frame_bytes: float = FRAME_USUAL_BYTES
-    refused: int = 0
+    refused_s: Sequence[float] = ()
     lazy: bool = False
+    poll_s: float = 0.0
 
 
 class PortRates(NamedTuple):
@@ -105,28 +109,21 @@ class PortRates(NamedTuple):
 def follow(samples: Sequence[CounterSample], fastest_bps: float) -> Course:
     """The course of a port that cannot be faster than `fastest_bps`, from its readings in order of time.
 
-    A reading that does not fit on the last one waits: if the next one fits on it, the port was restarted there;
-    otherwise it was forged or came in the wrong order, and is refused.
+    Of readings that contradict each other those are believed that most others fit on, and of two such lines the newer
+    one: a port that was restarted is believed from its second reading on, and what was forged, or came in the wrong
+    order, is refused.
     """
     if not samples:
         return Course()
     judge = _Judge(samples, fastest_bps)
-    readings, waiting, changed_s = [samples[0]], None, samples[0].at_s
-    for sample in samples[1:]:
-        if not judge.fits(readings[-1], changed_s, sample):
-            if waiting is None or not judge.fits(waiting, waiting.at_s, sample):
-                waiting = sample
-                continue
-            readings.append(waiting)
-            changed_s = waiting.at_s
-        changed_s = changed_s if _same(readings[-1], sample) else sample.at_s
-        readings.append(sample)
-        waiting = None
-    refused = len(samples) - len(readings) - (waiting is not None)
+    line = judge.line(samples)
+    readings = [samples[index] for index in line]
+    refused_s = [samples[index].at_s for index in sorted({*range(line[-1])} - {*line})]
     stretches = _stretches(readings)
     frame_bytes = judge.frame_bytes(stretches)
     steps, lazy = judge.steps(stretches, frame_bytes)
-    return Course(readings, steps, frame_bytes, refused, lazy)
+    poll_s = (samples[-1].at_s - samples[0].at_s) / max(len(samples) - 1, 1)
+    return Course(readings, steps, frame_bytes, refused_s, lazy, poll_s)
 
 
 def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
@@ -147,7 +144,8 @@ def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
     received = _sum([step.in_octets for step in span], parts)
     discards = [step.out_discards for step in span]
     dropped = None if None in discards and not any(discards) else _sum([count or 0 for count in discards], parts)
-    pairs = list(pairwise(steps[max(inside[0] - 1, 0) : inside[-1] + 1]))
+    near = steps[max(inside[0] - 1, 0) : inside[-1] + 1]
+    pairs = [pair for pair in pairwise(near) if _in_a_row(*pair, course)]
     levels = [(one.carried_bps, two.carried_bps) for one, two in pairs]
     known = [(one, two) for one, two in levels if one is not None and two is not None]
     drops = [min(_dropped_bps(step, course.frame_bytes) for step in pair) for pair in pairs]
@@ -163,9 +161,9 @@ def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
 
 
 def settled(values: Sequence[T]) -> T:
-    """The newest value that two readings in a row agree on; the first if no two do. `values` must not be empty."""
+    """The newest value that two readings in a row agree on; if no two do, the commonest. `values` must not be empty."""
     agreed = (two for one, two in reversed(list(pairwise(values))) if one == two)
-    return next(agreed, values[0])
+    return next(agreed, None) or Counter(values).most_common(1)[0][0]
 
 
 class _Judge:
@@ -180,7 +178,32 @@ class _Judge:
         pairs = list(pairwise(samples))
         self._numbered = 2 * sum(not _in_sequence(one, two) for one, two in pairs) < len(pairs)
 
-    def fits(self, now: CounterSample, changed_s: float, later: CounterSample) -> bool:
+    def line(self, samples: Sequence[CounterSample]) -> list[int]:
+        """The places of the readings to believe: the line with the most of them; a restart costs as much as two."""
+        places, changed_s = list(range(len(samples))), [samples[0].at_s]
+        for now, later in pairwise(samples):
+            if not self._fits(now, changed_s[-1], later):
+                break
+            changed_s.append(changed_s[-1] if _same(now, later) else later.at_s)
+        else:
+            return places
+        changed_s, scores, before = [samples[0].at_s], [1], [-1]
+        for place in places[1:]:
+            later = samples[place]
+            near = places[max(0, place - LOOK_BACK) : place]
+            fitting = [self._fits(samples[one], changed_s[one], later) for one in near]
+            values = [scores[one] + 1 - (0 if fits else RESTART) for one, fits in zip(near, fitting, strict=True)]
+            best = max(range(len(near)), key=lambda index: (values[index], index))
+            scores.append(values[best])
+            before.append(near[best])
+            stands = fitting[best] and _same(samples[near[best]], later)
+            changed_s.append(changed_s[near[best]] if stands else later.at_s)
+        line = [max(places, key=lambda place: (scores[place], place))]
+        while before[line[-1]] >= 0:
+            line.append(before[line[-1]])
+        return line[::-1]
+
+    def _fits(self, now: CounterSample, changed_s: float, later: CounterSample) -> bool:
         """Whether `later` can follow on `now`, whose counters have stood where they are since `changed_s`."""
         if self._numbered and not _in_sequence(now, later):
             return False
@@ -306,6 +329,12 @@ def _part(step: Step, start_s: float, end_s: float, is_last: bool) -> float:
 def _sum(counts: Sequence[int | None], parts: Sequence[float]) -> float | None:
     known = [count * part for count, part in zip(counts, parts, strict=True) if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+def _in_a_row(one: Step, two: Step, course: Course) -> bool:
+    """Whether nothing came between the readings of two steps, and they are not nearer than what the agent sends."""
+    undisputed = not any(one.begin_s < at_s < two.end_s for at_s in course.refused_s)
+    return undisputed and two.end_s - one.begin_s >= PAIR_POLLS * course.poll_s
 
 
 def _dropped_bps(step: Step, frame_bytes: float) -> float:

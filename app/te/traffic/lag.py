@@ -29,6 +29,7 @@ SPEED_SHARE_MIN = 0.01  # of the link's capacity: a port that is slower is given
 SILENT_S, SILENT_POLLS = 30.0, 3.0
 OVERDUE_POLLS = 1.5
 NEAR = 0.1  # speeds or loads that differ by less are the same
+USED_SHARE = 0.01  # of the busiest member's load, or of the capacity: what carries less carries no traffic
 NOTHING = PortRates(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -128,7 +129,10 @@ def aggregates(ports: Sequence[PortFacts], configured_bps: float | None) -> froz
     if _near(total_bps, configured_bps):
         return unknown
     whole = frozenset(port.ifindex for port in ports if _near(port.speed_bps, configured_bps))
-    return whole if whole and total_bps > configured_bps else None
+    if whole and total_bps > configured_bps:
+        return whole
+    beside = frozenset(port.ifindex for port in ports if _near(total_bps - port.speed_bps, configured_bps))
+    return beside if len(beside) == 1 else None
 
 
 def refuted(port: Port, course: Course) -> int:
@@ -204,13 +208,14 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
     own = [port for port in live if port.ifindex in lag]
     counted = _counted(lag, rates) or [port.ifindex for port in live if port not in own] or list(rates)
     total = _total([rates[ifindex] for ifindex in counted])
-    speed_bps, live_share = _capacity(link, ports, lag)
+    speed_bps, live_share = _capacity(link, ports, lag, rates)
+    carries = (total.carried_bps or 0.0) > USED_SHARE * max(speed_bps, link.configured_bps or 0.0)
     return Rates(
         carried_bps=total.carried_bps,
         dropped_bps=total.dropped_bps,
         received_bps=total.received_bps,
         capacity_bps=speed_bps,
-        up=any(port.up for port in own or live) or not live,
+        up=any(port.up for port in own or live) or carries or not live,
         low_bps=total.low_bps,
         high_bps=total.high_bps,
         dropped_low_bps=total.dropped_low_bps or 0.0,
@@ -249,18 +254,27 @@ def _sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def _capacity(link: LinkPorts, ports: Sequence[PortView], lag: frozenset[int]) -> tuple[float, float]:
-    """(speed of the live ports, 0 if unknown; share of the members that are live)."""
+def _capacity(
+    link: LinkPorts, ports: Sequence[PortView], lag: frozenset[int], rates: RatesByPort
+) -> tuple[float, float]:
+    """(speed of the live ports, 0 if unknown; share of the members that are live).
+
+    A LAG may say less than its live members add up to, because it does not use all of them, or because its agent gives
+    a fixed speed or that of one member: the members that carry show which.
+    """
     own = [port for port in ports if port.ifindex in lag]
     members = [port for port in ports if port.ifindex not in lag]
     alive = [port for port in members if port.up and not port.silent]
-    said = [port.speed_bps for port in own if port.up and not port.silent and port.speed_bps]
-    speeds = [float(max(said))] if said else []
+    live_share = len(alive) / len(members) if alive else 1.0
+    said_bps = max((port.speed_bps for port in own if port.up and not port.silent), default=0)
     # A member that was never read may be one that the agent does not report: then only the LAG's own speed counts.
     complete = len(ports) == link.expected or not own
-    if alive and complete and all(port.speed_bps for port in alive):
-        speeds.append(float(sum(port.speed_bps for port in alive)))
-    return min(speeds, default=0.0), len(alive) / len(members) if alive else 1.0
+    if not (alive and complete and all(port.speed_bps for port in alive)):
+        return said_bps, live_share
+    loads = {port.ifindex: rates[port.ifindex].last_bps or 0.0 for port in alive}
+    used = [port for port in alive if loads[port.ifindex] > USED_SHARE * max(loads.values())]
+    total_bps, used_bps = (sum(port.speed_bps for port in part) for part in (alive, used))
+    return (min(total_bps, max(said_bps, used_bps)) if said_bps else total_bps), live_share
 
 
 def _facts(link: LinkPorts, ifindex: int, port: Port) -> PortFacts:
@@ -275,15 +289,14 @@ def _view(link: LinkPorts, ifindex: int, port: Port, at_s: float) -> PortView:
     course = follow(port.samples, fastest_bps(port, link.configured_bps))
     up = settled([reading.up for reading in course.readings])
     carries, read_s = not up and _moves(course.readings), port.samples[-1].at_s
-    usual_s = (read_s - port.samples[0].at_s) / max(len(port.samples) - 1, 1)  # between two readings
     return PortView(
         *_facts(link, ifindex, port),
         course=course,
         up=up or carries,
         carries_while_down=carries,
         read_s=read_s,
-        overdue=at_s - read_s > OVERDUE_POLLS * usual_s + JITTER_S,
-        silent=at_s - read_s > max(SILENT_S, SILENT_POLLS * usual_s),
+        overdue=at_s - read_s > OVERDUE_POLLS * course.poll_s + JITTER_S,
+        silent=at_s - read_s > max(SILENT_S, SILENT_POLLS * course.poll_s),
         aggregate=port.aggregate,
     )
 

@@ -106,6 +106,9 @@ REPORTED: dict[str, tuple[dict[int, Load], float, float]] = {
     "one member fell silent": ({ONE: Load(80), TWO: Load(40, until_s=-5)}, 80, 100),
     "one member fell silent beside its LAG": ({LAG: Load(80, 200), ONE: Load(80), TWO: Load(0, until_s=-5)}, 80, 100),
     "the LAG fell silent": ({LAG: Load(80, 200, until_s=-5), ONE: Load(50), TWO: Load(30)}, 80, 200),
+    "both, a LAG that always says 40 G": ({LAG: Load(80, 40), ONE: Load(50), TWO: Load(30)}, 80, 200),
+    "both, a LAG that says the speed of one member": ({LAG: Load(80, 100), ONE: Load(50), TWO: Load(30)}, 80, 200),
+    "both, a LAG that does not use one member": ({LAG: Load(80, 100), ONE: Load(80), TWO: Load(0)}, 80, 100),
     "faster than the inventory": ({ONE: Load(80, 400)}, 80, 400),
 }  # fmt: skip
 
@@ -140,6 +143,7 @@ def test_the_inventory_may_name_lag_and_members_apart(name: str) -> None:
 
 def test_a_lag_that_is_down_is_down_whatever_its_members_say() -> None:
     assert not see({LAG: Load(0, 200, up=False), ONE: Load(0), TWO: Load(0)}).up
+    assert see({LAG: Load(0, 200, up=False), ONE: Load(50), TWO: Load(30)}).up, "unless they carry"
     assert not see({ONE: Load(0, up=False), TWO: Load(0, up=False)}).up
 
 
