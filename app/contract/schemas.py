@@ -110,8 +110,8 @@ class LinkUtilization(msgspec.Struct, frozen=True, kw_only=True):
     live ports by their ifSpeed.
 
     `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
-    contradict each other, and of a `silent` link nothing came, which does not mean that its load is zero. `flow_ratio`
-    is the flow estimate over the counters.
+    contradict each other or are of another interface, and of a `silent` link nothing came, which does not mean that its
+    load is zero. `flow_ratio` is the flow estimate over the counters.
     """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"

@@ -17,7 +17,7 @@ from tests.cases.wire import read_hex, sflow_lines
 from tests.pops import demo_pop
 from tests.tables.memory import memory_table
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.usefixtures("pmacct")]
 
 AGENT = "192.0.2.1"
 EXPANDED_COUNTERS_SAMPLE = 4

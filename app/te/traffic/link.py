@@ -92,7 +92,8 @@ class LinkWindow(msgspec.Struct, frozen=True):
 class LinkLoad(msgspec.Struct, frozen=True):
     """The four loads of a link, the load that overrides move in and out (bits per second), and the state of its feed.
 
-    `error_share` is the 95 % sampling error of the flow estimate, `flow_ratio` that estimate divided by the counters.
+    `error_share` is the 95 % sampling error of the flow estimate, `flow_ratio` that estimate divided by the counters. A
+    `capacity_bps` of 0 is unknown. `renumbered` says that its interfaces seem to have other numbers now.
     """
 
     link: str
@@ -108,3 +109,4 @@ class LinkLoad(msgspec.Struct, frozen=True):
     saturated: bool
     feed: Feed = "live"
     flow_ratio: float | None = None
+    renumbered: bool = False

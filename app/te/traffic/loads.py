@@ -141,4 +141,5 @@ def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float,
         samples=window.samples,
         error_share=error_share(window.samples),
         saturated=dropped > 0 or is_full(window, carried, thresholds),
+        renumbered=window.renumbered,
     )

@@ -7,7 +7,7 @@ const KINDS = { pni: "PNI", ixp: "IXP", transit: "transit" };
 const FEEDS = {
   live: "Flows and counters arrive and agree.",
   gap: "Flows or counters are missing, so the figures are incomplete.",
-  untrusted: "Flows and counters contradict each other, so nothing is moved from or to this link.",
+  untrusted: "Flows and counters contradict each other, or the interfaces have other numbers, so nothing is moved from or to this link.",
   silent: "Neither flows nor counters arrive; that does not mean that there is no traffic.",
 };
 
