@@ -19,7 +19,7 @@ from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan
 from app.te.explain.stories import Explained, explain_link, explain_prefix
 from app.te.routing.natural import NaturalRouting
-from app.te.traffic.counters import Rates
+from app.te.traffic.lag import Rates
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Observer
 from app.te.traffic.windows import ClosedWindow, Sums
@@ -104,8 +104,7 @@ class PopDecider:
 
     def _publish(self, window: ClosedWindow, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
         for load in result.loads:
-            row = rows[load.link]
-            utilization = records.link_utilization(window, load, row.sums, row.rates)
+            utilization = records.link_utilization(window, load, self._history[-1][load.link])
             self._publisher.put(topics.LINK_UTILIZATION.name, window.pop, utilization)
         for link, row in rows.items():
             traffic = records.prefix_traffic(window, link, row.sums, self._natural.origin_as)
@@ -152,10 +151,11 @@ class PopDecider:
 
     def _measure(self, result: CycleResult) -> None:
         for load in result.loads:
-            known = nan if load.feed == "silent" else 1.0  # silence is not zero
-            metrics.LINK_CARRIED.labels(load.link).set(known * load.carried_bps / load.capacity_bps)
-            metrics.LINK_DROPPED.labels(load.link).set(known * load.dropped_bps / load.capacity_bps)
-            metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / load.capacity_bps)
+            # Silence is not zero, and a share of an unknown capacity is unknown.
+            whole_bps = nan if self._history[-1][load.link].is_silent else load.capacity_bps or nan
+            metrics.LINK_CARRIED.labels(load.link).set(load.carried_bps / whole_bps)
+            metrics.LINK_DROPPED.labels(load.link).set(load.dropped_bps / whole_bps)
+            metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / whole_bps)
             metrics.LINK_ERROR.labels(load.link).set(load.error_share)
             for state in get_args(Feed):
                 metrics.LINK_FEED.labels(load.link, state).set(load.feed == state)
@@ -166,5 +166,5 @@ class PopDecider:
         metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)
 
     def _link_window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
-        configured_bps, length_s = self._pop.links[link].capacity_bps, self._settings.windows.length_s
+        configured_bps, length_s = self._pop.links[link].configured_bps, self._settings.windows.length_s
         return LinkWindow.of(link, configured_bps, start_s, length_s, row.sums, row.rates)

@@ -53,6 +53,12 @@ def link(
     return msgspec.structs.replace(made, **changes)
 
 
+def capacity_bps(link: Link) -> float:
+    """The capacity that the inventory gives this link."""
+    assert link.configured_bps is not None
+    return link.configured_bps
+
+
 def pop(*links: Link, budgets: Budgets | None = None, **changes: Any) -> Pop:
     """A PoP "p" of these links and the routers that they name."""
     names = sorted({one.router for one in links})

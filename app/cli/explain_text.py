@@ -91,7 +91,8 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     if story.sessions_down:
         yield f"sessions down: {', '.join(story.sessions_down)}; nothing can be sent to these peers"
     error = f"flow estimate ± {story.load.error_share:.1%} at 95 % confidence, from {story.load.samples} samples"
-    yield f"capacity {_gbps(story.load.capacity_bps)} Gb/s; {_room(story.headroom_bps)}; {error}"
+    capacity = f"{_gbps(story.load.capacity_bps)} Gb/s" if story.load.capacity_bps else "unknown"
+    yield f"capacity {capacity}; {_room(story.headroom_bps)}; {error}"
     yield f"feed {story.load.feed}; flows over counters {_ratio(story.load.flow_ratio)}"
     yield _loads_table(story)
     for title, shares in (
@@ -105,6 +106,8 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
 
 
 def _condition(story: LinkStory) -> str:
+    if story.load.renumbered:
+        return "not usable: its interfaces seem to have other ifIndexes now; compare the inventory with the router"
     if story.load.feed == "untrusted":
         return "not usable: its flows and its counters contradict each other"
     if story.load.feed == "silent":
@@ -142,7 +145,7 @@ def _loads_table(story: LinkStory) -> Table:
         ),
     }
     for name, (bps, mark) in rows.items():
-        table.add_row(name, _gbps(bps), f"{bps / load.capacity_bps:.1%}", mark)
+        table.add_row(name, _gbps(bps), f"{bps / load.capacity_bps:.1%}" if load.capacity_bps else "unknown", mark)
     return table
 
 

@@ -31,6 +31,7 @@ NO_WINDOW = (
 )
 NO_DECISION = "No decision yet. Telemetry makes one per window; is it running?"
 NO_OVERRIDE = "No override: every prefix leaves where plain BGP sends it."
+UNKNOWN = "unknown"
 NO_CONGESTION = "No congestion in the last hour."
 
 
@@ -171,14 +172,18 @@ def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
     )
     table = columns(*names)
     for row in rows:
-        loads = (row.carried_bps, row.dropped_bps, row.natural_bps)
-        shares = [f"{load / row.capacity_bps:.1%}" if row.capacity_bps else "unknown" for load in loads]
-        if row.feed == "silent":
-            shares[:2] = "unknown", "unknown"
+        shares = [_share(load, row.capacity_bps) for load in (row.carried_bps, row.dropped_bps, row.natural_bps)]
+        if row.feed == "silent":  # earlier records of silent links have zeros
+            shares[:2] = UNKNOWN, UNKNOWN
         moved = (f"{load / GIGA:.1f}" for load in (row.moved_in_bps, row.moved_out_bps))
-        capacity, start = f"{row.capacity_bps / GIGA:.0f}", f"{row.window_start:%H:%M:%S}"
+        capacity = UNKNOWN if row.capacity_bps is None else f"{row.capacity_bps / GIGA:.0f}"
+        start = f"{row.window_start:%H:%M:%S}"
         table.add_row(row.link, feed_of(row, now_s), capacity, *shares, *moved, start)
     return table
+
+
+def _share(load_bps: float | None, capacity_bps: float | None) -> str:
+    return UNKNOWN if load_bps is None or capacity_bps is None else f"{load_bps / capacity_bps:.1%}"
 
 
 def overrides_table(decisions: Iterable[Decision]) -> Table:

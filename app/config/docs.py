@@ -109,7 +109,7 @@ def _kind(annotation: Any) -> str:
     if origin is typing.Literal:
         return "text"
     if origin in (typing.Union, types.UnionType):
-        return _kind(next(argument for argument in arguments if argument is not type(None)))
+        return " or ".join(_kind(argument) for argument in arguments if argument is not type(None))
     if origin is tuple:
         return "list of tables" if any(_structs_in(annotation)) else f"list of {_kind(arguments[0])}"
     return "table"

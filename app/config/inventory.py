@@ -4,11 +4,13 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from app.config.interfaces import numbered
 from app.config.toml import convert, read_toml
 from app.errors import ConfigError
 
@@ -65,9 +67,16 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ibgp_address: str
     """IP address of its iBGP sessions."""
     internal_ifindexes: tuple[int, ...]
-    """ifIndexes towards the inside of the PoP. Only traffic that enters there may be moved."""
+    """ifIndexes (or names of `interfaces`) towards the inside of the PoP. Only traffic that enters there may be moved.
+    """
     core: dict[str, int] = {}
-    """Table: router name = this router's ifIndex towards it. Change: needed with more than one edge router."""
+    """Table: router name = this router's ifIndex towards it, or a name of `interfaces`. Change: needed with more than
+    one edge router.
+    """
+    interfaces: dict[str, int] = {}
+    """Table: interface name = its ifIndex on this router. All other keys may then use the name instead of the number.
+    Change: useful where a router numbers its interfaces again after a restart.
+    """
     igp_cost: dict[str, int] = {}
     """Table: router name = IGP cost of the path to it. Change: needed with more than one edge router; it breaks ties
     as BGP does.
@@ -124,7 +133,7 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An egress link: a LAG or a single port, with all ifIndexes under which it is reported.
+    """An egress link: a LAG or a single port, with all ifIndexes under which it is reported. Each byte counts once.
 
     `local_pref` is what the router's import policy sets: FRR 8.4 leaves it out of the BMP records of eBGP paths.
     """
@@ -136,14 +145,16 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     """`pni` (private peering), `ixp` or `transit`."""
     ifindexes: tuple[int, ...]
-    """Every ifIndex under which it is reported: that of the port, or those of a LAG and its members."""
+    """ifIndexes (or names of `interfaces`) under which it is reported: that of the port or of the LAG. The members of a
+    LAG may stand here, too: which is which then follows from their types, speeds and octets.
+    """
     sessions: tuple[Session, ...]
     """List of tables: the eBGP sessions on this link."""
     cost: float
     """Any unit, the same for all links. Among links with room the cheapest is filled first."""
-    capacity_bps: float
-    """Bits per second that the link carries. While its ports report their speed (ifSpeed), the sum of those that are up
-    wins.
+    capacity_bps: float | Literal["auto"]
+    """Bits per second that the link carries, or `auto` for what its ports report (ifSpeed). A number counts also where
+    the ports are faster, and gives way while those that are up add up to less.
     """
     local_pref: int = 100
     """What the import policy of the router sets on routes of this link. FRR 8.4 leaves it out of the BMP records of
@@ -156,6 +167,20 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     drain: bool = False
     """true excludes the link as a target: nothing is moved to it. Change: before maintenance."""
+    members: tuple[int, ...] = ()
+    """ifIndexes (or names of `interfaces`) of a LAG's members; `ifindexes` then are those of the LAG itself. Change:
+    needed where types and speeds do not say which port is the LAG.
+    """
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every ifIndex under which the link or a member of it is reported."""
+        return self.ifindexes + self.members
+
+    @property
+    def configured_bps(self) -> float | None:
+        """The capacity in bits per second; None if the counters say it."""
+        return None if self.capacity_bps == "auto" else self.capacity_bps
 
 
 class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
@@ -208,7 +233,7 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     @cached_property
     def link_by_interface(self) -> dict[tuple[str, int], str]:
         """(router, ifIndex) -> link id."""
-        return {(link.router, index): self.link_id(link) for link in self.link for index in link.ifindexes}
+        return {(link.router, index): self.link_id(link) for link in self.link for index in link.ports}
 
     @cached_property
     def link_by_next_hop(self) -> dict[tuple[str, str], str]:
@@ -255,7 +280,7 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 def load_pop(path: Path) -> Pop:
     """Read and check one PoP file; ConfigError lists every mistake in it."""
     problems: list[str] = []
-    pop = convert(read_toml(path), Pop, path.name, problems)
+    pop = convert(numbered(read_toml(path), path.name, problems), Pop, path.name, problems)
     if pop is not None:
         problems.extend(f"{path.name}: {problem}" for problem in check_pop(pop))
     if problems or pop is None:
@@ -278,7 +303,7 @@ def _duplicates(pop: Pop) -> Iterator[str]:
         "bmp_sysname": [router.bmp_sysname for router in pop.router],
         "injector grpc": [router.injector.grpc for router in pop.router],
         "link": [f"{link.router}/{link.name}" for link in pop.link],
-        "interface": [f"{link.router}/{index}" for link in pop.link for index in link.ifindexes],
+        "interface": [f"{link.router}/{index}" for link in pop.link for index in link.ports],
         "session": [f"{link.router}/{session.peer}" for link, session in pop._sessions()],
         "next hop": [f"{link.router}/{hop}" for link, session in pop._sessions() for hop in session.next_hops],
     }
@@ -365,7 +390,7 @@ def _budgets(pop: Pop) -> Iterator[str]:
 def _numbers(pop: Pop) -> Iterator[str]:
     """Numbers out of range. The conditions are written so that nan, which TOML allows, is a mistake, too."""
     for link in pop.link:
-        if not link.capacity_bps > 0:
+        if link.configured_bps is not None and not 0 < link.configured_bps < inf:
             yield f"link {link.name} of {link.router}: capacity_bps must be above 0"
         if not link.cost >= 0:
             yield f"link {link.name} of {link.router}: cost must not be negative"

@@ -60,11 +60,21 @@ def _value(raw: Any, wanted: Any, where: str, problems: list[str]) -> Any:
     if typing.get_origin(wanted) is typing.Literal and raw not in (allowed := typing.get_args(wanted)):
         problems.append(f"{where}: {raw!r} is not one of {', '.join(allowed)}")
         return None
+    if isinstance(raw, str) and (words := _words(wanted)) and raw not in words:
+        problems.append(f"{where}: {raw!r} is neither a number nor {', '.join(words)}")
+        return None
     try:
         return msgspec.convert(raw, wanted)
     except msgspec.ValidationError as error:
         problems.append(f"{where}: {str(error)[:1].lower()}{str(error)[1:]}")
         return None
+
+
+def _words(wanted: Any) -> tuple[str, ...]:
+    """The words that stand beside a number in a type such as `float | Literal["auto"]`; else none."""
+    kinds = typing.get_args(wanted) if typing.get_origin(wanted) in (typing.Union, types.UnionType) else ()
+    literals = [typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is typing.Literal]
+    return literals[0] if literals else ()
 
 
 def _item_struct(wanted: Any) -> type[msgspec.Struct] | None:

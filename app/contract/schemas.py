@@ -130,9 +130,13 @@ class Decision(Dated, frozen=True, kw_only=True):
 class LinkUtilization(Dated, frozen=True, kw_only=True):
     """One link in one closed window. Loads are in bits per second; divide by `capacity_bps` for shares.
 
+    What is unknown is null, not 0: all loads of a `silent` link, drops without counters, a capacity that only silent
+    ports could say. `capacity_bps` is what counts; `configured_bps` is the inventory's, and `reported_bps` that of the
+    live ports by their ifSpeed.
+
     `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
-    contradict each other, and of a `silent` link nothing came, which does not mean that its load is zero. `flow_ratio`
-    is the flow estimate over the counters.
+    contradict each other or are of another interface, and of a `silent` link nothing came, which does not mean that its
+    load is zero. `flow_ratio` is the flow estimate over the counters.
     """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"
@@ -141,11 +145,11 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
     link: Name
     window_start: Moment
     window_s: Seconds
-    capacity_bps: Number
-    carried_bps: Number
-    dropped_bps: Number
-    offered_bps: Number
-    natural_bps: Number
+    capacity_bps: Number | None
+    carried_bps: Number | None
+    dropped_bps: Number | None
+    offered_bps: Number | None
+    natural_bps: Number | None
     moved_in_bps: Number
     moved_out_bps: Number
     received_bps: Number | None
@@ -156,6 +160,8 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
     counters: bool
     feed: Feed = "live"
     flow_ratio: Number | None = None
+    configured_bps: Number | None = None
+    reported_bps: Number | None = None
 
 
 class RouterHeard(Dated, frozen=True):

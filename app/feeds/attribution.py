@@ -96,7 +96,7 @@ class Origins:
             self.links.index(link),
             -1 if ingress is None else self.routers.index(ingress),
             "" if listed else link,
-            min(pop.links[link].capacity_bps / 8 * SAMPLE_MAX_S, float(FRAME_BYTES_MAX * rate)),
+            min((pop.links[link].configured_bps or inf) / 8 * SAMPLE_MAX_S, float(FRAME_BYTES_MAX * rate)),
         )
 
 

@@ -100,7 +100,7 @@ _key_decoder = msgspec.json.Decoder(RouteKey)
 def decode(message: bytes) -> BmpRecord | TreatedAsWithdraw | Rejected:
     """Decode one message; never raises. A route has a canonical prefix, valid addresses and a numeric AS path.
 
-    A message that cannot be used is returned as TreatedAsWithdraw if it replaces a path that is known, else as a Rejected.
+    One that cannot be used is returned as TreatedAsWithdraw if it replaces a path that is known, else as a Rejected.
     """
     decoded = decode_or_rejected(_decode, message, RECORD_BYTES_MAX)
     return _unusable(message, decoded) if isinstance(decoded, Rejected) else decoded

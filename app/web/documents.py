@@ -10,13 +10,13 @@ from app.contract.schemas import Congestion, Control, Decision, Feed, LinkUtiliz
 
 
 class Point(NamedTuple):
-    """One window of a link, dated by its end in Unix seconds. Loads of a silent link are unknown: None, not zero."""
+    """One window of a link, dated by its end in Unix seconds. What is unknown is None, not zero."""
 
     end_s: int
-    capacity_bps: float
+    capacity_bps: float | None
     carried_bps: float | None
     dropped_bps: float | None
-    natural_bps: float
+    natural_bps: float | None
 
 
 class TruthPoint(NamedTuple):
@@ -50,7 +50,7 @@ class LinkView(msgspec.Struct, frozen=True):
 
     link: str
     kind: Kind
-    capacity_bps: float
+    capacity_bps: float | None
     feed: Feed | None
     quiet: bool
     congestion: Congestion | None

@@ -174,7 +174,7 @@ class PopModel:
         return LinkView(
             link=name,
             kind=link.kind,
-            capacity_bps=last.capacity_bps if last else link.capacity_bps,
+            capacity_bps=last.capacity_bps if last else link.configured_bps,
             feed=last.feed if last else None,
             quiet=last is not None and self._is_quiet(_end_s(last), now_s),
             congestion=congested.get(name),
@@ -198,7 +198,7 @@ def _end_s(record: LinkUtilization) -> int:
 
 
 def _point(record: LinkUtilization) -> Point:
-    silent = record.feed == "silent"
+    silent = record.feed == "silent"  # earlier records of silent links have zeros
     return Point(
         end_s=_end_s(record),
         capacity_bps=record.capacity_bps,

@@ -18,8 +18,8 @@ from app.te.decision.records import TOP_PREFIXES
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from app.te.traffic.counters import Rates
 from app.te.traffic.demand import Demand
+from app.te.traffic.lag import Rates
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CycleRow
 from tests.agents.outbox import Outbox
@@ -28,7 +28,23 @@ from tests.pops import demo_pop
 T0 = 1_795_246_100
 SURGED, SILENT = "rhv1000/r1/et-0/0/1", "rhv1000/r2/et-0/0/3"
 LYING, UNREAD, UNROUTED = "rhv1000/r1/et-0/0/2", "rhv1000/r2/xe-0/0/1", "rhv1000/r2/xe-0/0/2"
-RATES = Rates(carried_bps=9.5e10, dropped_bps=1e9, received_bps=2e9, capacity_bps=1e11, up=True)
+
+
+def steady(carried_bps: float, dropped_bps: float = 0.0) -> Rates:
+    """What counters say that show the same loads in every reading."""
+    return Rates(
+        carried_bps=carried_bps,
+        dropped_bps=dropped_bps,
+        received_bps=2e9,
+        capacity_bps=1e11,
+        up=True,
+        low_bps=carried_bps,
+        high_bps=carried_bps,
+        dropped_low_bps=dropped_bps,
+    )
+
+
+RATES = steady(9.5e10, 1e9)
 
 
 def closed(start_s: int, closed_s: float) -> ClosedWindow:
@@ -101,8 +117,7 @@ def test_a_record_says_what_its_figures_are_worth() -> None:
     rig = Rig()
     flows = Sums(applied=3, size_bytes=10**10, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**10, 400)}))
     sums = dict.fromkeys(rig.sums, Sums()) | {LYING: flows, UNREAD: flows, UNROUTED: Sums(unroutable_bytes=10**10)}
-    honest = msgspec.structs.replace(RATES, carried_bps=8e9, dropped_bps=0.0)
-    rig.rates = {SURGED: honest, UNROUTED: honest, LYING: msgspec.structs.replace(honest, carried_bps=2e9)}
+    rig.rates = {SURGED: steady(8e9), UNROUTED: steady(8e9), LYING: steady(2e9)}
     rig.decider.close(closed(T0, T0 + 14.5), sums)
     told = {record.link: (record.feed, record.flow_ratio) for record in rig.published(LinkUtilization)}
     assert told == {

@@ -21,7 +21,7 @@ from app.stream.final_rows import FinalRows
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from app.te.traffic.counters import Rates
+from app.te.traffic.lag import Rates
 from app.te.traffic.windows import ClosedWindow
 from tables.congestion import CongestionTable
 from tables.link_windows import LinkWindowRow
@@ -139,11 +139,12 @@ class ForgedWorld:
 
     def _rates(self, pop: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
         """As counters at the exact borders of the window would say: the load is steady."""
+        capacity_bps = pop.links[link].configured_bps or 0.0
         if link not in HOPS:
-            return Rates(0.0, 0.0, 0.0, pop.links[link].capacity_bps, True)
+            return Rates(0.0, 0.0, 0.0, capacity_bps, True)
         exits = self.exits
         gbps = sum(self.gbps[home] / 20 for prefix, home in self.home.items() if exits[prefix] == link)
-        return Rates(gbps * 1e9, 0.0, 0.0, pop.links[link].capacity_bps, True)
+        return Rates(gbps * 1e9, 0.0, 0.0, capacity_bps, True)
 
     def _sources(self, pop: Pop, window: ClosedWindow) -> Sources:
         return sources(pop, window, self.state, SilentSource(), SilentSource())

@@ -15,6 +15,7 @@ from app.contract import topics
 from app.errors import DaemonError
 from app.te.traffic.writers import OPEN_PURGE_MAX_S, SILENT_REFRESHES
 from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
+from tests.pops import capacity_bps
 
 MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message
 PACE = 0.8  # share of the refresh in which a purge is written
@@ -153,7 +154,7 @@ class Feed:
     async def _counters(self, at_s: float) -> None:
         topic = topics.COUNTERS.for_pop(self.pop.name)
         for name, link in self.pop.links.items():
-            agent, speed_bps = self.pop.routers[link.router].agent_address, int(link.capacity_bps * self.speed_share)
+            agent, speed_bps = self.pop.routers[link.router].agent_address, int(capacity_bps(link) * self.speed_share)
             sample = counter_sample(agent, link.ifindexes[0], at_s, self.traffic.carried[name], speed_bps)
             await self._send(topic, sample)
 

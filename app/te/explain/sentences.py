@@ -84,7 +84,9 @@ def _with_it_back(plan: Plan, link: str, bps: float) -> str:
 
 
 def untrusted(plan: Plan, link: str) -> str:
-    """Why a link is untrusted: its flows over counters, and the band that they should be in."""
+    """Why a link is untrusted: its flows over counters, and the band that they should be in; or its interfaces."""
+    if plan.traffic.loads[link].renumbered:
+        return f"{link} seems to have other ifIndexes now: its own fell silent when others appeared"
     ratio, thresholds = plan.traffic.loads[link].flow_ratio, plan.context.thresholds
     band = f"{thresholds.ratio_low:g} to {thresholds.ratio_high:g}"
     now = "too few samples to say" if ratio is None else f"{ratio:.0%}"

@@ -5,7 +5,6 @@ them. So the level follows the counters at once, while the split among prefixes 
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 
 import msgspec
 import numpy as np
@@ -13,15 +12,14 @@ from numpy.typing import NDArray
 
 from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
+from app.te.traffic.level import MIN_FLOW_SAMPLES, error_share
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.matrix import Columns, TrafficMatrix
 from app.te.traffic.observed import LinkWindows, ObservedWindow, SeenFlows
 from app.te.traffic.placement import Placement
 from app.te.traffic.shares import weights
 
-MIN_FLOW_SAMPLES = 400  # without counters, a level needs at least this many: +-10 %
 MIN_STRAY_SAMPLES = 30  # fewer, seen where they should not be, say nothing of another link: one may be forged
-SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -64,22 +62,18 @@ def measure(observed: ObservedWindow, placement: Placement, thresholds: Threshol
 
 
 def offered_bps(window: LinkWindow) -> float:
-    """The load that was offered to this link: carried plus dropped by its counters, or else the flow estimate."""
-    if window.carried_bps is None:
-        return window.flow_bps
-    return window.carried_bps + (window.dropped_bps or 0.0)
+    """The load that was offered to this link: carried by its counters, or else the flow estimate, plus dropped."""
+    carried_bps = window.flow_bps if window.carried_bps is None else window.carried_bps
+    return carried_bps + (window.dropped_bps or 0.0)
 
 
-def error_share(samples: int) -> float:
-    """Half width of the 95 % interval of a flow estimate, as a share of it: a Poisson count of packets of mixed size.
-
-    It is at most 1: with so few samples the estimate means nothing.
-    """
-    return min(1.96 * sqrt((1 + SIZE_VARIANCE) / samples), 1.0) if samples else 1.0
+def is_full(window: LinkWindow, carried_bps: float, thresholds: Thresholds) -> bool:
+    """Whether this load is about all that the link can carry; never for a link of unknown capacity."""
+    return window.capacity_bps > 0 and carried_bps >= thresholds.saturated * window.capacity_bps
 
 
 def _is_usable(window: LinkWindow) -> bool:
-    known = window.carried_bps is not None or window.samples >= MIN_FLOW_SAMPLES
+    known = window.carried_bps is not None or window.samples >= MIN_FLOW_SAMPLES or window.is_bridged
     return window.up and window.capacity_bps > 0 and known
 
 
@@ -150,7 +144,7 @@ def _pairs(
 
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:
     offered = offered_bps(window)
-    dropped = window.dropped_bps or 0.0 if window.carried_bps is not None else 0.0
+    dropped = window.dropped_bps or 0.0
     carried = offered - dropped
     return LinkLoad(
         link=window.link,
@@ -163,5 +157,6 @@ def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float,
         moved_out_bps=moved_out,
         samples=window.samples,
         error_share=error_share(window.samples),
-        saturated=dropped > 0 or carried >= thresholds.saturated * window.capacity_bps,
+        saturated=dropped > 0 or is_full(window, carried, thresholds),
+        renumbered=window.renumbered,
     )

@@ -94,7 +94,7 @@ export class LinkChart {
     this.readout.hidden = !window;
     if (!window) return;
     const [end, capacity, carried, dropped, natural] = window;
-    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${bps === null ? "unknown" : percent(bps / capacity)}`);
+    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${bps === null || capacity === null ? "unknown" : percent(bps / capacity)}`);
     this.readout.textContent = `${utc(new Date(end * 1000))}  ${loads.join("  ")}`;
   }
 
@@ -116,7 +116,7 @@ export class LinkChart {
   draw(capacityBps) {
     const rows = withGaps(this.windows);
     const column = (...loads) => rows.map((row) => (
-      loads.some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
+      [1, ...loads].some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
     const estimate = [rows.map((row) => row[0]), column(2, 3), column(2), column(4)];
     const real = (index) => this.truth.map((row) => (100 * row[index]) / capacityBps);
     const truth = [this.truth.map((row) => row[0]), real(1), real(3)];

@@ -172,3 +172,52 @@ def test_who_may_speak_for_a_router_is_checked(tmp_path: Path) -> None:
         "pop.toml: router r1: 'proxy' is not an IP address",
         "pop.toml: router r1: sampling_rates must be 1 to 4294967295, not 0, -5",
     ]
+
+
+def named(old: str, new: str) -> list[tuple[str, str]]:
+    names = 'interfaces = { "et-0/0/1" = 101, "et-0/0/7" = 907, "in" = 1, "core" = 2 }'
+    return [('bmp_sysname = "r1"', f'bmp_sysname = "r1"\n{names}'), (old, new)]
+
+
+def test_interfaces_may_be_given_by_name(tmp_path: Path) -> None:
+    by_name = 'ifindexes = ["et-0/0/1"]\nmembers = ["et-0/0/7", 908]\ncapacity_bps = "auto"'
+    changes = [
+        *named("ifindexes = [101]\ncapacity_bps = 100e9", by_name),
+        ("internal_ifindexes = [1]\ncore = { r2 = 2 }", 'internal_ifindexes = ["in"]\ncore = { r2 = "core" }'),
+    ]
+    pop = load_pop(write(tmp_path, *changes))
+    link = pop.links["rhv1000/r1/et-0/0/1"]
+    assert (link.ifindexes, link.members, link.ports) == ((101,), (907, 908), (101, 907, 908))
+    assert (link.capacity_bps, link.configured_bps) == ("auto", None)
+    assert (pop.routers["r1"].internal_ifindexes, pop.routers["r1"].core) == ((1,), {"r2": 2})
+    assert pop.link_by_interface["r1", 907] == "rhv1000/r1/et-0/0/1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "ifindexes = [101]\ncapacity_bps = 100e9",
+            'ifindexes = ["et-0/0/2"]\ncapacity_bps = 100e9',
+            "pop.toml.link[0].ifindexes[0]: interfaces of router r1 have no 'et-0/0/2'; "
+            "known: et-0/0/1, et-0/0/7, in, core",
+        ),
+        (
+            "ifindexes = [101]\ncapacity_bps = 10e9",
+            'ifindexes = ["xe-0/0/1"]\ncapacity_bps = 10e9',
+            "pop.toml.link[3].ifindexes[0]: interfaces of router r2 have no 'xe-0/0/1'; known: none",
+        ),
+        (
+            "ifindexes = [101]\ncapacity_bps = 100e9",
+            "ifindexes = [101]\nmembers = [102]\ncapacity_bps = 100e9",
+            "pop.toml: interface r1/102 is given twice",
+        ),
+        (
+            "ifindexes = [101]\ncapacity_bps = 100e9",
+            'ifindexes = [101]\ncapacity_bps = "much"',
+            "pop.toml.link[0].capacity_bps: 'much' is neither a number nor auto",
+        ),
+    ],
+)  # fmt: skip
+def test_names_that_no_router_has(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert problems_of(write(tmp_path, *named(old, new))) == [problem]

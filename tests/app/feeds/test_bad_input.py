@@ -116,12 +116,25 @@ def test_counters_with_absurd_values_are_a_dead_letter(changes: dict[str, object
     assert isinstance(counters.decode(counter_record(**changes)), Rejected)
 
 
-def test_a_counter_sample_without_a_type_is_a_dead_letter() -> None:
-    raw = json.loads(counter_record())
-    del raw["sf_cnt_type"]
-    rejected = counters.decode(json.dumps(raw).encode())
-    assert isinstance(rejected, Rejected)
-    assert "sf_cnt_type" in rejected.reason
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"sf_cnt_type": None}, "unnamed-block"),
+        ({"sf_cnt_type": "sflow_cnt_vlan"}, "sflow_cnt_vlan"),
+        ({"sf_cnt_type": "sflow_cnt_of_tomorrow"}, "other-block"),
+        ({"sf_cnt_type": None, "event_type": "log_init"}, "log-event"),
+    ],
+)
+def test_counter_blocks_of_other_kinds_are_counted_by_kind(changes: dict[str, object], kind: str) -> None:
+    """Senders choose the name of a block, so kinds are few words of our own."""
+    raw = json.loads(counter_record()) | changes
+    present = {key: value for key, value in raw.items() if value is not None}
+    assert counters.decode(json.dumps(present).encode()) == counters.Unused(kind)
+
+
+@pytest.mark.parametrize("speed", [2**32 - 1, 2**64 - 1])
+def test_a_speed_of_all_ones_is_unknown_and_no_dead_letter(speed: int) -> None:
+    assert isinstance(counters.decode(counter_record(ifSpeed=speed)), counters.InterfaceCounters)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from app.te.decision.cycle import CycleState
 from app.te.decision.plan import Plan
 from app.te.evidence.mismatch import MISMATCHED_WINDOWS
 from app.te.explain.stories import AlternatePath, PrefixStory, explain_link, explain_prefix
-from app.te.traffic.loads import error_share
+from app.te.traffic.level import error_share
 from tests.app.te.decision.test_cycle import EVERYWHERE, POP, PREFIXES, START_S, TWO, A, B, C, D, Desk, after, spread
 from tests.app.te.world import WINDOW_S, path
 from tests.pops import G, link, pop

@@ -1,0 +1,60 @@
+"""Interfaces by name: a router's table of names and ifIndexes, and the numbers put where an inventory uses a name."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+PLACEHOLDER = 1 << 29  # above all ifIndexes that routers give, below the bits that sFlow uses for itself
+Lookup = Callable[[Any, str], Any]  # (name or number, key it stands in) -> number
+
+
+def numbered(raw: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
+    """An inventory as read from TOML, with the ifIndex in place of each name that its router's `interfaces` has.
+
+    A name that no table has is appended to `problems`; the number in its place causes no second complaint. Whatever has
+    another form than an inventory stays as it is: the conversion that follows says what is wrong with it.
+    """
+    routers, links = _tables(raw.get("router")), _tables(raw.get("link"))
+    named = {str(router.get("name")): router.get("interfaces") for router in routers}
+
+    def lookup_of(router: str, at: str) -> Lookup:
+        names = named.get(router)
+
+        def lookup(value: Any, key: str) -> Any:
+            if not isinstance(value, str):
+                return value
+            if isinstance(names, Mapping) and value in names:
+                return names[value]
+            known = ", ".join(names) if isinstance(names, Mapping) and names else "none"
+            problems.append(f"{where}.{at}.{key}: interfaces of router {router} have no {value!r}; known: {known}")
+            return PLACEHOLDER + len(problems)
+
+        return lookup
+
+    changed = dict(raw)
+    if routers:
+        changed["router"] = [
+            _with(router, ("internal_ifindexes",), lookup_of(str(router.get("name")), f"router[{index}]"))
+            for index, router in enumerate(routers)
+        ]
+    if links:
+        changed["link"] = [
+            _with(link, ("ifindexes", "members"), lookup_of(str(link.get("router")), f"link[{index}]"))
+            for index, link in enumerate(links)
+        ]
+    return changed
+
+
+def _tables(raw: Any) -> list[dict[str, Any]]:
+    """The tables of a list of tables; none if it is anything else."""
+    return raw if isinstance(raw, list) and all(isinstance(table, dict) for table in raw) else []
+
+
+def _with(table: Mapping[str, Any], keys: Iterable[str], lookup: Lookup) -> dict[str, Any]:
+    """The table with numbers in the lists of these keys and, if it has one, in its table `core`."""
+    changed = dict(table)
+    for key in keys:
+        if isinstance(values := table.get(key), list):
+            changed[key] = [lookup(value, f"{key}[{index}]") for index, value in enumerate(values)]
+    if isinstance(core := table.get("core"), dict):
+        changed["core"] = {name: lookup(value, f"core.{name}") for name, value in core.items()}
+    return changed
