@@ -10,6 +10,7 @@ from app.te.traffic.counters import MARGIN
 from app.te.traffic.lag import Rates
 
 MIN_FLOW_SAMPLES = 400  # without counters, a level needs at least this many: +-10 %
+MAX_SAMPLE_SHARE = 0.01  # and none that is more of it than this: one may be forged
 SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
 SLACK = 0.1  # share of capacity: counters that are off by less are corrected, others are not believed
 AGREE = 1.05  # two readings in a row that differ by less show the same: polls do not arrive to the moment
@@ -17,20 +18,34 @@ NEARLY_FULL = 0.9  # share of capacity: from here on, drops are no surprise
 
 
 class FlowLevel(NamedTuple):
-    """What sampled flows say of a link in a window: their estimate in bits per second, and the samples behind it."""
+    """What sampled flows say of a link in a window: their estimate in bits per second, and the samples behind it.
+
+    `heaviest_share` is the share of the estimate that is due to a single sample, at most.
+    """
 
     bps: float
     samples: int
+    heaviest_share: float = 0.0
+
+    @property
+    def error_share(self) -> float:
+        """Half width of the 95 % interval as a share of the estimate, if one of the samples may be wrong altogether."""
+        return min(error_share(self.samples) + self.heaviest_share, 1.0)
 
     @property
     def high_bps(self) -> float:
-        """The upper end of the 95 % interval."""
-        return self.bps * (1 + error_share(self.samples))
+        """The upper end of the interval."""
+        return self.bps * (1 + self.error_share)
 
     @property
     def low_bps(self) -> float:
-        """The lower end of the 95 % interval."""
-        return self.bps * (1 - error_share(self.samples))
+        """The lower end of the interval."""
+        return self.bps * (1 - self.error_share)
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether flows alone show the level of a link."""
+        return self.samples >= MIN_FLOW_SAMPLES and self.heaviest_share <= MAX_SAMPLE_SHARE
 
 
 class Level(NamedTuple):
@@ -56,7 +71,7 @@ def error_share(samples: int) -> float:
 def settled_by(rates: Rates, flows: FlowLevel) -> Rates:
     """Of two ways to read a LAG's counters the one that is nearer to the flows, if there are enough of these."""
     other = rates.otherwise
-    if other is None or not (rates.carried_bps and other.carried_bps) or flows.samples < MIN_FLOW_SAMPLES:
+    if other is None or not (rates.carried_bps and other.carried_bps) or not flows.is_precise:
         return rates
     return min(rates, other, key=lambda one: abs(log((one.carried_bps or 1.0) / flows.bps)))
 

@@ -17,7 +17,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
     `last_bps` is the load that counters last showed, if the next reading is not due yet.
     `configured_bps` is the inventory's, `reported_bps` that of the live ports by their ifSpeed. `counters_heard` says
     whether any counters of the link were ever read. `sampled_bytes` is the sum of `demand`; `unroutable_bytes` were
-    sampled too, but no route was known for them.
+    sampled too, but no route was known for them. `heaviest_share` is the share of the bytes that is due to one sample.
     """
 
     link: str
@@ -37,6 +37,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
     reported_bps: float | None = None
     counters_heard: bool = False
     last_bps: float | None = None
+    heaviest_share: float = 0.0
     renumbered: bool = False
 
     @classmethod
@@ -44,7 +45,9 @@ class LinkWindow(msgspec.Struct, frozen=True):
         cls, link: str, configured_bps: float | None, start_s: int, length_s: int, seen: Sums, rates: Rates | None
     ) -> "LinkWindow":
         """A window from sampled flows and counter rates; the counters alone say the capacity if none is configured."""
-        flows = FlowLevel(8 * (seen.size_bytes + seen.unroutable_bytes) / length_s, seen.samples)
+        sampled_bytes = seen.size_bytes + seen.unroutable_bytes
+        heaviest_share = seen.heaviest_bytes / max(sampled_bytes, 1)
+        flows = FlowLevel(8 * sampled_bytes / length_s, seen.samples, heaviest_share)
         best = settled_by(rates, flows) if rates else None
         level = level_of(best, flows, configured_bps) if best else Level(None, None, 0.0, configured_bps or 0.0)
         return cls(
@@ -57,6 +60,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
             received_bps=best.received_bps if best else None,
             up=best.up if best else True,
             samples=seen.samples,
+            heaviest_share=heaviest_share,
             demand=seen.demand,
             sampled_bytes=seen.size_bytes,
             unroutable_bytes=seen.unroutable_bytes,
@@ -73,7 +77,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
         """Whether flows bridge a gap between two polls: they are precise, and near what counters last showed."""
         if self.carried_bps is not None or self.last_bps is None:
             return False
-        flows = FlowLevel(self.flow_bps, self.samples)
+        flows = self.flows
         error_bps, slack_bps = flows.high_bps - flows.bps, SLACK * self.capacity_bps
         return error_bps <= slack_bps and abs(self.last_bps - flows.bps) <= slack_bps + error_bps
 
@@ -82,6 +86,11 @@ class LinkWindow(msgspec.Struct, frozen=True):
         """Whether nothing came from this link: neither counters nor flows. Its load then is unknown, not zero."""
         nothing = self.carried_bps is None and not self.sampled_bytes + self.unroutable_bytes
         return nothing and not self.is_bridged
+
+    @property
+    def flows(self) -> FlowLevel:
+        """What the flows with a route say of the carried load."""
+        return FlowLevel(self.flow_bps, self.samples, self.heaviest_share)
 
     @property
     def flow_bps(self) -> float:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
-from app.te.traffic.level import MIN_FLOW_SAMPLES, error_share
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.matrix import Columns, TrafficMatrix
 from app.te.traffic.observed import LinkWindows, ObservedWindow, SeenFlows
@@ -73,7 +72,7 @@ def is_full(window: LinkWindow, carried_bps: float, thresholds: Thresholds) -> b
 
 
 def _is_usable(window: LinkWindow) -> bool:
-    known = window.carried_bps is not None or window.samples >= MIN_FLOW_SAMPLES or window.is_bridged
+    known = window.carried_bps is not None or window.flows.is_precise or window.is_bridged
     return window.up and window.capacity_bps > 0 and known
 
 
@@ -156,7 +155,7 @@ def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float,
         moved_in_bps=moved_in,
         moved_out_bps=moved_out,
         samples=window.samples,
-        error_share=error_share(window.samples),
+        error_share=window.flows.error_share,
         saturated=dropped > 0 or is_full(window, carried, thresholds),
         renumbered=window.renumbered,
     )

@@ -156,6 +156,7 @@ class Part(NamedTuple):
     size_bytes: int  # total of the records with a route, and so is `samples_sum`
     samples_sum: int
     unroutable_bytes: int
+    heaviest_bytes: int  # what one sample of the records with a route stands for, at most
 
 
 class Sums(msgspec.Struct):
@@ -165,6 +166,7 @@ class Sums(msgspec.Struct):
     size_bytes: int = 0
     samples: int = 0
     unroutable_bytes: int = 0
+    heaviest_bytes: int = 0
     demand: Demand = msgspec.field(default_factory=Demand, name="demands")
 
     def add(self, part: Part) -> None:
@@ -173,6 +175,7 @@ class Sums(msgspec.Struct):
         self.size_bytes += part.size_bytes
         self.samples += part.samples_sum
         self.unroutable_bytes += part.unroutable_bytes
+        self.heaviest_bytes = max(self.heaviest_bytes, part.heaviest_bytes)
 
 
 def window_of(at_s: float, length_s: int) -> int:
