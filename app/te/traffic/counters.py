@@ -60,7 +60,7 @@ class Port(msgspec.Struct):
     aggregate: bool | None = None
 
 
-class Step(NamedTuple):
+class Counted(NamedTuple):
     """What a port counted between two times. None: the counter is not supported or was reset; discards then are 0."""
 
     begin_s: float
@@ -83,7 +83,7 @@ class Course(NamedTuple):
     """
 
     readings: Sequence[CounterSample] = ()
-    steps: Sequence[Step] = ()
+    steps: Sequence[Counted] = ()
     frame_bytes: float = FRAME_USUAL_BYTES
     refused_s: Sequence[float] = ()
     lazy: bool = False
@@ -226,14 +226,14 @@ class _Judge:
         mean = octets / packets if packets else 0.0
         return mean if FRAME_MIN_BYTES <= mean <= FRAME_MAX_BYTES else FRAME_USUAL_BYTES
 
-    def steps(self, stretches: "Sequence[Stretch]", frame_bytes: float) -> tuple[list[Step], bool]:
+    def steps(self, stretches: "Sequence[Stretch]", frame_bytes: float) -> tuple[list[Counted], bool]:
         """The steps between readings, and whether the agent is lazy.
 
         Equal readings are no readings: the agent may not have refreshed them. While that is not known of it, the port
         has stood still.
         """
         lazy = sum(self._is_lazy(one, until_s, two) for (one, until_s), (two, _) in pairwise(stretches)) > 1
-        steps: list[Step] = []
+        steps: list[Counted] = []
         for (now, until_s), (later, _) in pairwise(stretches):
             begin_s = now.at_s
             if until_s > begin_s and not lazy and self._could_wait(now, until_s, later):
@@ -245,9 +245,11 @@ class _Judge:
             steps.append(self._step(last, last.at_s, last, until_s, frame_bytes))
         return steps, lazy
 
-    def _step(self, now: CounterSample, begin_s: float, later: CounterSample, end_s: float, frame_bytes: float) -> Step:
+    def _step(
+        self, now: CounterSample, begin_s: float, later: CounterSample, end_s: float, frame_bytes: float
+    ) -> Counted:
         most = self._octets(end_s - begin_s)
-        return Step(
+        return Counted(
             begin_s,
             end_s,
             self._moved(now.in_octets, later.in_octets, most),
@@ -320,7 +322,7 @@ def _stretches(readings: Sequence[CounterSample]) -> list[Stretch]:
     return stretches
 
 
-def _part(step: Step, start_s: float, end_s: float, is_last: bool) -> float:
+def _part(step: Counted, start_s: float, end_s: float, is_last: bool) -> float:
     """The share of a step that lies in the window; the last step is continued to the window's end."""
     until_s = end_s if is_last else min(step.end_s, end_s)
     return (until_s - max(step.begin_s, start_s)) / (step.end_s - step.begin_s)
@@ -331,11 +333,11 @@ def _sum(counts: Sequence[int | None], parts: Sequence[float]) -> float | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _in_a_row(one: Step, two: Step, course: Course) -> bool:
+def _in_a_row(one: Counted, two: Counted, course: Course) -> bool:
     """Whether nothing came between the readings of two steps, and they are not nearer than what the agent sends."""
     undisputed = not any(one.begin_s < at_s < two.end_s for at_s in course.refused_s)
     return undisputed and two.end_s - one.begin_s >= PAIR_POLLS * course.poll_s
 
 
-def _dropped_bps(step: Step, frame_bytes: float) -> float:
+def _dropped_bps(step: Counted, frame_bytes: float) -> float:
     return 8 * (step.out_discards or 0) * frame_bytes / (step.end_s - step.begin_s)
