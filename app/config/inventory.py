@@ -215,13 +215,18 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         core = {(router.name, index): neighbour for router in self.router for neighbour, index in router.core.items()}
         return inside | core
 
-    def leads_out(self, router: str, peer: str, next_hop: str) -> str | None:
-        """The link by which a path of this session with this next hop leaves; None if no override may copy it.
+    def leads_out(self, router: str, peer: str, next_hop: str) -> bool:
+        """Whether other routers may be given this next hop for a path of this session.
 
-        The next hop must be one of the session's link: several sessions of a link may announce the same next hops.
+        It must be a next hop of the session's link, whose sessions may share theirs, and mean something elsewhere.
         """
-        link = self.link_by_next_hop.get((router, next_hop))
-        return link if link is not None and link == self.link_by_session.get((router, peer)) else None
+        link = self._usable_next_hops.get((router, next_hop))
+        return link is not None and link == self.link_by_session.get((router, peer))
+
+    @cached_property
+    def _usable_next_hops(self) -> dict[tuple[str, str], str]:
+        hops = self.link_by_next_hop
+        return {(router, hop): link for (router, hop), link in hops.items() if not forms.next_hop_is_martian(hop)}
 
     def session(self, router: str, peer: str) -> Session | None:
         """The eBGP session of `router` with `peer`, or None (an iBGP peer or injector)."""

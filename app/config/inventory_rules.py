@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from app.config.forms import UINT16_MAX
-from app.config.toml import Problem, Table
+from app.config.toml import Problem, TomlTable
 
 ROUTER_ADDRESSES = ("agent_address", "loopback4", "loopback6", "ibgp_address")
 ONE_POP = (*ROUTER_ADDRESSES, "bmp_sysname")  # keys whose value stands in one PoP of a network only
@@ -23,7 +23,7 @@ class Placed(NamedTuple):
     owner: str
 
 
-def rules(pop: Table) -> Iterator[Problem]:
+def rules(pop: TomlTable) -> Iterator[Problem]:
     """Every contradiction between the keys of one PoP."""
     for key in ("router", "link", "own_prefixes"):
         if pop.is_empty(key):
@@ -39,7 +39,7 @@ def rules(pop: Table) -> Iterator[Problem]:
     yield from _budgets(pop)
 
 
-def between(pops: Mapping[str, Table]) -> Iterator[tuple[str, Problem]]:
+def between(pops: Mapping[str, TomlTable]) -> Iterator[tuple[str, Problem]]:
     """(file, mistake) of what several PoPs may not share; `pops` are the PoPs by file."""
     for (first_file, first), (file, pop) in combinations(pops.items(), 2):
         name, first_name = pop.get("name"), first.get("name")
@@ -55,7 +55,7 @@ def _metric_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _shared(pop: Table, first: Table, first_file: str) -> Iterator[Problem]:
+def _shared(pop: TomlTable, first: TomlTable, first_file: str) -> Iterator[Problem]:
     taken = {(key, router.get(key)): router.at(key) for router in first.tables("router") for key in ONE_POP}
     for router in pop.tables("router"):
         for key in ONE_POP:
@@ -76,7 +76,7 @@ def _is_local(grpc: str) -> bool:
     return grpc.startswith(("unix:", "localhost:", "127.", "[::1]"))
 
 
-def _names(pop: Table) -> Iterator[Problem]:
+def _names(pop: TomlTable) -> Iterator[Problem]:
     routers = pop.tables("router")
     yield from twice((router.get("name"), router.at("name")) for router in routers)
     yield from twice((router.get("bmp_sysname"), router.at("bmp_sysname")) for router in routers)
@@ -96,7 +96,7 @@ def twice(values: Iterable[tuple[Any, str]]) -> Iterator[Problem]:
             yield Problem(path, f"{value!r} is given twice, first in {first[value]}")
 
 
-def _routers(pop: Table) -> Iterator[Problem]:
+def _routers(pop: TomlTable) -> Iterator[Problem]:
     """References between routers. Every router of a PoP must be known to every other."""
     names = [router.get("name") for router in pop.tables("router") if router.get("name") is not None]
     complete = len(names) == len(pop.given("router") or ())
@@ -121,7 +121,7 @@ def _routers(pop: Table) -> Iterator[Problem]:
             yield Problem(router.at("internal_ifindexes"), text)
 
 
-def _interfaces(pop: Table) -> Iterator[Problem]:
+def _interfaces(pop: TomlTable) -> Iterator[Problem]:
     """An interface of a router is one thing: inside, core, or a part of one link."""
     placed: list[Placed] = []
     for router in pop.tables("router"):
@@ -136,7 +136,7 @@ def _interfaces(pop: Table) -> Iterator[Problem]:
             yield Problem(path, f"{index} is also {where}; an ifIndex is one port")
 
 
-def _addresses(pop: Table) -> Iterator[Problem]:
+def _addresses(pop: TomlTable) -> Iterator[Problem]:
     """Two routers have no address in common, and a gobgpd has one of its own."""
     placed = [
         Placed(router.get(key), router.at(key), router.path)
@@ -160,7 +160,7 @@ def _addresses(pop: Table) -> Iterator[Problem]:
                 yield Problem(path, f"{hop!r} is {taken.path}, which does not lead out; write the neighbour's address")
 
 
-def _links(pop: Table) -> Iterator[Problem]:
+def _links(pop: TomlTable) -> Iterator[Problem]:
     names = [router.get("name") for router in pop.tables("router")]
     for link in pop.tables("link"):
         if link.has("router") and names and None not in names and link.get("router") not in names:
@@ -177,7 +177,7 @@ def _links(pop: Table) -> Iterator[Problem]:
                 yield Problem(session.at("next_hops"), text)
 
 
-def _sessions(pop: Table) -> Iterator[Problem]:
+def _sessions(pop: TomlTable) -> Iterator[Problem]:
     first: dict[tuple[str, str], tuple[str, str]] = {}
     for link in pop.tables("link"):
         for session in link.tables("sessions"):
@@ -199,7 +199,7 @@ def _sessions(pop: Table) -> Iterator[Problem]:
                 yield Problem(session.at("peer"), f"{peer!r} is given twice, first in {at_session}")
 
 
-def _next_hops(pop: Table) -> Iterator[Problem]:
+def _next_hops(pop: TomlTable) -> Iterator[Problem]:
     """A next hop of a router leads to one link; sessions of the same link may share it."""
     first: dict[tuple[str, str], str] = {}
     for link in pop.tables("link"):
@@ -214,7 +214,7 @@ def _next_hops(pop: Table) -> Iterator[Problem]:
                     yield Problem(path, f"{text} of a router: leave it out of the other")
 
 
-def _marking(pop: Table) -> Iterator[Problem]:
+def _marking(pop: TomlTable) -> Iterator[Problem]:
     """What makes our routes recognisable (the marker) and preferred (the local-pref)."""
     if pop.has("asn", "marker_asn") and pop.get("marker_asn") is None and not 0 < pop.get("asn") < UINT16_MAX:
         text = f"must be set, because half a community cannot hold AS {pop.get('asn')}; write a number of 16 bits"
@@ -226,7 +226,7 @@ def _marking(pop: Table) -> Iterator[Problem]:
             yield Problem(link.at("local_pref"), text)
 
 
-def _budgets(pop: Table) -> Iterator[Problem]:
+def _budgets(pop: TomlTable) -> Iterator[Problem]:
     budgets = pop.table("budgets")
     for family in ("4", "6"):
         low, high = f"min_prefix_length{family}", f"max_prefix_length{family}"

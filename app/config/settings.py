@@ -11,7 +11,7 @@ from app.config import forms, inventory_rules
 from app.config.inventory import Pop
 from app.config.inventory_rules import between, twice
 from app.config.thresholds import Pacing, Policy, Thresholds, WindowSettings
-from app.config.toml import Problem, Table, build, parse, parse_again, read_toml
+from app.config.toml import Problem, TomlTable, build, parse, parse_again, read_toml
 from app.contract.schemas import Mode
 from app.errors import ConfigError
 from app.logs import LogFormat
@@ -129,9 +129,9 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
     return Deployment(_rooted(build(table, Settings), path.parent.absolute()), pops)
 
 
-def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, Table], list[str]]:
+def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, TomlTable], list[str]]:
     """What could be read of each inventory, by file, and every mistake in them."""
-    inventories: dict[str, Table] = {}
+    inventories: dict[str, TomlTable] = {}
     mistakes: list[str] = []
     for name in dict.fromkeys(names):
         problems: list[Problem] = []
@@ -152,7 +152,7 @@ def check_settings(settings: Settings, pops: Collection[str]) -> list[str]:
     return [str(problem) for problem in (*problems, *rules(table, pops))]
 
 
-def rules(settings: Table, pops: Collection[str | None]) -> Iterator[Problem]:
+def rules(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem]:
     """Every contradiction between the keys of settings; `pops` are the names of the PoPs that could be read."""
     if settings.is_empty("pops"):
         yield Problem("pops", "is empty; write the names of the inventory files, one for each PoP")
@@ -162,7 +162,7 @@ def rules(settings: Table, pops: Collection[str | None]) -> Iterator[Problem]:
     yield from _cells(settings, pops)
 
 
-def _order(thresholds: Table, windows: Table, pacing: Table) -> Iterator[Problem]:
+def _order(thresholds: TomlTable, windows: TomlTable, pacing: TomlTable) -> Iterator[Problem]:
     """Pairs of numbers of which the first must not be larger, or must be smaller, than the second."""
     enter, length, decay = (thresholds, "enter"), (windows, "length_s"), (pacing, "share_decay_s")
     yield from _below((thresholds, "leave"), enter, "or congestion closes and opens in turn")
@@ -174,7 +174,7 @@ def _order(thresholds: Table, windows: Table, pacing: Table) -> Iterator[Problem
     yield from _up_to(decay, (windows, "retention_s"), "the history of shares", factor=2)
 
 
-Number = tuple[Table, str]
+Number = tuple[TomlTable, str]
 
 
 def _below(low: Number, high: Number, why: str) -> Iterator[Problem]:
@@ -199,7 +199,7 @@ def _up_to(low: Number, high: Number, why: str, factor: int = 1) -> Iterator[Pro
         yield Problem(other.at(bound), f"{other.get(bound):g} must be at least {least}, {why}")
 
 
-def _cells(settings: Table, pops: Collection[str | None]) -> Iterator[Problem]:
+def _cells(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem]:
     """Each PoP is in one cell at most, and a cell may have a PoP's name only if that PoP is in it."""
     cell_of: dict[str, str] = {}
     for path, names in settings.each("cells"):

@@ -58,7 +58,7 @@ class Items(dict[Any, Any]):
         self.given = given
 
 
-class Table:
+class TomlTable:
     """What could be read of one table: its values by key, with defaults. A key whose value is wrong is absent."""
 
     def __init__(self, path: str, values: Mapping[str, Any]) -> None:
@@ -77,9 +77,9 @@ class Table:
         """Whether all these keys could be read."""
         return all(key in self._values for key in keys)
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str) -> "TomlTable":
         """The table of this name; an empty one if it could not be read."""
-        return self._values.get(key) or Table(self.at(key), {})
+        return self._values.get(key) or TomlTable(self.at(key), {})
 
     def each(self, key: str) -> Iterator[tuple[str, Any]]:
         """(path, value) of every item of a list, or of every entry of a table of values, that could be read."""
@@ -87,9 +87,9 @@ class Table:
         for name, value in items.items() if items else ():
             yield (f"{self.at(key)}[{name}]" if isinstance(name, int) else f"{self.at(key)}.{name}"), value
 
-    def tables(self, key: str) -> list["Table"]:
+    def tables(self, key: str) -> list["TomlTable"]:
         """The tables of a list of tables that are tables at all."""
-        return [value for _, value in self.each(key) if isinstance(value, Table)]
+        return [value for _, value in self.each(key) if isinstance(value, TomlTable)]
 
     def given(self, key: str) -> Collection[Any] | None:
         """The indices of a list, or the keys of a table of values, right or wrong; None if it is neither."""
@@ -146,12 +146,12 @@ def convert(raw: Any, kind: type[S], where: str, problems: list[str]) -> S | Non
     return None if found else build(table, kind)
 
 
-def parse(raw: Any, kind: type[msgspec.Struct], problems: list[Problem], path: str = "") -> Table:
+def parse(raw: Any, kind: type[msgspec.Struct], problems: list[Problem], path: str = "") -> TomlTable:
     """What can be read of `raw` as a table of `kind`; every mistake is appended to `problems`."""
     if not isinstance(raw, Mapping):
         problems.append(_wrong(path, raw, dict))
-        return Table(path, {})
-    table = Table(path, values := {})
+        return TomlTable(path, {})
+    table = TomlTable(path, values := {})
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     problems.extend(Problem(table.at(key), _unknown(key, kind, list(fields))) for key in raw if key not in fields)
     for name, field in fields.items():
@@ -166,12 +166,12 @@ def parse(raw: Any, kind: type[msgspec.Struct], problems: list[Problem], path: s
     return table
 
 
-def parse_again(struct: msgspec.Struct, problems: list[Problem]) -> Table:
+def parse_again(struct: msgspec.Struct, problems: list[Problem]) -> TomlTable:
     """A struct as the table that it would be in a file; what a file may not contain is appended to `problems`."""
     return parse(_raw(struct), type(struct), problems)
 
 
-def build(table: Table, kind: type[S]) -> S:
+def build(table: TomlTable, kind: type[S]) -> S:
     """The struct of a table in which nothing was wrong."""
     return kind(
         **{
@@ -260,7 +260,7 @@ def _plain(annotation: Any) -> tuple[Any, list[Any]]:
 
 
 def _built(value: Any, wanted: Any) -> Any:
-    if isinstance(value, Table):
+    if isinstance(value, TomlTable):
         return build(value, wanted)
     if isinstance(value, Items):
         is_list, arguments = typing.get_origin(wanted) is tuple, typing.get_args(wanted)

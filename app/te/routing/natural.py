@@ -116,6 +116,8 @@ class NaturalRouting:
             return "unknown-next-hop"
         if (router, egress.peer) not in self._pop.link_by_session:
             return "unknown-session"
+        if not self._pop.leads_out(router, egress.peer, egress.next_hop):
+            return "next-hop-not-of-session"
         if self.rib.peer_asn(router, egress.peer) is None:
             return "session-down"
         if self._pop.links[egress.link].drain:
