@@ -23,7 +23,7 @@ from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
-from app.contract.schemas import Actuation, Decision
+from app.contract.schemas import Actuation, ActuatorStatus, Decision
 from app.gauges import watch_actuator, watch_routes
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
@@ -49,7 +49,7 @@ class FollowedOrders(Protocol):
 class ActuatorPorts(NamedTuple):
     """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted` and `run_reaper` go to each PopActuator (see PopPorts).
+    `open_speaker`, `halted`, `run_reaper` and `report` go to each PopActuator (see PopPorts).
     """
 
     app: ExactApp
@@ -62,6 +62,7 @@ class ActuatorPorts(NamedTuple):
     halted: Callable[[], bool]
     run_reaper: Callable[[Reaper], None]
     publish: Callable[[Actuation], None]
+    report: Callable[[ActuatorStatus], None]
     timing: Timing = Timing()
     pace: Pace = Pace()
 
@@ -106,6 +107,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             partial(ready, name),
             ports.halted,
             ports.run_reaper,
+            ports.report,
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
@@ -136,6 +138,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         Path(settings.halt_file).exists,
         Reaper.start,
         outbox.put,
+        outbox.report,
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():

@@ -204,6 +204,36 @@ class Actuation(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class InjectorStatus(msgspec.Struct, frozen=True):
+    """The gobgpd beside a router, as the actuator sees it.
+
+    `held` and `wanted` are the routes of ours that it holds and should hold, `shown` those of them that its router has
+    shown over BMP.
+    """
+
+    reachable: bool
+    held: int
+    wanted: int
+    shown: int
+
+
+class ActuatorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign of life from the actuator of a PoP, every few seconds.
+
+    `halted_by` names the kill switches that are on: `control` (`autopilot halt`) and `file` (the halt file). `decision`
+    is EPOCH.SEQ of the newest decision that it has read, None before the first.
+    """
+
+    schema: Literal["actuator-status/1"] = "actuator-status/1"
+    id: str
+    pop: str
+    at: datetime
+    mode: Mode
+    halted_by: tuple[str, ...]
+    decision: str | None
+    injectors: dict[str, InjectorStatus]
+
+
 class Control(msgspec.Struct, frozen=True, kw_only=True):
     """An operator's order to halt or resume, keyed by PoP or `*` for all."""
 
@@ -226,4 +256,4 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes
 
 
-PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Sources, Actuation, Control, DeadLetter)
+PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Sources, Actuation, ActuatorStatus, Control, DeadLetter)

@@ -129,6 +129,7 @@ class SimulatedActuator:
             lambda: False,
             self._run_reaper,
             self._note_actuation,
+            lambda status: None,
             TIMING,
             pace,
         )

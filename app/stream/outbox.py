@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 
 from app.contract import topics
-from app.contract.schemas import Actuation
+from app.contract.schemas import Actuation, ActuatorStatus
 from app.kafka import client
 from app.stream.publish import Publisher
 
@@ -32,6 +32,7 @@ class Outbox:
         self._publisher = publisher
         self._broker_answers = broker_answers
         self._waiting: deque[Callable[[], Awaitable[Any]]] = deque(maxlen=WAITING_MAX)
+        self._statuses: dict[str, ActuatorStatus] = {}
         self._has_records = asyncio.Event()
         self._lost = 0
 
@@ -41,6 +42,11 @@ class Outbox:
         if len(self._waiting) == WAITING_MAX:
             self._lost += 1
         self._waiting.extend(self._publisher.take())
+        self._has_records.set()
+
+    def report(self, status: ActuatorStatus) -> None:
+        """Queue a sign of life: the newest of each PoP is sent once, behind the records; a lost one is not repeated."""
+        self._statuses[status.pop] = status
         self._has_records.set()
 
     async def run(self) -> None:
@@ -54,6 +60,10 @@ class Outbox:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 while not await self._sent(batch):
                     await asyncio.sleep(RETRY_S)
+            statuses, self._statuses = self._statuses, {}
+            for status in statuses.values():
+                self._publisher.put(topics.ACTUATOR_STATUS.name, status.pop, status)
+            await self._sent(self._publisher.take())
 
     async def _sent(self, batch: Sequence[Callable[[], Awaitable[Any]]]) -> bool:
         try:
