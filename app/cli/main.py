@@ -5,7 +5,7 @@ import getpass
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Any, TypeVar
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from app import logs
+from app.cli.tables import Listing
 from app.clock import SystemClock
 from app.config.settings import Deployment, load
 from app.errors import AutopilotError, ConfigError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 PIPE_COLUMNS = 160
@@ -75,12 +76,12 @@ def for_people() -> Console:
     return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
 
 
-def _print_table(lines: Iterable[str], table: Table, empty: str) -> None:
+def _print_table(lines: Iterable[str], table: Listing, empty: str) -> None:
     """Print what must be known before the table, then the table, or the text `empty` if it has no rows."""
     console = for_people()
     for line in lines:
         console.print(line, soft_wrap=True)
-    console.print(table if table.row_count else empty, soft_wrap=not table.row_count)
+    console.print(table if table.rows else empty, soft_wrap=not table.rows)
 
 
 def print_json(document: object) -> None:
@@ -105,6 +106,11 @@ def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
         return command(load(config), **kwargs)
 
     return run
+
+
+async def _both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    both = await asyncio.gather(first, second)
+    return both[0], both[1]
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, for errors too.")
@@ -233,13 +239,14 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
 def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show the newest window of every link. It lists its feed, its loads, and what overrides move from and to it."""
     from app.cli import show
+    from app.cli.situation import link_documents, situation
 
-    rows, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_links))
+    now_s = SystemClock().now_s()
+    rows, now = asyncio.run(_both(show.latest_links(deployment, pop), situation(deployment, pop, now_s)))
     if as_json:
-        print_json(show.marked(rows, halts))
+        print_json(link_documents(rows, now))
     else:
-        table = show.links_table(rows, SystemClock().now_s())
-        _print_table(show.halt_lines(halts), table, show.NO_WINDOW)
+        _print_table(now.lines(), show.links_table(rows, now_s), show.NO_WINDOW)
 
 
 @main.command()
@@ -247,15 +254,20 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @json_option
 @with_deployment
 def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
-    """Show the overrides of the newest decision. It lists where each prefix leaves, instead of where, and why."""
+    """Show the overrides of the newest decision: where each prefix leaves, instead of where, and whether it does."""
     from app.cli import show
+    from app.cli.situation import decision_documents, situation
 
-    decisions, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_decisions))
+    now_s = SystemClock().now_s()
+    (decisions, states), now = asyncio.run(
+        _both(show.decisions_with_states(deployment, pop), situation(deployment, pop, now_s))
+    )
     if as_json:
-        print_json(show.marked(decisions, halts))
+        print_json(decision_documents(decisions, states, now))
     else:
+        lines = [*now.lines(), *show.overrides_lines(decisions, states)]
         empty = show.NO_OVERRIDE if decisions else show.NO_DECISION
-        _print_table(show.halt_lines(halts), show.overrides_table(decisions), empty)
+        _print_table(lines, show.overrides_table(decisions, states), empty)
 
 
 @main.command()
