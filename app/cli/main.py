@@ -3,30 +3,23 @@
 import asyncio
 import getpass
 import logging
-import os
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import msgspec
-from rich.console import Console
 
 from app import logs
-from app.cli.tables import Listing
+from app.cli.output import errors, for_people, print_error, print_json, print_table
 from app.clock import SystemClock
 from app.config.settings import Deployment, load
 from app.errors import AutopilotError, ConfigError
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
-PIPE_COLUMNS = 160
-errors = Console(stderr=True, highlight=False)
 log = logging.getLogger(__name__)
 
 
@@ -40,11 +33,11 @@ class Commands(click.Group):
         except click.UsageError as error:
             if not as_json:
                 raise
-            _print_error(error.format_message(), [])
+            print_error(error.format_message(), [])
             ctx.exit(EXIT_USAGE)
         except AutopilotError as error:
             if as_json:
-                _print_error(str(error), error.problems if isinstance(error, ConfigError) else [])
+                print_error(str(error), error.problems if isinstance(error, ConfigError) else [])
             else:
                 errors.print(str(error), style="red", markup=False, soft_wrap=True)
             ctx.exit(exit_code(error))
@@ -53,10 +46,6 @@ class Commands(click.Group):
 def exit_code(error: AutopilotError) -> int:
     """Return the exit code of an error: 2 for a wrong configuration, which is a usage error, else 1."""
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
-
-
-def _print_error(message: str, problems: list[str]) -> None:
-    print_json({"ok": False, "error": message, "problems": problems})
 
 
 @contextmanager
@@ -68,25 +57,6 @@ def worker(deployment: Deployment) -> Iterator[None]:
     except AutopilotError as error:
         log.critical("%s", error)
         raise SystemExit(exit_code(error)) from error
-
-
-def for_people() -> Console:
-    """Return a console for plain text on stdout; it is wide in a pipe, so that tables keep their shape."""
-    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
-
-
-def _print_table(lines: Iterable[str], table: Listing, empty: str) -> None:
-    """Print what must be known before the table, then the table, or the text `empty` if it has no rows."""
-    console = for_people()
-    for line in lines:
-        console.print(line, soft_wrap=True)
-    console.print(table if table.rows else empty, soft_wrap=not table.rows)
-
-
-def print_json(document: object) -> None:
-    """Print a document as one line of JSON on stdout."""
-    click.echo(msgspec.json.encode(document).decode())
 
 
 def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
@@ -106,11 +76,6 @@ def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
         return command(load(config), **kwargs)
 
     return run
-
-
-async def _both(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
-    both = await asyncio.gather(first, second)
-    return both[0], both[1]
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, for errors too.")
@@ -239,14 +204,14 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
 def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show the newest window of every link. It lists its feed, its loads, and what overrides move from and to it."""
     from app.cli import show
-    from app.cli.situation import link_documents, situation
+    from app.cli.situation import link_documents, with_situation
 
     now_s = SystemClock().now_s()
-    rows, now = asyncio.run(_both(show.latest_links(deployment, pop), situation(deployment, pop, now_s)))
+    rows, now = asyncio.run(with_situation(deployment, pop, now_s, show.latest_links))
     if as_json:
         print_json(link_documents(rows, now))
     else:
-        _print_table(now.lines(), show.links_table(rows, now_s), show.NO_WINDOW)
+        print_table(now.lines(), show.links_table(rows, now_s), show.NO_WINDOW)
 
 
 @main.command()
@@ -256,18 +221,16 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show the overrides of the newest decision: where each prefix leaves, instead of where, and whether it does."""
     from app.cli import show
-    from app.cli.situation import decision_documents, situation
+    from app.cli.situation import decision_documents, with_situation
 
     now_s = SystemClock().now_s()
-    (decisions, states), now = asyncio.run(
-        _both(show.decisions_with_states(deployment, pop), situation(deployment, pop, now_s))
-    )
+    (decisions, states), now = asyncio.run(with_situation(deployment, pop, now_s, show.decisions_with_states))
     if as_json:
         print_json(decision_documents(decisions, states, now))
     else:
         lines = [*now.lines(), *show.overrides_lines(decisions, states)]
         empty = show.NO_OVERRIDE if decisions else show.NO_DECISION
-        _print_table(lines, show.overrides_table(decisions, states), empty)
+        print_table(lines, show.overrides_table(decisions, states), empty)
 
 
 @main.command()
@@ -299,7 +262,7 @@ def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        _print_table([], show.congestion_table(rows), show.NO_CONGESTION)
+        print_table([], show.congestion_table(rows), show.NO_CONGESTION)
 
 
 @main.command()
@@ -319,7 +282,7 @@ def latency(deployment: Deployment, pop: str | None, last: str | None, since: st
     if as_json:
         print_json(rows)
     else:
-        _print_table([answers.headline(since_s)], answers.latency_table(rows), answers.NOTHING)
+        print_table([answers.headline(since_s)], answers.latency_table(rows), answers.NOTHING)
 
 
 @main.command()
@@ -339,8 +302,8 @@ def size(as_json: bool, **asked: Any) -> None:
     if as_json:
         print_json({"asked": asked, "figures": figures, "constants": constants})
     else:
-        _print_table([], sizing.figures_table(figures), "")
-        _print_table([], sizing.constants_table(constants), "")
+        print_table([], sizing.figures_table(figures), "")
+        print_table([], sizing.constants_table(constants), "")
 
 
 @main.command()

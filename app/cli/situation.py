@@ -1,7 +1,7 @@
 """What is known of each PoP at the moment, for every command that shows something: who halted it, and what is wrong."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ from app.kafka.silence import silent_topics, watched
 from app.web.conditions import Seen, clock_time, notices, sentence
 from app.web.override_states import OverrideState
 
+T = TypeVar("T")
 S = TypeVar("S", Sources, ActuatorStatus)
 STATUSES_READ, SOURCES_READ = 1000, 200
 PER_POP = 10
@@ -61,6 +62,14 @@ async def situation(deployment: Deployment, pop: str | None, now_s: float) -> Si
         seen[name] = Seen(now_s, window_s, known, statuses.get(name), modes.get(name), end_s, silent)
     halts = {name: halt for name in names if (halt := orders.halt(name)) is not None}
     return Situation(halts, seen, {name: notices(deployment.pops[name], seen[name]) for name in names})
+
+
+async def with_situation(
+    deployment: Deployment, pop: str | None, now_s: float, read: Callable[[Deployment, str | None], Awaitable[T]]
+) -> tuple[T, Situation]:
+    """What `read` finds of the PoPs asked for, and their situation."""
+    found, now = await asyncio.gather(read(deployment, pop), situation(deployment, pop, now_s))
+    return found, now
 
 
 async def _newest(deployment: Deployment, topic: str, at_least: int, kind: type[S]) -> dict[str, S]:
