@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from app import logs
 from app.cli.output import errors, for_people, print_error, print_json, print_table
@@ -178,7 +179,7 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @json_option
 @with_deployment
 def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
-    """List every problem of the configuration and the topics, and what to do about each."""
+    """List every problem of the configuration, the topics and the running parts, and what to do about each."""
     from app.cli import check as checks
 
     if offline and create_topics:
@@ -186,15 +187,17 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
     if create_topics:
         for name in asyncio.run(checks.create_missing(deployment)):
             errors.print(f"created {name}", markup=False)
-    problems = checks.foreign_packages() if offline else asyncio.run(checks.problems_of(deployment))
-    document: dict[str, object] = {"ok": not problems, "problems": problems}
-    if dump:
-        document["effective"] = deployment
-    if as_json or dump:
-        print_json(document)
+    if offline:
+        found = checks.Report([*checks.foreign_packages(), *checks.unwritable(deployment.settings, offline=True)])
     else:
-        click.echo("\n".join(f"- {problem}" for problem in problems) or "No problems found.")
-    raise SystemExit(EXIT_FAILED if problems else 0)
+        found = asyncio.run(checks.report(deployment, SystemClock().now_s()))
+    if as_json or dump:
+        effective = {"effective": deployment} if dump else {}
+        print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})
+    else:
+        lines = [*checks.sentences(found), *(f"- {problem}" for problem in found.problems)]
+        click.echo("\n".join(lines if found.problems else [*lines, "No problems found."]))
+    raise SystemExit(EXIT_FAILED if found.problems else 0)
 
 
 @main.command()

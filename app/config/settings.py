@@ -104,6 +104,10 @@ class Deployment(msgspec.Struct, frozen=True):
         port = state_port or self.settings.state_port
         return Deployment(msgspec.structs.replace(self.settings, data_dir=data_dir, state_port=port), self.pops)
 
+    def cell_of(self, pop: str) -> str:
+        """The name of the cell that a PoP is in."""
+        return next((cell for cell, pops in self.settings.cells.items() if pop in pops), pop)
+
     def cell(self, name: str) -> dict[str, Pop]:
         """The PoPs of a cell: those that `cells` lists, or the PoP of that name; ConfigError if one does not exist."""
         names = self.settings.cells.get(name, (name,))

@@ -67,7 +67,7 @@ def components(pop: Pop, seen: Seen) -> tuple[Component, ...]:
         Component("sfacctd", None, _collector(topics.FLOWS.for_pop(pop.name), seen)),
         Component("pmbmpd", None, _bmp_collector(pop, seen)),
         Component("telemetry", None, _telemetry(pop, seen), telemetry_at),
-        Component("actuator", None, _actuator(seen), status.at if status else None),
+        Component("actuator", None, actuator_state(seen), status.at if status else None),
     ]
     for router in pop.router:
         heard = seen.sources.routers.get(router.name, RouterHeard()) if seen.sources else RouterHeard()
@@ -99,7 +99,8 @@ def _telemetry(pop: Pop, seen: Seen) -> State:
     return "unknown" if topics.FLOWS.for_pop(pop.name) in (seen.silent or ()) else "down"
 
 
-def _actuator(seen: Seen) -> State:
+def actuator_state(seen: Seen) -> State:
+    """Whether the actuator gives signs of life; in mode observe none is needed."""
     if seen.status is None:
         return "unknown" if seen.mode in (None, "observe") else "down"
     quiet_s = seen.now_s - seen.status.at.timestamp()
@@ -120,7 +121,7 @@ def _bmp_collector(pop: Pop, seen: Seen) -> State:
 
 
 def _injector(router: str, seen: Seen) -> State:
-    if seen.status is None or _actuator(seen) != "up" or router not in seen.status.injectors:
+    if seen.status is None or actuator_state(seen) != "up" or router not in seen.status.injectors:
         return "unknown"
     return "up" if seen.status.injectors[router].reachable else "down"
 
@@ -151,7 +152,7 @@ def _processes(pop: Pop, seen: Seen) -> Iterator[Notice]:
         assert seen.window_end_s is not None
         text = f"No window was published since the one that ended at {clock_time(utc(seen.window_end_s))}."
         yield Notice("telemetry-silent", name, f"{text} Is telemetry running, and do flows arrive?")
-    if _actuator(seen) == "down":
+    if actuator_state(seen) == "down":
         last = f"has not been heard since {clock_time(seen.status.at)}" if seen.status else "was not heard"
         text = f"The actuator {last}: decisions are not carried out, and nothing renews or withdraws overrides."
         yield Notice("actuator-silent", name, f"{text} Is `autopilot actuator` running?")
@@ -159,7 +160,7 @@ def _processes(pop: Pop, seen: Seen) -> Iterator[Notice]:
 
 def _switches(pop: Pop, seen: Seen) -> Iterator[Notice]:
     """What keeps a living actuator from announcing, besides `autopilot halt`, which is shown with its author."""
-    if seen.status is None or _actuator(seen) != "up":
+    if seen.status is None or actuator_state(seen) != "up":
         return
     if "file" in seen.status.halted_by:
         text = "The halt file exists on the actuator's host: no override is announced until it is removed."
