@@ -1,11 +1,11 @@
 """Follows the output topics without a consumer group: first their history, then every new record.
 
-A topic that is only compacted is read whole, because its oldest record may be the one in force.
+Of some topics the last records are read, or all, however old they are: the oldest may be the one in force.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,16 +23,24 @@ Take = Callable[[bytes | None, bytes | None], None]
 
 
 class TopicsReader:
-    """Passes key and value of every record to its topic's `take`. Sets `caught_up` when the history has been read."""
+    """Passes key and value of every record to its topic's `take`. Sets `caught_up` when the history has been read.
+
+    `last` is how many of the last records of a topic are read besides its history; None means all.
+    """
 
     def __init__(
-        self, kafka: Kafka, takes: Mapping[str, Take], history_s: float, clock: Clock, whole: Collection[str] = ()
+        self,
+        kafka: Kafka,
+        takes: Mapping[str, Take],
+        history_s: float,
+        clock: Clock,
+        last: Mapping[str, int | None] | None = None,
     ) -> None:
         self.caught_up = False
         self._kafka = kafka
         self._takes = takes
         self._history_s = history_s
-        self._whole = whole
+        self._last = last or {}
         self._clock = clock
         self._next: dict[TopicPartition, int] = {}
 
@@ -68,8 +76,9 @@ class TopicsReader:
         since_ms = int((self._clock.now_s() - self._history_s) * 1000)
         firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         for partition in partitions:
-            # The last record is read however old it is: the newest decision may be the one in force.
-            last = begins[partition] if partition.topic in self._whole else max(begins[partition], ends[partition] - 1)
+            # At least the last record is read: the newest decision may be the one in force.
+            count = self._last.get(partition.topic, 1)
+            last = begins[partition] if count is None else max(begins[partition], ends[partition] - count)
             since = firsts[partition].offset if firsts[partition] and firsts[partition].offset >= 0 else last
             consumer.seek(partition, self._next.get(partition, min(since, last)))
         return dict(ends)

@@ -94,9 +94,13 @@ def _telemetry(pop: Pop, seen: Seen) -> State:
     """Telemetry publishes every window. If sfacctd writes nothing no window closes, which is no sign of its death."""
     if seen.window_end_s is None:
         return "unknown"
-    if seen.now_s - seen.window_end_s <= QUIET_WINDOWS * seen.window_s:
+    if not _is_quiet(seen.window_end_s, seen):
         return "up"
     return "unknown" if topics.FLOWS.for_pop(pop.name) in (seen.silent or ()) else "down"
+
+
+def _is_quiet(window_end_s: float, seen: Seen) -> bool:
+    return seen.now_s - window_end_s > QUIET_WINDOWS * seen.window_s
 
 
 def actuator_state(seen: Seen) -> State:
@@ -142,16 +146,18 @@ def _bmp(heard: RouterHeard, pop: Pop, seen: Seen) -> State:
 
 def _processes(pop: Pop, seen: Seen) -> Iterator[Notice]:
     name = pop.name
-    if _collector(topics.FLOWS.for_pop(name), seen) == "down":
-        text = f"sfacctd writes nothing to {topics.FLOWS.for_pop(name)}, so no window closes. Is it running?"
+    flows, writes_flows = topics.FLOWS.for_pop(name), _collector(topics.FLOWS.for_pop(name), seen) != "down"
+    quiet = ""
+    if seen.window_end_s is not None and _is_quiet(seen.window_end_s, seen):
+        quiet = f"No window was published since the one that ended at {clock_time(utc(seen.window_end_s))}. "
+    if not writes_flows:
+        text = f"{quiet}sfacctd writes nothing to {flows}, so no window closes. Is it running?"
         yield Notice("flow-collector-silent", name, text)
+    elif quiet:
+        yield Notice("telemetry-silent", name, f"{quiet}Is telemetry running, and do flows arrive?")
     if _bmp_collector(pop, seen) == "down":
         text = f"pmbmpd writes nothing to {topics.BMP.for_pop(name)}, so the routes may be out of date. Is it running?"
         yield Notice("bmp-collector-silent", name, text)
-    if _telemetry(pop, seen) == "down":
-        assert seen.window_end_s is not None
-        text = f"No window was published since the one that ended at {clock_time(utc(seen.window_end_s))}."
-        yield Notice("telemetry-silent", name, f"{text} Is telemetry running, and do flows arrive?")
     if actuator_state(seen) == "down":
         last = f"has not been heard since {clock_time(seen.status.at)}" if seen.status else "was not heard"
         text = f"The actuator {last}: decisions are not carried out, and nothing renews or withdraws overrides."
