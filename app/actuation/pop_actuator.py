@@ -149,10 +149,10 @@ class PopActuator:
             await asyncio.sleep(self.reconciler.timing.tick_s)
 
     async def _report(self) -> None:
-        """Publish a sign of life every REPORT_S seconds."""
+        """Publish a sign of life every REPORT_S seconds; before the first, each gobgpd had the time to answer."""
         while True:
-            self._ports.report(self.status())
             await asyncio.sleep(REPORT_S)
+            self._ports.report(self.status())
 
     async def _close(self) -> None:
         if self._reaper is not None:

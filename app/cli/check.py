@@ -50,11 +50,14 @@ class Report(msgspec.Struct, frozen=True):
     components: dict[str, dict[str, str]] = {}
 
 
-async def report(deployment: Deployment, now_s: float) -> Report:
-    """Check the environment, the broker's topics and, if no topic is missing, every part that should be running."""
+async def report(deployment: Deployment, now_s: float, running: bool = True) -> Report:
+    """Check the environment, the broker's topics and, if `running`, every part that should be running.
+
+    While topics are missing nothing can be running, so nothing else is asked.
+    """
     problems = [*foreign_packages(), *unwritable(deployment.settings)]
     found, complete = await _broker_problems(deployment)
-    if not complete:
+    if not complete or not running:
         return Report([*problems, *found])
     answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
     routers = {

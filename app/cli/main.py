@@ -175,7 +175,7 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @main.command()
 @click.option("--dump", is_flag=True, help="Print the effective configuration, as JSON.")
 @click.option("--offline", is_flag=True, help="Check only the files, without asking the broker.")
-@click.option("--create-topics", is_flag=True, help="First create the topics that the broker lacks.")
+@click.option("--create-topics", is_flag=True, help="Create the topics that the broker lacks, and check only them.")
 @json_option
 @with_deployment
 def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
@@ -190,7 +190,7 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
     if offline:
         found = checks.Report([*checks.foreign_packages(), *checks.unwritable(deployment.settings, offline=True)])
     else:
-        found = asyncio.run(checks.report(deployment, SystemClock().now_s()))
+        found = asyncio.run(checks.report(deployment, SystemClock().now_s(), running=not create_topics))
     if as_json or dump:
         effective = {"effective": deployment} if dump else {}
         print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})

@@ -182,9 +182,7 @@ def _injectors(pop: Pop, seen: Seen) -> Iterator[Notice]:
         return
     for router in pop.router:
         if _injector(router.name, seen) == "down":
-            text = (
-                f"The gobgpd at {router.injector.grpc} does not answer the actuator: no override reaches {router.name}."
-            )
+            text = f"The gobgpd at {router.injector.grpc} does not answer the actuator: no override reaches the router."
             yield Notice("injector-silent", router.name, f"{text} Is it running?")
 
 
@@ -211,26 +209,25 @@ Words = Callable[[Router, RouterHeard], str]
 def _flows_text(router: Router, heard: RouterHeard) -> str:
     if heard.flows is None:
         return (
-            f"No flow sample of {router.name} was ever seen. Does it send sFlow to sfacctd, and is its agent address"
+            "No flow sample was ever seen. Does it send sFlow to sfacctd, and is its agent address"
             f" {router.agent_address} (agent_address)?"
         )
-    return f"No flow sample of {router.name} came since {clock_time(heard.flows)}. Does it still send sFlow?"
+    return f"No flow sample came since {clock_time(heard.flows)}. Does it still send sFlow?"
 
 
 def _counters_text(router: Router, heard: RouterHeard) -> str:
     if heard.counters is None:
         return (
-            f"No counter sample of {router.name} was ever seen. Does it send interface counters in sFlow, with agent"
-            f" address {router.agent_address} (agent_address)?"
+            "No counter sample was ever seen. Does it send interface counters in sFlow, with agent address"
+            f" {router.agent_address} (agent_address)?"
         )
-    return f"No counter sample of {router.name} came since {clock_time(heard.counters)}. Does it still poll them?"
+    return f"No counter sample came since {clock_time(heard.counters)}. Does it still poll its interfaces?"
 
 
 def _bmp_text(router: Router, heard: RouterHeard) -> str:
     if heard.bmp is None:
         return (
-            f"{router.name} was never heard over BMP. Does it send BMP to pmbmpd, and is its sysName"
+            "It was never heard over BMP. Does it send BMP to pmbmpd, and is its sysName"
             f" {router.bmp_sysname!r} (bmp_sysname)?"
         )
-    text = f"{router.name} has not been heard over BMP since {clock_time(heard.bmp)}"
-    return f"{text}: its routes may be out of date. Is its BMP session up?"
+    return f"It was not heard over BMP since {clock_time(heard.bmp)}: its routes may be old. Is its BMP session up?"

@@ -54,5 +54,6 @@ function textOf({ name, state, at }, now) {
   const age = at ? lasting(now - Date.parse(at) / 1000) : "", isInput = INPUTS.includes(name);
   if (state === "unknown") return `${name} unknown`;
   if (state === "up") return `${name} ${isInput ? age : "up"}`;
-  return isInput ? `${name} ${age ? `silent ${age}` : "never heard"}` : `${name} down ${age}`;
+  if (isInput) return `${name} ${age ? `silent ${age}` : "never heard"}`;
+  return name === "injector" ? `${name} down` : `${name} down ${age}`;
 }

@@ -107,6 +107,7 @@ async def test_auto_announces_and_takes_back(tmp_path: Path) -> None:
 async def test_it_says_that_it_lives_and_what_its_gobgpd_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.actuation.pop_actuator.REPORT_S", 0.02)
     async with acting(tmp_path, "auto") as rig:
+        await rig.until(lambda: bool(rig.statuses))
         await rig.until(lambda: rig.statuses[-1].injectors == {"r1": InjectorStatus(True, 0, 0, 0)})
         assert (rig.statuses[-1].mode, rig.statuses[-1].decision, rig.statuses[-1].halted_by) == ("auto", None, ())
         rig.decide(1)
