@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from app import logs
-from app.cli.output import errors, for_people, print_error, print_json, print_table
+from app.cli.output import errors, for_people, print_error, print_json, print_table, print_what_can_be_printed
 from app.clock import SystemClock
 from app.config.settings import Deployment, load
 from app.errors import AutopilotError, ConfigError
@@ -92,6 +92,7 @@ def main() -> None:
     Exit codes: 0 done; 1 failed (no broker, no answer from a daemon, a demo that misses its bounds); 2 wrong usage or
     configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again.
     """
+    print_what_can_be_printed()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
 
 

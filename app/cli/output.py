@@ -1,5 +1,6 @@
 """How commands print: text for people on stdout, errors on stderr, and one JSON document for programs."""
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -16,8 +17,10 @@ errors = Console(stderr=True, highlight=False)
 
 def for_people() -> Console:
     """Return a console for plain text on stdout; it is wide in a pipe, so that tables keep their shape."""
-    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
+    columns = os.environ.get("COLUMNS", "")
+    asked = int(columns) if columns.isdecimal() else 0
+    width = asked or (None if sys.stdout.isatty() else PIPE_COLUMNS)
+    return Console(highlight=False, markup=False, width=width)
 
 
 def print_table(lines: Iterable[str], table: Listing, empty: str) -> None:
@@ -29,8 +32,15 @@ def print_table(lines: Iterable[str], table: Listing, empty: str) -> None:
 
 
 def print_json(document: object) -> None:
-    """Print a document as one line of JSON on stdout."""
-    click.echo(msgspec.json.encode(document).decode())
+    """Print a document as one line of JSON on stdout, in UTF-8 whatever the locale."""
+    click.echo(msgspec.json.encode(document))
+
+
+def print_what_can_be_printed() -> None:
+    """Let a letter that the locale lacks be printed as a question mark; it would end the command otherwise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_error(message: str, problems: list[str]) -> None:

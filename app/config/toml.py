@@ -8,6 +8,7 @@ import re
 import tomllib
 import types
 import typing
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -135,7 +136,9 @@ def _syntax(text: str, said: str) -> str:
     line = lines[min(number, len(lines)) - 1].strip()
     where = f"line {number}: {_shown(line)}" if place else "at its end"
     meaning = next((words for begin, words in SYNTAX.items() if said.startswith(begin)), "check quotes and brackets")
-    return f"not valid TOML: {where}; {meaning}"
+    odd = next((sign for sign in line if sign > "~"), None)
+    what = f" (it has U+{ord(odd):04X}, {unicodedata.name(odd, 'no letter').lower()})" if odd else ""
+    return f"not valid TOML: {where}{what}; {meaning}"
 
 
 def convert(raw: Any, kind: type[S], where: str, problems: list[str]) -> S | None:

@@ -128,7 +128,7 @@ def test_duplicates_are_named() -> None:
         ),
         (
             "name = \u201ca\u201d\n".encode(),
-            "not valid TOML: line 1: 'name = \u201ca\u201d'; after = comes text in straight",
+            "not valid TOML: line 1: 'name = \u201ca\u201d' (it has U+201C, left double quotation mark); after = comes",
         ),
         (b"asn = 1\nasn = 2\n", "not valid TOML: line 2: 'asn = 2'; a key is given twice"),
         (b"asn = 064512\n", "not valid TOML: line 1: 'asn = 064512'; one key a line; a number has no leading zero"),
