@@ -49,6 +49,19 @@ async def test_missing_topics_are_told_and_made(tmp_path: Path) -> None:
         assert await check(tmp_path, "--create-topics") == (0, [], "")
 
 
+async def test_too_many_replicas_are_refused_with_the_key(tmp_path: Path) -> None:
+    """The default is 3, and the first broker that one tries is often alone."""
+    (tmp_path / INVENTORY.name).write_text(INVENTORY.read_text())
+    async with kafka({}) as broker:
+        (tmp_path / "autopilot.toml").write_text(to_toml({"pops": [INVENTORY.name], "kafka": {"broker": broker}}))
+        argv = (sys.executable, "-m", "app", "check", "--config", str(tmp_path / "autopilot.toml"), "--create-topics")
+        process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
+        _, err = await process.communicate()
+    assert process.returncode == 1
+    said = "kafka.replication_factor is 3, and the cluster has fewer brokers; set it to 1 for a cluster of one"
+    assert said in err.decode()
+
+
 async def test_a_topic_is_silent_when_its_newest_record_is_old() -> None:
     flows, bmp, counters = (topic.for_pop(POP) for topic in topics.INPUTS[:1] + topics.INPUTS[2:] + topics.INPUTS[1:2])
     wanted = topics.named([POP])
