@@ -5,6 +5,7 @@ The page and the command line show the same. Texts name times, not ages, so that
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from math import inf
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -18,7 +19,6 @@ QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with three m
 ACTUATOR_QUIET_S = 20.0  # a sign of life comes every 5 s
 FLOWS_QUIET_S = 300.0  # a small network may send a sample a minute
 COUNTERS_QUIET_S = 60.0
-BMP_QUIET_S = 30.0  # with statistics reports every 10 s
 
 State = Literal["up", "down", "unknown"]
 
@@ -118,10 +118,10 @@ def _collector(topic: str, seen: Seen) -> State:
 
 
 def _bmp_collector(pop: Pop, seen: Seen) -> State:
-    """Without statistics reports a quiet network has nothing to say over BMP."""
+    """Without statistics reports a quiet network has nothing to say; with them every router becomes doubtful."""
     state = _collector(topics.BMP.for_pop(pop.name), seen)
-    beats = seen.sources is not None and any(heard.bmp_statistics for heard in seen.sources.routers.values())
-    return state if beats or state == "up" else "unknown"
+    beating = [heard for heard in seen.sources.routers.values() if heard.bmp_statistics] if seen.sources else []
+    return state if state == "up" or (beating and all(heard.doubtful for heard in beating)) else "unknown"
 
 
 def _injector(router: str, seen: Seen) -> State:
@@ -139,8 +139,8 @@ def _input(at: datetime | None, quiet_s: float, pop: Pop, seen: Seen) -> State:
 
 
 def _bmp(heard: RouterHeard, pop: Pop, seen: Seen) -> State:
-    quiet_s = BMP_QUIET_S if heard.bmp_statistics else float("inf")
-    state = _input(heard.bmp, quiet_s, pop, seen)
+    """Telemetry judges how long a router may be silent: that depends on its statistics reports."""
+    state = _input(heard.bmp, inf, pop, seen)
     return "down" if heard.doubtful and state == "up" else state
 
 
