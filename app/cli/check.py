@@ -1,6 +1,7 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import packages_distributions
@@ -133,7 +134,7 @@ def unwritable(settings: Settings, offline: bool = False) -> list[str]:
     folders = {"data_dir": Path(settings.data_dir), "halt_file": Path(settings.halt_file).parent}
     problems = []
     for key, folder in folders.items():
-        there = next(path for path in (folder, *folder.parents) if path.exists())
+        there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # also where it may not look
         try:
             with tempfile.TemporaryFile(dir=there):
                 pass
