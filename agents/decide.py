@@ -109,7 +109,9 @@ class PopDecider:
         for link, row in rows.items():
             traffic = records.prefix_traffic(window, link, row.sums, self._natural.origin_as)
             self._publisher.put(topics.PREFIX_TRAFFIC.name, window.pop, traffic)
-        self._publisher.put(topics.SOURCES.name, window.pop, self._inputs.sources_of(self._pop, window))
+        sources = self._inputs.sources_of(self._pop, window)
+        self._publisher.put(topics.SOURCES.name, window.pop, sources)
+        metrics.count_notices(window.pop, (notice.kind for notice in sources.notices))
         number, settings = (self.cycle.epoch, self.cycle.seq), self._settings
         decision = records.decision(window, number, result, settings.mode, settings.pacing, self._clock.now_s())
         sent = partial(self._sent, window.closed_s)

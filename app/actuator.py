@@ -23,7 +23,7 @@ from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
-from app.contract.schemas import Actuation, Decision
+from app.contract.schemas import Actuation, ActuatorStatus, Decision
 from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_orders, watch_routes
 from app.kafka.orders import ControlReader, Orders
@@ -50,7 +50,7 @@ class FollowedOrders(Protocol):
 class ActuatorPorts(NamedTuple):
     """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted` and `run_reaper` go to each PopActuator (see PopPorts).
+    `open_speaker`, `halted`, `run_reaper` and `report` go to each PopActuator (see PopPorts).
     """
 
     app: ExactApp
@@ -63,6 +63,7 @@ class ActuatorPorts(NamedTuple):
     halted: Callable[[], bool]
     run_reaper: Callable[[Reaper], None]
     publish: Callable[[Actuation], None]
+    report: Callable[[ActuatorStatus], None]
     timing: Timing = Timing()
     pace: Pace = Pace()
 
@@ -110,6 +111,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             partial(ready, name),
             ports.halted,
             ports.run_reaper,
+            ports.report,
             routes.BmpHearing(partial(feed_of, name), partial(routes_read, name), clock),
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
@@ -141,6 +143,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         Path(settings.halt_file).exists,
         Reaper.start,
         outbox.put,
+        outbox.report,
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():

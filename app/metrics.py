@@ -3,6 +3,9 @@
 Ages and counts of what is in memory are computed at each scrape (app/gauges.py), so that they cannot go stale.
 """
 
+import collections
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -78,3 +81,19 @@ REAPER_AGE = Gauge("autopilot_reaper_age_seconds", "Time since the reaper last l
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
 UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])
+NOTICES = Gauge("autopilot_notices", "What is wrong with a PoP at the moment, by kind", ["pop", "kind"])
+COMPONENT_UP = Gauge(
+    "autopilot_component_up",
+    "1 while a part of a PoP is heard, 0 while it is not, NaN while that is unknown",
+    ["pop", "router", "component"],
+)
+
+_kinds: dict[str, set[str]] = {}
+
+
+def count_notices(pop: str, kinds: Iterable[str]) -> None:
+    """Show how many notices of each kind a PoP has now; kinds that it had before are shown as 0."""
+    counts, known = collections.Counter(kinds), _kinds.setdefault(pop, set())
+    known.update(counts)
+    for kind in known:
+        NOTICES.labels(pop, kind).set(counts[kind])

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Callable
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +17,12 @@ from app.clock import Clock, SystemClock
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
-from app.contract.schemas import Actuation, Decision, LinkUtilization
+from app.contract.schemas import Actuation, ActuatorStatus, Decision, LinkUtilization, Sources
 from app.errors import EnvironmentProblem
 from app.kafka.follow import Take, TopicsReader
 from app.kafka.orders import Orders
+from app.kafka.silence import SilenceWatch, watched
+from app.web.documents import PopView
 from app.web.hub import Hub
 from app.web.pages import encode_update, make_site
 from app.web.pop_model import HISTORY_S, PopModel
@@ -28,6 +31,8 @@ from app.web.truth import TruthLine, TruthReader
 T = TypeVar("T")
 UPDATE_EVERY_S = 1.0
 AHEAD_MAX_S = 3600.0
+ACTUATIONS_READ = 20_000
+UP = {"up": 1.0, "down": 0.0, "unknown": nan}
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +50,10 @@ class View:
             for name, pop in deployment.pops.items()
         }
         self._orders = Orders()
-        whole = [topics.CONTROL.name]
-        self._reader = TopicsReader(settings.kafka, self._takes(), HISTORY_S, clock, whole)
+        # Orders and overrides may be older than the history of windows.
+        last = {topics.CONTROL.name: None, topics.ACTUATIONS.name: ACTUATIONS_READ}
+        self._reader = TopicsReader(settings.kafka, self._takes(), HISTORY_S, clock, last)
+        self._silence = SilenceWatch(settings.kafka, watched(settings, names), clock, self._take_silent)
         self._truth = TruthReader(truth, self._take_truth) if truth else None
         metrics.VIEW_PAGES.set_function(lambda: self._hub.open_pages)
         for topic in self._reader.topics:
@@ -66,6 +73,7 @@ class View:
         """Read the topics and update the open pages until cancelled."""
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._reader.run())
+            jobs.create_task(self._silence.run())
             jobs.create_task(self._update_pages())
             if self._truth:
                 jobs.create_task(self._truth.run())
@@ -73,7 +81,9 @@ class View:
     async def _update_pages(self) -> None:
         while True:
             for name, model in self._models.items():
-                self._hub.tell(name, encode_update(model.changes(self._clock.now_s())))
+                now_s = self._clock.now_s()
+                self._hub.tell(name, encode_update(model.changes(now_s)))
+                _measure(name, model.state(now_s))
             await asyncio.sleep(UPDATE_EVERY_S)
 
     def _takes(self) -> dict[str, Take]:
@@ -83,8 +93,19 @@ class View:
                 model.take_window(record)
 
         def actuation(record: Actuation) -> None:
+            self._check_time(record.at.timestamp(), "at")
             if model := self._models.get(record.pop):
-                model.take_actuation(record)
+                model.take_actuation(record, record.at.timestamp() >= self._clock.now_s() - HISTORY_S)
+
+        def sources(record: Sources) -> None:
+            self._check_time(record.window_start.timestamp(), "window_start")
+            if model := self._models.get(record.pop):
+                model.take_sources(record)
+
+        def status(record: ActuatorStatus) -> None:
+            self._check_time(record.at.timestamp(), "at")
+            if model := self._models.get(record.pop):
+                model.take_status(record)
 
         def decision(model: PopModel, record: Decision) -> None:
             self._check_time(record.epoch, "epoch")
@@ -99,6 +120,8 @@ class View:
             topics.CONTROL.name: order,
             topics.LINK_UTILIZATION.name: _decoded(LinkUtilization, window),
             topics.ACTUATIONS.name: _decoded(Actuation, actuation),
+            topics.SOURCES.name: _decoded(Sources, sources),
+            topics.ACTUATOR_STATUS.name: _decoded(ActuatorStatus, status),
         }
         for name, model in self._models.items():
             takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, partial(decision, model))
@@ -109,10 +132,20 @@ class View:
         if at_s > self._clock.now_s() + AHEAD_MAX_S:
             raise ValueError(f"{name} is more than an hour ahead of this host's clock")
 
+    def _take_silent(self, silent: frozenset[str]) -> None:
+        for model in self._models.values():
+            model.take_silent(silent)
+
     def _take_truth(self, line: TruthLine) -> None:
         if model := self._models.get(line.pop):
             for link, point in line.links.items():
                 model.take_truth(link, point)
+
+
+def _measure(pop: str, state: PopView) -> None:
+    metrics.count_notices(pop, (notice.kind for notice in state.notices))
+    for part in state.components:
+        metrics.COMPONENT_UP.labels(pop, part.router or "", part.name).set(UP[part.state])
 
 
 def main(deployment: Deployment, host: str, port: int, truth: Path | None) -> None:

@@ -6,6 +6,7 @@ No decision and no setting gets around these checks.
 import ipaddress
 from collections.abc import Callable, Iterator
 
+from app.config.forms import next_hop_is_martian
 from app.config.inventory import Pop
 from app.contract.schemas import Override
 from app.te.decision.guards import Guards, family_refusal
@@ -25,10 +26,9 @@ def refusal(pop: Pop, override: Override) -> str | None:
 def next_hop_refusal(next_hop: str) -> str | None:
     """Return why no router may be given this next hop; None if it is allowed."""
     try:
-        address = ipaddress.ip_address(next_hop)
+        return "next-hop-martian" if next_hop_is_martian(next_hop) else None
     except ValueError:
         return "next-hop-invalid"
-    return "next-hop-martian" if any(address in network for network in NO_NEXT_HOP) else None
 
 
 def _prefix(pop: Pop, override: Override) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _exit(pop: Pop, override: Override) -> Iterator[str]:
         yield "unknown-link"
     elif session is None or session not in link.sessions:
         yield "unknown-session"
-    elif egress.next_hop not in session.next_hops:
+    elif pop.link_by_next_hop.get((egress.router, egress.next_hop)) != egress.link:  # sessions of a link share them
         yield "next-hop-not-of-session"
     elif link.drain:
         yield "link-drained"

@@ -1,28 +1,157 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
 
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from app.config.settings import Deployment, Kafka
+from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
+from app.cli.situation import situation
+from app.config.inventory import Pop, Router
+from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
+from app.contract.schemas import RouterHeard
 from app.contract.topics import Topic
 from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.admin import create_topics, missing_topics
 from app.kafka.read import unreadable_batches
+from app.web.conditions import Seen, actuator_state, components, sentence
 
 DISTRIBUTION = "egress-autopilot"
 ANSWER_S = 10.0
 
 
-async def problems_of(deployment: Deployment) -> list[str]:
-    """Return every problem of the environment and of the broker's topics; empty if there is none."""
-    return [*foreign_packages(), *await _broker_problems(deployment)]
+class RouterReport(msgspec.Struct, frozen=True):
+    """One router: how many seconds ago each input was heard (None: never), its injector, and what it lets pass.
+
+    `injector` is `ok`, or what is wrong with the gobgpd or its session with the router. `policy` says what the router
+    imports from its injector and what it exports; "not readable" where nothing shows it.
+    """
+
+    flows_heard_s: float | None
+    counters_heard_s: float | None
+    bmp_heard_s: float | None
+    bmp_statistics: bool
+    injector: str
+    policy: dict[str, str]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything that `check` found. `routers` are by `pop/router`, `components` by PoP and name: up, down, unknown."""
+
+    problems: list[str]
+    routers: dict[str, RouterReport] = {}
+    components: dict[str, dict[str, str]] = {}
+
+
+async def report(deployment: Deployment, now_s: float, running: bool = True) -> Report:
+    """Check the environment, the broker's topics and, if `running`, every part that should be running.
+
+    While topics are missing nothing can be running, so nothing else is asked.
+    """
+    problems = [*foreign_packages(), *unwritable(deployment.settings)]
+    found, complete = await _broker_problems(deployment)
+    if not complete or not running:
+        return Report([*problems, *found])
+    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
+    routers = {
+        f"{name}/{router.name}": _router(router, answers[name, router.name], now.seen[name])
+        for name, pop in deployment.pops.items()
+        for router in pop.router
+    }
+    problems += found
+    for name, pop in deployment.pops.items():
+        problems += [sentence(notice) for notice in now.notices[name]]
+        problems += _never_heard(deployment, name, now.seen[name])
+        for router in pop.router:
+            problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
+    return Report(problems, routers, {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()})
+
+
+def sentences(report: Report) -> list[str]:
+    """A line for each router: what was heard of it, its injector, its policies."""
+    return [_sentence(name, router) for name, router in report.routers.items()]
+
+
+def _sentence(name: str, router: RouterReport) -> str:
+    inputs = (("flows", router.flows_heard_s), ("counters", router.counters_heard_s), ("BMP", router.bmp_heard_s))
+    heard = ", ".join(f"{word} {'never' if age is None else f'{age:.0f} s ago'}" for word, age in inputs)
+    statistics = "with" if router.bmp_statistics else "without"
+    return (
+        f"{name}: heard: {heard} ({statistics} statistics); injector: {router.injector};"
+        f" imports: {router.policy['import']}; exports: {router.policy['export']}"
+    )
+
+
+def _router(router: Router, answer: InjectorAnswer, seen: Seen) -> RouterReport:
+    heard = seen.sources.routers.get(router.name, RouterHeard()) if seen.sources else RouterHeard()
+    ages = (
+        None if at is None else round(seen.now_s - at.timestamp(), 1) for at in (heard.flows, heard.counters, heard.bmp)
+    )
+    status = seen.status.injectors.get(router.name) if seen.status and actuator_state(seen) == "up" else None
+    flows_s, counters_s, bmp_s = ages
+    injector = injector_state(router, answer, status)
+    return RouterReport(flows_s, counters_s, bmp_s, heard.bmp_statistics, injector, policy(answer, status))
+
+
+def _router_problems(name: str, routers: Mapping[str, RouterReport], answer: InjectorAnswer) -> Iterator[str]:
+    router = routers[name]
+    if router.injector != OK:
+        yield f"{name}: injector: {router.injector}"
+    if (wrong := policy_problem(answer)) is not None:
+        yield f"{name}: {wrong}"
+    if router.bmp_heard_s is not None and not router.bmp_statistics:
+        yield (
+            f"{name}: sends no BMP statistics, so nothing shows whether its BMP session still lives; configure them,"
+            " every 10 s"
+        )
+
+
+def _never_heard(deployment: Deployment, name: str, seen: Seen) -> Iterator[str]:
+    cell = deployment.cell_of(name)
+    if seen.sources is None:
+        yield f"{name}: telemetry has published no window yet; start it: `autopilot telemetry --cell {cell}`"
+    if seen.status is None and actuator_state(seen) == "unknown" and deployment.settings.mode != "observe":
+        yield f"{name}: no actuator was heard; start it: `autopilot actuator --cell {cell}`"
+
+
+def _states(pop: Pop, seen: Seen) -> dict[str, str]:
+    return {f"{part.router}/{part.name}" if part.router else part.name: part.state for part in components(pop, seen)}
+
+
+def unwritable(settings: Settings, offline: bool = False) -> list[str]:
+    """Return a problem for each folder of the settings that this process cannot write to, if it is here at all.
+
+    Files may be checked on another host or by another user: `offline`, a lack of permission is no problem.
+    """
+    folders = {"data_dir": Path(settings.data_dir), "halt_file": Path(settings.halt_file).parent}
+    problems = []
+    for key, folder in folders.items():
+        there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # also where it may not look
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except PermissionError as error:
+            if not offline:
+                problems.append(
+                    f"{key}: {there}: {_reason(error)}; let this user write there, or choose another folder"
+                )
+        except OSError as error:
+            problems.append(f"{key}: {folder} cannot be made in {there}: {_reason(error)}; choose another folder")
+    return problems
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "it cannot be written to").lower()
 
 
 async def create_missing(deployment: Deployment) -> list[str]:
@@ -45,18 +174,23 @@ def foreign_packages() -> list[str]:
     ]
 
 
-async def _broker_problems(deployment: Deployment) -> list[str]:
-    kafka = deployment.settings.kafka
+async def _broker_problems(deployment: Deployment) -> tuple[list[str], bool]:
+    """The problems of the broker and its topics, and whether every topic can be read."""
+    kafka, wanted = deployment.settings.kafka, topics.named(deployment.pops)
     try:
         async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
-            problems = await _topic_problems(admin, topics.named(deployment.pops))
-            return problems + await _input_problems(kafka, await admin.list_topics(), list(deployment.pops))
+            existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
+            problems = await _topic_problems(admin, wanted, existing)
+            problems += await _input_problems(kafka, existing.keys(), list(deployment.pops))
+            return problems, wanted.keys() <= existing.keys()
     except (KafkaError, TimeoutError) as error:
-        return [f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"]
+        text = f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
+        return [text], False
 
 
-async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
-    existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
+async def _topic_problems(
+    admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic], existing: Mapping[str, Any]
+) -> list[str]:
     problems = [
         f"topic {name}: missing; create it ({_describe(topic)}), or all of them with `check --create-topics`"
         for name, topic in wanted.items()

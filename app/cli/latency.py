@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from rich.table import Table
-
 from app.cli.latency_stages import P99_FROM, Latency, Published, latencies
-from app.cli.show import chosen, columns, read_actuation, read_decision
+from app.cli.show import chosen, read_actuation, read_decision
+from app.cli.tables import Listing
 from app.clock import utc
 from app.config.settings import Deployment
 from app.contract import topics
@@ -57,9 +56,9 @@ def headline(since_s: float) -> str:
     return f"Since {utc(since_s):%Y-%m-%d %H:%M:%S} UTC. {p99}"
 
 
-def latency_table(rows: Iterable[Latency]) -> Table:
+def latency_table(rows: Iterable[Latency]) -> Listing:
     """Return a table with one line per PoP and stage, in seconds."""
-    table = columns("pop", "stage", "count", "p50 s", "p99 s", "max s")
+    table = Listing("pop", "stage", "count", "p50 s", "p99 s", "max s", right=("count", "p50 s", "p99 s", "max s"))
     for row in rows:
         figures = ("-" if value is None else f"{value:.3f}" for value in (row.p50_s, row.p99_s, row.max_s))
         table.add_row(row.pop, row.stage, str(row.count), *figures)

@@ -1,37 +1,37 @@
 """What `links`, `overrides` and `congestion` print, read from the output topics as any consumer could."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
-from rich.table import Column, Table
 
+from app.cli.tables import Listing
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
 from app.contract.schemas import Actuation, Control, Decision, LinkUtilization
 from app.errors import ConfigError
-from app.kafka.orders import read_orders
 from app.kafka.read import read_topic
 from app.kafka.unreadable import decoded
+from app.te.explain.units import bits, of_capacity
+from app.web.conditions import QUIET_WINDOWS
+from app.web.override_states import OverrideState, OverrideStates
 
-Row = TypeVar("Row", Decision, LinkUtilization)
 Halts = Mapping[str, Control]  # the order that halts a PoP, by PoP, for those halted by the control topic
-GIGA = 1e9
-QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with more missing, nothing is published any more
+States = Mapping[str, Mapping[str, OverrideState]]  # by PoP and prefix
 RECENT_DECISIONS = 360  # an hour of windows
 LAST = 20  # offsets at the end of a topic; some may have no record, or one that cannot be read
 read_decision: Read[Decision] = reader_of(Decision)
 read_actuation: Read[Actuation] = reader_of(Actuation)
 read_window: Read[LinkUtilization] = reader_of(LinkUtilization)
+ACTUATIONS_READ = 20_000
 NO_WINDOW = (
     "No window yet. Telemetry publishes each window about 5 s after it ends; is it running, and do flows arrive?"
 )
 NO_DECISION = "No decision yet. Telemetry makes one per window; is it running?"
 NO_OVERRIDE = "No override: every prefix leaves where plain BGP sends it."
-UNKNOWN = "unknown"
 NO_CONGESTION = "No congestion in the last hour."
 
 
@@ -61,28 +61,6 @@ def chosen(deployment: Deployment, pop: str | None) -> list[str]:
     return [pop] if pop else list(deployment.pops)
 
 
-async def with_halts(
-    deployment: Deployment, pop: str | None, read: Callable[[Deployment, str | None], Awaitable[list[Row]]]
-) -> tuple[list[Row], Halts]:
-    """Return the records that `read` finds, and the orders that halt the PoPs asked for."""
-    names = chosen(deployment, pop)
-    rows, orders = await asyncio.gather(read(deployment, pop), read_orders(deployment.settings.kafka))
-    return rows, {name: halt for name in names if (halt := orders.halt(name)) is not None}
-
-
-def marked(rows: Iterable[Row], halts: Halts) -> list[dict[str, object]]:
-    """Return the records with one more field: `halted`, the order that halts their PoP, or None."""
-    return [{**msgspec.structs.asdict(row), "halted": halts.get(row.pop)} for row in rows]
-
-
-def halt_lines(halts: Halts) -> list[str]:
-    """Return one line for each halted PoP: who halted it, and when."""
-    return [
-        f"{pop} was halted by {halt.by} at {halt.at:%Y-%m-%d %H:%M:%S} UTC: no override is announced until `resume`"
-        for pop, halt in halts.items()
-    ]
-
-
 async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtilization]:
     """Return the newest record of each link, in the order of the inventory."""
     pops = chosen(deployment, pop)
@@ -99,6 +77,18 @@ async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Deci
     last_records = [await read_topic(kafka, topic, last=LAST) for topic in topic_names]
     decisions = [[decision for _, decision in decoded(records, read_decision)] for records in last_records]
     return [of_pop[-1] for of_pop in decisions if of_pop]
+
+
+async def decisions_with_states(deployment: Deployment, pop: str | None) -> tuple[list[Decision], States]:
+    """Return the newest decision of each PoP that has one, and how far each of its overrides has come."""
+    decisions, records = await asyncio.gather(
+        latest_decisions(deployment, pop),
+        read_topic(deployment.settings.kafka, topics.ACTUATIONS.name, last=ACTUATIONS_READ),
+    )
+    states = OverrideStates()
+    for _, actuation in decoded(records, read_actuation):
+        states.take(actuation)
+    return decisions, {decision.pop: states.of_decision(decision) for decision in decisions}
 
 
 async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Episode]:
@@ -134,21 +124,15 @@ def episodes(decisions: Iterable[Decision]) -> list[Episode]:
     return sorted(newest_first, key=lambda row: row.until is not None)
 
 
-def congestion_table(rows: Iterable[Episode]) -> Table:
+def congestion_table(rows: Iterable[Episode]) -> Listing:
     """Return a table with one line per congestion; loads are shares of capacity."""
-    table = columns("link", "since", "until", "carried", "dropped", "natural", "natural max", "dropped max")
+    figures = ("carried", "dropped", "natural", "natural max", "dropped max")
+    table = Listing("link", "since", "until", *figures, right=figures)
     for row in rows:
         shares = (row.carried, row.dropped, row.natural, row.natural_max, row.dropped_max)
         until = f"{row.until:%H:%M:%S}" if row.until else "open"
         table.add_row(row.link, f"{row.since:%H:%M:%S}", until, *(f"{share:.1%}" for share in shares))
     return table
-
-
-def columns(*names: str, title: str | None = None) -> Table:
-    """Return an empty table that cuts nothing off in a narrow terminal; prefixes stay on one line, to be copied."""
-    unbroken = ("prefix", "released", "refused")
-    headers = (Column(name, overflow="fold", no_wrap=name in unbroken) for name in names)
-    return Table(*headers, title=title, title_justify="left")
 
 
 def feed_of(row: LinkUtilization, now_s: float) -> str:
@@ -157,42 +141,51 @@ def feed_of(row: LinkUtilization, now_s: float) -> str:
     return f"no window for {quiet_s:.0f} s" if quiet_s > QUIET_WINDOWS * row.window_s else row.feed
 
 
-def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Table:
-    """Return a table with one line per link: loads as shares of capacity, moved traffic in Gb/s."""
-    names = (
-        "link",
-        "feed",
-        "capacity Gb/s",
-        "carried",
-        "dropped",
-        "natural",
-        "moved in Gb/s",
-        "moved out Gb/s",
-        "window start",
-    )
-    table = columns(*names)
-    for row in rows:
-        shares = [_share(load, row.capacity_bps) for load in (row.carried_bps, row.dropped_bps, row.natural_bps)]
-        if row.feed == "silent":  # earlier records of silent links have zeros
-            shares[:2] = UNKNOWN, UNKNOWN
-        moved = (f"{load / GIGA:.1f}" for load in (row.moved_in_bps, row.moved_out_bps))
-        capacity = UNKNOWN if row.capacity_bps is None else f"{row.capacity_bps / GIGA:.0f}"
+def links_table(rows: Iterable[LinkUtilization], now_s: float) -> Listing:
+    """Return a table with one line per link, the fullest first; loads are shares of capacity, None is unknown."""
+    figures = ("capacity", "carried", "dropped", "natural", "moved in", "moved out")
+    table = Listing("link", "feed", *figures, "window start", right=figures)
+    for row in sorted(rows, key=_fullness, reverse=True):
+        silent = row.feed == "silent"
+        loads = None if silent else row.carried_bps, None if silent else row.dropped_bps, row.natural_bps
+        shares = (of_capacity(load, row.capacity_bps) for load in loads)
+        moved = bits(row.moved_in_bps), bits(row.moved_out_bps)
         start = f"{row.window_start:%H:%M:%S}"
-        table.add_row(row.link, feed_of(row, now_s), capacity, *shares, *moved, start)
+        table.add_row(row.link, feed_of(row, now_s), bits(row.capacity_bps), *shares, *moved, start)
     return table
 
 
-def _share(load_bps: float | None, capacity_bps: float | None) -> str:
-    return UNKNOWN if load_bps is None or capacity_bps is None else f"{load_bps / capacity_bps:.1%}"
+def _fullness(row: LinkUtilization) -> float:
+    """The load by which links are sorted; what is unknown comes last."""
+    known = [load for load in (row.carried_bps, row.natural_bps) if load is not None]
+    return max(known) / row.capacity_bps if known and row.capacity_bps else -1.0
 
 
-def overrides_table(decisions: Iterable[Decision]) -> Table:
-    """Return a table with one line per override."""
-    table = columns("prefix", "Gb/s", "exit", "next hop", "instead of", "reason for the move")
-    for decision in decisions:
-        for override in decision.overrides:
-            instead = ", ".join(sorted({exit_.link for exit_ in override.natural}))
-            gbps = f"{override.bps / GIGA:.2f}"
-            egress = override.exit
-            table.add_row(override.prefix, gbps, egress.link, egress.next_hop, instead, override.reason)
+def overrides_lines(decisions: Iterable[Decision], states: States) -> list[str]:
+    """Return a line for each PoP: its mode, how many overrides its newest decision has, and how far they have come."""
+    return [_overrides_line(decision, states.get(decision.pop, {})) for decision in decisions]
+
+
+def _overrides_line(decision: Decision, states: Mapping[str, OverrideState]) -> str:
+    mode = f"{decision.pop}: mode {decision.mode}" + ("" if decision.mode == "auto" else ", so nothing is announced")
+    if not decision.overrides:
+        return f"{mode}; no override"
+    moved = bits(sum(override.bps for override in decision.overrides))
+    counts = Counter(state.state for state in states.values())
+    progress = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return f"{mode}; overrides: {len(decision.overrides)} with {moved}" + (f" ({progress})" if progress else "")
+
+
+def overrides_table(decisions: Iterable[Decision], states: States | None = None) -> Listing:
+    """Return a table with one line per override, the largest first; `states` by PoP and prefix add a column."""
+    progress = [] if states is None else ["state"]
+    table = Listing("prefix", "load", *progress, "exit", "next hop", "instead of", "reason", right=("load",))
+    overrides = [(decision.pop, override) for decision in decisions for override in decision.overrides]
+    for pop, override in sorted(overrides, key=lambda pair: -pair[1].bps):
+        instead = ", ".join(sorted({exit_.link for exit_ in override.natural}))
+        state = [] if states is None else [str(states[pop][override.prefix])]
+        egress = override.exit
+        table.add_row(
+            override.prefix, bits(override.bps), *state, egress.link, egress.next_hop, instead, override.reason
+        )
     return table

@@ -106,6 +106,8 @@ def _kind(annotation: Any) -> str:
     if annotation in names:
         return names[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _kind(arguments[0])
     if origin is typing.Literal:
         return "text"
     if origin in (typing.Union, types.UnionType):

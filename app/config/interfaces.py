@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from app.config.toml import Problem
+
 PLACEHOLDER = 1 << 29  # above all ifIndexes that routers give, below the bits that sFlow uses for itself
 Lookup = Callable[[Any, str], Any]  # (name or number, key it stands in) -> number
 
 
-def numbered(raw: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
+def numbered(raw: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     """An inventory as read from TOML, with the ifIndex in place of each name that its router's `interfaces` has.
 
     A name that no table has is appended to `problems`; the number in its place causes no second complaint. Whatever has
@@ -25,7 +27,8 @@ def numbered(raw: dict[str, Any], where: str, problems: list[str]) -> dict[str, 
             if isinstance(names, Mapping) and value in names:
                 return names[value]
             known = ", ".join(names) if isinstance(names, Mapping) and names else "none"
-            problems.append(f"{where}.{at}.{key}: interfaces of router {router} have no {value!r}; known: {known}")
+            text = f"interfaces of router {router} have no {value!r}; known: {known}"
+            problems.append(Problem(f"{at}.{key}", text))
             return PLACEHOLDER + len(problems)
 
         return lookup

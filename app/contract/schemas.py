@@ -235,6 +235,36 @@ class Actuation(Dated, frozen=True, kw_only=True):
     at: Moment
 
 
+class InjectorStatus(msgspec.Struct, frozen=True):
+    """The gobgpd beside a router, as the actuator sees it.
+
+    `held` and `wanted` are the routes of ours that it holds and should hold, `shown` those of them that its router has
+    shown over BMP.
+    """
+
+    reachable: bool
+    held: Count
+    wanted: Count
+    shown: Count
+
+
+class ActuatorStatus(Dated, frozen=True, kw_only=True):
+    """A sign of life from the actuator of a PoP, every few seconds.
+
+    `halted_by` names the kill switches that are on: `control` (`autopilot halt`) and `file` (the halt file). `decision`
+    is EPOCH.SEQ of the newest decision that it has read, None before the first.
+    """
+
+    schema: Literal["actuator-status/1"] = "actuator-status/1"
+    id: Name
+    pop: Name
+    at: Moment
+    mode: Mode
+    halted_by: tuple[Name, ...]
+    decision: Name | None
+    injectors: dict[Name, InjectorStatus]
+
+
 class Control(Dated, frozen=True, kw_only=True):
     """An operator's order to halt or resume, keyed by PoP or `*` for all."""
 
@@ -257,4 +287,4 @@ class DeadLetter(Dated, frozen=True, kw_only=True):
     raw: Annotated[bytes, msgspec.Meta(max_length=128 * 1024)]
 
 
-PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Sources, Actuation, Control, DeadLetter)
+PUBLISHED = (Decision, LinkUtilization, PrefixTraffic, Sources, Actuation, ActuatorStatus, Control, DeadLetter)

@@ -122,6 +122,17 @@ ACTUATIONS = Topic(
     "what was done to one router, or was not, and why",
     "actuation/1",
 )
+ACTUATOR_STATUS = Topic(
+    "actuator-status",
+    "pop",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "actuator",
+    "view, anyone",
+    "a sign of life every 5 s: mode, kill switches, and what each gobgpd holds",
+    "actuator-status/1",
+)
 CONTROL = Topic(
     "control",
     "pop or *",
@@ -146,7 +157,17 @@ DEAD_LETTERS = Topic(
 )
 
 INPUTS = (FLOWS, COUNTERS, BMP)
-ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, SOURCES, ACTUATIONS, CONTROL, DEAD_LETTERS)
+ALL = (
+    *INPUTS,
+    DECISIONS,
+    LINK_UTILIZATION,
+    PREFIX_TRAFFIC,
+    SOURCES,
+    ACTUATIONS,
+    ACTUATOR_STATUS,
+    CONTROL,
+    DEAD_LETTERS,
+)
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:

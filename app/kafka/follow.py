@@ -1,6 +1,6 @@
 """Follows the output topics without a consumer group: first their history, then every new record.
 
-A topic that is only compacted is read whole, because its oldest record may be the one in force.
+Of some topics the last records are read, or all, however old they are: the oldest may be the one in force.
 """
 
 import asyncio
@@ -26,18 +26,24 @@ Take = Callable[[bytes | None, bytes | None], None]
 class TopicsReader:
     """Passes key and value of every record to its topic's `take`. Sets `caught_up` when the history has been read.
 
+    `last` is how many of the last records of a topic are read besides its history, LAST by default; None means all.
     Whatever `take` raises is the record's fault: the record is counted as unreadable, and reading goes on.
     """
 
     def __init__(
-        self, kafka: Kafka, takes: Mapping[str, Take], history_s: float, clock: Clock, whole: Collection[str] = ()
+        self,
+        kafka: Kafka,
+        takes: Mapping[str, Take],
+        history_s: float,
+        clock: Clock,
+        last: Mapping[str, int | None] | None = None,
     ) -> None:
         self.caught_up = False
         self.unreadable = Unreadable()
         self._kafka = kafka
         self._takes = takes
         self._history_s = history_s
-        self._whole = whole
+        self._last = last or {}
         self._clock = clock
         self._next: dict[TopicPartition, int] = {}
 
@@ -79,8 +85,8 @@ class TopicsReader:
         firsts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         for partition in partitions:
             # The last records are read however old they are: the newest decision may be the one in force.
-            begin = begins[partition]
-            last = begin if partition.topic in self._whole else max(begin, ends[partition] - LAST)
+            count = self._last.get(partition.topic, LAST)
+            last = begins[partition] if count is None else max(begins[partition], ends[partition] - count)
             since = firsts[partition].offset if firsts[partition] and firsts[partition].offset >= 0 else last
             consumer.seek(partition, self._next.get(partition, min(since, last)))
         return dict(ends)

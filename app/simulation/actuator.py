@@ -130,6 +130,7 @@ class SimulatedActuator:
             lambda: False,
             self._run_reaper,
             self._note_actuation,
+            lambda status: None,
             TIMING,
             pace,
         )

@@ -11,7 +11,7 @@ from faust.exceptions import FaustError
 
 from app import metrics
 from app.contract import topics
-from app.contract.schemas import Actuation
+from app.contract.schemas import Actuation, ActuatorStatus
 from app.kafka import client
 from app.stream.publish import Publisher
 
@@ -36,6 +36,7 @@ class Outbox:
         self._publisher = publisher
         self._broker_answers = broker_answers
         self._waiting: deque[Send] = deque(maxlen=WAITING_MAX)
+        self._statuses: dict[str, ActuatorStatus] = {}
         self._has_records = asyncio.Event()
         self._lost = 0
 
@@ -47,6 +48,11 @@ class Outbox:
         self._waiting.extend(self._publisher.take())
         self._has_records.set()
 
+    def report(self, status: ActuatorStatus) -> None:
+        """Queue a sign of life: the newest of each PoP is sent once, behind the records; a lost one is not repeated."""
+        self._statuses[status.pop] = status
+        self._has_records.set()
+
     async def run(self) -> None:
         """Send until cancelled. Unconfirmed records are sent again; readers drop repeats by their ids."""
         while not self._broker_answers():  # a Faust producer that failed to start once never starts
@@ -56,6 +62,10 @@ class Outbox:
             self._has_records.clear()
             while self._waiting:
                 await self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+            statuses, self._statuses = self._statuses, {}
+            for status in statuses.values():
+                self._publisher.put(topics.ACTUATOR_STATUS.name, status.pop, status)
+            await self._error(self._publisher.take())
 
     async def _send(self, batch: Sequence[Send]) -> None:
         """Send until the broker confirms it; a record that it would refuse for ever is dropped, the others are not."""

@@ -6,7 +6,20 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.config.inventory import Kind
-from app.contract.schemas import Congestion, Control, Decision, Feed, LinkUtilization, Mode, Override, Refused, Released
+from app.contract.schemas import (
+    Congestion,
+    Control,
+    Decision,
+    Feed,
+    LinkUtilization,
+    Mode,
+    Notice,
+    Override,
+    Refused,
+    Released,
+)
+from app.web.conditions import Component
+from app.web.override_states import OverrideState
 
 
 class Point(NamedTuple):
@@ -32,7 +45,8 @@ class PopView(msgspec.Struct, frozen=True):
     """The state of a PoP: who halted it, what share of its traffic leaves where routing does not predict it, its age.
 
     `barred` is the reason why no new moves are made, None if they are. `quiet` is true if no window was published for
-    too long; `told_until` is the end of the newest window, None before the first.
+    too long; `told_until` is the end of the newest window, None before the first. `notices` are what is wrong, and
+    `components` the parts that it needs.
     """
 
     halted: Control | None
@@ -40,6 +54,8 @@ class PopView(msgspec.Struct, frozen=True):
     barred: str | None
     quiet: bool
     told_until: datetime | None
+    notices: tuple[Notice, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 class LinkView(msgspec.Struct, frozen=True):
@@ -58,10 +74,11 @@ class LinkView(msgspec.Struct, frozen=True):
 
 
 class OverrideView(msgspec.Struct, frozen=True):
-    """One override as decided, with the actuator's last action on each router."""
+    """One override as decided, with the actuator's last action on each router, and how far it has come with them."""
 
     override: Override
     routers: dict[str, str]
+    progress: OverrideState
 
 
 class OverridesView(msgspec.Struct, frozen=True):

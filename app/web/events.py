@@ -48,5 +48,7 @@ def short(link: str) -> str:
 
 
 def _moved(override: Override) -> str:
-    natural = ", ".join(sorted({short(exit_.link) for exit_ in override.natural})) or "nowhere"
-    return f"moved from {natural} to {short(override.exit.link)}: {override.reason}"
+    links = sorted({exit_.link for exit_ in override.natural})
+    natural = ", ".join(map(short, links)) or "nowhere"
+    reason = override.reason.removeprefix(f"{links[0]} ") if len(links) == 1 else override.reason  # not named twice
+    return f"moved from {natural} to {short(override.exit.link)}: {reason}"

@@ -1,11 +1,20 @@
 """The read model of one PoP: a bounded history of the output topics, and what changed since the last update."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from app.clock import utc
 from app.config.inventory import Pop
-from app.contract.schemas import Actuation, Congestion, Control, Decision, LinkUtilization
+from app.contract.schemas import (
+    Actuation,
+    ActuatorStatus,
+    Congestion,
+    Control,
+    Decision,
+    LinkUtilization,
+    Sources,
+)
+from app.web.conditions import QUIET_WINDOWS, Seen, components, notices
 from app.web.documents import (
     DecisionView,
     LinkView,
@@ -18,12 +27,10 @@ from app.web.documents import (
     Update,
 )
 from app.web.events import of_actuation, of_decision
+from app.web.override_states import OverrideStates
 
 HISTORY_S = 1800
 EVENTS_MAX = 1000
-PREFIXES_MAX = 10_000
-QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with three missing, nothing is published any more
-GONE = ("withdrawn", "would-withdraw")
 
 
 class PopModel:
@@ -42,7 +49,10 @@ class PopModel:
         self._truth: dict[str, deque[TruthPoint]] = {link: deque(maxlen=HISTORY_S) for link in pop.links}
         self._decision: Decision | None = None
         self._decisions: deque[DecisionView] = deque(maxlen=kept)
-        self._routers: dict[str, dict[str, str]] = {}
+        self._states = OverrideStates()
+        self._sources: Sources | None = None
+        self._status: ActuatorStatus | None = None
+        self._silent: Collection[str] | None = None
         self._events: dict[str, PageEvent] = {}
         self._halt: Control | None = None
         self._sent_state: PopView | None = None
@@ -72,18 +82,25 @@ class PopModel:
         self._decision = decision
         self._decisions.append(DecisionView.of(decision))
 
-    def take_actuation(self, actuation: Actuation) -> None:
-        """Take an actuation; the last action on a router is the state of its prefix there."""
-        self._add_events([of_actuation(actuation)])
-        routers = self._routers.pop(actuation.prefix, {})
-        if actuation.action in GONE:
-            routers.pop(actuation.router, None)
-        else:
-            routers[actuation.router] = actuation.action
-        if routers:
-            self._routers[actuation.prefix] = routers
-        if len(self._routers) > PREFIXES_MAX:
-            del self._routers[next(iter(self._routers))]
+    def take_actuation(self, actuation: Actuation, is_recent: bool = True) -> None:
+        """Take an actuation; the last action on a router is the state of its prefix there. An old one is no event."""
+        self._states.take(actuation)
+        if is_recent:
+            self._add_events([of_actuation(actuation)])
+
+    def take_sources(self, record: Sources) -> None:
+        """Take which routers were heard; a record that is not newer than the last is a repeat."""
+        if self._sources is None or record.window_start > self._sources.window_start:
+            self._sources = record
+
+    def take_status(self, status: ActuatorStatus) -> None:
+        """Take a sign of life of the actuator."""
+        if self._status is None or status.at > self._status.at:
+            self._status = status
+
+    def take_silent(self, topics: Collection[str]) -> None:
+        """Take which topics nobody writes to at the moment."""
+        self._silent = topics
 
     def take_halt(self, order: Control | None) -> None:
         """Take the order that halts this PoP; None while it is not halted."""
@@ -98,13 +115,20 @@ class PopModel:
     def state(self, now_s: float) -> PopView:
         """Return the state of the PoP as a whole at `now_s`, Unix seconds."""
         ends_s = [_end_s(windows[-1]) for windows in self._windows.values() if windows]
+        seen = self._seen(max(ends_s, default=None), now_s)
         return PopView(
             halted=self._halt,
             egress_mismatch_share=self._decision.egress_mismatch_share if self._decision else None,
             barred=self._decision.barred if self._decision else None,
             quiet=self._is_quiet(max(ends_s), now_s) if ends_s else False,
             told_until=utc(max(ends_s)) if ends_s else None,
+            notices=notices(self.pop, seen),
+            components=components(self.pop, seen),
         )
+
+    def _seen(self, end_s: float | None, now_s: float) -> Seen:
+        mode = self._decision.mode if self._decision else None
+        return Seen(now_s, self._window_s, self._sources, self._status, mode, end_s, self._silent)
 
     def links(self, now_s: float) -> tuple[LinkView, ...]:
         """Return the state of every link at `now_s`, in the order of the inventory."""
@@ -125,7 +149,12 @@ class PopModel:
             made_at=decision.made_at,
             hold_until=decision.hold_until,
             overrides=tuple(
-                OverrideView(override, dict(self._routers.get(override.prefix, {}))) for override in decision.overrides
+                OverrideView(
+                    override,
+                    self._states.routers(decision.pop, override.prefix),
+                    self._states.of(decision.pop, override),
+                )
+                for override in decision.overrides
             ),
         )
 

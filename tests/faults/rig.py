@@ -134,12 +134,16 @@ class Rig:
             raise DaemonError(f"the worker closes no window; its log is in {self.run_dir}") from None
 
     def _write_settings(self) -> dict[str, Path]:
-        """One inventory a PoP, alike but for the name, and the settings that name them."""
+        """One inventory a PoP, alike but for the name and the AS, and the settings that name them.
+
+        Each is a network of its own: PoPs of one network have no router and no address in common.
+        """
         text = INVENTORY.read_text(encoding="utf-8")
         paths = {}
-        for name in self.setup.pops:
+        for number, name in enumerate(self.setup.pops):
             source = self.run_dir / f"{name}.toml"
-            source.write_text(text.replace('name = "rhv1000"', f'name = "{name}"'), encoding="utf-8")
+            named = text.replace('name = "rhv1000"', f'name = "{name}"')
+            source.write_text(named.replace("asn = 64512", f"asn = {64512 + number}", 1), encoding="utf-8")
             paths[name] = write_inventory(self.run_dir, source)
         ours = {
             "pops": [str(path.relative_to(self.run_dir)) for path in paths.values()],

@@ -118,6 +118,7 @@ class Actuator:
             lambda: False,
             lambda reaper: None,
             lambda record: None,
+            lambda status: None,
         )
         self._pop = actuator.assemble({POP: demo_pop()}, SETTINGS, ports).pops[POP]
 

@@ -7,6 +7,7 @@ from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share
 from app.te.evidence.effect import INEFFECTIVE
 from app.te.evidence.mismatch import MISMATCH
 from app.te.evidence.trust import UNTRUSTED
+from app.te.explain.units import bits
 from app.te.routing.forwarding import DEAD_END, LOOP
 
 MEANING = {
@@ -101,19 +102,19 @@ def _room(plan: Plan, prefix: str, link: str) -> str:
     targets = _others(plan, prefix, link)
     room_bps = {name: room for name in targets if (room := plan.ledger.headroom_bps(name)) is not None}
     if not targets:
-        return f"it needs {gbps(plan.bps(prefix))}, and no other link has a route to it"
+        return f"it needs {bits(plan.bps(prefix))}, and no other link has a route to it"
     if not room_bps:
-        return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive traffic"
+        return f"it needs {bits(plan.bps(prefix))}, and none of its {len(targets)} other links may receive traffic"
     most = max(room_bps, key=lambda name: (room_bps[name], name))
-    left = gbps(max(room_bps[most], 0.0))
-    return f"it needs {gbps(plan.bps(prefix))}, and the most room below thresholds.fill_to is {left}, on {most}"
+    left = bits(max(room_bps[most], 0.0))
+    return f"it needs {bits(plan.bps(prefix))}, and the most room below thresholds.fill_to is {left}, on {most}"
 
 
 def _budgets(plan: Plan) -> str:
     budgets, held = plan.context.pop.budgets, plan.kept | plan.made
     most = f"{budgets.max_overrides} overrides, {budgets.max_new_per_cycle} new ones per window"
-    share = f"{budgets.max_moved_share:.0%} of {gbps(plan.traffic.offered_bps)}"
-    moved = gbps(sum(plan.bps(prefix) for prefix in held))
+    share = f"{budgets.max_moved_share:.0%} of {bits(plan.traffic.offered_bps)}"
+    moved = bits(sum(plan.bps(prefix) for prefix in held))
     return f"the budgets allow {most} and {share} to be moved; {len(held)} overrides with {moved} are in force"
 
 
@@ -132,8 +133,3 @@ def _natural_link(plan: Plan, link: str) -> str:
     return f"{congested}; the goal is {goal}" + (
         f"; {SETTLING}: {MEANING[SETTLING]}" if is_settling(plan, link) else ""
     )
-
-
-def gbps(bps: float) -> str:
-    """A rate as text in Gb/s, with two decimals."""
-    return f"{bps / 1e9:.2f} Gb/s"

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from app.config.inventory import UINT16_MAX, Pop
+from app.config.forms import UINT16_MAX
+from app.config.inventory import Pop
 from app.contract.schemas import Exit
 from app.te.routing.bestpath import RouterPath, choose, equals
 from app.te.routing.interning import PathSet
@@ -115,6 +116,8 @@ class NaturalRouting:
             return "unknown-next-hop"
         if (router, egress.peer) not in self._pop.link_by_session:
             return "unknown-session"
+        if not self._pop.leads_out(router, egress.peer, egress.next_hop):
+            return "next-hop-not-of-session"
         if (asn := self.rib.peer_asn(router, egress.peer)) is None:
             return "session-down"
         if is_wrong_as(asn, self._pop.asn_by_session[router, egress.peer]):

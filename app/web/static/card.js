@@ -1,7 +1,7 @@
 // The card of one link: the state of its feed, its loads now, and its chart.
 
 import { LinkChart } from "/static/chart.js";
-import { badge, bits, element, lasting, percent, short, time } from "/static/text.js";
+import { badge, bits, element, lasting, shareOf, short, time } from "/static/text.js";
 
 const KINDS = { pni: "PNI", ixp: "IXP", transit: "transit" };
 const FEEDS = {
@@ -60,19 +60,15 @@ function feedOf(view, now) {
 }
 
 function figures(window) {
-  const { capacity_bps: capacity, carried_bps: carried, dropped_bps: dropped, natural_bps: natural } = window;
-  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]].filter(([, bps]) => bps >= 1e6);
+  const { capacity_bps: capacity, natural_bps: natural } = window;
+  const [carried, dropped] = window.feed === "silent" ? [null, null] : [window.carried_bps, window.dropped_bps];
+  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]].filter(([, bps]) => bps >= 1);
   const moved = moves.map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") || "none";
   const figure = (name, kind, ...shown) => element("div", { class: kind }, element("dt", {}, name), element("dd", {}, ...shown));
   const load = (name, bps, kind = name) => (bps === null ? figure(name, "unknown", "unknown")
     : figure(name, kind, `${shareOf(bps, capacity)} `, element("small", {}, bits(bps))));
-  const silent = window.feed === "silent"; // earlier records of silent links have zeros
-  return [load("carried", silent ? null : carried), load("dropped", silent ? null : dropped, dropped > 0 ? "dropped some" : "dropped"),
+  return [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped"),
     load("natural", natural), figure("moved here", "moved", moved)];
-}
-
-function shareOf(bps, capacity) {
-  return bps === null || capacity === null ? "unknown" : percent(bps / capacity);
 }
 
 function describe(window) {

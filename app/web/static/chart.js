@@ -1,6 +1,6 @@
 // The chart of one link: loads in % of capacity over time in UTC, with the truth if the PoP is simulated.
 
-import { element, percent, utc } from "/static/text.js";
+import { element, shareOf, utc } from "/static/text.js";
 
 const HISTORY_S = 1800;
 const SHOWN_AT_LEAST_S = 300;
@@ -94,7 +94,7 @@ export class LinkChart {
     this.readout.hidden = !window;
     if (!window) return;
     const [end, capacity, carried, dropped, natural] = window;
-    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${bps === null || capacity === null ? "unknown" : percent(bps / capacity)}`);
+    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${shareOf(bps, capacity)}`);
     this.readout.textContent = `${utc(new Date(end * 1000))}  ${loads.join("  ")}`;
   }
 

@@ -4,12 +4,18 @@ const pad = (number) => String(number).padStart(2, "0");
 export const utc = (date) => `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}:${pad(date.getUTCSeconds())}`;
 export const time = (iso) => utc(new Date(iso));
 export const percent = (share) => `${(100 * share).toFixed(share < 0.9995 ? 1 : 0)} %`;
+export const shareOf = (bps, capacity) => (bps === null ? "unknown" : percent(bps / capacity));
 export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : noun.endsWith("x") ? "es" : "s"}`;
 
+const UNITS = ["b/s", "kb/s", "Mb/s", "Gb/s", "Tb/s"];
+
+// Three digits in the unit that fits, as app/te/explain/units.py writes them; what is unknown is not 0.
 export function bits(bps) {
-  if (bps < 1e6) return "0 Gb/s";
-  if (bps < 1e8) return `${(bps / 1e6).toFixed(0)} Mb/s`;
-  return `${(bps / 1e9).toFixed(bps < 1e10 ? 2 : bps < 1e11 ? 1 : 0)} Gb/s`;
+  if (bps === null) return "unknown";
+  let value = bps, unit = 0;
+  while (Math.abs(value) >= 999.5 && unit < UNITS.length - 1) { value /= 1000; unit += 1; }
+  const size = Math.abs(value);
+  return `${value.toFixed(unit === 0 || size >= 99.95 ? 0 : size >= 9.995 ? 1 : 2)} ${UNITS[unit]}`;
 }
 
 export function lasting(seconds) {

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
 from app.clock import ManualClock, utc
-from app.contract.schemas import Actuation
+from app.contract.schemas import Actuation, ActuatorStatus
 from app.stream.outbox import Outbox
 from app.stream.publish import Publisher
 from tests.patience import PATIENCE_S
@@ -26,7 +26,7 @@ class Broker:
         self.taken: list[str] = []
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
-    def put(self, topic: str, key: str, value: Actuation) -> None:
+    def put(self, topic: str, key: str, value: Actuation | ActuatorStatus) -> None:
         async def send() -> Awaitable[None]:
             if self.away:
                 self.away -= 1
@@ -52,6 +52,11 @@ def record(id: str) -> Actuation:
         id=id, pop="rhv1000", router="r1", prefix="203.0.113.0/24", action="announced", reason="", next_hop=None,
         epoch=7, seq=1, at=utc(ManualClock().now_s()),
     )  # fmt: skip
+
+
+def status(id: str, pop: str) -> ActuatorStatus:
+    at = utc(ManualClock().now_s())
+    return ActuatorStatus(id=id, pop=pop, at=at, mode="auto", halted_by=(), decision=None, injectors={})
 
 
 async def delivered(broker: Broker, *ids: str) -> list[str]:
@@ -134,3 +139,28 @@ async def test_while_the_broker_is_away_the_oldest_make_room(
             await asyncio.sleep(0.01)
     task.cancel()
     assert broker.taken == ["2", "3", "97", "98", "99"], "what is on its way stays, then the newest"
+
+
+async def test_of_signs_of_life_the_newest_is_sent_and_a_lost_one_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
+    broker = Broker()
+    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    for number in (1, 2):
+        outbox.report(status(f"a{number}", "a"))
+    outbox.report(status("b1", "b"))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while len(broker.taken) < 2:
+            await asyncio.sleep(0.01)
+        broker.away = 1
+        outbox.report(status("a3", "a"))
+        while broker.away:
+            await asyncio.sleep(0.01)
+        outbox.put(record("1"))
+        outbox.report(status("a4", "a"))
+        while "a4" not in broker.taken:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert broker.taken == ["a2", "b1", "1", "a4"]

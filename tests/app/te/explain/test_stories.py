@@ -113,8 +113,8 @@ def test_a_refused_prefix_tells_the_rule_and_its_numbers() -> None:
     story = explain_prefix(plan_of(desk), PREFIXES[0])
     assert story.status == "refused"
     assert story.why == (
-        f"{A} should be relieved, but no-room: it needs 55.00 Gb/s, "
-        f"and the most room below thresholds.fill_to is 20.00 Gb/s, on {B}"
+        f"{A} should be relieved, but no-room: it needs 55.0 Gb/s, "
+        f"and the most room below thresholds.fill_to is 20.0 Gb/s, on {B}"
     )
     assert rules(story) == {A: "natural", B: "no-room", C: "no-room", D: "no-room"}
     assert (story.override, story.since) == (None, None)
@@ -158,7 +158,7 @@ def test_what_is_given_back_says_so() -> None:
     [
         ({"own_prefixes": ("40.0.0.0/8",)}, "own-prefix", "it is one of our own prefixes"),
         ({"pinned_prefixes": ("40.0.0.0/8",)}, "pinned", "the inventory pins it"),
-        ({"budgets": Budgets(max_moved_share=0.01)}, "budget-bound", "1% of 95.00 Gb/s to be moved; 0 overrides"),
+        ({"budgets": Budgets(max_moved_share=0.01)}, "budget-bound", "1% of 95.0 Gb/s to be moved; 0 overrides"),
     ],
 )
 def test_rules_of_the_house_are_named(changes: dict[str, object], rule: str, says: str) -> None:

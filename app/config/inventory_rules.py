@@ -1,0 +1,240 @@
+"""Rules between the keys of inventories, of one PoP and between PoPs. What could not be read is passed over.
+
+Each rule yields the mistakes that it finds: the key's path, and what is wrong and what to write.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from app.config.forms import UINT16_MAX
+from app.config.toml import Problem, TomlTable
+
+ROUTER_ADDRESSES = ("agent_address", "loopback4", "loopback6", "ibgp_address")
+ONE_POP = (*ROUTER_ADDRESSES, "bmp_sysname")  # keys whose value stands in one PoP of a network only
+HELD_SHARE = 0.8  # of maximum_prefix: what we keep in a router at most
+
+
+class Placed(NamedTuple):
+    """A value that the inventory names, where it does, and for whom."""
+
+    value: Any
+    path: str
+    owner: str
+
+
+def rules(pop: TomlTable) -> Iterator[Problem]:
+    """Every contradiction between the keys of one PoP."""
+    for key in ("router", "link", "own_prefixes"):
+        if pop.is_empty(key):
+            yield Problem(key, "is empty; write at least one")
+    yield from _names(pop)
+    yield from _routers(pop)
+    yield from _interfaces(pop)
+    yield from _addresses(pop)
+    yield from _links(pop)
+    yield from _sessions(pop)
+    yield from _next_hops(pop)
+    yield from _marking(pop)
+    yield from _budgets(pop)
+
+
+def between(pops: Mapping[str, TomlTable]) -> Iterator[tuple[str, Problem]]:
+    """(file, mistake) of what several PoPs may not share; `pops` are the PoPs by file."""
+    for (first_file, first), (file, pop) in combinations(pops.items(), 2):
+        name, first_name = pop.get("name"), first.get("name")
+        if name is not None and first_name is not None and _metric_name(name) == _metric_name(first_name):
+            text = "is that of another PoP" if name == first_name else f"is too like {first_name!r} for Kafka's topics"
+            yield file, Problem("name", f"{name!r} {text} ({first_file}); write another")
+        if pop.get("asn") == first.get("asn"):
+            yield from ((file, problem) for problem in _shared(pop, first, first_file))
+
+
+def _metric_name(name: str) -> str:
+    """Kafka takes no two topics whose names differ by dots and underscores alone: its metrics know only one of them."""
+    return name.replace(".", "_")
+
+
+def _shared(pop: TomlTable, first: TomlTable, first_file: str) -> Iterator[Problem]:
+    taken = {(key, router.get(key)): router.at(key) for router in first.tables("router") for key in ONE_POP}
+    for router in pop.tables("router"):
+        for key in ONE_POP:
+            if router.get(key) is not None and (where := taken.get((key, router.get(key)))) is not None:
+                yield Problem(
+                    router.at(key), f"{router.get(key)!r} is also {where} of {first_file}; one of them is wrong"
+                )
+    grpcs = {router.table("injector").get("grpc"): router.at("injector.grpc") for router in first.tables("router")}
+    for router in pop.tables("router"):
+        grpc = router.table("injector").get("grpc")
+        if grpc is not None and not _is_local(grpc) and grpc in grpcs:
+            text = f"{grpc!r} is also {grpcs[grpc]} of {first_file}; each router has a gobgpd of its own"
+            yield Problem(router.at("injector.grpc"), text)
+
+
+def _is_local(grpc: str) -> bool:
+    """Whether it means another gobgpd on each host."""
+    return grpc.startswith(("unix:", "localhost:", "127.", "[::1]"))
+
+
+def _names(pop: TomlTable) -> Iterator[Problem]:
+    routers = pop.tables("router")
+    yield from twice((router.get("name"), router.at("name")) for router in routers)
+    yield from twice((router.get("bmp_sysname"), router.at("bmp_sysname")) for router in routers)
+    grpcs = [(router.table("injector").get("grpc"), router.at("injector.grpc")) for router in routers]
+    yield from twice(grpcs)
+    links = [link for link in pop.tables("link") if link.has("router", "name")]
+    yield from twice((f"{link.get('router')}/{link.get('name')}", link.at("name")) for link in links)
+    yield from twice((prefix, path) for path, prefix in pop.each("own_prefixes"))
+    yield from twice((prefix, path) for path, prefix in pop.each("pinned_prefixes"))
+
+
+def twice(values: Iterable[tuple[Any, str]]) -> Iterator[Problem]:
+    """A mistake for each value that was there before; `values` come with their paths."""
+    first: dict[Any, str] = {}
+    for value, path in values:
+        if value is not None and first.setdefault(value, path) != path:
+            yield Problem(path, f"{value!r} is given twice, first in {first[value]}")
+
+
+def _routers(pop: TomlTable) -> Iterator[Problem]:
+    """References between routers. Every router of a PoP must be known to every other."""
+    names = [router.get("name") for router in pop.tables("router") if router.get("name") is not None]
+    complete = len(names) == len(pop.given("router") or ())
+    for router in pop.tables("router"):
+        others = [name for name in names if name != router.get("name")]
+        for key in ("core", "igp_cost"):
+            for name in router.given(key) or ():
+                if complete and name not in others:
+                    known = f"write one of {', '.join(others)}" if others else "leave it out: there is only one"
+                    yield Problem(f"{router.at(key)}.{name}", f"{name!r} is not another router of this PoP; {known}")
+        costs = router.given("igp_cost")
+        if costs is not None and (missing := [name for name in others if name not in costs]):
+            example = ", ".join(f"{name} = COST" for name in others)
+            yield Problem(
+                router.at("igp_cost"), f"has no cost of the path to {', '.join(missing)}; write {{ {example} }}"
+            )
+        if others and router.is_empty("core"):
+            text = "is empty, but this PoP has other routers; write this router's ifIndex towards each neighbour"
+            yield Problem(router.at("core"), f"{text}, {{ {others[0]} = IFINDEX }}")
+        if router.is_empty("internal_ifindexes"):
+            text = "is empty; write the ifIndexes towards the inside: only traffic that enters there may be moved"
+            yield Problem(router.at("internal_ifindexes"), text)
+
+
+def _interfaces(pop: TomlTable) -> Iterator[Problem]:
+    """An interface of a router is one thing: inside, core, or a part of one link."""
+    placed: list[Placed] = []
+    for router in pop.tables("router"):
+        for key in ("internal_ifindexes", "core"):
+            placed += [Placed((router.get("name"), index), path, "") for path, index in router.each(key)]
+    for link in pop.tables("link"):
+        for key in ("ifindexes", "members"):
+            placed += [Placed((link.get("router"), index), path, "") for path, index in link.each(key)]
+    first: dict[Any, str] = {}
+    for (router_name, index), path, _ in placed:
+        if router_name is not None and first.setdefault((router_name, index), path) != path:
+            where = f"{first[router_name, index]} of {router_name}"
+            yield Problem(path, f"{index} is also {where}; an ifIndex is one port")
+
+
+def _addresses(pop: TomlTable) -> Iterator[Problem]:
+    """Two routers have no address in common, and a gobgpd has one of its own."""
+    placed = [
+        Placed(router.get(key), router.at(key), router.path)
+        for router in pop.tables("router")
+        for key in ROUTER_ADDRESSES
+    ]
+    placed += [
+        Placed(router.table("injector").get("address"), router.at("injector.address"), router.at("injector"))
+        for router in pop.tables("router")
+    ]
+    first: dict[str, Placed] = {}
+    for one in placed:
+        if one.value is not None and (other := first.setdefault(one.value, one)).owner != one.owner:
+            yield Problem(one.path, f"{one.value!r} is also {other.path}; each of the two needs its own address")
+    for session in (session for link in pop.tables("link") for session in link.tables("sessions")):
+        if (taken := first.get(session.get("peer"))) is not None:
+            text = f"{taken.value!r} is {taken.path}, which is inside this PoP; write the neighbour's address"
+            yield Problem(session.at("peer"), text)
+        for path, hop in session.each("next_hops"):
+            if (taken := first.get(hop)) is not None:
+                yield Problem(path, f"{hop!r} is {taken.path}, which does not lead out; write the neighbour's address")
+
+
+def _links(pop: TomlTable) -> Iterator[Problem]:
+    names = [router.get("name") for router in pop.tables("router")]
+    for link in pop.tables("link"):
+        if link.has("router") and names and None not in names and link.get("router") not in names:
+            text = f"{link.get('router')!r} is no router of this PoP; write one of {', '.join(names)}"
+            yield Problem(link.at("router"), text)
+        if link.is_empty("sessions"):
+            yield Problem(link.at("sessions"), "is empty; write at least one session, or leave the link out")
+        if link.is_empty("ifindexes"):
+            yield Problem(link.at("ifindexes"), "is empty; write every ifIndex under which the link is reported")
+        hops = [hop for session in link.tables("sessions") for _, hop in session.each("next_hops")]
+        for session in link.tables("sessions"):
+            if session.is_empty("next_hops") and not hops:
+                text = f"is empty; write the next hops that the neighbour announces, at least {session.get('peer')!r}"
+                yield Problem(session.at("next_hops"), text)
+
+
+def _sessions(pop: TomlTable) -> Iterator[Problem]:
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for link in pop.tables("link"):
+        for session in link.tables("sessions"):
+            if session.get("asn") is not None and session.get("asn") == pop.get("asn"):
+                text = f"{session.get('asn')} is our own AS, so this session is iBGP; write the neighbour's AS"
+                yield Problem(session.at("asn"), text)
+            router, peer = link.get("router"), session.get("peer")
+            if router is None or peer is None:
+                continue
+            at_link, at_session = first.setdefault((router, peer), (link.path, session.at("peer")))
+            if at_link != link.path:
+                text = (
+                    f"{peer!r} of {router} is also on {at_link}. A neighbour that is reached over several ports is one"
+                    " link: write one [[link]] with the ifindexes of all ports, their summed capacity_bps, and this"
+                    " session once"
+                )
+                yield Problem(session.at("peer"), text)
+            elif at_session != session.at("peer"):
+                yield Problem(session.at("peer"), f"{peer!r} is given twice, first in {at_session}")
+
+
+def _next_hops(pop: TomlTable) -> Iterator[Problem]:
+    """A next hop of a router leads to one link; sessions of the same link may share it."""
+    first: dict[tuple[str, str], str] = {}
+    for link in pop.tables("link"):
+        for session in link.tables("sessions"):
+            hops = list(session.each("next_hops"))
+            yield from twice((hop, path) for path, hop in hops)
+            for path, hop in hops:
+                if link.has("router") and first.setdefault((link.get("router"), hop), link.path) != link.path:
+                    text = (
+                        f"{hop!r} is also a next hop of {first[link.get('router'), hop]}; a next hop leads to one link"
+                    )
+                    yield Problem(path, f"{text} of a router: leave it out of the other")
+
+
+def _marking(pop: TomlTable) -> Iterator[Problem]:
+    """What makes our routes recognisable (the marker) and preferred (the local-pref)."""
+    if pop.has("asn", "marker_asn") and pop.get("marker_asn") is None and not 0 < pop.get("asn") < UINT16_MAX:
+        text = f"must be set, because half a community cannot hold AS {pop.get('asn')}; write a number of 16 bits"
+        yield Problem("marker_asn", f"{text} that is yours, such as a private AS")
+    ours = pop.get("override_local_pref")
+    for link in pop.tables("link"):
+        if ours is not None and link.get("local_pref") is not None and link.get("local_pref") >= ours:
+            text = f"{link.get('local_pref')} must be below override_local_pref ({ours}); raise that, or lower this"
+            yield Problem(link.at("local_pref"), text)
+
+
+def _budgets(pop: TomlTable) -> Iterator[Problem]:
+    budgets = pop.table("budgets")
+    for family in ("4", "6"):
+        low, high = f"min_prefix_length{family}", f"max_prefix_length{family}"
+        if budgets.has(low, high) and budgets.get(low) > budgets.get(high):
+            yield Problem(budgets.at(low), f"{budgets.get(low)} must not be above {high} ({budgets.get(high)})")
+    for router in pop.tables("router"):
+        limit, ours = router.get("maximum_prefix"), budgets.get("max_overrides")
+        if limit is not None and ours is not None and ours > (held := int(HELD_SHARE * limit)):
+            text = f"{limit} lets the actuator keep {held} routes there, fewer than budgets.max_overrides ({ours})"
+            yield Problem(router.at("maximum_prefix"), f"{text}; raise it here and on the router, or lower the budget")
