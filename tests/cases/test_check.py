@@ -127,7 +127,7 @@ def exchange(name: str) -> Pop:
 @pytest.mark.parametrize("peer", ["127.0.0.32", "127.0.0.38", MEMBER])
 def test_case_51_a_member_is_a_target_by_every_session_of_the_port(name: str, peer: str) -> None:
     pop, rib = exchange(name), Rib()
-    rib.peer_up("r1", peer, 64602)
+    rib.peer_up("r1", peer, pop.asn_by_session["r1", peer])
     path = BgpPath(peer, MEMBER, (64640,))
     rib.update("r1", PREFIX, path)
     [target] = NaturalRouting(pop, rib).alternates(PREFIX)

@@ -252,7 +252,7 @@ def test_congestion_is_told_from_opening_to_closing(config: str) -> None:
 def test_watch_shows_links_and_overrides_and_ends_well(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def follow(kafka: Kafka, wanted: Mapping[str, int | None]) -> AsyncGenerator[Record, None]:
         assert wanted == {
-            "decisions-rhv1000": 1,
+            "decisions-rhv1000": 20,
             "link-utilization": 18,
             "control": None,
             "sources": 10,

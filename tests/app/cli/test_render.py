@@ -14,7 +14,7 @@ from tests.pops import INVENTORY
 def config(tmp_path: Path) -> Path:
     text = INVENTORY.read_text()
     (tmp_path / "a.toml").write_text(text.replace('name = "rhv1000"', 'name = "a"', 1))
-    (tmp_path / "b.toml").write_text(text.replace('name = "rhv1000"', 'name = "b"', 1))
+    (tmp_path / "b.toml").write_text(text.replace('name = "rhv1000"\nasn = 64512', 'name = "b"\nasn = 64513', 1))
     path = tmp_path / "autopilot.toml"
     path.write_text('pops = ["a.toml", "b.toml"]\n')
     return path

@@ -74,11 +74,11 @@ def test_mistakes_of_shape_hide_none_between_keys(tmp_path: Path) -> None:
         ('agent_address = "192.0.2.2"', 'agent_address = "192.0.2.1"'),
     )
     assert problems_of(path) == [
+        "pop.toml.link[1].ifindexes[1]: interfaces of router r1 have no 'ae1'; known: none",
         "pop.toml.asn: '64512' is text; write a whole number, without quotes and without a point",
         "pop.toml.own_prefixes[0]: '198.18.0.1/16' is not a prefix in canonical form; write '198.18.0.0/16'",
         "pop.toml.router[0].loopback4: '127.0.0.11' is no address that another router accepts as a next hop;"
         " write the one that iBGP uses",
-        "pop.toml.link[1].ifindexes[1]: 'ae1' is text; write a whole number, without quotes and without a point",
         "pop.toml.link[3].capacity_bps: 0 is not a capacity in bits per second; for 100 Gb/s write 100e9"
         " (1e+06 to 1e+14)",
         "pop.toml.router[0].core.r7: 'r7' is not another router of this PoP; write one of r2",
@@ -180,7 +180,8 @@ def test_a_four_byte_as_marks_with_another_number() -> None:
 @pytest.mark.parametrize(
     ("budgets", "problem"),
     [
-        (Budgets(max_overrides=-1), "budgets.max_overrides: -1 is out of range; write a number from 0 to 4294967295"),
+        (Budgets(max_overrides=-1), "budgets.max_overrides: -1 is out of range; write a number from 0 to 2000"),
+        (Budgets(max_overrides=2001), "budgets.max_overrides: 2001 is out of range; write a number from 0 to 2000"),
         (Budgets(max_new_per_cycle=-1), "budgets.max_new_per_cycle: -1 is out of range"),
         (Budgets(max_moved_share=-0.1), "budgets.max_moved_share: -0.1 is out of range; write a number from 0 to 1"),
         (Budgets(max_moved_share=nan), "budgets.max_moved_share: nan is out of range"),
@@ -214,19 +215,27 @@ def test_a_budget_that_no_router_would_take_is_named() -> None:
         ("capacity_bps = 10e9", "capacity_bps = 100e15", "link[3].capacity_bps: 1e+17 is not a capacity"),
         ("asn = 64601,", "asn = 64601, cap_bps = -1.0,", "link[0].sessions[0].cap_bps: -1.0 is not a limit"),
         ('bmp_sysname = "r1"', 'bmp_sysname = "r1"\nmaximum_prefix = 0', "router[0].maximum_prefix: 0 is out of range"),
+        ('bmp_sysname = "r1"', 'bmp_sysname = "r1"\nbmp_silence_s = 5', "router[0].bmp_silence_s: 5 is out of range"),
+        (
+            'bmp_sysname = "r1"',
+            'bmp_sysname = "r1"\nbmp_silence_s = nan',
+            "router[0].bmp_silence_s: nan is out of range",
+        ),
     ],
 )
 def test_numbers_that_make_no_sense(tmp_path: Path, old: str, new: str, problem: str) -> None:
     (said, *_) = problems_of(write(tmp_path, (old, new)))
     assert said.startswith(f"pop.toml.{problem}")
-    assert problems_of(write(tmp_path, (old, new))) == [f"pop.toml: {problem}"]
 
 
 def test_who_may_speak_for_a_router_is_checked(tmp_path: Path) -> None:
     first = ('agent_sources = ["127.0.0.1"]', 'agent_sources = ["127.0.0.1", "proxy"]\nsampling_rates = [0, 32768, -5]')
-    assert problems_of(write(tmp_path, first)) == [
-        "pop.toml: router r1: 'proxy' is not an IP address",
-        "pop.toml: router r1: sampling_rates must be 1 to 4294967295, not 0, -5",
+    address = ('bmp_address = "127.0.0.1"', 'bmp_address = "r1"')
+    assert problems_of(write(tmp_path, first, address)) == [
+        "pop.toml.router[0].agent_sources[1]: 'proxy' is not an IP address; write its digits, not a name",
+        "pop.toml.router[0].sampling_rates[0]: 0 is out of range; write a number from 1 to 4294967295",
+        "pop.toml.router[0].sampling_rates[2]: -5 is out of range; write a number from 1 to 4294967295",
+        "pop.toml.router[0].bmp_address: 'r1' is not an IP address; write its digits, not a name",
     ]
 
 
@@ -266,12 +275,12 @@ def test_interfaces_may_be_given_by_name(tmp_path: Path) -> None:
         (
             "ifindexes = [101]\ncapacity_bps = 100e9",
             "ifindexes = [101]\nmembers = [102]\ncapacity_bps = 100e9",
-            "pop.toml: interface r1/102 is given twice",
+            "pop.toml.link[1].ifindexes[0]: 102 is also link[0].members[0] of r1; an ifIndex is one port",
         ),
         (
             "ifindexes = [101]\ncapacity_bps = 100e9",
             'ifindexes = [101]\ncapacity_bps = "much"',
-            "pop.toml.link[0].capacity_bps: 'much' is neither a number nor auto",
+            "pop.toml.link[0].capacity_bps: 'much' is text; write a number, without quotes, or 'auto'",
         ),
     ],
 )  # fmt: skip
