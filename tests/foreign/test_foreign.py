@@ -1,0 +1,140 @@
+"""Loads equal what was sent, one move and its return, no dead letters: beside agents and routers that others wrote."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from app.contract import topics
+from app.contract.schemas import LinkUtilization
+from tests.foreign.host import problems
+from tests.foreign.rig import POLLING_S, SAMPLING
+from tests.foreign.story import Evidence, tell
+from tests.foreign.wires import FRAME_BYTES, Wires
+
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("foreign")]
+
+OWN = {"198.18.0.0/16", "2001:db8:1000::/40"}
+MARKER, OVERRIDE_LOCAL_PREF = "64512:911", 1000
+FCS_SHARE = 4 / FRAME_BYTES  # which samples count, and interfaces do not
+DELAY_S = 0.5  # from a reading on the edge to its time stamp at the collector, on a busy machine
+LAG_S = 6.0  # from a packet to its place in the account
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    if lacking := problems():
+        pytest.fail("tests/foreign cannot run here:\n" + "\n".join(f"- {problem}" for problem in lacking))
+    return tell()
+
+
+def counter_margin_bytes(wires: Wires, link: str, border_s: float, polling_s: float) -> float:
+    """How far counters that are read every `polling_s` may be off at the border of a window.
+
+    They are interpolated between two readings, or extrapolated from the last two by half a window.
+    """
+    begins = np.arange(border_s - polling_s - 5, border_s + 0.1, 0.25)
+    at_begin, at_end = wires.carried_bytes(link, begins), wires.carried_bytes(link, begins + polling_s)
+    estimates = at_begin + (at_end - at_begin) * (border_s - begins) / polling_s
+    return float(np.abs(estimates - wires.carried_bytes(link, np.array([border_s]))).max())
+
+
+def windows(evidence: Evidence, link: str) -> list[LinkUtilization]:
+    """The windows of a link that lie in the time of which the truth is known."""
+    began_s = evidence.wires.began_s
+    return [
+        each
+        for each in evidence.utilization
+        if each.link.endswith(f"/{link}") and each.window_start.timestamp() > began_s
+    ]
+
+
+def sent_bytes(wires: Wires, link: str, window: LinkUtilization) -> float:
+    start_s = window.window_start.timestamp()
+    begin, end = wires.carried_bytes(link, np.array([start_s, start_s + window.window_s]))
+    return float(end - begin)
+
+
+@pytest.mark.parametrize(("link", "agent"), [("pni", "edge1"), ("ixp", "edge1"), ("transit", "edge2")])
+def test_the_load_of_each_window_equals_what_was_sent(evidence: Evidence, link: str, agent: str) -> None:
+    """Its level comes from the counters of Open vSwitch and sfprobe."""
+    wires, sharp = evidence.wires, 0
+    for window in windows(evidence, link):
+        if not window.counters:
+            continue
+        start_s, sent = window.window_start.timestamp(), sent_bytes(wires, link, window)
+        margin = sum(
+            counter_margin_bytes(wires, link, border_s, POLLING_S[agent])
+            for border_s in (start_s, start_s + window.window_s)
+        )
+        margin += sent * DELAY_S / window.window_s + FRAME_BYTES
+        carried = window.carried_bps * window.window_s / 8
+        assert abs(carried - sent) <= margin, f"{link} {window.window_start}: {carried:,.0f} of {sent:,.0f} bytes"
+        sharp += 0 < margin < 0.1 * sent
+    assert sharp, "at least one window has borders in steady traffic"
+
+
+@pytest.mark.parametrize("link", ["pni", "ixp"])
+def test_sampled_flows_equal_what_was_sent(evidence: Evidence, link: str) -> None:
+    wires, seen = evidence.wires, windows(evidence, link)
+    sent = sum(sent_bytes(wires, link, window) for window in seen)
+    samples = sum(window.samples for window in seen)
+    sampled = sum(window.sampled_bytes for window in seen)
+    error = 1.96 / sqrt(samples) + FCS_SHARE
+    border_bytes = DELAY_S * max(window.carried_bps for window in seen) / 8
+    assert abs(sampled - sent) <= error * sent + 2 * border_bytes + evidence.account.late_bytes
+
+
+def test_traffic_of_unknown_input_is_counted_as_such_and_nothing_else_is_left_out(evidence: Evidence) -> None:
+    """sfprobe names no input interface; every other byte has its place."""
+    account, wires = evidence.account, evidence.wires
+    assert account.unattributed_bytes.keys() == {"unknown-ingress"}
+    unknown = account.unattributed_bytes["unknown-ingress"]
+    error = 1.96 / sqrt(unknown / SAMPLING / FRAME_BYTES) + FCS_SHARE
+    low, high = wires.carried_bytes("transit", np.array([evidence.read_s - LAG_S, evidence.read_s]))
+    assert low * (1 - error) <= unknown <= high * (1 + error)
+
+
+def test_the_full_link_is_relieved(evidence: Evidence) -> None:
+    relieved = [window for window in windows(evidence, "pni") if window.moved_out_bps > 0]
+    assert min(window.carried_bps for window in relieved) <= 0.9 * 10e6
+    assert max(window.natural_bps for window in relieved) >= 0.9 * 10e6
+    assert all(window.dropped_bps == 0 for window in relieved)
+
+
+@pytest.mark.parametrize("router", ["edge1", "edge2"])
+def test_each_edge_gets_the_route_once_and_gives_it_back_once(evidence: Evidence, router: str) -> None:
+    actions = [each for each in evidence.actuations if (each.router, each.prefix) == (router, evidence.moved)]
+    told = [each.action for each in actions if each.reason != "repaired"]
+    assert told[:2] == ["announced", "confirmed"]
+    assert told[-1] == "withdrawn"
+    assert told.count("withdrawn") == 1
+    assert "refused" not in told
+
+
+def test_frr_takes_the_route_and_gives_it_back(evidence: Evidence) -> None:
+    during, after = evidence.during.at_edge1, evidence.after.at_edge1
+    assert during.next_hop in ("198.51.100.5", "2001:db8:0:2::1")
+    assert during.local_pref == OVERRIDE_LOCAL_PREF
+    assert MARKER in during.communities
+    assert after.next_hop in ("198.51.100.1", "2001:db8:0:1::1")
+    assert after.local_pref == 300
+
+
+def test_bird_takes_the_route_towards_the_exit_and_gives_it_back(evidence: Evidence) -> None:
+    during, after = evidence.during.at_edge2, evidence.after.at_edge2
+    assert during.protocol == "injector"
+    assert during.next_hop in ("192.0.2.11", "2001:db8:ffff::11")
+    assert during.local_pref == OVERRIDE_LOCAL_PREF
+    assert MARKER in during.communities
+    assert (after.protocol, after.local_pref) == ("edge1", 300)
+
+
+def test_no_neighbour_hears_of_the_move(evidence: Evidence) -> None:
+    for seen in (evidence.during, evidence.after):
+        assert all("198.18.0.0/16" in heard and heard <= OWN for heard in seen.heard.values())
+
+
+def test_no_record_is_a_dead_letter(evidence: Evidence) -> None:
+    inputs = {topic.for_pop("foreign") for topic in (topics.FLOWS, topics.COUNTERS, topics.BMP)}
+    assert {letter for letter in evidence.dead_letters if letter[0] in inputs} == set()
