@@ -1,6 +1,7 @@
 """Loads equal what was sent, one move and its return, no dead letters: beside agents and routers that others wrote."""
 
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,8 +18,18 @@ pytestmark = [pytest.mark.services, pytest.mark.xdist_group("foreign")]
 OWN = {"198.18.0.0/16", "2001:db8:1000::/40"}
 MARKER, OVERRIDE_LOCAL_PREF = "64512:911", 1000
 FCS_SHARE = 4 / FRAME_BYTES  # which samples count, and interfaces do not
-DELAY_S = 0.5  # from a reading on the edge to its time stamp at the collector, on a busy machine
 LAG_S = 6.0  # from a packet to its place in the account
+
+
+class Agent(NamedTuple):
+    """How often its counters come, and how old they are at most when they have come, on a busy machine."""
+
+    polling_s: float
+    delay_s: float
+
+
+# sfprobe counts what libpcap hands over, and that happens once a second.
+AGENTS = {"edge1": Agent(POLLING_S, 0.5), "edge2": Agent(20.0, 1.5)}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +39,7 @@ def evidence() -> Evidence:
     return tell()
 
 
-def counter_margin_bytes(wires: Wires, link: str, border_s: float, polling_s: float) -> float:
+def border_bytes(wires: Wires, link: str, border_s: float, polling_s: float) -> float:
     """How far counters that are read every `polling_s` may be off at the border of a window.
 
     They are interpolated between two readings, or extrapolated from the last two by half a window.
@@ -55,34 +66,37 @@ def sent_bytes(wires: Wires, link: str, window: LinkUtilization) -> float:
     return float(end - begin)
 
 
-@pytest.mark.parametrize(("link", "agent"), [("pni", "edge1"), ("ixp", "edge1"), ("transit", "edge2")])
-def test_the_load_of_each_window_equals_what_was_sent(evidence: Evidence, link: str, agent: str) -> None:
+def carried_bytes(window: LinkUtilization) -> float:
+    return window.carried_bps * window.window_s / 8
+
+
+@pytest.mark.parametrize(("link", "router"), [("pni", "edge1"), ("ixp", "edge1"), ("transit", "edge2")])
+def test_the_load_of_each_window_equals_what_was_sent(evidence: Evidence, link: str, router: str) -> None:
     """Its level comes from the counters of Open vSwitch and sfprobe."""
-    wires, sharp = evidence.wires, 0
+    wires, agent, sharp = evidence.wires, AGENTS[router], 0
     for window in windows(evidence, link):
-        if not window.counters:
+        if not window.counters:  # sfprobe sends them too rarely for every window
             continue
-        start_s, sent = window.window_start.timestamp(), sent_bytes(wires, link, window)
-        margin = sum(
-            counter_margin_bytes(wires, link, border_s, POLLING_S[agent])
-            for border_s in (start_s, start_s + window.window_s)
-        )
-        margin += sent * DELAY_S / window.window_s + FRAME_BYTES
-        carried = window.carried_bps * window.window_s / 8
+        start_s, sent, carried = window.window_start.timestamp(), sent_bytes(wires, link, window), carried_bytes(window)
+        margin = sent * 1.5 * agent.delay_s / max(window.window_s, agent.polling_s) + FRAME_BYTES
+        margin += border_bytes(wires, link, start_s, agent.polling_s)
+        margin += border_bytes(wires, link, start_s + window.window_s, agent.polling_s)
         assert abs(carried - sent) <= margin, f"{link} {window.window_start}: {carried:,.0f} of {sent:,.0f} bytes"
-        sharp += 0 < margin < 0.1 * sent
-    assert sharp, "at least one window has borders in steady traffic"
+        sharp += margin < 0.15 * sent
+    assert sharp, "at least one window begins and ends in steady traffic"
 
 
 @pytest.mark.parametrize("link", ["pni", "ixp"])
-def test_sampled_flows_equal_what_was_sent(evidence: Evidence, link: str) -> None:
-    wires, seen = evidence.wires, windows(evidence, link)
+def test_counters_and_samples_of_the_whole_run_equal_what_was_sent(evidence: Evidence, link: str) -> None:
+    wires, seen, agent = evidence.wires, windows(evidence, link), AGENTS["edge1"]
     sent = sum(sent_bytes(wires, link, window) for window in seen)
-    samples = sum(window.samples for window in seen)
-    sampled = sum(window.sampled_bytes for window in seen)
-    error = 1.96 / sqrt(samples) + FCS_SHARE
-    border_bytes = DELAY_S * max(window.carried_bps for window in seen) / 8
-    assert abs(sampled - sent) <= error * sent + 2 * border_bytes + evidence.account.late_bytes
+    at_borders = 2 * agent.delay_s * max(window.carried_bps for window in seen) / 8
+    carried = sum(carried_bytes(window) for window in seen)
+    assert abs(carried - sent) <= at_borders + border_bytes(
+        wires, link, seen[-1].window_start.timestamp() + 10, agent.polling_s
+    )
+    sampled, error = sum(window.sampled_bytes for window in seen), 1.96 / sqrt(sum(window.samples for window in seen))
+    assert abs(sampled - sent) <= (error + FCS_SHARE) * sent + at_borders + evidence.account.late_bytes
 
 
 def test_traffic_of_unknown_input_is_counted_as_such_and_nothing_else_is_left_out(evidence: Evidence) -> None:
