@@ -8,6 +8,7 @@ import pytest
 
 from app.contract import topics
 from app.contract.schemas import LinkUtilization
+from app.errors import EnvironmentProblem
 from tests.foreign.host import problems
 from tests.foreign.rig import POLLING_S, SAMPLING
 from tests.foreign.story import Evidence, tell
@@ -34,9 +35,13 @@ AGENTS = {"edge1": Agent(POLLING_S, 0.5), "edge2": Agent(20.0, 1.5)}
 
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
+    """Never skipped: a run without these tests must not look like one that they passed."""
     if lacking := problems():
         pytest.fail("tests/foreign cannot run here:\n" + "\n".join(f"- {problem}" for problem in lacking))
-    return tell()
+    try:
+        return tell()
+    except EnvironmentProblem as problem:
+        pytest.fail(f"tests/foreign cannot run here: {problem}")
 
 
 def border_bytes(wires: Wires, link: str, border_s: float, polling_s: float) -> float:
