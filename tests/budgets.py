@@ -26,6 +26,7 @@ BUDGETS_S = {
     "tests/app/te": 120,
     "tests/app/web": 5,
     "tests/faults": 10,
+    "tests/foreign": 150,
     "tests/integration": 1600,
     "tests/long": 600,
     "tests/tables": 10,

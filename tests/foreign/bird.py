@@ -88,9 +88,7 @@ def established(site: Site, name: str) -> Probe:
 
     async def probe() -> str | None:
         answer = await ask(site, name, "show protocols")
-        down = [
-            line.split()[0] for line in answer.splitlines() if " BGP " in line and not line.endswith("Established   ")
-        ]
+        down = [line.split()[0] for line in answer.splitlines() if " BGP " in line and "Established" not in line]
         return f"not established: {', '.join(down)}" if down else None
 
     return probe
@@ -109,7 +107,7 @@ def parse_path(answer: str) -> BirdPath:
     communities = re.findall(r"\((\d+),(\d+)\)", values.get("community", ""))
     return BirdPath(
         protocol[1],
-        values["next_hop"],
+        values["next_hop"].split()[0],  # IPv6 has a link-local one, too
         int(values["local_pref"]),
         frozenset(":".join(halves) for halves in communities),
     )

@@ -47,10 +47,11 @@ def tool(name: str) -> str:
 
 def problems() -> list[str]:
     """Everything that this machine lacks for these tests, each with what to do about it."""
-    lacking = [] if os.geteuid() == 0 else ["they need root, for network namespaces: run them as root"]
-    lacking += (
-        [] if TUN.exists() else [f"{TUN} is missing: load the kernel module tun, or give the container the device"]
-    )
+    lacking = []
+    if os.geteuid():
+        lacking.append("they need root, for network namespaces: run them as root, or leave them out (--ignore)")
+    if not TUN.exists():
+        lacking.append(f"{TUN} is missing: load the kernel module tun, or give the container that device")
     for name in PACKAGE_OF:
         try:
             tool(name)
@@ -87,16 +88,25 @@ async def ip(*commands: str) -> None:
 
 
 async def prepare_kernel() -> None:
-    """Make this namespace a router with loopback addresses."""
+    """Make this namespace a router with loopback addresses; EnvironmentProblem if its settings cannot be written."""
     for key, value in SYSCTLS.items():
         path = Path("/proc/sys/net") / key
         if path.exists():
-            path.write_text(str(value))
+            try:
+                path.write_text(str(value))
+            except OSError as error:
+                raise EnvironmentProblem(f"{error}; in a container /proc/sys must be writable") from error
     await ip("link set lo up")
 
 
 def open_tap(name: str) -> int:
-    """Create a tap interface; its file descriptor is the far end of the wire, and closing it removes the interface."""
-    descriptor = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Create a tap interface; its file descriptor is the far end of the wire, and closing it removes the interface.
+
+    EnvironmentProblem if the device may not be opened.
+    """
+    try:
+        descriptor = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise EnvironmentProblem(f"{error}; the container needs the device {TUN}") from error
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
     return descriptor

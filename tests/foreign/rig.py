@@ -21,7 +21,7 @@ from app.errors import DaemonError
 from app.kafka.admin import create_topics
 from app.lab.daemons import collectors, frr, gobgp
 from app.lab.daemons.commands import output
-from app.lab.daemons.deployment import load_local, write_settings
+from app.lab.daemons.deployment import SETTINGS, load_local, write_settings
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import Site, make_run_dir, open_site
 from app.lab.daemons.runner import Program, Runner
@@ -39,7 +39,7 @@ MIRROR = "127.0.0.13"
 MAC = "02:00:00:00:00:01"  # to which app.lab.pop.packets addresses every frame
 FAR_MAC = "02:00:00:00:00:02"
 LINK_MBPS = 10
-SAMPLING = 10  # one packet in so many
+SAMPLING = 5  # one packet in so many
 POLLING_S = 5  # of Open vSwitch; sfprobe sends its counters every 20 s and has no setting for it
 HOSTS1, HOSTS2, CORE = "hosts1", "hosts2", "core"
 POLL_S = 0.2
@@ -253,16 +253,8 @@ async def _start_bgp(rig: Rig) -> None:
 async def _start_workers(rig: Rig) -> None:
     """Start telemetry and actuator, and wait until telemetry knows every route."""
     for process in ("telemetry", "actuator"):
-        argv = [
-            sys.executable,
-            "-m",
-            "app",
-            process,
-            "--cell",
-            rig.pop.name,
-            "--config",
-            str(rig.site.path("autopilot.toml")),
-        ]
+        argv = [sys.executable, "-m", "app", process, "--cell", rig.pop.name]
+        argv += ["--config", str(rig.site.path(SETTINGS))]
         # A broker on a busy machine may be silent for longer than a worker waits.
         await rig.runner.start(Program(name=process, argv=argv, restarts_max=5, keeps_user=True))
 

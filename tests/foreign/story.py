@@ -102,18 +102,18 @@ def rates(movable_bps: float) -> dict[Flow, float]:
     return flows
 
 
-def tell() -> Evidence:
+def run_story() -> Evidence:
     """Run the whole story in a network namespace of its own."""
     with own_network():
-        return asyncio.run(_told())
+        return asyncio.run(_run())
 
 
-async def _told() -> Evidence:
+async def _run() -> Evidence:
     async with foreign_pop() as rig:
         records = Records(rig)
         async with beside(records.run()):
-            return await _play(rig, records)
-    raise AssertionError("unreachable")
+            evidence = await _play(rig, records)
+    return evidence
 
 
 async def _play(rig: Rig, records: Records) -> Evidence:
@@ -133,20 +133,20 @@ async def _play(rig: Rig, records: Records) -> Evidence:
 
     wires.rates_bps = rates(CALM_BPS)
     await _until("the return of every move", lambda: records.routes("announced") <= records.routes("withdrawn"))
-    await _until("FRR without any route of ours", lambda: not _ours(rig))
+    await _until("FRR without any of our routes", lambda: not _overrides(rig))
     await _arrives(wires, moved, "pni")
     account, read_s = await rig.state.get("progress", ByteAccount), clock.now_s()
     letters = [json.loads(record.value) for record in await read_topic(rig.kafka, topics.DEAD_LETTERS.name)]
     return Evidence(
-        rig.wires,
-        records.utilization,
-        records.actuations,
-        moved,
-        during,
-        await _seen(rig, moved),
-        account,
-        read_s,
-        [(letter["topic"], letter["reason"]) for letter in letters],
+        wires=wires,
+        utilization=records.utilization,
+        actuations=records.actuations,
+        moved=moved,
+        during=during,
+        after=await _seen(rig, moved),
+        account=account,
+        read_s=read_s,
+        dead_letters=[(letter["topic"], letter["reason"]) for letter in letters],
     )
 
 
@@ -166,7 +166,8 @@ async def _arrives(wires: Wires, prefix: str, link: str) -> None:
     await _until(f"{prefix} leaving by {link}", lambda: wires.arrived_bytes[link, address] > before)
 
 
-def _ours(rig: Rig) -> list[str]:
+def _overrides(rig: Rig) -> list[str]:
+    """The prefixes whose best route at FRR is one of ours."""
     marker = rig.pop.marker_community
     return [prefix for prefix, path in rig.forwarding.table.items() if marker in path.communities]
 

@@ -11,7 +11,7 @@ from app.contract.schemas import LinkUtilization
 from app.errors import EnvironmentProblem
 from tests.foreign.host import problems
 from tests.foreign.rig import POLLING_S, SAMPLING
-from tests.foreign.story import Evidence, tell
+from tests.foreign.story import Evidence, run_story
 from tests.foreign.wires import FRAME_BYTES, Wires
 
 pytestmark = [pytest.mark.services, pytest.mark.xdist_group("foreign")]
@@ -39,7 +39,7 @@ def evidence() -> Evidence:
     if lacking := problems():
         pytest.fail("tests/foreign cannot run here:\n" + "\n".join(f"- {problem}" for problem in lacking))
     try:
-        return tell()
+        return run_story()
     except EnvironmentProblem as problem:
         pytest.fail(f"tests/foreign cannot run here: {problem}")
 
@@ -87,7 +87,7 @@ def test_the_load_of_each_window_equals_what_was_sent(evidence: Evidence, link: 
         margin += border_bytes(wires, link, start_s, agent.polling_s)
         margin += border_bytes(wires, link, start_s + window.window_s, agent.polling_s)
         assert abs(carried - sent) <= margin, f"{link} {window.window_start}: {carried:,.0f} of {sent:,.0f} bytes"
-        sharp += margin < 0.15 * sent
+        sharp += margin < 0.2 * sent
     assert sharp, "at least one window begins and ends in steady traffic"
 
 
@@ -124,11 +124,11 @@ def test_the_full_link_is_relieved(evidence: Evidence) -> None:
 @pytest.mark.parametrize("router", ["edge1", "edge2"])
 def test_each_edge_gets_the_route_once_and_gives_it_back_once(evidence: Evidence, router: str) -> None:
     actions = [each for each in evidence.actuations if (each.router, each.prefix) == (router, evidence.moved)]
-    told = [each.action for each in actions if each.reason != "repaired"]
-    assert told[:2] == ["announced", "confirmed"]
-    assert told[-1] == "withdrawn"
-    assert told.count("withdrawn") == 1
-    assert "refused" not in told
+    once = [each.action for each in actions if each.reason != "repaired"]  # as a restart of telemetry may
+    assert once[:2] == ["announced", "confirmed"]
+    assert once[-1] == "withdrawn"
+    assert once.count("withdrawn") == 1
+    assert "refused" not in once
 
 
 def test_frr_takes_the_route_and_gives_it_back(evidence: Evidence) -> None:

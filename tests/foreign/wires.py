@@ -5,12 +5,13 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.clock import Clock, SystemClock
+from app.clock import SystemClock
 from app.lab.pop.packets import ETHERNET_BYTES, FCS_BYTES, IPV4_BYTES, tcp_frame
 
 FRAME_BYTES = 1014  # without FCS, as interfaces count
@@ -36,12 +37,12 @@ class Wires:
     `far_ends` has a file descriptor by link. Rates are in bits per second of frames without FCS.
     """
 
-    def __init__(self, entries: Mapping[str, Send], far_ends: Mapping[str, int], clock: Clock | None = None) -> None:
+    def __init__(self, entries: Mapping[str, Send], far_ends: Mapping[str, int]) -> None:
         self.rates_bps: Mapping[Flow, float] = {}
         self.arrived_bytes: Counter[tuple[str, str]] = Counter()  # by (link, destination)
         self._entries = entries
         self._far_ends = far_ends
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self._names: dict[bytes, str] = {}
         self._marks_s: list[float] = []
         self._marks: dict[str, list[int]] = {link: [] for link in far_ends}
@@ -69,14 +70,13 @@ class Wires:
         return self._marks_s[0]
 
     async def _send(self) -> None:
-        frames: dict[Flow, bytes] = {}
         due_bytes: Counter[Flow] = Counter()
         last_s = self._clock.monotonic_s()
         while True:
             await asyncio.sleep(TICK_S)
             now_s = self._clock.monotonic_s()
             for flow, bps in self.rates_bps.items():
-                frame = frames.setdefault(flow, _frame(flow.destination))
+                frame = _frame(flow.destination)
                 self._names[_address(frame)] = flow.destination
                 due_bytes[flow] += int(bps / 8 * min(now_s - last_s, CATCH_UP_S))
                 while due_bytes[flow] >= FRAME_BYTES:
@@ -110,6 +110,7 @@ class Wires:
             await asyncio.sleep(MARK_S)
 
 
+@cache
 def _frame(destination: str) -> bytes:
     version = 6 if ":" in destination else 4
     header = bytearray(tcp_frame(SOURCES[version], destination, FRAME_BYTES + FCS_BYTES, 50000))
