@@ -28,6 +28,7 @@ BUDGETS_S = {
     "tests/app/web": 5,
     "tests/faults": 10,
     "tests/fuzz": 30,
+    "tests/foreign": 150,
     "tests/integration": 1600,
     "tests/long": 600,
     "tests/tables": 10,
