@@ -34,6 +34,7 @@ from tests.patience import PATIENCE_S
 from tests.pops import INVENTORY
 
 CELL = "cases"
+OWN_ASN = 64513  # of the first PoP, and so on: PoPs of one AS may not share addresses
 LISTENERS = """
 listeners=BROKER://127.0.0.1:{port},SIX://[::1]:{six},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=BROKER://127.0.0.1:{port},SIX://[::1]:{six}
@@ -65,9 +66,10 @@ class Feeding:
         self.log, self.ends = folder / "worker.log", list[int]()
         self._folder, self._port = folder, free_port()
         self._process: asyncio.subprocess.Process | None = None
-        for pop in pops:
+        for number, pop in enumerate(pops):
             text = Template(INVENTORY.read_text()).substitute(run_dir=f"/nonexistent/{pop}")
-            (folder / f"{pop}.toml").write_text(text.replace('name = "rhv1000"', f'name = "{pop}"', 1))
+            text = text.replace('name = "rhv1000"\nasn = 64512', f'name = "{pop}"\nasn = {OWN_ASN + number}', 1)
+            (folder / f"{pop}.toml").write_text(text)
         settings: dict[str, object] = {
             "pops": [f"{pop}.toml" for pop in pops],
             "data_dir": str(folder / "data"),
