@@ -67,4 +67,6 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             await load()
             gc.freeze()  # what was loaded stays: spare the collector from visiting millions of rows each time
         except Exception as error:
+            if app.should_stop:  # a stop closes the tables under the load, and nothing is written without a whole one
+                return
             die(f"{table.name}: cannot load the state from its rows: {type(error).__name__}: {error}")

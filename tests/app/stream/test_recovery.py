@@ -90,6 +90,17 @@ async def test_rows_that_cannot_be_loaded_end_the_process(app: faust.App) -> Non
         await recovered(app, load)
 
 
+async def test_a_load_that_a_stop_interrupts_is_no_error(app: faust.App) -> None:
+    """The stop has closed the table; without a whole load nothing is written."""
+
+    def load(log: list[str]) -> None:
+        app._stopped.set()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    await recovered(app, load)
+    assert app.should_stop
+
+
 async def test_f01_a_step_of_recovery_that_times_out_ends_the_process(app: faust.App) -> None:
     tables: Any = app.tables
     assert isinstance(tables.recovery, FailFastRecovery)
