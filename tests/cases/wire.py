@@ -102,8 +102,13 @@ async def pmbmpd(config: Callable[[int], str]) -> AsyncIterator[Collector]:
 async def sflow_lines(payloads: Iterable[bytes]) -> list[bytes]:
     """The lines that sfacctd writes for these datagrams, markers included: flows first, then counters."""
     async with sfacctd(shipped_sfacctd) as collector:
-        send(collector.port, [*payloads, _last_datagram()])
-        lines = await collector.lines_until(lambda lines: any(_is_last(line) for line in lines))
+        send(collector.port, payloads)
+
+        def enough(lines: list[Line]) -> bool:
+            send(collector.port, [_last_datagram()])  # again and again: UDP may lose one
+            return any(_is_last(line) for line in lines)
+
+        lines = await collector.lines_until(enough)
     return [line for line in lines if not _is_last(json.loads(line)) and _is_of_agent(json.loads(line))]
 
 

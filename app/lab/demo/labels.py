@@ -87,6 +87,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "injected_bytes_unattributed": ("of this, of no link or no prefix", "B"),
         "injected_unattributed_by_reason": ("by reason", "B"),
         "injected_dead_letters": ("lines that are no flow records", ""),
+        "noticed": ("what Autopilot said was wrong", ""),
     },
 }
 BYTES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))

@@ -11,7 +11,7 @@ from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
-from app.contract.schemas import Actuation, Decision, LinkUtilization, Override
+from app.contract.schemas import Actuation, Decision, LinkUtilization, Override, Sources
 from app.feeds.flows import Marker, decode
 from app.kafka.read import read_topic
 from app.kafka.unreadable import decoded
@@ -72,6 +72,11 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
         planted=tuple(story.planted),
         loop_after_removal_s=loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),
         injected=story.injected,
+        noticed=frozenset(
+            notice.kind
+            for sources in await published(stack.kafka, topics.SOURCES.name, Sources)
+            for notice in sources.notices
+        ),
     )
 
 

@@ -204,4 +204,5 @@ def _provoked(evidence: Evidence) -> dict[str, FigureValue]:
         "injected_bytes_unattributed": sum(injected.unattributed_bytes.values()),
         "injected_unattributed_by_reason": injected.unattributed_bytes,
         "injected_dead_letters": injected.dead_letters,
+        "noticed": sorted(evidence.noticed),
     }
