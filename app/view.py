@@ -107,9 +107,11 @@ class View:
             if model := self._models.get(record.pop):
                 model.take_status(record)
 
-        def decision(model: PopModel, record: Decision) -> None:
+        def decision(name: str, record: Decision) -> None:
+            if record.pop != name:
+                raise ValueError(f"a decision of {record.pop!r} in the topic of {name}")
             self._check_time(record.epoch, "epoch")
-            model.take_decision(record)
+            self._models[name].take_decision(record)
 
         def order(key: bytes | None, value: bytes | None) -> None:
             self._orders.take(key, value)
@@ -123,8 +125,8 @@ class View:
             topics.SOURCES.name: _decoded(Sources, sources),
             topics.ACTUATOR_STATUS.name: _decoded(ActuatorStatus, status),
         }
-        for name, model in self._models.items():
-            takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, partial(decision, model))
+        for name in self._models:
+            takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, partial(decision, name))
         return takes
 
     def _check_time(self, at_s: float, name: str) -> None:

@@ -72,11 +72,14 @@ async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtil
 
 async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Decision]:
     """Return the newest decision of each PoP that has one."""
-    kafka = deployment.settings.kafka
-    topic_names = [topics.DECISIONS.for_pop(name) for name in chosen(deployment, pop)]
-    last_records = [await read_topic(kafka, topic, last=LAST) for topic in topic_names]
-    decisions = [[decision for _, decision in decoded(records, read_decision)] for records in last_records]
-    return [of_pop[-1] for of_pop in decisions if of_pop]
+    of_pops = [await _decisions(deployment, name, LAST) for name in chosen(deployment, pop)]
+    return [decisions[-1] for decisions in of_pops if decisions]
+
+
+async def _decisions(deployment: Deployment, name: str, last: int) -> list[Decision]:
+    """Return the last decisions in the topic of a PoP; what is of another one does not belong there."""
+    records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(name), last=last)
+    return [decision for _, decision in decoded(records, read_decision) if decision.pop == name]
 
 
 async def decisions_with_states(deployment: Deployment, pop: str | None) -> tuple[list[Decision], States]:
@@ -93,11 +96,9 @@ async def decisions_with_states(deployment: Deployment, pop: str | None) -> tupl
 
 async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Episode]:
     """Return the congestion that is open, or was in the last RECENT_DECISIONS windows of each PoP."""
-    kafka = deployment.settings.kafka
     recent: list[Episode] = []
     for name in chosen(deployment, pop):
-        records = await read_topic(kafka, topics.DECISIONS.for_pop(name), last=RECENT_DECISIONS)
-        recent += episodes(decision for _, decision in decoded(records, read_decision))
+        recent += episodes(await _decisions(deployment, name, RECENT_DECISIONS))
     return recent
 
 
