@@ -7,7 +7,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from app.cli.show import chosen, read_actuation, read_decision
+from app.cli.show import chosen, decisions_of, read_actuation
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
@@ -123,19 +123,14 @@ def _full_name(deployment: Deployment, pop: str, target: str) -> str:
     raise ConfigError([f"{problem}; its links: {', '.join(links)}"])
 
 
-async def _decisions(deployment: Deployment, pop: str, last: int) -> list[Decision]:
-    records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(pop), last=last)
-    return [decision for _, decision in decoded(records, read_decision)]
-
-
 async def _decision(deployment: Deployment, pop: str, which: str) -> DecisionAnswer:
-    decisions = await _decisions(deployment, pop, last=2)
+    decisions = await decisions_of(deployment, pop, last=2)
     if not decisions:
         raise ConfigError([f"{pop} has no decision yet"])
     wanted = number(decisions[-1]) if which == "latest" else which
     back = decisions[-1].seq - int(wanted.partition(".")[2])
     if back > 0:
-        decisions = await _decisions(deployment, pop, last=min(back + SLACK, LOOK_BACK_MAX))
+        decisions = await decisions_of(deployment, pop, last=min(back + SLACK, LOOK_BACK_MAX))
     at = next((index for index, decision in enumerate(decisions) if number(decision) == wanted), None)
     if at is None:
         newest = f"{number(decisions[0])} to {number(decisions[-1])}"
@@ -153,7 +148,7 @@ async def _decided_by(deployment: Deployment, explained: Explained) -> str | Non
     assert since is not None
     length = timedelta(seconds=deployment.settings.windows.length_s)
     windows = (explained.window_end - since) // length
-    decisions = await _decisions(deployment, explained.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
+    decisions = await decisions_of(deployment, explained.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
     numbers = [number(decision) for decision in decisions if decision.window_start + length == since]
     return numbers[-1] if numbers else None
 

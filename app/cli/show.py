@@ -72,11 +72,11 @@ async def latest_links(deployment: Deployment, pop: str | None) -> list[LinkUtil
 
 async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Decision]:
     """Return the newest decision of each PoP that has one."""
-    of_pops = [await _decisions(deployment, name, LAST) for name in chosen(deployment, pop)]
+    of_pops = [await decisions_of(deployment, name, LAST) for name in chosen(deployment, pop)]
     return [decisions[-1] for decisions in of_pops if decisions]
 
 
-async def _decisions(deployment: Deployment, name: str, last: int) -> list[Decision]:
+async def decisions_of(deployment: Deployment, name: str, last: int) -> list[Decision]:
     """Return the last decisions in the topic of a PoP; what is of another one does not belong there."""
     records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(name), last=last)
     return [decision for _, decision in decoded(records, read_decision) if decision.pop == name]
@@ -98,7 +98,7 @@ async def recent_congestion(deployment: Deployment, pop: str | None) -> list[Epi
     """Return the congestion that is open, or was in the last RECENT_DECISIONS windows of each PoP."""
     recent: list[Episode] = []
     for name in chosen(deployment, pop):
-        recent += episodes(await _decisions(deployment, name, RECENT_DECISIONS))
+        recent += episodes(await decisions_of(deployment, name, RECENT_DECISIONS))
     return recent
 
 

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from app.cli import explain, show, watch
 from app.cli.explain import ask
 from app.clock import utc
-from app.config.settings import Kafka
+from app.config.settings import Kafka, load
 from app.contract.schemas import (
     Actuation,
     Congestion,
@@ -167,6 +167,13 @@ def test_a_moved_prefix_for_people(config: str, monkeypatch: pytest.MonkeyPatch)
         "confirmed",
     ):
         assert words in shown
+
+
+async def test_a_decision_of_another_pop_is_passed_over(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may stand in the topic of this one, if somebody wrote it there."""
+    stray = msgspec.structs.replace(DECISIONS[-1], pop="fra1000")
+    monkeypatch.setitem(TOPICS, "decisions-rhv1000", [*DECISIONS, stray])
+    assert await show.latest_decisions(load(Path(config)), None) == [DECISIONS[-1]]
 
 
 def test_a_moved_prefix_says_that_its_routes_are_gone_meanwhile(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
