@@ -121,10 +121,17 @@ class Feeding:
     async def counts(self, wanted: Mapping[str, int]) -> None:
         """Until the worker has counted as many records in these PoPs; it is started again whenever it ends."""
 
-        async def counted() -> bool:
-            return {pop: await self.records(pop) for pop in wanted} == wanted
+        seen: dict[str, int] = {}
 
-        await self.until(counted)
+        async def counted() -> bool:
+            seen.update({pop: await self.records(pop) for pop in wanted})
+            return seen == wanted
+
+        try:
+            await self.until(counted)
+        except TimeoutError as error:
+            differ = {pop: seen[pop] for pop in wanted if seen[pop] != wanted[pop]}
+            raise TimeoutError(f"counted {differ} of {wanted}; log: {self.log.read_text()[-2000:]}") from error
 
     async def until(self, happened: Callable[[], Awaitable[bool]]) -> None:
         """Await a condition, with the worker running; TimeoutError if it never holds."""
