@@ -39,6 +39,13 @@ class Demo:
                 return line.decode().split()[1]
         raise AssertionError("".join(self._told))
 
+    async def told(self) -> str:
+        """What it has told when it is ended now."""
+        if self._process.returncode is None:
+            self._process.terminate()
+        _, err = await self._process.communicate()
+        return f"{''.join(self._told)}{err.decode()}"
+
     async def figures(self) -> dict[str, Any]:
         """Its verdict, at the end; it ends with status 0."""
         out, err = await self._process.communicate()
@@ -52,8 +59,12 @@ async def running(*arguments: str) -> AsyncIterator[Demo]:
     argv = (sys.executable, "-m", "app", "demo", "--json", *arguments)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
+    demo = Demo(process)
     try:
-        yield Demo(process)
+        yield demo
+    except Exception as error:
+        error.add_note(await demo.told())
+        raise
     finally:
         if process.returncode is None:
             process.terminate()
