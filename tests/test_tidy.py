@@ -1,6 +1,7 @@
 """Rules of the house that a machine can hold: its plan, banned calls, sizes, names, and documents that keep up."""
 
 import ast
+import os
 import re
 import subprocess
 from collections import Counter, defaultdict
@@ -305,3 +306,9 @@ def test_no_file_says_where_packages_are_downloaded_from() -> None:
 def test_the_checks_can_fail(check: object, source: str) -> None:
     assert callable(check)
     assert check(source)
+
+
+@pytest.mark.xdist_group("together")
+def test_a_group_of_tests_shares_a_worker(request: pytest.FixtureRequest) -> None:
+    """Else each worker starts the daemons that they share; pytest-xdist does not say that it ignores groups."""
+    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@together")
