@@ -11,6 +11,7 @@ AutopilotError
 from collections.abc import Sequence
 
 ENDED_ITSELF = 70  # EX_SOFTWARE, exit code of a worker whose supervisor is to start it again, from the last commit
+FROZEN = 75  # EX_TEMPFAIL, the same, because the machine had frozen it
 
 
 class AutopilotError(Exception):

@@ -66,7 +66,8 @@ def main() -> None:
     """Automated egress traffic engineering: sFlow and BMP in, BGP overrides out.
 
     Exit codes: 0 done; 1 failed (no broker, no answer from a daemon, a demo that misses its bounds); 2 wrong usage or
-    configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again.
+    configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again;
+    75 the same, because the machine had frozen it.
     """
     print_what_can_be_printed()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters

@@ -8,23 +8,27 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from app.clock import Clock
-from app.errors import ENDED_ITSELF
+from app.errors import ENDED_ITSELF, FROZEN
 
 log = logging.getLogger(__name__)
 
 
-def die(reason: str) -> None:
+def die(reason: str, status: int = ENDED_ITSELF) -> None:
     """End the process at once, without the orderly shutdown, which would still flush."""
     log.critical("this process ends itself: %s; its next start goes on from the last commit", reason)
-    os._exit(ENDED_ITSELF)
+    os._exit(status)
+
+
+die_frozen = partial(die, status=FROZEN)
 
 
 class StallFence:
     """Measures the gap between two checks by the monotonic clock; a gap above the limit ends the process."""
 
-    def __init__(self, limit_s: float, clock: Clock, end: Callable[[str], None] = die) -> None:
+    def __init__(self, limit_s: float, clock: Clock, end: Callable[[str], None] = die_frozen) -> None:
         self._limit_s = limit_s
         self._clock = clock
         self._end = end

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.clock import SystemClock
-from app.errors import EnvironmentProblem
+from app.errors import FROZEN, EnvironmentProblem
 from app.lab.daemons.ports import free_port
 from tests.integration.conftest import unavailable
 from tests.integration.sums_rig import Rig, Worker, sums_rig
@@ -88,7 +88,7 @@ async def freeze_and_thaw(rig: Rig) -> None:
     await rig.commits_past(sent + 5 * BATCH)  # by the second
     await asyncio.sleep(2.0)  # and it goes on, so that its rows are newer than what the first still holds
     first.signal(signal.SIGCONT)
-    assert await first.ended(10.0) == 70
+    assert await first.ended(10.0) == FROZEN
     assert "frozen for" in first.told()
     await rig.finish()
     second.signal(signal.SIGTERM)

@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from app.errors import ENDED_ITSELF, DaemonError
+from app.errors import FROZEN, DaemonError
 
 POLL_S = 0.2
 # Only a process that hangs takes so long, on however busy a machine.
@@ -136,7 +136,7 @@ class Runner:
 
     @property
     def crashes(self) -> int:
-        """How many of the restarts were of programs that had not ended themselves on purpose."""
+        """How many of the restarts were not of a worker that ended because the machine had frozen it."""
         return sum(child.crashes for child in self._children.values())
 
     async def kill(self, name: str) -> None:
@@ -194,7 +194,7 @@ class Runner:
                 self._report(f"{name} ended with status {status}; log: {child.log}")
                 return
             child.restarts += 1
-            child.crashes += status != ENDED_ITSELF
+            child.crashes += status != FROZEN
             self._report(f"{name} ended with status {status}; restart {child.restarts} of {child.program.restarts_max}")
             await asyncio.sleep(BACKOFF_S[child.restarts - 1])
             child.process = await self._fork(child)

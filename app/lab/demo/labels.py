@@ -72,7 +72,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "drops_after_kill_s": ("from its death until no link dropped anything", "s"),
         "simulator_late_s": ("time that the simulator lost to other work of this machine", "s"),
         "restarts": ("processes that had to be restarted", ""),
-        "crashes": ("of those, without having ended themselves on purpose", ""),
+        "crashes": ("of those, not because the machine froze them", ""),
     },
     "foreign routes, on purpose": {
         "stray_route_stood_s": ("a stray override was in an injector for", "s"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ENDED_ITSELF, DaemonError
+from app.errors import ENDED_ITSELF, FROZEN, DaemonError
 from app.lab.daemons import runner as module
 from app.lab.daemons.runner import Probe, Program, Runner
 from tests.app.lab.daemons.processes import gone, sh
@@ -109,16 +109,17 @@ async def test_restarts_are_counted_told_and_bounded(tmp_path: Path, monkeypatch
     assert reports == [*told, f"crasher ended with status 7; log: {tmp_path}/crasher.log"]
 
 
-async def test_a_worker_that_ended_itself_on_purpose_has_not_crashed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("status", "crashes"), [(FROZEN, 0), (ENDED_ITSELF, 1)])
+async def test_only_a_worker_that_the_machine_froze_has_not_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, crashes: int
 ) -> None:
     monkeypatch.setattr(module, "BACKOFF_S", (0.0,))
     up = holds(tmp_path / "worker.log", "up\nup\n")
     async with Runner(tmp_path) as runner:
-        first = f"test -e {tmp_path}/ran && exec sleep 60; touch {tmp_path}/ran; exit {ENDED_ITSELF}"
+        first = f"test -e {tmp_path}/ran && exec sleep 60; touch {tmp_path}/ran; exit {status}"
         await runner.start(Program(name="worker", argv=sh(f"echo up; {first}"), restarts_max=1), up)
         assert runner.restarts == {"worker": 1}
-        assert runner.crashes == 0
+        assert runner.crashes == crashes
 
 
 async def test_a_killed_worker_comes_back_and_a_killed_daemon_does_not(
