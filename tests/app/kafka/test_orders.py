@@ -121,8 +121,6 @@ class Consumer:
 
     def assign(self, partitions: list[Any]) -> None: ...
 
-    async def seek_to_beginning(self, partition: Any) -> None: ...
-
     async def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
         return dict.fromkeys(partitions, self._broker.end)
 

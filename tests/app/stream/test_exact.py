@@ -135,7 +135,6 @@ def reader(
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     earliest: int = 0,
     checkpoint: Callable[[], Mapping[str, int]] = dict,
-    clock: ManualClock | None = None,
 ) -> ExactReader:
     """A reader that has recovered."""
 
@@ -152,7 +151,7 @@ def reader(
         log.append(f"end: {reason}")
         raise Ended(reason)
 
-    fence = StallFence(5.0, clock or ManualClock(), end)
+    fence = StallFence(5.0, ManualClock(), end)
     reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint)
     made = ExactReader(app, reading, fence, end)
     made._incarnations = cast(Any, Unchanged())
@@ -235,17 +234,6 @@ async def test_records_that_retention_removed_are_told(caplog: pytest.LogCapture
     await removed.run(Stream(log, [[9]]))
     assert log[-1] == "ack 9"
     assert caplog.messages == ["flows: retention removed 2 records that nobody had read"]
-
-
-async def test_what_came_too_late_because_the_process_was_frozen_is_not_the_reason() -> None:
-    clock = ManualClock()
-
-    def too_late(future: asyncio.Future[None]) -> None:
-        clock.advance(6.0)
-        future.set_exception(TimeoutError())
-
-    with pytest.raises(Ended, match=r"frozen for 6\.0 s"):
-        await reader([], answer=too_late, clock=clock).run(Stream([], [[0]]))
 
 
 async def test_a_failed_changelog_record_ends_the_process_before_the_ack() -> None:
