@@ -95,7 +95,7 @@ class Broker:
         self.all_read = asyncio.Event()
         self._fetches = list(fetches)
 
-    def consumer(self, kafka: Kafka) -> "Consumer":
+    def consumer(self, kafka: Kafka, **options: Any) -> "Consumer":
         return Consumer(self)
 
     async def fetch(self) -> list[tuple[bytes, bytes | None]]:
