@@ -1,4 +1,4 @@
-"""Our exceptions, by how broadly a caller wants to catch.
+"""Our exceptions, by how broadly a caller wants to catch, and the exit codes of a worker that ends itself.
 
 AutopilotError
  +- ConfigError        every mistake of a configuration, listed
@@ -11,7 +11,7 @@ AutopilotError
 from collections.abc import Sequence
 
 ENDED_ITSELF = 70  # EX_SOFTWARE, exit code of a worker whose supervisor is to start it again, from the last commit
-FROZEN = 75  # EX_TEMPFAIL, the same, because the machine had frozen it
+FROZEN = 75  # EX_TEMPFAIL, the same for a worker that was frozen for more than half its session with the broker
 
 
 class AutopilotError(Exception):

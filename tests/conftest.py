@@ -19,6 +19,7 @@ settings.load_profile("patient")
 LONGEST = ("test_demo.py", "test_faults_short.py", "test_demo_shows.py", "test_foreign.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist names the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (`pytest -n`), the longest tests begin first, and tests that share one stack share a worker."""
     items.sort(key=lambda item: (item.path.name not in LONGEST, item.get_closest_marker("services") is None))

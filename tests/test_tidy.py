@@ -331,7 +331,8 @@ def test_the_checks_can_fail(check: object, source: str) -> None:
     assert check(source)
 
 
-@pytest.mark.xdist_group("together")
-def test_a_group_of_tests_shares_a_worker(request: pytest.FixtureRequest) -> None:
-    """Else each worker starts the daemons that they share; pytest-xdist does not say that it ignores groups."""
-    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@together")
+def test_tests_that_share_a_stack_share_a_worker(request: pytest.FixtureRequest) -> None:
+    """Else each worker starts the same daemons; pytest-xdist does not say that it ignores groups."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = [item for item in request.session.items if "stack" in getattr(item, "fixturenames", ())]
+        assert [item.name for item in shared if not item.nodeid.endswith("@stack")] == [], "use --dist loadgroup"

@@ -21,7 +21,7 @@ EXIT_CODES = """## Exit codes
 | 1 | failed: no broker, a daemon that does not answer, `check` found problems, a demo whose bounds do not hold |
 | 2 | wrong usage or configuration |
 | 70 | a worker ended itself before its counts could become wrong, or because it stood still: start it again |
-| 75 | the same, because the machine had frozen it for longer than half its session with the broker |
+| 75 | a worker ended itself because it had been frozen for more than half its session with the broker: start it again |
 
 With `--json` the last line on stdout is one JSON document, and logs go to stderr. An error is a document too:
 `{"ok": false, "error": "...", "problems": [...]}`, where `problems` lists the mistakes of a configuration one by one.

@@ -67,7 +67,7 @@ def main() -> None:
 
     Exit codes: 0 done; 1 failed (no broker, no answer from a daemon, a demo that misses its bounds); 2 wrong usage or
     configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again;
-    75 the same, because the machine had frozen it.
+    75 a worker ended itself because it had been frozen: start it again.
     """
     print_what_can_be_printed()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters

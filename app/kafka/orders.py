@@ -109,9 +109,8 @@ class ControlReader:
     async def _follow(self) -> None:
         """Read and follow. `on_change` is not called before the end is reached: until then old orders pass again."""
         partition, at_end = TopicPartition(topics.CONTROL.name, 0), False
-        async with client.started(client.consumer(self._kafka)) as consumer:
+        async with client.started(client.consumer(self._kafka, auto_offset_reset="earliest")) as consumer:
             consumer.assign([partition])
-            await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
             while True:
                 for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():

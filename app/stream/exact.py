@@ -123,7 +123,7 @@ class ExactReader:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._end(f"{type(error).__name__}: {error}")
+            self._fail(error)
             raise
         finally:
             ticker.cancel()
@@ -187,7 +187,12 @@ class ExactReader:
                 if not self._held:
                     await self._commit()
             except Exception as error:
-                self._end(f"{type(error).__name__}: {error}")
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End the process; if it was frozen, that is the reason, and not what then came too late."""
+        self._fence.check()
+        self._end(f"{type(error).__name__}: {error}")
 
     def _is_due(self) -> bool:
         """Whether the ticker should flush now."""

@@ -52,9 +52,10 @@ class StallFence:
     def check(self) -> None:
         """End the process if the last check is too long ago; the thread calls it, and each flush before it writes."""
         now_s = self._clock.monotonic_s()
-        gap_s, self._seen_s = now_s - self._seen_s, now_s
+        gap_s = now_s - self._seen_s
         if gap_s > self._limit_s:
             self._end(f"frozen for {gap_s:.1f} s, more than {self._limit_s:.1f} s: another worker may own the state")
+        self._seen_s = now_s
 
     def _watch(self, every_s: float) -> None:
         while not self._stop.wait(every_s):

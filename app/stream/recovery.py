@@ -6,6 +6,7 @@ ever.
 """
 
 import gc
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ from faust.types import EventT
 
 from app.stream.fence import die
 from tables.store import ExactTable
+
+log = logging.getLogger(__name__)
 
 
 class FailFastRecovery(Recovery):
@@ -68,5 +71,6 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             gc.freeze()  # what was loaded stays: spare the collector from visiting millions of rows each time
         except Exception as error:
             if app.should_stop:  # a stop closes the tables under the load, and nothing is written without a whole one
+                log.warning("%s: its load was cut short by the stop: %s: %s", table.name, type(error).__name__, error)
                 return
             die(f"{table.name}: cannot load the state from its rows: {type(error).__name__}: {error}")

@@ -33,9 +33,9 @@ class Outcome(msgspec.Struct):
 async def judge(rig: Rig, fault: str) -> Outcome:
     """Drain, ask, stop, read. The worst source counts, so that one loss is not counted once for each."""
     await rig.drain()
+    await rig.all_serve()
     told = {pop: await _told(rig, pop) for pop in rig.feeds}
     active = await rig.active()
-    await rig.all_serve()
     for worker in rig.workers:
         if code := await worker.stop():
             rig.problems.append(f"SIGTERM at the end: exit code {code}")

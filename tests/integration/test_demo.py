@@ -40,7 +40,7 @@ class Demo:
         raise AssertionError("".join(self._told))
 
     async def told(self) -> str:
-        """What it has told when it is ended now."""
+        """End it; everything that it printed."""
         if self._process.returncode is None:
             self._process.terminate()
         _, err = await self._process.communicate()

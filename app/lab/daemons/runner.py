@@ -136,7 +136,7 @@ class Runner:
 
     @property
     def crashes(self) -> int:
-        """How many of the restarts were not of a worker that ended because the machine had frozen it."""
+        """How many of the restarts were of programs that did not end because they had been frozen."""
         return sum(child.crashes for child in self._children.values())
 
     async def kill(self, name: str) -> None:

@@ -82,7 +82,7 @@ def _slack(number: FiguresByName) -> float:
 
 
 def _no_restarts(number: FiguresByName) -> dict[str, bool]:
-    """A worker that stood still for half its session ends itself, because another may own its state by then."""
+    """A worker that was frozen for half its session ends itself, because another may own its state by then."""
     return {"no restarts": number("restarts") == 0}
 
 

@@ -104,7 +104,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     overrides_leaked: int  # how many of those have our community
     announcements_received: int
     restarts: int
-    crashes: int  # restarts that were not because the machine had frozen the process
+    crashes: int  # restarts that no freeze caused
     verdict: Verdict = "surge"
     congested_by_us: tuple[str, ...] = ()
     planted: tuple[Planted, ...] = ()

@@ -71,8 +71,8 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "peer_down_to_withdrawn_s": ("from the BMP report of its death until they were gone", "s"),
         "drops_after_kill_s": ("from its death until no link dropped anything", "s"),
         "simulator_late_s": ("time that the simulator lost to other work of this machine", "s"),
-        "restarts": ("processes that had to be restarted", ""),
-        "crashes": ("of those, not because the machine froze them", ""),
+        "restarts": ("restarts of processes", ""),
+        "crashes": ("of these, not caused by a freeze", ""),
     },
     "foreign routes, on purpose": {
         "stray_route_stood_s": ("a stray override was in an injector for", "s"),

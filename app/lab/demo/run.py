@@ -25,8 +25,7 @@ from app.lab.demo.story import Story
 from app.lab.demo.timeline import timeline
 from app.lab.demo.truthfile import TruthFile
 from app.lab.pop.engine import count_overrides
-from app.lab.pop.model import Tables
-from app.lab.pop.natural import natural_tables
+from app.lab.pop.natural import differing, natural_tables
 from app.lab.pop.pop import FILL, SimPop, generate
 from app.lab.pop.ribs import FrrRib, GobgpRib, RibReader
 from app.lab.pop.run import SimOptions, Simulation
@@ -121,11 +120,6 @@ async def _serves(port: int) -> str | None:
     return None
 
 
-def _next_hops(tables: Tables) -> dict[tuple[str, str], str]:
-    """The next hop of each (router, prefix)."""
-    return {(router, prefix): path.next_hop for router, table in tables.items() for prefix, path in table.items()}
-
-
 class Demo:
     """One run of the demo on a running stack."""
 
@@ -135,19 +129,30 @@ class Demo:
 
     async def run(self, began_s: float) -> dict[str, FigureValue]:
         """Start the workers, run the traffic, drain; the figures. The demo began at `began_s`, monotonic."""
-        if not await self._until(self._routers_settled, READY_WITHIN_S):
-            raise DaemonError(f"after {READY_WITHIN_S:g} s the routers do not yet forward as plain BGP should")
+        await self._routers_settled()
         await self._start_workers()
         ready_s, traffic_s = self._clock.monotonic_s() - began_s, self._clock.now_s()
         await self._traffic()
         drained = await self._drain()
         return score(await observe(self._context, self._story, ready_s, traffic_s, drained))
 
-    async def _routers_settled(self) -> bool:
-        """Whether every router uses the path that plain BGP chooses, so that iBGP has told each of them everything."""
+    async def _routers_settled(self) -> None:
+        """Wait until every router uses the path that plain BGP chooses, so that iBGP has carried every route."""
+        self._display.note("waiting until every router forwards as plain BGP does")
         sim_pop = self._context.sim_pop
-        natural = _next_hops(natural_tables(sim_pop.pop, sim_pop.announcements))
-        return natural.items() <= _next_hops(await read_tables(self._context.readers)).items()
+        natural = natural_tables(sim_pop.pop, sim_pop.announcements)
+        astray: list[tuple[str, str]] = []
+
+        async def settled() -> bool:
+            astray[:] = differing(await read_tables(self._context.readers), natural)
+            return not astray
+
+        if not await self._until(settled, READY_WITHIN_S):
+            (router, prefix), *others = astray
+            raise DaemonError(
+                f"after {READY_WITHIN_S:g} s {router} does not forward {prefix} as plain BGP does,"
+                f" nor {len(others)} others; see the logs in {self._stack.run_dir}"
+            )
 
     async def _start_workers(self) -> None:
         self._display.note("starting telemetry and actuator")

@@ -33,6 +33,16 @@ def natural_tables(pop: Pop, announcements: Announcements, dead_peers: Collectio
     }
 
 
+def differing(tables: Tables, natural: Tables) -> list[tuple[str, str]]:
+    """The (router, prefix) of `natural` that `tables` lack, or send to another next hop."""
+    return [
+        (router, prefix)
+        for router, wanted in natural.items()
+        for prefix, path in wanted.items()
+        if (used := tables[router].get(prefix)) is None or used.next_hop != path.next_hop
+    ]
+
+
 def _candidates(pop: Pop, announcements: Announcements, dead_peers: Collection[str]) -> Iterable[_Candidate]:
     return (
         _Candidate(link.router, session.peer, link.local_pref, route)

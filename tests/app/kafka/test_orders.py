@@ -108,7 +108,7 @@ class Broker:
         self.all_read = asyncio.Event()
         self._fetches = list(fetches)
 
-    def consumer(self, kafka: Kafka) -> "Consumer":
+    def consumer(self, kafka: Kafka, **options: Any) -> "Consumer":
         return Consumer(self)
 
     async def fetch(self) -> list[tuple[bytes, bytes | None]]:
@@ -133,8 +133,6 @@ class Consumer:
     async def stop(self) -> None: ...
 
     def assign(self, partitions: list[Any]) -> None: ...
-
-    async def seek_to_beginning(self, partition: Any) -> None: ...
 
     async def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
         return dict.fromkeys(partitions, self._broker.end)

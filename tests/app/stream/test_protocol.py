@@ -178,6 +178,17 @@ async def test_a_worker_that_was_frozen(fenced: bool, monkeypatch: pytest.Monkey
     assert (world.totals() == TRUE_TOTALS) is fenced
 
 
+async def test_what_came_too_late_because_it_was_frozen_is_not_the_reason_of_the_end() -> None:
+    world, clock = World(), ManualClock()
+
+    async def too_late() -> None:
+        clock.advance(16.0)
+        raise TimeoutError
+
+    with pytest.raises(Ended, match=r"frozen for 16\.0 s"):
+        await worker(world, clock=clock).run(Frozen(world, too_late))
+
+
 class Frozen(Stream):
     """Stops the worker between taking the second batch and writing it."""
 

@@ -110,7 +110,7 @@ async def test_restarts_are_counted_told_and_bounded(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("status", "crashes"), [(FROZEN, 0), (ENDED_ITSELF, 1)])
-async def test_only_a_worker_that_the_machine_froze_has_not_crashed(
+async def test_only_a_worker_that_was_frozen_has_not_crashed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, crashes: int
 ) -> None:
     monkeypatch.setattr(module, "BACKOFF_S", (0.0,))

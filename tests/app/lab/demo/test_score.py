@@ -108,6 +108,8 @@ def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it()
         "at most half the drops of a run without Autopilot",
         "black hole of at most 3 s",
     ]
+    assert score(msgspec.structs.replace(slow, restarts=1))["failed"] == []
+    assert score(msgspec.structs.replace(slow, restarts=1, crashes=1))["failed"] == ["nothing crashed"]
     assert verdict(figures)[:2] == [
         "not judged, because other work kept this machine from keeping time:",
         "  - no restarts",

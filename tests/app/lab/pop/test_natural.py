@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.lab.pop.model import Announcement
-from app.lab.pop.natural import natural_tables
+from app.lab.pop.model import Announcement, InstalledPath
+from app.lab.pop.natural import differing, natural_tables
 from tests.app.lab.pop.world import LOOPBACK_1, LOOPBACK_2, inventory
 
 PREFIX = "8.8.8.0/24"
@@ -47,3 +47,12 @@ def test_the_best_path_keeps_its_attributes_across_the_core() -> None:
     assert tables["r2"][PREFIX].as_path == (64601, 65001)
     assert tables["r2"][PREFIX].local_pref == 300
     assert tables["r2"][PREFIX].communities == ()
+
+
+def test_a_table_differs_where_a_prefix_lacks_or_has_another_next_hop() -> None:
+    def table(**next_hops: str) -> dict[str, InstalledPath]:
+        return {prefix: InstalledPath(hop, (), (), 100) for prefix, hop in next_hops.items()}
+
+    natural = {"r1": table(a="1", b="2"), "r2": table(a="1")}
+    assert differing({"r1": table(a="1", b="2", own="0"), "r2": table(a="1")}, natural) == []
+    assert differing({"r1": table(a="1"), "r2": table(a="9")}, natural) == [("r1", "b"), ("r2", "a")]

@@ -33,7 +33,7 @@ sfacctd_counter_file: {counters}
 sfacctd_counter_output: json
 plugins: print[flows]
 aggregate[flows]: peer_src_ip, in_iface, out_iface, dst_host, timestamp_arrival, sampling_rate
-plugin_pipe_size[flows]: 20480000
+plugin_pipe_zmq[flows]: true
 print_refresh_time[flows]: 1
 print_output[flows]: json
 print_output_file[flows]: {flows}
@@ -56,7 +56,7 @@ async def test_sums_of_a_real_collector_equal_ours(tmp_path: Path) -> None:
     datagrams = one_tick()
 
     async def purges() -> str | None:
-        # What reaches the collector before its plugin runs is held there until later traffic pushes it on.
+        # What reaches the collector before its plugin listens is lost.
         return None if "Purging cache" in runner.log("sfacctd").read_text() else "the first purge"
 
     async def has_all() -> str | None:
