@@ -15,7 +15,7 @@ BATCH = 500  # paths in a message; GoBGP takes the lock of its table once per me
 OPTIONS = (
     ("grpc.max_receive_message_length", 256 << 20),  # one destination per message, but the default of 4 MiB is tight
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # how long one attempt may take: a busy host needs more than 100 ms
     ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
 )
 

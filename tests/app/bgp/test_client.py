@@ -10,6 +10,9 @@ import pytest
 from app.bgp.client import SERVICE, SERVICE_4, GobgpClient
 from app.bgp.proto import gobgp_pb2 as pb
 from app.errors import SpeakerError
+from tests.patience import PATIENCE_S
+
+LATE_S = 0.5
 
 
 async def serve(socket: Path, *handlers: grpc.GenericRpcHandler) -> grpc.aio.Server:
@@ -53,6 +56,32 @@ async def test_another_program_is_told_from_gobgp_4(tmp_path: Path, client: Gobg
 async def test_nobody_there(client: GobgpClient) -> None:
     with pytest.raises(SpeakerError, match="is gobgpd running"):
         await client.destinations()
+
+
+async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> None:
+    method = grpc.unary_unary_rpc_method_handler(
+        answer_global, pb.GetBgpRequest.FromString, pb.GetBgpResponse.SerializeToString
+    )
+    server = await serve(
+        tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE.removeprefix("/"), {"GetBgp": method})
+    )
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while some := await reader.read(65536):
+            writer.write(some)
+        writer.close()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(LATE_S)
+        there, away = await asyncio.open_unix_connection(tmp_path / "s")
+        await asyncio.gather(pipe(reader, away), pipe(there, writer))
+
+    busy = await asyncio.start_unix_server(late, tmp_path / "busy")
+    client = GobgpClient(f"unix://{tmp_path}/busy", timeout_s=PATIENCE_S)
+    assert (await client.global_config()).asn == 64512
+    await client.close()
+    busy.close()
+    await server.stop(None)
 
 
 async def hang(_: object, __: object) -> AsyncIterator[pb.ListPathResponse]:
