@@ -12,14 +12,18 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from app.config import endpoints
+from app.contract.schemas import NAME_MAX
+
 UINT16_MAX, UINT31_MAX, UINT32_MAX = 2**16 - 1, 2**31 - 1, 2**32 - 1
 SELF_IFINDEX = 0x3FFFFFFF  # sFlow v5: the packet was made by, or sent to, the device itself
 BPS_MIN, BPS_MAX = 1e6, 100e12
 SECONDS_MAX = 10_000_000  # dates far away cannot be written in a record
 TOPIC_NAME_MAX = 100  # Kafka's bound is 249; our names stand in those of topics and changelogs
 TEXT_MAX = 255
+LINK_ID_MAX = NAME_MAX - 112  # ids of records add a prefix, an action, numbers and times to one
+WINDOW_MAX_S = 600  # the page keeps half an hour, so three windows
 OVERRIDES_MAX = 2000  # 450 bytes each: a decision of as many has 0.9 MB
-SOCKET_PATH_MAX = 107  # sockaddr_un
 RESERVED_ASNS = (  # IANA's registry of AS numbers
     (range(1), "is no AS number (RFC 7607); write the neighbour's or your own"),
     (range(23456, 23457), "is AS_TRANS (RFC 6793), which stands for a number of 4 bytes; write that number"),
@@ -198,49 +202,6 @@ def text(value: str) -> str:
     return value
 
 
-def grpc(target: str) -> str:
-    """Where a gobgpd listens for gRPC."""
-    if target.startswith("unix://"):
-        path = target.removeprefix("unix://")
-        if not path.startswith(("/", "$")):  # $: the laboratory's inventories have a variable there
-            raise ValueError("has no absolute path; write unix:///PATH")
-        if len(path.encode()) > SOCKET_PATH_MAX:
-            raise ValueError(f"is longer than a socket's path may be ({SOCKET_PATH_MAX} bytes)")
-        return target
-    return host_port(target, "write HOST:PORT, [IPV6]:PORT or unix:///PATH")
-
-
-def broker(addresses: str) -> str:
-    """One or several addresses of brokers, separated by commas."""
-    advice = "write HOST:PORT or [IPV6]:PORT, several separated by commas"
-    for one in addresses.split(","):
-        host_port(one.strip(), advice)
-    return addresses
-
-
-def host_port(target: str, advice: str) -> str:
-    """HOST:PORT, with an IPv6 address in brackets; ValueError ends with `advice`."""
-    host, colon, port = target.rpartition(":")
-    if host.count(":") and not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]", host):
-        fixed = f"; if the port is {port}, write '[{host}]:{port}'" if _is_address(host) else ""
-        raise ValueError(f"is not HOST:PORT{fixed or f'; {advice}'}")
-    if not colon or not re.fullmatch(r"[A-Za-z0-9._-]+|\[.+\]", host) or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise ValueError(f"is not HOST:PORT; {advice}")
-    if host.startswith("[") and not _is_address(host.strip("[]")):
-        raise ValueError(f"is not HOST:PORT; {advice}")
-    if not 0 < int(port) <= UINT16_MAX:
-        raise ValueError(f"has no port from 1 to {UINT16_MAX}; {advice}")
-    return target
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def between(low: float, high: float) -> Callable[[Any], Any]:
     """The rule that a number lies between two bounds, both included; nan does not."""
     return _bounded(lambda number: low <= number <= high, f"from {low:.10g} to {high:.10g}")
@@ -278,8 +239,8 @@ Cost = Annotated[float, _typed(cost)]
 Name = Annotated[str, _typed(name)]
 TopicName = Annotated[str, _typed(topic_name)]
 Text = Annotated[str, _typed(text)]
-Grpc = Annotated[str, _typed(grpc)]
-Broker = Annotated[str, _typed(broker)]
+Grpc = Annotated[str, _typed(endpoints.grpc)]
+Broker = Annotated[str, _typed(endpoints.brokers)]
 Port = Annotated[int, _typed(between(1, UINT16_MAX))]
 PortOrNone = Annotated[int, _typed(between(0, UINT16_MAX))]
 Uint16 = Annotated[int, _typed(between(0, UINT16_MAX))]
@@ -295,6 +256,7 @@ Seconds = Annotated[float, _typed(between(0, SECONDS_MAX))]
 SecondsAbove0 = Annotated[float, _typed(above(0, SECONDS_MAX))]
 WholeSeconds = Annotated[int, _typed(between(0, SECONDS_MAX))]
 WholeSecondsAbove0 = Annotated[int, _typed(above(0, SECONDS_MAX))]
+WindowLength = Annotated[int, _typed(between(1, WINDOW_MAX_S))]
 Share = Annotated[float, _typed(between(0, 1))]
 ShareAbove0 = Annotated[float, _typed(above(0, 1))]
 Ratio = Annotated[float, _typed(above(1, 1000))]

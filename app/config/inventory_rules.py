@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from app.config.forms import UINT16_MAX
+from app.config import endpoints
+from app.config.forms import LINK_ID_MAX, UINT16_MAX
 from app.config.toml import Problem, TomlTable
 
 ROUTER_ADDRESSES = ("agent_address", "loopback4", "loopback6", "ibgp_address")
 ONE_POP = (*ROUTER_ADDRESSES, "bmp_sysname")  # keys whose value stands in one PoP of a network only
+INJECTOR = "injector.address"
 HELD_SHARE = 0.8  # of maximum_prefix: what we keep in a router at most
 
 
@@ -39,13 +41,15 @@ def rules(pop: TomlTable) -> Iterator[Problem]:
     yield from _budgets(pop)
 
 
-def between(pops: Mapping[str, TomlTable]) -> Iterator[tuple[str, Problem]]:
-    """(file, mistake) of what several PoPs may not share; `pops` are the PoPs by file."""
+def between(pops: Mapping[str, TomlTable], cells: Mapping[str, str]) -> Iterator[tuple[str, Problem]]:
+    """(file, mistake) of what several PoPs may not share: `pops` by file, `cells` by the names of PoPs in one."""
     for (first_file, first), (file, pop) in combinations(pops.items(), 2):
         name, first_name = pop.get("name"), first.get("name")
         if name is not None and first_name is not None and _metric_name(name) == _metric_name(first_name):
             text = "is that of another PoP" if name == first_name else f"is too like {first_name!r} for Kafka's topics"
             yield file, Problem("name", f"{name!r} {text} ({first_file}); write another")
+        problems = _one_gobgpd(pop, first, first_file, name in cells and cells.get(name) == cells.get(first_name))
+        yield from ((file, problem) for problem in problems)
         if pop.get("asn") == first.get("asn"):
             yield from ((file, problem) for problem in _shared(pop, first, first_file))
 
@@ -56,36 +60,53 @@ def _metric_name(name: str) -> str:
 
 
 def _shared(pop: TomlTable, first: TomlTable, first_file: str) -> Iterator[Problem]:
-    taken = {(key, router.get(key)): router.at(key) for router in first.tables("router") for key in ONE_POP}
-    for router in pop.tables("router"):
-        for key in ONE_POP:
-            if router.get(key) is not None and (where := taken.get((key, router.get(key)))) is not None:
-                yield Problem(
-                    router.at(key), f"{router.get(key)!r} is also {where} of {first_file}; one of them is wrong"
-                )
-    grpcs = {router.table("injector").get("grpc"): router.at("injector.grpc") for router in first.tables("router")}
-    for router in pop.tables("router"):
-        grpc = router.table("injector").get("grpc")
-        if grpc is not None and not _is_local(grpc) and grpc in grpcs:
-            text = f"{grpc!r} is also {grpcs[grpc]} of {first_file}; each router has a gobgpd of its own"
-            yield Problem(router.at("injector.grpc"), text)
+    """Values that belong to a router of one PoP and stand in two. Only injectors of two sites may be numbered alike."""
+    taken = {value: (key, where) for key, value, where in reversed(_of_routers(first)) if value is not None}
+    for key, value, path in _of_routers(pop):
+        other, where = taken.get(value, ("", ""))
+        if other and not key == other == INJECTOR:
+            yield Problem(path, f"{value!r} is also {where} of {first_file}; one of them is wrong")
 
 
-def _is_local(grpc: str) -> bool:
-    """Whether it means another gobgpd on each host."""
-    return grpc.startswith(("unix:", "localhost:", "127.", "[::1]"))
+def _of_routers(pop: TomlTable) -> list[tuple[str, Any, str]]:
+    """(key, value, path) of what makes the routers of a PoP known, and of the addresses of their injectors."""
+    known = [(key, router.get(key), router.at(key)) for router in pop.tables("router") for key in ONE_POP]
+    injectors = [(router.table("injector").get("address"), router.at(INJECTOR)) for router in pop.tables("router")]
+    return known + [(INJECTOR, address, path) for address, path in injectors]
+
+
+def _one_gobgpd(pop: TomlTable, first: TomlTable, first_file: str, share_a_host: bool) -> Iterator[Problem]:
+    """Routers of two PoPs with one gobgpd. Targets on this host are others elsewhere, but a cell runs on one host."""
+    taken = {grpc: path for grpc, path in reversed(_grpcs(first))}
+    for grpc, path in _grpcs(pop):
+        if grpc in taken and (share_a_host or not endpoints.is_local(grpc)):
+            yield Problem(path, f"{grpc!r} is also {taken[grpc]} of {first_file}; each router has a gobgpd of its own")
+
+
+def _grpcs(pop: TomlTable) -> list[tuple[str, str]]:
+    """(where a gobgpd listens, path) of each router whose injector could be read."""
+    routers = [(router.table("injector").get("grpc"), router.at("injector.grpc")) for router in pop.tables("router")]
+    return [(endpoints.same_place(grpc), path) for grpc, path in routers if grpc is not None]
 
 
 def _names(pop: TomlTable) -> Iterator[Problem]:
     routers = pop.tables("router")
     yield from twice((router.get("name"), router.at("name")) for router in routers)
     yield from twice((router.get("bmp_sysname"), router.at("bmp_sysname")) for router in routers)
-    grpcs = [(router.table("injector").get("grpc"), router.at("injector.grpc")) for router in routers]
-    yield from twice(grpcs)
+    yield from twice(_grpcs(pop))
     links = [link for link in pop.tables("link") if link.has("router", "name")]
     yield from twice((f"{link.get('router')}/{link.get('name')}", link.at("name")) for link in links)
+    yield from _link_ids(pop, links)
     yield from twice((prefix, path) for path, prefix in pop.each("own_prefixes"))
     yield from twice((prefix, path) for path, prefix in pop.each("pinned_prefixes"))
+
+
+def _link_ids(pop: TomlTable, links: Iterable[TomlTable]) -> Iterator[Problem]:
+    for link in links:
+        length = len(f"{pop.get('name') or ''}/{link.get('router')}/{link.get('name')}")
+        if length > LINK_ID_MAX:
+            text = f"makes POP/ROUTER/LINK {length} characters, which no record may have; write at most {LINK_ID_MAX}"
+            yield Problem(link.at("name"), f"{text}, with shorter names of the PoP, the router or the link")
 
 
 def twice(values: Iterable[tuple[Any, str]]) -> Iterator[Problem]:

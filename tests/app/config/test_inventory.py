@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from app.bgp.wire import community_number, community_text
+from app.config.forms import LINK_ID_MAX
 from app.config.inventory import Budgets, check_pop, load_pop
 from app.errors import ConfigError
 from tests.pops import INVENTORY, demo_pop
@@ -114,6 +115,20 @@ def test_duplicates_are_named() -> None:
     assert any(
         problem.startswith("link[6].sessions[0].peer: '127.0.0.31' of r1 is also on link[0]") for problem in said
     )
+
+
+def test_the_id_of_a_link_fits_into_every_record(tmp_path: Path) -> None:
+    """Readers of our topics take 512 characters; an id of a window or a congestion is that of its link, and more."""
+    router, link = "r" * 200, "l" * (LINK_ID_MAX - len("rhv1000") - 200 - 2)
+    text = INVENTORY.read_text().replace('"r1"', f'"{router}"').replace("r1 =", f"{router} =")
+    path = tmp_path / "pop.toml"
+    path.write_text(text.replace('"et-0/0/1"', f'"{link}"'))
+    assert load_pop(path).links
+    path.write_text(text.replace('"et-0/0/1"', f'"{link}l"'))
+    assert problems_of(path) == [
+        "pop.toml.link[0].name: makes POP/ROUTER/LINK 401 characters, which no record may have; write at most 400, with"
+        " shorter names of the PoP, the router or the link"
+    ]
 
 
 @pytest.mark.parametrize(
