@@ -37,7 +37,7 @@ def router(number: int, names: Iterable[str] = (), **changes: Any) -> Router:
         injector=Injector(address=f"127.0.0.2{number}", grpc=f"unix:///injector-{number}"),
         ibgp_address=f"127.0.0.1{number}",
         internal_ifindexes=(1,),
-        core={name: index for index, name in enumerate(others, start=2)},
+        core={name: (index,) for index, name in enumerate(others, start=2)},
         igp_cost=dict.fromkeys(others, 10),
     )
     return msgspec.structs.replace(made, **changes)

@@ -49,17 +49,19 @@ class Injector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where its gRPC listens: `HOST:PORT` or `unix:///PATH`. Only one actuator may write there."""
 
 
-class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An edge router. `core` maps a neighbouring router's name to this router's ifIndex towards it."""
+class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An edge router. `core` maps a neighbouring router's name to this router's ifIndexes towards it."""
 
     name: forms.Name
     """Name of the router, unique in the PoP. Records and links use it."""
     agent_address: forms.Address
     """IP address that its sFlow samples carry as the exporter (`peer_ip_src`)."""
-    loopback4: forms.Loopback4
-    """IPv4 address that other routers of the PoP use as next hop towards it; not 127/8."""
-    loopback6: forms.Loopback6
-    """IPv6 address, as `loopback4`; not ::1."""
+    loopback4: forms.Loopback4 | None = None
+    """IPv4 address that other routers of the PoP use as next hop towards it; not 127/8. Change: needed if a session of
+    the router has IPv4 next hops and the PoP more than one router; at least one of the two loopbacks is.
+    """
+    loopback6: forms.Loopback6 | None = None
+    """IPv6 address, as `loopback4`; not ::1. Change: as `loopback4`, for IPv6 next hops."""
     bmp_sysname: forms.Text
     """sysName in its BMP initiation message."""
     injector: Injector
@@ -69,9 +71,9 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     internal_ifindexes: tuple[forms.IfIndex, ...]
     """ifIndexes (or names of `interfaces`) towards the inside of the PoP. Only traffic that enters there may be moved.
     """
-    core: dict[str, forms.IfIndex] = {}
-    """Table: router name = this router's ifIndex towards it, or a name of `interfaces`. Change: needed with more than
-    one edge router.
+    core: dict[str, forms.IfIndexes] = {}
+    """Table: router name = this router's ifIndex towards it, or a name of `interfaces`, or a list of several (parallel
+    ports, or the members of a LAG beside it). Change: needed with more than one edge router, on both ends.
     """
     interfaces: dict[str, forms.IfIndex] = {}
     """Table: interface name = its ifIndex on this router. All other keys may then use the name instead of the number.
@@ -113,8 +115,20 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def bmp_addresses(self) -> tuple[str, ...]:
         """Every address that its BMP session may come from."""
-        own = (self.ibgp_address, self.agent_address, self.loopback4, self.loopback6)
-        return own if self.bmp_address is None else (self.bmp_address, *own)
+        own = (self.bmp_address, self.ibgp_address, self.agent_address, *self.loopbacks)
+        return tuple(address for address in own if address is not None)
+
+    @property
+    def loopbacks(self) -> tuple[str, ...]:
+        """The loopbacks that it has, IPv4 first."""
+        return tuple(address for address in (self.loopback4, self.loopback6) if address is not None)
+
+    def loopback(self, prefix: str) -> str:
+        """The address that other routers use as next hop towards it for this prefix; ValueError if it has none."""
+        loopback = self.loopback6 if ":" in prefix else self.loopback4
+        if loopback is None:
+            raise ValueError(f"router {self.name} has no loopback of the family of {prefix}")
+        return loopback
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -262,13 +276,18 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def router_by_loopback(self) -> dict[str, str]:
-        return {loopback: router.name for router in self.router for loopback in (router.loopback4, router.loopback6)}
+        return {loopback: router.name for router in self.router for loopback in router.loopbacks}
 
     @cached_property
     def ingress_by_interface(self) -> dict[tuple[str, int], str]:
         """(router, ifIndex of input) -> the router where the packet entered the PoP's edge."""
         inside = {(router.name, index): router.name for router in self.router for index in router.internal_ifindexes}
-        core = {(router.name, index): neighbour for router in self.router for neighbour, index in router.core.items()}
+        core = {
+            (router.name, index): neighbour
+            for router in self.router
+            for neighbour, indexes in router.core.items()
+            for index in indexes
+        }
         return inside | core
 
     def leads_out(self, router: str, peer: str, next_hop: str) -> bool:

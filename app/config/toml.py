@@ -62,9 +62,10 @@ class Items(dict[Any, Any]):
 class TomlTable:
     """What could be read of one table: its values by key, with defaults. A key whose value is wrong is absent."""
 
-    def __init__(self, path: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, values: Mapping[str, Any], written: Mapping[str, Any]) -> None:
         self.path = path
         self._values = values
+        self._written = written
 
     def at(self, key: str) -> str:
         """The path of a key of this table."""
@@ -74,13 +75,17 @@ class TomlTable:
         """The value of a key; None if it is absent, or None by default."""
         return self._values.get(key)
 
+    def written(self, key: str) -> Any:
+        """What stands at a key in the file, right or wrong; None if nothing does."""
+        return self._written.get(key)
+
     def has(self, *keys: str) -> bool:
         """Whether all these keys could be read."""
         return all(key in self._values for key in keys)
 
     def table(self, key: str) -> "TomlTable":
         """The table of this name; an empty one if it could not be read."""
-        return self._values.get(key) or TomlTable(self.at(key), {})
+        return self._values.get(key) or TomlTable(self.at(key), {}, {})
 
     def each(self, key: str) -> Iterator[tuple[str, Any]]:
         """(path, value) of every item of a list, or of every entry of a table of values, that could be read."""
@@ -153,8 +158,8 @@ def parse(raw: Any, kind: type[msgspec.Struct], problems: list[Problem], path: s
     """What can be read of `raw` as a table of `kind`; every mistake is appended to `problems`."""
     if not isinstance(raw, Mapping):
         problems.append(_wrong(path, raw, dict))
-        return TomlTable(path, {})
-    table = TomlTable(path, values := {})
+        return TomlTable(path, {}, {})
+    table = TomlTable(path, values := {}, raw)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     problems.extend(Problem(table.at(key), _unknown(key, kind, list(fields))) for key in raw if key not in fields)
     for name, field in fields.items():
@@ -224,6 +229,8 @@ def _value(raw: Any, annotation: Any, path: str, problems: list[Problem]) -> Any
         return _WRONG
     if origin is tuple:
         if not isinstance(raw, list):
+            if _one_will_do(annotation) and not isinstance(raw, Mapping):
+                return _items({0: (path, raw)}, arguments[0], problems)
             problems.append(_wrong(path, raw, list))
             return _WRONG
         return _items({index: (f"{path}[{index}]", item) for index, item in enumerate(raw)}, arguments[0], problems)
@@ -265,7 +272,13 @@ def _plain(annotation: Any) -> tuple[Any, list[Any]]:
     if typing.get_origin(annotation) is not Annotated:
         return annotation, []
     wanted, *metas = typing.get_args(annotation)
-    return wanted, [meta.extra["rule"] for meta in metas if meta.extra]
+    return wanted, [meta.extra["rule"] for meta in metas if meta.extra and "rule" in meta.extra]
+
+
+def _one_will_do(annotation: Any) -> bool:
+    """Whether an item may stand where this type has a list of one."""
+    metas = typing.get_args(annotation)[1:] if typing.get_origin(annotation) is Annotated else ()
+    return any(meta.extra and "one_will_do" in meta.extra for meta in metas)
 
 
 def _words(annotation: Any) -> tuple[str, ...]:

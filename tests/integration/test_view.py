@@ -275,7 +275,7 @@ async def test_what_is_wrong_is_on_the_page_with_its_kind_and_place(daemons: Non
             ("bmp-silent", "r2: It was never heard over BMP. Does it send BMP to pmbmpd, and is its sysName 'r2'"),
             (
                 "injector-silent",
-                "r1: The gobgpd at unix:///run/egress-autopilot/injector-r1.sock does not answer the actuator",
+                "r1: The gobgpd at unix:///run/autopilot/injector-r1.sock does not answer the actuator",
             ),
         ):
             item = await page.wait_for_selector(f'#notices .alarming[data-kind="{kind}"]')

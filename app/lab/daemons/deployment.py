@@ -8,7 +8,7 @@ from typing import Any
 from app.config.settings import Deployment, load
 
 SETTINGS = "autopilot.toml"
-SOCKETS = "unix:///run/egress-autopilot/"  # where the inventories of the laboratory have their gobgpds
+SOCKETS = "unix:///run/autopilot/"  # where the inventories of the laboratory have their gobgpds
 
 
 def write_inventory(run_dir: Path, inventory: Path) -> Path:

@@ -1,5 +1,6 @@
 """Where daemons listen: one spelling of each place, and what is no place."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -50,9 +51,8 @@ def test_a_place_has_one_spelling(written: str, kept: str) -> None:
     ],
 )
 def test_what_is_no_place_is_refused(written: str, remedy: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(remedy)}"):
         endpoints.grpc(written)
-    assert str(caught.value).startswith(remedy)
 
 
 def test_brokers_have_one_spelling_each() -> None:
@@ -91,7 +91,7 @@ APART = (
     ("{ r2 =", "{ s2 ="),
     ('name = "rhv1000"', 'name = "other"'),
 )
-R1, R2 = (f"unix:///run/egress-autopilot/injector-r{number}.sock" for number in (1, 2))
+R1, R2 = (f"unix:///run/autopilot/injector-r{number}.sock" for number in (1, 2))
 
 
 def two_pops(folder: Path, settings: str, first: dict[str, str], second: dict[str, str]) -> list[str]:
@@ -138,7 +138,7 @@ def test_a_target_on_this_host_is_one_gobgpd_within_a_cell_only(tmp_path: Path, 
         (
             'loopback4 = "192.0.3.11"',
             'loopback4 = "192.0.2.1"',
-            "router[0].loopback4: '192.0.2.1' is also router[0].ag",
+            "router[0].loopback4: '192.0.2.1' is also router",
         ),
         ('address = "127.0.1.21"', 'address = "192.0.2.12"', "router[0].injector.address: '192.0.2.12' is also router"),
         ('ibgp_address = "127.0.1.11"', 'ibgp_address = "127.0.0.21"', "router[0].ibgp_address: '127.0.0.21' is also"),

@@ -269,7 +269,7 @@ def test_interfaces_may_be_given_by_name(tmp_path: Path) -> None:
     link = pop.links["rhv1000/r1/et-0/0/1"]
     assert (link.ifindexes, link.members, link.ports) == ((101,), (907, 908), (101, 907, 908))
     assert (link.capacity_bps, link.configured_bps) == ("auto", None)
-    assert (pop.routers["r1"].internal_ifindexes, pop.routers["r1"].core) == ((1,), {"r2": 2})
+    assert (pop.routers["r1"].internal_ifindexes, pop.routers["r1"].core) == ((1,), {"r2": (2,)})
     assert pop.link_by_interface["r1", 907] == "rhv1000/r1/et-0/0/1"
 
 
