@@ -1,8 +1,6 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
-import os
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -15,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.situation import situation
+from app.config import folders
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
@@ -129,29 +128,8 @@ def _states(pop: Pop, seen: Seen) -> dict[str, str]:
 
 
 def unwritable(settings: Settings, offline: bool = False) -> list[str]:
-    """Return a problem for each folder of the settings that this process cannot write to, if it is here at all.
-
-    Files may be checked on another host or by another user: `offline`, a lack of permission is no problem.
-    """
-    folders = {"data_dir": Path(settings.data_dir), "halt_file": Path(settings.halt_file).parent}
-    problems = []
-    for key, folder in folders.items():
-        there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # also where it may not look
-        try:
-            with tempfile.TemporaryFile(dir=there):
-                pass
-        except PermissionError as error:
-            if not offline:
-                problems.append(
-                    f"{key}: {there}: {_reason(error)}; let this user write there, or choose another folder"
-                )
-        except OSError as error:
-            problems.append(f"{key}: {folder} cannot be made in {there}: {_reason(error)}; choose another folder")
-    return problems
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or "it cannot be written to").lower()
+    """Return a problem for each folder of the settings that this process cannot write to (see folders)."""
+    return folders.unwritable(Path(settings.data_dir), Path(settings.halt_file), offline)
 
 
 async def create_missing(deployment: Deployment) -> list[str]:

@@ -1,6 +1,6 @@
 """What you configure: settings, thresholds and the inventory of a PoP, from TOML with every mistake listed.
 
 May import: contract, logs.
-Read: settings, settings_rules, thresholds, inventory, inventory_rules, interfaces, collectors, forms, endpoints, toml,
-docs.
+Read: settings, settings_rules, thresholds, inventory, inventory_rules, interfaces, collectors, forms, endpoints, keys,
+toml, folders, docs.
 """

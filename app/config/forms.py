@@ -18,6 +18,7 @@ from app.contract.schemas import NAME_MAX
 UINT16_MAX, UINT31_MAX, UINT32_MAX = 2**16 - 1, 2**31 - 1, 2**32 - 1
 SELF_IFINDEX = 0x3FFFFFFF  # sFlow v5: the packet was made by, or sent to, the device itself
 BPS_MIN, BPS_MAX = 1e6, 100e12
+EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
 SECONDS_MAX = 10_000_000  # dates far away cannot be written in a record
 TOPIC_NAME_MAX = 100  # Kafka's bound is 249; our names stand in those of topics and changelogs
 TEXT_MAX = 255
@@ -33,6 +34,7 @@ RESERVED_ASNS = (  # IANA's registry of AS numbers
 )
 # gobgpd takes 127/8 as a withdrawal, and FRR resets the session because of it: all its overrides would go for 13 s.
 MARTIANS = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
+MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 
 Address4or6 = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -102,13 +104,18 @@ def _parsed(text: str) -> Address4or6:
 
 def _instead(text: str) -> str:
     """What to write instead of something that is almost an address."""
-    bare = text.strip().strip("[]").partition("/")[0]
-    if re.fullmatch(r"\d+(\.\d+){3}", bare):  # some programs read leading zeros as octal numbers
+    stripped = text.strip()
+    with_port = re.fullmatch(r"\[(.+)\]:\d{1,5}|([\d.]+):\d{1,5}", stripped)
+    bare, _, length = (with_port[1] or with_port[2] if with_port else stripped.strip("[]")).partition("/")
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9}){3}", bare):  # some programs read leading zeros as octal numbers
         bare = ".".join(str(int(part)) for part in bare.split("."))
     try:
-        address = str(ipaddress.ip_address(bare))
+        interface = ipaddress.ip_interface(f"{bare}/{length}" if length else bare)
     except ValueError:
         return "; write its digits, not a name" if re.fullmatch(r"[a-zA-Z][\w.-]*", bare) else ""
+    if interface.ip == interface.network.network_address and interface.network.num_addresses > 1:
+        return "; it is a prefix: write the address of each host"
+    address = str(getattr(interface.ip, "ipv4_mapped", None) or interface.ip)
     return f"; write {address!r}" if address != text else ""
 
 
@@ -121,6 +128,11 @@ def prefix(text: str) -> str:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError("is not a prefix; write ADDRESS/LENGTH") from None
+    if not slash:
+        raise ValueError(f"has no length; write '{network.network_address}/LENGTH'")
+    if isinstance(network, ipaddress.IPv6Network) and (mapped := network.network_address.ipv4_mapped):
+        shorter = f"{mapped}/{network.prefixlen - MAPPED.prefixlen}"
+        raise ValueError(f"is an IPv4 prefix in IPv6; write {shorter!r}")
     if str(network) != text:
         raise ValueError(f"is not a prefix in canonical form; write {str(network)!r}")
     return text
@@ -155,6 +167,21 @@ def asn(number: int) -> int:
         if number in numbers:
             raise ValueError(why)
     return number
+
+
+def asn_instead(raw: Any) -> str | None:
+    """An AS number in one piece, for one in text or in two pieces (RFC 5396, asdot)."""
+    if isinstance(raw, float):
+        return "AS numbers in one piece: of X.Y that is 65536 * X + Y"
+    if not isinstance(raw, str) or not (parts := re.fullmatch(r"(?:AS)?(?:(\d{1,5})\.)?(\d{1,10})", raw.strip(), re.I)):
+        return None
+    return f"{65536 * int(parts[1] or 0) + int(parts[2])}, without quotes"
+
+
+def bps_instead(raw: Any) -> str | None:
+    """Bits per second, for a number with a unit in text."""
+    parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kMGT])(?:b|bit|bps|bit/s|b/s)?", str(raw).strip(), re.I)
+    return f"{parts[1]}e{EXPONENTS[parts[2].upper()]}, without quotes" if parts else None
 
 
 def capacity_bps(bps: float) -> float:
@@ -225,6 +252,11 @@ def _typed(rule: Callable[[Any], Any]) -> Meta:
     return Meta(extra={"rule": rule})
 
 
+def _hinted(hint: Callable[[Any], str | None]) -> Meta:
+    """What to write instead of a value of another type; None if there is nothing better than the name of the type."""
+    return Meta(extra={"hint": hint})
+
+
 Address = Annotated[str, _typed(address)]
 NextHop = Annotated[str, _typed(next_hop)]
 Loopback4 = Annotated[str, _typed(loopback4)]
@@ -233,9 +265,9 @@ Prefix = Annotated[str, _typed(prefix)]
 OwnPrefix = Annotated[str, _typed(own_prefix)]
 IfIndex = Annotated[int, _typed(ifindex)]
 IfIndexes = Annotated[tuple[IfIndex, ...], Meta(extra={"one_will_do": True})]
-Asn = Annotated[int, _typed(asn)]
-CapacityBps = Annotated[float, _typed(capacity_bps)]
-CapBps = Annotated[float, _typed(cap_bps)]
+Asn = Annotated[int, _typed(asn), _hinted(asn_instead)]
+CapacityBps = Annotated[float, _typed(capacity_bps), _hinted(bps_instead)]
+CapBps = Annotated[float, _typed(cap_bps), _hinted(bps_instead)]
 Cost = Annotated[float, _typed(cost)]
 Name = Annotated[str, _typed(name)]
 TopicName = Annotated[str, _typed(topic_name)]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from app.config import forms, inventory_rules
+from app.config.folders import unwritable
 from app.config.interfaces import numbered
 from app.config.inventory import Pop
 from app.config.inventory_rules import between
@@ -122,23 +123,41 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
     problems: list[Problem] = []
     raw, set_by = _overlaid(read_toml(path), environ)
     table = parse(raw, Settings, problems)
-    inventories, mistakes = _read_inventories(path.parent, [name for _, name in table.each("pops")])
+    files, twice = _files(path.parent, table)
+    problems.extend(twice)
+    inventories, mistakes = _read_inventories(path.parent, files)
     problems.extend(rules(table, [pop.get("name") for pop in inventories.values()]))
     mistakes += [problem.in_file(name) for name, problem in between(inventories, cells_of(table))]
     for problem in problems:
         variable = set_by.get(problem.path)
         mistakes.append(f"{variable} in the environment: {problem.text}" if variable else problem.in_file(path.name))
-    if mistakes:
-        raise ConfigError(mistakes)
+    if mistakes:  # the first round says as well what only `check` looks at
+        raise ConfigError([*mistakes, *_unwritable(table, path.parent.absolute())])
     pops = {pop.name: pop for pop in (build(inventory, Pop) for inventory in inventories.values())}
     return Deployment(_rooted(build(table, Settings), path.parent.absolute()), pops)
+
+
+def _unwritable(settings: TomlTable, folder: Path) -> list[str]:
+    data_dir, halt_file = settings.get("data_dir"), settings.get("halt_file")
+    return unwritable(folder / data_dir, folder / halt_file, offline=True) if data_dir and halt_file else []
+
+
+def _files(folder: Path, settings: TomlTable) -> tuple[list[str], list[Problem]]:
+    """The inventories as `pops` names them, and a mistake for each name that is another spelling of one before it."""
+    first: dict[Path, tuple[str, str]] = {}
+    problems = []
+    for path, name in settings.each("pops"):
+        at, other = first.setdefault((folder / name).resolve(), (path, name))
+        if other != name:
+            problems.append(Problem(path, f"{name!r} is the same file as {other!r} in {at}; leave one out"))
+    return [name for _, name in first.values()], problems
 
 
 def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, TomlTable], list[str]]:
     """What could be read of each inventory, by file, and every mistake in them."""
     inventories: dict[str, TomlTable] = {}
     mistakes: list[str] = []
-    for name in dict.fromkeys(names):
+    for name in names:
         problems: list[Problem] = []
         try:
             inventories[name] = parse(numbered(read_toml(folder / name), problems), Pop, problems)
@@ -146,7 +165,7 @@ def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, Tom
             mistakes += error.problems
             continue
         problems.extend(inventory_rules.rules(inventories[name]))
-        mistakes += [problem.in_file(Path(name).name) for problem in problems]
+        mistakes += [problem.in_file(name) for problem in problems]
     return inventories, mistakes
 
 

@@ -144,7 +144,7 @@ def test_a_lack_of_permission_counts_only_on_the_host_itself(tmp_path: Path, mon
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("app.cli.check.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("app.config.folders.tempfile.TemporaryFile", refuse)
     settings = Settings(pops=("a",), data_dir=str(tmp_path), halt_file=str(tmp_path / "halt"))
     assert unwritable(settings, offline=True) == []
     assert unwritable(settings)[0].startswith(f"data_dir: {tmp_path}: permission denied; let this user write there")

@@ -53,9 +53,9 @@ def test_every_mistake_of_shape_is_listed_with_its_place(tmp_path: Path) -> None
     assert problems_of(path) == [
         "pop.toml.colour: unknown key; known: name, asn, own_prefixes, router, link, marker, marker_asn,"
         " override_local_pref, budgets, pinned_prefixes",
-        "pop.toml.asn: '64512' is text; write a whole number, without quotes and without a point",
+        "pop.toml.asn: '64512' is text; write 64512, without quotes",
         "pop.toml.router[0].internal_ifindexes: 1 is a whole number; write a list in brackets, [...]",
-        "pop.toml.router[0].core: datetime.date(2026, 11, 29) is a date or time; write a table, { key = value }",
+        "pop.toml.router[0].core: 2026-11-29 is a date or time; write a table, { key = value }",
         "pop.toml.link[0].kind: 'peering' is not one of pni, ixp, transit",
         "pop.toml.link[0].capacity_bps: missing",
     ]
@@ -76,7 +76,7 @@ def test_mistakes_of_shape_hide_none_between_keys(tmp_path: Path) -> None:
     )
     assert problems_of(path) == [
         "pop.toml.link[1].ifindexes[1]: interfaces of router r1 have no 'ae1'; known: none",
-        "pop.toml.asn: '64512' is text; write a whole number, without quotes and without a point",
+        "pop.toml.asn: '64512' is text; write 64512, without quotes",
         "pop.toml.own_prefixes[0]: '198.18.0.1/16' is not a prefix in canonical form; write '198.18.0.0/16'",
         "pop.toml.router[0].loopback4: '127.0.0.11' is no address that another router accepts as a next hop;"
         " write the one that iBGP uses",
@@ -92,7 +92,9 @@ def test_mistakes_of_shape_hide_none_between_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prefix", "remedy"),
     [
-        ("198.18.0.1", "is not a prefix in canonical form; write '198.18.0.1/32'"),
+        ("198.18.0.1", "has no length; write '198.18.0.1/LENGTH'"),
+        ("2001:DB8::", "has no length; write '2001:db8::/LENGTH'"),
+        ("::ffff:192.0.2.0/120", "is an IPv4 prefix in IPv6; write '192.0.2.0/24'"),
         ("198.18.0.0/255.255.0.0", "is not a prefix in canonical form; write '198.18.0.0/16'"),
         ("198.18.0.1/16", "is not a prefix in canonical form; write '198.18.0.0/16'"),
         ("2001:DB8::/32", "is not a prefix in canonical form; write '2001:db8::/32'"),
