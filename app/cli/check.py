@@ -44,10 +44,21 @@ class RouterReport(msgspec.Struct, frozen=True):
     policy: dict[str, str]
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """What a PoP's routers know our routes by: the community and the local-pref on each of them."""
+
+    community: str
+    local_pref: int
+
+
 class Report(msgspec.Struct, frozen=True):
-    """Everything that `check` found. `routers` are by `pop/router`, `components` by PoP and name: up, down, unknown."""
+    """Everything that `check` found. `marks` are by PoP, `routers` by `pop/router`.
+
+    `components` are by PoP and name: up, down, unknown.
+    """
 
     problems: list[str]
+    marks: dict[str, Marks] = {}
     routers: dict[str, RouterReport] = {}
     components: dict[str, dict[str, str]] = {}
 
@@ -60,7 +71,7 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
     problems = [*foreign_packages(), *unwritable(deployment.settings)]
     found, complete = await _broker_problems(deployment)
     if not complete or not running:
-        return Report([*problems, *found])
+        return Report([*problems, *found], marks_of(deployment))
     answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
     routers = {
         f"{name}/{router.name}": _router(router, answers[name, router.name], now.seen[name])
@@ -73,12 +84,32 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
         problems += _never_heard(deployment, name, now.seen[name])
         for router in pop.router:
             problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
-    return Report(problems, routers, {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()})
+    states = {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()}
+    return Report(problems, marks_of(deployment), routers, states)
+
+
+def offline_report(deployment: Deployment) -> Report:
+    """Check the environment and the folders of the settings, without asking anybody."""
+    problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True)]
+    return Report(problems, marks_of(deployment))
+
+
+def marks_of(deployment: Deployment) -> dict[str, Marks]:
+    """What the routers' policies must match on, by PoP."""
+    return {name: Marks(pop.marker_community, pop.override_local_pref) for name, pop in deployment.pops.items()}
 
 
 def sentences(report: Report) -> list[str]:
     """A line for each router: what was heard of it, its injector, its policies."""
     return [_sentence(name, router) for name, router in report.routers.items()]
+
+
+def sentences_on_marks(report: Report) -> list[str]:
+    """A line for each PoP: what the policies of its routers must match."""
+    return [
+        f"{name}: our routes carry the community {marks.community} and the local-pref {marks.local_pref}"
+        for name, marks in report.marks.items()
+    ]
 
 
 def _sentence(name: str, router: RouterReport) -> str:

@@ -90,7 +90,8 @@ def _kind(annotation: Any) -> str:
         return names[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return _kind(arguments[0])
+        kinds = (meta.extra["kind"] for meta in arguments[1:] if meta.extra and "kind" in meta.extra)
+        return next(kinds, None) or _kind(arguments[0])
     if origin is typing.Literal:
         return "text"
     if origin in (typing.Union, types.UnionType):

@@ -76,8 +76,9 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ports, or the members of a LAG beside it). Change: needed with more than one edge router, on both ends.
     """
     interfaces: dict[str, forms.IfIndex] = {}
-    """Table: interface name = its ifIndex on this router. All other keys may then use the name instead of the number.
-    Change: useful where a router numbers its interfaces again after a restart.
+    """Table: interface name = its ifIndex on this router, such as `{ ae1 = 501, "xe-0/0/1.100" = 502 }`; a name with a
+    slash or a dot needs quotes. All other keys may then use the name instead of the number. Change: useful where a
+    router numbers its interfaces again after a restart.
     """
     igp_cost: dict[str, forms.Uint32] = {}
     """Table: router name = IGP cost of the path to it. Change: needed with more than one edge router; it breaks ties
@@ -107,9 +108,9 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     Change: needed if the router sends BMP from none of those, for example from its management port.
     """
     bmp_silence_s: forms.BmpSilence = 30.0
-    """Seconds. After so long without any BMP record the router is doubtful: no move leads to it, and moves that leave
-    by it end. Change: at least twice the interval of its BMP statistics reports, which should be 10 s (15 s where
-    a router cannot send them more often).
+    """Seconds, 10 to 600. After so long without any BMP record the router is doubtful: no move leads to it, and moves
+    that leave by it end. Change: at least twice the interval of its BMP statistics reports, which should be 10 s
+    (15 s where a router cannot send them more often).
     """
 
     @property
@@ -137,15 +138,16 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peer: forms.Address
     """IP address of the neighbour, as BMP reports it."""
     next_hops: tuple[forms.NextHop, ...]
-    """IP addresses that this neighbour may announce as next hop, IPv4 and IPv6. Sessions of one link may share some,
-    as those with the route servers of an exchange do. Only where another session of the link names them may the
-    list be empty.
+    """IP addresses that this neighbour may announce as next hop, IPv4 and IPv6, one by one: a prefix is not taken, and
+    what comes with another next hop, such as that of a member behind a route server, is never a target. Sessions of
+    one link may share some, as those with the route servers of an exchange do. Only where another session of the
+    link names them may the list be empty.
     """
     asn: forms.Asn
     """AS number of the neighbour."""
     cap_bps: forms.CapBps | None = None
-    """Bits per second. Our moves bring at most this much to the session, whatever the link could take. Change: set
-    it if a peering agreement or a port behind an exchange has a limit.
+    """Bits per second, not above the link's `capacity_bps`. Our moves bring at most this much to the session. Change:
+    set it if a peering agreement or a port behind an exchange has a limit.
     """
 
 
@@ -170,8 +172,8 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost: forms.Cost
     """Any unit, the same for all links. Among links with room the cheapest is filled first."""
     capacity_bps: forms.CapacityBps | Literal["auto"]
-    """Bits per second that the link carries, or `auto` for what its ports report (ifSpeed). A number counts also where
-    the ports are faster, and gives way while those that are up add up to less.
+    """Bits per second that the link carries, 1e6 to 1e14, or `auto` for what its ports report (ifSpeed). A number
+    counts also where the ports are faster, and gives way while those that are up add up to less.
     """
     local_pref: forms.Uint32 = 100
     """What the import policy of the router sets on routes of this link. FRR 8.4 leaves it out of the BMP records of

@@ -119,11 +119,20 @@ def test_the_document_and_the_exit_code(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(check, "report", report)
     result = run("check", "--json", "--config", deployment(tmp_path))
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"ok": False, "problems": ["rhv1000: x"], "routers": {}, "components": {}}
+    document = {"ok": False, "problems": ["rhv1000: x"], "marks": {}, "routers": {}, "components": {}}
+    assert json.loads(result.stdout) == document
     assert run("check", "--config", deployment(tmp_path)).stdout == "- rhv1000: x\n"
     answers["problems"] = []
     result = run("check", "--config", deployment(tmp_path))
     assert (result.exit_code, result.stdout) == (0, "No problems found.\n")
+
+
+def test_it_says_what_the_policies_of_the_routers_must_match(tmp_path: Path) -> None:
+    result = run("check", "--offline", "--config", deployment(tmp_path))
+    marks = "rhv1000: our routes carry the community 64512:911 and the local-pref 1000"
+    assert result.stdout == f"{marks}\nNo problems found.\n"
+    result = run("check", "--offline", "--json", "--config", deployment(tmp_path))
+    assert json.loads(result.stdout)["marks"] == {"rhv1000": {"community": "64512:911", "local_pref": 1000}}
 
 
 def test_folders_that_cannot_be_written_to_are_named_with_their_key(tmp_path: Path) -> None:
