@@ -69,6 +69,17 @@ def _routers(pop: Pop, override: Override) -> Iterator[str]:
             yield "unknown-router"
         elif router.exports_learned_routes:
             yield "exports-learned-routes"
+    yield from _loopback(pop, override)
+
+
+def _loopback(pop: Pop, override: Override) -> Iterator[str]:
+    """The other routers are sent to a loopback of the exit router."""
+    egress = pop.routers.get(override.exit.router)
+    if egress is not None and len(override.inject_on) > 1:
+        try:
+            egress.loopback(override.prefix)
+        except ValueError:
+            yield "exit-without-loopback"
 
 
 def _source(pop: Pop, override: Override) -> Iterator[str]:

@@ -1,8 +1,6 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
-import os
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -15,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.situation import situation
+from app.config import folders
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
@@ -45,10 +44,21 @@ class RouterReport(msgspec.Struct, frozen=True):
     policy: dict[str, str]
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """What a PoP's routers know our routes by: the community and the local-pref on each of them."""
+
+    community: str
+    local_pref: int
+
+
 class Report(msgspec.Struct, frozen=True):
-    """Everything that `check` found. `routers` are by `pop/router`, `components` by PoP and name: up, down, unknown."""
+    """Everything that `check` found. `marks` are by PoP, `routers` by `pop/router`.
+
+    `components` are by PoP and name: up, down, unknown.
+    """
 
     problems: list[str]
+    marks: dict[str, Marks] = {}
     routers: dict[str, RouterReport] = {}
     components: dict[str, dict[str, str]] = {}
 
@@ -61,7 +71,7 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
     problems = [*foreign_packages(), *unwritable(deployment.settings)]
     found, complete = await _broker_problems(deployment)
     if not complete or not running:
-        return Report([*problems, *found])
+        return Report([*problems, *found], marks_of(deployment))
     answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
     routers = {
         f"{name}/{router.name}": _router(router, answers[name, router.name], now.seen[name])
@@ -74,12 +84,32 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
         problems += _never_heard(deployment, name, now.seen[name])
         for router in pop.router:
             problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
-    return Report(problems, routers, {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()})
+    states = {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()}
+    return Report(problems, marks_of(deployment), routers, states)
+
+
+def offline_report(deployment: Deployment) -> Report:
+    """Check the environment and the folders of the settings, without asking anybody."""
+    problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True)]
+    return Report(problems, marks_of(deployment))
+
+
+def marks_of(deployment: Deployment) -> dict[str, Marks]:
+    """What the routers' policies must match on, by PoP."""
+    return {name: Marks(pop.marker_community, pop.override_local_pref) for name, pop in deployment.pops.items()}
 
 
 def sentences(report: Report) -> list[str]:
     """A line for each router: what was heard of it, its injector, its policies."""
     return [_sentence(name, router) for name, router in report.routers.items()]
+
+
+def sentences_on_marks(report: Report) -> list[str]:
+    """A line for each PoP: what the policies of its routers must match."""
+    return [
+        f"{name}: our routes carry the community {marks.community} and the local-pref {marks.local_pref}"
+        for name, marks in report.marks.items()
+    ]
 
 
 def _sentence(name: str, router: RouterReport) -> str:
@@ -129,29 +159,8 @@ def _states(pop: Pop, seen: Seen) -> dict[str, str]:
 
 
 def unwritable(settings: Settings, offline: bool = False) -> list[str]:
-    """Return a problem for each folder of the settings that this process cannot write to, if it is here at all.
-
-    Files may be checked on another host or by another user: `offline`, a lack of permission is no problem.
-    """
-    folders = {"data_dir": Path(settings.data_dir), "halt_file": Path(settings.halt_file).parent}
-    problems = []
-    for key, folder in folders.items():
-        there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # also where it may not look
-        try:
-            with tempfile.TemporaryFile(dir=there):
-                pass
-        except PermissionError as error:
-            if not offline:
-                problems.append(
-                    f"{key}: {there}: {_reason(error)}; let this user write there, or choose another folder"
-                )
-        except OSError as error:
-            problems.append(f"{key}: {folder} cannot be made in {there}: {_reason(error)}; choose another folder")
-    return problems
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or "it cannot be written to").lower()
+    """Return a problem for each folder of the settings that this process cannot write to (see folders)."""
+    return folders.unwritable(Path(settings.data_dir), Path(settings.halt_file), offline)
 
 
 async def create_missing(deployment: Deployment) -> list[str]:

@@ -169,14 +169,15 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
         for name in asyncio.run(checks.create_missing(deployment)):
             errors.print(f"created {name}", markup=False)
     if offline:
-        found = checks.Report([*checks.foreign_packages(), *checks.unwritable(deployment.settings, offline=True)])
+        found = checks.offline_report(deployment)
     else:
         found = asyncio.run(checks.report(deployment, SystemClock().now_s(), running=not create_topics))
     if as_json or dump:
         effective = {"effective": deployment} if dump else {}
         print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})
     else:
-        lines = [*checks.sentences(found), *(f"- {problem}" for problem in found.problems)]
+        problems = [f"- {problem}" for problem in found.problems]
+        lines = [*checks.sentences(found), *problems, *checks.sentences_on_marks(found)]
         click.echo("\n".join(lines if found.problems else [*lines, "No problems found."]))
     raise SystemExit(EXIT_FAILED if found.problems else 0)
 

@@ -12,14 +12,19 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from app.config import endpoints
+from app.contract.schemas import NAME_MAX
+
 UINT16_MAX, UINT31_MAX, UINT32_MAX = 2**16 - 1, 2**31 - 1, 2**32 - 1
 SELF_IFINDEX = 0x3FFFFFFF  # sFlow v5: the packet was made by, or sent to, the device itself
 BPS_MIN, BPS_MAX = 1e6, 100e12
+EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
 SECONDS_MAX = 10_000_000  # dates far away cannot be written in a record
 TOPIC_NAME_MAX = 100  # Kafka's bound is 249; our names stand in those of topics and changelogs
 TEXT_MAX = 255
+LINK_ID_MAX = NAME_MAX - 112  # ids of records add a prefix, an action, numbers and times to one
+WINDOW_MAX_S = 600  # the page keeps half an hour, so three windows
 OVERRIDES_MAX = 2000  # 450 bytes each: a decision of as many has 0.9 MB
-SOCKET_PATH_MAX = 107  # sockaddr_un
 RESERVED_ASNS = (  # IANA's registry of AS numbers
     (range(1), "is no AS number (RFC 7607); write the neighbour's or your own"),
     (range(23456, 23457), "is AS_TRANS (RFC 6793), which stands for a number of 4 bytes; write that number"),
@@ -29,6 +34,7 @@ RESERVED_ASNS = (  # IANA's registry of AS numbers
 )
 # gobgpd takes 127/8 as a withdrawal, and FRR resets the session because of it: all its overrides would go for 13 s.
 MARTIANS = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8")))
+MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 
 Address4or6 = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -98,13 +104,18 @@ def _parsed(text: str) -> Address4or6:
 
 def _instead(text: str) -> str:
     """What to write instead of something that is almost an address."""
-    bare = text.strip().strip("[]").partition("/")[0]
-    if re.fullmatch(r"\d+(\.\d+){3}", bare):  # some programs read leading zeros as octal numbers
+    stripped = text.strip()
+    with_port = re.fullmatch(r"\[(.+)\]:\d{1,5}|([\d.]+):\d{1,5}", stripped)
+    bare, _, length = (with_port[1] or with_port[2] if with_port else stripped.strip("[]")).partition("/")
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9}){3}", bare):  # some programs read leading zeros as octal numbers
         bare = ".".join(str(int(part)) for part in bare.split("."))
     try:
-        address = str(ipaddress.ip_address(bare))
+        interface = ipaddress.ip_interface(f"{bare}/{length}" if length else bare)
     except ValueError:
         return "; write its digits, not a name" if re.fullmatch(r"[a-zA-Z][\w.-]*", bare) else ""
+    if interface.ip == interface.network.network_address and interface.network.num_addresses > 1:
+        return "; it is a prefix: write the address of each host"
+    address = str(getattr(interface.ip, "ipv4_mapped", None) or interface.ip)
     return f"; write {address!r}" if address != text else ""
 
 
@@ -117,6 +128,11 @@ def prefix(text: str) -> str:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError("is not a prefix; write ADDRESS/LENGTH") from None
+    if not slash:
+        raise ValueError(f"has no length; write '{network.network_address}/LENGTH'")
+    if isinstance(network, ipaddress.IPv6Network) and (mapped := network.network_address.ipv4_mapped):
+        shorter = f"{mapped}/{network.prefixlen - MAPPED.prefixlen}"
+        raise ValueError(f"is an IPv4 prefix in IPv6; write {shorter!r}")
     if str(network) != text:
         raise ValueError(f"is not a prefix in canonical form; write {str(network)!r}")
     return text
@@ -151,6 +167,21 @@ def asn(number: int) -> int:
         if number in numbers:
             raise ValueError(why)
     return number
+
+
+def asn_instead(raw: Any) -> str | None:
+    """An AS number in one piece, for one in text or in two pieces (RFC 5396, asdot)."""
+    if isinstance(raw, float):
+        return "AS numbers in one piece: of X.Y that is 65536 * X + Y"
+    if not isinstance(raw, str) or not (parts := re.fullmatch(r"(?:AS)?(?:(\d{1,5})\.)?(\d{1,10})", raw.strip(), re.I)):
+        return None
+    return f"{65536 * int(parts[1] or 0) + int(parts[2])}, without quotes"
+
+
+def bps_instead(raw: Any) -> str | None:
+    """Bits per second, for a number with a unit in text."""
+    parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kMGT])(?:b|bit|bps|bit/s|b/s)?", str(raw).strip(), re.I)
+    return f"{parts[1]}e{EXPONENTS[parts[2].upper()]}, without quotes" if parts else None
 
 
 def capacity_bps(bps: float) -> float:
@@ -198,49 +229,6 @@ def text(value: str) -> str:
     return value
 
 
-def grpc(target: str) -> str:
-    """Where a gobgpd listens for gRPC."""
-    if target.startswith("unix://"):
-        path = target.removeprefix("unix://")
-        if not path.startswith(("/", "$")):  # $: the laboratory's inventories have a variable there
-            raise ValueError("has no absolute path; write unix:///PATH")
-        if len(path.encode()) > SOCKET_PATH_MAX:
-            raise ValueError(f"is longer than a socket's path may be ({SOCKET_PATH_MAX} bytes)")
-        return target
-    return host_port(target, "write HOST:PORT, [IPV6]:PORT or unix:///PATH")
-
-
-def broker(addresses: str) -> str:
-    """One or several addresses of brokers, separated by commas."""
-    advice = "write HOST:PORT or [IPV6]:PORT, several separated by commas"
-    for one in addresses.split(","):
-        host_port(one.strip(), advice)
-    return addresses
-
-
-def host_port(target: str, advice: str) -> str:
-    """HOST:PORT, with an IPv6 address in brackets; ValueError ends with `advice`."""
-    host, colon, port = target.rpartition(":")
-    if host.count(":") and not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]", host):
-        fixed = f"; if the port is {port}, write '[{host}]:{port}'" if _is_address(host) else ""
-        raise ValueError(f"is not HOST:PORT{fixed or f'; {advice}'}")
-    if not colon or not re.fullmatch(r"[A-Za-z0-9._-]+|\[.+\]", host) or not re.fullmatch(r"[0-9]{1,5}", port):
-        raise ValueError(f"is not HOST:PORT; {advice}")
-    if host.startswith("[") and not _is_address(host.strip("[]")):
-        raise ValueError(f"is not HOST:PORT; {advice}")
-    if not 0 < int(port) <= UINT16_MAX:
-        raise ValueError(f"has no port from 1 to {UINT16_MAX}; {advice}")
-    return target
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def between(low: float, high: float) -> Callable[[Any], Any]:
     """The rule that a number lies between two bounds, both included; nan does not."""
     return _bounded(lambda number: low <= number <= high, f"from {low:.10g} to {high:.10g}")
@@ -264,22 +252,28 @@ def _typed(rule: Callable[[Any], Any]) -> Meta:
     return Meta(extra={"rule": rule})
 
 
+def _hinted(hint: Callable[[Any], str | None]) -> Meta:
+    """What to write instead of a value of another type; None if there is nothing better than the name of the type."""
+    return Meta(extra={"hint": hint})
+
+
 Address = Annotated[str, _typed(address)]
 NextHop = Annotated[str, _typed(next_hop)]
 Loopback4 = Annotated[str, _typed(loopback4)]
 Loopback6 = Annotated[str, _typed(loopback6)]
 Prefix = Annotated[str, _typed(prefix)]
 OwnPrefix = Annotated[str, _typed(own_prefix)]
-IfIndex = Annotated[int, _typed(ifindex)]
-Asn = Annotated[int, _typed(asn)]
-CapacityBps = Annotated[float, _typed(capacity_bps)]
-CapBps = Annotated[float, _typed(cap_bps)]
+IfIndex = Annotated[int, _typed(ifindex), Meta(extra={"kind": "number or name"})]
+IfIndexes = Annotated[tuple[IfIndex, ...], Meta(extra={"one_will_do": True})]
+Asn = Annotated[int, _typed(asn), _hinted(asn_instead)]
+CapacityBps = Annotated[float, _typed(capacity_bps), _hinted(bps_instead)]
+CapBps = Annotated[float, _typed(cap_bps), _hinted(bps_instead)]
 Cost = Annotated[float, _typed(cost)]
 Name = Annotated[str, _typed(name)]
 TopicName = Annotated[str, _typed(topic_name)]
 Text = Annotated[str, _typed(text)]
-Grpc = Annotated[str, _typed(grpc)]
-Broker = Annotated[str, _typed(broker)]
+Grpc = Annotated[str, _typed(endpoints.grpc)]
+Broker = Annotated[str, _typed(endpoints.brokers)]
 Port = Annotated[int, _typed(between(1, UINT16_MAX))]
 PortOrNone = Annotated[int, _typed(between(0, UINT16_MAX))]
 Uint16 = Annotated[int, _typed(between(0, UINT16_MAX))]
@@ -295,6 +289,7 @@ Seconds = Annotated[float, _typed(between(0, SECONDS_MAX))]
 SecondsAbove0 = Annotated[float, _typed(above(0, SECONDS_MAX))]
 WholeSeconds = Annotated[int, _typed(between(0, SECONDS_MAX))]
 WholeSecondsAbove0 = Annotated[int, _typed(above(0, SECONDS_MAX))]
+WindowLength = Annotated[int, _typed(between(1, WINDOW_MAX_S))]
 Share = Annotated[float, _typed(between(0, 1))]
 ShareAbove0 = Annotated[float, _typed(above(0, 1))]
 Ratio = Annotated[float, _typed(above(1, 1000))]

@@ -49,17 +49,19 @@ class Injector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where its gRPC listens: `HOST:PORT` or `unix:///PATH`. Only one actuator may write there."""
 
 
-class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An edge router. `core` maps a neighbouring router's name to this router's ifIndex towards it."""
+class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An edge router. `core` maps a neighbouring router's name to this router's ifIndexes towards it."""
 
     name: forms.Name
     """Name of the router, unique in the PoP. Records and links use it."""
     agent_address: forms.Address
     """IP address that its sFlow samples carry as the exporter (`peer_ip_src`)."""
-    loopback4: forms.Loopback4
-    """IPv4 address that other routers of the PoP use as next hop towards it; not 127/8."""
-    loopback6: forms.Loopback6
-    """IPv6 address, as `loopback4`; not ::1."""
+    loopback4: forms.Loopback4 | None = None
+    """IPv4 address that other routers of the PoP use as next hop towards it; not 127/8. Change: needed if a session of
+    the router has IPv4 next hops and the PoP more than one router; at least one of the two loopbacks is.
+    """
+    loopback6: forms.Loopback6 | None = None
+    """IPv6 address, as `loopback4`; not ::1. Change: as `loopback4`, for IPv6 next hops."""
     bmp_sysname: forms.Text
     """sysName in its BMP initiation message."""
     injector: Injector
@@ -69,13 +71,14 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     internal_ifindexes: tuple[forms.IfIndex, ...]
     """ifIndexes (or names of `interfaces`) towards the inside of the PoP. Only traffic that enters there may be moved.
     """
-    core: dict[str, forms.IfIndex] = {}
-    """Table: router name = this router's ifIndex towards it, or a name of `interfaces`. Change: needed with more than
-    one edge router.
+    core: dict[str, forms.IfIndexes] = {}
+    """Table: router name = this router's ifIndex towards it, or a name of `interfaces`, or a list of several (parallel
+    ports, or the members of a LAG beside it). Change: needed with more than one edge router, on both ends.
     """
     interfaces: dict[str, forms.IfIndex] = {}
-    """Table: interface name = its ifIndex on this router. All other keys may then use the name instead of the number.
-    Change: useful where a router numbers its interfaces again after a restart.
+    """Table: interface name = its ifIndex on this router, such as `{ ae1 = 501, "xe-0/0/1.100" = 502 }`; a name with a
+    slash or a dot needs quotes. All other keys may then use the name instead of the number. Change: useful where a
+    router numbers its interfaces again after a restart.
     """
     igp_cost: dict[str, forms.Uint32] = {}
     """Table: router name = IGP cost of the path to it. Change: needed with more than one edge router; it breaks ties
@@ -105,16 +108,28 @@ class Router(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Change: needed if the router sends BMP from none of those, for example from its management port.
     """
     bmp_silence_s: forms.BmpSilence = 30.0
-    """Seconds. After so long without any BMP record the router is doubtful: no move leads to it, and moves that leave
-    by it end. Change: at least twice the interval of its BMP statistics reports, which should be 10 s (15 s where
-    a router cannot send them more often).
+    """Seconds, 10 to 600. After so long without any BMP record the router is doubtful: no move leads to it, and moves
+    that leave by it end. Change: at least twice the interval of its BMP statistics reports, which should be 10 s
+    (15 s where a router cannot send them more often).
     """
 
     @property
     def bmp_addresses(self) -> tuple[str, ...]:
         """Every address that its BMP session may come from."""
-        own = (self.ibgp_address, self.agent_address, self.loopback4, self.loopback6)
-        return own if self.bmp_address is None else (self.bmp_address, *own)
+        own = (self.bmp_address, self.ibgp_address, self.agent_address, *self.loopbacks)
+        return tuple(address for address in own if address is not None)
+
+    @property
+    def loopbacks(self) -> tuple[str, ...]:
+        """The loopbacks that it has, IPv4 first."""
+        return tuple(address for address in (self.loopback4, self.loopback6) if address is not None)
+
+    def loopback(self, prefix: str) -> str:
+        """The address that other routers use as next hop towards it for this prefix; ValueError if it has none."""
+        loopback = self.loopback6 if ":" in prefix else self.loopback4
+        if loopback is None:
+            raise ValueError(f"router {self.name} has no loopback of the family of {prefix}")
+        return loopback
 
 
 class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,15 +138,16 @@ class Session(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peer: forms.Address
     """IP address of the neighbour, as BMP reports it."""
     next_hops: tuple[forms.NextHop, ...]
-    """IP addresses that this neighbour may announce as next hop, IPv4 and IPv6. Sessions of one link may share some,
-    as those with the route servers of an exchange do. Only where another session of the link names them may the
-    list be empty.
+    """IP addresses that this neighbour may announce as next hop, IPv4 and IPv6, one by one: a prefix is not taken, and
+    what comes with another next hop, such as that of a member behind a route server, is never a target. Sessions of
+    one link may share some, as those with the route servers of an exchange do. Only where another session of the
+    link names them may the list be empty.
     """
     asn: forms.Asn
     """AS number of the neighbour."""
     cap_bps: forms.CapBps | None = None
-    """Bits per second. Our moves bring at most this much to the session, whatever the link could take. Change: set
-    it if a peering agreement or a port behind an exchange has a limit.
+    """Bits per second, not above the link's `capacity_bps`. Our moves bring at most this much to the session. Change:
+    set it if a peering agreement or a port behind an exchange has a limit.
     """
 
 
@@ -156,8 +172,8 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost: forms.Cost
     """Any unit, the same for all links. Among links with room the cheapest is filled first."""
     capacity_bps: forms.CapacityBps | Literal["auto"]
-    """Bits per second that the link carries, or `auto` for what its ports report (ifSpeed). A number counts also where
-    the ports are faster, and gives way while those that are up add up to less.
+    """Bits per second that the link carries, 1e6 to 1e14, or `auto` for what its ports report (ifSpeed). A number
+    counts also where the ports are faster, and gives way while those that are up add up to less.
     """
     local_pref: forms.Uint32 = 100
     """What the import policy of the router sets on routes of this link. FRR 8.4 leaves it out of the BMP records of
@@ -262,13 +278,18 @@ class Pop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     @cached_property
     def router_by_loopback(self) -> dict[str, str]:
-        return {loopback: router.name for router in self.router for loopback in (router.loopback4, router.loopback6)}
+        return {loopback: router.name for router in self.router for loopback in router.loopbacks}
 
     @cached_property
     def ingress_by_interface(self) -> dict[tuple[str, int], str]:
         """(router, ifIndex of input) -> the router where the packet entered the PoP's edge."""
         inside = {(router.name, index): router.name for router in self.router for index in router.internal_ifindexes}
-        core = {(router.name, index): neighbour for router in self.router for neighbour, index in router.core.items()}
+        core = {
+            (router.name, index): neighbour
+            for router in self.router
+            for neighbour, indexes in router.core.items()
+            for index in indexes
+        }
         return inside | core
 
     def leads_out(self, router: str, peer: str, next_hop: str) -> bool:

@@ -1,23 +1,24 @@
 """Settings of a deployment: one TOML file, almost every key with a default; `AUTOPILOT_*` variables override it."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from app.config import forms, inventory_rules
+from app.config.folders import unwritable
 from app.config.interfaces import numbered
 from app.config.inventory import Pop
-from app.config.inventory_rules import between, twice
+from app.config.inventory_rules import between
+from app.config.settings_rules import cells_of, rules
 from app.config.thresholds import Pacing, Policy, Thresholds, WindowSettings
 from app.config.toml import Problem, TomlTable, build, parse, parse_again, read_toml
 from app.contract.schemas import Mode
 from app.errors import ConfigError
 from app.logs import LogFormat
 
-PORTS = ("state_port", "actuator_port", "view_port")  # each process opens its own
 OVERLAY = {
     "kafka.broker": "AUTOPILOT_BROKER",
     "data_dir": "AUTOPILOT_DATA_DIR",
@@ -122,23 +123,41 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
     problems: list[Problem] = []
     raw, set_by = _overlaid(read_toml(path), environ)
     table = parse(raw, Settings, problems)
-    inventories, mistakes = _read_inventories(path.parent, [name for _, name in table.each("pops")])
+    files, twice = _files(path.parent, table)
+    problems.extend(twice)
+    inventories, mistakes = _read_inventories(path.parent, files)
     problems.extend(rules(table, [pop.get("name") for pop in inventories.values()]))
-    mistakes += [problem.in_file(name) for name, problem in between(inventories)]
+    mistakes += [problem.in_file(name) for name, problem in between(inventories, cells_of(table))]
     for problem in problems:
         variable = set_by.get(problem.path)
         mistakes.append(f"{variable} in the environment: {problem.text}" if variable else problem.in_file(path.name))
-    if mistakes:
-        raise ConfigError(mistakes)
+    if mistakes:  # the first round says as well what only `check` looks at
+        raise ConfigError([*mistakes, *_unwritable(table, path.parent.absolute())])
     pops = {pop.name: pop for pop in (build(inventory, Pop) for inventory in inventories.values())}
     return Deployment(_rooted(build(table, Settings), path.parent.absolute()), pops)
+
+
+def _unwritable(settings: TomlTable, folder: Path) -> list[str]:
+    data_dir, halt_file = settings.get("data_dir"), settings.get("halt_file")
+    return unwritable(folder / data_dir, folder / halt_file, offline=True) if data_dir and halt_file else []
+
+
+def _files(folder: Path, settings: TomlTable) -> tuple[list[str], list[Problem]]:
+    """The inventories as `pops` names them, and a mistake for each name that is another spelling of one before it."""
+    first: dict[Path, tuple[str, str]] = {}
+    problems = []
+    for path, name in settings.each("pops"):
+        at, other = first.setdefault((folder / name).resolve(), (path, name))
+        if other != name:
+            problems.append(Problem(path, f"{name!r} is the same file as {other!r} in {at}; leave one out"))
+    return [name for _, name in first.values()], problems
 
 
 def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, TomlTable], list[str]]:
     """What could be read of each inventory, by file, and every mistake in them."""
     inventories: dict[str, TomlTable] = {}
     mistakes: list[str] = []
-    for name in dict.fromkeys(names):
+    for name in names:
         problems: list[Problem] = []
         try:
             inventories[name] = parse(numbered(read_toml(folder / name), problems), Pop, problems)
@@ -146,7 +165,7 @@ def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, Tom
             mistakes += error.problems
             continue
         problems.extend(inventory_rules.rules(inventories[name]))
-        mistakes += [problem.in_file(Path(name).name) for problem in problems]
+        mistakes += [problem.in_file(name) for problem in problems]
     return inventories, mistakes
 
 
@@ -155,72 +174,6 @@ def check_settings(settings: Settings, pops: Collection[str]) -> list[str]:
     problems: list[Problem] = []
     table = parse_again(settings, problems)
     return [str(problem) for problem in (*problems, *rules(table, pops))]
-
-
-def rules(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem]:
-    """Every contradiction between the keys of settings; `pops` are the names of the PoPs that could be read."""
-    if settings.is_empty("pops"):
-        yield Problem("pops", "is empty; write the names of the inventory files, one for each PoP")
-    yield from twice((name, path) for path, name in settings.each("pops"))
-    yield from _order(settings.table("thresholds"), settings.table("windows"), settings.table("pacing"))
-    yield from twice((port, key) for key in PORTS if (port := settings.get(key)))
-    yield from _cells(settings, pops)
-
-
-def _order(thresholds: TomlTable, windows: TomlTable, pacing: TomlTable) -> Iterator[Problem]:
-    """Pairs of numbers of which the first must not be larger, or must be smaller, than the second."""
-    enter, length, decay = (thresholds, "enter"), (windows, "length_s"), (pacing, "share_decay_s")
-    yield from _below((thresholds, "leave"), enter, "or congestion closes and opens in turn")
-    yield from _below((thresholds, "fill_to"), enter, "or a target congests at once")
-    yield from _up_to(enter, (thresholds, "saturated"), "or a link is saturated before it is congested")
-    yield from _up_to((thresholds, "shed_to"), enter, "or the link stays congested")
-    yield from _up_to((thresholds, "shed_to_saturated"), (thresholds, "shed_to"), "because less of it is seen")
-    yield from _up_to(length, (windows, "retention_s"), "because three windows are looked at", factor=3)
-    yield from _up_to(decay, (windows, "retention_s"), "the history of shares", factor=2)
-
-
-Number = tuple[TomlTable, str]
-
-
-def _below(low: Number, high: Number, why: str) -> Iterator[Problem]:
-    (table, key), (other, bound) = low, high
-    if table.has(key) and other.has(bound) and not table.get(key) < other.get(bound):
-        yield Problem(
-            table.at(key), f"{table.get(key):g} must be below {other.at(bound)} ({other.get(bound):g}), {why}"
-        )
-
-
-def _up_to(low: Number, high: Number, why: str, factor: int = 1) -> Iterator[Problem]:
-    """The mistake that `low` times `factor` is above `high`; it is told of `high` if there is a factor."""
-    (table, key), (other, bound) = low, high
-    if not table.has(key) or not other.has(bound) or factor * table.get(key) <= other.get(bound):
-        return
-    if factor == 1:
-        yield Problem(
-            table.at(key), f"{table.get(key):g} must not be above {other.at(bound)} ({other.get(bound):g}), {why}"
-        )
-    else:
-        least = f"{factor} * {table.at(key)} ({factor * table.get(key):g})"
-        yield Problem(other.at(bound), f"{other.get(bound):g} must be at least {least}, {why}")
-
-
-def _cells(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem]:
-    """Each PoP is in one cell at most, and a cell may have a PoP's name only if that PoP is in it."""
-    cell_of: dict[str, str] = {}
-    for path, names in settings.each("cells"):
-        cell = path.removeprefix("cells.")
-        try:
-            forms.topic_name(cell)
-        except ValueError as error:
-            yield Problem(path, f"{cell!r} {error}")
-        if cell in pops and cell not in names.values():
-            yield Problem(path, f"is the name of PoP {cell}, which is not in this cell; give the cell another name")
-        for index, name in names.items():
-            if name not in pops:
-                known = ", ".join(sorted(filter(None, pops))) or "none"
-                yield Problem(f"{path}[{index}]", f"no PoP {name}; known: {known}")
-            if (first := cell_of.setdefault(name, f"{path}[{index}]")) != f"{path}[{index}]":
-                yield Problem(f"{path}[{index}]", f"{name!r} is also {first}; a PoP is in one cell")
 
 
 def _rooted(settings: Settings, folder: Path) -> Settings:

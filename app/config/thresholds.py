@@ -4,7 +4,15 @@ from typing import ClassVar
 
 import msgspec
 
-from app.config.forms import Ratio, Seconds, SecondsAbove0, ShareAbove0, WholeSeconds, WholeSecondsAbove0
+from app.config.forms import (
+    Ratio,
+    Seconds,
+    SecondsAbove0,
+    ShareAbove0,
+    WholeSeconds,
+    WholeSecondsAbove0,
+    WindowLength,
+)
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,12 +70,13 @@ class Pacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     RENAMED: ClassVar = {"hold_s": "lease_s", "min_hold_s": "min_stay_s", "unwind_share": "release_share"}
 
     add_within_s: SecondsAbove0 = 30.0
-    """Seconds. A decision may add overrides until this long after its window; later the traffic may have changed.
-    Change: raise it if the broker is far away.
+    """Seconds, at least `windows.grace_s` and three times `windows.refresh_s`. A decision may add overrides until this
+    long after its window; later the traffic may have changed. Change: raise it if the broker is far away.
     """
     lease_s: SecondsAbove0 = 300.0
-    """Seconds. How long an override stays without renewal; every decision renews it. Change: a longer lease survives
-    longer restarts of telemetry, a shorter one clears routes sooner when telemetry is gone.
+    """Seconds after the end of a window, at least three windows, `windows.grace_s` and 10 s. How long an override stays
+    without renewal; every decision renews it. Change: a longer lease survives longer restarts of telemetry, a
+    shorter one clears routes sooner when telemetry is gone.
     """
     min_stay_s: Seconds = 300.0
     """Seconds. The least time that a move stays before it is released. Change: shorter in a laboratory, longer if
@@ -99,17 +108,17 @@ class Policy(msgspec.Struct, frozen=True):
 class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tumbling windows by record time, and how late records may come."""
 
-    length_s: WholeSecondsAbove0 = 10
-    """Seconds. Length of a window; each window brings one decision. Change: only for a new deployment, because rows
-    of windows of another length are not taken over.
+    length_s: WindowLength = 10
+    """Seconds, 1 to 600. Length of a window; each window brings one decision. Change: only for a new deployment,
+    because rows of windows of another length are not taken over.
     """
     grace_s: WholeSeconds = 2
     """Seconds. How long after its end a window stays open for late records. Change: raise it if
     `autopilot_late_ratio` is above 0.001.
     """
-    refresh_s: WholeSeconds = 2
+    refresh_s: WholeSecondsAbove0 = 2
     """Seconds. sfacctd's `kafka_refresh_time`; both must be the same. Change: together with sfacctd.conf."""
     retention_s: WholeSecondsAbove0 = 600
-    """Seconds. How long closed windows stay in the table: at least 3 windows and twice `pacing.share_decay_s`.
-    Change: with those.
+    """Seconds. How long closed windows stay in the table: at least 3 windows and twice `pacing.share_decay_s`,
+    and longer than `grace_s`. Change: with those.
     """

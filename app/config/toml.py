@@ -9,17 +9,20 @@ import tomllib
 import types
 import typing
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from app.config.keys import unknown_keys
 from app.errors import ConfigError
 
 S = typing.TypeVar("S", bound=msgspec.Struct)
 
 SHOWN_MAX = 60  # characters of a value in a message
+LARGEST_SHOWN = 10**100  # Python writes no number of more than some thousand decimal digits
 TYPES: dict[type, tuple[str, str]] = {  # what a value is, and how to write one
     bool: ("true or false", "true or false, without quotes"),
     int: ("a whole number", "a whole number, without quotes and without a point"),
@@ -31,7 +34,10 @@ TYPES: dict[type, tuple[str, str]] = {  # what a value is, and how to write one
 SYNTAX = {  # by how the parser's own message begins
     "Cannot overwrite": "a key is given twice",
     "Cannot declare": "a table is given twice; where there may be several, each begins with [[name]]",
-    "Expected newline": "one key a line; a number has no leading zero and no unit",
+    "Expected newline": "one key a line; a number has no leading zero, no unit and no comma; 10 Gb/s are 10e9",
+    "Invalid initial character": "inside { } there is no line break, and no comma after the last value",
+    "Unclosed inline table": "inside { } there is no line break, and no comma after the last value",
+    "Invalid date": "there is no such date or time",
     "Expected '='": "a line is a key, an = and a value",
     "Invalid value": 'after = comes text in straight quotes ("), a number, true, false, a [list] or a {table}',
 }
@@ -45,10 +51,15 @@ class Problem(NamedTuple):
 
     def in_file(self, name: str) -> str:
         """The mistake as one line that names the file, too."""
-        return f"{name}.{self.path}: {self.text}" if self.path else f"{name}: {self.text}"
+        return _one_line(f"{name}.{self.path}: {self.text}" if self.path else f"{name}: {self.text}")
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.text}" if self.path else self.text
+        return _one_line(f"{self.path}: {self.text}" if self.path else self.text)
+
+
+def _one_line(text: str) -> str:
+    """A text that no key or name in it can colour, break or turn round."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 class Items(dict[Any, Any]):
@@ -62,9 +73,10 @@ class Items(dict[Any, Any]):
 class TomlTable:
     """What could be read of one table: its values by key, with defaults. A key whose value is wrong is absent."""
 
-    def __init__(self, path: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, values: Mapping[str, Any], written: Mapping[str, Any]) -> None:
         self.path = path
         self._values = values
+        self._written = written
 
     def at(self, key: str) -> str:
         """The path of a key of this table."""
@@ -74,13 +86,17 @@ class TomlTable:
         """The value of a key; None if it is absent, or None by default."""
         return self._values.get(key)
 
+    def written(self, key: str) -> Any:
+        """What stands at a key in the file, right or wrong; None if nothing does."""
+        return self._written.get(key)
+
     def has(self, *keys: str) -> bool:
         """Whether all these keys could be read."""
         return all(key in self._values for key in keys)
 
     def table(self, key: str) -> "TomlTable":
         """The table of this name; an empty one if it could not be read."""
-        return self._values.get(key) or TomlTable(self.at(key), {})
+        return self._values.get(key) or TomlTable(self.at(key), {}, {})
 
     def each(self, key: str) -> Iterator[tuple[str, Any]]:
         """(path, value) of every item of a list, or of every entry of a table of values, that could be read."""
@@ -121,11 +137,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: {_syntax(text, str(error))}"]) from error
+    except ValueError:  # of int(): Python converts no more digits (CVE-2020-10735)
+        line = next((number for number, line in enumerate(text.splitlines(), 1) if _LONG_NUMBER.search(line)), 0)
+        raise ConfigError([f"{path}: line {line}: a number has thousands of digits"]) from None
     except RecursionError:
         raise ConfigError([f"{path}: its lists or tables are nested too deep"]) from None
 
 
 _SAVE = "save the file as UTF-8"
+_LONG_NUMBER = re.compile(r"[0-9_]{4000}")
 
 
 def _syntax(text: str, said: str) -> str:
@@ -153,10 +173,11 @@ def parse(raw: Any, kind: type[msgspec.Struct], problems: list[Problem], path: s
     """What can be read of `raw` as a table of `kind`; every mistake is appended to `problems`."""
     if not isinstance(raw, Mapping):
         problems.append(_wrong(path, raw, dict))
-        return TomlTable(path, {})
-    table = TomlTable(path, values := {})
+        return TomlTable(path, {}, {})
+    table = TomlTable(path, values := {}, raw)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    problems.extend(Problem(table.at(key), _unknown(key, kind, list(fields))) for key in raw if key not in fields)
+    if not path:
+        problems.extend(Problem(*unknown) for unknown in unknown_keys(raw, kind))
     for name, field in fields.items():
         if name in raw:
             value = _value(raw[name], field.type, table.at(name), problems)
@@ -202,17 +223,10 @@ def _raw(value: Any) -> Any:
     return [_raw(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _unknown(key: str, kind: type[msgspec.Struct], fields: Sequence[str]) -> str:
-    """What is wrong with an unknown key; a struct may list earlier names of its keys in RENAMED."""
-    renamed: Mapping[str, str] = getattr(kind, "RENAMED", {})
-    return f"was renamed to {renamed[key]}" if key in renamed else f"unknown key; known: {', '.join(fields)}"
-
-
 def _value(raw: Any, annotation: Any, path: str, problems: list[Problem]) -> Any:
     """The value in its type, or _WRONG. Lists are dicts by index, so that what is wrong can be left out."""
-    wanted, rules = _plain(annotation)
-    words = _words(annotation)
-    if isinstance(raw, str) and raw in words:
+    wanted, _ = _plain(annotation)
+    if isinstance(raw, str) and raw in _words(annotation):
         return raw
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
@@ -224,6 +238,8 @@ def _value(raw: Any, annotation: Any, path: str, problems: list[Problem]) -> Any
         return _WRONG
     if origin is tuple:
         if not isinstance(raw, list):
+            if _extras(annotation, "one_will_do") and not isinstance(raw, Mapping):
+                return _items({0: (path, raw)}, arguments[0], problems)
             problems.append(_wrong(path, raw, list))
             return _WRONG
         return _items({index: (f"{path}[{index}]", item) for index, item in enumerate(raw)}, arguments[0], problems)
@@ -231,8 +247,15 @@ def _value(raw: Any, annotation: Any, path: str, problems: list[Problem]) -> Any
         if not isinstance(raw, Mapping):
             problems.append(_wrong(path, raw, dict))
             return _WRONG
-        return _items({key: (f"{path}.{key}", item) for key, item in raw.items()}, arguments[1], problems)
-    return _scalar(raw, wanted, rules, path, problems, words)
+        items = {key: (f"{path}.{key}", item) for key, item in raw.items() if not isinstance(item, Mapping)}
+        problems.extend(_dotted(path, key, item) for key, item in raw.items() if isinstance(item, Mapping))
+        return Items(_items(items, arguments[1], problems), list(raw))
+    return _scalar(raw, annotation, path, problems)
+
+
+def _dotted(path: str, key: str, item: Mapping[str, Any]) -> Problem:
+    """The mistake of a name with a dot and without quotes, which TOML takes for a table in a table."""
+    return Problem(f"{path}.{key}", f'is a table; a name with a dot needs quotes: "{".".join([key, *item][:2])}" = ...')
 
 
 def _items(items: Mapping[Any, tuple[str, Any]], wanted: Any, problems: list[Problem]) -> Items:
@@ -240,14 +263,14 @@ def _items(items: Mapping[Any, tuple[str, Any]], wanted: Any, problems: list[Pro
     return Items({key: value for key, value in values.items() if value is not _WRONG}, list(items))
 
 
-def _scalar(
-    raw: Any, wanted: type, rules: Sequence[Any], path: str, problems: list[Problem], words: Sequence[str]
-) -> Any:
+def _scalar(raw: Any, annotation: Any, path: str, problems: list[Problem]) -> Any:
+    wanted, rules = _plain(annotation)
     try:
         value: Any = msgspec.convert(raw, wanted)
     except msgspec.ValidationError:
-        wrong = _wrong(path, raw, wanted)
-        problems.append(wrong._replace(text=", or ".join([wrong.text, *map(repr, words)])))
+        instead = next((text for hint in _extras(annotation, "hint") if (text := hint(raw)) is not None), None)
+        wrong = _wrong(path, raw, wanted, instead)
+        problems.append(wrong._replace(text=", or ".join([wrong.text, *map(repr, _words(annotation))])))
         return _WRONG
     try:
         for rule in rules:
@@ -260,12 +283,23 @@ def _scalar(
 
 def _plain(annotation: Any) -> tuple[Any, list[Any]]:
     """A type without `| None` and without its annotations, and the rules among these."""
+    annotated = _given(annotation)
+    is_annotated = typing.get_origin(annotated) is Annotated
+    return typing.get_args(annotated)[0] if is_annotated else annotated, _extras(annotated, "rule")
+
+
+def _extras(annotation: Any, name: str) -> list[Any]:
+    """What the annotations of a type say under this name (see app/config/forms.py)."""
+    annotated = _given(annotation)
+    metas = typing.get_args(annotated)[1:] if typing.get_origin(annotated) is Annotated else ()
+    return [meta.extra[name] for meta in metas if meta.extra and name in meta.extra]
+
+
+def _given(annotation: Any) -> Any:
+    """A type without `| None`."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        annotation = next(one for one in typing.get_args(annotation) if one is not type(None))
-    if typing.get_origin(annotation) is not Annotated:
-        return annotation, []
-    wanted, *metas = typing.get_args(annotation)
-    return wanted, [meta.extra["rule"] for meta in metas if meta.extra]
+        return next(one for one in typing.get_args(annotation) if one is not type(None))
+    return annotation
 
 
 def _words(annotation: Any) -> tuple[str, ...]:
@@ -285,13 +319,19 @@ def _built(value: Any, wanted: Any) -> Any:
     return value
 
 
-def _wrong(path: str, raw: Any, wanted: type) -> Problem:
+def _wrong(path: str, raw: Any, wanted: type, instead: str | None = None) -> Problem:
     is_kind = next((words for kind, (words, _) in TYPES.items() if isinstance(raw, kind)), "a date or time")
     shown = "" if isinstance(raw, (dict, list)) else f"{_shown(raw)} "
-    return Problem(path, f"{shown}is {is_kind}; write {TYPES[wanted][1]}")
+    return Problem(path, f"{shown}is {is_kind}; write {instead or TYPES[wanted][1]}")
 
 
 def _shown(raw: Any) -> str:
     """A value as somebody wrote it, cut to SHOWN_MAX characters."""
-    text = str(raw).lower() if isinstance(raw, bool) else repr(raw)
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    if isinstance(raw, (date, time)):
+        return raw.isoformat()
+    if isinstance(raw, int) and abs(raw) > LARGEST_SHOWN:
+        return hex(raw)[:SHOWN_MAX] + "..."
+    text = repr(raw)
     return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}..."

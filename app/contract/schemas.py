@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import msgspec
 
 OVERRIDES_MAX = 10_000  # of one decision
+NAME_MAX = 512
 YEARS = range(1970, 2200)
-Name = Annotated[str, msgspec.Meta(max_length=512)]  # of a PoP, router or link, or an id
+Name = Annotated[str, msgspec.Meta(max_length=NAME_MAX)]  # of a PoP, router or link, or an id
 Address = Annotated[str, msgspec.Meta(max_length=64)]  # an IP address or a prefix
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]

@@ -116,7 +116,7 @@ class Collectors:
             self.ledger.windows[window_of(at_s, WINDOW_S), link] += size_bytes * RATE
         else:
             self.ledger.no_link["clock-skew"] += size_bytes * RATE
-        iface_in = 1 if ingress == router.name else router.core[ingress]
+        iface_in = 1 if ingress == router.name else router.core[ingress][0]
         return _flow(router.agent_address, iface_in, definition.ifindexes[0], prefix, at_s, size_bytes)
 
     def _odd_lines(self) -> list[bytes]:

@@ -35,7 +35,7 @@ def _router(number: int) -> Router:
         injector=Injector(address=f"192.0.2.2{number}", grpc=f"unix:///nowhere/r{number}"),
         ibgp_address=f"192.0.2.3{number}",
         internal_ifindexes=(1,),
-        core={f"r{3 - number}": 2},
+        core={f"r{3 - number}": (2,)},
         igp_cost={f"r{3 - number}": 10},
         bmp_silence_s=SILENCE_S,
     )

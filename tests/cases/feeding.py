@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import cramjam
@@ -22,7 +21,7 @@ from aiokafka.record.util import encode_varint
 from app.contract import topics
 from app.errors import DaemonError
 from app.kafka.admin import create, create_topics
-from app.lab.daemons.deployment import to_toml
+from app.lab.daemons.deployment import to_toml, with_sockets_in
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.ports import free_port
@@ -67,7 +66,7 @@ class Feeding:
         self._folder, self._port = folder, free_port()
         self._process: asyncio.subprocess.Process | None = None
         for number, pop in enumerate(pops):
-            text = Template(INVENTORY.read_text()).substitute(run_dir=f"/nonexistent/{pop}")
+            text = with_sockets_in(Path("/nonexistent", pop), INVENTORY.read_text())
             text = text.replace('name = "rhv1000"\nasn = 64512', f'name = "{pop}"\nasn = {OWN_ASN + number}', 1)
             (folder / f"{pop}.toml").write_text(text)
         settings: dict[str, object] = {

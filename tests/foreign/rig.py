@@ -78,7 +78,7 @@ class Forwarding:
         self._ports = {
             hop: pop.links[link].name for (router, hop), link in pop.link_by_next_hop.items() if router == edge.name
         }
-        self._ports |= dict.fromkeys((other.loopback4, other.loopback6), CORE)
+        self._ports |= dict.fromkeys(other.loopbacks, CORE)
         self._installed: dict[str, str] = {}
         self.table: RouterTable = {}
 

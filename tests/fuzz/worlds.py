@@ -158,7 +158,7 @@ def configured() -> Iterator[Path]:
     """A settings file of the demo's PoP; nobody listens at its broker."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "pop.toml").write_text(INVENTORY.read_text().replace("${run_dir}", "/nonexistent"))
+        (folder / "pop.toml").write_text(INVENTORY.read_text())
         (folder / "autopilot.toml").write_text('pops = ["pop.toml"]\n[kafka]\nbroker = "127.0.0.1:1"\n')
         yield folder / "autopilot.toml"
 

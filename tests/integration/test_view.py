@@ -273,7 +273,10 @@ async def test_what_is_wrong_is_on_the_page_with_its_kind_and_place(daemons: Non
             ("capacity-differs", f"{FULL}: Counters say 40 Gb/s, the inventory 100 Gb/s."),
             ("unknown-agent", "192.0.2.99: Samples come from <b>192.0.2.99</b>, which is no router."),
             ("bmp-silent", "r2: It was never heard over BMP. Does it send BMP to pmbmpd, and is its sysName 'r2'"),
-            ("injector-silent", "r1: The gobgpd at unix://${run_dir}/injector-r1.sock does not answer the actuator"),
+            (
+                "injector-silent",
+                "r1: The gobgpd at unix:///run/autopilot/injector-r1.sock does not answer the actuator",
+            ),
         ):
             item = await page.wait_for_selector(f'#notices .alarming[data-kind="{kind}"]')
             assert item is not None

@@ -20,7 +20,7 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, expor
     other = next(peer for peer in pop.router if peer is not router)
     await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
-        family, hop = ("ipv6", router.loopback6) if ":" in prefix else ("ipv4", router.loopback4)
+        family, hop = "ipv6" if ":" in prefix else "ipv4", router.loopback(prefix)
         await gobgp(
             target(site, router.name), "global", "rib", "add", prefix, "origin", "igp", "nexthop", hop, "-a", family
         )

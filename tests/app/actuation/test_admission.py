@@ -165,3 +165,12 @@ def test_what_is_copied_is_a_real_path(source: SourcePath, reason: str) -> None:
 def test_nothing_is_moved_off_a_link_with_strict_urpf() -> None:
     strict = tuple(msgspec.structs.replace(link, urpf="strict" if link.name == "et1" else "none") for link in POP.link)
     assert refusal(changed(link=strict), override(exit=2)) == "strict-urpf"
+
+
+def test_other_routers_are_sent_to_a_loopback_of_the_exit_only_if_it_has_one() -> None:
+    routers = [msgspec.structs.replace(router, loopback6=None) for router in POP.router]
+    pop = changed(router=tuple(routers))
+    assert refusal(pop, override(exit=1)) is None
+    assert refusal(pop, override(PREFIX6, exit=1)) == "exit-without-loopback"
+    alone = override(PREFIX6, exit=1)
+    assert refusal(pop, msgspec.structs.replace(alone, inject_on=(alone.exit.router,))) is None

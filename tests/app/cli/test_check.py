@@ -119,11 +119,20 @@ def test_the_document_and_the_exit_code(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(check, "report", report)
     result = run("check", "--json", "--config", deployment(tmp_path))
     assert result.exit_code == 1
-    assert json.loads(result.stdout) == {"ok": False, "problems": ["rhv1000: x"], "routers": {}, "components": {}}
+    document = {"ok": False, "problems": ["rhv1000: x"], "marks": {}, "routers": {}, "components": {}}
+    assert json.loads(result.stdout) == document
     assert run("check", "--config", deployment(tmp_path)).stdout == "- rhv1000: x\n"
     answers["problems"] = []
     result = run("check", "--config", deployment(tmp_path))
     assert (result.exit_code, result.stdout) == (0, "No problems found.\n")
+
+
+def test_it_says_what_the_policies_of_the_routers_must_match(tmp_path: Path) -> None:
+    result = run("check", "--offline", "--config", deployment(tmp_path))
+    marks = "rhv1000: our routes carry the community 64512:911 and the local-pref 1000"
+    assert result.stdout == f"{marks}\nNo problems found.\n"
+    result = run("check", "--offline", "--json", "--config", deployment(tmp_path))
+    assert json.loads(result.stdout)["marks"] == {"rhv1000": {"community": "64512:911", "local_pref": 1000}}
 
 
 def test_folders_that_cannot_be_written_to_are_named_with_their_key(tmp_path: Path) -> None:
@@ -144,7 +153,7 @@ def test_a_lack_of_permission_counts_only_on_the_host_itself(tmp_path: Path, mon
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("app.cli.check.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("app.config.folders.tempfile.TemporaryFile", refuse)
     settings = Settings(pops=("a",), data_dir=str(tmp_path), halt_file=str(tmp_path / "halt"))
     assert unwritable(settings, offline=True) == []
     assert unwritable(settings)[0].startswith(f"data_dir: {tmp_path}: permission denied; let this user write there")

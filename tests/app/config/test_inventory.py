@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from app.bgp.wire import community_number, community_text
+from app.config.forms import LINK_ID_MAX
 from app.config.inventory import Budgets, check_pop, load_pop
 from app.errors import ConfigError
 from tests.pops import INVENTORY, demo_pop
@@ -52,9 +53,9 @@ def test_every_mistake_of_shape_is_listed_with_its_place(tmp_path: Path) -> None
     assert problems_of(path) == [
         "pop.toml.colour: unknown key; known: name, asn, own_prefixes, router, link, marker, marker_asn,"
         " override_local_pref, budgets, pinned_prefixes",
-        "pop.toml.asn: '64512' is text; write a whole number, without quotes and without a point",
+        "pop.toml.asn: '64512' is text; write 64512, without quotes",
         "pop.toml.router[0].internal_ifindexes: 1 is a whole number; write a list in brackets, [...]",
-        "pop.toml.router[0].core: datetime.date(2026, 11, 29) is a date or time; write a table, { key = value }",
+        "pop.toml.router[0].core: 2026-11-29 is a date or time; write a table, { key = value }",
         "pop.toml.link[0].kind: 'peering' is not one of pni, ixp, transit",
         "pop.toml.link[0].capacity_bps: missing",
     ]
@@ -75,7 +76,7 @@ def test_mistakes_of_shape_hide_none_between_keys(tmp_path: Path) -> None:
     )
     assert problems_of(path) == [
         "pop.toml.link[1].ifindexes[1]: interfaces of router r1 have no 'ae1'; known: none",
-        "pop.toml.asn: '64512' is text; write a whole number, without quotes and without a point",
+        "pop.toml.asn: '64512' is text; write 64512, without quotes",
         "pop.toml.own_prefixes[0]: '198.18.0.1/16' is not a prefix in canonical form; write '198.18.0.0/16'",
         "pop.toml.router[0].loopback4: '127.0.0.11' is no address that another router accepts as a next hop;"
         " write the one that iBGP uses",
@@ -91,7 +92,9 @@ def test_mistakes_of_shape_hide_none_between_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prefix", "remedy"),
     [
-        ("198.18.0.1", "is not a prefix in canonical form; write '198.18.0.1/32'"),
+        ("198.18.0.1", "has no length; write '198.18.0.1/LENGTH'"),
+        ("2001:DB8::", "has no length; write '2001:db8::/LENGTH'"),
+        ("::ffff:192.0.2.0/120", "is an IPv4 prefix in IPv6; write '192.0.2.0/24'"),
         ("198.18.0.0/255.255.0.0", "is not a prefix in canonical form; write '198.18.0.0/16'"),
         ("198.18.0.1/16", "is not a prefix in canonical form; write '198.18.0.0/16'"),
         ("2001:DB8::/32", "is not a prefix in canonical form; write '2001:db8::/32'"),
@@ -114,6 +117,20 @@ def test_duplicates_are_named() -> None:
     assert any(
         problem.startswith("link[6].sessions[0].peer: '127.0.0.31' of r1 is also on link[0]") for problem in said
     )
+
+
+def test_the_id_of_a_link_fits_into_every_record(tmp_path: Path) -> None:
+    """Readers of our topics take 512 characters; an id of a window or a congestion is that of its link, and more."""
+    router, link = "r" * 200, "l" * (LINK_ID_MAX - len("rhv1000") - 200 - 2)
+    text = INVENTORY.read_text().replace('"r1"', f'"{router}"').replace("r1 =", f"{router} =")
+    path = tmp_path / "pop.toml"
+    path.write_text(text.replace('"et-0/0/1"', f'"{link}"'))
+    assert load_pop(path).links
+    path.write_text(text.replace('"et-0/0/1"', f'"{link}l"'))
+    assert problems_of(path) == [
+        "pop.toml.link[0].name: makes POP/ROUTER/LINK 401 characters, which no record may have; write at most 400, with"
+        " shorter names of the PoP, the router or the link"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +271,7 @@ def test_interfaces_may_be_given_by_name(tmp_path: Path) -> None:
     link = pop.links["rhv1000/r1/et-0/0/1"]
     assert (link.ifindexes, link.members, link.ports) == ((101,), (907, 908), (101, 907, 908))
     assert (link.capacity_bps, link.configured_bps) == ("auto", None)
-    assert (pop.routers["r1"].internal_ifindexes, pop.routers["r1"].core) == ((1,), {"r2": 2})
+    assert (pop.routers["r1"].internal_ifindexes, pop.routers["r1"].core) == ((1,), {"r2": (2,)})
     assert pop.link_by_interface["r1", 907] == "rhv1000/r1/et-0/0/1"
 
 

@@ -7,9 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.config.forms import WINDOW_MAX_S
 from app.config.settings import Deployment, Kafka, Settings, check_settings, load
 from app.config.thresholds import Pacing, Thresholds, WindowSettings
+from app.contract.schemas import Seconds
 from app.errors import ConfigError
+from app.web.pop_model import HISTORY_S
 from tests.pops import INVENTORY, demo_pop
 
 
@@ -124,7 +127,20 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
         ({"cells": {"a": ("rhv1000",), "b": ("rhv1000",)}}, "cells.b[0]: 'rhv1000' is also cells.a[0]"),
         ({"cells": {"a": ("rhv1000", "rhv1000")}}, "cells.a[1]: 'rhv1000' is also cells.a[0]; a PoP is in one cell"),
         ({"cells": {"rhv 1": ("rhv1000",)}}, "cells.rhv 1: 'rhv 1' cannot be part of a topic's name"),
-        ({"cells": {"rhv1000": ()}}, "cells.rhv1000: is the name of PoP rhv1000, which is not in this cell"),
+        ({"cells": {"rhv1000": ("x",)}}, "cells.rhv1000: is the name of PoP rhv1000, which is not in this cell"),
+        ({"cells": {"west": ()}}, "cells.west: is empty; write the PoPs of this cell, or leave it out"),
+        ({"pacing": Pacing(lease_s=9)}, "pacing.lease_s: 9 must be at least 42: three windows, the grace of the last"),
+        ({"windows": WindowSettings(length_s=100)}, "pacing.lease_s: 300 must be at least 312: three windows"),
+        ({"pacing": Pacing(add_within_s=0.001)}, "pacing.add_within_s: 0.001 must be at least 8: windows.grace_s"),
+        ({"windows": WindowSettings(grace_s=30)}, "pacing.add_within_s: 30 must be at least 36: windows.grace_s"),
+        (
+            {"windows": WindowSettings(grace_s=9000)},
+            "windows.grace_s: 9000 must be below windows.retention_s (600), or rows go while their windows are open",
+        ),
+        ({"windows": WindowSettings(refresh_s=0)}, "windows.refresh_s: 0 is out of range; write a number above 0"),
+        ({"windows": WindowSettings(length_s=3600)}, "windows.length_s: 3600 is out of range; write a number from 1"),
+        ({"windows": WindowSettings(length_s=86_401)}, "windows.length_s: 86401 is out of range"),
+        ({"halt_file": "data", "data_dir": "./data"}, "halt_file: 'data' is also data_dir"),
         ({"pops": ()}, "pops: is empty; write the names of the inventory files"),
         ({"pops": ("a.toml", "a.toml")}, "pops[1]: 'a.toml' is given twice, first in pops[0]"),
     ],
@@ -132,6 +148,11 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
 def test_every_mistake_between_keys_is_named(changes: dict[str, Any], problem: str) -> None:
     settings = msgspec.structs.replace(Settings(pops=("rhv1000.toml",)), **changes)
     assert [said for said in check_settings(settings, ["rhv1000"]) if said.startswith(problem)]
+
+
+def test_the_longest_window_fits_into_our_records_and_our_page() -> None:
+    assert msgspec.convert(WINDOW_MAX_S, Seconds) == WINDOW_MAX_S
+    assert HISTORY_S // WINDOW_MAX_S >= 3
 
 
 @pytest.mark.parametrize(
