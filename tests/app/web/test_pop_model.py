@@ -177,11 +177,11 @@ def test_an_override_says_what_the_actuator_did_last_on_each_router() -> None:
     model.take_actuation(actuation(3, T0, "confirmed"))
     view = model.overrides()
     assert view is not None
-    assert view.overrides[0].routers == {"r1": "confirmed", "r2": "announced"}
+    assert view.overrides[0].progress.routers == {"r1": "confirmed", "r2": "announced"}
     model.take_actuation(actuation(4, T0, "withdrawn"))
     view = model.overrides()
     assert view is not None
-    assert view.overrides[0].routers == {"r2": "announced"}
+    assert view.overrides[0].progress.routers == {"r1": "withdrawn", "r2": "announced"}
 
 
 def test_events_tell_moves_releases_and_refusals_once() -> None:
