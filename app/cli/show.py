@@ -16,7 +16,7 @@ from app.contract.schemas import Actuation, Control, Decision, LinkUtilization
 from app.errors import ConfigError
 from app.kafka.read import read_newest, read_topic
 from app.kafka.unreadable import decoded
-from app.te.explain.units import UNKNOWN, bits, of_capacity
+from app.te.explain.units import UNKNOWN, bits, of_capacity, percent
 from app.web.conditions import is_quiet
 from app.web.override_states import ACTUATIONS_READ, OverrideState, OverrideStates
 
@@ -48,11 +48,11 @@ class Episode(msgspec.Struct, frozen=True):
     until: datetime | None
     as_of: datetime
     carried: float
-    dropped: float
+    dropped: float | None
     natural: float
     error: float
     natural_max: float
-    dropped_max: float
+    dropped_max: float | None
 
 
 class PopCongestion(msgspec.Struct, frozen=True):
@@ -139,10 +139,14 @@ def episodes(decisions: Iterable[Decision]) -> list[Episode]:
                 natural=event.natural,
                 error=event.error,
                 natural_max=max(event.natural, before.natural_max if before else 0.0),
-                dropped_max=max(event.dropped, before.dropped_max if before else 0.0),
+                dropped_max=_largest(event.dropped, before.dropped_max if before else None),
             )
     newest_first = sorted(by_id.values(), key=lambda row: (row.until or row.since, row.link), reverse=True)
     return sorted(newest_first, key=lambda row: row.until is not None)
+
+
+def _largest(*loads: float | None) -> float | None:
+    return max((load for load in loads if load is not None), default=None)
 
 
 def congestion_empty(pops: Iterable[PopCongestion], now_s: float) -> str:
@@ -161,7 +165,7 @@ def congestion_table(rows: Iterable[Episode], now_s: float, window_s: int) -> Li
         shares = (row.carried, row.dropped, row.natural, row.natural_max, row.dropped_max)
         is_past = is_quiet(row.as_of.timestamp() + window_s, now_s, window_s)
         until = _moment(row.until) if row.until else f"open at {_moment(row.as_of)}" if is_past else "open"
-        table.add_row(row.link, _moment(row.since), until, *(f"{share:.1%}" for share in shares))
+        table.add_row(row.link, _moment(row.since), until, *map(percent, shares))
     return table
 
 
@@ -187,7 +191,8 @@ def links_table(rows: LinkRows, now_s: float) -> Listing:
             continue
         silent = row.feed == "silent"
         loads = None if silent else row.carried_bps, None if silent else row.dropped_bps, row.natural_bps
-        shares = (of_capacity(load, row.capacity_bps) for load in loads)
+        # Without a capacity there is no share, but the load is known.
+        shares = (of_capacity(load, row.capacity_bps) if row.capacity_bps else bits(load) for load in loads)
         moved = bits(row.moved_in_bps), bits(row.moved_out_bps)
         start = f"{row.window_start:%H:%M:%S}"
         table.add_row(row.link, feed_of(row, now_s), bits(row.capacity_bps), *shares, *moved, start)

@@ -107,7 +107,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     congestion: tuple[Congestion, ...]
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
-    egress_mismatch_share: float
+    egress_mismatch_share: float | None
 
     @classmethod
     def of(cls, decision: Decision) -> "DecisionView":

@@ -68,11 +68,8 @@ class OverrideStates:
         """How far this override has come. What was done for another exit of the prefix does not count."""
         acts, egress = self._acts.get((pop, override.prefix), Acts()), override.exit
         if (refused := acts.refused.get((egress.router, egress.next_hop))) is not None:
-            return OverrideState(
-                "refused",
-                refused.reason,
-                {router: "not yet" for router in override.inject_on} | {egress.router: "refused"},
-            )
+            routers = dict.fromkeys(override.inject_on, "not yet") | {egress.router: "refused"}
+            return OverrideState("refused", refused.reason, routers)
         at_exit = acts.routes.get(egress.router)
         if at_exit is None or at_exit.next_hop != egress.next_hop:
             return OverrideState("decided", None, {})

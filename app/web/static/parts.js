@@ -24,7 +24,7 @@ function noticesOf(state, mismatchMax) {
   if (!until) {
     items.push(["calm", "", "Waiting for the first window. Telemetry publishes each window about 5 s after it ends."]);
   }
-  if (barred) items.push(["alarming", "barred", `No new moves are made (${barred}): ${percent(mismatch)} of the traffic ` +
+  if (barred) items.push(["alarming", "barred", `No new moves are made (${barred}): ${mismatch === null ? "an unknown share" : percent(mismatch)} of the traffic ` +
     `leaves where routing does not predict it; the limit is ${percent(mismatchMax)}.`]);
   items.push(...notices.slice(0, NOTICES_MAX).map(({ kind, where, text }) => ["alarming", kind, `${where}: ${text}`]));
   const more = notices.length - NOTICES_MAX;

@@ -162,6 +162,13 @@ def test_a_feed_is_told_until_nobody_tells_any_more() -> None:
     assert feed_of(row, end_s + 3 * row.window_s + 1) == "no window for 31 s"
 
 
+def test_a_known_load_is_shown_without_a_capacity() -> None:
+    row = msgspec.structs.replace(window(T0, carried=0.05), capacity_bps=None, dropped_bps=None)
+    shown = text(links_table(by_link(row), T0 + 15))
+    assert "5.00 Gb/s" in shown
+    assert shown.count("unknown") == 2, "its capacity, and what it drops"
+
+
 def test_a_link_that_is_down_is_not_live() -> None:
     assert feed_of(msgspec.structs.replace(window(T0), up=False), T0 + 15) == "down"
 
