@@ -14,7 +14,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
-from app.cli.situation import Situation, halt_lines, situation
+from app.cli.situation import halt_lines, situation
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
@@ -70,8 +70,10 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
     }
     problems += [*found, *halt_lines(now.halts)]
     for name, pop in deployment.pops.items():
-        problems += [sentence(notice) for notice in now.notices[name]]
-        problems += _never_heard(deployment, name, now)
+        # What was never seen is named with the command that starts it.
+        known = {"telemetry-silent"} if now.seen[name].sources is None else set()
+        problems += [sentence(notice) for notice in now.notices[name] if notice.kind not in known]
+        problems += _never_heard(deployment, name, now.seen[name])
         for router in pop.router:
             problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
     return Report(problems, routers, {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()})
@@ -116,9 +118,9 @@ def _router_problems(name: str, routers: Mapping[str, RouterReport], answer: Inj
         )
 
 
-def _never_heard(deployment: Deployment, name: str, now: Situation) -> Iterator[str]:
-    cell, seen = deployment.cell_of(name), now.seen[name]
-    if seen.sources is None and all(notice.kind != "telemetry-silent" for notice in now.notices[name]):
+def _never_heard(deployment: Deployment, name: str, seen: Seen) -> Iterator[str]:
+    cell = deployment.cell_of(name)
+    if seen.sources is None:
         yield f"{name}: telemetry has published no window yet; start it: `autopilot telemetry --cell {cell}`"
     if seen.status is None and actuator_state(seen) == "unknown" and deployment.settings.mode != "observe":
         yield f"{name}: no actuator was heard; start it: `autopilot actuator --cell {cell}`"

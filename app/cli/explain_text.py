@@ -10,7 +10,7 @@ from app.cli.tables import Listing
 from app.clock import utc
 from app.contract.schemas import Decision
 from app.te.explain.stories import Estimate, LinkStory, PrefixStory, Share
-from app.te.explain.units import bits, of_capacity, percent
+from app.te.traffic.units import bits, of_capacity, percent
 
 NONE = "-"
 

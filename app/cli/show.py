@@ -16,7 +16,7 @@ from app.contract.schemas import Actuation, Control, Decision, LinkUtilization
 from app.errors import ConfigError
 from app.kafka.read import read_newest, read_topic
 from app.kafka.unreadable import decoded
-from app.te.explain.units import UNKNOWN, bits, of_capacity, percent
+from app.te.traffic.units import UNKNOWN, bits, of_capacity, percent
 from app.web.conditions import is_quiet
 from app.web.override_states import ACTUATIONS_READ, OverrideState, OverrideStates
 
@@ -189,8 +189,7 @@ def links_table(rows: LinkRows, now_s: float) -> Listing:
         if row is None:
             table.add_row(link, "no window", *(UNKNOWN for _ in figures), "")
             continue
-        silent = row.feed == "silent"
-        loads = None if silent else row.carried_bps, None if silent else row.dropped_bps, row.natural_bps
+        loads = row.carried_bps, row.dropped_bps, row.natural_bps
         # Without a capacity there is no share, but the load is known.
         shares = (of_capacity(load, row.capacity_bps) if row.capacity_bps else bits(load) for load in loads)
         moved = bits(row.moved_in_bps), bits(row.moved_out_bps)

@@ -211,11 +211,10 @@ def _end_s(record: LinkUtilization) -> int:
 
 
 def _point(record: LinkUtilization) -> Point:
-    silent = record.feed == "silent"  # earlier records of silent links have zeros
     return Point(
         end_s=_end_s(record),
         capacity_bps=record.capacity_bps,
-        carried_bps=None if silent else record.carried_bps,
-        dropped_bps=None if silent else record.dropped_bps,
+        carried_bps=record.carried_bps,
+        dropped_bps=record.dropped_bps,
         natural_bps=record.natural_bps,
     )

@@ -7,8 +7,8 @@ from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share
 from app.te.evidence.effect import INEFFECTIVE
 from app.te.evidence.mismatch import MISMATCH
 from app.te.evidence.trust import UNTRUSTED
-from app.te.explain.units import bits, percent
 from app.te.routing.forwarding import DEAD_END, LOOP
+from app.te.traffic.units import bits, percent
 
 MEANING = {
     LOOP: "on the way to the other exit, a router would send it back",

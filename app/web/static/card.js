@@ -60,8 +60,7 @@ function feedOf(view, now) {
 }
 
 function figures(window) {
-  const { capacity_bps: capacity, natural_bps: natural } = window;
-  const [carried, dropped] = window.feed === "silent" ? [null, null] : [window.carried_bps, window.dropped_bps];
+  const { capacity_bps: capacity, carried_bps: carried, dropped_bps: dropped, natural_bps: natural } = window;
   const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]];
   const moved = moves.filter(([, bps]) => bps >= 1).map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") ||
     (moves.some(([, bps]) => bps === null) ? "unknown" : "none");

@@ -54,6 +54,8 @@ function textOf({ name, state, at }, now) {
   const age = at ? lasting(now - Date.parse(at) / 1000) : "", isInput = INPUTS.includes(name);
   if (state === "unknown") return `${name} unknown`;
   if (state === "up") return `${name} ${isInput ? age : "up"}`;
+  // A router that refreshes its routes is heard, and yet they are doubtful.
+  if (name === "BMP" && age) return `${name} doubtful, heard ${age} ago`;
   if (isInput) return `${name} ${age ? `silent ${age}` : "never heard"}`;
   return name === "injector" ? `${name} down` : `${name} down ${age}`;
 }

@@ -8,7 +8,7 @@ export const percent = (share) => `${(100 * share).toFixed(share < 0.9995 ? 1 : 
 export const shareOf = (bps, capacity) => (bps === null || !capacity ? bits(bps) : percent(bps / capacity));
 // The sum of what is known of a load, and of how many links that is.
 export function sumOf(links, name) {
-  const known = links.map(({ window }) => (window && window.feed !== "silent" ? window[name] : null)).filter((bps) => bps !== null);
+  const known = links.map(({ window }) => window?.[name] ?? null).filter((bps) => bps !== null);
   const total = known.reduce((sum, bps) => sum + bps, 0);
   if (!known.length) return { total, text: "unknown" };
   return { total, text: bits(total) + (known.length < links.length ? ` (${known.length} of ${links.length} links)` : "") };
@@ -17,7 +17,7 @@ export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : n
 
 const UNITS = ["b/s", "kb/s", "Mb/s", "Gb/s", "Tb/s"];
 
-// Three digits in the unit that fits, as app/te/explain/units.py writes them; what is unknown is not 0.
+// Three digits in the unit that fits, as app/te/traffic/units.py writes them; what is unknown is not 0.
 export function bits(bps) {
   if (bps === null) return "unknown";
   let value = bps, unit = 0;

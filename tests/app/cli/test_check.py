@@ -90,7 +90,9 @@ async def test_a_halted_pop_is_named_with_who_halted_it(monkeypatch: pytest.Monk
 
 async def test_telemetry_that_was_never_seen_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     report = await reported(monkeypatch, WELL._replace(sources=None, window_end_s=None))
-    assert report.problems == ["rhv1000: No window was seen yet. Is telemetry running, and do flows arrive?"]
+    assert report.problems == [
+        "rhv1000: telemetry has published no window yet; start it: `autopilot telemetry --cell rhv1000`"
+    ]
 
 
 async def test_what_telemetry_reports_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:

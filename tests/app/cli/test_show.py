@@ -149,10 +149,10 @@ def test_capacities_of_small_networks() -> None:
 
 
 def test_what_a_silent_link_carries_is_unknown() -> None:
-    silent = msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent")
+    silent = msgspec.structs.replace(window(T0), feed="silent", carried_bps=None, dropped_bps=None, moved_in_bps=None)
     shown = text(links_table(by_link(silent), T0 + 15))
-    assert shown.count("unknown") == 2
-    assert "20.0%" in shown
+    assert shown.count("unknown") == 3
+    assert "50.0%" in shown
 
 
 def test_a_feed_is_told_until_nobody_tells_any_more() -> None:

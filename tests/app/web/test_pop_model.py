@@ -63,7 +63,8 @@ def test_a_feed_is_what_its_newest_window_says() -> None:
 
 def test_what_a_silent_link_carried_is_not_zero() -> None:
     model = new_model()
-    model.take_window(msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent"))
+    silent = msgspec.structs.replace(window(T0, natural=0.2), feed="silent", carried_bps=None, dropped_bps=None)
+    model.take_window(silent)
     (point,) = model.snapshot(T0).windows[FULL]
     assert (point.carried_bps, point.dropped_bps, point.natural_bps) == (None, None, 20e9)
 

@@ -33,7 +33,8 @@ def test_what_is_unknown_is_neither_zero_nor_nonsense(tmp_path: Path) -> None:
     (tmp_path / "asks.mjs").write_text(
         """
         import { shareOf, sumOf } from "./text.mjs";
-        const links = [{ feed: "gap", dropped_bps: null }, { feed: "live", dropped_bps: 3 }, null].map((window) => ({ window }));
+        const windows = [{ feed: "gap", dropped_bps: null }, { feed: "live", dropped_bps: 3 }, null];
+        const links = windows.map((window) => ({ window }));
         const texts = [shareOf(5e6, null), shareOf(null, 1e9), shareOf(5e8, 1e9), sumOf(links, "dropped_bps").text,
           sumOf(links.slice(0, 1), "dropped_bps").text];
         console.log(texts.join("|"));

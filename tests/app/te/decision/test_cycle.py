@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
 from app.config.inventory import Budgets, Pop
 from app.config.thresholds import Pacing, Policy
