@@ -153,16 +153,17 @@ class PopDecider:
 
     def _measure(self, result: CycleResult) -> None:
         for load in result.loads:
-            # Silence is not zero, and a share of an unknown capacity is unknown.
-            whole_bps = nan if self._history[-1][load.link].is_silent else load.capacity_bps or nan
-            metrics.LINK_CARRIED.labels(load.link).set(load.carried_bps / whole_bps)
-            metrics.LINK_DROPPED.labels(load.link).set(load.dropped_bps / whole_bps)
-            metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / whole_bps)
+            # What is unknown is not zero, and a share of an unknown capacity is unknown.
+            whole_bps = load.capacity_bps or nan
+            natural_bps = None if self._history[-1][load.link].is_silent else load.natural_bps
+            metrics.LINK_CARRIED.labels(load.link).set(_or_nan(load.carried_bps) / whole_bps)
+            metrics.LINK_DROPPED.labels(load.link).set(_or_nan(load.dropped_bps) / whole_bps)
+            metrics.LINK_NATURAL.labels(load.link).set(_or_nan(natural_bps) / whole_bps)
             metrics.LINK_ERROR.labels(load.link).set(load.error_share)
             for state in get_args(Feed):
                 metrics.LINK_FEED.labels(load.link, state).set(load.feed == state)
         metrics.DECISIONS.labels(self._pop.name).inc()
-        metrics.EGRESS_MISMATCH.labels(self._pop.name).set(result.egress_mismatch_share)
+        metrics.EGRESS_MISMATCH.labels(self._pop.name).set(_or_nan(result.egress_mismatch_share))
         metrics.OVERRIDES.labels(self._pop.name).set(len(result.overrides))
         open_links = sum(event.state != "closed" for event in result.congestion)
         metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)
@@ -170,3 +171,8 @@ class PopDecider:
     def _link_window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
         configured_bps, length_s = self._pop.links[link].configured_bps, self._settings.windows.length_s
         return LinkWindow.of(link, configured_bps, start_s, length_s, row.sums, row.rates)
+
+
+def _or_nan(value: float | None) -> float:
+    """How Prometheus writes what is unknown."""
+    return nan if value is None else value

@@ -24,6 +24,7 @@ from app.kafka.orders import Orders
 from app.kafka.silence import SilenceWatch, watched
 from app.web.documents import PopView
 from app.web.hub import Hub
+from app.web.override_states import ACTUATIONS_READ
 from app.web.pages import encode_update, make_site
 from app.web.pop_model import HISTORY_S, PopModel
 from app.web.truth import TruthLine, TruthReader
@@ -31,7 +32,6 @@ from app.web.truth import TruthLine, TruthReader
 T = TypeVar("T")
 UPDATE_EVERY_S = 1.0
 AHEAD_MAX_S = 3600.0
-ACTUATIONS_READ = 20_000
 UP = {"up": 1.0, "down": 0.0, "unknown": nan}
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class View:
             for name, pop in deployment.pops.items()
         }
         self._orders = Orders()
+        self._silent: frozenset[str] | None = None
         # Orders and overrides may be older than the history of windows.
         last = {topics.CONTROL.name: None, topics.ACTUATIONS.name: ACTUATIONS_READ}
         self._reader = TopicsReader(settings.kafka, self._takes(), HISTORY_S, clock, last)
@@ -81,6 +82,9 @@ class View:
     async def _update_pages(self) -> None:
         while True:
             for name, model in self._models.items():
+                # Until the history was read, what was not seen yet is not missed.
+                if self._silent is not None and self._reader.caught_up:
+                    model.take_silent(self._silent)
                 now_s = self._clock.now_s()
                 self._hub.tell(name, encode_update(model.changes(now_s)))
                 _measure(name, model.state(now_s))
@@ -135,8 +139,7 @@ class View:
             raise ValueError(f"{name} is more than an hour ahead of this host's clock")
 
     def _take_silent(self, silent: frozenset[str]) -> None:
-        for model in self._models.values():
-            model.take_silent(silent)
+        self._silent = silent
 
     def _take_truth(self, line: TruthLine) -> None:
         if model := self._models.get(line.pop):

@@ -12,7 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
-from app.cli.situation import situation
+from app.cli.situation import halt_lines, situation
 from app.config import folders
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
@@ -78,9 +78,11 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
         for name, pop in deployment.pops.items()
         for router in pop.router
     }
-    problems += found
+    problems += [*found, *halt_lines(now.halts)]
     for name, pop in deployment.pops.items():
-        problems += [sentence(notice) for notice in now.notices[name]]
+        # What was never seen is named with the command that starts it.
+        known = {"telemetry-silent"} if now.seen[name].sources is None else set()
+        problems += [sentence(notice) for notice in now.notices[name] if notice.kind not in known]
         problems += _never_heard(deployment, name, now.seen[name])
         for router in pop.router:
             problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])

@@ -8,19 +8,21 @@ import aiohttp
 import msgspec
 
 from app.cli.show import chosen, decisions_of, read_actuation
+from app.cli.situation import Situation, situation
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
-from app.contract.schemas import Actuation, Decision
+from app.contract.schemas import Actuation, Decision, Notice
 from app.errors import ConfigError, DaemonError
 from app.kafka.read import read_topic
 from app.kafka.unreadable import decoded
 from app.te.explain.stories import Explained
+from app.web.override_states import ACTUATIONS_READ
 
 DECISION = re.compile(r"latest|\d+\.\d+")
 LOOK_BACK_MAX = 8640  # decisions: one a window for a day, as long as they are kept
 SLACK = 30  # decisions that may be repeats after a restart
-ACTUATIONS_READ, ACTUATIONS_SHOWN = 20_000, 12
+ACTUATIONS_SHOWN = 12
 TIMEOUT_S = 10.0
 
 
@@ -65,6 +67,27 @@ async def explain(deployment: Deployment, target: str, pop: str | None) -> Answe
         decided_by=await _decided_by(deployment, explained) if explained.prefix.since else None,
         actuations=await _actuations(deployment, name, explained.prefix.prefix),
     )
+
+
+async def explain_now(
+    deployment: Deployment, target: str, pop: str | None, now_s: float
+) -> tuple[Answer | DecisionAnswer, Situation]:
+    """Explain as `explain` does, and say what halts that PoP and is wrong with it.
+
+    A worker answers without a broker, too; what keeps the rest from being known then is a notice.
+    """
+    answer = await explain(deployment, target, pop)
+    try:
+        return answer, await situation(deployment, answer.pop, now_s)
+    except DaemonError as error:
+        unknown = Notice("broker-silent", answer.pop, f"What else is wrong is not known: {error}")
+        return answer, Situation({}, {}, {answer.pop: (unknown,)})
+
+
+def document(answer: Answer | DecisionAnswer, now: Situation) -> dict[str, object]:
+    """The answer with what halts its PoP (`halted`), and its notices."""
+    of_pop = {"halted": now.halts.get(answer.pop), "notices": now.notices[answer.pop]}
+    return {**msgspec.structs.asdict(answer), **of_pop}
 
 
 async def ask(port: int, pop: str, target: str) -> Explained:

@@ -10,7 +10,7 @@ from app.cli.tables import Listing
 from app.clock import utc
 from app.contract.schemas import Decision
 from app.te.explain.stories import Estimate, LinkStory, PrefixStory, Share
-from app.te.explain.units import bits, of_capacity
+from app.te.traffic.units import bits, of_capacity, percent
 
 NONE = "-"
 
@@ -91,7 +91,8 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     yield as_of
     if story.sessions_down:
         yield f"sessions down: {', '.join(story.sessions_down)}; nothing can be sent to these peers"
-    error = f"flow estimate ± {story.load.error_share:.1%} at 95 % confidence, from {story.load.samples} samples"
+    seen = f"± {story.load.error_share:.1%} at 95 % confidence, from {story.load.samples} samples"
+    error = f"flow estimate {seen if story.load.samples else 'unknown'}"
     yield f"capacity {bits(story.load.capacity_bps or None)}; {_room(story.headroom_bps)}; {error}"
     yield f"feed {story.load.feed}; flows over counters {_ratio(story.load.flow_ratio)}"
     yield _loads_table(story)
@@ -138,7 +139,7 @@ def _loads_table(story: LinkStory) -> Listing:
         "offered": (load.offered_bps, f"moves fill it up to {thresholds.fill_to:.0%}"),
         "natural": (load.natural_bps, f"congestion opens at {thresholds.enter:.0%}, closes at {thresholds.leave:.0%}"),
         "planned": (
-            story.planned_bps,
+            story.planned_bps if load.natural_bps is not None else None,
             f"goal {thresholds.shed_to:.0%}, or {thresholds.shed_to_saturated:.0%} when saturated",
         ),
     }
@@ -167,7 +168,7 @@ def _decision(answer: DecisionAnswer) -> Iterator[RenderableType]:
         f"without another decision it expires at {decision.hold_until:%H:%M:%S}"
     )
     if decision.egress_mismatch_share:
-        mismatch = f"{decision.egress_mismatch_share:.1%} of the traffic without an override"
+        mismatch = f"{percent(decision.egress_mismatch_share)} of the traffic without an override"
         yield f"egress mismatch: {mismatch} left where routing does not predict it"
     if decision.barred:
         yield f"no new moves are made: {decision.barred}"
@@ -192,7 +193,7 @@ def _events_table(decision: Decision) -> Listing:
     table = Listing("congestion", "state", "since", "carried", "dropped", "natural", "error")
     for event in decision.congestion:
         shares = (event.carried, event.dropped, event.natural, event.error)
-        table.add_row(event.link, event.state, f"{event.since:%H:%M:%S}", *(f"{share:.1%}" for share in shares))
+        table.add_row(event.link, event.state, f"{event.since:%H:%M:%S}", *map(percent, shares))
     return table
 
 

@@ -14,7 +14,15 @@ import msgspec
 
 from app import logs
 from app.cli.options import cell_option, json_option, pop_option, with_deployment
-from app.cli.output import errors, for_people, print_error, print_json, print_table, print_what_can_be_printed
+from app.cli.output import (
+    errors,
+    for_people,
+    print_error,
+    print_json,
+    print_lines,
+    print_table,
+    print_what_can_be_printed,
+)
 from app.cli.rendering import render
 from app.clock import SystemClock
 from app.config.settings import Deployment
@@ -196,7 +204,7 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     if as_json:
         print_json(link_documents(rows, now))
     else:
-        print_table(now.lines(), show.links_table(rows, now_s), show.NO_WINDOW)
+        print_table(now.lines(), show.links_table(rows, now_s), "")
 
 
 @main.command()
@@ -228,10 +236,11 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
     from app.cli import explain as answers
     from app.cli.explain_text import text
 
-    answer = asyncio.run(answers.explain(deployment, target, pop))
+    answer, now = asyncio.run(answers.explain_now(deployment, target, pop, SystemClock().now_s()))
     if as_json:
-        print_json(answer)
+        print_json(answers.document(answer, now))
     else:
+        print_lines(now.lines())
         for_people().print(text(answer))
 
 
@@ -242,12 +251,17 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
 def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show open congestion, and that of the last hour. It lists the newest and the highest loads of each."""
     from app.cli import show
+    from app.cli.situation import congestion_documents, with_situation
 
-    rows = asyncio.run(show.recent_congestion(deployment, pop))
+    now_s, window_s = SystemClock().now_s(), deployment.settings.windows.length_s
+    read = partial(show.recent_congestion, now_s=now_s)
+    pops, now = asyncio.run(with_situation(deployment, pop, now_s, read))
     if as_json:
-        print_json(rows)
+        print_json(congestion_documents(pops, now))
     else:
-        print_table([], show.congestion_table(rows), show.NO_CONGESTION)
+        rows = [episode for of_pop in pops for episode in of_pop.congestion]
+        table = show.congestion_table(rows, now_s, window_s)
+        print_table(now.lines(), table, show.congestion_empty(pops, now_s))
 
 
 @main.command()

@@ -25,10 +25,15 @@ def for_people() -> Console:
 
 def print_table(lines: Iterable[str], table: Listing, empty: str) -> None:
     """Print what must be known before the table, then the table, or the text `empty` if it has no rows."""
+    print_lines(lines)
+    for_people().print(table if table.rows else empty, soft_wrap=not table.rows)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print sentences for people, a line each however long it is."""
     console = for_people()
     for line in lines:
         console.print(line, soft_wrap=True)
-    console.print(table if table.rows else empty, soft_wrap=not table.rows)
 
 
 def print_json(document: object) -> None:

@@ -6,22 +6,19 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from app.cli.show import Halts, chosen, latest_decisions
+from app.cli.show import Halts, LinkRows, PopCongestion, chosen, latest_decisions
 from app.config.settings import Deployment
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
 from app.contract.schemas import ActuatorStatus, Decision, LinkUtilization, Notice, Sources
 from app.kafka.orders import read_orders
-from app.kafka.read import read_topic
+from app.kafka.read import read_newest
 from app.kafka.silence import silent_topics, watched
-from app.kafka.unreadable import decoded
 from app.web.conditions import Seen, clock_time, notices, sentence
+from app.web.last_seen import LastSeen
 from app.web.override_states import OverrideState
 
 T = TypeVar("T")
-S = TypeVar("S", Sources, ActuatorStatus)
-STATUSES_READ, SOURCES_READ = 1000, 200
-PER_POP = 10
 read_sources: Read[Sources] = reader_of(Sources)
 read_status: Read[ActuatorStatus] = reader_of(ActuatorStatus)
 
@@ -48,24 +45,32 @@ class Situation(NamedTuple):
 
 async def situation(deployment: Deployment, pop: str | None, now_s: float) -> Situation:
     """Read the situation of the PoPs asked for; DaemonError if the broker does not answer or lacks a topic."""
+    orders, last = await asyncio.gather(read_orders(deployment.settings.kafka), read_last_seen(deployment, pop, now_s))
+    seen = {name: known.seen(now_s) for name, known in last.items()}
+    halts = {name: halt for name in last if (halt := orders.halt(name)) is not None}
+    return Situation(halts, seen, {name: notices(deployment.pops[name], seen[name]) for name in last})
+
+
+async def read_last_seen(deployment: Deployment, pop: str | None, now_s: float) -> dict[str, LastSeen]:
+    """Read what was last seen of each PoP asked for; DaemonError as for `situation`."""
     names = chosen(deployment, pop)
     kafka, settings = deployment.settings.kafka, deployment.settings
-    orders, sources, statuses, decisions, silent = await asyncio.gather(
-        read_orders(kafka),
-        _newest(deployment, topics.SOURCES.name, SOURCES_READ, read_sources),
-        _newest(deployment, topics.ACTUATOR_STATUS.name, STATUSES_READ, read_status),
+    sources, statuses, decisions, silent = await asyncio.gather(
+        read_newest(kafka, topics.SOURCES.name, read_sources, _pop, names),
+        read_newest(kafka, topics.ACTUATOR_STATUS.name, read_status, _pop, names),
         latest_decisions(deployment, pop),
         silent_topics(kafka, watched(settings, names), now_s),
     )
-    modes = {decision.pop: decision.mode for decision in decisions}
-    seen = {}
-    for name in names:
-        known = sources.get(name)
-        end_s = known.window_start.timestamp() + known.window_s if known else None
-        window_s = settings.windows.length_s
-        seen[name] = Seen(now_s, window_s, known, statuses.get(name), modes.get(name), end_s, silent)
-    halts = {name: halt for name in names if (halt := orders.halt(name)) is not None}
-    return Situation(halts, seen, {name: notices(deployment.pops[name], seen[name]) for name in names})
+    last = {name: LastSeen(settings.windows.length_s) for name in names}
+    for name, known in last.items():
+        known.take_silent(silent)
+        if name in sources:
+            known.take_sources(sources[name])
+        if name in statuses:
+            known.take_status(statuses[name])
+    for decision in decisions:
+        last[decision.pop].take_decision(decision)
+    return last
 
 
 async def with_situation(
@@ -76,21 +81,35 @@ async def with_situation(
     return found, now
 
 
-async def _newest(deployment: Deployment, topic: str, at_least: int, read: Read[S]) -> dict[str, S]:
-    """The newest of the last records of a topic, by PoP."""
-    last = max(at_least, PER_POP * len(deployment.pops))
-    records = await read_topic(deployment.settings.kafka, topic, last=last)
-    return {value.pop: value for _, value in decoded(records, read)}
+def _pop(record: Sources | ActuatorStatus) -> str:
+    return record.pop
 
 
-def link_documents(rows: Iterable[LinkUtilization], situation: Situation) -> list[dict[str, object]]:
-    """The records with what halts their PoP (`halted`), and the notices on the link, its router or the whole PoP."""
+def link_documents(rows: LinkRows, situation: Situation) -> list[dict[str, object]]:
+    """The records with what halts their PoP (`halted`), and the notices on the link, its router or the whole PoP.
+
+    Where no record of a link was found, its values are None.
+    """
     documents = []
-    for row in rows:
-        where = {row.pop, row.link, row.link.split("/", 2)[1]}
-        of_link = [notice for notice in situation.notices[row.pop] if notice.where in where]
-        documents.append({**msgspec.structs.asdict(row), "halted": situation.halts.get(row.pop), "notices": of_link})
+    for link, row in rows.items():
+        pop, router, _ = link.split("/", 2)
+        of_link = [notice for notice in situation.notices[pop] if notice.where in (pop, link, router)]
+        values = msgspec.structs.asdict(row) if row else dict.fromkeys(LinkUtilization.__struct_fields__)
+        of_pop = {"pop": pop, "link": link, "halted": situation.halts.get(pop), "notices": of_link}
+        documents.append({**values, **of_pop})
     return documents
+
+
+def congestion_documents(pops: Iterable[PopCongestion], situation: Situation) -> list[dict[str, object]]:
+    """The congestion of each PoP with what halts it (`halted`), and its notices."""
+    return [
+        {
+            **msgspec.structs.asdict(of_pop),
+            "halted": situation.halts.get(of_pop.pop),
+            "notices": situation.notices[of_pop.pop],
+        }
+        for of_pop in pops
+    ]
 
 
 def decision_documents(

@@ -57,7 +57,9 @@ def bmp_sources(pop: Pop) -> dict[str, list[str]]:
 def _by_address(sources: Iterator[tuple[Router, str]]) -> dict[str, list[str]]:
     by_address: dict[str, list[str]] = {}
     for router, address in sources:
-        by_address.setdefault(str(ipaddress.ip_address(address)), []).append(router.name)
+        routers = by_address.setdefault(str(ipaddress.ip_address(address)), [])
+        if router.name not in routers:
+            routers.append(router.name)
     return by_address
 
 

@@ -74,14 +74,17 @@ class Override(msgspec.Struct, frozen=True):
 
 
 class Congestion(Dated, frozen=True):
-    """A congested link. Loads are shares of capacity; `error` is the 95 % sampling error of the flow estimate."""
+    """A congested link. Loads are shares of capacity; `error` is the 95 % sampling error of the flow estimate.
+
+    `dropped` is null where no counters say it.
+    """
 
     id: Name
     link: Name
     state: Literal["opened", "open", "closed"]
     since: Moment
     carried: Number
-    dropped: Number
+    dropped: Number | None
     natural: Number
     error: Number
 
@@ -106,7 +109,8 @@ class Decision(Dated, frozen=True, kw_only=True):
     """All overrides that one PoP should have; a route goes only when released, at `hold_until` or if its path is lost.
 
     `closed_at` is Kafka's time of the purge marker that closed the window; any delay after it is ours.
-    `egress_mismatch_share` is the share of the traffic we do not steer that left by another link than predicted.
+    `egress_mismatch_share` is the share of the traffic we do not steer that left by another link than predicted; null
+    if there was none to judge by.
     `barred`, if set, says why nothing new is moved in this PoP.
     """
 
@@ -123,7 +127,7 @@ class Decision(Dated, frozen=True, kw_only=True):
     overrides: Annotated[tuple[Override, ...], AtMost] = ()
     released: Annotated[tuple[Released, ...], AtMost] = ()
     refused: Annotated[tuple[Refused, ...], AtMost] = ()
-    egress_mismatch_share: Number = 0.0
+    egress_mismatch_share: Number | None = None
     barred: Text | None = None
     closed_at: Moment | None = None
 
@@ -151,8 +155,8 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
     dropped_bps: Number | None
     offered_bps: Number | None
     natural_bps: Number | None
-    moved_in_bps: Number
-    moved_out_bps: Number
+    moved_in_bps: Number | None
+    moved_out_bps: Number | None
     received_bps: Number | None
     samples: Count
     sampled_bytes: Count

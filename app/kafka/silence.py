@@ -65,11 +65,12 @@ class SilenceWatch:
 
 
 async def _silent(consumer: AIOKafkaConsumer, quiet_s: Mapping[str, float], now_s: float) -> frozenset[str]:
-    """A topic that does not exist is not silent: it is named elsewhere."""
+    """Nobody writes to a topic that does not exist either."""
     existing = await consumer.topics()
     since_ms = {TopicPartition(topic, 0): int((now_s - s) * 1000) for topic, s in quiet_s.items() if topic in existing}
+    absent = quiet_s.keys() - existing
     if not since_ms:
-        return frozenset()
+        return frozenset(absent)
     consumer.assign(list(since_ms))
     firsts = await consumer.offsets_for_times(since_ms)
-    return frozenset(partition.topic for partition in since_ms if firsts.get(partition) is None)
+    return frozenset(absent | {partition.topic for partition in since_ms if firsts.get(partition) is None})

@@ -92,15 +92,17 @@ def clock_time(at: datetime) -> str:
 
 def _telemetry(pop: Pop, seen: Seen) -> State:
     """Telemetry publishes every window. If sfacctd writes nothing no window closes, which is no sign of its death."""
-    if seen.window_end_s is None:
-        return "unknown"
-    if not _is_quiet(seen.window_end_s, seen):
+    if seen.window_end_s is not None and not is_quiet(seen.window_end_s, seen.now_s, seen.window_s):
         return "up"
-    return "unknown" if topics.FLOWS.for_pop(pop.name) in (seen.silent or ()) else "down"
+    writes_flows = _collector(topics.FLOWS.for_pop(pop.name), seen)
+    if seen.window_end_s is None:
+        return "down" if writes_flows == "up" else "unknown"
+    return "unknown" if writes_flows == "down" else "down"
 
 
-def _is_quiet(window_end_s: float, seen: Seen) -> bool:
-    return seen.now_s - window_end_s > QUIET_WINDOWS * seen.window_s
+def is_quiet(window_end_s: float, now_s: float, window_s: int) -> bool:
+    """Whether no window was published for so long, after the one that ended at `window_end_s`, that none comes."""
+    return now_s - window_end_s > QUIET_WINDOWS * window_s
 
 
 def actuator_state(seen: Seen) -> State:
@@ -148,7 +150,9 @@ def _processes(pop: Pop, seen: Seen) -> Iterator[Notice]:
     name = pop.name
     flows, writes_flows = topics.FLOWS.for_pop(name), _collector(topics.FLOWS.for_pop(name), seen) != "down"
     quiet = ""
-    if seen.window_end_s is not None and _is_quiet(seen.window_end_s, seen):
+    if seen.window_end_s is None:
+        quiet = "No window was seen yet. " if _telemetry(pop, seen) == "down" else ""
+    elif is_quiet(seen.window_end_s, seen.now_s, seen.window_s):
         quiet = f"No window was published since the one that ended at {clock_time(utc(seen.window_end_s))}. "
     if not writes_flows:
         text = f"{quiet}sfacctd writes nothing to {flows}, so no window closes. Is it running?"

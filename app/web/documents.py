@@ -74,10 +74,9 @@ class LinkView(msgspec.Struct, frozen=True):
 
 
 class OverrideView(msgspec.Struct, frozen=True):
-    """One override as decided, with the actuator's last action on each router, and how far it has come with them."""
+    """One override as decided, and how far the actuator has come with it."""
 
     override: Override
-    routers: dict[str, str]
     progress: OverrideState
 
 
@@ -108,7 +107,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     congestion: tuple[Congestion, ...]
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
-    egress_mismatch_share: float
+    egress_mismatch_share: float | None
 
     @classmethod
     def of(cls, decision: Decision) -> "DecisionView":

@@ -12,7 +12,8 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[PageE
     name, at = f"{decision.pop}/{decision.epoch}/{decision.seq}", decision.made_at
     for event in decision.congestion:
         if event.state != "open":
-            loads = f"carried {event.carried:.0%}, dropped {event.dropped:.1%}, natural {event.natural:.0%} of capacity"
+            dropped = "unknown" if event.dropped is None else f"{event.dropped:.1%}"
+            loads = f"carried {event.carried:.0%}, dropped {dropped}, natural {event.natural:.0%} of capacity"
             what = f"congestion {event.state}; {loads}"
             kind: Literal["congestion", "relief"] = "congestion" if event.state == "opened" else "relief"
             yield PageEvent(f"{name}/{event.state}/{event.link}", at, kind, short(event.link), what)

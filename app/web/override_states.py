@@ -7,6 +7,7 @@ import msgspec
 from app.contract.schemas import Actuation, Decision, Override
 
 PREFIXES_MAX = 10_000
+ACTUATIONS_READ = 20_000  # of the last ones, by whoever wants to know how far overrides have come
 GONE = ("withdrawn", "would-withdraw")
 
 Progress = Literal["decided", "would-announce", "announced", "confirmed", "refused", "withdrawn"]
@@ -31,36 +32,50 @@ class OverrideState(msgspec.Struct, frozen=True):
         return f"{self.state}: {self.reason}" if self.reason else self.state
 
 
+class Acts(msgspec.Struct):
+    """What was done for a prefix: the last action on the route of each router, and the refusals that still stand.
+
+    A refusal is of one exit (router and next hop), and leaves the routes that are there as they were.
+    """
+
+    routes: dict[str, Actuation] = {}
+    refused: dict[tuple[str, str | None], Actuation] = {}
+
+    def take(self, actuation: Actuation) -> None:
+        exit_ = actuation.router, actuation.next_hop
+        if actuation.action == "refused":
+            self.refused[exit_] = actuation
+        else:
+            self.refused.pop(exit_, None)
+            self.routes[actuation.router] = actuation
+
+
 class OverrideStates:
-    """The last action on each router, for the PREFIXES_MAX prefixes that were acted on last."""
+    """What was done, for the PREFIXES_MAX prefixes that were acted on last."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], dict[str, Actuation]] = {}
+        self._acts: dict[tuple[str, str], Acts] = {}
 
     def take(self, actuation: Actuation) -> None:
         """Take an actuation; actuations come in their order, and repeats change nothing."""
         key = actuation.pop, actuation.prefix
-        routers = self._last.pop(key, {})
-        self._last[key] = {**routers, actuation.router: actuation}
-        if len(self._last) > PREFIXES_MAX:
-            del self._last[next(iter(self._last))]
-
-    def routers(self, pop: str, prefix: str) -> dict[str, str]:
-        """The last action on each router that has, or should have, a route for this prefix."""
-        last = self._last.get((pop, prefix), {})
-        return {router: one.action for router, one in last.items() if one.action not in GONE}
+        self._acts[key] = self._acts.pop(key, Acts())
+        self._acts[key].take(actuation)
+        if len(self._acts) > PREFIXES_MAX:
+            del self._acts[next(iter(self._acts))]
 
     def of(self, pop: str, override: Override) -> OverrideState:
         """How far this override has come. What was done for another exit of the prefix does not count."""
-        last = self._last.get((pop, override.prefix), {})
-        at_exit = last.get(override.exit.router)
-        if at_exit is None or at_exit.next_hop != override.exit.next_hop:
+        acts, egress = self._acts.get((pop, override.prefix), Acts()), override.exit
+        if (refused := acts.refused.get((egress.router, egress.next_hop))) is not None:
+            routers = dict.fromkeys(override.inject_on, "not yet") | {egress.router: "refused"}
+            return OverrideState("refused", refused.reason, routers)
+        at_exit = acts.routes.get(egress.router)
+        if at_exit is None or at_exit.next_hop != egress.next_hop:
             return OverrideState("decided", None, {})
-        actions = {router: last[router].action for router in override.inject_on if router in last}
-        shown = {router: actions.get(router, "not yet") for router in override.inject_on}
-        if (refused := next((one for one in last.values() if one.action == "refused"), None)) is not None:
-            return OverrideState("refused", refused.reason, shown)
-        if (gone := next((one for one in last.values() if one.action in GONE), None)) is not None:
+        ours = {router: acts.routes[router] for router in override.inject_on if router in acts.routes}
+        shown = {router: ours[router].action if router in ours else "not yet" for router in override.inject_on}
+        if (gone := next((one for one in ours.values() if one.action in GONE), None)) is not None:
             # A decision that still wants it was made after its release.
             is_new = gone.reason.startswith("released")
             return OverrideState("decided", None, {}) if is_new else OverrideState("withdrawn", gone.reason, shown)

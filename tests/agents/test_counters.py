@@ -186,7 +186,7 @@ def test_a_link_whose_ifindex_changed_is_named_with_both() -> None:
         rig.next(float(at_s), ifIndex=77)
     assert not rig.rates(40, 50).renumbered, "not silent for long enough"
     assert rig.rates(80, 90).renumbered
-    (notice,) = (one for one in rig.state.notices(rig.pop, 94.0) if one.kind == "interfaces-renumbered?")
+    (notice,) = (one for one in rig.state.notices(rig.pop, 94.0) if one.kind == "interfaces-renumbered")
     assert "ifIndex 101" in notice.text
     assert "ifIndex 601" in notice.text
     rig.flush()
@@ -216,6 +216,8 @@ def test_notices_say_what_is_wrong() -> None:
         rig.next(float(at_s), ifStatus=0, ifSpeed=400_000_000_000)
     rig.rates(20, 30)
     assert rig.kinds(34.0) == ["status-contradicts", "capacity-differs"]
+    (differs,) = (one for one in rig.state.notices(rig.pop, 34.0) if one.kind == "capacity-differs")
+    assert "the live ports report 400 Gb/s (ifSpeed)" in differs.text
 
 
 def test_a_link_without_a_capacity_is_named() -> None:

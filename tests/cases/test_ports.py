@@ -342,7 +342,7 @@ def test_an_ifindex_that_changed_is_named_and_nothing_is_moved() -> None:
     seen = run({"windows": 9, "gbps": 95, "ports": ports})
     last = seen[-1]
     assert last.link.feed == "untrusted"
-    (notice,) = (notice for notice in last.notices if notice.kind == "interfaces-renumbered?")
+    (notice,) = (notice for notice in last.notices if notice.kind == "interfaces-renumbered")
     assert "ifIndex 101" in notice.text
     assert "ifIndex 29" in notice.text
     late = [window.decision for window in seen[6:]]

@@ -29,6 +29,7 @@ from app.stream.exact import Reading
 from app.stream.incarnations import Found, Inputs
 from app.telemetry import TelemetryPorts
 from app.view import View
+from app.web.last_seen import LastSeen
 from app.web.pages import encode_update
 from tests.fuzz.corpus import NOW_S, POP, flows, moved_on
 from tests.fuzz.memory_kafka import MemoryTopics
@@ -171,7 +172,9 @@ class Readers:
             deployment = load(config, {})
         self.clock = ManualClock(NOW_S)
         self._view = View(deployment, self.clock)
-        self._screen = Screen(deployment, None, self.clock)
+        last = {name: LastSeen(deployment.settings.windows.length_s) for name in deployment.pops}
+        links = [link for pop in deployment.pops.values() for link in pop.links]
+        self._screen = Screen(deployment, last, dict.fromkeys(links), self.clock)
         self._offset = 0
 
     def page(self, topic: str, values: Sequence[tuple[bytes | None, bytes | None]]) -> None:

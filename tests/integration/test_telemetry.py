@@ -159,7 +159,8 @@ async def the_commands_tell_the_same(rig: Rig) -> None:
     link = next(iter(rig.stack.pop.links))
     assert (await rig.command("explain", link))["link"]["load"]["capacity_bps"] == 100e9
     assert (await rig.command("explain", "latest"))["decision"]["pop"] == POP
-    assert await rig.command("congestion") == []
+    (congestion,) = await rig.command("congestion")
+    assert (congestion["pop"], congestion["congestion"]) == (POP, [])
 
 
 async def a_halt_is_told(rig: Rig) -> None:

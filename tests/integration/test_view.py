@@ -33,7 +33,7 @@ from app.lab.daemons.kafka import format_storage, kafka, reached_at, start_kafka
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Runner
-from app.te.explain.units import bits
+from app.te.traffic.units import bits
 from app.web.documents import TruthPoint
 from app.web.truth import TruthLine
 from tests.app.web.records import (

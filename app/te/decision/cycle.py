@@ -40,7 +40,7 @@ class CycleResult(msgspec.Struct, frozen=True):
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
     state: CycleState
-    egress_mismatch_share: float = 0.0
+    egress_mismatch_share: float | None = None
     barred: str | None = None
 
 
@@ -79,7 +79,7 @@ def run_cycle(
         igp=Igp(pop),
         now_s=window_end_s,
         window_s=max(window.window_s for window in newest.values()),
-        mismatch_share=mismatch or 0.0,
+        mismatch_share=mismatch,
         barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
         quarantine=state.quarantine,
         doubtful=observed.doubtful,
@@ -174,9 +174,9 @@ def _event(state: LinkState, event: Transition, load: LinkLoad) -> Congestion:
         link=load.link,
         state=event,
         since=datetime.fromtimestamp(state.since_s, UTC),
-        carried=load.carried_bps / load.capacity_bps,
-        dropped=load.dropped_bps / load.capacity_bps,
-        natural=load.natural_bps / load.capacity_bps,
+        carried=(load.carried_bps or 0.0) / load.capacity_bps,
+        dropped=None if load.dropped_bps is None else load.dropped_bps / load.capacity_bps,
+        natural=(load.natural_bps or 0.0) / load.capacity_bps,
         error=load.error_share,
     )
 

@@ -31,7 +31,7 @@ class Context:
     igp: Igp
     now_s: int  # end of the newest window
     window_s: int
-    mismatch_share: float = 0.0
+    mismatch_share: float | None = None
     barred: str | None = None
     quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> time before which it must not move
     doubtful: frozenset[str] = frozenset()  # routers whose paths may be out of date
@@ -117,10 +117,10 @@ class Plan:
     def _ledger(self) -> Ledger:
         pop, loads = self.context.pop, self.traffic.loads
         limits = {  # keeps room for the links' own traffic that is moved off them
-            link: self.context.thresholds.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
+            link: self.context.thresholds.fill_to * loads[link].capacity_bps - (loads[link].moved_out_bps or 0.0)
             for link in self.traffic.usable - self.open_links
         }
-        moved_bps = sum(load.moved_out_bps for load in loads.values())
+        moved_bps = sum(load.moved_out_bps or 0.0 for load in loads.values())
         budget = Budget(pop.budgets, self.traffic.offered_bps, len(self.kept), moved_bps)
         cost = {name: link.cost for name, link in pop.links.items()}
         room_bps = self._session_room_bps()

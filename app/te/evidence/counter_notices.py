@@ -6,6 +6,7 @@ from app.config.inventory import Link
 from app.contract.schemas import Notice
 from app.te.traffic.counters import UNSUPPORTED
 from app.te.traffic.lag import PortView
+from app.te.traffic.units import bits
 
 DIFFERS = 0.01  # share by which two capacities may differ without a word
 
@@ -23,7 +24,7 @@ def renumbered(where: str, definition: Link, to: Sequence[int]) -> Notice:
         f"{_numbers(definition.ports)} of {definition.router} fell silent, and {_numbers(to)} appeared, which the "
         "inventory does not name; nothing is moved from or to the link until the inventory has the right numbers"
     )
-    return Notice("interfaces-renumbered?", where, text)
+    return Notice("interfaces-renumbered", where, text)
 
 
 def of_link(
@@ -81,7 +82,7 @@ def _capacity(
     elif configured_bps and reported_bps and abs(reported_bps - configured_bps) > DIFFERS * configured_bps:
         counts = "the inventory" if reported_bps > configured_bps else "ifSpeed"
         text = (
-            f"capacity_bps is {configured_bps / 1e9:g} Gb/s, the live ports report {reported_bps / 1e9:g} Gb/s "
+            f"capacity_bps is {bits(configured_bps)}, the live ports report {bits(reported_bps)} "
             f"(ifSpeed); {counts} counts"
         )
         yield Notice("capacity-differs", where, text)

@@ -7,8 +7,8 @@ from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share
 from app.te.evidence.effect import INEFFECTIVE
 from app.te.evidence.mismatch import MISMATCH
 from app.te.evidence.trust import UNTRUSTED
-from app.te.explain.units import bits
 from app.te.routing.forwarding import DEAD_END, LOOP
+from app.te.traffic.units import bits, percent
 
 MEANING = {
     LOOP: "on the way to the other exit, a router would send it back",
@@ -65,8 +65,8 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
     if reason == UNTRUSTED:
         return "; ".join(untrusted(plan, name) for name in sorted(_others(plan, prefix, link) & plan.untrusted))
     if reason == MISMATCH:
-        share, most = plan.context.mismatch_share, plan.context.thresholds.mismatch_max
-        return f"{share:.1%} of the traffic we do not steer leaves by unpredicted links, and {most:.0%} is allowed"
+        astray, most = percent(plan.context.mismatch_share), plan.context.thresholds.mismatch_max
+        return f"{astray} of the traffic we do not steer leaves by unpredicted links, and {most:.0%} is allowed"
     if reason == TOO_FEW_SAMPLES:
         return f"{plan.candidate(prefix).samples:.0f} samples, and a move needs at least {MIN_MOVED_SAMPLES}"
     return MEANING.get(reason, reason)
@@ -125,7 +125,7 @@ def _natural_link(plan: Plan, link: str) -> str:
         return f"nothing is moved off its natural link {link}, {UNTRUSTED}: {untrusted(plan, link)}"
     if load is None or link not in plan.traffic.usable:
         return f"its natural link {link} is down or silent, or its load is unknown, so nothing is moved off it"
-    natural = f"{load.natural_bps / load.capacity_bps:.0%}"
+    natural = f"{(load.natural_bps or 0.0) / load.capacity_bps:.0%}"
     if link not in plan.open_links:
         return f"its natural link {link} is at {natural}, below the enter threshold of {thresholds.enter:.0%}"
     planned, goal = f"{plan.ledger.load_bps[link] / load.capacity_bps:.0%}", f"{goal_share(plan, link):.0%}"

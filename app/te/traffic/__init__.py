@@ -2,5 +2,5 @@
 
 May import: contract, config, te.cycle_state, te.routing.
 Read: windows, writers, unplaced, rates, demand, counters, lag, level, link, observed, egress_index, placement, shares,
-matrix, loads, coverage.
+matrix, loads, coverage, units.
 """

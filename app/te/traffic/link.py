@@ -101,18 +101,20 @@ class LinkWindow(msgspec.Struct, frozen=True):
 class LinkLoad(msgspec.Struct, frozen=True):
     """The four loads of a link, the load that overrides move in and out (bits per second), and the state of its feed.
 
+    What is unknown is None: drops without counters, and the loads of a silent link, but for what was seen of its
+    traffic on other links.
     `error_share` is the 95 % sampling error of the flow estimate, `flow_ratio` that estimate divided by the counters. A
     `capacity_bps` of 0 is unknown. `renumbered` says that its interfaces seem to have other numbers now.
     """
 
     link: str
     capacity_bps: float
-    carried_bps: float
-    dropped_bps: float
-    offered_bps: float
-    natural_bps: float
-    moved_in_bps: float
-    moved_out_bps: float
+    carried_bps: float | None
+    dropped_bps: float | None
+    offered_bps: float | None
+    natural_bps: float | None
+    moved_in_bps: float | None
+    moved_out_bps: float | None
     samples: int
     error_share: float
     saturated: bool

@@ -36,7 +36,7 @@ class Traffic(msgspec.Struct, frozen=True):
     @property
     def offered_bps(self) -> float:
         """The traffic of the whole PoP, in bits per second."""
-        return sum(load.offered_bps for load in self.loads.values())
+        return sum(load.offered_bps or 0.0 for load in self.loads.values())
 
 
 def measure(observed: ObservedWindow, placement: Placement, thresholds: Thresholds, pacing: Pacing) -> Traffic:
@@ -141,6 +141,11 @@ def _pairs(
     return TrafficMatrix(observed.pairs, links, Columns(numbers, natural_links, planned, bps, samples))
 
 
+def _known(bps: float, window: LinkWindow) -> float | None:
+    """A sum over flows: of a silent link, only those that were seen on other links are in it."""
+    return None if window.is_silent and not bps else bps
+
+
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:
     offered = offered_bps(window)
     dropped = window.dropped_bps or 0.0
@@ -148,12 +153,12 @@ def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float,
     return LinkLoad(
         link=window.link,
         capacity_bps=window.capacity_bps,
-        carried_bps=carried,
-        dropped_bps=dropped,
-        offered_bps=offered,
-        natural_bps=natural,
-        moved_in_bps=moved_in,
-        moved_out_bps=moved_out,
+        carried_bps=None if window.is_silent else carried,
+        dropped_bps=window.dropped_bps,
+        offered_bps=None if window.is_silent else offered,
+        natural_bps=_known(natural, window),
+        moved_in_bps=_known(moved_in, window),
+        moved_out_bps=_known(moved_out, window),
         samples=window.samples,
         error_share=window.flows.error_share,
         saturated=dropped > 0 or is_full(window, carried, thresholds),

@@ -60,13 +60,13 @@ function feedOf(view, now) {
 }
 
 function figures(window) {
-  const { capacity_bps: capacity, natural_bps: natural } = window;
-  const [carried, dropped] = window.feed === "silent" ? [null, null] : [window.carried_bps, window.dropped_bps];
-  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]].filter(([, bps]) => bps >= 1);
-  const moved = moves.map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") || "none";
+  const { capacity_bps: capacity, carried_bps: carried, dropped_bps: dropped, natural_bps: natural } = window;
+  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]];
+  const moved = moves.filter(([, bps]) => bps >= 1).map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") ||
+    (moves.some(([, bps]) => bps === null) ? "unknown" : "none");
   const figure = (name, kind, ...shown) => element("div", { class: kind }, element("dt", {}, name), element("dd", {}, ...shown));
   const load = (name, bps, kind = name) => (bps === null ? figure(name, "unknown", "unknown")
-    : figure(name, kind, `${shareOf(bps, capacity)} `, element("small", {}, bits(bps))));
+    : figure(name, kind, ...(capacity ? [`${shareOf(bps, capacity)} `, element("small", {}, bits(bps))] : [bits(bps)])));
   return [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped"),
     load("natural", natural), figure("moved here", "moved", moved)];
 }
@@ -74,6 +74,6 @@ function figures(window) {
 function describe(window) {
   if (window.feed === "silent") return "silent: its load is unknown";
   const share = (bps) => shareOf(bps, window.capacity_bps);
-  return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)} ` +
-    `of capacity in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;
+  return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)}` +
+    `${window.capacity_bps ? " of capacity" : ""} in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;
 }

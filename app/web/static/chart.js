@@ -116,9 +116,9 @@ export class LinkChart {
   draw(capacityBps) {
     const rows = withGaps(this.windows);
     const column = (...loads) => rows.map((row) => (
-      [1, ...loads].some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
+      !row[1] || loads.some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
     const estimate = [rows.map((row) => row[0]), column(2, 3), column(2), column(4)];
-    const real = (index) => this.truth.map((row) => (100 * row[index]) / capacityBps);
+    const real = (index) => this.truth.map((row) => capacityBps && (100 * row[index]) / capacityBps);
     const truth = [this.truth.map((row) => row[0]), real(1), real(3)];
     this.plot.setData(truth[0].length ? uPlot.join([truth, estimate]) : [estimate[0], [], [], ...estimate.slice(1)]);
   }

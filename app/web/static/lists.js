@@ -80,7 +80,7 @@ function about(view, halted) {
 }
 
 function confirmedOf(shown) {
-  const states = shown.flatMap(({ override, routers }) => override.inject_on.map((router) => routers[router]));
+  const states = shown.flatMap(({ override, progress }) => override.inject_on.map((router) => progress.routers[router]));
   if (states.some((state) => state?.startsWith("would"))) return "dry run";
   const confirmed = states.filter((state) => state === "confirmed").length;
   const refused = shown.filter(({ progress }) => progress.state === "refused").length;
@@ -88,16 +88,16 @@ function confirmedOf(shown) {
   return refused ? `${said}, ${refused} refused` : said;
 }
 
-const progressOf = ({ override, routers, progress }) => (progress.reason ? `${progress.state}: ${progress.reason}`
-  : override.inject_on.map((router) => `${router} ${routers[router] ?? "not yet"}`).join(", "));
+const progressOf = ({ override, progress }) => (progress.reason ? `${progress.state}: ${progress.reason}`
+  : override.inject_on.map((router) => `${router} ${progress.routers[router] ?? "not yet"}`).join(", "));
 
 function tableOf(shown) {
-  const rows = [...shown].sort((a, b) => b.override.bps - a.override.bps).map(({ override, routers, progress }) =>
+  const rows = [...shown].sort((a, b) => b.override.bps - a.override.bps).map(({ override, progress }) =>
     element("tr", { "data-prefix": override.prefix },
       element("td", {}, override.prefix),
       element("td", { class: "number" }, bits(override.bps)),
       element("td", {}, override.exit.next_hop),
-      element("td", {}, progressOf({ override, routers, progress })),
+      element("td", {}, progressOf({ override, progress })),
       element("td", {}, override.reason)));
   const head = ["prefix", "load", "next hop", "routers", "reason"].map((name) =>
     element("th", { scope: "col", class: name === "load" ? "number" : "" }, name));

@@ -24,7 +24,7 @@ function noticesOf(state, mismatchMax) {
   if (!until) {
     items.push(["calm", "", "Waiting for the first window. Telemetry publishes each window about 5 s after it ends."]);
   }
-  if (barred) items.push(["alarming", "barred", `No new moves are made (${barred}): ${percent(mismatch)} of the traffic ` +
+  if (barred) items.push(["alarming", "barred", `No new moves are made (${barred}): ${mismatch === null ? "an unknown share" : percent(mismatch)} of the traffic ` +
     `leaves where routing does not predict it; the limit is ${percent(mismatchMax)}.`]);
   items.push(...notices.slice(0, NOTICES_MAX).map(({ kind, where, text }) => ["alarming", kind, `${where}: ${text}`]));
   const more = notices.length - NOTICES_MAX;
@@ -54,6 +54,8 @@ function textOf({ name, state, at }, now) {
   const age = at ? lasting(now - Date.parse(at) / 1000) : "", isInput = INPUTS.includes(name);
   if (state === "unknown") return `${name} unknown`;
   if (state === "up") return `${name} ${isInput ? age : "up"}`;
+  // A router that refreshes its routes is heard, and yet they are doubtful.
+  if (name === "BMP" && age) return `${name} doubtful, heard ${age} ago`;
   if (isInput) return `${name} ${age ? `silent ${age}` : "never heard"}`;
   return name === "injector" ? `${name} down` : `${name} down ${age}`;
 }

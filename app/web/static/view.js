@@ -3,7 +3,7 @@
 import { Card } from "/static/card.js";
 import { showEvents, showOverrides } from "/static/lists.js";
 import { showNotices, showParts } from "/static/parts.js";
-import { bits, lasting, percent, time } from "/static/text.js";
+import { bits, lasting, percent, sumOf, time } from "/static/text.js";
 
 const EVENTS_MAX = 1000;
 const STALE_MS = 5000;
@@ -71,20 +71,17 @@ function showHead() {
 }
 
 function showSums() {
-  const windows = page.links.map((view) => view.window).filter(Boolean);
-  const known = windows.filter((window) => window.feed !== "silent" && window.carried_bps !== null);
-  const total = (name) => known.reduce((sum, window) => sum + window[name], 0);
-  const sumOf = (name) => (known.length ? bits(total(name)) : "unknown") +
-    (known.length && known.length < windows.length ? ` (${known.length} of ${windows.length} links)` : "");
+  const heard = page.links.some((view) => view.window);
+  const carried = sumOf(page.links, "carried_bps"), dropped = sumOf(page.links, "dropped_bps");
   const congested = page.links.filter((view) => view.congestion).length;
   const { egress_mismatch_share: mismatch, told_until: until, quiet } = page.state;
   const overrides = page.overrides?.overrides ?? [];
   const moved = overrides.reduce((sum, { override }) => sum + override.bps, 0);
-  figure("carried", windows.length && sumOf("carried_bps"));
-  figure("dropped", windows.length && sumOf("dropped_bps"), total("dropped_bps") > 0);
+  figure("carried", heard && carried.text);
+  figure("dropped", heard && dropped.text, dropped.total > 0);
   figure("congested", page.overrides && `${congested} of ${page.links.length}`, congested > 0);
   figure("overrides", page.overrides && (overrides.length ? `${overrides.length}, ${bits(moved)}` : "none"));
-  figure("mismatch", mismatch !== null && `${percent(mismatch)} (limit ${percent(page.mismatchMax)})`, Boolean(page.state.barred));
+  figure("mismatch", page.overrides && `${mismatch === null ? "unknown" : percent(mismatch)} (limit ${percent(page.mismatchMax)})`, Boolean(page.state.barred));
   figure("window", until && `${lasting(page.now - Date.parse(until) / 1000)} ago`, quiet);
 }
 

@@ -10,9 +10,11 @@ import pytest
 from app.cli import check, situation
 from app.cli.check import Report, unwritable
 from app.cli.injectors import InjectorAnswer
+from app.cli.show import Halts
+from app.clock import utc
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Settings
-from app.contract.schemas import Notice, RouterHeard
+from app.contract.schemas import Control, Notice, RouterHeard
 from app.web.conditions import Seen, notices
 from tests.app.cli.test_main import deployment, run
 from tests.app.web.records import WINDOW_S, heard, sources, status
@@ -21,11 +23,16 @@ from tests.pops import demo_pop
 POP = "rhv1000"
 END_S = 1_700_000_000 + WINDOW_S
 WELL = Seen(END_S + 5, WINDOW_S, sources(END_S - WINDOW_S), status(END_S), "auto", END_S, frozenset())
+HALT = Control(pop=POP, halt=True, by="ada", at=utc(END_S))
 DEAD = InjectorAnswer("unix:///injector-r1.sock: GetBgp failed: no connection; is gobgpd running?")
 
 
 async def reported(
-    monkeypatch: pytest.MonkeyPatch, seen: Seen, settings: Settings | None = None, **answers: InjectorAnswer
+    monkeypatch: pytest.MonkeyPatch,
+    seen: Seen,
+    settings: Settings | None = None,
+    halts: Halts | None = None,
+    **answers: Any,
 ) -> Report:
     """The report on the demo's PoP, of which this was seen, and whose gobgpds answer well unless given otherwise."""
     pop = demo_pop()
@@ -37,7 +44,7 @@ async def reported(
         return {(POP, router): answers.get(router, InjectorAnswer(None)) for router in pop.routers}
 
     async def known(*_: object) -> situation.Situation:
-        return situation.Situation({}, {POP: seen}, {POP: notices(pop, seen)})
+        return situation.Situation(halts or {}, {POP: seen}, {POP: notices(pop, seen)})
 
     monkeypatch.setattr(check, "_broker_problems", no_problem)
     monkeypatch.setattr(check, "ask_all", asked)
@@ -72,6 +79,20 @@ async def test_pmbmpd_one_gobgpd_and_the_actuator_dead_are_all_named(monkeypatch
     ]
     assert report.routers[f"{POP}/r1"].injector == DEAD.problem
     assert report.components[POP]["actuator"] == report.components[POP]["pmbmpd"] == "down"
+
+
+async def test_a_halted_pop_is_named_with_who_halted_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = await reported(monkeypatch, WELL, halts={POP: HALT})
+    assert report.problems == [
+        f"rhv1000 was halted by ada at {HALT.at:%Y-%m-%d %H:%M:%S} UTC: no override is announced until `resume`"
+    ]
+
+
+async def test_telemetry_that_was_never_seen_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = await reported(monkeypatch, WELL._replace(sources=None, window_end_s=None))
+    assert report.problems == [
+        "rhv1000: telemetry has published no window yet; start it: `autopilot telemetry --cell rhv1000`"
+    ]
 
 
 async def test_what_telemetry_reports_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:

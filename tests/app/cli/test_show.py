@@ -15,16 +15,18 @@ from app.contract.schemas import (
     Control,
     Decision,
     Exit,
+    LinkUtilization,
     Mode,
     NaturalExit,
     Notice,
     Override,
     SourcePath,
 )
-from app.contract.topics import ACTUATIONS, ACTUATOR_STATUS, CONTROL, DECISIONS, LINK_UTILIZATION
+from app.contract.topics import ACTUATIONS, ACTUATOR_STATUS, CONTROL, DECISIONS, LINK_UTILIZATION, SOURCES
+from app.web.last_seen import LastSeen
 from app.web.override_states import OverrideState, OverrideStates
 from tests.app.web.records import FULL as LINK
-from tests.app.web.records import ROOMY, status, window
+from tests.app.web.records import ROOMY, heard, sources, status, window
 from tests.pops import demo_pop
 
 T0 = 1_795_246_100
@@ -38,8 +40,19 @@ def text(shown: RenderableType, width: int = 200) -> str:
     return captured.get()
 
 
+def by_link(*rows: LinkUtilization) -> dict[str, LinkUtilization | None]:
+    return {row.link: row for row in rows}
+
+
+def new_screen(clock: ManualClock) -> Screen:
+    """The screen of a PoP of which nothing was seen yet."""
+    pop = demo_pop()
+    deployment = Deployment(Settings(pops=("rhv1000.toml",)), {"rhv1000": pop})
+    return Screen(deployment, {"rhv1000": LastSeen(10)}, dict.fromkeys(pop.links), clock)
+
+
 def test_links_show_shares_of_capacity() -> None:
-    shown = text(links_table([window(T0, carried=0.95, natural=1.2)], T0 + 15))
+    shown = text(links_table(by_link(window(T0, carried=0.95, natural=1.2)), T0 + 15))
     assert LINK in shown
     assert "live" in shown
     assert "95.0%" in shown
@@ -116,7 +129,7 @@ def test_at_60_columns_every_line_fits_and_nothing_is_cut() -> None:
     joined = " ".join(shown.split())
     for words in ("20.0.0.0/24 load 1.50 Gb/s, state decided", "next hop 198.51.100.2", f"instead of {LINK}"):
         assert words in joined
-    shown = text(links_table([window(T0, carried=0.95, natural=1.2)], T0 + 15), 60)
+    shown = text(links_table(by_link(window(T0, carried=0.95, natural=1.2)), T0 + 15), 60)
     assert max(map(len, shown.splitlines())) <= 60
     assert "carried 95.0%, dropped 0.0%, natural 120.0%" in " ".join(shown.split())
     assert len(shown.splitlines()) <= 4
@@ -124,22 +137,22 @@ def test_at_60_columns_every_line_fits_and_nothing_is_cut() -> None:
 
 def test_the_fullest_link_comes_first_and_an_unknown_one_last() -> None:
     rows = [window(T0, ROOMY, carried=0.2, natural=0.3), window(T0, carried=0.5, natural=0.9)]
-    shown = text(links_table(rows, T0 + 15))
+    shown = text(links_table(by_link(*rows), T0 + 15))
     assert shown.index(LINK) < shown.index(ROOMY)
 
 
 def test_capacities_of_small_networks() -> None:
     row = msgspec.structs.replace(window(T0), capacity_bps=40e6, carried_bps=22e6, moved_in_bps=350e3)
-    shown = text(links_table([row], T0 + 15))
+    shown = text(links_table(by_link(row), T0 + 15))
     for words in ("40.0 Mb/s", "55.0%", "350 kb/s"):
         assert words in shown
 
 
 def test_what_a_silent_link_carries_is_unknown() -> None:
-    silent = msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent")
-    shown = text(links_table([silent], T0 + 15))
-    assert shown.count("unknown") == 2
-    assert "20.0%" in shown
+    silent = msgspec.structs.replace(window(T0), feed="silent", carried_bps=None, dropped_bps=None, moved_in_bps=None)
+    shown = text(links_table(by_link(silent), T0 + 15))
+    assert shown.count("unknown") == 3
+    assert "50.0%" in shown
 
 
 def test_a_feed_is_told_until_nobody_tells_any_more() -> None:
@@ -149,13 +162,48 @@ def test_a_feed_is_told_until_nobody_tells_any_more() -> None:
     assert feed_of(row, end_s + 3 * row.window_s + 1) == "no window for 31 s"
 
 
+def test_a_known_load_is_shown_without_a_capacity() -> None:
+    row = msgspec.structs.replace(window(T0, carried=0.05), capacity_bps=None, dropped_bps=None)
+    shown = text(links_table(by_link(row), T0 + 15))
+    assert "5.00 Gb/s" in shown
+    assert shown.count("unknown") == 2, "its capacity, and what it drops"
+
+
+def test_a_link_that_is_down_is_not_live() -> None:
+    assert feed_of(msgspec.structs.replace(window(T0), up=False), T0 + 15) == "down"
+
+
+def test_a_link_without_a_window_has_a_row_of_unknowns() -> None:
+    shown = text(links_table({LINK: None, ROOMY: window(T0, ROOMY)}, T0 + 15))
+    assert shown.index(ROOMY) < shown.index(LINK)
+    assert shown.count("unknown") == 6
+    (document,) = link_documents({LINK: None}, Situation({}, {}, {"rhv1000": ()}))
+    assert (document["link"], document["pop"], document["carried_bps"], document["notices"]) == (
+        LINK,
+        "rhv1000",
+        None,
+        [],
+    )
+
+
+def test_the_screen_shows_dead_collectors() -> None:
+    screen = new_screen(ManualClock(T0 + 15.0))
+    old = heard(T0 - 40, doubtful=True)
+    screen.take(SOURCES.name, None, msgspec.json.encode(sources(T0, r1=old, r2=old)))
+    assert "mpd writes nothing" not in text(screen.view())
+    screen.take_silent(frozenset({"bmp-rhv1000"}))
+    assert "pmbmpd writes nothing to bmp-rhv1000" in text(screen.view())
+    screen.take_silent(frozenset({"sfacctd-flows-rhv1000"}))
+    assert "sfacctd writes nothing to sfacctd-flows-rhv1000" in text(screen.view())
+
+
 def test_a_halt_says_who_and_since_when() -> None:
     (line,) = halt_lines({"rhv1000": HALT})
     assert line.startswith(f"rhv1000 was halted by ada at {HALT.at:%Y-%m-%d %H:%M:%S} UTC")
     row = window(T0, carried=0.95, natural=1.2)
-    (document,) = link_documents([row], Situation({"rhv1000": HALT}, {}, {"rhv1000": ()}))
+    (document,) = link_documents(by_link(row), Situation({"rhv1000": HALT}, {}, {"rhv1000": ()}))
     assert (document["halted"], document["notices"]) == (HALT, [])
-    assert link_documents([row], Situation({}, {}, {"rhv1000": ()}))[0]["halted"] is None
+    assert link_documents(by_link(row), Situation({}, {}, {"rhv1000": ()}))[0]["halted"] is None
 
 
 def test_notices_come_before_tables_and_with_what_they_are_of() -> None:
@@ -165,7 +213,7 @@ def test_notices_come_before_tables_and_with_what_they_are_of() -> None:
     )
     now = Situation({"rhv1000": HALT}, {}, {"rhv1000": (of_pop, of_router, of_other, of_link)})
     assert [line.partition(" ")[0] for line in now.lines()] == ["rhv1000", "rhv1000:", "r1:", "r2:", f"{LINK}:"]
-    (document,) = link_documents([window(T0)], now)
+    (document,) = link_documents(by_link(window(T0)), now)
     assert document["notices"] == [of_pop, of_router, of_link]
     decision = decided(OVERRIDE)
     (document,) = decision_documents([decision], states_of(decision), now)
@@ -175,7 +223,7 @@ def test_notices_come_before_tables_and_with_what_they_are_of() -> None:
 
 def test_the_screen_follows_halts_and_ages() -> None:
     clock = ManualClock(T0 + 15.0)
-    screen = Screen(Deployment(Settings(pops=("rhv1000.toml",)), {"rhv1000": demo_pop()}), None, clock)
+    screen = new_screen(clock)
     screen.take(LINK_UTILIZATION.name, None, msgspec.json.encode(window(T0, carried=0.95, natural=1.2)))
     screen.take(CONTROL.name, b"*", msgspec.json.encode(HALT))
     shown = text(screen.view())

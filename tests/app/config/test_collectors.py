@@ -43,6 +43,11 @@ def test_each_list_has_every_router_once() -> None:
     assert {"10.0.0.1", "10.0.1.1", "10.0.2.1"} < set(addresses(files[BMP_ALLOWED])), "and may send from their others"
 
 
+def test_a_router_with_one_address_in_two_roles_is_named_once() -> None:
+    files = collector_files(pop_of(1, agent_sources=("192.0.2.7", "192.0.2.7")), FOLDER)
+    assert "! r0\n192.0.2.7\n" in files[FLOWS_ALLOWED]
+
+
 def test_sources_stand_in_for_the_agents_address_in_one_spelling() -> None:
     files = collector_files(pop_of(2, agent_sources=("2001:DB8:0::1", "192.0.2.7")), FOLDER)
     assert addresses(files[FLOWS_ALLOWED]) == ["2001:db8::1", "192.0.2.7"]

@@ -80,6 +80,16 @@ def test_what_is_missed_has_a_notice(changes: dict[str, Any], expected: list[tup
     assert kinds(WELL._replace(**changes)) == expected
 
 
+def test_telemetry_that_was_never_seen_is_dead_where_flows_come() -> None:
+    """It may be dead for longer than anything is read back; `unknown` would be no alarm."""
+    never = Seen(END_S, WINDOW_S, silent=frozenset())
+    assert kinds(never) == [("telemetry-silent", "rhv1000")]
+    assert parts(never)["telemetry"].state == "down"
+    no_flows = never._replace(silent={FLOWS})
+    assert kinds(no_flows) == [("flow-collector-silent", "rhv1000")]
+    assert parts(no_flows)["telemetry"].state == "unknown"
+
+
 def test_a_dead_pmbmpd_is_one_notice_and_not_one_for_each_router() -> None:
     old = heard(END_S - 40, doubtful=True)
     seen = WELL._replace(sources=sources(T0, r1=old, r2=old), silent={BMP})

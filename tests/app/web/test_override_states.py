@@ -5,7 +5,7 @@ import pytest
 
 from app.clock import utc
 from app.contract.schemas import Actuation
-from app.web.override_states import PREFIXES_MAX, OverrideStates
+from app.web.override_states import PREFIXES_MAX, OverrideState, OverrideStates
 from tests.app.web.records import POP, override
 
 HOP, LOOPBACK = "198.51.100.2", "192.0.2.11"
@@ -46,6 +46,17 @@ def states(*actuations: Actuation) -> OverrideStates:
         ),
         # Released earlier, and decided again: the newest decision wants it.
         ([act("r1", "withdrawn", "released: natural-load-fits")], "decided"),
+        # A refusal of another exit, of this router or of another, leaves the routes as they were.
+        (
+            [act("r1", "confirmed"), act("r2", "confirmed"), act("r1", "refused", "too-late", "198.51.100.3")],
+            "confirmed",
+        ),
+        (
+            [act("r2", "refused", "too-late", "198.51.100.9"), act("r1", "confirmed"), act("r2", "confirmed")],
+            "confirmed",
+        ),
+        # Nor does it matter what became of the route of a router that the override does not need.
+        ([act("r3", "withdrawn"), act("r1", "confirmed"), act("r2", "confirmed")], "confirmed"),
         # What was done for another exit of the prefix is not this override.
         ([act("r1", "confirmed", next_hop="198.51.100.3"), act("r2", "confirmed")], "decided"),
     ],
@@ -54,15 +65,17 @@ def test_the_last_actions_say_how_far_it_has_come(actions: list[Actuation], show
     assert str(states(*actions).of(POP, override())) == shown
 
 
-def test_routers_are_those_that_hold_a_route_or_should() -> None:
-    known = states(act("r1", "confirmed"), act("r2", "announced"), act("r1", "withdrawn"))
-    assert known.routers(POP, override().prefix) == {"r2": "announced"}
-    assert known.of("other", override()).state == "decided"
+def test_routers_are_those_of_this_exit() -> None:
+    both = act("r1", "confirmed"), act("r2", "confirmed")
+    assert states(*both).of(POP, override()).routers == {"r1": "confirmed", "r2": "confirmed"}
+    elsewhere = override(next_hop="198.51.100.9")
+    assert states(*both).of(POP, elsewhere) == OverrideState("decided", None, {})
+    assert states(*both).of("other", override()).state == "decided"
 
 
 def test_memory_is_bounded_and_keeps_what_was_acted_on_last() -> None:
     known = OverrideStates()
     for number in range(PREFIXES_MAX + 1):
         known.take(msgspec.structs.replace(act("r1", "announced"), prefix=f"p{number}"))
-    assert known.routers(POP, "p0") == {}
-    assert known.routers(POP, f"p{PREFIXES_MAX}") == {"r1": "announced"}
+    assert known.of(POP, override("p0")).state == "decided"
+    assert known.of(POP, override(f"p{PREFIXES_MAX}")).state == "announced"

@@ -63,7 +63,8 @@ def test_a_feed_is_what_its_newest_window_says() -> None:
 
 def test_what_a_silent_link_carried_is_not_zero() -> None:
     model = new_model()
-    model.take_window(msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent"))
+    silent = msgspec.structs.replace(window(T0, natural=0.2), feed="silent", carried_bps=None, dropped_bps=None)
+    model.take_window(silent)
     (point,) = model.snapshot(T0).windows[FULL]
     assert (point.carried_bps, point.dropped_bps, point.natural_bps) == (None, None, 20e9)
 
@@ -177,11 +178,11 @@ def test_an_override_says_what_the_actuator_did_last_on_each_router() -> None:
     model.take_actuation(actuation(3, T0, "confirmed"))
     view = model.overrides()
     assert view is not None
-    assert view.overrides[0].routers == {"r1": "confirmed", "r2": "announced"}
+    assert view.overrides[0].progress.routers == {"r1": "confirmed", "r2": "announced"}
     model.take_actuation(actuation(4, T0, "withdrawn"))
     view = model.overrides()
     assert view is not None
-    assert view.overrides[0].routers == {"r2": "announced"}
+    assert view.overrides[0].progress.routers == {"r1": "withdrawn", "r2": "announced"}
 
 
 def test_events_tell_moves_releases_and_refusals_once() -> None:

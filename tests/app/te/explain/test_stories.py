@@ -216,7 +216,7 @@ def test_a_link_tells_its_loads_and_what_moved_by_it() -> None:
     desk = Desk()
     result = desk.decide({A: {"40.0.0.0/16": 80, "40.1.0.0/16": 15}, B: {"50.0.0.0/16": 60}})
     source = explain_link(plan_of(desk), A, result.state.links[A])
-    assert (source.load.natural_bps / G, round(source.planned_bps / G, 6), source.headroom_bps) == (95, 80, None)
+    assert (source.load.natural_bps, round(source.planned_bps / G, 6), source.headroom_bps) == (95 * G, 80, None)
     assert [(one.prefix, round(one.bps / G, 6), one.other) for one in source.moved_off] == [("40.1.0.0/16", 15, B)]
     assert [(one.prefix, round(one.bps / G, 6), one.other) for one in source.largest] == [("40.0.0.0/16", 80, C)]
     assert source.congestion is not None

@@ -66,6 +66,17 @@ def test_natural_and_planned_while_an_override_is_in_force() -> None:
     assert traffic.planned_bps == {A: pytest.approx(70 * G), B: pytest.approx(50 * G)}
 
 
+def test_what_is_unknown_of_a_link_is_not_zero() -> None:
+    counted, uncounted = window(POP, A, 100, 50, {("r1", Q): 50}), window(POP, C, 100, None, {("r1", P): 20})
+    traffic = see({A: counted, B: window(POP, B, 100, None, {}), C: uncounted})
+    silent = traffic.loads[B]
+    assert {silent.carried_bps, silent.dropped_bps, silent.offered_bps, silent.moved_in_bps} == {None}
+    assert traffic.loads[A].dropped_bps == 0.0
+    assert traffic.loads[C].carried_bps == pytest.approx(20 * G)
+    assert traffic.loads[C].dropped_bps is None
+    assert traffic.loads[C].moved_in_bps == 0.0
+
+
 def test_planned_does_not_wait_for_the_routers() -> None:
     """The override was decided, its bytes are still on the old link."""
     windows = {

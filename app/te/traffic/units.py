@@ -15,6 +15,11 @@ def bits(bps: float | None) -> str:
     return f"{value:.{digits}f} {UNITS[unit]}"
 
 
+def percent(share: float | None) -> str:
+    """A share in percent; None is unknown."""
+    return UNKNOWN if share is None else f"{share:.1%}"
+
+
 def of_capacity(bps: float | None, capacity_bps: float | None) -> str:
     """A load as a share of capacity; None is unknown."""
-    return f"{bps / capacity_bps:.1%}" if bps is not None and capacity_bps else UNKNOWN
+    return percent(bps / capacity_bps if bps is not None and capacity_bps else None)
