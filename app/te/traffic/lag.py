@@ -5,6 +5,7 @@ Vendors report the LAG, its members or all of them, and the inventory may list t
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -30,14 +31,14 @@ SILENT_S, SILENT_POLLS = 30.0, 3.0
 OVERDUE_POLLS = 1.5
 NEAR = 0.1  # speeds or loads that differ by less are the same
 USED_SHARE = 0.01  # of the busiest member's load, or of the capacity: what carries less carries no traffic
-NOTHING = PortRates(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NOTHING = PortRates(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, inf, 0.0, 0.0)
 
 
 class Rates(msgspec.Struct, frozen=True):
     """A link's load in a window according to its counters, in bits per second; None for what they do not say.
 
     `capacity_bps` is the speed of its live ports, 0 if unknown; `live_share` is the share of its members that are live.
-    Two readings in a row show at least `low_bps` and at most `high_bps`, and at least `dropped_low_bps` of drops.
+    For `low_bps` to `dropped_low_bps` see PortRates.
     `last_bps` is the load that was last counted, None once the next reading is overdue. `renumbered` says that the
     router seems to have given the interfaces other numbers. `otherwise` are the rates if the ports are not what they
     seem to be: the largest one a member like the others, or the LAG.
@@ -50,6 +51,9 @@ class Rates(msgspec.Struct, frozen=True):
     up: bool
     low_bps: float | None = None
     high_bps: float | None = None
+    sure_bps: float | None = None
+    steady_bps: float | None = None
+    wraps_bps: float = inf
     dropped_low_bps: float = 0.0
     live_share: float = 1.0
     last_bps: float | None = None
@@ -144,7 +148,7 @@ def refuted(port: Port, course: Course) -> int:
     known = [count for count in octets if count is not None]
     if len(known) < 2 or len(known) < len(octets):
         return port.refuted_bps
-    possible = MARGIN * speed_bps / 8 * (steps[-1].end_s - steps[0].begin_s + JITTER_S)
+    possible = MARGIN * speed_bps / 8 * (steps[-1].end_s - steps[0].begin_s + course.stale_s)
     return speed_bps if speed_bps and sum(known) > possible else port.refuted_bps
 
 
@@ -218,6 +222,9 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
         up=any(port.up for port in own or live) or carries or not live,
         low_bps=total.low_bps,
         high_bps=total.high_bps,
+        sure_bps=total.sure_bps,
+        steady_bps=total.steady_bps,
+        wraps_bps=total.wraps_bps,
         dropped_low_bps=total.dropped_low_bps or 0.0,
         live_share=live_share,
         last_bps=total.last_bps,
@@ -236,7 +243,7 @@ def _counted(lag: frozenset[int], rates: RatesByPort) -> list[int]:
 def _total(loads: Sequence[PortRates]) -> PortRates:
     """The sum of ports; a load that is unknown for one of them is unknown for all, except drops."""
     columns = zip(*loads, strict=True) if loads else [(None,)] * len(PortRates._fields)
-    carried, dropped, received, low, high, dropped_low, last = columns
+    carried, dropped, received, low, high, sure, steady, wraps, dropped_low, last = columns
     drops = [bps for bps in dropped if bps is not None]
     return PortRates(
         _sum(carried),
@@ -244,6 +251,9 @@ def _total(loads: Sequence[PortRates]) -> PortRates:
         _sum(received),
         _sum(low),
         _sum(high),
+        _sum(sure),
+        _sum(steady),
+        min((bps for bps in wraps if bps is not None), default=inf),
         _sum(dropped_low) or 0.0,
         _sum(last),
     )
