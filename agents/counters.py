@@ -210,7 +210,7 @@ class CountersState:
                 continue
             if to := self._successors(pop, link, ports):
                 yield renumbered(link, definition, to)
-            yield from of_link(link, definition, ports, rates.capacity_bps, now_s)
+            yield from of_link(link, definition, ports, rates, now_s)
 
     def write_rows(self) -> None:
         """Write the rows of all interfaces with new readings."""

@@ -13,6 +13,7 @@ import msgspec
 from app.te.traffic.counters import (
     JITTER_S,
     MARGIN,
+    NOTHING_KNOWN,
     SPEED_MAX_BPS,
     UNSUPPORTED,
     CounterSample,
@@ -40,7 +41,8 @@ class Rates(msgspec.Struct, frozen=True):
     `capacity_bps` is the speed of its live ports, 0 if unknown; `live_share` is the share of its members that are live.
     For `low_bps` to `dropped_low_bps` see PortRates.
     `last_bps` is the load that was last counted, None once the next reading is overdue. `renumbered` says that the
-    router seems to have given the interfaces other numbers. `otherwise` are the rates if the ports are not what they
+    router seems to have given the interfaces other numbers. `forwarding` are silent members that count as live,
+    because the LAG carries more than the others. `otherwise` are the rates if the ports are not what they
     seem to be: the largest one a member like the others, or the LAG.
     """
 
@@ -58,6 +60,7 @@ class Rates(msgspec.Struct, frozen=True):
     live_share: float = 1.0
     last_bps: float | None = None
     renumbered: bool = False
+    forwarding: tuple[int, ...] = ()
     otherwise: "Rates | None" = None
 
 
@@ -162,7 +165,7 @@ def fastest_bps(port: Port, configured_bps: float | None) -> float:
 def link_rates(link: LinkPorts, ports: Sequence[PortView], start_s: float, end_s: float) -> Rates | None:
     """The link's rates over [start_s, end_s) from its ports as of the end; None if none of them was ever read.
 
-    A silent port counts neither as load nor as capacity.
+    A silent port does not count as load, nor as capacity unless its LAG shows that it forwards.
     """
     if not ports:
         return None
@@ -212,7 +215,9 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
     own = [port for port in live if port.ifindex in lag]
     counted = _counted(lag, rates) or [port.ifindex for port in live if port not in own] or list(rates)
     total = _total([rates[ifindex] for ifindex in counted])
-    speed_bps, live_share = _capacity(link, ports, lag, rates)
+    forwarding = _forwarding(ports, lag, rates)
+    heard = [port._replace(silent=port.silent and port.ifindex not in forwarding) for port in ports]
+    speed_bps, live_share = _capacity(link, heard, lag, {**rates, **forwarding})
     carries = (total.carried_bps or 0.0) > USED_SHARE * max(speed_bps, link.configured_bps or 0.0)
     return Rates(
         carried_bps=total.carried_bps,
@@ -228,6 +233,7 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
         dropped_low_bps=total.dropped_low_bps or 0.0,
         live_share=live_share,
         last_bps=total.last_bps,
+        forwarding=tuple(forwarding),
     )
 
 
@@ -262,6 +268,24 @@ def _total(loads: Sequence[PortRates]) -> PortRates:
 def _sum(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def _forwarding(ports: Sequence[PortView], lag: frozenset[int], rates: RatesByPort) -> RatesByPort:
+    """The silent members that forward all the same: their LAG surely carries more than the others do.
+
+    Where the agent of a line card dies, only its counters stop.
+    """
+    silent = [port.ifindex for port in ports if port.silent and port.up and port.ifindex not in lag]
+    own = [_first(rate.low_bps, rate.last_bps) for ifindex, rate in rates.items() if ifindex in lag]
+    others = _sum([_first(rate.high_bps, rate.last_bps) for ifindex, rate in rates.items() if ifindex not in lag])
+    lag_bps = max((bps for bps in own if bps is not None), default=0.0)
+    if not silent or others is None or lag_bps - others <= NEAR * lag_bps:
+        return {}
+    return dict.fromkeys(silent, NOTHING_KNOWN._replace(last_bps=(lag_bps - others) / len(silent)))
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one
 
 
 def _capacity(

@@ -90,13 +90,17 @@ def level_of(rates: Rates, flows: FlowLevel, configured_bps: float | None) -> Le
 def _capacity_bps(rates: Rates, flows: FlowLevel, configured_bps: float | None) -> float:
     """What the inventory says, or less if its live ports are slower; 0 if nobody says anything that can be true.
 
-    Ports that carry more than their speed are faster than they say.
+    Ports that carry more than their speed are faster than they say, and members that carry more than their share of
+    the link are not the only ones.
     """
     level_bps = flows.low_bps if rates.carried_bps is None else min(rates.carried_bps, rates.sure_bps or flows.high_bps)
     said_bps = rates.capacity_bps if level_bps <= MARGIN * rates.capacity_bps else 0.0
     if configured_bps is None:
         return said_bps
-    return min(configured_bps, said_bps) if said_bps else configured_bps * rates.live_share
+    if said_bps:
+        return min(configured_bps, said_bps)
+    live_bps = configured_bps * rates.live_share
+    return live_bps if level_bps <= MARGIN * live_bps else configured_bps
 
 
 def _carried_bps(rates: Rates, flows: FlowLevel, capacity_bps: float) -> float | None:

@@ -96,6 +96,7 @@ def test_drops_of_one_reading_are_published_and_not_acted_on(
         pytest.param(200, 100, 0.5, 100, id="a member is lost"),
         pytest.param(200, 0, 0.5, 100, id="a member of unknown speed is lost"),
         pytest.param(100, 10, 1.0, 100, id="60 Gb/s do not fit on what the port says"),
+        pytest.param(100, 50, 0.5, 100, id="60 Gb/s do not fit on the members that are heard either"),
         pytest.param(None, 400, 1.0, 400, id="auto"),
         pytest.param(None, 0, 1.0, 0, id="auto, and nobody knows"),
     ],
