@@ -21,7 +21,8 @@ CASES = {
     "half of 45": stops(45, 2),
     "a quarter of 72": stops(72, 4),
     "a LAG without a speed": stops(70, 4, ifSpeed=0),
-    "without any speed": lag(60, {"ifType": 161, "ifSpeed": 0}, {"ifSpeed": 0}, {"ifSpeed": 0, "until_s": 12}, windows=9),
+    "without any speed": lag(60, {"ifType": 161, "ifSpeed": 0}, {"ifSpeed": 0}, {"ifSpeed": 0, "until_s": 12},
+                             windows=9),
     "members that are named": stops(60, 2) | {"ifindexes": [101], "members": [501, 502]},
     "of capacity auto": stops(45, 2) | {"inventory": {"capacity_bps": "auto"}},
 }  # fmt: skip
