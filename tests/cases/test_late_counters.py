@@ -50,3 +50,24 @@ def test_few_flows_and_cached_counters_move_nothing_that_fits() -> None:
     for phase_s in PHASES:
         seen = late(case, phase_s)
         assert [window for window in seen if window.decision.overrides] == []
+
+
+@pytest.mark.parametrize("speed_bps", [(2**32 - 1) * 10**6, 2**64 - 10**6])
+def test_a_speed_that_cannot_be_true_costs_no_octets(speed_bps: int) -> None:
+    rig = PortsRig(single(60, ifSpeed=speed_bps))
+    feed(rig)
+    assert rig.dead.letters == []
+    for window in rig.seen():
+        assert window.link.capacity_bps == 100e9
+        assert window.link.carried_bps == pytest.approx(60e9)
+        assert "capacity-differs" in {notice.kind for notice in window.notices}
+
+
+@pytest.mark.parametrize("gbps", [6.88, 3.44 * 4])
+def test_octets_of_32_bits_that_wrap_once_a_poll_are_no_load_of_nothing(gbps: float) -> None:
+    """They never fall: 4.3 GB in 5 s is one wrap, or two."""
+    case = single(gbps, windows=10, ifSpeed=10**11, modulo=2**32) | {"rate": 4096}
+    for phase_s in PHASES:
+        for window in late(case, phase_s):
+            assert window.link.carried_bps == pytest.approx(gbps * 1e9, rel=0.05)
+            assert not window.link.counters

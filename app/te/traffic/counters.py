@@ -22,7 +22,7 @@ FRAME_USUAL_BYTES = 800  # of a discarded packet, where the counters name no pos
 SEQUENCE_AHEAD = 10_000  # samples that may be lost, or numbered for other ports, between two readings; and per second:
 SEQUENCE_AHEAD_PER_S = 1_000
 UNREAD_SHARE = 0.6  # windows close 4 s after their end by default: whatever the phase, each reading completes one
-RESTART, LOOK_BACK = 2, 8  # readings
+RESTART, LOOK_BACK, OLDER_MAX = 2, 8, 3  # readings
 PAIR_POLLS = 1.5  # two readings in a row take about two polls; what is forged lies between two true ones
 STEADY_S = 30.0  # of readings, beside which the age of the first and of the last one is small
 LAZY_S = 1.0  # below this, equal readings are one reading that was sent twice
@@ -54,12 +54,26 @@ class Port(msgspec.Struct):
     """What is remembered of a port: its readings in order of time, and what they have proven.
 
     `refuted_bps` is an ifSpeed that the port has exceeded. `aggregate` says whether it is the LAG of its link (True) or
-    a member (False); None if that is not known or the port is alone.
+    a member (False); None if that is not known or the port is alone. `older` are the last readings in a row that were
+    older than the newest of `samples`.
     """
 
     samples: list[CounterSample]
     refuted_bps: int = 0
     aggregate: bool | None = None
+    older: list[CounterSample] = msgspec.field(default_factory=list)
+
+    def add(self, sample: CounterSample) -> bool:
+        """Whether it counts. An older one does not, until OLDER_MAX in a row show that a clock was ahead."""
+        if not self.samples or sample.at_s > self.samples[-1].at_s:
+            self.older.clear()
+            self.samples.append(sample)
+            return True
+        self.older = [*(one for one in self.older if one.at_s < sample.at_s), sample]
+        if len(self.older) < OLDER_MAX:
+            return False
+        self.samples, self.older = self.older, []
+        return True
 
 
 class Counted(NamedTuple):
@@ -72,9 +86,13 @@ class Counted(NamedTuple):
     out_discards: int | None
 
     @property
+    def length_s(self) -> float:
+        return self.end_s - self.begin_s
+
+    @property
     def carried_bps(self) -> float | None:
         """Bits per second that left; None if unknown."""
-        return None if self.out_octets is None else 8 * self.out_octets / (self.end_s - self.begin_s)
+        return None if self.out_octets is None else 8 * self.out_octets / self.length_s
 
 
 class Course(NamedTuple):
@@ -164,7 +182,7 @@ def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
     levels = [(one.carried_bps, two.carried_bps, two.end_s - one.begin_s) for one, two in pairs]
     known = [(one, two, length_s) for one, two, length_s in levels if one is not None and two is not None]
     drops = [min(_dropped_bps(step, course.frame_bytes) for step in pair) for pair in pairs]
-    longest_s = max(step.end_s - step.begin_s for step in span)
+    longest_s = max(step.length_s for step in span)
     return PortRates(
         carried_bps=None if carried is None else carried * bits,
         dropped_bps=None if dropped is None else dropped * course.frame_bytes * bits,
@@ -371,15 +389,11 @@ def _steady_bps(steps: Sequence[Counted], course: Course) -> float | None:
         if first.out_octets is None or first.begin_s < from_s:
             break
         octets += first.out_octets
-        ends = [
-            (octets - (end.out_octets or 0), end_s - first.begin_s - (end.end_s - end.begin_s))
-            for end in (first, steps[-1])
-        ]
-        if min(length_s for _, length_s in ends) >= STEADY_S:
-            least_bps = min(8 * count / (length_s + course.stale_s) for count, length_s in ends)
-            best_bps = max(least_bps, best_bps or 0.0)
+        parts = [(octets - (end.out_octets or 0), end_s - first.begin_s - end.length_s) for end in (first, steps[-1])]
+        if min(length_s for _, length_s in parts) >= STEADY_S:
+            best_bps = max(min(8 * count / (length_s + course.stale_s) for count, length_s in parts), best_bps or 0.0)
     return best_bps
 
 
 def _dropped_bps(step: Counted, frame_bytes: float) -> float:
-    return 8 * (step.out_discards or 0) * frame_bytes / (step.end_s - step.begin_s)
+    return 8 * (step.out_discards or 0) * frame_bytes / step.length_s

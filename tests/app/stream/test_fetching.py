@@ -73,6 +73,10 @@ def theirs(
     return PartitionRecords(tp, BoundedBatches(batches), aborted, due, None, None, True, level)
 
 
+def times_of(item: Fetched | Hole) -> list[float]:
+    return [item.timestamp_s] if isinstance(item, Hole) else [record.timestamp_s for record in item.records]
+
+
 def offsets(item: Fetched | Hole) -> list[int]:
     """Those of the records; none in a hole."""
     return [] if isinstance(item, Hole) else [record.offset for record in item.records]
@@ -245,13 +249,13 @@ def test_a_time_that_no_calendar_has_is_the_last_one_of_the_partition(
     times, counted = Times(), metrics.UNDATED.labels(SOURCE.topic)
     before = counted._value.get()
     (fetched,) = SourceRecords(theirs(batch(4, b"a") + batch(5, b"b", at_ms=at_ms) + batch(6, b"c"), 4), times)
-    assert [record.timestamp_s for record in fetched.records] == [T0_MS / 1000] * 3
+    assert times_of(fetched) == [T0_MS / 1000] * 3
     (fetched,) = SourceRecords(theirs(batch(7, b"d", b"e", at_ms=at_ms), 7), times)
-    assert [record.timestamp_s for record in fetched.records] == [T0_MS / 1000] * 2, "of an earlier fetch"
+    assert times_of(fetched) == [T0_MS / 1000] * 2, "of an earlier fetch"
     (fetched,) = SourceRecords(theirs(batch(4, b"a", at_ms=at_ms), 4, CHANGELOG), times)
-    assert fetched.records[0].timestamp_s == 0.0, "this partition never had one"
+    assert times_of(fetched) == [0.0], "this partition never had one"
     (hole,) = SourceRecords(theirs(signed(batch(8, b"a", at_ms=at_ms), 8, 5), 8), times)
-    assert hole.timestamp_s == T0_MS / 1000
+    assert times_of(hole) == [T0_MS / 1000]
     assert counted._value.get() - before == 4
     assert len([record for record in caplog.records if "impossible times" in record.message]) == 3
 

@@ -223,6 +223,8 @@ IMPOSSIBLE = {
     "not supported": 2**64 - 1,
     "in Mb/s": 100_000,
     "in kb/s": 100_000_000,
+    "not supported, in Mb/s": (2**32 - 1) * 10**6,
+    "-1 Mb/s": 2**64 - 10**6,
 }
 
 
@@ -231,6 +233,7 @@ def test_a_speed_that_cannot_be_true_is_unknown(speed_bps: int) -> None:
     rates = see({ONE: Load(60, speed_bps / G)}, capacity_g=100)
     assert gbps(rates.carried_bps) == pytest.approx(60)
     assert rates.capacity_bps == 0
+    assert fastest_bps(port(Load(60, speed_bps / G)), 100 * G) == 100 * G
 
 
 def test_a_port_that_carries_more_than_its_speed_refutes_it_for_good() -> None:
