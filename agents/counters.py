@@ -34,6 +34,7 @@ from app.te.traffic.lag import (
 from tables.interfaces import OTHERS_MAX, CountersProgress, InterfaceTable
 
 KEEP_S = 120.0
+FEW, KEEP_FEW_S = 3, 600.0  # so many readings are kept for longer, of ports that are read rarely
 SAMPLES_MAX = 256  # of a port: more are no polls
 NOTICES_MAX = 20  # of a kind
 
@@ -128,7 +129,9 @@ class CountersState:
             self._ignore(self.progress[pop.name], "older", replay)
             return
         samples = port.samples
-        while samples[0].at_s < sample.at_s - KEEP_S or len(samples) > SAMPLES_MAX:
+        while len(samples) > SAMPLES_MAX or sample.at_s - samples[0].at_s > (
+            KEEP_S if len(samples) > FEW else KEEP_FEW_S
+        ):
             samples.pop(0)
         self._learn(pop, link, port)
 

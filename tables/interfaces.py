@@ -1,8 +1,9 @@
 """`interfaces`: the last counter readings of every interface.
 
 Key `pop|router|ifIndex`, value `Port`; and `pop|progress` with the offset applied. Bound: interfaces of the inventory,
-readings of the last two minutes each, and OTHERS_MAX interfaces a PoP that the inventory does not name. Only the
-counters agent writes it. Writing readings twice changes nothing, so these rows need no offset.
+readings of the last two minutes each (three of the last ten, if there are no more), and OTHERS_MAX interfaces a PoP
+that the inventory does not name. Only the counters agent writes it. Writing readings twice changes nothing, so these
+rows need no offset.
 """
 
 import msgspec

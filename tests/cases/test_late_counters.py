@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.cases.ports import Case, PortsRig, Seen, feed
+from tests.cases.ports import LINK, Case, PortsRig, Seen, feed
 from tests.cases.test_ports import opened, single
 
 PHASES = (0.0, 1.3, 3.1)
@@ -50,6 +50,13 @@ def test_few_flows_and_cached_counters_move_nothing_that_fits() -> None:
     for phase_s in PHASES:
         seen = late(case, phase_s)
         assert [window for window in seen if window.decision.overrides] == []
+
+
+def test_counters_that_are_read_every_130_s_are_not_silent() -> None:
+    seen = late(single(60, windows=30) | {"poll_s": 130}, 3.0)
+    assert {"gap", "live"} == {window.link.feed for window in seen}
+    assert all(window.link.carried_bps == pytest.approx(60e9, rel=0.05) for window in seen)
+    assert [notice for window in seen for notice in window.notices if notice.where == LINK] == []
 
 
 @pytest.mark.parametrize("speed_bps", [(2**32 - 1) * 10**6, 2**64 - 10**6])

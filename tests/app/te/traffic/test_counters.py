@@ -208,7 +208,7 @@ def test_two_readings_in_a_row_bound_the_level() -> None:
 def cached(refresh_s: float, poll_s: int, phase_s: float = 0.0) -> list[CounterSample]:
     """Two minutes of polls of an agent that refreshes its counters every `refresh_s`."""
     polls = range(0, 120, poll_s)
-    return [changed(polled((at_s + phase_s) // refresh_s * refresh_s)[0], at_s=at_s) for at_s in polls]  # type: ignore[arg-type]
+    return [changed(polled((at_s + phase_s) // refresh_s * refresh_s)[0], at_s=at_s) for at_s in polls]
 
 
 @pytest.mark.parametrize("poll_s", [5, 10, 20])
