@@ -10,7 +10,7 @@ from faust.types import TP
 from app.config.inventory import Pop
 from app.contract import topics
 from app.contract.schemas import Notice
-from app.feeds.attribution import CLOCK_SKEW_MAX_S
+from app.feeds.attribution import CLOCK_SKEW_MAX_S, router_of
 from app.feeds.counters import InterfaceCounters, Unused, decode
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
@@ -18,7 +18,7 @@ from app.stream.exact import Reading
 from app.stream.fetching import Hole
 from app.stream.publish import Publisher
 from app.te.evidence.counter_notices import never_read, of_link, renumbered
-from app.te.evidence.renumbering import OtherInterface, successors
+from app.te.evidence.renumbering import note, successors
 from app.te.traffic.counters import Port, follow
 from app.te.traffic.lag import (
     LinkPorts,
@@ -34,6 +34,7 @@ from app.te.traffic.lag import (
 from tables.interfaces import OTHERS_MAX, CountersProgress, InterfaceTable
 
 KEEP_S = 120.0
+FEW, KEEP_FEW_S = 3, 600.0  # so many readings are kept for longer, of ports that are read rarely
 SAMPLES_MAX = 256  # of a port: more are no polls
 NOTICES_MAX = 20  # of a kind
 
@@ -86,7 +87,7 @@ class CountersState:
             self._ignore(progress, parsed.kind, replay)
         if not isinstance(parsed, InterfaceCounters):
             return
-        router = pop.router_by_agent.get(parsed.exporter)
+        router = router_of(pop, parsed.exporter)
         if router is None:
             self._ignore(progress, "unknown-router", replay)
             return
@@ -97,10 +98,11 @@ class CountersState:
         link = pop.link_by_interface.get((router, parsed.ifindex))
         if link is None:
             self._ignore(progress, "unknown-interface", replay)
-            self._note_other(progress, f"{router}|{parsed.ifindex}", parsed.at_s)
+            others = progress.unlisted.setdefault(router, {})
+            note(others, parsed.ifindex, parsed.at_s, OTHERS_MAX // len(pop.routers))
             return
         progress.records += not replay
-        self._take(pop, link, parsed)
+        self._take(pop, link, parsed, replay)
 
     def skip(self, tp: TP, hole: Hole) -> None:
         """Go on behind offsets without a record."""
@@ -117,24 +119,19 @@ class CountersState:
     def _ignore(progress: CountersProgress, reason: str, replay: bool) -> None:
         progress.ignored[reason] = progress.ignored.get(reason, 0) + (not replay)
 
-    @staticmethod
-    def _note_other(progress: CountersProgress, key: str, at_s: float) -> None:
-        other = progress.others.get(key)
-        if other is None and len(progress.others) < OTHERS_MAX:
-            progress.others[key] = OtherInterface(at_s, at_s)
-        elif other is not None and at_s > other.last_s:
-            other.last_s = at_s
-            other.readings += 1
-
-    def _take(self, pop: Pop, link: str, counters: InterfaceCounters) -> None:
+    def _take(self, pop: Pop, link: str, counters: InterfaceCounters, replay: bool) -> None:
         key = f"{pop.name}|{pop.links[link].router}|{counters.ifindex}"
         self._dirty.add(key)
-        port = self._ports.setdefault(key, Port([]))
-        samples, sample = port.samples, counters.sample
-        if samples and sample.at_s <= samples[-1].at_s:
+        port, sample = self._ports.setdefault(key, Port([])), counters.sample
+        if sample in port.samples or sample in port.older:
+            return  # of a replay
+        if not port.add(sample):
+            self._ignore(self.progress[pop.name], "older", replay)
             return
-        samples.append(sample)
-        while samples[0].at_s < sample.at_s - KEEP_S or len(samples) > SAMPLES_MAX:
+        samples = port.samples
+        while len(samples) > SAMPLES_MAX or sample.at_s - samples[0].at_s > (
+            KEEP_S if len(samples) > FEW else KEEP_FEW_S
+        ):
             samples.pop(0)
         self._learn(pop, link, port)
 
@@ -174,13 +171,8 @@ class CountersState:
         """The interfaces that seem to be this link's now, all of whose own ones are silent."""
         if not ports or not all(port.silent for port in ports):
             return []
-        router = f"{pop.links[link].router}|"
-        others = {
-            int(key.removeprefix(router)): other
-            for key, other in self.progress[pop.name].others.items()
-            if key.startswith(router)
-        }
-        return successors(others, max(port.read_s for port in ports))
+        unlisted = self.progress[pop.name].unlisted.get(pop.links[link].router, {})
+        return successors(unlisted, max(port.read_s for port in ports))
 
     def last_reading_s(self, pop: Pop, link: str) -> float | None:
         """Unix time of a link's newest reading; None before the first."""
@@ -210,7 +202,7 @@ class CountersState:
                 continue
             if to := self._successors(pop, link, ports):
                 yield renumbered(link, definition, to)
-            yield from of_link(link, definition, ports, rates.capacity_bps, now_s)
+            yield from of_link(link, definition, ports, rates, now_s)
 
     def write_rows(self) -> None:
         """Write the rows of all interfaces with new readings."""

@@ -13,6 +13,7 @@ LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that have not been applied yet", ["topic"])
 UNPUBLISHED = Counter("autopilot_unpublished_records", "Records that were dropped instead of published", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
+UNDATED = Counter("autopilot_undated_records", "Input records whose time in Kafka no calendar has", ["topic"])
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "One flush of an agent: write, changelog, publish, acknowledge")
 
 WATERMARK = Gauge("autopilot_watermark_seconds", "Unix time up to which the flows of a PoP are complete", ["pop"])

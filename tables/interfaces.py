@@ -1,8 +1,9 @@
 """`interfaces`: the last counter readings of every interface.
 
 Key `pop|router|ifIndex`, value `Port`; and `pop|progress` with the offset applied. Bound: interfaces of the inventory,
-readings of the last two minutes each, and OTHERS_MAX interfaces a PoP that the inventory does not name. Only the
-counters agent writes it. Writing readings twice changes nothing, so these rows need no offset.
+readings of the last two minutes each (three of the last ten, if there are no more), and OTHERS_MAX interfaces a PoP
+that the inventory does not name. Only the counters agent writes it. Writing readings twice changes nothing, so these
+rows need no offset.
 """
 
 import msgspec
@@ -11,13 +12,13 @@ from app.te.evidence.renumbering import OtherInterface
 from app.te.traffic.counters import Port
 from tables.store import ExactTable, OpenTable, Rows
 
-OTHERS_MAX = 1000
+OTHERS_MAX = 2000
 
 
 class CountersProgress(msgspec.Struct):
     """How far the counters of a PoP were read, what was ignored, and when each router was last heard (Kafka's time).
 
-    `others` are interfaces that the inventory does not name, by `router|ifIndex`.
+    `unlisted` are interfaces that the inventory does not name, by router and ifIndex, the one read longest ago first.
     """
 
     applied: int = -1
@@ -25,7 +26,7 @@ class CountersProgress(msgspec.Struct):
     dead_letters: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
     heard: dict[str, float] = msgspec.field(default_factory=dict)
-    others: dict[str, OtherInterface] = msgspec.field(default_factory=dict)
+    unlisted: dict[str, dict[int, OtherInterface]] = msgspec.field(default_factory=dict)
 
 
 class InterfaceTable:

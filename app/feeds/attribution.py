@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.config.inventory import Pop
+from app.feeds.bmp import canonical
 from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Floats, Numbers
@@ -58,6 +59,14 @@ class Origin(NamedTuple):
     sample_bytes_max: float = inf
 
 
+def router_of(pop: Pop, agent: str) -> str | None:
+    """The router with this sFlow agent address, however the address is spelled; None if there is none."""
+    try:
+        return pop.router_by_agent.get(agent) or pop.router_by_agent.get(canonical(agent))
+    except ValueError:
+        return None
+
+
 class Origins:
     """The origins of a PoP's sources, each looked up once."""
 
@@ -76,7 +85,7 @@ class Origins:
 
     def _find(self, source: FlowSource) -> Origin:
         pop, rate = self._pop, max(1, source.sampling_rate)
-        name = pop.router_by_agent.get(source.exporter)
+        name = router_of(pop, source.exporter)
         if name is None:
             return Origin("unknown-router", "", rate)
         listed = pop.routers[name].sampling_rates

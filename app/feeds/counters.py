@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from app.feeds.rejected import RECORD_BYTES_MAX, Rejected, decode_or_rejected
-from app.te.traffic.counters import SPEED_MAX_BPS, UNSUPPORTED, CounterSample
+from app.te.traffic.counters import CounterSample
 
 COUNTER_MAX = (1 << 64) - 1
 OPER_UP = 2  # ifStatus: bit 0 admin, bit 1 operational state (sFlow version 5, generic interface counters)
@@ -111,5 +111,3 @@ def _check(counters: InterfaceCounters) -> None:
     for name, value in msgspec.to_builtins(counters).items():
         if isinstance(value, int) and not 0 <= value <= COUNTER_MAX:
             raise ValueError(f"{name} {value} is negative or does not fit 64 bits")
-    if counters.speed_bps > SPEED_MAX_BPS and counters.speed_bps not in UNSUPPORTED:
-        raise ValueError(f"ifSpeed {counters.speed_bps} is above {SPEED_MAX_BPS} bit/s")

@@ -6,7 +6,7 @@ from itertools import groupby
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract.schemas import Notice
-from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
+from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, LOCAL_INTERFACE, router_of
 from app.te.traffic.unplaced import Unplaced, UnplacedSender
 from app.te.traffic.windows import UNMARKED_MAX_S, Progress
 from app.te.traffic.writers import BEHIND_MAX_S, WRITERS_MAX, Writer
@@ -30,7 +30,7 @@ def _unplaced(pop: Pop, unplaced: Unplaced) -> Iterator[Notice]:
         for sender in list(each)[:NOTICES_MAX]:
             share = sender.size_bytes / total_bytes if total_bytes else 0.0
             if share >= SHARE_MIN.get(reason, 0.0):
-                router = pop.router_by_agent.get(sender.agent)
+                router = router_of(pop, sender.agent)
                 where = f"{router} ({sender.agent})" if router else sender.agent
                 yield Notice(reason, router or sender.agent, _text(pop, sender, where, f"{share:.2%}"))
 
@@ -88,7 +88,7 @@ def _ingress_text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> s
     begin = f"{share} of the bytes enter {where} "
     if sender.number in (0, LOCAL_INTERFACE):
         return f"{begin}by no known interface (ifIndex {sender.number}): it has to give the input of outgoing samples"
-    link = pop.link_by_interface.get((pop.router_by_agent.get(sender.agent, ""), sender.number))
+    link = pop.link_by_interface.get((router_of(pop, sender.agent) or "", sender.number))
     if link is not None:
         return f"{begin}by link {link} and leave by another: they are not from inside, and are not moved"
     return (

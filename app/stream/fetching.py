@@ -6,6 +6,8 @@ reading a message of one record. Here the records are made directly from its par
 Not every offset of a topic has a record. Those without one are named, so that only what is missing is a loss: markers
 that end a transaction, records of a transaction that was aborted, and batches that cannot be read.
 
+Every time is one that a calendar has: producers write what they like into a record, such as microseconds, or nothing.
+
 Relies on private names of aiokafka 0.14 (`_proc_fetch_request` and `_records` of a Fetcher; `_partition_records` of a
 FetchResult; `_tp`, `_records`, `_records_iterator`, `_check_crcs`, `_isolation_level`, `_aborted_producers`,
 `_consume_aborted_up_to` and `_contains_abort_marker` of PartitionRecords): the version is pinned and a test names them.
@@ -21,10 +23,13 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 
+from app import metrics
 from app.contract.decoding import Rejected, rejected
 from app.kafka.bounded import CODEC, IS_CONTROL, IS_TRANSACTIONAL, BoundedBatch, BoundedBatches
 
 UNUSUAL = CODEC | IS_CONTROL | IS_TRANSACTIONAL  # flags of a batch that is not read as it is
+
+EARLIEST_S, LATEST_S = 946_684_800.0, 4_102_444_800.0  # 2000 and 2100, in Unix seconds
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +71,40 @@ class Hole(msgspec.Struct, gc=False):
         return self.base + self.next_offset - 1
 
 
+class Times:
+    """The last time of each partition that a calendar has: it stands in for those that are none.
+
+    It is 0 before the first. What is of another time than its records then is refused, rather than believed.
+    """
+
+    def __init__(self) -> None:
+        self._last_s: dict[TP, float] = {}
+        self._undated: set[TP] = set()
+
+    def correct(self, tp: TP, content: list[Record] | Hole) -> None:
+        """Give what was fetched times that can be; count and name the others."""
+        items = content if isinstance(content, list) else [content]
+        wrong = [item.timestamp_s for item in items if not EARLIEST_S <= item.timestamp_s < LATEST_S]
+        if wrong:
+            for item in items:
+                if EARLIEST_S <= item.timestamp_s < LATEST_S:
+                    self._last_s[tp] = item.timestamp_s
+                else:
+                    item.timestamp_s = self._last_s.get(tp, 0.0)
+            metrics.UNDATED.labels(tp.topic).inc(len(wrong))
+            if tp not in self._undated:
+                log.warning("%s: %d records with impossible times, such as %r s", tp.topic, len(wrong), wrong[0])
+                self._undated.add(tp)
+        elif items:
+            self._last_s[tp] = items[-1].timestamp_s
+            self._undated.discard(tp)
+
+
 class SourceRecords:
     """Stands in for aiokafka's PartitionRecords: iterates over what it fetched in as few items as possible."""
 
-    def __init__(self, partition_records: Any) -> None:
+    def __init__(self, partition_records: Any, times: Times) -> None:
+        self._times = times
         self.next_fetch_offset: int = partition_records.next_fetch_offset  # aiokafka reads it before and after
         self._theirs = partition_records
         self._batches: BoundedBatches = partition_records._records
@@ -81,6 +116,7 @@ class SourceRecords:
             if self._theirs._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"{self._theirs._tp}: a batch has a wrong checksum")
             content = self._content(batch, index)
+            self._times.correct(self._theirs._tp, content)
             if isinstance(content, list):
                 records += content
             elif content.offset < content.next_offset:
@@ -145,13 +181,13 @@ def _records_of(batch: Iterable[Any]) -> list[Record]:
 
 def gather_records(fetcher: Any, is_source: Callable[[TP], bool]) -> None:
     """Make an aiokafka fetcher deliver Fetched and Hole for its source partitions."""
-    process = fetcher._proc_fetch_request
+    process, times = fetcher._proc_fetch_request, Times()
 
     async def processed(*request: Any) -> Any:
         has_new = await process(*request)
         for tp, result in fetcher._records.items():
             if type(result) is FetchResult and type(result._partition_records) is PartitionRecords and is_source(tp):
-                result._partition_records = SourceRecords(result._partition_records)
+                result._partition_records = SourceRecords(result._partition_records, times)
         return has_new
 
     fetcher._proc_fetch_request = processed

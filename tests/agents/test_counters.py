@@ -10,7 +10,7 @@ from faust.types import TP
 from agents.counters import KEEP_S, NOTICES_MAX, SAMPLES_MAX, CountersState
 from app.stream.consumer import Record
 from app.te.traffic.lag import Rates
-from tables.interfaces import InterfaceTable
+from tables.interfaces import OTHERS_MAX, InterfaceTable
 from tests.agents.outbox import Outbox
 from tests.cases.ports import with_link
 from tests.pops import demo_pop
@@ -125,6 +125,37 @@ def test_a_reading_from_the_future_does_not_stop_the_later_ones() -> None:
     assert rig.carried_bps() == pytest.approx(8e9)
 
 
+def test_one_reading_from_a_clock_that_is_ahead_does_not_silence_a_port() -> None:
+    rig = Rig()
+    for at_s in (0.0, 5.0, 3600.0, 10.0, 15.0):
+        rig.next(at_s)
+    assert rig.state.progress["rhv1000"].ignored == {"older": 2}
+    rig.flush()
+    rig.restart()
+    for at_s in (20.0, 25.0):
+        rig.next(at_s)
+    assert rig.rates(15, 25).carried_bps == pytest.approx(8e9)
+    assert rig.state.progress["rhv1000"].ignored == {"older": 2}
+
+
+@pytest.mark.parametrize("seconds", [(5.0, 20.0, 7.0, 21.0, 8.0, 22.0, 9.0), (5.0, 20.0, 9.0, 8.0, 7.0)])
+def test_readings_in_the_wrong_order_begin_nothing_anew(seconds: tuple[float, ...]) -> None:
+    rig = Rig()
+    for at_s in seconds:
+        rig.next(at_s)
+    assert rig.state.progress["rhv1000"].ignored == {"older": 3}
+    assert rig.state.last_reading_s(rig.pop, LINK) == max(seconds)
+
+
+@pytest.mark.parametrize("agent", ["::ffff:192.0.2.1", "::FFFF:C000:201"])
+def test_an_agent_may_be_spelled_in_other_ways(agent: str) -> None:
+    rig = Rig()
+    rig.next(9.0, peer_ip_src=agent)
+    rig.next(21.0, peer_ip_src="neither")
+    assert rig.state.heard_s(rig.pop) == {"r1": pytest.approx(9.2)}
+    assert rig.state.progress["rhv1000"].ignored == {"unknown-router": 1}
+
+
 def test_what_does_not_parse_is_a_dead_letter_once() -> None:
     rig = Rig()
     rig.poll(0, 9.0, ifOutOctets=-1)
@@ -195,6 +226,35 @@ def test_a_link_whose_ifindex_changed_is_named_with_both() -> None:
     rig.next(101.0)
     rig.next(106.0)
     assert not rig.rates(96, 106).renumbered
+
+
+def test_a_link_whose_ifindex_changed_is_named_beside_any_number_of_others() -> None:
+    """Interfaces of subscribers come and go; those of another router take no room."""
+    rig = Rig()
+    for number in range(2 * OTHERS_MAX):
+        rig.next(870.0 + number / 1000, ifIndex=10_000 + number)
+        rig.next(870.0 + number / 1000, ifIndex=10_000 + number, peer_ip_src="192.0.2.2")
+    for at_s in range(1000, 1031, 5):
+        rig.next(float(at_s))
+    for at_s in range(1045, 1101, 5):
+        rig.next(float(at_s), ifIndex=601)
+    assert rig.rates(1080, 1090).renumbered
+    unlisted = rig.state.progress["rhv1000"].unlisted
+    assert {router: len(others) for router, others in unlisted.items()} == {
+        "r1": OTHERS_MAX // 2,
+        "r2": OTHERS_MAX // 2,
+    }
+
+
+def test_interfaces_that_are_still_read_do_not_take_turns() -> None:
+    """Else each of them would seem to be new whenever it comes back."""
+    rig = Rig()
+    for at_s in range(940, 1101, 20):
+        for number in range(OTHERS_MAX):
+            rig.next(at_s + number / 1000, ifIndex=10_000 + number)
+    for at_s in range(940, 1031, 5):
+        rig.next(float(at_s))
+    assert not rig.rates(1080, 1090).renumbered
 
 
 def test_an_interface_that_was_always_there_is_no_successor() -> None:

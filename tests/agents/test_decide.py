@@ -40,6 +40,8 @@ def steady(carried_bps: float, dropped_bps: float = 0.0) -> Rates:
         up=True,
         low_bps=carried_bps,
         high_bps=carried_bps,
+        sure_bps=carried_bps,
+        steady_bps=carried_bps,
         dropped_low_bps=dropped_bps,
     )
 

@@ -17,7 +17,7 @@ from app.feeds.batches import read
 from app.feeds.columns import FlowColumns, flows_of
 from app.feeds.scan import scan
 from app.kafka.bounded import BATCH_BYTES_MAX, BoundedBatches
-from app.stream.fetching import Hole, SourceRecords
+from app.stream.fetching import Hole, SourceRecords, Times
 from app.web.truth import _read as read_truth
 from tests.app.stream.test_fetching import signed
 from tests.fuzz import corpus
@@ -112,7 +112,8 @@ def fetched(values: Sequence[bytes], rng: random.Random) -> None:
         content = signed(value[:16] + b"\2" + value[17:], 4, int.from_bytes(value[21:23], "big"))
         theirs = PartitionRecords(TP("t", 0), BoundedBatches(content), [], 4, None, None, True, READ_COMMITTED)
         sizes = [
-            0 if isinstance(item, Hole) else sum(len(r.value) for r in item.records) for item in SourceRecords(theirs)
+            0 if isinstance(item, Hole) else sum(len(r.value) for r in item.records)
+            for item in SourceRecords(theirs, Times())
         ]
         assert sum(sizes) <= BATCH_BYTES_MAX
         for _ in PartitionRecords(TP("t", 0), BoundedBatches(content), [], 4, None, None, True, READ_UNCOMMITTED):

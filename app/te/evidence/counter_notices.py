@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from app.config.inventory import Link
 from app.contract.schemas import Notice
 from app.te.traffic.counters import UNSUPPORTED
-from app.te.traffic.lag import PortView
+from app.te.traffic.lag import PortView, Rates
 from app.te.traffic.units import bits
 
 DIFFERS = 0.01  # share by which two capacities may differ without a word
@@ -27,10 +27,8 @@ def renumbered(where: str, definition: Link, to: Sequence[int]) -> Notice:
     return Notice("interfaces-renumbered", where, text)
 
 
-def of_link(
-    where: str, definition: Link, ports: Sequence[PortView], reported_bps: float, at_s: float
-) -> Iterator[Notice]:
-    """The notices on a link whose ports were read; `reported_bps` is the speed of those that are live, 0 if unknown."""
+def of_link(where: str, definition: Link, ports: Sequence[PortView], rates: Rates, at_s: float) -> Iterator[Notice]:
+    """The notices on a link whose ports were read, and which has these rates."""
     for port in ports:
         yield from _of_port(where, port)
     silent = [port for port in ports if port.silent]
@@ -40,10 +38,13 @@ def of_link(
         yield Notice("counters-silent", where, text)
     elif silent:
         numbers = _numbers([port.ifindex for port in silent])
-        yield Notice(
-            "member-silent", where, f"{numbers} sends no counters any more; its load and capacity are left out"
+        counts = (
+            "its LAG carries more than the others, so its capacity still counts"
+            if rates.forwarding
+            else "its load and capacity are left out"
         )
-    yield from _capacity(where, definition.configured_bps, ports, reported_bps)
+        yield Notice("member-silent", where, f"{numbers} sends no counters any more; {counts}")
+    yield from _capacity(where, definition.configured_bps, ports, rates.capacity_bps)
 
 
 def _of_port(where: str, port: PortView) -> Iterator[Notice]:

@@ -7,6 +7,7 @@ believed only if it is possible in its time at the port's speed; a fall is a wra
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -21,8 +22,9 @@ FRAME_USUAL_BYTES = 800  # of a discarded packet, where the counters name no pos
 SEQUENCE_AHEAD = 10_000  # samples that may be lost, or numbered for other ports, between two readings; and per second:
 SEQUENCE_AHEAD_PER_S = 1_000
 UNREAD_SHARE = 0.6  # windows close 4 s after their end by default: whatever the phase, each reading completes one
-RESTART, LOOK_BACK = 2, 8  # readings
+RESTART, LOOK_BACK, OLDER_MAX = 2, 8, 3  # readings
 PAIR_POLLS = 1.5  # two readings in a row take about two polls; what is forged lies between two true ones
+STEADY_S = 30.0  # of readings, beside which the age of the first and of the last one is small
 LAZY_S = 1.0  # below this, equal readings are one reading that was sent twice
 LAZY_SHARE = 0.01  # of the port's speed: less than this says nothing on how often an agent refreshes its counters
 
@@ -52,12 +54,26 @@ class Port(msgspec.Struct):
     """What is remembered of a port: its readings in order of time, and what they have proven.
 
     `refuted_bps` is an ifSpeed that the port has exceeded. `aggregate` says whether it is the LAG of its link (True) or
-    a member (False); None if that is not known or the port is alone.
+    a member (False); None if that is not known or the port is alone. `older` are the last readings in a row that were
+    older than the newest of `samples`.
     """
 
     samples: list[CounterSample]
     refuted_bps: int = 0
     aggregate: bool | None = None
+    older: list[CounterSample] = msgspec.field(default_factory=list)
+
+    def add(self, sample: CounterSample) -> bool:
+        """Whether it counts. An older one does not, until OLDER_MAX in a row show that a clock was ahead."""
+        if not self.samples or sample.at_s > self.samples[-1].at_s:
+            self.older.clear()
+            self.samples.append(sample)
+            return True
+        self.older = [*(one for one in self.older if one.at_s < sample.at_s), sample]
+        if len(self.older) < OLDER_MAX:
+            return False
+        self.samples, self.older = self.older, []
+        return True
 
 
 class Counted(NamedTuple):
@@ -70,16 +86,21 @@ class Counted(NamedTuple):
     out_discards: int | None
 
     @property
+    def length_s(self) -> float:
+        return self.end_s - self.begin_s
+
+    @property
     def carried_bps(self) -> float | None:
         """Bits per second that left; None if unknown."""
-        return None if self.out_octets is None else 8 * self.out_octets / (self.end_s - self.begin_s)
+        return None if self.out_octets is None else 8 * self.out_octets / self.length_s
 
 
 class Course(NamedTuple):
     """The believed readings of a port, and the steps between them without a hole, both in order of time.
 
     `refused_s` are the times of the readings between them that do not fit. `lazy` says that the agent refreshes its
-    counters more rarely than it sends them; `poll_s` is the mean time between two readings.
+    counters more rarely than it sends them; `poll_s` is the mean time between two readings. A reading may have been
+    true `stale_s` before its time, as far as is known. `narrow` says that no octets above 32 bits were ever read.
     """
 
     readings: Sequence[CounterSample] = ()
@@ -88,13 +109,17 @@ class Course(NamedTuple):
     refused_s: Sequence[float] = ()
     lazy: bool = False
     poll_s: float = 0.0
+    stale_s: float = JITTER_S
+    narrow: bool = False
 
 
 class PortRates(NamedTuple):
     """A port's loads in a window, in bits per second; None for what is not known.
 
     Two readings in a row show at least `low_bps` and at most `high_bps`, and at least `dropped_low_bps` of drops.
-    `last_bps` is the carried load in the last step, whether or not that reaches into the window.
+    `sure_bps` is what is left of `low_bps`, and `steady_bps` the least in STEADY_S or more, if the readings are as old
+    as they may be. At `wraps_bps` of flows or more, the octets may have wrapped unseen. `last_bps` is the carried load
+    in the last step, whether or not that reaches into the window.
     """
 
     carried_bps: float | None
@@ -102,8 +127,14 @@ class PortRates(NamedTuple):
     received_bps: float | None
     low_bps: float | None
     high_bps: float | None
+    sure_bps: float | None
+    steady_bps: float | None
+    wraps_bps: float
     dropped_low_bps: float
     last_bps: float | None
+
+
+NOTHING_KNOWN = PortRates(None, None, None, None, None, None, None, inf, 0.0, None)
 
 
 def follow(samples: Sequence[CounterSample], fastest_bps: float) -> Course:
@@ -123,7 +154,9 @@ def follow(samples: Sequence[CounterSample], fastest_bps: float) -> Course:
     frame_bytes = judge.frame_bytes(stretches)
     steps, lazy = judge.steps(stretches, frame_bytes)
     poll_s = (samples[-1].at_s - samples[0].at_s) / max(len(samples) - 1, 1)
-    return Course(readings, steps, frame_bytes, refused_s, lazy, poll_s)
+    stale_s = max(JITTER_S, *(until_s - one.at_s for one, until_s in stretches))
+    narrow = max(one.out_octets for one in readings) < WRAP_32
+    return Course(readings, steps, frame_bytes, refused_s, lazy, poll_s, stale_s, narrow)
 
 
 def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
@@ -136,7 +169,7 @@ def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
     unread_s = UNREAD_SHARE * (end_s - start_s)
     inside = [index for index, step in enumerate(steps) if step.end_s > start_s and step.begin_s < end_s]
     if not inside or steps[inside[0]].begin_s > start_s or end_s - steps[inside[-1]].end_s >= unread_s:
-        return PortRates(None, None, None, None, None, 0.0, last_bps)
+        return NOTHING_KNOWN._replace(last_bps=last_bps)
     span = steps[inside[0] : inside[-1] + 1]
     parts = [_part(step, start_s, end_s, step is span[-1]) for step in span]
     bits = 8 / (end_s - start_s)
@@ -146,15 +179,19 @@ def port_rates(course: Course, start_s: float, end_s: float) -> PortRates:
     dropped = None if None in discards and not any(discards) else _sum([count or 0 for count in discards], parts)
     near = steps[max(inside[0] - 1, 0) : inside[-1] + 1]
     pairs = [pair for pair in pairwise(near) if _in_a_row(*pair, course)]
-    levels = [(one.carried_bps, two.carried_bps) for one, two in pairs]
-    known = [(one, two) for one, two in levels if one is not None and two is not None]
+    levels = [(one.carried_bps, two.carried_bps, two.end_s - one.begin_s) for one, two in pairs]
+    known = [(one, two, length_s) for one, two, length_s in levels if one is not None and two is not None]
     drops = [min(_dropped_bps(step, course.frame_bytes) for step in pair) for pair in pairs]
+    longest_s = max(step.length_s for step in span)
     return PortRates(
         carried_bps=None if carried is None else carried * bits,
         dropped_bps=None if dropped is None else dropped * course.frame_bytes * bits,
         received_bps=None if received is None else received * bits,
-        low_bps=max((min(pair) for pair in known), default=None),
-        high_bps=min((max(pair) for pair in known), default=None),
+        low_bps=max((min(one, two) for one, two, _ in known), default=None),
+        high_bps=min((max(one, two) for one, two, _ in known), default=None),
+        sure_bps=max((min(one, two) * _surely(length_s, course) for one, two, length_s in known), default=None),
+        steady_bps=_steady_bps(steps[: inside[-1] + 1], course),
+        wraps_bps=8 * WRAP_32 / longest_s if course.narrow else inf,
         dropped_low_bps=max(drops, default=0.0),
         last_bps=last_bps,
     )
@@ -339,5 +376,24 @@ def _in_a_row(one: Counted, two: Counted, course: Course) -> bool:
     return undisputed and two.end_s - one.begin_s >= PAIR_POLLS * course.poll_s
 
 
+def _surely(length_s: float, course: Course) -> float:
+    """The share of what was counted in this time that left in it, even if the first reading was the older one."""
+    return length_s / (length_s + course.stale_s)
+
+
+def _steady_bps(steps: Sequence[Counted], course: Course) -> float | None:
+    """The most that the last steps surely show in STEADY_S or more, whether or not the first or last one is forged."""
+    octets, best_bps, end_s = 0, None, steps[-1].end_s
+    from_s = max((at_s for at_s in course.refused_s if at_s < end_s), default=-inf)
+    for first in reversed(steps):
+        if first.out_octets is None or first.begin_s < from_s:
+            break
+        octets += first.out_octets
+        parts = [(octets - (end.out_octets or 0), end_s - first.begin_s - end.length_s) for end in (first, steps[-1])]
+        if min(length_s for _, length_s in parts) >= STEADY_S:
+            best_bps = max(min(8 * count / (length_s + course.stale_s) for count, length_s in parts), best_bps or 0.0)
+    return best_bps
+
+
 def _dropped_bps(step: Counted, frame_bytes: float) -> float:
-    return 8 * (step.out_discards or 0) * frame_bytes / (step.end_s - step.begin_s)
+    return 8 * (step.out_discards or 0) * frame_bytes / step.length_s

@@ -5,6 +5,7 @@ Vendors report the LAG, its members or all of them, and the inventory may list t
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from app.te.traffic.counters import (
     JITTER_S,
     MARGIN,
+    NOTHING_KNOWN,
     SPEED_MAX_BPS,
     UNSUPPORTED,
     CounterSample,
@@ -30,16 +32,17 @@ SILENT_S, SILENT_POLLS = 30.0, 3.0
 OVERDUE_POLLS = 1.5
 NEAR = 0.1  # speeds or loads that differ by less are the same
 USED_SHARE = 0.01  # of the busiest member's load, or of the capacity: what carries less carries no traffic
-NOTHING = PortRates(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NOTHING = PortRates(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, inf, 0.0, 0.0)
 
 
 class Rates(msgspec.Struct, frozen=True):
     """A link's load in a window according to its counters, in bits per second; None for what they do not say.
 
     `capacity_bps` is the speed of its live ports, 0 if unknown; `live_share` is the share of its members that are live.
-    Two readings in a row show at least `low_bps` and at most `high_bps`, and at least `dropped_low_bps` of drops.
+    For `low_bps` to `dropped_low_bps` see PortRates.
     `last_bps` is the load that was last counted, None once the next reading is overdue. `renumbered` says that the
-    router seems to have given the interfaces other numbers. `otherwise` are the rates if the ports are not what they
+    router seems to have given the interfaces other numbers. `forwarding` are silent members that count as live,
+    because the LAG carries more than the others. `otherwise` are the rates if the ports are not what they
     seem to be: the largest one a member like the others, or the LAG.
     """
 
@@ -50,10 +53,14 @@ class Rates(msgspec.Struct, frozen=True):
     up: bool
     low_bps: float | None = None
     high_bps: float | None = None
+    sure_bps: float | None = None
+    steady_bps: float | None = None
+    wraps_bps: float = inf
     dropped_low_bps: float = 0.0
     live_share: float = 1.0
     last_bps: float | None = None
     renumbered: bool = False
+    forwarding: tuple[int, ...] = ()
     otherwise: "Rates | None" = None
 
 
@@ -144,21 +151,21 @@ def refuted(port: Port, course: Course) -> int:
     known = [count for count in octets if count is not None]
     if len(known) < 2 or len(known) < len(octets):
         return port.refuted_bps
-    possible = MARGIN * speed_bps / 8 * (steps[-1].end_s - steps[0].begin_s + JITTER_S)
+    possible = MARGIN * speed_bps / 8 * (steps[-1].end_s - steps[0].begin_s + course.stale_s)
     return speed_bps if speed_bps and sum(known) > possible else port.refuted_bps
 
 
 def fastest_bps(port: Port, configured_bps: float | None) -> float:
     """The most that this port can carry: its link's capacity, or the ifSpeed that two readings agree on."""
     speed_bps = settled([sample.speed_bps for sample in port.samples]) if port.samples else 0
-    said = 0 if speed_bps in UNSUPPORTED else min(speed_bps, SPEED_MAX_BPS)
+    said = 0 if speed_bps in UNSUPPORTED or speed_bps > SPEED_MAX_BPS else speed_bps
     return max(said, configured_bps or 0.0) or SPEED_MAX_BPS
 
 
 def link_rates(link: LinkPorts, ports: Sequence[PortView], start_s: float, end_s: float) -> Rates | None:
     """The link's rates over [start_s, end_s) from its ports as of the end; None if none of them was ever read.
 
-    A silent port counts neither as load nor as capacity.
+    A silent port does not count as load, nor as capacity unless its LAG shows that it forwards.
     """
     if not ports:
         return None
@@ -208,7 +215,9 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
     own = [port for port in live if port.ifindex in lag]
     counted = _counted(lag, rates) or [port.ifindex for port in live if port not in own] or list(rates)
     total = _total([rates[ifindex] for ifindex in counted])
-    speed_bps, live_share = _capacity(link, ports, lag, rates)
+    forwarding = _forwarding(ports, lag, rates)
+    heard = [port._replace(silent=port.silent and port.ifindex not in forwarding) for port in ports]
+    speed_bps, live_share = _capacity(link, heard, lag, {**rates, **forwarding})
     carries = (total.carried_bps or 0.0) > USED_SHARE * max(speed_bps, link.configured_bps or 0.0)
     return Rates(
         carried_bps=total.carried_bps,
@@ -218,9 +227,13 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
         up=any(port.up for port in own or live) or carries or not live,
         low_bps=total.low_bps,
         high_bps=total.high_bps,
+        sure_bps=total.sure_bps,
+        steady_bps=total.steady_bps,
+        wraps_bps=total.wraps_bps,
         dropped_low_bps=total.dropped_low_bps or 0.0,
         live_share=live_share,
         last_bps=total.last_bps,
+        forwarding=tuple(forwarding),
     )
 
 
@@ -236,7 +249,7 @@ def _counted(lag: frozenset[int], rates: RatesByPort) -> list[int]:
 def _total(loads: Sequence[PortRates]) -> PortRates:
     """The sum of ports; a load that is unknown for one of them is unknown for all, except drops."""
     columns = zip(*loads, strict=True) if loads else [(None,)] * len(PortRates._fields)
-    carried, dropped, received, low, high, dropped_low, last = columns
+    carried, dropped, received, low, high, sure, steady, wraps, dropped_low, last = columns
     drops = [bps for bps in dropped if bps is not None]
     return PortRates(
         _sum(carried),
@@ -244,6 +257,9 @@ def _total(loads: Sequence[PortRates]) -> PortRates:
         _sum(received),
         _sum(low),
         _sum(high),
+        _sum(sure),
+        _sum(steady),
+        min((bps for bps in wraps if bps is not None), default=inf),
         _sum(dropped_low) or 0.0,
         _sum(last),
     )
@@ -252,6 +268,24 @@ def _total(loads: Sequence[PortRates]) -> PortRates:
 def _sum(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def _forwarding(ports: Sequence[PortView], lag: frozenset[int], rates: RatesByPort) -> RatesByPort:
+    """The silent members that forward all the same: their LAG surely carries more than the others do.
+
+    Where the agent of a line card dies, only its counters stop.
+    """
+    silent = [port.ifindex for port in ports if port.silent and port.up and port.ifindex not in lag]
+    own = [_first(rate.low_bps, rate.last_bps) for ifindex, rate in rates.items() if ifindex in lag]
+    others = _sum([_first(rate.high_bps, rate.last_bps) for ifindex, rate in rates.items() if ifindex not in lag])
+    lag_bps = max((bps for bps in own if bps is not None), default=0.0)
+    if not silent or others is None or lag_bps - others <= NEAR * lag_bps:
+        return {}
+    return dict.fromkeys(silent, NOTHING_KNOWN._replace(last_bps=(lag_bps - others) / len(silent)))
+
+
+def _first(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one
 
 
 def _capacity(

@@ -90,20 +90,36 @@ def level_of(rates: Rates, flows: FlowLevel, configured_bps: float | None) -> Le
 def _capacity_bps(rates: Rates, flows: FlowLevel, configured_bps: float | None) -> float:
     """What the inventory says, or less if its live ports are slower; 0 if nobody says anything that can be true.
 
-    Ports that carry more than their speed are faster than they say.
+    Ports that carry more than their speed are faster than they say, and members that carry more than their share of
+    the link are not the only ones.
     """
-    level_bps = flows.low_bps if rates.carried_bps is None else min(rates.carried_bps, rates.low_bps or flows.high_bps)
+    level_bps = flows.low_bps if rates.carried_bps is None else min(rates.carried_bps, rates.sure_bps or flows.high_bps)
     said_bps = rates.capacity_bps if level_bps <= MARGIN * rates.capacity_bps else 0.0
     if configured_bps is None:
         return said_bps
-    return min(configured_bps, said_bps) if said_bps else configured_bps * rates.live_share
+    if said_bps:
+        return min(configured_bps, said_bps)
+    live_bps = configured_bps * rates.live_share
+    return live_bps if level_bps <= MARGIN * live_bps else configured_bps
 
 
 def _carried_bps(rates: Rates, flows: FlowLevel, capacity_bps: float) -> float | None:
-    """The counters' load, within what flows or two readings in a row show; None if it is far from both."""
+    """The counters' load, within what flows or readings in a row show; None if it is far from both."""
     if rates.carried_bps is None or not capacity_bps:
         return rates.carried_bps
-    upper_bps = max(flows.high_bps, AGREE * (rates.low_bps or 0.0), SLACK * capacity_bps)
+    if flows.high_bps >= rates.wraps_bps:
+        return None
+    upper_bps = min(max(_upper_bps(rates, flows), SLACK * capacity_bps), MARGIN * max(capacity_bps, rates.capacity_bps))
     lower_bps = min(flows.low_bps, inf if rates.high_bps is None else rates.high_bps / AGREE)
     carried_bps = min(max(rates.carried_bps, lower_bps), upper_bps)
     return carried_bps if abs(carried_bps - rates.carried_bps) <= SLACK * capacity_bps else None
+
+
+def _upper_bps(rates: Rates, flows: FlowLevel) -> float:
+    """The most that flows show, or the readings where they surely show more.
+
+    Two readings in a row are not independent: an agent that caches its counters, or a queue, makes both too late.
+    """
+    if flows.is_precise:
+        return max(flows.high_bps, rates.steady_bps or 0.0)
+    return max(flows.high_bps, AGREE * (rates.low_bps or 0.0) if (rates.sure_bps or 0.0) > flows.high_bps else 0.0)

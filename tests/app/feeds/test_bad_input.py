@@ -106,7 +106,6 @@ def test_special_interfaces_are_no_links(iface_out: int) -> None:
         {"ifOutOctets": 2**64},
         {"ifOutDiscards": -1},
         {"ifIndex": "101"},
-        {"ifSpeed": 10**15},
         {"timestamp": "-5"},
         {"timestamp": "inf"},
         {"timestamp": 5},

@@ -1,5 +1,6 @@
 """Which readings of a port are believed, and the rates between them: wraps, restarts, forged readings, gaps."""
 
+import math
 import random
 
 import msgspec
@@ -202,6 +203,38 @@ def test_two_readings_in_a_row_bound_the_level() -> None:
     assert found.low_bps == pytest.approx(8 * GIGABYTE)
     assert found.high_bps == pytest.approx(9.6 * GIGABYTE)
     assert rates(*polled(9, 21)).low_bps is None, "there is but one step"
+
+
+def cached(refresh_s: float, poll_s: int, phase_s: float = 0.0) -> list[CounterSample]:
+    """Two minutes of polls of an agent that refreshes its counters every `refresh_s`."""
+    polls = range(0, 120, poll_s)
+    return [changed(polled((at_s + phase_s) // refresh_s * refresh_s)[0], at_s=at_s) for at_s in polls]
+
+
+@pytest.mark.parametrize("poll_s", [5, 10, 20])
+@pytest.mark.parametrize("refresh_s", [3, 6, 7, 8, 10, 12, 15, 20, 30])
+def test_cached_counters_surely_show_no_more_than_was_sent(refresh_s: float, poll_s: int) -> None:
+    for phase_s in (0.0, 1.3, 3.1, 4.9):
+        found = follow(cached(refresh_s, poll_s, phase_s), 10 * SPEED_BPS)
+        windows = [port_rates(found, start_s, start_s + 10) for start_s in range(60, 110, 10)]
+        assert max(window.steady_bps or 0.0 for window in windows) <= 1.1 * 8 * GIGABYTE
+
+
+def test_what_thirty_seconds_of_readings_surely_show() -> None:
+    found = port_rates(course(*polled(*range(-20, 21, 5))), 10, 20)
+    assert found.sure_bps == pytest.approx(8 * GIGABYTE * 10 / 12)
+    assert found.steady_bps == pytest.approx(8 * GIGABYTE * 35 / 37)
+    (jump,) = polled(20)
+    forged = changed(jump, out_octets=jump.out_octets + GIGABYTE)
+    found = port_rates(course(*polled(*range(-20, 20, 5)), forged), 10, 20)
+    assert found.steady_bps == pytest.approx(8 * GIGABYTE * 35 / 37), "whatever the last one says"
+    assert port_rates(course(*polled(*range(-10, 21, 5))), 10, 20).steady_bps is None
+
+
+@pytest.mark.parametrize(("octets_per_s", "wraps"), [(GIGABYTE // 100, True), (GIGABYTE, False)])
+def test_octets_below_32_bits_may_wrap_between_two_readings(octets_per_s: int, wraps: bool) -> None:
+    found = rates(*polled(4, 9, 14, 19, 24, octets_per_s=octets_per_s))
+    assert found.wraps_bps == (pytest.approx(8 * WRAP_32 / 5) if wraps else math.inf)
 
 
 @pytest.mark.parametrize(

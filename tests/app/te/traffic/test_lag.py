@@ -185,6 +185,17 @@ def test_without_speeds_the_octets_say_it_or_leave_two_ways(loads: dict[int, Loa
     assert gbps(rates.otherwise.carried_bps) == pytest.approx(other)
 
 
+@pytest.mark.parametrize(("lag_gbps", "forwarding"), [(60, ()), (63, ()), (90, (TWO,))])
+def test_a_silent_member_forwards_if_its_lag_carries_more_than_the_others(
+    lag_gbps: float, forwarding: tuple[int, ...]
+) -> None:
+    loads = {LAG: Load(lag_gbps, 200), ONE: Load(60), TWO: Load(30, until_s=0)}
+    rates = see(loads, lag=[LAG])
+    assert rates.forwarding == forwarding
+    assert gbps(rates.capacity_bps) == (200 if forwarding else 100)
+    assert rates.live_share == (1.0 if forwarding else 0.5)
+
+
 SPEEDS: list[tuple[dict[int, float], float | None, set[int] | None]] = [
     ({LAG: 100, ONE: 50, TWO: 50}, 100, {LAG}),
     ({LAG: 100, ONE: 50, TWO: 50}, None, {LAG}),
@@ -212,6 +223,8 @@ IMPOSSIBLE = {
     "not supported": 2**64 - 1,
     "in Mb/s": 100_000,
     "in kb/s": 100_000_000,
+    "not supported, in Mb/s": (2**32 - 1) * 10**6,
+    "-1 Mb/s": 2**64 - 10**6,
 }
 
 
@@ -220,6 +233,7 @@ def test_a_speed_that_cannot_be_true_is_unknown(speed_bps: int) -> None:
     rates = see({ONE: Load(60, speed_bps / G)}, capacity_g=100)
     assert gbps(rates.carried_bps) == pytest.approx(60)
     assert rates.capacity_bps == 0
+    assert fastest_bps(port(Load(60, speed_bps / G)), 100 * G) == 100 * G
 
 
 def test_a_port_that_carries_more_than_its_speed_refutes_it_for_good() -> None:

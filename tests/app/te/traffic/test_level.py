@@ -29,7 +29,7 @@ def level(of_rates: Rates, flows: FlowLevel = FLOWS, capacity_g: float | None = 
         pytest.param(62, None, None, 62, id="within their error"),
         pytest.param(66, None, None, 62.6, id="a little beyond: as far as flows support it"),
         pytest.param(95, None, None, None, id="one reading that nothing supports"),
-        pytest.param(95, 94, 95, 95, id="two readings in a row"),
+        pytest.param(95, 94, 95, None, id="two readings in a row: both may be late"),
         pytest.param(95, 60, 61, None, id="two readings that show something else"),
         pytest.param(0, None, None, None, id="nothing counted while flows go on"),
         pytest.param(20, 19, 21, 20, id="two low readings"),
@@ -40,11 +40,30 @@ def test_what_is_believed(carried: float, low: float | None, high: float | None,
     assert found == (None if expected is None else pytest.approx(expected * G, rel=0.01))
 
 
+def test_readings_of_30_s_outbid_flows_that_are_precise() -> None:
+    """As far as they surely do, and never beyond what the port can carry."""
+    assert level(rates(95, 95, 95, sure_bps=90 * G)).carried_bps is None
+    assert level(rates(95, 95, 95, steady_bps=60 * G)).carried_bps is None
+    assert level(rates(95, 95, 95, steady_bps=90 * G)).carried_bps == 90 * G
+    assert level(rates(119, 119, 119, steady_bps=119 * G)).carried_bps == pytest.approx(110 * G)
+
+
+def test_readings_in_a_row_outbid_a_few_flows_only_if_they_cannot_be_late() -> None:
+    few = FlowLevel(80 * G, 200)  # +-15 %
+    assert level(rates(98, 98, 98, sure_bps=84 * G), few).carried_bps == pytest.approx(few.high_bps)
+    assert level(rates(98, 98, 98, sure_bps=95 * G), few).carried_bps == 98 * G
+
+
+def test_octets_that_may_wrap_between_two_readings_say_nothing_where_flows_show_that_much() -> None:
+    assert level(rates(4, 4, 4, wraps_bps=62 * G)).carried_bps is None
+    assert level(rates(60, 60, 60, wraps_bps=70 * G)).carried_bps == 60 * G
+
+
 def test_little_is_believed_without_flows() -> None:
     """With few samples nothing contradicts it, and it decides nothing."""
     assert level(rates(4), FlowLevel(0.0, 0)).carried_bps == 4 * G
     assert level(rates(40), FlowLevel(0.0, 0)).carried_bps is None
-    assert level(rates(40, 40, 40), FlowLevel(0.0, 0)).carried_bps == 40 * G
+    assert level(rates(40, 40, 40, sure_bps=34 * G), FlowLevel(0.0, 0)).carried_bps == 40 * G
 
 
 @pytest.mark.parametrize(
@@ -77,6 +96,7 @@ def test_drops_of_one_reading_are_published_and_not_acted_on(
         pytest.param(200, 100, 0.5, 100, id="a member is lost"),
         pytest.param(200, 0, 0.5, 100, id="a member of unknown speed is lost"),
         pytest.param(100, 10, 1.0, 100, id="60 Gb/s do not fit on what the port says"),
+        pytest.param(100, 50, 0.5, 100, id="60 Gb/s do not fit on the members that are heard either"),
         pytest.param(None, 400, 1.0, 400, id="auto"),
         pytest.param(None, 0, 1.0, 0, id="auto, and nobody knows"),
     ],
@@ -99,5 +119,6 @@ def test_no_level_is_above_what_flows_or_two_readings_show(
     carried: float, low: float | None, flows: float, samples: int
 ) -> None:
     of_flows = FlowLevel(flows * G if samples else 0.0, samples)
-    found = level(rates(carried, low, None if low is None else low), of_flows).carried_bps
+    sure = None if low is None else low * G
+    found = level(rates(carried, low, low, sure_bps=sure, steady_bps=sure), of_flows).carried_bps
     assert found is None or found <= max(of_flows.high_bps, 1.05 * (low or 0.0) * G, 10 * G) + 1
