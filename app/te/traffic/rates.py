@@ -39,7 +39,8 @@ class SampledRates(msgspec.Struct):
         """A window closed: what was counted since the last one says what is usual from now on."""
         for sender, counts in self.now.items():
             past = self.past.get(sender, {})
-            faded = {bits: FADING * past.get(bits, 0.0) + counts.get(bits, 0) for bits in {*past, *counts}}
+            fading = FADING if sum(past.values()) >= RECORDS_MIN else 1.0  # else few records a window never show anything
+            faded = {bits: fading * past.get(bits, 0.0) + counts.get(bits, 0) for bits in {*past, *counts}}
             kept = self.past[sender] = {bits: faded[bits] for bits in sorted(faded) if faded[bits] >= FORGOTTEN}
             if (total := sum(kept.values())) >= RECORDS_MIN:
                 self.accepted[sender] = (1 << _usual_bits(kept, total) + DOUBLINGS) - 1

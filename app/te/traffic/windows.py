@@ -19,6 +19,7 @@ from app.te.traffic.writers import Writers
 
 PurgeKind = Literal["purge_init", "purge_close"]
 CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
+CREEP = 0.2  # of the stream's time, while every collector's clock was set back: windows go on, and the clocks catch up
 UNMARKED_MAX_S = 60.0  # without markers for so long, what is older than that counts as complete
 
 
@@ -50,6 +51,7 @@ class Progress(msgspec.Struct):
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
+        before_s = self.writers.now_s
         if kind == "purge_init":
             self.writers.begin(writer, at_s, refresh_s)
         else:
@@ -58,7 +60,9 @@ class Progress(msgspec.Struct):
         if self.unheard:
             self._hear(min(at_s, self.newest_s))
         complete_s = self.writers.complete_s(refresh_s, self._floor_s)
-        if complete_s is not None and (complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s)):
+        if complete_s is None:
+            self.watermark_s += CREEP * (self.writers.now_s - before_s)
+        elif complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s):
             self.watermark_s = complete_s
 
     def is_unmarked(self, from_s: float, to_s: float) -> bool:
