@@ -116,10 +116,7 @@ def attribute(flows: FlowColumns, origins: Origins, length_s: int, kafka_s: floa
     sieve.refuse_heavy(np.array([origin.sample_bytes_max for origin in of]))
     sieve.refuse_skewed(kafka_s)
     sieve.refuse_late(starts_s)
-    for origin, records in zip(of, np.bincount(source, minlength=len(of)).tolist(), strict=True):
-        if origin.learns and records:
-            count_in.rates.count(origin.learns, origin.rate, records)
-            count_in.rates.count(origin.router, origin.rate, records)
+    _learn(of, source, sizes_bytes, count_in.rates)
     link, ingress = (np.array([origin[place] for origin in of], dtype=np.int64) for place in (3, 4))
     attributed = Attributed(
         origins.links,
@@ -132,6 +129,16 @@ def attribute(flows: FlowColumns, origins: Origins, length_s: int, kafka_s: floa
         sizes_bytes,
     )
     return attributed if sieve.usable.all() else _at(attributed, np.flatnonzero(sieve.usable))
+
+
+def _learn(of: Sequence[Origin], source: Numbers, sizes_bytes: Numbers, rates: SampledRates) -> None:
+    """Count the records of each source for what is usual on its link and router."""
+    records, sums = np.bincount(source, minlength=len(of)).tolist(), np.zeros(len(of), dtype=np.int64)
+    np.add.at(sums, source, sizes_bytes)
+    for place, origin in enumerate(of):
+        if origin.learns and records[place]:
+            for sender in (origin.learns, origin.router):
+                rates.count(sender, origin.rate, records[place], int(sums[place]))
 
 
 class _Sieve:

@@ -15,7 +15,7 @@ from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
 from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import Unplaced
-from app.te.traffic.writers import Writers
+from app.te.traffic.writers import SILENT_REFRESHES, Writers
 
 PurgeKind = Literal["purge_init", "purge_close"]
 CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
@@ -109,6 +109,12 @@ class Progress(msgspec.Struct):
         """Whether the watermark may go back to here: at the start, for the first collector may be one that is ahead."""
         return not self._has_closed and at_s < self.watermark_s
 
+    def _may_be_ahead(self, from_s: float, starts: set[int], refresh_s: float) -> bool:
+        """Whether all markers may be ahead, because data are older: at the start, other collectors may come any moment."""
+        writers = self.writers
+        starting = not self._has_closed and bool(writers.known) and writers.now_s < SILENT_REFRESHES * refresh_s
+        return starting and min(starts, default=inf) < from_s
+
     @property
     def open_from_s(self) -> int:
         """All windows that start before this time (unix seconds) are closed, and never open again."""
@@ -122,6 +128,8 @@ class Progress(msgspec.Struct):
         """
         length_s = windows.length_s
         end_s = window_of(self.watermark_s - windows.grace_s, length_s)
+        if self._may_be_ahead(end_s - 2 * length_s, starts, windows.refresh_s):
+            return
         if self.closed_up_to_s is None:
             self.closed_up_to_s, self.is_first = min({end_s} | starts), True
         elif self.is_first:
@@ -138,7 +146,7 @@ class Progress(msgspec.Struct):
 
 
 class ClosedWindow(NamedTuple):
-    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by a clock that may be right."""
 
     pop: str
     start_s: int
