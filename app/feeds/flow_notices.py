@@ -9,7 +9,7 @@ from app.contract.schemas import Notice
 from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
 from app.te.traffic.unplaced import Unplaced, UnplacedSender
 from app.te.traffic.windows import UNMARKED_MAX_S, Progress
-from app.te.traffic.writers import BEHIND_MAX_S, WRITERS_MAX, Writer
+from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, WRITERS_MAX, Writer
 
 NOTICES_MAX = 20  # of a kind, the largest first
 CLOCKS_DIFFER_S = 5.0  # from here on a tenth of the bytes of the slower collector would be late
@@ -110,9 +110,16 @@ def _clocks(windows: WindowSettings, progress: Progress) -> Iterator[Notice]:
             if writer.name == usual.name:
                 text += "; give each collector of this topic its own plugin name, as in plugins: kafka[flows_a]"
             yield Notice("collector-clock", writer.name, text)
+    now_s, refresh_s = progress.writers.now_s, windows.refresh_s
     for writer in known[:NOTICES_MAX]:
-        if writer.began_s < progress.watermark_s - BEHIND_MAX_S:
-            behind_s = progress.watermark_s - writer.began_s
+        behind_s, complete_s = progress.watermark_s - writer.began_s, writer.complete_s(now_s, refresh_s)
+        if writer.is_silent(now_s, refresh_s) and abs(progress.watermark_s - complete_s) <= refresh_s:
+            text = (
+                f"collector {writer.name} has been silent for {now_s - writer.heard_s:.0f} s, and all others"
+                f" are ahead of its clock: windows go by its clock for {AWAY_MAX_S:g} s, or for as long as they are ahead"
+            )
+            yield Notice("collector-silent", writer.name, text)
+        elif behind_s > BEHIND_MAX_S:
             text = f"the clock of collector {writer.name} is {behind_s:.0f} s behind what is closed: its bytes are late"
             yield Notice("collector-behind", writer.name, text)
 

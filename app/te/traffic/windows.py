@@ -110,7 +110,7 @@ class Progress(msgspec.Struct):
         return not self._has_closed and at_s < self.watermark_s
 
     def _may_be_ahead(self, from_s: float, starts: set[int], refresh_s: float) -> bool:
-        """Whether all markers may be ahead, because data are older: at the start, other collectors may come any moment."""
+        """Whether all markers may be ahead, because data are older: at the start, others may come any moment."""
         writers = self.writers
         starting = not self._has_closed and bool(writers.known) and writers.now_s < SILENT_REFRESHES * refresh_s
         return starting and min(starts, default=inf) < from_s
@@ -146,7 +146,7 @@ class Progress(msgspec.Struct):
 
 
 class ClosedWindow(NamedTuple):
-    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by a clock that may be right."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by a clock that can be right."""
 
     pop: str
     start_s: int

@@ -130,7 +130,7 @@ class Writers(msgspec.Struct):
         """Whether windows still go by the clock of a silent collector, because all that speak are ahead of it.
 
         It may be the one that is right, and come back. It is gone after a silence that is longer than the lead of the
-        others. If none of them spoke beside it, they say nothing of its clock: all were silent, for as long as the lead.
+        others. If none of them spoke beside it, they say nothing of its clock: all were silent for that long.
         """
         lead_s = min(writer.offset_s for writer in speaking) - silent.offset_s
         beside = any(writer.first_mark < silent.last_mark for writer in speaking)
