@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
@@ -15,7 +16,6 @@ from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import NOT_BELIEVED
 from app.te.traffic.windows import Progress
 
-LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
 SPECIAL_BITS = 0xC0000000  # sFlow's format bits: discarded, or several outputs
 CLOCK_SKEW_MAX_S = 60.0
 CLOCK_AHEAD_S = 5.0  # from here on a collector's clock is named, though its records count
@@ -84,9 +84,9 @@ class Origins:
             return Origin("unknown-sampling-rate", name, rate)
         if listed and source.sampling_rate not in listed:
             return Origin("unlisted-sampling-rate", name, rate)
-        link = None if source.iface_out in (0, LOCAL_INTERFACE) else pop.link_by_interface.get((name, source.iface_out))
+        link = None if source.iface_out in (0, SELF_IFINDEX) else pop.link_by_interface.get((name, source.iface_out))
         if link is None:  # only now: an ifIndex of the inventory may have these bits
-            special = source.iface_out in (0, LOCAL_INTERFACE) or source.iface_out & SPECIAL_BITS
+            special = source.iface_out in (0, SELF_IFINDEX) or source.iface_out & SPECIAL_BITS
             return Origin("special-interface" if special else "unknown-interface", name, rate)
         ingress = pop.ingress_by_interface.get((name, source.iface_in))
         return Origin(

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from itertools import groupby
 
+from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract.schemas import Notice
-from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
+from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S
 from app.te.traffic.unplaced import Unplaced, UnplacedSender
 from app.te.traffic.windows import UNMARKED_MAX_S, Progress
 from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, WRITERS_MAX, Writer
@@ -51,7 +52,7 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
         case "unknown-ingress":
             return _ingress_text(pop, sender, where, share)
         case "special-interface":
-            how = "at the router itself" if number == LOCAL_INTERFACE else "with ifIndex 0 or in several interfaces"
+            how = "at the router itself" if number == SELF_IFINDEX else "with ifIndex 0 or in several interfaces"
             return f"{share} of the bytes of {where} end {how} (output {number:#x}), or were discarded: on no link"
         case "unknown-sampling-rate":
             return f"{records} have no sampling rate, so nobody knows what they stand for: configure it on the router"
@@ -86,7 +87,7 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
 
 def _ingress_text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
     begin = f"{share} of the bytes enter {where} "
-    if sender.number in (0, LOCAL_INTERFACE):
+    if sender.number in (0, SELF_IFINDEX):
         return f"{begin}by no known interface (ifIndex {sender.number}): it has to give the input of outgoing samples"
     link = pop.link_by_interface.get((pop.router_by_agent.get(sender.agent, ""), sender.number))
     if link is not None:
@@ -115,8 +116,8 @@ def _clocks(windows: WindowSettings, progress: Progress) -> Iterator[Notice]:
         behind_s, complete_s = progress.watermark_s - writer.began_s, writer.complete_s(now_s, refresh_s)
         if writer.is_silent(now_s, refresh_s) and abs(progress.watermark_s - complete_s) <= refresh_s:
             text = (
-                f"collector {writer.name} has been silent for {now_s - writer.heard_s:.0f} s, and all others"
-                f" are ahead of its clock: windows go by its clock for {AWAY_MAX_S:g} s, or for as long as they are ahead"
+                f"collector {writer.name} has been silent for {now_s - writer.heard_s:.0f} s, and all others are ahead"
+                f" of its clock: windows go by its clock for {AWAY_MAX_S:g} s, or for as long as they are ahead"
             )
             yield Notice("collector-silent", writer.name, text)
         elif behind_s > BEHIND_MAX_S:

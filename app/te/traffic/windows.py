@@ -146,7 +146,7 @@ class Progress(msgspec.Struct):
 
 
 class ClosedWindow(NamedTuple):
-    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by a clock that can be right."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by no clock far ahead."""
 
     pop: str
     start_s: int
