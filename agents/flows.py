@@ -123,10 +123,14 @@ class FlowsState(Generic[D]):
             if isinstance(outcome, Rejected):
                 self._publisher.dead_letter(tp, records[index], outcome)
             else:
-                closed_s = records[index].timestamp_s
+                progress = self.accounts[pop].progress
+                closed_s = min(records[index].timestamp_s, progress.newest_s)
                 window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
                 rows = self.deciders[pop].close(window, outcome.sums)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
+                for link, row in rows.items():
+                    if row.rates is not None and row.rates.carried_bps is not None:
+                        progress.rates.compare(link, row.rates.carried_bps * window.length_s / 8)
 
     def skip(self, tp: TP, hole: Hole) -> None:
         """Go on behind offsets without a record; flows of a batch that cannot be read are lost, and said to be."""

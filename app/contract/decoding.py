@@ -23,13 +23,18 @@ class Rejected(msgspec.Struct, frozen=True):
     reason: str
 
 
+def printable(text: str) -> str:
+    """The same text without line breaks, terminal escapes and the like: what others wrote must not act when shown."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
 Read = Callable[[bytes | None], T | Rejected]
 
 
 def rejected(raw: bytes, error: Exception) -> Rejected:
     """A Rejected of these bytes. The reason is cut too, because error messages quote the record."""
     reason = "nested too deep" if isinstance(error, RecursionError) else str(error) or type(error).__name__
-    return Rejected(raw[:RAW_BYTES_MAX], reason[:REASON_CHARS_MAX])
+    return Rejected(raw[:RAW_BYTES_MAX], printable(reason[:REASON_CHARS_MAX]))
 
 
 def decode_or_rejected(decode: Callable[[bytes], T], raw: bytes, bytes_max: int | None = None) -> T | Rejected:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from app.contract.decoding import printable
+
 OVERRIDES_MAX = 10_000  # of one decision
 NAME_MAX = 512
 YEARS = range(1970, 2200)
@@ -184,11 +186,18 @@ class RouterHeard(Dated, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What people should know of an input: `kind` is a fixed word, `where` a router, link or address."""
+    """What people should know of an input: `kind` is a fixed word, `where` a router, link or address.
+
+    Both `where` and `text` may quote what others chose, so they are made printable here, once for every reader.
+    """
 
     kind: Name
     where: Name
     text: Text
+
+    def __post_init__(self) -> None:
+        for key, text in (("where", self.where), ("text", self.text)):
+            msgspec.structs.force_setattr(self, key, printable(text))
 
 
 class Sources(Dated, frozen=True, kw_only=True):

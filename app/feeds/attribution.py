@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.feeds.bmp import canonical
 from app.feeds.columns import FlowColumns, FlowSource
@@ -16,7 +17,6 @@ from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import NOT_BELIEVED
 from app.te.traffic.windows import Progress
 
-LOCAL_INTERFACE = 0x3FFFFFFF  # "the device itself" in sFlow
 SPECIAL_BITS = 0xC0000000  # sFlow's format bits: discarded, or several outputs
 CLOCK_SKEW_MAX_S = 60.0
 CLOCK_AHEAD_S = 5.0  # from here on a collector's clock is named, though its records count
@@ -93,9 +93,9 @@ class Origins:
             return Origin("unknown-sampling-rate", name, rate)
         if listed and source.sampling_rate not in listed:
             return Origin("unlisted-sampling-rate", name, rate)
-        link = None if source.iface_out in (0, LOCAL_INTERFACE) else pop.link_by_interface.get((name, source.iface_out))
+        link = None if source.iface_out in (0, SELF_IFINDEX) else pop.link_by_interface.get((name, source.iface_out))
         if link is None:  # only now: an ifIndex of the inventory may have these bits
-            special = source.iface_out in (0, LOCAL_INTERFACE) or source.iface_out & SPECIAL_BITS
+            special = source.iface_out in (0, SELF_IFINDEX) or source.iface_out & SPECIAL_BITS
             return Origin("special-interface" if special else "unknown-interface", name, rate)
         ingress = pop.ingress_by_interface.get((name, source.iface_in))
         return Origin(
@@ -125,10 +125,7 @@ def attribute(flows: FlowColumns, origins: Origins, length_s: int, kafka_s: floa
     sieve.refuse_heavy(np.array([origin.sample_bytes_max for origin in of]))
     sieve.refuse_skewed(kafka_s)
     sieve.refuse_late(starts_s)
-    for origin, records in zip(of, np.bincount(source, minlength=len(of)).tolist(), strict=True):
-        if origin.learns and records:
-            count_in.rates.count(origin.learns, origin.rate, records)
-            count_in.rates.count(origin.router, origin.rate, records)
+    _learn(of, source, sizes_bytes, count_in.rates)
     link, ingress = (np.array([origin[place] for origin in of], dtype=np.int64) for place in (3, 4))
     attributed = Attributed(
         origins.links,
@@ -141,6 +138,16 @@ def attribute(flows: FlowColumns, origins: Origins, length_s: int, kafka_s: floa
         sizes_bytes,
     )
     return attributed if sieve.usable.all() else _at(attributed, np.flatnonzero(sieve.usable))
+
+
+def _learn(of: Sequence[Origin], source: Numbers, sizes_bytes: Numbers, rates: SampledRates) -> None:
+    """Count the records of each source for what is usual on its link and router."""
+    records, sums = np.bincount(source, minlength=len(of)).tolist(), np.zeros(len(of), dtype=np.int64)
+    np.add.at(sums, source, sizes_bytes)
+    for place, origin in enumerate(of):
+        if origin.learns and records[place]:
+            for sender in (origin.learns, origin.router):
+                rates.count(sender, origin.rate, records[place], int(sums[place]))
 
 
 class _Sieve:

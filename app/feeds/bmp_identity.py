@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from app.config.inventory import Pop, Router
+from app.contract.decoding import printable
 from app.feeds.bmp import canonical
 
 WORD_CHARS_MAX = 80
@@ -78,4 +79,4 @@ def _spelled(address: str) -> str:
 
 def _word(text: str) -> str:
     """What a stranger says, fit to be shown: printable and short."""
-    return "".join(character if character.isprintable() else "?" for character in text[:WORD_CHARS_MAX])
+    return printable(text[:WORD_CHARS_MAX])

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from itertools import groupby
 
+from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract.schemas import Notice
-from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, LOCAL_INTERFACE, router_of
+from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, router_of
 from app.te.traffic.unplaced import Unplaced, UnplacedSender
 from app.te.traffic.windows import UNMARKED_MAX_S, Progress
-from app.te.traffic.writers import BEHIND_MAX_S, WRITERS_MAX, Writer
+from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, WRITERS_MAX, Writer
 
 NOTICES_MAX = 20  # of a kind, the largest first
 CLOCKS_DIFFER_S = 5.0  # from here on a tenth of the bytes of the slower collector would be late
@@ -51,7 +52,7 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
         case "unknown-ingress":
             return _ingress_text(pop, sender, where, share)
         case "special-interface":
-            how = "at the router itself" if number == LOCAL_INTERFACE else "with ifIndex 0 or in several interfaces"
+            how = "at the router itself" if number == SELF_IFINDEX else "with ifIndex 0 or in several interfaces"
             return f"{share} of the bytes of {where} end {how} (output {number:#x}), or were discarded: on no link"
         case "unknown-sampling-rate":
             return f"{records} have no sampling rate, so nobody knows what they stand for: configure it on the router"
@@ -86,7 +87,7 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
 
 def _ingress_text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
     begin = f"{share} of the bytes enter {where} "
-    if sender.number in (0, LOCAL_INTERFACE):
+    if sender.number in (0, SELF_IFINDEX):
         return f"{begin}by no known interface (ifIndex {sender.number}): it has to give the input of outgoing samples"
     link = pop.link_by_interface.get((router_of(pop, sender.agent) or "", sender.number))
     if link is not None:
@@ -110,9 +111,16 @@ def _clocks(windows: WindowSettings, progress: Progress) -> Iterator[Notice]:
             if writer.name == usual.name:
                 text += "; give each collector of this topic its own plugin name, as in plugins: kafka[flows_a]"
             yield Notice("collector-clock", writer.name, text)
+    now_s, refresh_s = progress.writers.now_s, windows.refresh_s
     for writer in known[:NOTICES_MAX]:
-        if writer.began_s < progress.watermark_s - BEHIND_MAX_S:
-            behind_s = progress.watermark_s - writer.began_s
+        behind_s, complete_s = progress.watermark_s - writer.began_s, writer.complete_s(now_s, refresh_s)
+        if writer.is_silent(now_s, refresh_s) and abs(progress.watermark_s - complete_s) <= refresh_s:
+            text = (
+                f"collector {writer.name} has been silent for {now_s - writer.heard_s:.0f} s, and all others are ahead"
+                f" of its clock: windows go by its clock for {AWAY_MAX_S:g} s, or for as long as they are ahead"
+            )
+            yield Notice("collector-silent", writer.name, text)
+        elif behind_s > BEHIND_MAX_S:
             text = f"the clock of collector {writer.name} is {behind_s:.0f} s behind what is closed: its bytes are late"
             yield Notice("collector-behind", writer.name, text)
 

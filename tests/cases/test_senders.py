@@ -21,6 +21,20 @@ def test_ports_of_different_speed_have_different_rates() -> None:
     assert stream.unattributed == {}
 
 
+@pytest.mark.parametrize("records", [1, 3, 5])
+def test_a_fast_port_with_few_samples_counts_after_thirty_of_them(records: int) -> None:
+    """As above, with so few samples of the fast port that no window shows what is usual on it.
+
+    Right: they add up; from the thirtieth on all count.
+    """
+    stream = Stream()
+    fast = [{"iface_out": OTHER, "rate": 100_000, "ip_dst": f"203.0.113.{n}"} for n in range(records)]
+    for second in range(0, 600, 2):
+        stream.usual(2, *(fast if second % 10 == 0 else []))
+    assert stream.unattributed["unusual-sampling-rate"] <= (30 + 2 * records) * 100 * 100_000
+    assert stream.notices() == []
+
+
 @pytest.mark.parametrize(("before", "after"), [(25_000, 100_000), (100_000, 400_000), (40_000, 1000)])
 def test_the_rate_follows_a_port_that_changes_its_speed(before: int, after: int) -> None:
     """sonic-net/sonic-swss pull 2799: the rate is derived from the speed, also when it is negotiated again.
@@ -99,6 +113,67 @@ def test_a_collector_whose_clock_is_in_another_time_zone_does_not_stop_the_other
     assert stream.closed[-1].start_s >= stream.now_s - 30
     assert stream.closed[-1].sums[SURGED].size_bytes == 5 * 100_000
     assert {"collector-behind", "collector-clock", "late"} == {notice.kind for notice in stream.notices()}
+
+
+@pytest.mark.parametrize("ahead_s", [20, 300, 3600])
+@pytest.mark.parametrize("pause_s", [10, 60, 200])
+def test_a_restart_of_the_right_collector_costs_its_pause_only(ahead_s: int, pause_s: int) -> None:
+    """sfacctd is upgraded on one host, while the clock of the other is ahead.
+
+    Right: nothing is late, windows go on, and both are named.
+    """
+    stream = Stream()
+    for second in range(0, 100 + pause_s, 2):
+        now_s = int(stream.now_s)
+        if not 60 <= second < 60 + pause_s:
+            stream.purge(_line(now_s - 1, "192.0.2.1"), writer="a")
+        elif second == 58 + pause_s:
+            assert stream.closed[-1].start_s >= now_s - 32
+            assert {"collector-clock", "collector-silent"} <= stream.kinds() or pause_s == 10
+        stream.purge(_line(now_s - 1 + ahead_s, "192.0.2.2"), writer="b", ahead_s=float(ahead_s))
+        stream.now_s += 2
+    assert stream.account.progress.late_bytes == 0
+
+
+@pytest.mark.parametrize("ahead_s", [40, 300, 3600])
+def test_at_the_start_flows_of_the_right_collector_come_before_its_first_marker(ahead_s: int) -> None:
+    """As above, and the first marker of all is that of the clock that is ahead."""
+    stream = Stream()
+    stream.send(_line(int(stream.now_s) - 1, "192.0.2.1"))
+    for _ in range(30):
+        now_s = int(stream.now_s)
+        stream.purge(_line(now_s - 1 + ahead_s, "192.0.2.2"), writer="b", ahead_s=float(ahead_s))
+        stream.purge(_line(now_s - 1, "192.0.2.1"), writer="a")
+        stream.now_s += 2
+    assert stream.account.progress.late_bytes == 0
+
+
+@pytest.mark.parametrize("back_s", [200, 3600])
+def test_a_clock_that_is_set_back_is_named_while_its_bytes_are_late(back_s: int) -> None:
+    """The only collector was ahead, and somebody sets its clock right.
+
+    Right: windows go on, slowly, so that there is a record that says so, and its clock catches up with them.
+    """
+    stream = Stream()
+    stream.now_s += back_s
+    stream.usual(60)
+    stream.now_s -= back_s
+    closed = len(stream.closed)
+    stream.usual(90)
+    assert closed < len(stream.closed) <= closed + 2
+    assert "collector-behind" in stream.kinds()
+
+
+def test_what_others_chose_is_shown_without_its_escapes() -> None:
+    stream = Stream()
+    for _ in range(15):
+        stream.purge(_line(int(stream.now_s) - 1, "\x1b[2J\nevil"))
+        stream.purge(writer="\x1b[31m\nB", ahead_s=30.0)
+        stream.now_s += 2
+    notices = stream.notices()
+    assert {notice.kind for notice in notices} == {"unknown-router", "collector-clock"}
+    assert all(notice.where.isprintable() and notice.text.isprintable() for notice in notices)
+    assert "?[2J?evil" in {notice.where for notice in notices}
 
 
 def _line(at_s: int, agent: str) -> bytes:

@@ -15,10 +15,11 @@ from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
 from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import Unplaced
-from app.te.traffic.writers import Writers
+from app.te.traffic.writers import SILENT_REFRESHES, Writers
 
 PurgeKind = Literal["purge_init", "purge_close"]
 CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
+CREEP = 0.2  # of the stream's time, while every collector's clock was set back: windows go on, and the clocks catch up
 UNMARKED_MAX_S = 60.0  # without markers for so long, what is older than that counts as complete
 
 
@@ -50,6 +51,7 @@ class Progress(msgspec.Struct):
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
+        before_s = self.writers.now_s
         if kind == "purge_init":
             self.writers.begin(writer, at_s, refresh_s)
         else:
@@ -58,7 +60,9 @@ class Progress(msgspec.Struct):
         if self.unheard:
             self._hear(min(at_s, self.newest_s))
         complete_s = self.writers.complete_s(refresh_s, self._floor_s)
-        if complete_s is not None and (complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s)):
+        if complete_s is None:
+            self.watermark_s += CREEP * (self.writers.now_s - before_s)
+        elif complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s):
             self.watermark_s = complete_s
 
     def is_unmarked(self, from_s: float, to_s: float) -> bool:
@@ -105,6 +109,12 @@ class Progress(msgspec.Struct):
         """Whether the watermark may go back to here: at the start, for the first collector may be one that is ahead."""
         return not self._has_closed and at_s < self.watermark_s
 
+    def _may_be_ahead(self, from_s: float, starts: set[int], refresh_s: float) -> bool:
+        """Whether all markers may be ahead, because data are older: at the start, others may come any moment."""
+        writers = self.writers
+        starting = not self._has_closed and bool(writers.known) and writers.now_s < SILENT_REFRESHES * refresh_s
+        return starting and min(starts, default=inf) < from_s
+
     @property
     def open_from_s(self) -> int:
         """All windows that start before this time (unix seconds) are closed, and never open again."""
@@ -118,6 +128,8 @@ class Progress(msgspec.Struct):
         """
         length_s = windows.length_s
         end_s = window_of(self.watermark_s - windows.grace_s, length_s)
+        if self._may_be_ahead(end_s - 2 * length_s, starts, windows.refresh_s):
+            return
         if self.closed_up_to_s is None:
             self.closed_up_to_s, self.is_first = min({end_s} | starts), True
         elif self.is_first:
@@ -134,7 +146,7 @@ class Progress(msgspec.Struct):
 
 
 class ClosedWindow(NamedTuple):
-    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by no clock far ahead."""
 
     pop: str
     start_s: int

@@ -2,14 +2,18 @@
 
 A collector is the plugin name in pmacct's `writer_id` ("flows" of "flows/4711", whose number is the process of one
 purge). Unless the broker sets them, the times of markers are those of the collector's host. So times of two collectors
-are never compared: how long one was silent is measured by how far the clocks of the others went on meanwhile.
+are never compared: how long one was silent is measured by how far the clocks of the others went on meanwhile. That is
+the stream's time, and it also says what the clock of a silent collector shows by now.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
 OPEN_PURGE_MAX_S = 30.0  # a purge whose process is killed never ends
 WRITERS_MAX = 64  # collectors, and purges of one of them that are open at the same time
 SILENT_REFRESHES = 3  # a collector that missed so many is waited for no longer
+AWAY_MAX_S = 300.0  # a collector that restarts is back by then
 NEW_CLOCK_S = 25.0  # a longer step ahead of one name may be a second collector of that name: only time shows
 BEHIND_MAX_S = 60.0  # a clock that is further behind what is complete already is not waited for
 
@@ -37,6 +41,17 @@ class Writer(msgspec.Struct):
         """How far its clock is ahead of the stream's, to within a refresh. Only differences mean something."""
         return self.began_s - self.heard_s
 
+    def is_silent(self, now_s: float, refresh_s: float) -> bool:
+        """Whether it missed so many refreshes that its next data are not waited for."""
+        return now_s - self.heard_s > SILENT_REFRESHES * refresh_s
+
+    def complete_s(self, now_s: float, refresh_s: float) -> float:
+        """The time by its clock before which its data are in the topic; while it is silent, its clock goes on."""
+        waits_s = self.waits_s
+        if self.is_silent(now_s, refresh_s):
+            waits_s = max(waits_s, now_s + self.offset_s - SILENT_REFRESHES * refresh_s)
+        return waits_s - refresh_s
+
     def begin(self, purge: str, at_s: float) -> None:
         """A purge begins; those that should have ended long ago are given up."""
         self.purge, self.began_s = purge, max(self.began_s, at_s)
@@ -60,7 +75,7 @@ class Writer(msgspec.Struct):
 
 
 class Writers(msgspec.Struct):
-    """The collectors that were heard lately. `now_s` is a clock that goes on with whichever of them is fastest."""
+    """The collectors that were heard lately. `now_s` is the stream's time: it goes on with whichever is fastest."""
 
     known: list[Writer] = msgspec.field(default_factory=list)
     now_s: float = 0.0
@@ -69,14 +84,19 @@ class Writers(msgspec.Struct):
     def begin(self, purge: str, at_s: float, refresh_s: float) -> None:
         """The purge with this `writer_id` began at Kafka time `at_s`. Collectors beyond WRITERS_MAX are passed over."""
         self.marks += 1
-        writer = self._known(purge, at_s, refresh_s) or self._new(purge, at_s)
+        writer = self._known(purge, at_s, refresh_s) or self._new(purge, at_s, refresh_s)
         if writer is None:
             return
         self.now_s = max(self.now_s, writer.heard_s + max(0.0, at_s - writer.began_s))
         writer.begin(purge, at_s)
         writer.heard_s, writer.last_mark = self.now_s, self.marks
-        if any(self.now_s - each.heard_s > SILENT_REFRESHES * refresh_s for each in self.known):
-            self.known = [each for each in self.known if self.now_s - each.heard_s <= SILENT_REFRESHES * refresh_s]
+        speaking = [each for each in self.known if not each.is_silent(self.now_s, refresh_s)]
+        if len(speaking) < len(self.known):
+            self.known = [
+                each
+                for each in self.known
+                if not each.is_silent(self.now_s, refresh_s) or self._holds(each, speaking, refresh_s)
+            ]
 
     def end(self, purge: str) -> None:
         """The purge with this `writer_id` ended."""
@@ -91,21 +111,32 @@ class Writers(msgspec.Struct):
         The slowest clock counts, so that no clock that is ahead makes the bytes of another late. But one that is more
         than BEHIND_MAX_S behind the watermark is not waited for.
         """
-        floor_s = watermark_s - BEHIND_MAX_S + refresh_s
-        waits_s = min((writer.waits_s for writer in self.known if writer.waits_s >= floor_s), default=None)
-        return None if waits_s is None else waits_s - refresh_s
+        complete_s = (writer.complete_s(self.now_s, refresh_s) for writer in self.known)
+        return min((each_s for each_s in complete_s if each_s >= watermark_s - BEHIND_MAX_S), default=None)
 
     def newest_s(self, watermark_s: float) -> float | None:
-        """The newest time of any collector, leaving out clocks that are far ahead of another that still speaks."""
+        """The newest time of any collector, leaving out clocks that are far ahead of another that may come back."""
         slow = [writer for writer in self.known if writer.began_s >= watermark_s - BEHIND_MAX_S]
-        slowest = min(slow, key=lambda writer: writer.began_s, default=None)
+        slowest = min(slow, key=lambda writer: writer.offset_s, default=None)
         if slowest is None:
             return None
-        return max(
-            writer.began_s
+        return self.now_s + max(
+            writer.offset_s
             for writer in slow
-            if writer.began_s <= slowest.began_s + BEHIND_MAX_S or slowest.last_mark <= writer.first_mark
+            if writer.offset_s <= slowest.offset_s + BEHIND_MAX_S or slowest.last_mark <= writer.first_mark
         )
+
+    def _holds(self, silent: Writer, speaking: Sequence[Writer], refresh_s: float) -> bool:
+        """Whether windows still go by the clock of a silent collector, because all that speak are ahead of it.
+
+        It may be the one that is right, and come back. It is gone after a silence that is longer than the lead of the
+        others. If none of them spoke beside it, they say nothing of its clock: all were silent for that long.
+        """
+        lead_s = min(writer.offset_s for writer in speaking) - silent.offset_s
+        beside = any(writer.first_mark < silent.last_mark for writer in speaking)
+        replaced = any(writer.name == silent.name and writer.first_mark > silent.last_mark for writer in speaking)
+        is_gone = self.now_s - silent.heard_s > max(lead_s, AWAY_MAX_S)
+        return lead_s > refresh_s and beside and not replaced and not is_gone
 
     def _known(self, purge: str, at_s: float, refresh_s: float) -> Writer | None:
         """The collector that this purge belongs to; None if no collector of its name can have begun it now.
@@ -117,17 +148,21 @@ class Writers(msgspec.Struct):
         fitting = [writer for writer in namesakes if writer.purge == purge] or [
             writer
             for writer in namesakes
-            if writer.began_s - refresh_s <= at_s and (writer.may_be_new or at_s <= writer.began_s + NEW_CLOCK_S)
+            if writer.began_s - refresh_s <= at_s
+            and (writer.may_be_new or at_s <= self.now_s + writer.offset_s + NEW_CLOCK_S)
         ]
         newest = max(fitting, key=lambda writer: writer.began_s, default=None)
         if newest is not None:
             newest.may_be_new = False
         return newest
 
-    def _new(self, purge: str, at_s: float) -> Writer | None:
-        """A collector that was not known before; None if there are too many."""
+    def _new(self, purge: str, at_s: float, refresh_s: float) -> Writer | None:
+        """A collector that was not known before; None if there are too many that speak."""
         if len(self.known) == WRITERS_MAX:
-            return None
+            oldest = min(self.known, key=lambda writer: writer.last_mark)
+            if not oldest.is_silent(self.now_s, refresh_s):
+                return None
+            self.known.remove(oldest)
         name = _name_of(purge)
         may_be_new = any(writer.name == name for writer in self.known)
         writer = Writer(name, purge, at_s, self.now_s, self.marks, self.marks, may_be_new)

@@ -1,6 +1,5 @@
 """Who sends flows, and what is believed: agents, sampling rates, weights, clocks, and what is said of it."""
 
-from math import inf
 from typing import Any
 
 import hypothesis.strategies as st
@@ -119,14 +118,24 @@ def test_what_is_usual_does_not_grow_nor_depend_on_order(counted: list[tuple[int
     assert (SURGED in forth.accepted) == (records >= RECORDS_MIN)
 
 
-def test_a_link_with_few_samples_goes_by_what_is_usual_at_its_router() -> None:
+@pytest.mark.parametrize(
+    ("records", "carried_bytes", "believed"),
+    [(5, 0, False), (5, 400_000, True), (5, None, True), (1, 10_000, False), (29, 2_000_000, True), (30, 0, True)],
+)
+def test_few_samples_of_a_link_add_up_if_its_counters_show_the_traffic(
+    records: int, carried_bytes: int | None, believed: bool
+) -> None:
     rates = SampledRates()
-    for _ in range(100):
+    for _ in range(40):
         rates.count("r1", 1000, 1000)
-        rates.count("idle", 10**8, 5)
+        rates.count("idle", 10**8, records, records * 10**5)
         rates.learn()
-    assert rates.most("idle", "r1") < 10**4
-    assert rates.most("idle", "r2") == inf
+        assert rates.most("idle", "r1") < 10**4 or believed
+        if carried_bytes is not None:
+            rates.compare("idle", carried_bytes)
+    assert (rates.most("idle", "r1") >= 10**8) == believed
+    assert rates.most("other", "r1") < 10**4
+    assert rates.most("idle", "r2") >= 10**8
 
 
 def test_many_samples_of_small_rates_do_not_hide_the_usual_one() -> None:

@@ -1,9 +1,11 @@
 """Several collectors of one topic, each with its own clock."""
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
-from app.te.traffic.windows import Progress
-from app.te.traffic.writers import BEHIND_MAX_S, NEW_CLOCK_S, SILENT_REFRESHES, WRITERS_MAX
+from app.te.traffic.windows import CREEP, Progress
+from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, NEW_CLOCK_S, SILENT_REFRESHES, WRITERS_MAX
 
 T0, REFRESH_S = 1_795_246_100.0, 2.0
 
@@ -157,3 +159,72 @@ def test_a_megabyte_of_markers_leaves_little() -> None:
     clocks.run(60)
     assert clocks.names == ["flows"]
     assert clocks.lag_s == 2 * REFRESH_S
+
+
+@given(
+    ahead_s=st.floats(1.0, 2 * 86_400.0),
+    turns=st.lists(st.tuples(st.booleans(), st.integers(1, 30)), min_size=1, max_size=12),
+    first=st.booleans(),
+)
+def test_a_pause_of_the_slower_clock_makes_none_of_its_bytes_late(
+    ahead_s: float, turns: list[tuple[bool, int]], first: bool
+) -> None:
+    """`turns` say for how many refreshes the slower one speaks or does not; the other is ahead and speaks always."""
+    clocks = Clocks(a=0.0)
+    clocks.run(10)
+    both = {"a": 0.0, "b": ahead_s} if first else {"b": ahead_s, "a": 0.0}
+    clocks.ahead_s = dict(both)
+    clocks.run(10)
+    for speaks, refreshes in turns:
+        if speaks:
+            clocks.ahead_s = dict(both)
+        else:
+            clocks.ahead_s.pop("a", None)
+        for _ in range(min(refreshes, 12) if speaks else min(refreshes, int(AWAY_MAX_S / REFRESH_S / len(turns)))):
+            clocks.run(REFRESH_S)
+            assert 0 <= clocks.lag_s <= (SILENT_REFRESHES + 3) * REFRESH_S, "and windows go on"
+
+
+@pytest.mark.parametrize("ahead_s", [40.0, 3600.0])
+def test_a_collector_that_does_not_come_back_is_gone_after_the_lead_of_the_others(ahead_s: float) -> None:
+    clocks = Clocks(a=0.0, b=ahead_s)
+    clocks.run(10)
+    del clocks.ahead_s["a"]
+    clocks.run(max(ahead_s, AWAY_MAX_S) - REFRESH_S)
+    assert clocks.lag_s > 0
+    clocks.run(3 * REFRESH_S)
+    assert clocks.names == ["b"]
+    assert clocks.lag_s == 2 * REFRESH_S - ahead_s
+
+
+def test_a_clock_that_is_set_right_beside_others_is_not_waited_for_as_it_was() -> None:
+    clocks = Clocks(a=-3600.0, b=0.0)
+    clocks.run(60)
+    clocks.ahead_s["a"] = 0.0
+    clocks.run((SILENT_REFRESHES + 2) * REFRESH_S)
+    assert clocks.names == ["a", "b"]
+    assert clocks.lag_s == 2 * REFRESH_S
+
+
+@given(back_s=st.integers(int(BEHIND_MAX_S) + 4, 900), more=st.integers(0, 2))
+def test_windows_go_on_while_every_clock_is_behind_and_are_caught_up_with(back_s: int, more: int) -> None:
+    clocks = Clocks(**{f"c{number}": 0.0 for number in range(1 + more)})
+    clocks.run(20)
+    clocks.now_s -= back_s
+    at_s = clocks.progress.watermark_s
+    clocks.run(60)
+    went_s = clocks.progress.watermark_s - at_s
+    assert CREEP * (60 - (SILENT_REFRESHES + 3) * REFRESH_S) <= went_s <= CREEP * 60 or back_s <= BEHIND_MAX_S + 60
+    clocks.run(back_s / (1 - CREEP))
+    assert clocks.lag_s == 2 * REFRESH_S
+
+
+def test_forged_names_do_not_keep_a_collector_out() -> None:
+    clocks = Clocks(b=3600.0)
+    clocks.run(10)
+    for number in range(WRITERS_MAX):
+        clocks.purge(f"forged{number}", clocks.now_s)
+    clocks.run(20)
+    clocks.ahead_s["a"] = 0.0
+    clocks.run(10)
+    assert "a" in clocks.names
