@@ -105,7 +105,7 @@ class RibFeed:
         Records of sessions that are no router's are counted in `sessions.ignored`.
         """
         self.sessions.at_s = max(self.sessions.at_s, at_s)
-        if record.event_type == "log_close" or record.bmp_msg_type == "term":
+        if record.ends_session:
             self.tracker.end(record.session)
         elif record.event_type != "log":
             pass  # a connection to pmbmpd that has not said anything yet, or a dump of pmbmpd's tables

@@ -41,6 +41,81 @@ def test_an_update_that_cannot_be_read_takes_the_old_path_with_it(changes: dict[
     assert bmp.targets() == [LINKS[1]], "the next update that can be read is the path again"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"as_path": None},
+        {"med": -1},
+        {"origin": None},
+        {"local_pref": 1.5},
+        {"seq": 10**20},
+        {"comms": "1:1 " * 20_000},
+    ],
+)
+def test_a_withdraw_with_an_attribute_that_cannot_be_read_withdraws(changes: dict[str, Any]) -> None:
+    """RFC 7606, section 2: whatever is wrong beside it, the path is gone."""
+    bmp = Bmp([*UP, update(P1)])
+    bmp.feed([update(log_type="withdraw", **changes)])
+    assert (bmp.paths(), len(bmp.paths(P1))) == ([], 1)
+    [letter] = bmp.letters
+    assert "treated as a withdraw of 20.0.0.0/24 by 127.0.0.31" in letter
+
+
+@pytest.mark.parametrize("changes", [{"peer_asn": -1}, {"local_pref": "x"}, {"bmp_init_info_sysname": 5}])
+def test_a_peer_down_with_a_key_that_cannot_be_read_is_down(changes: dict[str, Any]) -> None:
+    """The same of a whole neighbour: RFC 7854, section 4.9, needs no more than the peer."""
+    bmp = Bmp(UP)
+    bmp.feed([message("peer_down", **({"peer_ip": "127.0.0.31", "peer_type": 0} | changes))])
+    assert (bmp.peers(), bmp.paths()) == ([], [])
+    assert "treated as a peer_down of 127.0.0.31" in bmp.letters[0]
+
+
+@pytest.mark.parametrize(
+    "end", [message("term", peer_asn=-1), message("", seq=10**20) | {"event_type": "log_close"}], ids=["term", "close"]
+)
+def test_an_end_of_a_session_with_a_key_that_cannot_be_read_ends_it(end: dict[str, Any]) -> None:
+    """The same of a whole router."""
+    bmp = Bmp([*UP, end])
+    assert "r1" in bmp.doubtful()
+    assert "treated as the end of the session" in bmp.letters[0]
+
+
+@pytest.mark.parametrize(
+    "spelled", ["2001:DB8:9::/48", "2001:db8:9:0:0:0:0:0/48", "2001:db8:9::1/48", "2001:db8:9::0.0.0.1/48"]
+)
+def test_prefixes_are_compared_as_prefixes(spelled: str) -> None:
+    """RFC 5952, section 2, and RFC 4271, section 4.3: the bits behind the length are irrelevant."""
+    bmp = Bmp([*UP[:2], update(spelled, bgp_nexthop="2001:db8:0:1::1")])
+    assert bmp.targets("2001:db8:9::/48") == [LINKS[1]]
+    bmp.feed([update(spelled, log_type="withdraw")])
+    assert (bmp.paths("2001:db8:9::/48"), bmp.letters) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seq": 10**20},
+        {"seq": -(2**63) - 1},
+        {"bmp_router_port": 10**20},
+        {"bmp_router_port": -(2**63) - 1},
+        {"writer_id": "x" * 60_000},
+        {"bmp_router": "9" * 60_000},
+        {"peer_asn": 10**20},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sysname", ["r1", "stranger"])
+def test_numbers_and_words_that_no_row_can_keep_are_dead_letters(sysname: str, changes: dict[str, Any]) -> None:
+    """JSON bounds neither, and a row that cannot be written would end the worker, then again at each start."""
+    bmp = Bmp(UP)
+    bmp.feed([init(sysname, **({"bmp_router_port": 4000} | changes)), peer_up("127.0.0.32", **changes)])
+    for _ in range(3):
+        bmp.state.write_rows()
+        bmp.state.write_progress()
+    assert len(bmp.letters) == 2
+    assert bmp.peers() == ["127.0.0.31"]
+
+
 def test_what_is_no_update_withdraws_nothing() -> None:
     """A record whose path is not known, or that is none, changes nothing: it is only a dead letter."""
     bmp = Bmp(UP)
