@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from contextlib import suppress
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import msgspec
 from app.feeds.as_path import read_as_path
 from app.feeds.rejected import REASON_CHARS_MAX, RECORD_BYTES_MAX, Rejected, decode_or_rejected
 from app.te.routing.lpm import FAMILIES, parse_network
-from app.te.routing.path import Origin, Path
+from app.te.routing.path import AS_NUMBERS_KEPT, BARRED_COMMUNITIES, COMMUNITIES_MAX, Origin, Path
 
 ORIGINS: dict[str | int, Origin] = {"i": "igp", "e": "egp", "u": "incomplete", 0: "igp", 1: "egp", 2: "incomplete"}
 # Words for communities that decide something here. pmacct prints four others: internet, no-export, no-advertise,
@@ -23,7 +24,8 @@ Uint32 = Annotated[int, msgspec.Meta(ge=0, le=UINT32_MAX)]
 Uint16 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Octet = Annotated[int, msgspec.Meta(ge=0, le=0xFF)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
-Word = Annotated[str, msgspec.Meta(max_length=64)]  # an address has up to 45 characters, a prefix up to 49
+WORD_CHARS_MAX = 64  # an address has up to 45 characters, a prefix up to 49, a community up to 32
+Word = Annotated[str, msgspec.Meta(max_length=WORD_CHARS_MAX)]
 Writer = Annotated[str, msgspec.Meta(max_length=256)]  # pmacct's own limit is 64
 SysName = Annotated[str, msgspec.Meta(max_length=0xFFFF)]  # RFC 7854, section 4.4
 _CACHED = 1 << 14  # the same peers and next hops occur over and over
@@ -166,6 +168,8 @@ def _checked_route(record: BmpRecord) -> BmpRecord:
         if not record.bgp_nexthop:
             raise ValueError("bgp_nexthop is empty: pmacct before 1.7.8 does not print those of RFC 8950")
         canonical(record.bgp_nexthop)
+        if any(len(word) > WORD_CHARS_MAX for words in (record.comms, record.lcomms) for word in _split(words)):
+            raise ValueError(f"a community has more than {WORD_CHARS_MAX} characters")
         try:
             read_as_path(record.as_path)
         except ValueError as error:
@@ -217,6 +221,8 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
     numbers, hops = read_as_path(record.as_path)
     if ebgp and numbers[:1] == (own_asn,):
         numbers, hops = numbers[1:], None if hops is None else hops - 1
+    if len(numbers) > AS_NUMBERS_KEPT:
+        numbers, hops = numbers[:AS_NUMBERS_KEPT], len(numbers) if hops is None else hops
     return Path(
         peer=canonical(record.peer_ip),
         next_hop=canonical(record.bgp_nexthop),
@@ -233,9 +239,28 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
 
 
 def _communities(value: str | list[str]) -> tuple[str, ...]:
-    words = _words(value)
-    return words if WELL_KNOWN.keys().isdisjoint(words) else tuple(WELL_KNOWN.get(word, word) for word in words)
+    """Communities as numbers; of too many, those that bar a path come first and are kept."""
+    words = list(map(_community, _split(value)))
+    if len(words) > COMMUNITIES_MAX:
+        words.sort(key=lambda word: word not in BARRED_COMMUNITIES)
+    return tuple(words[: COMMUNITIES_MAX + 1])
+
+
+@lru_cache(_CACHED)
+def _community(word: str) -> str:
+    """The usual spelling of a community, which is two numbers; a word that is none of those we know stays as it is."""
+    if (known := WELL_KNOWN.get(word.lower().replace("_", "-"))) is not None:
+        return known
+    if ":" not in word:
+        with suppress(ValueError):
+            number = int(word, 0)
+            return f"{number >> 16}:{number & 0xFFFF}" if 0 <= number <= UINT32_MAX else word
+    return word
 
 
 def _words(value: str | list[str]) -> tuple[str, ...]:
-    return tuple(value.split()) if isinstance(value, str) else tuple(value)
+    return tuple(_split(value)[: COMMUNITIES_MAX + 1])
+
+
+def _split(value: str | list[str]) -> list[str]:
+    return value.replace(",", " ").split() if isinstance(value, str) else value

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.te.routing.path import unfit
 from tests.cases.bmp import Bmp, case_pop, folder, init, message, peer_up, records_of, update
 from tests.pops import demo_pop
 
@@ -198,11 +199,39 @@ def test_paths_that_the_actuator_would_refuse_are_no_targets(as_path: str) -> No
     assert (len(bmp.paths()), bmp.targets()) == (1, [])
 
 
-@pytest.mark.parametrize("word", ["graceful-shutdown", "llgr-stale", "blackhole"])
-def test_words_for_communities_that_bar_a_path(word: str) -> None:
+@pytest.mark.parametrize(
+    "word", ["graceful-shutdown", "llgr-stale", "blackhole", "Blackhole", "LLGR_STALE", "0xFFFF029A", "4294902426"]
+)
+@pytest.mark.parametrize("separator", [" ", ", "])
+def test_words_for_communities_that_bar_a_path(separator: str, word: str) -> None:
     """FRR and others print names for 65535:0, 65535:6 and 65535:666 (RFC 8326, 9494 and 7999)."""
-    bmp = Bmp([*UP[:2], update(comms=f"64512:20 {word}")])
+    bmp = Bmp([*UP[:2], update(comms=f"64512:20{separator}{word}")])
     assert (len(bmp.paths()), bmp.targets()) == (1, [])
+
+
+@pytest.mark.parametrize("kind", ["comms", "lcomms"])
+def test_a_path_with_more_communities_than_are_kept_is_no_target(kind: str) -> None:
+    """RFC 8654 allows thousands. A row keeps a bounded number, and nobody knows what the others ask for."""
+    words = [f"64512:20:{number}" if kind == "lcomms" else f"64512:{number}" for number in range(500)]
+    bmp = Bmp([*UP[:2], update(**{kind: " ".join(words[:64])})])
+    assert bmp.targets() == [LINKS[1]]
+    bmp.feed([update(**{kind: " ".join(words)})])
+    [path] = bmp.paths()
+    assert (len(path.communities) + len(path.large_communities), bmp.targets()) == (65, [])
+
+
+def test_of_too_many_communities_that_which_bars_is_kept() -> None:
+    """The reason that people read is the one that matters."""
+    bmp = Bmp([*UP[:2], update(comms=" ".join([*(f"64512:{number}" for number in range(500)), "blackhole"]))])
+    [path] = bmp.paths()
+    assert unfit(path) == "barred-community"
+
+
+def test_of_a_very_long_as_path_the_length_is_kept() -> None:
+    """What plain BGP does with it depends on the length alone, and no override copies it."""
+    bmp = Bmp([*UP[:2], update(as_path="64601 " * 1100)])
+    [path] = bmp.paths()
+    assert (len(path.as_path), path.length, bmp.targets()) == (255, 1100, [])
 
 
 # who is there
