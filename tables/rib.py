@@ -191,9 +191,9 @@ class KeptRib:
         bucket = self.feed.rib.bucket(row_id[0])
         path_sets = {prefix: paths for prefix, paths in bucket.items() if self._row_of(prefix) == row_id}
         packed = [(prefix, msgspec.Raw(msgspec.msgpack.encode(paths))) for prefix, paths in path_sets.items()]
-        if len(packed) > 1 and sum(len(memoryview(paths)) for _, paths in packed) > self.pace.row_bytes_max:
-            if (other := self._split(row_id)) is not None:
-                return self._write(other) + self._write(row_id)
+        is_large = len(packed) > 1 and sum(len(memoryview(paths)) for _, paths in packed) > self.pace.row_bytes_max
+        if is_large and (other := self._split(row_id)) is not None:
+            return self._write(other) + self._write(row_id)
         row = RibRow(sessions.applied, self._flush, sessions.began, packed, self.feed.stale(path_sets))
         self._included[row_id] = sessions.applied
         return self._table.rows.put(key, row)

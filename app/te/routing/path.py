@@ -15,6 +15,7 @@ AS_PATH_MAX = 64
 AS_NUMBERS_KEPT = 255
 COMMUNITIES_MAX = 64  # of each kind; paths in use have up to about 60
 UINT32_MAX = 2**32 - 1
+NOBODYS_AS = frozenset({0, 23456, 65535, UINT32_MAX})  # RFC 7607, 6793 (AS_TRANS) and 7300
 LINK_LOCAL = ("fe8", "fe9", "fea", "feb")  # fe80::/10
 
 
@@ -69,4 +70,5 @@ def as_path_refusal(numbers: Sequence[int], own_asn: int) -> str | None:
         return "as-path-too-long"
     if own_asn in numbers:
         return "own-as-in-path"
-    return None if all(0 < number <= UINT32_MAX for number in numbers) else "as-path-invalid"
+    is_valid = all(0 < number <= UINT32_MAX for number in numbers) and NOBODYS_AS.isdisjoint(numbers)
+    return None if is_valid else "as-path-invalid"
