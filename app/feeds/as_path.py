@@ -13,8 +13,8 @@ _CLOSING = {"{": "}", "(": ")", "[": "]"}
 class AsPath(NamedTuple):
     """The numbers of sequences and sets in order; `hops` is the length if there is more than sequences, else None.
 
-    A set counts 1 (RFC 4271), a confederation segment 0 and its numbers are left out (RFC 5065). A path that begins with one
-    is internal: it came from inside the confederation.
+    A set counts 1 (RFC 4271), a confederation segment 0 and its numbers are left out (RFC 5065). A path that begins
+    with one is internal: another member of the confederation sent it.
     """
 
     numbers: tuple[int, ...]

@@ -218,8 +218,7 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
 
     FRR 8.4 prepends its own AS to eBGP paths and leaves local-pref out, so one leading `own_asn` is removed from them.
     """
-    numbers, hops, is_internal = read_as_path(record.as_path)
-    ebgp = ebgp and not is_internal  # RFC 5065: an external neighbour sends none that begins inside our confederation
+    numbers, hops, _ = read_as_path(record.as_path)
     if ebgp and numbers[:1] == (own_asn,):
         numbers, hops = numbers[1:], None if hops is None else hops - 1
     if len(numbers) > AS_NUMBERS_KEPT:

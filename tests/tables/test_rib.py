@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.errors import ExactnessError
 from app.feeds.bmp_sessions import Sessions
 from app.feeds.rib_feed import RibFeed
-from app.feeds.stale_paths import DUMP_WITHIN_S
+from app.feeds.stale_paths import FIRST_WITHIN_S
 from app.te.routing.rib import BUCKETS, Rib, bucket_of
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 from tables.store import ROW_BYTES_MAX, Rows, goes_back
@@ -146,7 +146,7 @@ def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
     steps: list[Step], flushes: list[int], data: st.DataObject
 ) -> None:
     """On the same machine, on the other one, which may have been away for long, or on one without any rows."""
-    times = [sum(later for _, later in steps[: at + 1]) * (DUMP_WITHIN_S + 1) for at in range(len(steps))]
+    times = [sum(later for _, later in steps[: at + 1]) * (FIRST_WITHIN_S + 1) for at in range(len(steps))]
     steady = Worker(Disk(), [])
     for step, at_s in zip(steps, times, strict=True):
         steady.apply(step, at_s)

@@ -15,7 +15,7 @@ AS_PATH_MAX = 64
 AS_NUMBERS_KEPT = 255
 COMMUNITIES_MAX = 64  # of each kind; paths in use have up to about 60
 UINT32_MAX = 2**32 - 1
-NOBODYS_AS = frozenset({0, 23456, 65535, UINT32_MAX})  # RFC 7607, 6793 (AS_TRANS) and 7300
+NOBODYS_AS = frozenset({0, 23456, 65535})  # RFC 7607, 6793 (AS_TRANS) and 7300
 LINK_LOCAL = ("fe8", "fe9", "fea", "feb")  # fe80::/10
 
 
