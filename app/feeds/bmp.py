@@ -85,6 +85,17 @@ class RouteKey(msgspec.Struct, frozen=True):
         is_message = self.event_type == "log" and self.bmp_msg_type in ("route_monitor", "internal")
         return of_rib and is_message and self.log_type != END_OF_RIB
 
+    @property
+    def other_rib(self) -> str | None:
+        """The RIB of our neighbours' routes, other than the one that we use, whose unicast route this is."""
+        if self.bmp_msg_type != "route_monitor" or self.log_type != "update" or self.safi != UNICAST:
+            return None
+        if self.is_loc or self.peer_type == 3:
+            return "Loc-RIB"
+        if not self.is_global or self.is_post:
+            return None
+        return "pre-policy Adj-RIB-Out" if self.is_out else "pre-policy Adj-RIB-In"
+
 
 class BmpRecord(RouteKey, frozen=True):
     """One record of pmbmpd: the keys that we use. Which of them are present depends on `bmp_msg_type`."""

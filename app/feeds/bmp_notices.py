@@ -23,6 +23,7 @@ def bmp_notices(feed: RibFeed, now_s: float, ahead_s: float = 0.0) -> list[Notic
     for notice in (
         *_not_heard(feed, now_s),
         *_without_statistics(feed, now_s),
+        *_without_routes(feed),
         *_wrong_as(feed),
         *_clocks(feed, ahead_s),
         *_alarms(feed, now_s),
@@ -76,6 +77,18 @@ def _without_statistics(feed: RibFeed, now_s: float) -> Iterator[Notice]:
         if now_s - began_s > STATISTICS_WITHIN_S and not sends_statistics(feed, router):
             text = f"{router} sends no BMP statistics, so it is doubted whenever it is quiet: {ASK_FOR_STATISTICS}."
             yield Notice("bmp-no-statistics", router, text)
+
+
+def _without_routes(feed: RibFeed) -> Iterator[Notice]:
+    """Routers that are up and report routes, but none of the only RIB that shows what they may use."""
+    for router, unused in feed.sessions.unused.items():
+        if feed.rib.peers(router) and not feed.rib.count(router):
+            reported = ", ".join(f"{count} of the {rib}" for rib, count in sorted(unused.items()))
+            text = (
+                f"{router} reports no post-policy routes, so nothing of it can be steered ({reported} were read)."
+                " Let its BMP monitor the post-policy Adj-RIB-In."
+            )
+            yield Notice("bmp-no-routes", router, text)
 
 
 def _wrong_as(feed: RibFeed) -> Iterator[Notice]:

@@ -64,6 +64,7 @@ class Sessions(msgspec.Struct):
     unrefreshed: dict[str, Unrefreshed] = msgspec.field(default_factory=dict, name="doubts")
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
+    unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
     sessions: dict[str, BmpSession] = msgspec.field(default_factory=dict)
     at_s: float = 0.0  # the stream's time: Kafka's, as far as the collectors' clocks agree
     writers: dict[str, WriterClock] = msgspec.field(default_factory=dict)
@@ -102,7 +103,8 @@ class SessionTracker:
             for key, session in memory.sessions.items()
             if session.router is None or session.router in known
         }
-        for by_router in (memory.peers, memory.began, memory.unrefreshed, memory.heard, memory.statistics):
+        kept = (memory.peers, memory.began, memory.unrefreshed, memory.heard, memory.statistics, memory.unused)
+        for by_router in kept:
             for router in by_router.keys() - known.keys():
                 del by_router[router]
 

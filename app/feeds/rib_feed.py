@@ -140,6 +140,9 @@ class RibFeed:
             case _ if record.is_route:
                 self._route(router, record, at_s)
                 return [(router, [record.ip_prefix])]
+        if (rib := record.other_rib) is not None:
+            unused = self.sessions.unused.setdefault(router, {})
+            unused[rib] = unused.get(rib, 0) + 1
         return []
 
     def _peer_up(self, router: str, record: BmpRecord, at_s: float) -> None:

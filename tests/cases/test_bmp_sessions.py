@@ -99,6 +99,18 @@ def test_two_sessions_outlive_a_restart_of_the_program() -> None:
     assert bmp.doubtful() >= {"r1"}
 
 
+@pytest.mark.parametrize(
+    ("rib", "name"),
+    [({"is_post": 0}, "pre-policy Adj-RIB-In"), ({"peer_type": 3, "is_loc": 1, "is_in": 0, "is_post": 0}, "Loc-RIB")],
+)
+def test_a_router_that_reports_another_rib_only_is_named(rib: dict[str, int], name: str) -> None:
+    """The default of some routers; all of its peers are up, and it has no path."""
+    bmp = Bmp([init(), peer_up(), *(update(f"20.0.{third}.0/24", **rib) for third in range(50))])
+    assert f"50 of the {name} were read" in bmp.notices()["bmp-no-routes", "r1"]
+    bmp.feed([update()])
+    assert bmp.kinds() == set()
+
+
 # collectors whose clocks differ
 
 
