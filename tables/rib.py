@@ -130,7 +130,7 @@ class KeptRib:
         self.feed.replay_until = max(self._included.values(), default=-1)
 
     def _load_parts(self) -> None:
-        for key in map(bytes.decode, self._table.table.keys()):
+        for key in [key.decode() for key, _ in self._table.table.items()]:
             if key.startswith(f"{self.feed.pop.name}|bucket|"):
                 bucket, part = _row_id(key)
                 if part:

@@ -11,7 +11,7 @@ from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord
 from app.feeds.bmp_clocks import WriterClock
 from app.feeds.bmp_identity import Identifier, Identity
-from app.feeds.stale_paths import FIRST_WITHIN_S, StalePaths, Unrefreshed
+from app.feeds.stale_paths import StalePaths, Unrefreshed
 
 SESSIONS_KEPT = 8  # of one router; those heard longest ago are forgotten first
 IGNORED_KEPT = 64  # sessions whose records are ignored
@@ -19,6 +19,7 @@ ALARMS_KEPT = 20  # of one kind
 WAITING_MAX = 10_000  # records of sessions that have not said yet who they are
 WAITING_S = 60.0
 VOUCHES_AFTER_S = 5.0  # what was sent before another session began may be written after its first records
+FIRST_WITHIN_SILENCES = 2.0
 SENT_AGAIN_S = 10.0  # collectors may write their first records out of order or twice
 UNKNOWN = "unknown-router"
 
@@ -148,18 +149,22 @@ class SessionTracker:
 
         While none of its sessions is whole, nothing is known of any peer, and none is an orphan.
         """
-        live, peers = self.live(router, at_s), self._memory.peers.get(router, {})
+        live = self.live(router, at_s)
         if not any(session.whole for session in live):
             return []
         began_s = max(session.began_s for session in live)
         ours = [session for session in self._memory.sessions.values() if session.router == router]
         return [
             peer
-            for peer in peers
+            for peer in self._memory.peers.get(router, ())
             if not _is_reported(live, peer)
-            and at_s > max((each.heard_s for each in ours if each.reports(peer)), default=began_s) + FIRST_WITHIN_S
-            and at_s > began_s + FIRST_WITHIN_S
+            and at_s > max((each.heard_s for each in ours if each.reports(peer)), default=0.0) + self._first_s(router)
+            and at_s > began_s + self._first_s(router)
         ]
+
+    def _first_s(self, router: str) -> float:
+        """How long a new session may take until it shows the first path of a peer: 60 s by default."""
+        return FIRST_WITHIN_SILENCES * self._pop.routers[router].bmp_silence_s
 
     def reported(self, record: BmpRecord, peer: str, is_up: bool = True) -> None:
         """Note that the session of a record reported this peer; what sessions that ended say of it matters no more."""
@@ -245,7 +250,7 @@ class SessionTracker:
         if router is not None:
             self._look_at_others(router, record, at_s)
             memory.began[router] = memory.applied
-            self._stale.router_began(router, key, at_s)
+            self._stale.router_began(router, key, at_s, self._first_s(router))
         memory.sessions[key] = session
         self._forget_sessions(router)
         return session

@@ -12,9 +12,9 @@ import msgspec
 from app.te.routing.rib import PeerKey, Rib
 
 DUMP_WITHIN_S = 10.0  # counted from a peer's last refreshed path, because the dump of a full table takes longer
-# Before the first of them, counted from the router's last sign of a dump: a peer that is up, or another's first path.
-# Some wait before they ask their neighbours for a refresh (Cisco's initial-refresh delay), some dump peer after peer.
-FIRST_WITHIN_S = 90.0
+# Before the first of them a peer has longer. Some routers wait before they ask their neighbours for a refresh (Cisco's
+# initial-refresh delay), some report peer after peer, each with its table (Junos).
+FIRST_WITHIN_S = 60.0
 ByPeer = dict[PeerKey, set[str]]  # prefixes
 MayExpire = Callable[[str, str], bool]  # router, peer
 
@@ -23,7 +23,9 @@ class Unrefreshed(msgspec.Struct):
     """The peers that a router has not refreshed yet, and those with stale paths, each with its last refresh time.
 
     Until its first refresh, that is the time at which the session began. `session` is the one that reports them again.
-    `sign_s` is the last sign of a dump, and `dumped` are the peers of which a stale path was refreshed.
+    `dumped` are the peers of which a stale path was refreshed; the others have `first_s` seconds. `sign_s` is the last
+    sign of a dump: a peer that is up, or a route, but of routes only those of the first `first_s` seconds: later ones
+    may be changes, which never end.
     """
 
     peers: dict[str, float]
@@ -32,12 +34,13 @@ class Unrefreshed(msgspec.Struct):
     began_s: float = 0.0
     sign_s: float = 0.0
     dumped: set[str] = msgspec.field(default_factory=set)
+    first_s: float = FIRST_WITHIN_S
 
     def is_due(self, peer: str, at_s: float) -> bool:
         """Whether the stale paths of a peer were not refreshed in time."""
         if peer in self.dumped:
             return at_s > self.paths[peer] + DUMP_WITHIN_S
-        return at_s > max(self.paths[peer], self.sign_s) + FIRST_WITHIN_S
+        return at_s > max(self.paths[peer], self.sign_s) + self.first_s
 
 
 class StalePaths:
@@ -60,7 +63,7 @@ class StalePaths:
         """Whether this path is stale: it waits to be refreshed."""
         return router in self._stale and prefix in self._stale[router].get(key, ())
 
-    def router_began(self, router: str, session: str, at_s: float) -> None:
+    def router_began(self, router: str, session: str, at_s: float, first_s: float = FIRST_WITHIN_S) -> None:
         """Start a new BMP session of this router: its peers and paths are stale until each is refreshed.
 
         A second peer_up in one BMP session makes nothing stale: a BGP session that broke is reported down first.
@@ -68,7 +71,8 @@ class StalePaths:
         peers = self._rib.peers(router)
         stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
         paths_s = dict.fromkeys((peer for peer, _ in stale), at_s)
-        self._unrefreshed[router] = Unrefreshed(dict.fromkeys(peers, at_s), paths_s, session, at_s)
+        peers_s = dict.fromkeys(peers, at_s)
+        self._unrefreshed[router] = Unrefreshed(peers_s, paths_s, session, at_s, first_s=first_s)
         self._stale[router] = stale
 
     def peer_refreshed(self, router: str, peer: str, at_s: float) -> None:
@@ -82,13 +86,14 @@ class StalePaths:
 
         During a replay this is also so for a path that is not stale any more, because its row already includes this.
         """
-        is_stale = self.is_stale(router, prefix, key)
-        if is_stale or (is_replay and router in self._unrefreshed and key[0] in self._unrefreshed[router].paths):
-            unrefreshed = self._unrefreshed[router]
+        unrefreshed, is_stale = self._unrefreshed.get(router), self.is_stale(router, prefix, key)
+        if unrefreshed is None:
+            return
+        if at_s <= unrefreshed.began_s + unrefreshed.first_s:
+            unrefreshed.sign_s = max(unrefreshed.sign_s, at_s)
+        if is_stale or (is_replay and key[0] in unrefreshed.paths):
             unrefreshed.paths[key[0]] = at_s
-            if key[0] not in unrefreshed.dumped:
-                unrefreshed.dumped.add(key[0])
-                unrefreshed.sign_s = at_s
+            unrefreshed.dumped.add(key[0])
         if is_stale:
             self._stale[router][key].discard(prefix)
             if not self._stale[router][key]:
@@ -131,7 +136,7 @@ class StalePaths:
             (router, peer)
             for router, unrefreshed in self._unrefreshed.items()
             for peer, since_s in unrefreshed.peers.items()
-            if at_s > max(since_s, unrefreshed.sign_s) + FIRST_WITHIN_S and may_expire(router, peer)
+            if at_s > max(since_s, unrefreshed.sign_s) + DUMP_WITHIN_S and may_expire(router, peer)
         ]
 
     def overdue_paths(self, at_s: float, may_expire: MayExpire) -> list[tuple[str, ByPeer]]:
