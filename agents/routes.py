@@ -48,6 +48,7 @@ class RoutesState:
         self._on_change = on_change
         self._end_offset = end_offset
         self._pace = pace
+        self._ahead: dict[str, tuple[float, float]] = {}  # PoP -> time of its newest record, and how far it was ahead
         self.reset()
 
     def reset(self) -> None:
@@ -56,6 +57,7 @@ class RoutesState:
             rib.clear()
         self._take_up(self._kept_from({}))
         self._publisher.drop()
+        self._ahead.clear()
 
     def _kept_from(self, sessions: Mapping[str, Sessions]) -> dict[str, KeptRib]:
         """A new feed for each PoP with its rows, from the sessions of its progress row if it has one."""
@@ -102,7 +104,7 @@ class RoutesState:
                 return
             parsed = parsed.withdraw
         feed.sessions.records += 1
-        for router, prefixes in (*feed.apply(parsed, record.timestamp_s), *feed.expire(record.timestamp_s)):
+        for router, prefixes in (*feed.apply(parsed, record.timestamp_s), *feed.expire(feed.sessions.at_s)):
             for prefix in prefixes:
                 self._kept[pop.name].touch(prefix, record.position)
             self._on_change(pop.name, router, prefixes)
@@ -129,16 +131,22 @@ class RoutesState:
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
         """What people should know of this input at Kafka time `now_s`."""
-        return bmp_notices(self.feeds[pop.name], self._read_to_s(pop, now_s))
+        read_to_s = self._read_to_s(pop, now_s)
+        return bmp_notices(self.feeds[pop.name], read_to_s, self._ahead[pop.name][1])
 
     def _read_to_s(self, pop: Pop, now_s: float) -> float:
         """The Kafka time up to which the topic of a PoP was read: now, or that of the last record if there are more.
 
-        Nobody is silent because we are behind.
+        Nobody is silent because we are behind. If the clock of the records is ahead of that by which `now_s` is
+        measured, by as much as the newest was ahead when it was new: a dead router must not be believed for so long.
         """
         topic, sessions = topics.BMP.for_pop(pop.name), self.feeds[pop.name].sessions
+        newest_s, ahead_s = self._ahead.get(pop.name, (-1.0, 0.0))
+        if newest_s != sessions.at_s:
+            ahead_s = max(0.0, sessions.at_s - now_s)
+            self._ahead[pop.name] = sessions.at_s, ahead_s
         end = self._end_offset(topic)
-        return now_s if end is not None and sessions.applied >= end - 1 else sessions.at_s
+        return now_s + ahead_s if end is not None and sessions.applied >= end - 1 else sessions.at_s
 
     def write_rows(self) -> None:
         """Write some of the rows that changed (Pace)."""

@@ -13,16 +13,22 @@ _CLOSING = {"{": "}", "(": ")", "[": "]"}
 class AsPath(NamedTuple):
     """The numbers of sequences and sets in order; `hops` is the length if there is more than sequences, else None.
 
-    A set counts 1 (RFC 4271), a confederation segment 0 and its numbers are left out (RFC 5065).
+    A set counts 1 (RFC 4271), a confederation segment 0 and its numbers are left out (RFC 5065). A path that begins
+    with one is internal: another member of the confederation sent it.
     """
 
     numbers: tuple[int, ...]
     hops: int | None = None
+    is_internal: bool = False
 
 
 def read_as_path(as_path: str | list[Any]) -> AsPath:
     """Read an AS path; ValueError if it is not one. pmacct 1.7.9 may send an array."""
-    return _read(as_path) if isinstance(as_path, str) else _read(" ".join(map(str, as_path)))
+    if isinstance(as_path, str):
+        return _read(as_path)
+    if not all(isinstance(each, str | int) for each in as_path):
+        raise ValueError("an array in an array is no AS number")
+    return _read(" ".join(map(str, as_path)))
 
 
 @lru_cache(_CACHED)
@@ -44,7 +50,7 @@ def _read(text: str) -> AsPath:
                 numbers.append(number)
     if opened:
         raise ValueError(f"{opened} is never closed")
-    return AsPath(tuple(numbers), None if is_plain else hops)
+    return AsPath(tuple(numbers), None if is_plain else hops, text.lstrip()[:1] in ("(", "["))
 
 
 def _number(token: str) -> int:

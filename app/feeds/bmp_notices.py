@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from app.contract.schemas import Notice
+from app.feeds.bmp_clocks import APART_S, clocks_apart
 from app.feeds.rib_feed import RibFeed
 from app.te.routing.natural import is_wrong_as
 
@@ -13,13 +14,18 @@ CONSEQUENCE = "no move leads to it, and moves that leave by it end"
 ASK_FOR_STATISTICS = "let it send BMP statistics reports every 10 s (15 s where it cannot send them more often)"
 
 
-def bmp_notices(feed: RibFeed, now_s: float) -> list[Notice]:
-    """The notices of one PoP at Kafka time `now_s`, up to which its topic was read; a bounded number of each kind."""
+def bmp_notices(feed: RibFeed, now_s: float, ahead_s: float = 0.0) -> list[Notice]:
+    """The notices of one PoP at Kafka time `now_s`, up to which its topic was read; a bounded number of each kind.
+
+    Its clock is `ahead_s` ahead of that of the flows.
+    """
     by_kind: dict[str, list[Notice]] = {}
     for notice in (
         *_not_heard(feed, now_s),
         *_without_statistics(feed, now_s),
+        *_without_routes(feed),
         *_wrong_as(feed),
+        *_clocks(feed, ahead_s),
         *_alarms(feed, now_s),
     ):
         by_kind.setdefault(notice.kind, []).append(notice)
@@ -73,6 +79,18 @@ def _without_statistics(feed: RibFeed, now_s: float) -> Iterator[Notice]:
             yield Notice("bmp-no-statistics", router, text)
 
 
+def _without_routes(feed: RibFeed) -> Iterator[Notice]:
+    """Routers that are up and report routes, but none of the only RIB that shows what they may use."""
+    for router, unused in feed.sessions.unused.items():
+        if feed.rib.peers(router) and not feed.rib.count(router):
+            reported = ", ".join(f"{count} of the {rib}" for rib, count in sorted(unused.items()))
+            text = (
+                f"{router} reports no post-policy routes, so nothing of it can be steered ({reported} were read)."
+                " Let its BMP monitor the post-policy Adj-RIB-In."
+            )
+            yield Notice("bmp-no-routes", router, text)
+
+
 def _wrong_as(feed: RibFeed) -> Iterator[Notice]:
     for link in feed.pop.link:
         for session in link.sessions:
@@ -83,6 +101,20 @@ def _wrong_as(feed: RibFeed) -> Iterator[Notice]:
                     f" AS {session.asn}. Nothing is moved to it; correct the inventory, or find out who is there."
                 )
                 yield Notice("wrong-as", f"{link.router} {session.peer}", text)
+
+
+def _clocks(feed: RibFeed, ahead_s: float) -> Iterator[Notice]:
+    """Silence is counted by each collector's own clock, so wrong ones cost no override, but nobody should have them."""
+    if ahead_s > APART_S:
+        text = (
+            f"The clock of the BMP collectors of this PoP is {ahead_s:.0f} s ahead of that of the flow collectors."
+            " Correct whichever is wrong; after a restart a silent router may be believed for that long."
+        )
+        yield Notice("bmp-clock-ahead", feed.pop.name, text)
+    if (apart := clocks_apart(feed.sessions.writers, feed.sessions.at_s)) is not None:
+        fast, slow, apart_s = apart
+        text = f"The clock of the BMP collector {fast} is {apart_s:.0f} s ahead of that of {slow}; correct one of them."
+        yield Notice("bmp-clocks-differ", feed.pop.name, text)
 
 
 def _alarms(feed: RibFeed, now_s: float) -> Iterator[Notice]:

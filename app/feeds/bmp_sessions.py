@@ -9,6 +9,7 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord
+from app.feeds.bmp_clocks import WriterClock
 from app.feeds.bmp_identity import Identifier, Identity
 from app.feeds.stale_paths import StalePaths, Unrefreshed
 
@@ -18,6 +19,8 @@ ALARMS_KEPT = 20  # of one kind
 WAITING_MAX = 10_000  # records of sessions that have not said yet who they are
 WAITING_S = 60.0
 VOUCHES_AFTER_S = 5.0  # what was sent before another session began may be written after its first records
+FIRST_WITHIN_SILENCES = 2.0
+SENT_AGAIN_S = 10.0  # collectors may write their first records out of order or twice
 UNKNOWN = "unknown-router"
 
 
@@ -25,6 +28,8 @@ class BmpSession(msgspec.Struct):
     """One BMP session. Times are Kafka's. Without a router, its records are ignored for the reason in `ignored`.
 
     `whole` says that the Rib has the whole table that the router reported in it: what was there before is refreshed.
+    `peers` are those that it reported, and it vouches for no other: some routers have one session for each of their
+    instances. None is of a row that was written before, and stands for all.
     """
 
     router: str | None
@@ -34,6 +39,11 @@ class BmpSession(msgspec.Struct):
     whole: bool = False
     ended: bool = False
     ignored: str = ""
+    peers: set[str] | None = None
+
+    def reports(self, peer: str) -> bool:
+        """Whether the session reported this peer."""
+        return self.peers is None or peer in self.peers
 
 
 class Alarm(msgspec.Struct):
@@ -55,8 +65,10 @@ class Sessions(msgspec.Struct):
     unrefreshed: dict[str, Unrefreshed] = msgspec.field(default_factory=dict, name="doubts")
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
+    unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
     sessions: dict[str, BmpSession] = msgspec.field(default_factory=dict)
-    at_s: float = 0.0  # the newest Kafka time of a record
+    at_s: float = 0.0  # the stream's time: Kafka's, as far as the collectors' clocks agree
+    writers: dict[str, WriterClock] = msgspec.field(default_factory=dict)
     heard: dict[str, float] = msgspec.field(default_factory=dict)  # router -> Kafka time of its last record
     statistics: dict[str, float] = msgspec.field(default_factory=dict)  # router -> that of its last statistics report
     alarms: dict[str, dict[str, Alarm]] = msgspec.field(default_factory=dict)  # by kind and place
@@ -92,7 +104,8 @@ class SessionTracker:
             for key, session in memory.sessions.items()
             if session.router is None or session.router in known
         }
-        for by_router in (memory.peers, memory.began, memory.unrefreshed, memory.heard, memory.statistics):
+        kept = (memory.peers, memory.began, memory.unrefreshed, memory.heard, memory.statistics, memory.unused)
+        for by_router in kept:
             for router in by_router.keys() - known.keys():
                 del by_router[router]
 
@@ -114,17 +127,57 @@ class SessionTracker:
     def is_doubtful(self, router: str, now_s: float) -> bool:
         """Whether the paths of a router may be out of date at Kafka time `now_s`: no live session has its whole table.
 
-        Ask with the time up to which the topic was read: of what is not read yet, nothing is known.
+        That is also so if none reports one of its peers any more. Ask with the time up to which the topic was read: of
+        what is not read yet, nothing is known.
         """
-        return not any(session.whole for session in self.live(router, now_s))
+        whole = self._whole(router, now_s)
+        return not whole or any(not _is_reported(whole, peer) for peer in self._memory.peers.get(router, ()))
 
-    def may_expire(self, router: str, at_s: float) -> bool:
-        """Whether what a router's new session does not refresh may be removed.
+    def _whole(self, router: str, now_s: float) -> list[BmpSession]:
+        return [session for session in self.live(router, now_s) if session.whole]
+
+    def may_expire(self, router: str, peer: str, at_s: float) -> bool:
+        """Whether what a router's new session does not refresh of a peer may be removed.
 
         Not while another session may still be live that has it all, nor once the new one has ended amid its dump.
         """
         new = self._memory.sessions.get(self._memory.unrefreshed[router].session)
-        return not (new is not None and new.ended) and self.is_doubtful(router, at_s)
+        return not (new is not None and new.ended) and not _is_reported(self._whole(router, at_s), peer)
+
+    def orphans(self, router: str, at_s: float) -> list[str]:
+        """The peers of a router that is heard whose every session has ended, long enough for a new one to report them.
+
+        While none of its sessions is whole, nothing is known of any peer, and none is an orphan.
+        """
+        live = self.live(router, at_s)
+        if not any(session.whole for session in live):
+            return []
+        began_s = max(session.began_s for session in live)
+        ours = [session for session in self._memory.sessions.values() if session.router == router]
+        return [
+            peer
+            for peer in self._memory.peers.get(router, ())
+            if not _is_reported(live, peer)
+            and at_s > max((each.heard_s for each in ours if each.reports(peer)), default=0.0) + self._first_s(router)
+            and at_s > began_s + self._first_s(router)
+        ]
+
+    def _first_s(self, router: str) -> float:
+        """How long a new session may take until it shows the first path of a peer: 60 s by default."""
+        return FIRST_WITHIN_SILENCES * self._pop.routers[router].bmp_silence_s
+
+    def reported(self, record: BmpRecord, peer: str, is_up: bool = True) -> None:
+        """Note that the session of a record reported this peer; what sessions that ended say of it matters no more."""
+        session = self._memory.sessions[record.session]
+        if session.peers is None or is_up == (peer in session.peers):
+            return
+        if not is_up:
+            session.peers.discard(peer)
+            return
+        session.peers.add(peer)
+        for other in self._memory.sessions.values():
+            if other.router == session.router and other.ended and other.peers is not None:
+                other.peers.discard(peer)
 
     def is_whole(self, key: str) -> None:
         """Note that the Rib has all that the router reported in this session."""
@@ -139,13 +192,14 @@ class SessionTracker:
     def hear_init(self, record: BmpRecord, at_s: float) -> tuple[str | None, list[BmpRecord]]:
         """Take an initiation message; return the router and the records that waited for it, by their numbers.
 
-        In a session that has begun it is information only: RFC 7854, section 4.3.
+        In a session that has begun it is information only: RFC 7854, section 4.3. If its number goes back, the
+        collector began again, with the same process id as in a container, and so did the session.
         """
         key, identity = record.session, self._identifier.by_name(record.bmp_router, record.bmp_init_info_sysname or "")
         if identity.alarm is not None:
             self._alarm(identity.alarm, identity.where, identity.text, at_s)
         session = self._memory.sessions.get(key)
-        if session is None or session.ended or session.router != identity.router:
+        if session is None or session.router != identity.router or _is_over(session, record, at_s):
             session = self._begin(record, identity, at_s)
         waiting = self._waiting.pop(key, None)
         waited = sorted(waiting.records, key=lambda each: each.seq) if waiting is not None else []
@@ -173,15 +227,14 @@ class SessionTracker:
         """Note that a session of a router was heard. If it is whole, it vouches for what a newer one left stale."""
         router, memory = session.router, self._memory
         assert router is not None, "records of other sessions are ignored"
-        session.seq = record.seq
+        session.seq = max(session.seq, record.seq)
         session.heard_s = max(session.heard_s, at_s)
         memory.heard[router] = max(memory.heard.get(router, 0.0), at_s)
         if record.bmp_msg_type == "stats":
             memory.statistics[router] = at_s
         unrefreshed = memory.unrefreshed.get(router)
         if unrefreshed is not None and session.whole and at_s > unrefreshed.began_s + VOUCHES_AFTER_S:
-            self._stale.router_vouched(router)
-            self.is_whole(unrefreshed.session)
+            self._stale.peers_vouched(router, session.reports)
 
     def end(self, key: str) -> None:
         """End a session. What it reported stays: its router decides whether that is still so when it comes back."""
@@ -192,12 +245,12 @@ class SessionTracker:
 
     def _begin(self, record: BmpRecord, identity: Identity, at_s: float) -> BmpSession:
         router, key, memory = identity.router, record.session, self._memory
-        session = BmpSession(router, at_s, began_s=at_s, seq=record.seq, ignored=identity.ignored)
+        session = BmpSession(router, at_s, at_s, record.seq, ignored=identity.ignored, peers=set())
         memory.sessions.pop(key, None)
         if router is not None:
             self._look_at_others(router, record, at_s)
             memory.began[router] = memory.applied
-            self._stale.router_began(router, key, at_s)
+            self._stale.router_began(router, key, at_s, self._first_s(router))
         memory.sessions[key] = session
         self._forget_sessions(router)
         return session
@@ -259,3 +312,12 @@ class SessionTracker:
 
     def _ignore(self, reason: str, records: int = 1) -> None:
         self._memory.ignored[reason] = self._memory.ignored.get(reason, 0) + records
+
+
+def _is_reported(sessions: list[BmpSession], peer: str) -> bool:
+    return any(session.reports(peer) for session in sessions)
+
+
+def _is_over(session: BmpSession, record: BmpRecord, at_s: float) -> bool:
+    """Whether a session has ended, or its collector counts from the beginning, long after the session began."""
+    return session.ended or (record.seq < session.seq and at_s > session.began_s + SENT_AGAIN_S)

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from app.config.inventory import Pop
+from app.feeds.as_path import read_as_path
 from app.feeds.bmp import BmpRecord, canonical, to_path
+from app.feeds.bmp_clocks import stream_time
 from app.feeds.bmp_sessions import Sessions, SessionTracker
 from app.feeds.stale_paths import StalePaths
 from app.te.routing.interning import PathSet
@@ -88,9 +90,13 @@ class RibFeed:
         self.tracker.give_up_waiting(at_s)
         if not self.sessions.unrefreshed:
             return []
-        due = [router for router in self.sessions.unrefreshed if self.tracker.may_expire(router, at_s)]
-        touched = [(router, self._peer_down(router, peer)) for router, peer in self._stale.overdue_peers(at_s, due)]
-        for router, by_peer in self._stale.overdue_paths(at_s, due):
+
+        def may_expire(router: str, peer: str) -> bool:
+            return self.tracker.may_expire(router, peer, at_s)
+
+        due = self._stale.overdue_peers(at_s, may_expire)
+        touched = [(router, self._peer_down(router, peer)) for router, peer in due]
+        for router, by_peer in self._stale.overdue_paths(at_s, may_expire):
             paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
             for prefix, key in paths:
                 self.rib.withdraw(router, prefix, *key)
@@ -104,8 +110,8 @@ class RibFeed:
 
         Records of sessions that are no router's are counted in `sessions.ignored`.
         """
-        self.sessions.at_s = max(self.sessions.at_s, at_s)
-        if record.event_type == "log_close" or record.bmp_msg_type == "term":
+        at_s = self.sessions.at_s = stream_time(self.sessions.writers, self.sessions.at_s, record.writer_id, at_s)
+        if record.ends_session:
             self.tracker.end(record.session)
         elif record.event_type != "log":
             pass  # a connection to pmbmpd that has not said anything yet, or a dump of pmbmpd's tables
@@ -113,7 +119,11 @@ class RibFeed:
             router, waited = self.tracker.hear_init(record, at_s)
             return [touched for each in waited for touched in self._apply(router, each, at_s)]
         else:
-            return self._apply(self.tracker.hear(record, at_s), record, at_s)
+            router = self.tracker.hear(record, at_s)
+            touched = self._apply(router, record, at_s)
+            if router is not None and record.bmp_msg_type != "route_monitor":  # not for each of very many
+                touched += [(router, self._peer_down(router, peer)) for peer in self.tracker.orphans(router, at_s)]
+            return touched
         return []
 
     def _apply(self, router: str | None, record: BmpRecord, at_s: float) -> list[Touched]:
@@ -121,19 +131,25 @@ class RibFeed:
             return []
         match record.bmp_msg_type:
             case "peer_up" if record.is_global:
-                self._peer_up(router, record)
+                self._peer_up(router, record, at_s)
                 return [(router, [])]
             case "peer_down" if record.is_global:
-                return [(router, self._peer_down(router, canonical(record.peer_ip)))]
+                peer = canonical(record.peer_ip)
+                self.tracker.reported(record, peer, is_up=False)
+                return [(router, self._peer_down(router, peer))]
             case _ if record.is_route:
                 self._route(router, record, at_s)
                 return [(router, [record.ip_prefix])]
+        if (rib := record.other_rib) is not None:
+            unused = self.sessions.unused.setdefault(router, {})
+            unused[rib] = unused.get(rib, 0) + 1
         return []
 
-    def _peer_up(self, router: str, record: BmpRecord) -> None:
+    def _peer_up(self, router: str, record: BmpRecord, at_s: float) -> None:
         peer = canonical(record.peer_ip)
         asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
-        self._stale.peer_refreshed(router, peer)
+        self.tracker.reported(record, peer)
+        self._stale.peer_refreshed(router, peer, at_s)
         self.sessions.peers.setdefault(router, {})[peer] = asn
         self.rib.peer_up(router, peer, asn)
 
@@ -145,9 +161,10 @@ class RibFeed:
     def _route(self, router: str, record: BmpRecord, at_s: float) -> None:
         is_replay = self.sessions.applied <= self.replay_until
         peer = canonical(record.peer_ip)
+        self.tracker.reported(record, peer)
         self._stale.path_refreshed(router, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
         if record.log_type == "update":
-            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer), self._local_pref(router, peer))
+            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
             self.rib.update(router, record.ip_prefix, path)
         else:
             self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
@@ -157,6 +174,9 @@ class RibFeed:
         link = self.pop.link_by_session.get((router, peer))
         return self.pop.links[link].local_pref if link else 100
 
-    def _is_ebgp(self, router: str, peer: str) -> bool:
-        asn = self.rib.peer_asn(router, peer)
-        return asn != self.pop.asn if asn is not None else (router, peer) in self.pop.link_by_session
+    def _is_ebgp(self, router: str, peer: str, record: BmpRecord) -> bool:
+        """Whether a path is of an external neighbour; a peer of another member AS of our confederation is none."""
+        asn, is_of_link = self.rib.peer_asn(router, peer), (router, peer) in self.pop.link_by_session
+        if asn is None or is_of_link:
+            return is_of_link if asn is None else asn != self.pop.asn
+        return asn != self.pop.asn and not read_as_path(record.as_path).is_internal

@@ -5,26 +5,42 @@ it lost in between. Flushing at once would withdraw every override for the secon
 stay in use until the dump is over. Paths that were not refreshed by then are removed.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 import msgspec
 
 from app.te.routing.rib import PeerKey, Rib
 
-DUMP_WITHIN_S = 10.0  # counted from the last refreshed path, because the dump of a full table takes longer
+DUMP_WITHIN_S = 10.0  # counted from a peer's last refreshed path, because the dump of a full table takes longer
+# Before the first of them a peer has longer. Some routers wait before they ask their neighbours for a refresh (Cisco's
+# initial-refresh delay), some report peer after peer, each with its table (Junos).
+FIRST_WITHIN_S = 60.0
 ByPeer = dict[PeerKey, set[str]]  # prefixes
+MayExpire = Callable[[str, str], bool]  # router, peer
 
 
 class Unrefreshed(msgspec.Struct):
     """The peers that a router has not refreshed yet, and those with stale paths, each with its last refresh time.
 
     Until its first refresh, that is the time at which the session began. `session` is the one that reports them again.
+    `dumped` are the peers of which a stale path was refreshed; the others have `first_s` seconds. `sign_s` is the last
+    sign of a dump: a peer that is up, or a route, but of routes only those of the first `first_s` seconds: later ones
+    may be changes, which never end.
     """
 
     peers: dict[str, float]
     paths: dict[str, float]
     session: str = ""
     began_s: float = 0.0
+    sign_s: float = 0.0
+    dumped: set[str] = msgspec.field(default_factory=set)
+    first_s: float = FIRST_WITHIN_S
+
+    def is_due(self, peer: str, at_s: float) -> bool:
+        """Whether the stale paths of a peer were not refreshed in time."""
+        if peer in self.dumped:
+            return at_s > self.paths[peer] + DUMP_WITHIN_S
+        return at_s > max(self.paths[peer], self.sign_s) + self.first_s
 
 
 class StalePaths:
@@ -47,7 +63,7 @@ class StalePaths:
         """Whether this path is stale: it waits to be refreshed."""
         return router in self._stale and prefix in self._stale[router].get(key, ())
 
-    def router_began(self, router: str, session: str, at_s: float) -> None:
+    def router_began(self, router: str, session: str, at_s: float, first_s: float = FIRST_WITHIN_S) -> None:
         """Start a new BMP session of this router: its peers and paths are stale until each is refreshed.
 
         A second peer_up in one BMP session makes nothing stale: a BGP session that broke is reported down first.
@@ -55,12 +71,14 @@ class StalePaths:
         peers = self._rib.peers(router)
         stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
         paths_s = dict.fromkeys((peer for peer, _ in stale), at_s)
-        self._unrefreshed[router] = Unrefreshed(dict.fromkeys(peers, at_s), paths_s, session, at_s)
+        peers_s = dict.fromkeys(peers, at_s)
+        self._unrefreshed[router] = Unrefreshed(peers_s, paths_s, session, at_s, first_s=first_s)
         self._stale[router] = stale
 
-    def peer_refreshed(self, router: str, peer: str) -> None:
+    def peer_refreshed(self, router: str, peer: str, at_s: float) -> None:
         """Note that the router reported this peer up again; its paths still wait for their own refresh."""
         if router in self._unrefreshed:
+            self._unrefreshed[router].sign_s = at_s
             self._unrefreshed[router].peers.pop(peer, None)
 
     def path_refreshed(self, router: str, prefix: str, key: PeerKey, at_s: float, is_replay: bool) -> None:
@@ -68,9 +86,14 @@ class StalePaths:
 
         During a replay this is also so for a path that is not stale any more, because its row already includes this.
         """
-        is_stale = self.is_stale(router, prefix, key)
-        if is_stale or (is_replay and router in self._unrefreshed and key[0] in self._unrefreshed[router].paths):
-            self._unrefreshed[router].paths[key[0]] = at_s
+        unrefreshed, is_stale = self._unrefreshed.get(router), self.is_stale(router, prefix, key)
+        if unrefreshed is None:
+            return
+        if at_s <= unrefreshed.began_s + unrefreshed.first_s:
+            unrefreshed.sign_s = max(unrefreshed.sign_s, at_s)
+        if is_stale or (is_replay and key[0] in unrefreshed.paths):
+            unrefreshed.paths[key[0]] = at_s
+            unrefreshed.dumped.add(key[0])
         if is_stale:
             self._stale[router][key].discard(prefix)
             if not self._stale[router][key]:
@@ -90,7 +113,8 @@ class StalePaths:
 
     def peer_gone(self, router: str, peer: str) -> None:
         """Forget a peer that went down, with its stale paths."""
-        self.peer_refreshed(router, peer)
+        if router in self._unrefreshed:
+            self._unrefreshed[router].peers.pop(peer, None)
         self._pop_paths(router, peer)
 
     def _pop_paths(self, router: str, peer: str) -> ByPeer:
@@ -100,27 +124,28 @@ class StalePaths:
         stale = self._stale.get(router, {})
         return {key: stale.pop(key) for key in list(stale) if key[0] == peer}
 
-    def router_vouched(self, router: str) -> None:
-        """Nothing of this router is stale any more: another of its sessions reports its table, and never stopped."""
-        self._unrefreshed.pop(router, None)
-        self._stale.pop(router, None)
+    def peers_vouched(self, router: str, reports: Callable[[str], bool]) -> None:
+        """Nothing of the peers that another session `reports` is stale any more: it never stopped reporting them."""
+        unrefreshed = self._unrefreshed[router]
+        for peer in filter(reports, {*unrefreshed.peers, *unrefreshed.paths}):
+            self.peer_gone(router, peer)
 
-    def overdue_peers(self, at_s: float, routers: Collection[str]) -> list[tuple[str, str]]:
-        """The (router, peer) pairs of these routers whose peer_up did not come in time."""
+    def overdue_peers(self, at_s: float, may_expire: MayExpire) -> list[tuple[str, str]]:
+        """The (router, peer) pairs whose peer_up did not come in time, of those that may expire."""
         return [
             (router, peer)
-            for router in routers
-            for peer, since_s in self._unrefreshed[router].peers.items()
-            if at_s > since_s + DUMP_WITHIN_S
+            for router, unrefreshed in self._unrefreshed.items()
+            for peer, since_s in unrefreshed.peers.items()
+            if at_s > max(since_s, unrefreshed.sign_s) + DUMP_WITHIN_S and may_expire(router, peer)
         ]
 
-    def overdue_paths(self, at_s: float, routers: Collection[str]) -> list[tuple[str, ByPeer]]:
-        """Remove and return the (router, paths) of these routers that were not refreshed in time."""
+    def overdue_paths(self, at_s: float, may_expire: MayExpire) -> list[tuple[str, ByPeer]]:
+        """Remove and return the (router, paths) that were not refreshed in time, of the peers that may expire."""
         due = [
             (router, peer)
-            for router in routers
-            for peer, since_s in self._unrefreshed[router].paths.items()
-            if at_s > since_s + DUMP_WITHIN_S
+            for router, unrefreshed in self._unrefreshed.items()
+            for peer in unrefreshed.paths
+            if unrefreshed.is_due(peer, at_s) and may_expire(router, peer)
         ]
         return [(router, self._pop_paths(router, peer)) for router, peer in due]
 
@@ -132,5 +157,6 @@ class StalePaths:
             if not unrefreshed.peers and not unrefreshed.paths
         ]
         for router, _ in done:
-            self.router_vouched(router)
+            del self._unrefreshed[router]
+            self._stale.pop(router, None)
         return [session for _, session in done]

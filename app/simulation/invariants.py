@@ -10,6 +10,7 @@ from app.config.settings import Settings
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import DeadLetter, Decision, Feed, LinkUtilization
+from app.feeds.bmp_sessions import FIRST_WITHIN_SILENCES
 from app.simulation import actuator as actuators
 from app.simulation import telemetry as telemetries
 from app.simulation.actuator import SimulatedActuator
@@ -27,7 +28,8 @@ from tables.store import HEADER, decoder_of
 T = TypeVar("T")
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
 EPOCH_S = 30.0
-DUMP_S = 14.0  # until paths are removed that a new BMP session did not refresh, on its router's next record
+# Until paths are removed that a new BMP session did not refresh, on its router's next record.
+DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0

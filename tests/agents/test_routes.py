@@ -13,7 +13,7 @@ from agents.routes import RoutesRead, RoutesState, summary
 from app.actuation.bmp_witness import BmpWitness
 from app.config.inventory import Pop
 from app.feeds.rib_feed import RibFeed
-from app.feeds.stale_paths import DUMP_WITHIN_S
+from app.feeds.stale_paths import FIRST_WITHIN_S
 from app.stream.consumer import Record
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib, bucket_of
@@ -271,7 +271,7 @@ def test_an_update_that_cannot_be_read_takes_the_path_that_it_replaces() -> None
 
 
 BEGUN_S = 100.0
-OVER_S = BEGUN_S + DUMP_WITHIN_S + 1  # the session before is long silent
+OVER_S = BEGUN_S + FIRST_WITHIN_S + 1  # the session before is long silent
 OTHER = "20.0.7.0/24"
 
 
@@ -326,7 +326,7 @@ def test_a_path_of_a_peer_never_seen_up_is_no_longer_stale_after_a_restart() -> 
     rig.feed_again("gobgpd_update", first=22, at_s=BEGUN_S)
     rig.feed("frr_init", first=30, at_s=OVER_S)
     rig.feed("gobgpd_update", first=31, at_s=OVER_S)
-    rig.feed("frr_init", first=40, at_s=OVER_S + DUMP_WITHIN_S + 1)
+    rig.feed("frr_init", first=40, at_s=OVER_S + FIRST_WITHIN_S + 1)
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX, OTHER}
 
 

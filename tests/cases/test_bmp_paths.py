@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.te.routing.path import unfit
 from tests.cases.bmp import Bmp, case_pop, folder, init, message, peer_up, records_of, update
 from tests.pops import demo_pop
 
@@ -39,6 +40,81 @@ def test_an_update_that_cannot_be_read_takes_the_old_path_with_it(changes: dict[
     assert reason in letter
     bmp.feed([update()])
     assert bmp.targets() == [LINKS[1]], "the next update that can be read is the path again"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"as_path": None},
+        {"med": -1},
+        {"origin": None},
+        {"local_pref": 1.5},
+        {"seq": 10**20},
+        {"comms": "1:1 " * 20_000},
+    ],
+)
+def test_a_withdraw_with_an_attribute_that_cannot_be_read_withdraws(changes: dict[str, Any]) -> None:
+    """RFC 7606, section 2: whatever is wrong beside it, the path is gone."""
+    bmp = Bmp([*UP, update(P1)])
+    bmp.feed([update(log_type="withdraw", **changes)])
+    assert (bmp.paths(), len(bmp.paths(P1))) == ([], 1)
+    [letter] = bmp.letters
+    assert "treated as a withdraw of 20.0.0.0/24 by 127.0.0.31" in letter
+
+
+@pytest.mark.parametrize("changes", [{"peer_asn": -1}, {"local_pref": "x"}, {"bmp_init_info_sysname": 5}])
+def test_a_peer_down_with_a_key_that_cannot_be_read_is_down(changes: dict[str, Any]) -> None:
+    """The same of a whole neighbour: RFC 7854, section 4.9, needs no more than the peer."""
+    bmp = Bmp(UP)
+    bmp.feed([message("peer_down", **({"peer_ip": "127.0.0.31", "peer_type": 0} | changes))])
+    assert (bmp.peers(), bmp.paths()) == ([], [])
+    assert "treated as a peer_down of 127.0.0.31" in bmp.letters[0]
+
+
+@pytest.mark.parametrize(
+    "end", [message("term", peer_asn=-1), message("", seq=10**20) | {"event_type": "log_close"}], ids=["term", "close"]
+)
+def test_an_end_of_a_session_with_a_key_that_cannot_be_read_ends_it(end: dict[str, Any]) -> None:
+    """The same of a whole router."""
+    bmp = Bmp([*UP, end])
+    assert "r1" in bmp.doubtful()
+    assert "treated as the end of the session" in bmp.letters[0]
+
+
+@pytest.mark.parametrize(
+    "spelled", ["2001:DB8:9::/48", "2001:db8:9:0:0:0:0:0/48", "2001:db8:9::1/48", "2001:db8:9::0.0.0.1/48"]
+)
+def test_prefixes_are_compared_as_prefixes(spelled: str) -> None:
+    """RFC 5952, section 2, and RFC 4271, section 4.3: the bits behind the length are irrelevant."""
+    bmp = Bmp([*UP[:2], update(spelled, bgp_nexthop="2001:db8:0:1::1")])
+    assert bmp.targets("2001:db8:9::/48") == [LINKS[1]]
+    bmp.feed([update(spelled, log_type="withdraw")])
+    assert (bmp.paths("2001:db8:9::/48"), bmp.letters) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seq": 10**20},
+        {"seq": -(2**63) - 1},
+        {"bmp_router_port": 10**20},
+        {"bmp_router_port": -(2**63) - 1},
+        {"writer_id": "x" * 60_000},
+        {"bmp_router": "9" * 60_000},
+        {"peer_asn": 10**20},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sysname", ["r1", "stranger"])
+def test_numbers_and_words_that_no_row_can_keep_are_dead_letters(sysname: str, changes: dict[str, Any]) -> None:
+    """JSON bounds neither, and a row that cannot be written would end the worker, then again at each start."""
+    bmp = Bmp(UP)
+    bmp.feed([init(sysname, **({"bmp_router_port": 4000} | changes)), peer_up("127.0.0.32", **changes)])
+    for _ in range(3):
+        bmp.state.write_rows()
+        bmp.state.write_progress()
+    assert len(bmp.letters) == 2
+    assert bmp.peers() == ["127.0.0.31"]
 
 
 def test_what_is_no_update_withdraws_nothing() -> None:
@@ -107,6 +183,17 @@ def test_meds_are_compared_within_the_neighbouring_as_behind_a_confederation() -
     assert bmp.natural_link() == LINKS[2]
 
 
+@pytest.mark.parametrize("segment", ["(64999)", "[64999,64998]"])
+def test_a_path_from_inside_the_confederation_is_no_exit(segment: str) -> None:
+    """RFC 5065, sections 4 and 5.3: the peer of a member AS passes on what its own neighbour sent, whatever its
+    local-pref is. A link's own neighbour is external also if its router puts a segment in front.
+    """
+    inner = update(peer_ip="10.9.9.9", bgp_nexthop="198.51.100.6", as_path=f"{segment} 64606 65001", local_pref=300)
+    bmp = Bmp([*UP, peer_up("10.9.9.9", peer_asn=64999), inner])
+    assert [path.ebgp for path in bmp.paths()] == [False, True]
+    assert (bmp.natural_link(), bmp.targets()) == (LINKS[1], [LINKS[1]])
+
+
 @pytest.mark.parametrize(("numbers", "is_target"), [(64, True), (65, False), (255, False), (272, False), (1100, False)])
 def test_paths_beyond_a_bound_are_no_targets(numbers: int, is_target: bool) -> None:
     """nanog 2009-02, "very long AS paths"; FRRouting/frr pull 2992 (1,000 numbers). The longest paths in use have about
@@ -116,18 +203,46 @@ def test_paths_beyond_a_bound_are_no_targets(numbers: int, is_target: bool) -> N
     assert bmp.targets() == ([LINKS[1]] if is_target else [])
 
 
-@pytest.mark.parametrize("as_path", ["", "64601 64512 65001", "64601 0"])
+@pytest.mark.parametrize("as_path", ["", "64601 64512 65001", "64601 0", "64601 23456 65001", "64601 65535"])
 def test_paths_that_the_actuator_would_refuse_are_no_targets(as_path: str) -> None:
-    """RFC 7607 (AS 0), RFC 4271, section 9 (our own AS is a loop); an empty path would seem to originate from us."""
+    """RFC 7607 (AS 0), 6793 (AS_TRANS) and 7300; RFC 4271, section 9 (our own AS); an empty one seems to be ours."""
     bmp = Bmp([*UP[:2], update(as_path=as_path)])
     assert (len(bmp.paths()), bmp.targets()) == (1, [])
 
 
-@pytest.mark.parametrize("word", ["graceful-shutdown", "llgr-stale", "blackhole"])
-def test_words_for_communities_that_bar_a_path(word: str) -> None:
+@pytest.mark.parametrize(
+    "word", ["graceful-shutdown", "llgr-stale", "blackhole", "Blackhole", "LLGR_STALE", "0xFFFF029A", "4294902426"]
+)
+@pytest.mark.parametrize("separator", [" ", ", "])
+def test_words_for_communities_that_bar_a_path(separator: str, word: str) -> None:
     """FRR and others print names for 65535:0, 65535:6 and 65535:666 (RFC 8326, 9494 and 7999)."""
-    bmp = Bmp([*UP[:2], update(comms=f"64512:20 {word}")])
+    bmp = Bmp([*UP[:2], update(comms=f"64512:20{separator}{word}")])
     assert (len(bmp.paths()), bmp.targets()) == (1, [])
+
+
+@pytest.mark.parametrize("kind", ["comms", "lcomms"])
+def test_a_path_with_more_communities_than_are_kept_is_no_target(kind: str) -> None:
+    """RFC 8654 allows thousands. A row keeps a bounded number, and nobody knows what the others ask for."""
+    words = [f"64512:20:{number}" if kind == "lcomms" else f"64512:{number}" for number in range(500)]
+    bmp = Bmp([*UP[:2], update(**{kind: " ".join(words[:64])})])
+    assert bmp.targets() == [LINKS[1]]
+    bmp.feed([update(**{kind: " ".join(words)})])
+    [path] = bmp.paths()
+    assert (len(path.communities) + len(path.large_communities), bmp.targets()) == (65, [])
+
+
+def test_of_too_many_communities_that_which_bars_is_kept() -> None:
+    """The reason that people read is the one that matters."""
+    bmp = Bmp([*UP[:2], update(comms=" ".join([*(f"64512:{number}" for number in range(500)), "blackhole"]))])
+    [path] = bmp.paths()
+    assert unfit(path) == "barred-community"
+
+
+def test_of_a_very_long_as_path_the_length_is_kept() -> None:
+    """What plain BGP does with it depends on the length alone, and no override copies it."""
+    bmp = Bmp([*UP[:2], update(as_path="64601 " * 1100)])
+    [path] = bmp.paths()
+    assert (len(path.as_path), path.length, bmp.targets()) == (255, 1100, [])
 
 
 # who is there

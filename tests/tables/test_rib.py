@@ -11,18 +11,22 @@ from hypothesis import strategies as st
 from app.errors import ExactnessError
 from app.feeds.bmp_sessions import Sessions
 from app.feeds.rib_feed import RibFeed
-from app.feeds.stale_paths import DUMP_WITHIN_S
-from app.te.routing.rib import BUCKETS, Rib
+from app.feeds.stale_paths import FIRST_WITHIN_S
+from app.te.routing.rib import BUCKETS, Rib, bucket_of
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 from tables.store import ROW_BYTES_MAX, Rows, goes_back
 from tests.app.feeds.test_bmp import captured
 from tests.app.te.world import path
+from tests.cases.bmp import Bmp, init, peer_up
+from tests.cases.bmp import update as update_of
 from tests.pops import demo_pop
 from tests.tables.memory import memory_table, written
 
-PREFIXES = [f"203.0.{third}.0/24" for third in range(12)]
+OF_ONE_BUCKET = [one for one in (f"2001:db8:{at:x}::/48" for at in range(1 << 16)) if bucket_of(one) == 7]
+PREFIXES = [*(f"203.0.{third}.0/24" for third in range(6)), *OF_ONE_BUCKET[:6]]
 PEERS = ["127.0.0.31", "127.0.0.32"]
-PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1)  # most flushes write a row or two of those that changed
+# Most flushes write a row or two of those that changed, and a row that has more than a few paths is split.
+PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1, row_bytes_max=150)
 State = dict[tuple[str, str, str], int]  # (router, prefix, peer) -> the AS behind the peer
 
 
@@ -142,7 +146,7 @@ def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
     steps: list[Step], flushes: list[int], data: st.DataObject
 ) -> None:
     """On the same machine, on the other one, which may have been away for long, or on one without any rows."""
-    times = [sum(later for _, later in steps[: at + 1]) * (DUMP_WITHIN_S + 1) for at in range(len(steps))]
+    times = [sum(later for _, later in steps[: at + 1]) * (FIRST_WITHIN_S + 1) for at in range(len(steps))]
     steady = Worker(Disk(), [])
     for step, at_s in zip(steps, times, strict=True):
         steady.apply(step, at_s)
@@ -278,9 +282,42 @@ def test_a_bucket_that_is_empty_says_so() -> None:
     assert Worker(worker.disk, []).state[0] == {}
 
 
+def test_a_row_that_becomes_too_large_is_split_and_read_again() -> None:
+    """Neighbours choose which prefixes there are and how large their paths are: all that they send has a row."""
+    worker = up()
+    for asn, prefix in enumerate(OF_ONE_BUCKET, 1):
+        worker.apply((Message("update", prefix, asn), False))
+    worker.flush()
+    parts = sorted(key for key in worker.disk if b"|bucket|0007" in key)
+    assert len(parts) > 4
+    assert max(len(worker.disk[key]) for key in parts) < 2 * PACE.row_bytes_max
+    again = Worker(worker.disk, [])
+    assert again.state == worker.state
+    again.flush()
+    again.apply((Message("update", OF_ONE_BUCKET[0], 900_000), False))
+    assert len(flushed(again)) == 1 + 1, "only its own part is written"
+
+
+def test_paths_as_large_as_they_can_be_have_rows_that_a_broker_takes() -> None:
+    """RFC 8654: messages of 65,535 bytes. All prefixes of one bucket, each with its own communities."""
+    bmp = Bmp([init(), peer_up()])
+    for at, prefix in enumerate(OF_ONE_BUCKET):
+        comms, lcomms = (
+            " ".join(f"{kind}:{number}" for number in range(500)) for kind in ("64512", "64512:4294967295")
+        )
+        bmp.feed(
+            [update_of(prefix, bgp_nexthop="2001:db8::1", comms=comms, lcomms=lcomms, as_path=f"64601 {at} " * 900)]
+        )
+    bmp.feed(update_of(f"2001:db8::{at:x}/128", comms="1:1 " * 15_000, bgp_nexthop="::1") for at in range(9))
+    for _ in range(3):
+        bmp.state.write_rows()
+        bmp.state.write_progress()
+    assert bmp.letters == []
+
+
 def test_a_full_stale_table_fits_in_its_rows() -> None:
     """As many prefixes in one bucket as 1,200,000 give each, by ten peers, none refreshed."""
-    worker = up()
+    worker = up(Pace(records=8, bytes_min=1, idle_bytes_min=1))
     prefixes = [f"2001:db8:{number:x}::/48" for number in range(1_200_000 // BUCKETS + 60)]
     long = path(1, *range(4_200_000_000, 4_200_000_006))
     held = tuple([("r1", msgspec.structs.replace(long, peer=f"2001:db8:ffff::{peer}")) for peer in range(10)])
@@ -288,7 +325,7 @@ def test_a_full_stale_table_fits_in_its_rows() -> None:
     for peer in range(10):
         worker.feed.rib.peer_up("r1", f"2001:db8:ffff::{peer}", 1)
     worker.apply((Message("init", session=2), False))
-    worker.kept._behind[7] = -1
+    worker.kept._behind[7, 0] = -1
     flushed(worker)
     row = worker.raw.get(b"rhv1000|bucket|0007")
     assert row is not None

@@ -23,11 +23,17 @@ from app.feeds.as_path import AsPath, read_as_path
 )
 def test_a_set_counts_one_and_a_confederation_none(text: str, numbers: tuple[int, ...], hops: int | None) -> None:
     """RFC 4271, section 9.1.2.2, and RFC 5065, section 5.3. A path of sequences alone has no `hops` of its own."""
-    assert read_as_path(text) == AsPath(numbers, hops)
+    assert read_as_path(text) == AsPath(numbers, hops, is_internal=text[:1] in ("(", "["))
 
 
 def test_an_array_is_the_same_as_its_text() -> None:
     assert read_as_path(["64601", 65000, "{65001,65002}"]) == read_as_path("64601 65000 {65001,65002}")
+
+
+@pytest.mark.parametrize("array", [[[64601]], ["64601", [65001, 65002]], [None]])
+def test_an_array_in_an_array_is_no_set(array: list[object]) -> None:
+    with pytest.raises(ValueError, match="no AS number"):
+        read_as_path(array)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def test_what_does_not_parse_is_bad(broken: bytes) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ip_prefix": "20.0.0.1/24"},
+        {"ip_prefix": "20.0.0.1/"},
+        {"ip_prefix": "20.0.0.0/+24"},
         {"ip_prefix": "20.0.0.0"},
         {"ip_prefix": "20.0.0.0/255.255.255.0"},
     ],

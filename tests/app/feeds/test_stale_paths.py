@@ -1,12 +1,12 @@
 """A BMP session that breaks and comes back: what is not refreshed goes, what is stays without a gap."""
 
 from app.feeds.rib_feed import RibFeed
-from app.feeds.stale_paths import DUMP_WITHIN_S
+from app.feeds.stale_paths import DUMP_WITHIN_S, FIRST_WITHIN_S
 from tests.app.feeds.test_bmp import captured, feed_of
 
 UP = ("gobgpd_init", "gobgpd_peer_up", "gobgpd_update")
 PREFIX, PEER = "20.0.0.0/24", "127.0.0.31"
-AGAIN, LATER = 100.0, 100.0 + DUMP_WITHIN_S + 1
+AGAIN, LATER = 100.0, 100.0 + FIRST_WITHIN_S + 1
 
 
 def reconnected() -> RibFeed:
