@@ -69,6 +69,10 @@ KINDS = {
         "bytes came after their window was closed", "Set the collector's clock, or raise `windows.grace_s`."
     ),
     "collector-clock": Meaning("the clocks of two collectors differ", "Set both by NTP."),
+    "collector-silent": Meaning(
+        "a collector whose clock is behind the others' is silent, and windows wait for it for a while",
+        "See whether it is up, and set the clocks of the collectors.",
+    ),
     "collector-behind": Meaning("the clock of a collector is behind what is closed: its bytes are late", "Set it."),
     "no-purge-markers": Meaning(
         "no purge marker comes, so windows close later and nothing new is moved", "Set `kafka_markers: true`."
@@ -127,6 +131,14 @@ KINDS = {
         "Wait; if it stays, see whether the router sends an End-of-RIB.",
     ),
     "bmp-no-statistics": Meaning("a router sends no BMP statistics, so it is doubted when it is quiet", STATISTICS),
+    "bmp-no-routes": Meaning(
+        "a router reports routes over BMP, but none of its post-policy Adj-RIB-In: nothing of it can be steered",
+        "Let it report the post-policy Adj-RIB-In.",
+    ),
+    "bmp-clock-ahead": Meaning(
+        "the clock of a host that runs pmbmpd is more than 20 s ahead of the flow collectors", "Set both by NTP."
+    ),
+    "bmp-clocks-differ": Meaning("the clocks of two BMP collectors differ by more than 20 s", "Set both by NTP."),
     "bmp-name-taken": Meaning(
         "two BMP sessions say that they are one router, or one from another address does",
         "Set `bmp_address`, or keep the stranger away from the collector.",
