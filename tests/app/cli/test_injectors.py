@@ -71,6 +71,7 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
             f"the BGP session between {ME} and the router at {ROUTER} is active",
         ),
     ],
+    ids=("no-session", "other-as", "session-down"),
 )
 async def test_a_gobgpd_that_reaches_no_router(config: str, problem: str) -> None:
     async with running(("alone", config)) as [daemon]:
