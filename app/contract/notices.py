@@ -56,6 +56,10 @@ KINDS = {
     "special-interface": Meaning(
         "1 % of a router's bytes or more end at the router itself, or were discarded", "Look at what it samples."
     ),
+    "unroutable": Meaning(
+        "traffic leaves for destinations that no router has a route for",
+        "Let all routers report their post-policy Adj-RIB-In over BMP.",
+    ),
     "unknown-sampling-rate": Meaning("samples have no sampling rate, and are not counted", "Configure it there."),
     "unlisted-sampling-rate": Meaning("samples have a rate that `sampling_rates` does not list", LOOK_AT_RATES),
     "unusual-sampling-rate": Meaning("samples have a rate far above what is usual on their link", LOOK_AT_RATES),

@@ -134,10 +134,8 @@ class Accounting:
             Closed(start_s, {link: self.open.pop((start_s, link), Sums()) for link in self._pop.links})
             for start_s in due
         ]
-        sums = [link for window in windows for link in window.sums.values()]
         if windows:
-            self.progress.unplaced.turn(sum(link.size_bytes + link.unroutable_bytes for link in sums))
-            self.progress.rates.learn()
+            self._turn(windows)
         for window in windows:
             counted_bytes = sum(link.size_bytes for link in window.sums.values())
             self.progress.counted_bytes += counted_bytes
@@ -145,6 +143,17 @@ class Accounting:
                 self.progress.leave_out("unroutable", unroutable)
             self._forget_pairs(sum(len(link.demand) for link in window.sums.values()))
             yield window
+
+    def _turn(self, windows: Sequence[Closed]) -> None:
+        """What was unplaced belongs to these windows; traffic without a route is known only now."""
+        unplaced, counted_bytes = self.progress.unplaced, 0
+        for link, sums in (each for window in windows for each in window.sums.items()):
+            counted_bytes += sums.size_bytes
+            if sums.unroutable_bytes:
+                agent = self._pop.routers[self._pop.links[link].router].agent_address
+                unplaced.add("unroutable", agent, 0, sums.unroutable_bytes, 0)
+        unplaced.turn(counted_bytes)
+        self.progress.rates.learn()
 
     def _forget_pairs(self, seen: int) -> None:
         """Start a new PairIndex if most of its pairs were not seen in the last window, which had `seen` pairs."""

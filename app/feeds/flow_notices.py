@@ -14,7 +14,11 @@ from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, WRITERS_MAX, Writer
 
 NOTICES_MAX = 20  # of a kind, the largest first
 CLOCKS_DIFFER_S = 5.0  # from here on a tenth of the bytes of the slower collector would be late
-SHARE_MIN = {"special-interface": 0.01, "late": 0.001}  # of the bytes: a little of these is in order
+SHARE_MIN = {
+    "special-interface": 0.01,
+    "late": 0.001,
+    "unroutable": 0.01,
+}  # of the bytes: a little of these is in order
 
 
 def flow_notices(pop: Pop, windows: WindowSettings, progress: Progress) -> list[Notice]:
@@ -54,6 +58,11 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
         case "special-interface":
             how = "at the router itself" if number == SELF_IFINDEX else "with ifIndex 0 or in several interfaces"
             return f"{share} of the bytes of {where} end {how} (output {number:#x}), or were discarded: on no link"
+        case "unroutable":
+            return (
+                f"{share} of the bytes leave {where} for destinations that no router has a route for: do all report"
+                " their post-policy Adj-RIB-In over BMP?"
+            )
         case "unknown-sampling-rate":
             return f"{records} have no sampling rate, so nobody knows what they stand for: configure it on the router"
         case "unlisted-sampling-rate":

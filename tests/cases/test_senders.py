@@ -164,6 +164,17 @@ def test_a_clock_that_is_set_back_is_named_while_its_bytes_are_late(back_s: int)
     assert "collector-behind" in stream.kinds()
 
 
+def test_traffic_for_destinations_without_a_route_is_named() -> None:
+    """The routers report another RIB over BMP than the one that counts, or not all of their neighbours."""
+    stream = Stream()
+    for _ in range(20):
+        stream.purge(*(flow(int(stream.now_s) - 1, ip_dst=f"198.18.0.{host}") for host in range(20)))
+        stream.now_s += 2
+    (notice,) = stream.notices()
+    assert (notice.kind, notice.where) == ("unroutable", "r1")
+    assert notice.text.startswith("100.00% of the bytes leave r1 (192.0.2.1)")
+
+
 def test_what_others_chose_is_shown_without_its_escapes() -> None:
     stream = Stream()
     for _ in range(15):
