@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 from app.config.settings import Kafka
 from app.kafka import bounded, client
 from app.kafka.bounded import IS_CONTROL, BoundedBatch, BoundedBatches, refusal_of, varint
-from tests.app.stream.test_fetching import CODECS, GZIP, SNAPPY, ZSTD, batch, signed
+from tests.app.stream.test_fetching import CODECS, GZIP, SNAPPY, T0_MS, ZSTD, batch, signed
 
 VALUES = [b"a" * 500, None, b"", b"\x00\xff"]
 
@@ -35,7 +35,7 @@ def test_records_are_read_as_they_were_written(codec: int) -> None:
     records = read(batch(4, *VALUES, codec=codec) + batch(8, b"last"))
     assert [record.value for record in records] == [*VALUES, b"last"]
     assert [record.offset for record in records] == [4, 5, 6, 7, 8]
-    assert {record.timestamp for record in records} == {1500}
+    assert {record.timestamp for record in records} == {T0_MS}
     assert [refusal_of(record) for record in records] == [None] * 5
 
 
@@ -44,7 +44,7 @@ def test_reading_without_headers_gives_the_same(codec: int) -> None:
     opened = BoundedBatch(batch(4, *VALUES, codec=codec))
     opened.open()
     plain = [(record.offset, record.timestamp, record.key, record.value) for record in opened.without_headers()]
-    assert plain == [(4 + number, 1500, b"k", value) for number, value in enumerate(VALUES)]
+    assert plain == [(4 + number, T0_MS, b"k", value) for number, value in enumerate(VALUES)]
 
 
 def test_what_cannot_be_read_is_one_record_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
