@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from app.config.inventory import Pop
 from app.contract.topics import BMP, COUNTERS, FLOWS
@@ -19,9 +20,10 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
     """Start sfacctd and wait for its first marker in Kafka; DaemonError unless it alone holds its port."""
     port = site.ports.sflow
     topics = {"flows_topic": FLOWS.for_pop(pop), "counters_topic": COUNTERS.for_pop(pop)}
-    config = site.write(
-        "sfacctd.conf", fill("sfacctd.conf", sflow=port, kafka=site.ports.kafka, refresh_s=refresh_s, **topics)
+    text = fill(
+        "sfacctd.conf", sflow=port, kafka=site.ports.kafka, librdkafka=_librdkafka(site), refresh_s=refresh_s, **topics
     )
+    config = site.write("sfacctd.conf", text)
 
     async def owns_its_port() -> str | None:
         holders = udp_holders(port)
@@ -36,10 +38,17 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
         await runner.ready("sfacctd", marker)
 
 
+def _librdkafka(site: Site) -> Path:
+    return site.write("librdkafka.conf", fill("librdkafka.conf"))
+
+
 async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
     """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
     topic = BMP.for_pop(pop)
-    config = site.write("pmbmpd.conf", fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=topic))
+    text = fill(
+        "pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, librdkafka=_librdkafka(site), bmp_topic=topic
+    )
+    config = site.write("pmbmpd.conf", text)
     argv = (binary("pmbmpd"), "-f", str(config))
     await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
 
