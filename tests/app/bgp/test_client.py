@@ -66,26 +66,26 @@ async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> Non
         tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE.removeprefix("/"), {"GetBgp": method})
     )
 
+    opened: list[asyncio.StreamWriter] = []
+
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
         while some := await reader.read(65536):
             writer.write(some)
-        writer.close()
-        await writer.wait_closed()
-
-    relayed = asyncio.Event()
 
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(LATE_S)
         there, away = await asyncio.open_unix_connection(tmp_path / "s")
         await asyncio.gather(pipe(reader, away), pipe(there, writer))
-        relayed.set()
 
     busy = await asyncio.start_unix_server(late, tmp_path / "busy")
     client = GobgpClient(f"unix://{tmp_path}/busy", timeout_s=PATIENCE_S)
     assert (await client.global_config()).asn == 64512
     await client.close()
-    await relayed.wait()
     busy.close()
+    for writer in opened:
+        writer.close()
+        await writer.wait_closed()
     await server.stop(None)
 
 
