@@ -138,4 +138,12 @@ async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
     path = site.write(f"{name}.toml", config)
     grpc = target(site, name)
     argv = (binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
-    await runner.start(Program(name=name, argv=argv), established(grpc, {}))
+
+    async def has_started() -> str | None:
+        """It answers before its BGP server has started, without an AS, and refuses routes."""
+        try:
+            return None if "asn" in await gobgp(grpc, "global") else "its BGP server has not started yet"
+        except DaemonError as error:
+            return str(error)
+
+    await runner.start(Program(name=name, argv=argv), has_started)

@@ -66,10 +66,12 @@ async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> Non
         tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE.removeprefix("/"), {"GetBgp": method})
     )
 
+    opened: list[asyncio.StreamWriter] = []
+
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
         while some := await reader.read(65536):
             writer.write(some)
-        writer.close()
 
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(LATE_S)
@@ -81,6 +83,9 @@ async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> Non
     assert (await client.global_config()).asn == 64512
     await client.close()
     busy.close()
+    for writer in opened:
+        writer.close()
+        await writer.wait_closed()
     await server.stop(None)
 
 
