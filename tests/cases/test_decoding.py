@@ -113,8 +113,8 @@ async def write_first(fed: Feeding) -> list[str]:
     await fed.send(flows("recreated"), *[FLOW] * given("63")["before"])
     await write_transactions(fed)
     named = batch(0, FLOW).replace(b"name", b"nam\xff")
+    await fed.send(flows("names"), FLOW)  # first: a batch of our own is not sent again if the topic has no leader yet
     await fed.send_batch(flows("names"), signed(named, 0, 0))
-    await fed.send(flows("names"), FLOW)
     await send_control(fed.kafka, "bytes", True, "a test")
     for name in (topics.CONTROL.name, topics.DECISIONS.for_pop("bytes"), topics.LINK_UTILIZATION.name):
         await fed.send(name, *NO_TEXT, key=b"bytes")
