@@ -34,13 +34,15 @@ async def answer_global(_: object, __: object) -> pb.GetBgpResponse:
     return pb.GetBgpResponse(config=pb.Global(asn=64512))
 
 
-async def test_gobgp_4_is_named(tmp_path: Path, client: GobgpClient) -> None:
+def answers_global(service: str) -> grpc.GenericRpcHandler:
     method = grpc.unary_unary_rpc_method_handler(
         answer_global, pb.GetBgpRequest.FromString, pb.GetBgpResponse.SerializeToString
     )
-    server = await serve(
-        tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE_4.removeprefix("/"), {"GetBgp": method})
-    )
+    return grpc.method_handlers_generic_handler(service.removeprefix("/"), {"GetBgp": method})
+
+
+async def test_gobgp_4_is_named(tmp_path: Path, client: GobgpClient) -> None:
+    server = await serve(tmp_path / "s", answers_global(SERVICE_4))
     with pytest.raises(SpeakerError, match=r"this is GoBGP 4, but Autopilot speaks GoBGP 3: run gobgpd 3"):
         await client.global_config()
     await server.stop(None)
@@ -59,13 +61,7 @@ async def test_nobody_there(client: GobgpClient) -> None:
 
 
 async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> None:
-    method = grpc.unary_unary_rpc_method_handler(
-        answer_global, pb.GetBgpRequest.FromString, pb.GetBgpResponse.SerializeToString
-    )
-    server = await serve(
-        tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE.removeprefix("/"), {"GetBgp": method})
-    )
-
+    server = await serve(tmp_path / "s", answers_global(SERVICE))
     opened: list[asyncio.StreamWriter] = []
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
