@@ -217,6 +217,7 @@ class Reconciler:
             self._stale = True
         elif self._stale:
             self._stale = False
+            self._look_for_doubt()
             self.overrides.wait_again()
             self._plan(list(self.overrides.entries))
         return not self._stale

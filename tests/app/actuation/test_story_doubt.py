@@ -134,6 +134,22 @@ async def test_before_bmp_is_read_nobody_is_in_doubt() -> None:
     assert story.reconciler.deadlines()[PREFIX] == until_s
 
 
+async def test_a_decision_from_before_bmp_was_read_is_judged_by_all_of_it() -> None:
+    """The last record of the topic makes the actuator ready and changes a path: nothing ticks in between."""
+    story = Story()
+    story.ready = False
+    story.silence(*ROUTERS)
+    await story.wait(SILENCE_S + 1)
+    story.decide(override())
+    story.silent_since_s.clear()
+    story.mute.clear()
+    story.ready = True
+    story.up(2)
+    await story.settle()
+    assert story.holding() == TO_ET2
+    assert story.told("refused") == []
+
+
 @pytest.mark.parametrize(("waited_s", "cut"), [(SILENCE_S, False), (SILENCE_S + 1, True)])
 async def test_the_reaper_gets_the_end_by_doubt(waited_s: int, cut: bool) -> None:
     """It must work if the event loop stands still from then on."""
