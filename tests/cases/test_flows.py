@@ -19,6 +19,7 @@ from app.te.traffic.observed import observe
 from tests.app.te.world import natural_of, window
 from tests.cases.wire import (
     Collector,
+    Line,
     connect,
     pmbmpd,
     read_hex,
@@ -276,7 +277,11 @@ class TestWhoMaySend:
             return text
 
         async with sfacctd(config) as collector:
-            send(collector.port, [forged], "127.0.0.99")
-            send(collector.port, [usual], "127.0.0.8")
-            lines = await collector.lines_until(lambda lines: any("ip_dst" in line for line in lines))
+
+            def is_heard(lines: list[Line]) -> bool:
+                send(collector.port, [forged], "127.0.0.99")
+                send(collector.port, [usual], "127.0.0.8")
+                return any("ip_dst" in line for line in lines)
+
+            lines = await collector.lines_until(is_heard)
         assert {json.loads(line).get("ip_dst") for line in lines} - {None} == {"20.0.1.9"}

@@ -23,7 +23,8 @@ from app.lab.pop.sflow import FlowSample, encode_datagram, encode_flow
 from tests.patience import PATIENCE_S
 
 HERE = "127.0.0.1"
-LAST_AGENT, LAST_DESTINATION = "192.0.2.254", "192.0.2.253"  # of a sample behind all others: once it is out, all are
+AGENT_AROUND = "192.0.2.254"  # of samples before and behind all others
+FIRST, LAST = "192.0.2.252", "192.0.2.253"  # their destinations
 TOPIC_KEYS = re.compile(r"kafka_(broker|topic|multi_values|partition_key|config_file)")
 Line = dict[str, object]
 
@@ -44,10 +45,17 @@ def to_file(config: str, outputs: Mapping[str, Path]) -> str:
 class Collector:
     """A running daemon that appends JSON lines to its output files."""
 
-    def __init__(self, port: int, outputs: Sequence[Path], log: Path) -> None:
+    def __init__(self, port: int, outputs: Sequence[Path], log: Path, pid: int) -> None:
         self.port = port
         self._outputs = outputs
         self._log = log
+        self._pid = pid
+
+    @property
+    def writers(self) -> list[str]:
+        """The processes that write right now. Each purge of a plugin has its own, so a later one may be done before."""
+        plugins = _children(str(self._pid))
+        return [writer for plugin in plugins for writer in _children(plugin)]
 
     def lines(self) -> list[bytes]:
         """What it has written so far, file by file, without the line that it may still be writing."""
@@ -78,7 +86,7 @@ async def sfacctd(config: Callable[[int], str]) -> AsyncIterator[Collector]:
         path.write_text(to_file(config(port), outputs) + "print_output_file_append[flows]: true\n")
         program = Program(name="sfacctd", argv=(binary("sfacctd"), "-f", str(path)), stop_signal=signal.SIGINT)
         await runner.start(program, listens)
-        yield Collector(port, list(outputs.values()), runner.log("sfacctd"))
+        yield Collector(port, list(outputs.values()), runner.log("sfacctd"), runner.pid("sfacctd"))
 
 
 @asynccontextmanager
@@ -96,20 +104,28 @@ async def pmbmpd(config: Callable[[int], str]) -> AsyncIterator[Collector]:
             return None if waiting else "it does not wait for BMP data yet"
 
         await runner.start(program, listens)
-        yield Collector(port, [output], runner.log("pmbmpd"))
+        yield Collector(port, [output], runner.log("pmbmpd"), runner.pid("pmbmpd"))
 
 
 async def sflow_lines(payloads: Iterable[bytes]) -> list[bytes]:
     """The lines that sfacctd writes for these datagrams, markers included: flows first, then counters."""
     async with sfacctd(shipped_sfacctd) as collector:
+        await _comes_out(collector, FIRST)  # its plugin hears the core process only some time after the port is bound
         send(collector.port, payloads)
+        await _comes_out(collector, LAST)
+        await until(lambda: not collector.writers)
+        lines = collector.lines()
+    return [line for line in lines if not _is_around(json.loads(line))]
 
-        def enough(lines: list[Line]) -> bool:
-            send(collector.port, [_last_datagram()])  # again and again: UDP may lose one
-            return any(_is_last(line) for line in lines)
 
-        lines = await collector.lines_until(enough)
-    return [line for line in lines if not _is_last(json.loads(line)) and _is_of_agent(json.loads(line))]
+async def _comes_out(collector: Collector, destination: str) -> None:
+    """Send a sample to this destination, again and again, until sfacctd has written one."""
+
+    def is_out(lines: list[Line]) -> bool:
+        send(collector.port, [_datagram(destination)])
+        return any(line.get("ip_dst") == destination for line in lines)
+
+    await collector.lines_until(is_out)
 
 
 async def bmp_lines(messages: Iterable[bytes]) -> list[bytes]:
@@ -163,14 +179,17 @@ async def _room() -> AsyncIterator[tuple[Path, Runner]]:
             shutil.rmtree(folder)
 
 
-def _last_datagram() -> bytes:
-    header = tcp_frame("198.18.0.1", LAST_DESTINATION, 100, 50000)
-    return encode_datagram(LAST_AGENT, 1, 1, [encode_flow(FlowSample(1, 1, 1, 1, 1, 1, 100, header))])
+def _children(pid: str) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it has ended
+        return []
 
 
-def _is_last(line: Line) -> bool:
-    return line.get("ip_dst") == LAST_DESTINATION
+def _datagram(destination: str) -> bytes:
+    header = tcp_frame("198.18.0.1", destination, 100, 50000)
+    return encode_datagram(AGENT_AROUND, 1, 1, [encode_flow(FlowSample(1, 1, 1, 1, 1, 1, 100, header))])
 
 
-def _is_of_agent(line: Line) -> bool:
-    return line.get("peer_src_ip") != LAST_AGENT
+def _is_around(line: Line) -> bool:
+    return AGENT_AROUND in (line.get("peer_ip_src"), line.get("peer_src_ip")) or line.get("ip_dst") in (FIRST, LAST)

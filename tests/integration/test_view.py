@@ -307,7 +307,7 @@ async def test_nothing_leaves_a_narrow_page_and_what_is_unknown_is_no_zero(daemo
     async with kafka(topics.named([POP])) as broker, view(tmp_path, broker) as url, opened(f"{url}/", problems) as page:
         start_s = now_s() - WINDOW_S
         moving = msgspec.structs.replace(window(start_s, carried=0.99), moved_in_bps=12.3e9, moved_out_bps=3.45e9)
-        silent = msgspec.structs.replace(window(start_s, ROOMY, carried=0.0, natural=0.0), feed="silent")
+        silent = msgspec.structs.replace(window(start_s, ROOMY), feed="silent", carried_bps=None, natural_bps=None)
         await publish(broker, moving, silent, decision(1, start_s, overrides=(override(),)), sources(start_s))
         await page.wait_for_selector(f'article[data-link="{FULL}"][data-feed="live"]')
         await page.wait_for_selector(f'article[data-link="{ROOMY}"][data-feed="silent"]')
@@ -319,7 +319,7 @@ async def test_nothing_leaves_a_narrow_page_and_what_is_unknown_is_no_zero(daemo
         assert await page.evaluate(outside) == []
         assert "+12.3 Gb/s" in await page.inner_text(f'article[data-link="{FULL}"] dl')
         assert "unknown" in await page.inner_text(f'article[data-link="{ROOMY}"] dl .unknown')
-        assert await page.inner_text("#sum-carried") == "99.0 Gb/s (1 of 2 links)"
+        assert await page.inner_text("#sum-carried") == "99.0 Gb/s (1 of 6 links)"
         assert await page.screenshot(path=tmp_path / "narrow.png", full_page=True)
     assert problems == []
 
