@@ -77,8 +77,8 @@ def kept_time(figures: Mapping[str, FigureValue]) -> bool:
 
 
 def _slack(number: FiguresByName) -> float:
-    """Share of a window that may count for the next one, because the simulator's reports were late."""
-    return number("simulator_late_s") / WINDOW_S
+    """Share of a window that may count for the next one, because reports were late, or dated late."""
+    return (number("simulator_late_s") + max(0.0, number("counters_late_s"))) / WINDOW_S
 
 
 def _no_restarts(number: FiguresByName) -> dict[str, bool]:

@@ -110,4 +110,5 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     planted: tuple[Planted, ...] = ()
     loop_after_removal_s: float | None = None
     injected: Injected = Injected({}, 0, 0)
+    counters_late_s: float = 0.0
     noticed: frozenset[str] = frozenset()  # kinds of all notices of the run

@@ -71,6 +71,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "peer_down_to_withdrawn_s": ("from the BMP report of its death until they were gone", "s"),
         "drops_after_kill_s": ("from its death until no link dropped anything", "s"),
         "simulator_late_s": ("time that the simulator lost to other work of this machine", "s"),
+        "counters_late_s": ("at most so late counters were dated", "s"),
         "restarts": ("restarts of processes", ""),
         "crashes": ("of these, not caused by a freeze", ""),
     },

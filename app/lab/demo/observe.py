@@ -2,16 +2,20 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
+from app.config.inventory import Pop
 from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
 from app.contract.schemas import Actuation, Decision, LinkUtilization, Override, Sources
+from app.feeds import counters
+from app.feeds.counters import InterfaceCounters
 from app.feeds.flows import Marker, decode
 from app.kafka.read import read_topic
 from app.kafka.unreadable import decoded
@@ -72,6 +76,7 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
         planted=tuple(story.planted),
         loop_after_removal_s=loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),
         injected=story.injected,
+        counters_late_s=await counters_late_s(stack.kafka, pop, link, traffic_s + sim.truth_ends_s),
         noticed=frozenset(
             notice.kind
             for sources in await published(stack.kafka, topics.SOURCES.name, Sources)
@@ -121,6 +126,22 @@ async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, f
     """(Kafka time, end of its window) of every decision."""
     decisions = decoded(await read_topic(kafka, topics.DECISIONS.for_pop(pop)), _read)
     return [(record.timestamp / 1000, decision.window_start.timestamp() + length_s) for record, decision in decisions]
+
+
+async def counters_late_s(kafka: Kafka, pop: Pop, link: int, reported_s: Floats) -> float:
+    """How long after the simulator reported it sfacctd dated a reading of a link at most, in seconds.
+
+    `reported_s` is when the simulator had reported each second, in Unix seconds. It reads counters once a second, and
+    numbers the readings. Forged ones may have the same numbers.
+    """
+    port, dated_s = pop.link[link], dict[int, float]()
+    agent = pop.routers[port.router].agent_address
+    for record in await read_topic(kafka, topics.COUNTERS.for_pop(pop.name)):
+        reading = counters.decode(record.value)
+        if isinstance(reading, InterfaceCounters) and (reading.exporter, reading.ifindex) == (agent, port.ifindexes[0]):
+            dated_s[reading.sequence] = min(reading.at_s, dated_s.get(reading.sequence, inf))
+    known = enumerate(reported_s.tolist(), start=1)
+    return max((dated_s[number] - at_s for number, at_s in known if number in dated_s), default=0.0)
 
 
 def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettings) -> Iterator[LinkTruth]:

@@ -184,6 +184,7 @@ def _times(evidence: Evidence) -> dict[str, FigureValue]:
         "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill and kill.overrides else None,
         "drops_after_kill_s": surge.drops_after_kill_s,
         "simulator_late_s": evidence.summary.late_s,
+        "counters_late_s": evidence.counters_late_s,
     }
 
 
