@@ -74,7 +74,7 @@ class CountersState:
             self._apply(tp, record)
 
     def _apply(self, tp: TP, record: Record) -> None:
-        """Apply one counter sample; a reading that is not newer than the last one is known already."""
+        """Apply one counter sample."""
         pop = self._pops[tp.topic]
         progress = self.progress[pop.name]
         replay = record.position <= progress.applied
@@ -91,7 +91,7 @@ class CountersState:
         if router is None:
             self._ignore(progress, "unknown-router", replay)
             return
-        progress.heard[router] = max(record.timestamp_s, progress.heard.get(router, 0.0))
+        progress.heard[router] = record.timestamp_s  # not the newest ever: a clock may have been ahead for a moment
         if parsed.at_s > record.timestamp_s + CLOCK_SKEW_MAX_S:
             self._ignore(progress, "clock-skew", replay)  # otherwise nothing would be newer until that time comes
             return

@@ -12,11 +12,6 @@ from app.contract.schemas import Override
 from app.te.decision.guards import Guards, family_refusal
 from app.te.routing.path import UINT32_MAX, as_path_refusal
 
-# gobgpd takes 127/8 as a withdrawal, and FRR resets the session because of it: all its overrides would go for 13 s.
-NO_NEXT_HOP = tuple(
-    map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
-)
-
 
 def refusal(pop: Pop, override: Override) -> str | None:
     """Return why this override may never be announced in this PoP, as a short reason; None if it may be."""

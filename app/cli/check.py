@@ -20,6 +20,7 @@ from app.contract import topics
 from app.contract.schemas import RouterHeard
 from app.contract.topics import Topic
 from app.errors import DaemonError
+from app.feeds.bmp_notices import ASK_FOR_STATISTICS
 from app.kafka import client
 from app.kafka.admin import create_topics, missing_topics
 from app.kafka.read import unreadable_batches
@@ -27,6 +28,7 @@ from app.web.conditions import Seen, actuator_state, components, sentence
 
 DISTRIBUTION = "egress-autopilot"
 ANSWER_S = 10.0
+IN_ORDER = {"capacity-below-ports"}  # worth a word, but it may be meant
 
 
 class RouterReport(msgspec.Struct, frozen=True):
@@ -80,9 +82,9 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
     }
     problems += [*found, *halt_lines(now.halts)]
     for name, pop in deployment.pops.items():
-        # What was never seen is named with the command that starts it.
-        known = {"telemetry-silent"} if now.seen[name].sources is None else set()
-        problems += [sentence(notice) for notice in now.notices[name] if notice.kind not in known]
+        # What was never seen is named with the command that starts it, and statistics with their router.
+        known = {*IN_ORDER, "bmp-no-statistics"} | ({"telemetry-silent"} if now.seen[name].sources is None else set())
+        problems += [sentence(name, notice) for notice in now.notices[name] if notice.kind not in known]
         problems += _never_heard(deployment, name, now.seen[name])
         for router in pop.router:
             problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
@@ -142,16 +144,16 @@ def _router_problems(name: str, routers: Mapping[str, RouterReport], answer: Inj
     if (wrong := policy_problem(answer)) is not None:
         yield f"{name}: {wrong}"
     if router.bmp_heard_s is not None and not router.bmp_statistics:
-        yield (
-            f"{name}: sends no BMP statistics, so nothing shows whether its BMP session still lives; configure them,"
-            " every 10 s"
-        )
+        yield f"{name}: sends no BMP statistics, so it is doubted whenever it is quiet: {ASK_FOR_STATISTICS}"
 
 
 def _never_heard(deployment: Deployment, name: str, seen: Seen) -> Iterator[str]:
     cell = deployment.cell_of(name)
     if seen.sources is None:
-        yield f"{name}: telemetry has published no window yet; start it: `autopilot telemetry --cell {cell}`"
+        yield (
+            f"{name}: telemetry has published no window yet. If {topics.FLOWS.for_pop(name)} is written to, start"
+            f" `autopilot telemetry --cell {cell}`; if not, start sfacctd first"
+        )
     if seen.status is None and actuator_state(seen) == "unknown" and deployment.settings.mode != "observe":
         yield f"{name}: no actuator was heard; start it: `autopilot actuator --cell {cell}`"
 
@@ -214,7 +216,8 @@ async def _topic_problems(
             counts = f"it has {len(partitions)} partitions and needs {topic.partitions}"
             problems.append(f"topic {name}: {counts}; delete it and create it again")
         problems.extend(
-            f"topic {name}: only {len(partition['isr'])} of {len(partition['replicas'])} replicas are in sync"
+            f"topic {name}: only {len(partition['isr'])} of {len(partition['replicas'])} replicas are in sync; see"
+            " which broker is down"
             for partition in partitions
             if len(partition["isr"]) < len(partition["replicas"])
         )
@@ -244,7 +247,8 @@ async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Top
             policy = {part.strip() for part in values.get("cleanup.policy", "delete").split(",")}
             if policy != set(wanted[name].cleanup.split(",")):
                 problems.append(
-                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}"
+                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}; use"
+                    f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name].cleanup}]`"
                 )
     return problems
 

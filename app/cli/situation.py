@@ -40,7 +40,9 @@ class Situation(NamedTuple):
 
     def lines(self) -> list[str]:
         """What must be known before anything else, a line each."""
-        return halt_lines(self.halts) + [sentence(notice) for of_pop in self.notices.values() for notice in of_pop]
+        return halt_lines(self.halts) + [
+            sentence(pop, notice) for pop, of_pop in self.notices.items() for notice in of_pop
+        ]
 
 
 async def situation(deployment: Deployment, pop: str | None, now_s: float) -> Situation:

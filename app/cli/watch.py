@@ -111,7 +111,7 @@ class Screen:
         links = links_table(self._links, now_s)
         halts = {name: halt for name in self._last if (halt := self._orders.halt(name)) is not None}
         wrong = [
-            sentence(notice)
+            sentence(name, notice)
             for name, known in self._last.items()
             for notice in notices(self._deployment.pops[name], known.seen(now_s))
         ]

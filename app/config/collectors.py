@@ -8,7 +8,8 @@ from app.config.inventory import Pop, Router
 
 FLOWS_ALLOWED, BMP_ALLOWED, PRODUCER = "sfacctd_allow_file", "bmp_daemon_allow_file", "kafka_config_file"
 SFACCTD_LINES, PMBMPD_LINES = "sfacctd.lines", "pmbmpd.lines"
-SPARE_PEERS = 4  # a router may connect again before pmbmpd has noticed that its last session ended
+SESSIONS_EACH = 2  # of a router: one for each of its instances, or one that connects again before the last has ended
+SPARE_PEERS = 4
 SOURCES_MAX = 2048  # pmacct 1.7.7 reads no more addresses of a list, and does not say so
 
 # Without this, a batch that librdkafka sends again may come after the next one: markers before their data, records of
@@ -36,7 +37,7 @@ def collector_files(pop: Pop, folder: PurePath) -> dict[str, str]:
         PMBMPD_LINES: _lines(
             f"! {pop.name}: these lines belong in pmbmpd.conf, in place of those with the same keys.",
             f"bmp_daemon_allow_file: {folder / BMP_ALLOWED}",
-            f"bmp_daemon_max_peers: {len(pop.router) + SPARE_PEERS}",
+            f"bmp_daemon_max_peers: {SESSIONS_EACH * len(pop.router) + SPARE_PEERS}",
             f"bmp_daemon_msglog_kafka_config_file: {folder / PRODUCER}",
         ),
     }

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from app.config.keys import unknown_keys
+from app.config.keys import structs_in, unknown_keys
 from app.errors import ConfigError
 
 S = typing.TypeVar("S", bound=msgspec.Struct)
@@ -184,7 +184,7 @@ def parse(raw: Any, kind: type[msgspec.Struct], problems: list[Problem], path: s
             if value is not _WRONG:
                 values[name] = value
         elif field.required:
-            problems.append(Problem(table.at(name), "missing"))
+            problems.append(Problem(table.at(name), f"is missing; write {_instead(field.type)}"))
         else:
             values[name] = _default(field, table.at(name))
     return table
@@ -317,6 +317,17 @@ def _built(value: Any, wanted: Any) -> Any:
         items = {key: _built(item, kind) for key, item in value.items()}
         return tuple(items.values()) if is_list else items
     return value
+
+
+def _instead(annotation: Any) -> str:
+    """How a value of this type is written."""
+    wanted, _ = _plain(annotation)
+    if (words := typing.get_args(wanted)) and typing.get_origin(wanted) is typing.Literal:
+        return f"one of {', '.join(map(repr, words))}"
+    if typing.get_origin(wanted) is tuple:
+        tables = any(suffix for _, suffix in structs_in(wanted))
+        return "at least one table, each under its title in double brackets" if tables else TYPES[list][1]
+    return TYPES.get(wanted, TYPES[dict])[1]
 
 
 def _wrong(path: str, raw: Any, wanted: type, instead: str | None = None) -> Problem:

@@ -77,7 +77,9 @@ KINDS = {
         "a collector whose clock is behind the others' is silent, and windows wait for it for a while",
         "See whether it is up, and set the clocks of the collectors.",
     ),
-    "collector-behind": Meaning("the clock of a collector is behind what is closed: its bytes are late", "Set it."),
+    "collector-behind": Meaning(
+        "the clock of a collector is behind what is closed: its bytes are late", "Set it by NTP."
+    ),
     "no-purge-markers": Meaning(
         "no purge marker comes, so windows close later and nothing new is moved", "Set `kafka_markers: true`."
     ),
@@ -92,15 +94,16 @@ KINDS = {
         "Let the router send interface counters every 10 s.",
     ),
     "interface-silent": Meaning(
-        "a router sends counters, but never those of a link's interface", "Compare `ifindexes` with the router."
+        "a router sends counters, but never those of a link's interface",
+        "Compare `ifindexes`, `members` and `interfaces` with the router.",
     ),
     "interfaces-renumbered": Meaning(
         "the interfaces of a link fell silent when unknown ones appeared; nothing is moved from or to the link",
-        "If they have new numbers, correct `ifindexes`.",
+        "If they have new numbers, correct `ifindexes`, `members` or `interfaces`, and restart telemetry and actuator.",
     ),
     "member-silent": Meaning(
         "one interface of a link sends no counters any more; its load and capacity are left out",
-        "See whether it was removed from the bundle; if so, correct `ifindexes`.",
+        "See whether it was removed from the LAG; if so, take it out of `members` or `ifindexes`.",
     ),
     "status-contradicts": Meaning(
         "an interface says that it is down, but its octets move: it counts as up", "Nothing, or update the router."
@@ -109,14 +112,21 @@ KINDS = {
         "readings do not follow from the others and were refused",
         "Find out whether two agents have one address, or somebody forges counters.",
     ),
-    "counters-cached": Meaning("a router refreshes its counters less often than it is polled", "Poll less often."),
+    "counters-cached": Meaning(
+        "a router refreshes its counters less often than it sends them",
+        "Raise its counter interval to that of the refresh.",
+    ),
     "counters-unusable": Meaning(
         "the octets of an interface are not supported or wrap within a poll; the load is estimated from flows",
         "Let the router send 64-bit counters.",
     ),
     "capacity-differs": Meaning(
-        "`capacity_bps` and the ifSpeed of the live ports differ, or an ifSpeed cannot be true",
-        "Correct the one that is wrong; the lower one of the two counts.",
+        "the ifSpeed of the live ports is below `capacity_bps`, and counts; or an ifSpeed cannot be true",
+        "Correct the one that is wrong.",
+    ),
+    "capacity-below-ports": Meaning(
+        "`capacity_bps` is below the ifSpeed of the live ports, and counts",
+        "Nothing if the port is sub-rate or shaped; else correct `capacity_bps`.",
     ),
     "capacity-unknown": Meaning(
         'capacity_bps is "auto", and no port reports an ifSpeed: nothing is moved from or to the link',
@@ -132,7 +142,7 @@ KINDS = {
     ),
     "bmp-refreshing": Meaning(
         "the BMP session of a router began again, and not all of its paths came yet: no new move leads to it",
-        "Wait; if it stays, see whether the router sends an End-of-RIB.",
+        "Wait a minute; if it stays, see whether its BMP session keeps starting again, or its BGP sessions flap.",
     ),
     "bmp-no-statistics": Meaning("a router sends no BMP statistics, so it is doubted when it is quiet", STATISTICS),
     "bmp-no-routes": Meaning(
@@ -140,11 +150,12 @@ KINDS = {
         "Let it report the post-policy Adj-RIB-In.",
     ),
     "bmp-clock-ahead": Meaning(
-        "the clock of a host that runs pmbmpd is more than 20 s ahead of the flow collectors", "Set both by NTP."
+        "the clock of a host that runs pmbmpd is more than 20 s ahead of the flow collectors",
+        "Set all of them by NTP.",
     ),
     "bmp-clocks-differ": Meaning("the clocks of two BMP collectors differ by more than 20 s", "Set both by NTP."),
     "bmp-name-taken": Meaning(
-        "two BMP sessions say that they are one router, or one from another address does",
+        "two BMP sessions say that they are one router, or a session from an unknown address says it",
         "Set `bmp_address`, or keep the stranger away from the collector.",
     ),
     "bmp-renamed": Meaning("a router has another sysName than the inventory", "Correct `bmp_sysname`."),

@@ -15,7 +15,8 @@ NAME_MAX = 512
 YEARS = range(1970, 2200)
 Name = Annotated[str, msgspec.Meta(max_length=NAME_MAX)]  # of a PoP, router or link, or an id
 Address = Annotated[str, msgspec.Meta(max_length=64)]  # an IP address or a prefix
-Text = Annotated[str, msgspec.Meta(max_length=2000)]
+TEXT_MAX = 2000
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
 Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
 Uint32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -188,7 +189,7 @@ class RouterHeard(Dated, frozen=True):
 class Notice(msgspec.Struct, frozen=True):
     """What people should know of an input: `kind` is a fixed word, `where` a router, link or address.
 
-    Both `where` and `text` may quote what others chose, so they are made printable here, once for every reader.
+    Both `where` and `text` may quote what others chose, so they are made printable and cut here, once for every reader.
     """
 
     kind: Name
@@ -196,8 +197,8 @@ class Notice(msgspec.Struct, frozen=True):
     text: Text
 
     def __post_init__(self) -> None:
-        for key, text in (("where", self.where), ("text", self.text)):
-            msgspec.structs.force_setattr(self, key, printable(text))
+        for key, text, chars_max in (("where", self.where, NAME_MAX), ("text", self.text, TEXT_MAX)):
+            msgspec.structs.force_setattr(self, key, printable(text)[:chars_max])
 
 
 class Sources(Dated, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from app.feeds.batches import MARK, Batch, batches, read
 from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
 from app.feeds.rejected import Rejected
 from app.te.traffic.demand import Demand, PairIndex
-from app.te.traffic.windows import UNMARKED_MAX_S, Part, Progress, Sums
+from app.te.traffic.windows import UNMARKED_MAX_S, Part, Progress, Sums, quiet_until
 
 PAIRS_MIN = 1 << 16  # up to this many pairs, numbers of pairs that are no longer seen may stay
 PAIRS_SPARE = 8  # beyond that, at most this many times the pairs of a window
@@ -93,18 +93,17 @@ class Accounting:
         if batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)):
             return True
         ahead = batch.flows.newest_s > min(kafka_s) + CLOCK_AHEAD_S
-        return ahead or self.progress.is_unmarked(kafka_s[0], max(kafka_s))
+        return ahead or quiet_until(self.progress.quiet_after(kafka_s)) is not None
 
     def _close_unmarked(self, kafka_s: Sequence[float]) -> Iterator[Closed]:
         """Close windows with data that should have closed long ago by Kafka's time, if no marker comes."""
         progress, windows = self.progress, self._windows
-        overdue = progress.is_unmarked(kafka_s[0], kafka_s[-1])
-        if progress.unmarked_s is None:
-            progress.unmarked_s = kafka_s[0]
-        if overdue and self.open:
+        progress.quiet = progress.quiet_after(kafka_s)
+        now_s = quiet_until(progress.quiet)
+        if now_s is not None and self.open:
             oldest_s = min(start_s for start_s, _ in self.open)
-            if kafka_s[-1] >= oldest_s + windows.length_s + windows.grace_s + UNMARKED_MAX_S:
-                progress.advance_unmarked(kafka_s[-1])
+            if now_s >= oldest_s + windows.length_s + windows.grace_s + UNMARKED_MAX_S:
+                progress.advance_unmarked(now_s)
                 yield from self._close()
 
     def _attribute(self, batch: Batch, kafka_s: float, count_in: Progress) -> Attributed:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 UINT32_MAX = 2**32 - 1
 _CACHED = 1 << 14  # the same AS paths occur over and over
+_CACHED_CHARS = 500  # a neighbour chooses how long its paths are
 _TOKEN = re.compile(r"[{}()\[\]]|[^\s,{}()\[\]]+")
 _CLOSING = {"{": "}", "(": ")", "[": "]"}
 
@@ -25,7 +26,7 @@ class AsPath(NamedTuple):
 def read_as_path(as_path: str | list[Any]) -> AsPath:
     """Read an AS path; ValueError if it is not one. pmacct 1.7.9 may send an array."""
     if isinstance(as_path, str):
-        return _read(as_path)
+        return _read(as_path) if len(as_path) <= _CACHED_CHARS else _read.__wrapped__(as_path)
     if not all(isinstance(each, str | int) for each in as_path):
         raise ValueError("an array in an array is no AS number")
     return _read(" ".join(map(str, as_path)))

@@ -14,7 +14,7 @@ from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Floats, Numbers
 from app.te.traffic.rates import SampledRates
-from app.te.traffic.unplaced import NOT_BELIEVED
+from app.te.traffic.unplaced import NOT_BELIEVED, NOT_OUTBOUND
 from app.te.traffic.windows import Progress
 
 SPECIAL_BITS = 0xC0000000  # sFlow's format bits: discarded, or several outputs
@@ -95,6 +95,8 @@ class Origins:
             return Origin("unlisted-sampling-rate", name, rate)
         link = None if source.iface_out in (0, SELF_IFINDEX) else pop.link_by_interface.get((name, source.iface_out))
         if link is None:  # only now: an ifIndex of the inventory may have these bits
+            if (name, source.iface_out) in pop.ingress_by_interface:
+                return Origin(NOT_OUTBOUND, name, rate)
             special = source.iface_out in (0, SELF_IFINDEX) or source.iface_out & SPECIAL_BITS
             return Origin("special-interface" if special else "unknown-interface", name, rate)
         ingress = pop.ingress_by_interface.get((name, source.iface_in))
@@ -196,7 +198,7 @@ class _Sieve:
         sums = np.zeros(len(self._flows.sources), dtype=np.int64)
         np.add.at(sums, source, sizes_bytes)
         records = np.bincount(source, minlength=len(sums))
-        for place in np.flatnonzero(records).tolist():
+        for place in np.flatnonzero(records).tolist() if reason != NOT_OUTBOUND else ():
             sender = self._flows.sources[place]
             number = _number(reason, sender)
             self._count_in.unplaced.add(reason, sender.exporter, number, int(sums[place]), int(records[place]))

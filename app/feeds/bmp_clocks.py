@@ -9,6 +9,7 @@ import msgspec
 APART_S = 20.0  # below the default of `bmp_silence_s`; records of one collector may be late by some seconds
 SET_BACK_S = 120.0  # less than this behind its own newest record, one was only sent again
 HEARD_S = 60.0
+SLOWER = 0.1  # by this share the time of the stream goes slower while it is ahead of all clocks
 WRITERS_MAX = 64
 
 
@@ -39,9 +40,22 @@ def stream_time(writers: dict[str, WriterClock], now_s: float, writer: str, at_s
         at_s = clock.at_s
     if at_s + clock.offset_s < now_s - APART_S:
         clock.offset_s = now_s - at_s
+    elif clock.at_s:
+        _slow_down(writers, now_s, SLOWER * (at_s - clock.at_s))
     clock.at_s = at_s
     clock.heard_s = max(now_s, at_s + clock.offset_s)
     return clock.heard_s
+
+
+def _slow_down(writers: dict[str, WriterClock], now_s: float, by_s: float) -> None:
+    """While all clocks that are heard are behind the stream's time, let it go slower, until they have caught up.
+
+    It was ahead once: some clock jumped, and was put right.
+    """
+    heard = [each for each in writers.values() if each.heard_s >= now_s - HEARD_S]
+    ahead_s = min((each.offset_s for each in heard), default=0.0)
+    for each in heard if ahead_s > 0 else ():
+        each.offset_s -= min(by_s, ahead_s)
 
 
 def clocks_apart(writers: dict[str, WriterClock], now_s: float) -> tuple[str, str, float] | None:

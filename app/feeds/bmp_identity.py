@@ -43,6 +43,10 @@ class Identifier:
         routers = self._at_address.get(_spelled(address), ())
         return routers[0].name if len(routers) == 1 else None
 
+    def is_known(self, address: str) -> bool:
+        """Whether any router has this address."""
+        return _spelled(address) in self._at_address
+
     def by_name(self, address: str, sysname: str) -> Identity:
         """The router of a session from this address whose initiation message has this sysName, which may be empty."""
         router = self._by_sysname.get(sysname)

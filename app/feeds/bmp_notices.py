@@ -50,7 +50,8 @@ def _not_heard(feed: RibFeed, now_s: float) -> Iterator[Notice]:
         elif live:
             text = (
                 f"The BMP session of {router} began again, and not all of its paths are refreshed yet; until then no"
-                " new move leads to it."
+                " new move leads to it. If this stays for more than a minute, see whether the session keeps starting"
+                " again."
             )
             yield Notice("bmp-refreshing", router, text)
         else:

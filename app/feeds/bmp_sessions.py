@@ -16,8 +16,9 @@ from app.feeds.stale_paths import StalePaths, Unrefreshed
 SESSIONS_KEPT = 8  # of one router; those heard longest ago are forgotten first
 IGNORED_KEPT = 64  # sessions whose records are ignored
 ALARMS_KEPT = 20  # of one kind
-WAITING_MAX = 10_000  # records of sessions that have not said yet who they are
+WAITING_MAX, WAITING_SESSIONS_MAX = 10_000, 64  # records of sessions that have not said yet who they are
 WAITING_S = 60.0
+OVER_S = 600.0  # so long after its last record a session has ended, whether or not that was heard
 VOUCHES_AFTER_S = 5.0  # what was sent before another session began may be written after its first records
 FIRST_WITHIN_SILENCES = 2.0
 SENT_AGAIN_S = 10.0  # collectors may write their first records out of order or twice
@@ -89,7 +90,8 @@ class SessionTracker:
         self._memory = sessions
         self._stale = stale
         self._identifier = Identifier(pop)
-        self._waiting: dict[str, WaitingRecords] = {}
+        self._waiting: dict[str, WaitingRecords] = {}  # the one that waited longest first
+        self._waiting_records = 0
         for session, router in sessions.routers.items():  # a row that was written before sessions had times
             sessions.sessions.setdefault(session, BmpSession(router, sessions.at_s, whole=True))
             sessions.heard.setdefault(router, sessions.at_s)
@@ -141,8 +143,9 @@ class SessionTracker:
 
         Not while another session may still be live that has it all, nor once the new one has ended amid its dump.
         """
-        new = self._memory.sessions.get(self._memory.unrefreshed[router].session)
-        return not (new is not None and new.ended) and not _is_reported(self._whole(router, at_s), peer)
+        begun = map(self._memory.sessions.get, self._memory.unrefreshed[router].sessions)
+        ended = all(session is not None and session.ended for session in begun)
+        return not ended and not _is_reported(self._whole(router, at_s), peer)
 
     def orphans(self, router: str, at_s: float) -> list[str]:
         """The peers of a router that is heard whose every session has ended, long enough for a new one to report them.
@@ -176,12 +179,13 @@ class SessionTracker:
             return
         session.peers.add(peer)
         for other in self._memory.sessions.values():
-            if other.router == session.router and other.ended and other.peers is not None:
+            over = other.ended or other.heard_s < session.heard_s - OVER_S
+            if other.router == session.router and over and other.peers is not None:
                 other.peers.discard(peer)
 
     def is_whole(self, key: str) -> None:
         """Note that the Rib has all that the router reported in this session."""
-        if (session := self._memory.sessions.get(key)) is not None:
+        if (session := self._memory.sessions.get(key)) is not None and not session.ended:
             session.whole = True
 
     def router_of(self, record: BmpRecord) -> str | None:
@@ -201,8 +205,7 @@ class SessionTracker:
         session = self._memory.sessions.get(key)
         if session is None or session.router != identity.router or _is_over(session, record, at_s):
             session = self._begin(record, identity, at_s)
-        waiting = self._waiting.pop(key, None)
-        waited = sorted(waiting.records, key=lambda each: each.seq) if waiting is not None else []
+        waited = sorted(self._take_waiting(key), key=lambda each: each.seq)
         if identity.router is None:
             self._ignore(identity.ignored, 1 + len(waited))
             return None, []
@@ -212,10 +215,13 @@ class SessionTracker:
     def hear(self, record: BmpRecord, at_s: float) -> str | None:
         """Take any other record; return its router, None if it is ignored or has to wait for an initiation message."""
         if (session := self._memory.sessions.get(record.session)) is None:
-            if (router := self._identifier.by_address(record.bmp_router)) is None:
+            router = self._identifier.by_address(record.bmp_router)
+            if router is None and self._identifier.is_known(record.bmp_router):
                 self._wait(record, at_s)
                 return None
-            session = self._begin(record, Identity(router), at_s)
+            session = self._begin(record, Identity(router, "" if router else UNKNOWN), at_s)
+            if router is None:
+                self._alarm_unnamed(record, at_s)
         if session.router is None or session.ended:
             session.heard_s = at_s
             self._ignore(session.ignored or "ended-session")
@@ -238,8 +244,8 @@ class SessionTracker:
 
     def end(self, key: str) -> None:
         """End a session. What it reported stays: its router decides whether that is still so when it comes back."""
-        if (waiting := self._waiting.pop(key, None)) is not None:
-            self._ignore(UNKNOWN, len(waiting.records))
+        if waited := self._take_waiting(key):
+            self._ignore(UNKNOWN, len(waited))
         if (session := self._memory.sessions.get(key)) is not None:
             session.ended = True
 
@@ -250,7 +256,11 @@ class SessionTracker:
         if router is not None:
             self._look_at_others(router, record, at_s)
             memory.began[router] = memory.applied
-            self._stale.router_began(router, key, at_s, self._first_s(router))
+            begun = memory.unrefreshed[router].sessions if router in memory.unrefreshed else ()
+            going_on = [other for name in begun if (other := memory.sessions.get(name)) and not other.ended]
+            self._stale.router_began(
+                router, key, at_s, self._first_s(router), lambda peer: _is_reported(going_on, peer)
+            )
         memory.sessions[key] = session
         self._forget_sessions(router)
         return session
@@ -283,26 +293,37 @@ class SessionTracker:
         """Keep a record until its session says who it is: collectors may write their first records out of order."""
         waiting = self._waiting.setdefault(record.session, WaitingRecords(at_s, []))
         waiting.records.append(record)
-        if sum(len(each.records) for each in self._waiting.values()) > WAITING_MAX:
+        self._waiting_records += 1
+        if self._waiting_records > WAITING_MAX or len(self._waiting) > WAITING_SESSIONS_MAX:
             self._give_up(max(self._waiting, key=lambda key: len(self._waiting[key].records)), at_s)
 
     def give_up_waiting(self, at_s: float) -> None:
         """Ignore the sessions that have not said in time who they are."""
-        for key in [key for key, waiting in self._waiting.items() if at_s > waiting.since_s + WAITING_S]:
+        while self._waiting and at_s > self._waiting[key := next(iter(self._waiting))].since_s + WAITING_S:
             self._give_up(key, at_s)
 
     def _give_up(self, key: str, at_s: float) -> None:
-        first, *others = self._waiting.pop(key).records
+        first, *others = self._take_waiting(key)
         self._ignore(UNKNOWN, 1 + len(others))
         self._begin(first, Identity(None, UNKNOWN), at_s)
+        self._alarm_unnamed(first, at_s)
+
+    def _take_waiting(self, key: str) -> list[BmpRecord]:
+        """The records of a session that waited, which wait no longer."""
+        waiting = self._waiting.pop(key, None)
+        records = waiting.records if waiting is not None else []
+        self._waiting_records -= len(records)
+        return records
+
+    # what people should know
+
+    def _alarm_unnamed(self, first: BmpRecord, at_s: float) -> None:
         text = (
             f"A BMP session from {first.bmp_router} has not said who it is (no initiation message in the topic), and no"
             " router of the inventory has that address alone. Its records are ignored; let it connect again, or set"
             " bmp_address."
         )
         self._alarm("bmp-unnamed", first.bmp_router, text, at_s)
-
-    # what people should know
 
     def _alarm(self, kind: str, where: str, text: str, at_s: float) -> None:
         alarms = self._memory.alarms.setdefault(kind, {})

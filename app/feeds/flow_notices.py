@@ -6,6 +6,7 @@ from itertools import groupby
 from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
+from app.contract import topics
 from app.contract.schemas import Notice
 from app.feeds.attribution import BY_RATE, CLOCK_SKEW_MAX_S, router_of
 from app.te.traffic.unplaced import Unplaced, UnplacedSender
@@ -23,7 +24,7 @@ SHARE_MIN = {
 
 def flow_notices(pop: Pop, windows: WindowSettings, progress: Progress) -> list[Notice]:
     """The notices of the newest closed window, at most NOTICES_MAX of each kind."""
-    return [*_unplaced(pop, progress.unplaced), *_clocks(windows, progress), *_markers(progress)]
+    return [*_unplaced(pop, progress.unplaced), *_clocks(windows, progress), *_markers(pop, progress)]
 
 
 def _unplaced(pop: Pop, unplaced: Unplaced) -> Iterator[Notice]:
@@ -51,13 +52,16 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
         case "unknown-interface":
             return (
                 f"{share} of the bytes leave {where} by ifIndex {number}, which no link has: add it to the ifindexes of"
-                " its link"
+                " its link, or to internal_ifindexes or core if it leads inside"
             )
         case "unknown-ingress":
             return _ingress_text(pop, sender, where, share)
         case "special-interface":
             how = "at the router itself" if number == SELF_IFINDEX else "with ifIndex 0 or in several interfaces"
-            return f"{share} of the bytes of {where} end {how} (output {number:#x}), or were discarded: on no link"
+            return (
+                f"{share} of the bytes of {where} end {how} (output {number:#x}), or were discarded, so they are on no"
+                " link: see which ports it samples, and why it discards"
+            )
         case "unroutable":
             return (
                 f"{share} of the bytes leave {where} for destinations that no router has a route for: do all report"
@@ -89,8 +93,8 @@ def _text(pop: Pop, sender: UnplacedSender, where: str, share: str) -> str:
             return f"{records} are ahead of Kafka's time: set the clock of its collector, and those of the brokers"
         case _:
             return (
-                f"{share} of the bytes, from {where}, came after their window was closed: the clock of its collector is"
-                " behind, or what it writes is delayed by more than windows.grace_s"
+                f"{share} of the bytes, from {where}, came after their window was closed: set the clock of its"
+                " collector by NTP, or raise windows.grace_s"
             )
 
 
@@ -126,11 +130,13 @@ def _clocks(windows: WindowSettings, progress: Progress) -> Iterator[Notice]:
         if writer.is_silent(now_s, refresh_s) and abs(progress.watermark_s - complete_s) <= refresh_s:
             text = (
                 f"collector {writer.name} has been silent for {now_s - writer.heard_s:.0f} s, and all others are ahead"
-                f" of its clock: windows go by its clock for {AWAY_MAX_S:g} s, or for as long as they are ahead"
+                f" of its clock, so windows wait for it, {AWAY_MAX_S:g} s or for as long as they are ahead: start it"
+                " again, or set the clocks by NTP"
             )
             yield Notice("collector-silent", writer.name, text)
         elif behind_s > BEHIND_MAX_S:
-            text = f"the clock of collector {writer.name} is {behind_s:.0f} s behind what is closed: its bytes are late"
+            text = f"the clock of collector {writer.name} is {behind_s:.0f} s behind what is closed, so"
+            text += " its bytes are late: set the clock of its host by NTP"
             yield Notice("collector-behind", writer.name, text)
 
 
@@ -139,13 +145,17 @@ def _both_speak(one: Writer, other: Writer) -> bool:
     return one.last_mark > other.first_mark and other.last_mark > one.first_mark
 
 
-def _markers(progress: Progress) -> Iterator[Notice]:
+def _markers(pop: Pop, progress: Progress) -> Iterator[Notice]:
+    topic = topics.FLOWS.for_pop(pop.name)
     if progress.unmarked:
         text = (
             f"no purge marker came for {UNMARKED_MAX_S:g} s, so windows close that much later and nothing new is moved:"
             " set kafka_markers: true in sfacctd.conf"
         )
-        yield Notice("no-purge-markers", "sfacctd", text)
+        yield Notice("no-purge-markers", topic, text)
     if len(progress.writers.known) == WRITERS_MAX:
-        text = f"{WRITERS_MAX} collectors write to this topic, and others are passed over: does each restart of one"
-        yield Notice("too-many-collectors", "sfacctd", f"{text} give it another plugin name?")
+        text = (
+            f"{WRITERS_MAX} collectors write to {topic}, and others are passed over: give each a plugin name that stays"
+            " the same over its restarts, as in plugins: kafka[flows_a]"
+        )
+        yield Notice("too-many-collectors", topic, text)

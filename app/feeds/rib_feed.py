@@ -11,6 +11,10 @@ from app.feeds.stale_paths import StalePaths
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
 
+EXPIRE_EVERY_S = 1.0  # a look at all that is stale
+PATHS_MAX = 16  # of a prefix from one peer, by path identifier (RFC 7911)
+TOO_MANY = "too-many-paths"
+
 StalePlaces = tuple[str, list[int]]  # (prefix, places of its stale paths in its path set)
 Touched = tuple[str, list[str]]  # (router, prefixes that changed)
 
@@ -23,6 +27,7 @@ class RibFeed:
         self.rib = rib
         self.sessions = sessions or Sessions()
         self.replay_until = -1  # records up to this position are replayed, because some rows already include them
+        self._expired_s = -EXPIRE_EVERY_S
         self._stale = StalePaths(rib, self.sessions.unrefreshed)
         self.tracker = SessionTracker(pop, self.sessions, self._stale)
         for router, peers in self.sessions.peers.items():
@@ -90,6 +95,16 @@ class RibFeed:
         self.tracker.give_up_waiting(at_s)
         if not self.sessions.unrefreshed:
             return []
+        touched: list[Touched] = []
+        if not self._expired_s <= at_s < self._expired_s + EXPIRE_EVERY_S:
+            self._expired_s = at_s
+            touched = self._expire(at_s)
+        for session in self._stale.refreshed():
+            self.tracker.is_whole(session)
+        return touched
+
+    def _expire(self, at_s: float) -> list[Touched]:
+        """Remove what is overdue at `at_s`."""
 
         def may_expire(router: str, peer: str) -> bool:
             return self.tracker.may_expire(router, peer, at_s)
@@ -101,8 +116,6 @@ class RibFeed:
             for prefix, key in paths:
                 self.rib.withdraw(router, prefix, *key)
             touched.append((router, [prefix for prefix, _ in paths]))
-        for session in self._stale.refreshed():
-            self.tracker.is_whole(session)
         return touched
 
     def apply(self, record: BmpRecord, at_s: float = 0.0) -> list[Touched]:
@@ -149,7 +162,7 @@ class RibFeed:
         peer = canonical(record.peer_ip)
         asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
         self.tracker.reported(record, peer)
-        self._stale.peer_refreshed(router, peer, at_s)
+        self._stale.peer_refreshed(router, peer, at_s, record.session)
         self.sessions.peers.setdefault(router, {})[peer] = asn
         self.rib.peer_up(router, peer, asn)
 
@@ -164,10 +177,18 @@ class RibFeed:
         self.tracker.reported(record, peer)
         self._stale.path_refreshed(router, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
         if record.log_type == "update":
+            if record.as_path_id and self._has_enough(router, record.ip_prefix, peer, record.as_path_id):
+                self.sessions.ignored[TOO_MANY] = self.sessions.ignored.get(TOO_MANY, 0) + 1
+                return
             path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
             self.rib.update(router, record.ip_prefix, path)
         else:
             self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
+
+    def _has_enough(self, router: str, prefix: str, peer: str, path_id: int) -> bool:
+        """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""
+        of_peer = [number for each, number in self.rib.paths(router, prefix) if each == peer]
+        return len(of_peer) >= PATHS_MAX and path_id not in of_peer
 
     def _local_pref(self, router: str, peer: str) -> int:
         """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""

@@ -5,7 +5,7 @@ it lost in between. Flushing at once would withdraw every override for the secon
 stay in use until the dump is over. Paths that were not refreshed by then are removed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import msgspec
 
@@ -15,6 +15,7 @@ DUMP_WITHIN_S = 10.0  # counted from a peer's last refreshed path, because the d
 # Before the first of them a peer has longer. Some routers wait before they ask their neighbours for a refresh (Cisco's
 # initial-refresh delay), some report peer after peer, each with its table (Junos).
 FIRST_WITHIN_S = 60.0
+SESSIONS_MAX = 8  # of a router, that have begun since it had nothing stale
 ByPeer = dict[PeerKey, set[str]]  # prefixes
 MayExpire = Callable[[str, str], bool]  # router, peer
 
@@ -22,19 +23,21 @@ MayExpire = Callable[[str, str], bool]  # router, peer
 class Unrefreshed(msgspec.Struct):
     """The peers that a router has not refreshed yet, and those with stale paths, each with its last refresh time.
 
-    Until its first refresh, that is the time at which the session began. `session` is the one that reports them again.
-    `dumped` are the peers of which a stale path was refreshed; the others have `first_s` seconds. `sign_s` is the last
-    sign of a dump: a peer that is up, or a route, but of routes only those of the first `first_s` seconds: later ones
-    may be changes, which never end.
+    Until its first refresh, that is the time at which the last session began. `sessions` are those that have begun
+    since the router had nothing stale, and report them again. `dumped` are the peers of which a stale path was
+    refreshed; the others have `first_s` seconds. `kept` are those that another of the sessions was in charge of when
+    the last one began. `sign_s` is the last sign of a dump: a peer that is up, or a route, but of routes only those of
+    the first `first_s` seconds: later ones may be changes, which never end.
     """
 
     peers: dict[str, float]
     paths: dict[str, float]
-    session: str = ""
+    sessions: list[str] = msgspec.field(default_factory=list)
     began_s: float = 0.0
     sign_s: float = 0.0
     dumped: set[str] = msgspec.field(default_factory=set)
     first_s: float = FIRST_WITHIN_S
+    kept: list[str] = msgspec.field(default_factory=list)
 
     def is_due(self, peer: str, at_s: float) -> bool:
         """Whether the stale paths of a peer were not refreshed in time."""
@@ -63,23 +66,57 @@ class StalePaths:
         """Whether this path is stale: it waits to be refreshed."""
         return router in self._stale and prefix in self._stale[router].get(key, ())
 
-    def router_began(self, router: str, session: str, at_s: float, first_s: float = FIRST_WITHIN_S) -> None:
+    def router_began(
+        self,
+        router: str,
+        session: str,
+        at_s: float,
+        first_s: float = FIRST_WITHIN_S,
+        in_charge: Callable[[str], bool] = lambda peer: False,
+    ) -> None:
         """Start a new BMP session of this router: its peers and paths are stale until each is refreshed.
 
-        A second peer_up in one BMP session makes nothing stale: a BGP session that broke is reported down first.
+        A peer that a session is `in_charge` of, which has begun since the router had nothing stale and goes on, stays
+        as it is: the new one may be of other peers. A second peer_up in one BMP session makes nothing stale: a BGP
+        session that broke is reported down first.
         """
-        peers = self._rib.peers(router)
-        stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
-        paths_s = dict.fromkeys((peer for peer, _ in stale), at_s)
-        peers_s = dict.fromkeys(peers, at_s)
-        self._unrefreshed[router] = Unrefreshed(peers_s, paths_s, session, at_s, first_s=first_s)
-        self._stale[router] = stale
+        before = self._unrefreshed.get(router) or Unrefreshed({}, {})
+        kept = list(filter(in_charge, self._rib.peers(router)))
+        sessions = [*(each for each in before.sessions if each != session), session][-SESSIONS_MAX:]
+        self._unrefreshed[router] = Unrefreshed(
+            {peer: since_s for peer, since_s in before.peers.items() if peer in kept},
+            {peer: since_s for peer, since_s in before.paths.items() if peer in kept},
+            sessions,
+            at_s,
+            dumped=before.dumped.intersection(kept),
+            first_s=first_s,
+            kept=kept,
+        )
+        self._stale[router] = {key: each for key, each in self._stale.get(router, {}).items() if key[0] in kept}
+        self._begin(router, set(self._rib.peers(router)).difference(kept), at_s)
 
-    def peer_refreshed(self, router: str, peer: str, at_s: float) -> None:
-        """Note that the router reported this peer up again; its paths still wait for their own refresh."""
-        if router in self._unrefreshed:
-            self._unrefreshed[router].sign_s = at_s
-            self._unrefreshed[router].peers.pop(peer, None)
+    def _begin(self, router: str, peers: Set[str], at_s: float) -> None:
+        """All that these peers have is stale."""
+        unrefreshed = self._unrefreshed[router]
+        stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
+        unrefreshed.peers |= dict.fromkeys(peers, at_s)
+        unrefreshed.paths |= dict.fromkeys((peer for peer, _ in stale), at_s)
+        unrefreshed.dumped -= peers
+        self._stale[router] |= stale
+
+    def peer_refreshed(self, router: str, peer: str, at_s: float, session: str = "") -> None:
+        """Note that the router reported this peer up again; its paths still wait for their own refresh.
+
+        If the newest session reports a peer that another one was in charge of, it reports them all again.
+        """
+        unrefreshed = self._unrefreshed.get(router)
+        if unrefreshed is None:
+            return
+        if peer in unrefreshed.kept and session == unrefreshed.sessions[-1]:
+            kept, unrefreshed.kept = unrefreshed.kept, []
+            self._begin(router, set(kept).intersection(self._rib.peers(router)), at_s)
+        unrefreshed.sign_s = at_s
+        unrefreshed.peers.pop(peer, None)
 
     def path_refreshed(self, router: str, prefix: str, key: PeerKey, at_s: float, is_replay: bool) -> None:
         """Note that a path was announced or withdrawn again. That gives its peer more time for its other stale paths.
@@ -152,11 +189,11 @@ class StalePaths:
     def refreshed(self) -> list[str]:
         """The sessions that have refreshed everything since the last call; their routers have nothing stale."""
         done = [
-            (router, unrefreshed.session)
+            (router, unrefreshed.sessions)
             for router, unrefreshed in self._unrefreshed.items()
             if not unrefreshed.peers and not unrefreshed.paths
         ]
         for router, _ in done:
             del self._unrefreshed[router]
             self._stale.pop(router, None)
-        return [session for _, session in done]
+        return [session for _, sessions in done for session in sessions]

@@ -17,6 +17,8 @@ POLL_S = 10.0
 RETRY_S = 2.0
 ANSWER_MS = 10_000
 MARKERS_S = 30.0  # sfacctd writes purge markers every refresh, which is 2 s by default
+AHEAD_MAX_S = 60.0  # a record that is further ahead would hide a silence until its time has come
+GROWS_S = 20.0  # longer than any collector is silent, as above
 BMP_S = 30.0  # routers send BMP statistics every 10 s
 
 log = logging.getLogger(__name__)
@@ -73,4 +75,16 @@ async def _silent(consumer: AIOKafkaConsumer, quiet_s: Mapping[str, float], now_
         return frozenset(absent)
     consumer.assign(list(since_ms))
     firsts = await consumer.offsets_for_times(since_ms)
-    return frozenset(absent | {partition.topic for partition in since_ms if firsts.get(partition) is None})
+    silent = {partition.topic for partition in since_ms if firsts.get(partition) is None}
+    ahead = [each for each, first in firsts.items() if first and first.timestamp > (now_s + AHEAD_MAX_S) * 1000]
+    return frozenset(absent | silent | await _not_growing(consumer, ahead))
+
+
+async def _not_growing(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> set[str]:
+    """The topics that get no record for GROWS_S. Their times say nothing: a clock is or was ahead."""
+    if not partitions:
+        return set()
+    before = await consumer.end_offsets(partitions)
+    await asyncio.sleep(GROWS_S)
+    after = await consumer.end_offsets(partitions)
+    return {each.topic for each in partitions if after[each] <= before[each]}

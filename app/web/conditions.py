@@ -80,9 +80,10 @@ def components(pop: Pop, seen: Seen) -> tuple[Component, ...]:
     return tuple(parts)
 
 
-def sentence(notice: Notice) -> str:
-    """A notice as one line of text."""
-    return f"{notice.where}: {notice.text}"
+def sentence(pop: str, notice: Notice) -> str:
+    """A notice as one line of text. Names of routers are those of their PoP."""
+    where = notice.where if notice.where.startswith(pop) else f"{pop}: {notice.where}"
+    return f"{where}: {notice.text}"
 
 
 def clock_time(at: datetime) -> str:
@@ -225,7 +226,7 @@ def _counters_text(router: Router, heard: RouterHeard) -> str:
             "No counter sample was ever seen. Does it send interface counters in sFlow, with agent address"
             f" {router.agent_address} (agent_address)?"
         )
-    return f"No counter sample came since {clock_time(heard.counters)}. Does it still poll its interfaces?"
+    return f"No counter sample came since {clock_time(heard.counters)}. Does it still send sFlow counter samples?"
 
 
 def _bmp_text(router: Router, heard: RouterHeard) -> str:

@@ -8,7 +8,9 @@ import pytest
 from faust.types import TP
 
 from agents.counters import KEEP_S, NOTICES_MAX, SAMPLES_MAX, CountersState
+from app.contract.schemas import Notice
 from app.stream.consumer import Record
+from app.te.evidence.counter_notices import renumbered
 from app.te.traffic.lag import Rates
 from tables.interfaces import OTHERS_MAX, InterfaceTable
 from tests.agents.outbox import Outbox
@@ -275,8 +277,8 @@ def test_notices_say_what_is_wrong() -> None:
     for at_s in range(5, 41, 5):
         rig.next(float(at_s), ifStatus=0, ifSpeed=400_000_000_000)
     rig.rates(20, 30)
-    assert rig.kinds(34.0) == ["status-contradicts", "capacity-differs"]
-    (differs,) = (one for one in rig.state.notices(rig.pop, 34.0) if one.kind == "capacity-differs")
+    assert rig.kinds(34.0) == ["status-contradicts", "capacity-below-ports"]
+    (differs,) = (one for one in rig.state.notices(rig.pop, 34.0) if one.kind == "capacity-below-ports")
     assert "the live ports report 400 Gb/s (ifSpeed)" in differs.text
 
 
@@ -297,3 +299,20 @@ def test_notices_are_bounded() -> None:
     rig.restart()
     rig.next(1.0, ifIndex=999)
     assert len(rig.state.notices(rig.pop, 2.0)) == NOTICES_MAX
+
+
+def test_a_notice_on_very_many_interfaces_can_be_read() -> None:
+    """NX-OS has ifIndexes of nine digits, and a router that starts again may give all its ports new ones."""
+    notice = renumbered("rhv1000/r1/et-0/0/1", Rig().pop.link[0], range(436_207_616, 436_207_616 + 500))
+    assert "436207625 and 490 more appeared" in notice.text
+    long = Notice("bmp-stranger", "r" * 5000, "\x00" * 5000)
+    assert msgspec.json.decode(msgspec.json.encode(long), type=Notice) == long
+
+
+def test_a_router_is_not_heard_for_longer_because_a_clock_was_ahead_once() -> None:
+    rig = Rig()
+    rig.next(1.0)
+    heard_s = rig.state.progress["rhv1000"].heard["r1"]
+    rig.next(86_400.0)
+    rig.next(5.0)
+    assert rig.state.progress["rhv1000"].heard["r1"] == heard_s + 4

@@ -6,6 +6,8 @@ import pytest
 
 from agents.routes import BmpHearing
 from app.clock import ManualClock
+from app.feeds.bmp_sessions import WAITING_SESSIONS_MAX
+from app.feeds.rib_feed import PATHS_MAX
 from tests.cases.bmp import T0, Bmp, Line, init, message, peer_up, update
 from tests.cases.test_bmp_more import AGAIN, LINKS, P0, P1, UP, log_close, stats
 
@@ -145,3 +147,54 @@ def test_a_clock_that_is_ahead_makes_no_router_of_another_collector_doubtful(ahe
     for second in range(60, 110, 10):
         bmp.feed(at(second, message("stats", peer_ip="127.0.0.36"), **two))
     assert heard("r1").doubtful, "its collector is dead, and the time of the other goes on"
+
+
+def test_of_two_sessions_that_begin_together_either_is_enough_later() -> None:
+    """A router restarts and reports to both of its collectors. Months later one of them dies for good."""
+    bmp = Bmp(at(0, *UP))
+    bmp.feed([log_close(20), *at(30, init(), peer_up(), update(), **AGAIN), *at(31, init(), peer_up(), **THIRD)])
+    bmp.feed(at(32, update(), **THIRD))
+    bmp.feed(stats(float(second), **session) for second in range(40, 400, 10) for session in (AGAIN, THIRD))
+    bmp.feed(stats(float(second), **AGAIN) for second in range(400, 500, 10))
+    assert "r1" not in bmp.doubtful()
+    assert bmp.targets(P0) == [LINKS[1]]
+
+
+def test_sessions_for_each_instance_that_begin_together_are_whole_together() -> None:
+    bmp = two_sessions()
+    bmp.feed([log_close(60), log_close(60, **AGAIN)])
+    ours, theirs = {"bmp_router_port": 50020}, {"bmp_router_port": 50021}
+    bmp.feed([*at(70, init(), peer_up(), **ours), *at(71, init(), peer_up(NEIGHBOUR), **theirs)])
+    bmp.feed([*at(72, update(), **ours), *at(72, update(P1, NEIGHBOUR), **theirs)])
+    bmp.feed(stats(float(second), **session) for second in range(80, 200, 10) for session in (ours, theirs))
+    assert "r1" not in bmp.doubtful()
+    assert (bmp.targets(P0), bmp.targets(P1)) == ([LINKS[1]], [LINKS[2]])
+
+
+def test_a_stranger_does_not_wait_and_is_named() -> None:
+    """Only sessions from addresses of the inventory may still turn out to be a router's."""
+    bmp = Bmp(at(0, *UP))
+    bmp.feed(at(1, update(bmp_router="203.0.113.9", bmp_router_port=port))[0] for port in range(1000, 1200))
+    assert not bmp.state.feeds[bmp.pop.name].tracker.is_waiting
+    assert "bmp-unnamed" in bmp.kinds()
+
+
+def test_many_sessions_that_wait_are_given_up() -> None:
+    bmp = Bmp(at(0, *UP))
+    bmp.feed(at(1, update(bmp_router_port=port))[0] for port in range(1000, 1000 + 2 * WAITING_SESSIONS_MAX))
+    assert bmp.sessions.ignored["unknown-router"] == WAITING_SESSIONS_MAX
+
+
+def test_a_peer_has_only_so_many_paths_of_a_prefix() -> None:
+    """ADD-PATH (RFC 7911): an identifier is any number of 32 bits, and a row has to have room for all of them."""
+    bmp = Bmp(at(0, *UP))
+    bmp.feed(at(1, update(as_path_id=number))[0] for number in range(1, 2 * PATHS_MAX))
+    assert len(bmp.paths(P0)) == PATHS_MAX
+    bmp.feed(at(2, update(as_path_id=1, log_type="withdraw"), update(as_path_id=99)))
+    assert bmp.paths(P0)[-1].path_id == 99
+
+
+def test_one_clock_that_jumped_and_was_put_right_is_forgotten() -> None:
+    bmp = Bmp(at(0, *UP))
+    bmp.feed([stats(3600.0), *(stats(float(second)) for second in range(10, 50_000, 10))])
+    assert bmp.sessions.at_s == bmp.sessions.heard["r1"] == T0 + 49_990

@@ -322,7 +322,7 @@ def test_all_mistakes_come_in_one_round(tmp_path: Path) -> None:
         "pop.toml.link[0].local_pref: -4",
         "pop.toml.link[0].capacity_bps: 100000",
         "other.toml.name: 'other 2'",
-        "other.toml.router: missing",
+        "other.toml.router: is missing; write at least one table, each under its title in double brackets",
         f"{tmp_path}/gone.toml: cannot be read",
         "autopilot.toml.speed: unknown key",
         "autopilot.toml.kafka.broker: '::1:9092'",

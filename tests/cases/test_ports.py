@@ -172,6 +172,12 @@ MORE: dict[str, tuple[str, Case, Right, int]] = {
         Right(60, notices=frozenset({"capacity-differs"})),
         0,
     ),
+    "speed in Mb/s, and the capacity is what ports report": (
+        "as above; a port that slow does not exist, so its octets are believed and its capacity is unknown",
+        single(60, ifSpeed=100_000) | {"inventory": {"capacity_bps": "auto"}},
+        Right(60, capacity=0, notices=frozenset({"capacity-differs", "capacity-unknown"})),
+        0,
+    ),
     "speed in Mb/s at night": (
         "as above, with a load below even that speed: 60 kb/s",
         single(0.00006, ifSpeed=100_000) | {"rate": 1},
@@ -193,7 +199,7 @@ MORE: dict[str, tuple[str, Case, Right, int]] = {
     "a rate below the port's speed": (
         "inex/IXP-Manager lets an exchange sell 40 Gb/s on a port of 100; sub-rate transit is the same",
         single(38, windows=6, ifSpeed=10**11) | {"inventory": {"capacity_bps": 40e9}},
-        Right(38, capacity=40, congested=True, moved=True, notices=frozenset({"capacity-differs"})),
+        Right(38, capacity=40, congested=True, moved=True, notices=frozenset({"capacity-below-ports"})),
         0,
     ),
     "a port that came up at a tenth of its speed": (

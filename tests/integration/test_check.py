@@ -116,7 +116,7 @@ async def test_every_part_that_runs_is_seen_and_every_dead_one_is_named() -> Non
     async with Stack(INVENTORY, announced(), StackOptions(settings=settings)) as stack:
         folder = stack.settings_file.parent
         first = await report_of(folder)
-        assert named(first, "telemetry has published no window yet; start it: `autopilot telemetry --cell rhv1000`")
+        assert named(first, "telemetry has published no window yet", "start `autopilot telemetry --cell rhv1000`")
         assert named(first, "no actuator was heard; start it: `autopilot actuator --cell rhv1000`")
         for process in ("telemetry", "actuator"):
             argv = [sys.executable, "-m", "app", process, "--cell", POP, "--config", str(stack.settings_file)]

@@ -15,6 +15,7 @@ from app.te.traffic.observed import ObservedWindow
 
 MISMATCH = "egress-mismatch"
 MISMATCHED_WINDOWS = 3  # in a row; one routing change affects two: the window it falls into and the next to close
+FEW_SHARE_MAX = 0.005
 
 
 def mismatch_share(
@@ -25,7 +26,8 @@ def mismatch_share(
     Vendors choose differently between equal paths, so any of these counts as predicted. The share leaves out the
     prefixes `left_out`, those for which a router still holds an override that is not in `steered`, and those without a
     predicted exit. Traffic of a `steered` prefix has to leave by the exit of its override. The flows of a link count as
-    much as its counters say, and fewer than MIN_STRAY_SAMPLES samples elsewhere say nothing: so few can be forged.
+    much as its counters say. Fewer than MIN_STRAY_SAMPLES samples elsewhere can be forged: they say nothing, and if
+    they would be more than FEW_SHARE_MAX of all, neither does the window.
     """
     steered = steered or {}
     pairs, flows = observed.pairs, observed.flows
@@ -39,8 +41,10 @@ def mismatch_share(
     astray[ours] = (exits != NO_EXIT) & (exits != flows.links[ours])
     weights = flows.sizes_bytes * _factors(observed)[flows.links]
     total = float(weights[judged].sum())
-    few = flows.samples[astray].sum() < MIN_STRAY_SAMPLES
-    return (0.0 if few else float(weights[astray].sum()) / total) if total else None
+    share = float(weights[astray].sum()) / total if total else None
+    if share is not None and flows.samples[astray].sum() < MIN_STRAY_SAMPLES:
+        return 0.0 if share <= FEW_SHARE_MAX else None
+    return share
 
 
 def judged_overrides(held: Mapping[str, StandingOverride], newest: Mapping[str, LinkWindow]) -> set[str]:

@@ -158,7 +158,7 @@ def refuted(port: Port, course: Course) -> int:
 def fastest_bps(port: Port, configured_bps: float | None) -> float:
     """The most that this port can carry: its link's capacity, or the ifSpeed that two readings agree on."""
     speed_bps = settled([sample.speed_bps for sample in port.samples]) if port.samples else 0
-    said = 0 if speed_bps in UNSUPPORTED or speed_bps > SPEED_MAX_BPS else speed_bps
+    said = speed_bps if SPEED_MIN_BPS <= speed_bps <= SPEED_MAX_BPS and speed_bps not in UNSUPPORTED else 0
     return max(said, configured_bps or 0.0) or SPEED_MAX_BPS
 
 

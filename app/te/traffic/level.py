@@ -71,7 +71,7 @@ def error_share(samples: int) -> float:
 def settled_by(rates: Rates, flows: FlowLevel) -> Rates:
     """Of two ways to read a LAG's counters the one that is nearer to the flows, if there are enough of these."""
     other = rates.otherwise
-    if other is None or not (rates.carried_bps and other.carried_bps) or not flows.is_precise:
+    if other is None or not (rates.carried_bps and other.carried_bps) or not (flows.is_precise and flows.bps):
         return rates
     return min(rates, other, key=lambda one: abs(log((one.carried_bps or 1.0) / flows.bps)))
 

@@ -4,7 +4,9 @@ import msgspec
 
 # Reasons why nobody believes what the samples would stand for: their bytes are no part of what was sampled.
 NOT_BELIEVED = ("unlisted-sampling-rate", "unusual-sampling-rate", "impossible-weight")
-SENDERS_MAX = 256  # named at a time; the bytes of others are still counted by reason
+NOT_OUTBOUND = "not-outbound"  # towards the inside or another edge: in order, from a router that samples all its ports
+NOT_MEANT = (*NOT_BELIEVED, NOT_OUTBOUND)  # no part of the traffic of which a share may be unattributed
+SENDERS_MAX = 64  # named at a time for each reason; the bytes of others are still counted
 
 
 class UnplacedSender(msgspec.Struct):
@@ -33,8 +35,9 @@ class Unplaced(msgspec.Struct):
         sender = self.now.setdefault(key, UnplacedSender(reason, agent, number))
         sender.size_bytes += size_bytes
         sender.records += records
-        if len(self.now) > SENDERS_MAX:
-            del self.now[max(self.now)]  # not the last to come: the rest must not depend on the order
+        of_reason = [each for each in self.now if each.startswith(f"{reason}|")] if len(self.now) > SENDERS_MAX else ()
+        if len(of_reason) > SENDERS_MAX:
+            del self.now[max(of_reason)]  # not the last to come: the rest must not depend on the order
 
     def turn(self, counted_bytes: int) -> None:
         """A window closed for which `counted_bytes` were counted."""

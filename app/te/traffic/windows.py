@@ -5,7 +5,7 @@ process. Data that arrived before (oldest open purge_init - refresh) is complete
 watermark. With several collectors it is the oldest such moment of any of them (writers.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Literal, NamedTuple
 
@@ -15,12 +15,35 @@ from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
 from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import Unplaced
-from app.te.traffic.writers import SILENT_REFRESHES, Writers
+from app.te.traffic.writers import SILENT_REFRESHES, WRITERS_MAX, Writers
 
 PurgeKind = Literal["purge_init", "purge_close"]
 CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
 CREEP = 0.2  # of the stream's time, while every collector's clock was set back: windows go on, and the clocks catch up
 UNMARKED_MAX_S = 60.0  # without markers for so long, what is older than that counts as complete
+BYTES_MAX = 2**63 - 1  # what a row can keep: forged records stand for as much as they like
+QUIET_STEP_MAX_S = 30.0  # from one message to the next; a longer step may be one to another clock
+
+
+class QuietClock(msgspec.Struct):
+    """One clock of the messages without a marker: its first and its newest time.
+
+    Messages do not say which collector wrote them, and their times are those of its host. Near ones belong together.
+    """
+
+    began_s: float
+    at_s: float
+
+    @property
+    def lasts_s(self) -> float:
+        return self.at_s - self.began_s
+
+
+def quiet_until(clocks: Sequence[QuietClock]) -> float | None:
+    """The time by the slowest clock if there was no marker for UNMARKED_MAX_S by any, else None."""
+    if max((clock.lasts_s for clock in clocks), default=0.0) < UNMARKED_MAX_S:
+        return None
+    return min(clock.at_s for clock in clocks if clock.lasts_s >= UNMARKED_MAX_S / 2)
 
 
 class Progress(msgspec.Struct):
@@ -28,7 +51,7 @@ class Progress(msgspec.Struct):
 
     `is_first` says that no window was closed yet, so that the first may still begin earlier.
     `heard_s` is Kafka's time of the purge that brought the last record of each router, `unheard` the routers whose
-    records came since the last marker. `unmarked_s` is Kafka's time of the first message after that marker, and
+    records came since the last marker. `quiet` are the clocks of the messages after that marker, and
     `unmarked` says that the last windows were closed without markers.
     """
 
@@ -43,7 +66,7 @@ class Progress(msgspec.Struct):
     dead_letters: int = 0
     writers: Writers = msgspec.field(default_factory=Writers)
     unmarked: bool = False
-    unmarked_s: float | None = None
+    quiet: list[QuietClock] = msgspec.field(default_factory=list)
     heard_s: dict[str, float] = msgspec.field(default_factory=dict)
     unheard: list[str] = msgspec.field(default_factory=list)
     unplaced: Unplaced = msgspec.field(default_factory=Unplaced)
@@ -56,7 +79,7 @@ class Progress(msgspec.Struct):
             self.writers.begin(writer, at_s, refresh_s)
         else:
             self.writers.end(writer)
-        self.unmarked, self.unmarked_s = False, None
+        self.unmarked, self.quiet = False, []
         if self.unheard:
             self._hear(min(at_s, self.newest_s))
         complete_s = self.writers.complete_s(refresh_s, self._floor_s)
@@ -65,16 +88,22 @@ class Progress(msgspec.Struct):
         elif complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s):
             self.watermark_s = complete_s
 
-    def is_unmarked(self, from_s: float, to_s: float) -> bool:
-        """Whether no marker came for UNMARKED_MAX_S before a message of Kafka time `to_s`, by the time of messages.
-
-        `from_s` is the time of the first message since the last that was taken.
-        """
-        since_s = from_s if self.unmarked_s is None else self.unmarked_s
-        return to_s >= since_s + UNMARKED_MAX_S
+    def quiet_after(self, kafka_s: Sequence[float]) -> list[QuietClock]:
+        """The clocks of the messages without a marker after those of these Kafka times."""
+        clocks = [QuietClock(clock.began_s, clock.at_s) for clock in self.quiet]
+        for at_s in kafka_s:
+            for clock in clocks:
+                if abs(at_s - clock.at_s) <= QUIET_STEP_MAX_S:
+                    clock.at_s = max(clock.at_s, at_s)
+                    break
+            else:
+                clocks.append(QuietClock(at_s, at_s))
+                if len(clocks) > WRITERS_MAX:
+                    clocks.remove(min(clocks, key=lambda each: each.lasts_s))
+        return clocks
 
     def advance_unmarked(self, at_s: float) -> None:
-        """Advance the watermark by a record of Kafka time `at_s`, because no marker came for UNMARKED_MAX_S."""
+        """Advance the watermark to UNMARKED_MAX_S before `at_s`, because no marker came for that long."""
         self.writers = Writers()
         self.unmarked = True
         self._hear(at_s)
@@ -142,7 +171,7 @@ class Progress(msgspec.Struct):
 
     def leave_out(self, reason: str, size_bytes: int) -> None:
         """Count bytes that belong to no link, by reason code."""
-        self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
+        self.unattributed_bytes[reason] = min(self.unattributed_bytes.get(reason, 0) + size_bytes, BYTES_MAX)
 
 
 class ClosedWindow(NamedTuple):

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import msgspec
 
 OPEN_PURGE_MAX_S = 30.0  # a purge whose process is killed never ends
-WRITERS_MAX = 64  # collectors, and purges of one of them that are open at the same time
+WRITERS_MAX = 64
+OPEN_PURGES_MAX = 16  # of one collector; pmacct has at most 10
 SILENT_REFRESHES = 3  # a collector that missed so many is waited for no longer
 AWAY_MAX_S = 300.0  # a collector that restarts is back by then
 NEW_CLOCK_S = 25.0  # a longer step ahead of one name may be a second collector of that name: only time shows
@@ -56,7 +57,7 @@ class Writer(msgspec.Struct):
         """A purge begins; those that should have ended long ago are given up."""
         self.purge, self.began_s = purge, max(self.began_s, at_s)
         opened = self.open_purges
-        if len(opened) < WRITERS_MAX:
+        if len(opened) < OPEN_PURGES_MAX:
             in_order = at_s >= next(reversed(opened.values()), at_s)
             opened[purge] = at_s
             if not in_order:

@@ -91,14 +91,15 @@ async def test_a_halted_pop_is_named_with_who_halted_it(monkeypatch: pytest.Monk
 async def test_telemetry_that_was_never_seen_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     report = await reported(monkeypatch, WELL._replace(sources=None, window_end_s=None))
     assert report.problems == [
-        "rhv1000: telemetry has published no window yet; start it: `autopilot telemetry --cell rhv1000`"
+        "rhv1000: telemetry has published no window yet. If sfacctd-flows-rhv1000 is written to, start"
+        " `autopilot telemetry --cell rhv1000`; if not, start sfacctd first"
     ]
 
 
 async def test_what_telemetry_reports_is_a_problem_too(monkeypatch: pytest.MonkeyPatch) -> None:
     differs = Notice("as-differs", "r1/127.0.0.31", "BMP says AS 64699, the inventory 64601: one of them is wrong.")
     seen = WELL._replace(sources=sources(END_S - WINDOW_S, differs))
-    assert (await reported(monkeypatch, seen)).problems == [f"{differs.where}: {differs.text}"]
+    assert (await reported(monkeypatch, seen)).problems == [f"rhv1000: {differs.where}: {differs.text}"]
 
 
 async def test_a_router_without_heartbeat_and_one_that_exports_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +108,7 @@ async def test_a_router_without_heartbeat_and_one_that_exports_are_named(monkeyp
     first, second = report.problems
     assert first.startswith("rhv1000/r1: the router sends 800000 routes to its injector; it should send none there")
     assert second.startswith(
-        "rhv1000/r2: sends no BMP statistics, so nothing shows whether its BMP session still lives"
+        "rhv1000/r2: sends no BMP statistics, so it is doubted whenever it is quiet: let it send BMP statistics reports"
     )
 
 
@@ -115,7 +116,8 @@ async def test_before_the_first_start_it_says_what_to_start(monkeypatch: pytest.
     settings = Settings(pops=("a",), cells={"west": (POP,)})
     report = await reported(monkeypatch, Seen(END_S, WINDOW_S), settings)
     assert report.problems == [
-        "rhv1000: telemetry has published no window yet; start it: `autopilot telemetry --cell west`",
+        "rhv1000: telemetry has published no window yet. If sfacctd-flows-rhv1000 is written to, start"
+        " `autopilot telemetry --cell west`; if not, start sfacctd first",
         "rhv1000: no actuator was heard; start it: `autopilot actuator --cell west`",
     ]
     assert report.routers[f"{POP}/r1"].flows_heard_s is None
@@ -126,7 +128,7 @@ async def test_before_the_first_start_it_says_what_to_start(monkeypatch: pytest.
 async def test_routers_that_were_never_heard_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     report = await reported(monkeypatch, WELL._replace(sources=sources(END_S - WINDOW_S, r2=RouterHeard())))
     assert len(report.problems) == 3
-    assert all(problem.startswith("r2: ") for problem in report.problems)
+    assert all(problem.startswith("rhv1000: r2: ") for problem in report.problems)
     assert "is its sysName 'r2' (bmp_sysname)?" in report.problems[2]
 
 

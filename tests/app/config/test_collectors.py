@@ -10,6 +10,7 @@ from app.config.collectors import (
     FLOWS_ALLOWED,
     PMBMPD_LINES,
     PRODUCER,
+    SESSIONS_EACH,
     SFACCTD_LINES,
     SOURCES_MAX,
     SPARE_PEERS,
@@ -57,7 +58,7 @@ def test_the_lines_name_the_files_and_leave_room_for_a_session_that_hangs() -> N
     files = collector_files(pop_of(30), FOLDER)
     assert f"sfacctd_allow_file: {FOLDER}/{FLOWS_ALLOWED}\n" in files[SFACCTD_LINES]
     assert f"bmp_daemon_allow_file: {FOLDER}/{BMP_ALLOWED}\n" in files[PMBMPD_LINES]
-    assert f"bmp_daemon_max_peers: {30 + SPARE_PEERS}\n" in files[PMBMPD_LINES]
+    assert f"bmp_daemon_max_peers: {SESSIONS_EACH * 30 + SPARE_PEERS}\n" in files[PMBMPD_LINES]
     assert sum(text.count(f"{FOLDER}/{PRODUCER}") for text in files.values()) == 3
     assert files[PRODUCER] == "global, enable.idempotence, true\n"
 

@@ -57,7 +57,7 @@ def test_every_mistake_of_shape_is_listed_with_its_place(tmp_path: Path) -> None
         "pop.toml.router[0].internal_ifindexes: 1 is a whole number; write a list in brackets, [...]",
         "pop.toml.router[0].core: 2026-11-29 is a date or time; write a table, { key = value }",
         "pop.toml.link[0].kind: 'peering' is not one of pni, ixp, transit",
-        "pop.toml.link[0].capacity_bps: missing",
+        "pop.toml.link[0].capacity_bps: is missing; write a number, without quotes",
     ]
 
 
@@ -162,8 +162,15 @@ def test_what_is_not_an_inventory(tmp_path: Path, content: bytes, said: str) -> 
 def test_an_empty_file_lacks_every_key(tmp_path: Path) -> None:
     path = tmp_path / "pop.toml"
     path.write_bytes(b"")
-    keys = ("name", "asn", "own_prefixes", "router", "link")
-    assert problems_of(path) == [f"pop.toml.{key}: missing" for key in keys]
+    tables = "at least one table, each under its title in double brackets"
+    lacks = {
+        "name": "text in quotes",
+        "asn": "a whole number, without quotes and without a point",
+        "own_prefixes": "a list in brackets, [...]",
+        "router": tables,
+        "link": tables,
+    }
+    assert problems_of(path) == [f"pop.toml.{key}: is missing; write {how}" for key, how in lacks.items()]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -197,8 +204,8 @@ def test_a_four_byte_as_marks_with_another_number() -> None:
 @pytest.mark.parametrize(
     ("budgets", "problem"),
     [
-        (Budgets(max_overrides=-1), "budgets.max_overrides: -1 is out of range; write a number from 0 to 2000"),
-        (Budgets(max_overrides=2001), "budgets.max_overrides: 2001 is out of range; write a number from 0 to 2000"),
+        (Budgets(max_overrides=-1), "budgets.max_overrides: -1 is out of range; write a number from 0 to 1000"),
+        (Budgets(max_overrides=1001), "budgets.max_overrides: 1001 is out of range; write a number from 0 to 1000"),
         (Budgets(max_new_per_cycle=-1), "budgets.max_new_per_cycle: -1 is out of range"),
         (Budgets(max_moved_share=-0.1), "budgets.max_moved_share: -0.1 is out of range; write a number from 0 to 1"),
         (Budgets(max_moved_share=nan), "budgets.max_moved_share: nan is out of range"),

@@ -74,7 +74,7 @@ def test_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
     (tmp_path / "rhv1000.toml").write_text(INVENTORY.read_text().replace("asn = 64512", "", 1))
     problems = problems_of(path)
     assert len(problems) == 4
-    assert "rhv1000.toml.asn: missing" in problems
+    assert "rhv1000.toml.asn: is missing; write a whole number, without quotes and without a point" in problems
     assert any("nowhere.toml: cannot be read" in problem for problem in problems)
     leave = "autopilot.toml.thresholds.leave: 0.95 must be below thresholds.enter (0.9), or congestion closes and opens"
     assert any(problem.startswith(leave) for problem in problems)

@@ -11,6 +11,7 @@ AGAIN, LATER = 100.0, 100.0 + FIRST_WITHIN_S + 1
 
 def reconnected() -> RibFeed:
     feed = feed_of(*UP)
+    feed.expire(0.0)
     feed.apply(captured("gobgpd_init", bmp_router_port=60000), AGAIN)
     return feed
 

@@ -191,6 +191,15 @@ def test_traffic_without_a_place_is_named_with_what_to_change(kind: str) -> None
     assert stream.notices() == [], "it was mended"
 
 
+def test_traffic_towards_the_inside_is_no_fault() -> None:
+    """Many routers sample all their ports in both directions."""
+    stream = Stream()
+    inbound = {"iface_out": 1, "iface_in": 101, "size_bytes": 1000}, {"iface_out": 2, "iface_in": 1, "size_bytes": 500}
+    stream.usual(16, *inbound)
+    assert stream.unattributed["not-outbound"] == 8 * 1_500_000
+    assert stream.notices() == []
+
+
 def test_the_largest_are_named_and_memory_is_bounded() -> None:
     stream = Stream()
     stream.usual(16, *({"iface_in": 1000 + number, "size_bytes": 1 + number} for number in range(2 * SENDERS_MAX)))
@@ -272,6 +281,41 @@ def test_a_message_of_the_future_between_markers_closes_nothing() -> None:
     assert stream.account.progress.late_bytes == 0
     assert stream.unattributed == {"clock-skew": 60 * 100_000}
     assert stream.closed[-1].start_s >= T0 + 100
+
+
+@pytest.mark.parametrize("ahead_s", [600.0, 86_400.0])
+@pytest.mark.parametrize("messages", [1, 20])
+def test_nor_do_two_clocks_whose_purges_overlap(ahead_s: float, messages: int) -> None:
+    stream = Stream()
+    for number in range(60):
+        second = int(stream.now_s)
+        (_, begin_b), (_, end_b) = purge(0.0, f"flows_b/{number}")
+        (_, begin_a), (_, end_a) = purge(0.0, f"flows_a/{number}")
+        stream.send(begin_b, ahead_s=ahead_s)
+        stream.send(begin_a)
+        for _ in range(messages):
+            stream.send(flow(second - 1))
+            stream.send(flow(second - 1 + int(ahead_s), peer_ip_src="192.0.2.2"), ahead_s=ahead_s)
+        stream.send(end_b, ahead_s=ahead_s)
+        stream.send(end_a)
+        stream.now_s += 2
+    ours = [closed.start_s for closed in stream.closed if closed.start_s < T0 + 200]
+    assert stream.account.progress.late_bytes == 0
+    assert ours[-1] >= T0 + 90
+    assert not stream.account.progress.unmarked
+
+
+@pytest.mark.parametrize("ahead_s", [5, 30, 600])
+def test_without_markers_windows_close_by_the_slower_clock(ahead_s: int) -> None:
+    stream = Stream()
+    for _ in range(300):
+        second = int(stream.now_s)
+        stream.send(flow(second - 1 + ahead_s, peer_ip_src="192.0.2.2"), ahead_s=ahead_s)
+        stream.send(flow(second - 1))
+        stream.now_s += 1
+    assert stream.account.progress.late_bytes == 0
+    assert stream.account.progress.unmarked
+    assert stream.closed[-1].start_s >= T0 + 200
 
 
 def test_a_topic_that_never_had_a_marker_closes_its_windows_all_the_same() -> None:

@@ -123,7 +123,7 @@ def test_texts_name_what_to_do_and_do_not_change_with_the_time(mode: Mode) -> No
     for now_s in (END_S + 100, END_S + 101):
         seen = WELL._replace(mode=mode, now_s=now_s)
         [silent, dead] = notices(demo_pop(), seen)
-        assert sentence(silent) == (
+        assert sentence("rhv1000", silent) == (
             f"rhv1000: No window was published since the one that ended at {utc(END_S):%Y-%m-%d %H:%M:%S} UTC."
             " Is telemetry running, and do flows arrive?"
         )

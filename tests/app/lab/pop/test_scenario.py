@@ -110,7 +110,7 @@ def test_wrong_types_and_unknown_keys_are_listed_with_their_place(tmp_path: Path
     with pytest.raises(ConfigError) as raised:
         load_scenario(str(path), inventory())
     assert len(raised.value.problems) == 3
-    assert "bad.toml.event[0].at_s: missing" in raised.value.problems
+    assert "bad.toml.event[0].at_s: is missing; write a number, without quotes" in raised.value.problems
 
 
 @pytest.mark.parametrize(

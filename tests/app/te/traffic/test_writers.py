@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from app.te.traffic.windows import CREEP, Progress
-from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, NEW_CLOCK_S, SILENT_REFRESHES, WRITERS_MAX
+from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, NEW_CLOCK_S, OPEN_PURGES_MAX, SILENT_REFRESHES, WRITERS_MAX
 
 T0, REFRESH_S = 1_795_246_100.0, 2.0
 
@@ -155,7 +155,7 @@ def test_a_megabyte_of_markers_leaves_little() -> None:
         clocks.progress.mark("purge_init", f"w{number}/1", clocks.now_s, REFRESH_S)
     known = clocks.progress.writers.known
     assert len(known) == WRITERS_MAX
-    assert max(len(writer.open_purges) for writer in known) == WRITERS_MAX
+    assert max(len(writer.open_purges) for writer in known) == OPEN_PURGES_MAX
     clocks.run(60)
     assert clocks.names == ["flows"]
     assert clocks.lag_s == 2 * REFRESH_S
