@@ -346,7 +346,16 @@ RATES = (
 )
 
 
-async def test_the_page_writes_rates_as_the_command_line_does(daemons: None, tmp_path: Path) -> None:
+WORDS = """async () => {
+    const { shareOf, sumOf } = await import("/static/text.js");
+    const windows = [{ feed: "gap", dropped_bps: null }, { feed: "live", dropped_bps: 3 }, null];
+    const links = windows.map((window) => ({ window }));
+    return [shareOf(5e6, null), shareOf(null, 1e9), shareOf(5e8, 1e9), sumOf(links, "dropped_bps").text,
+        sumOf(links.slice(0, 1), "dropped_bps").text];
+}"""
+
+
+async def test_the_page_writes_rates_as_commands_do_and_unknown_is_no_zero(daemons: None, tmp_path: Path) -> None:
     if not CHROMIUM.exists():
         unavailable(f"no {CHROMIUM}: install chromium")
     problems: list[str] = []
@@ -355,6 +364,8 @@ async def test_the_page_writes_rates_as_the_command_line_does(daemons: None, tmp
             'async (rates) => { const { bits } = await import("/static/text.js"); return rates.map(bits); }',
             [None, *RATES, 2.5e12],
         )
+        words = await page.evaluate(WORDS)
+    assert words == ["5.00 Mb/s", "unknown", "50.0 %", "3 b/s (1 of 3 links)", "unknown"]
     assert shown == [bits(rate) for rate in (None, *RATES, 2.5e12)]
 
 

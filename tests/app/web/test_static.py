@@ -2,11 +2,7 @@
 
 import hashlib
 import re
-import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 from app.web.pages import STATIC
 
@@ -25,23 +21,6 @@ def test_the_list_of_overrides_judges_by_the_progress_of_each_and_nothing_else()
     """As `autopilot overrides` does: what a router did for another exit of the prefix confirmed no override."""
     lists = (STATIC / "lists.js").read_text()
     assert re.findall(r"([\w.]*)routers\[", lists) == ["progress."] * 2
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
-def test_what_is_unknown_is_neither_zero_nor_nonsense(tmp_path: Path) -> None:
-    (tmp_path / "text.mjs").write_text((STATIC / "text.js").read_text())
-    (tmp_path / "asks.mjs").write_text(
-        """
-        import { shareOf, sumOf } from "./text.mjs";
-        const windows = [{ feed: "gap", dropped_bps: null }, { feed: "live", dropped_bps: 3 }, null];
-        const links = windows.map((window) => ({ window }));
-        const texts = [shareOf(5e6, null), shareOf(null, 1e9), shareOf(5e8, 1e9), sumOf(links, "dropped_bps").text,
-          sumOf(links.slice(0, 1), "dropped_bps").text];
-        console.log(texts.join("|"));
-        """
-    )
-    said = subprocess.run(["node", tmp_path / "asks.mjs"], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "5.00 Mb/s|unknown|50.0 %|3 b/s (1 of 3 links)|unknown"
 
 
 def test_the_page_has_nothing_inline_and_loads_nothing_from_elsewhere() -> None:
