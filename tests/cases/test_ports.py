@@ -175,7 +175,7 @@ MORE: dict[str, tuple[str, Case, Right, int]] = {
     "speed in Mb/s, and the capacity is what ports report": (
         "as above; a port that slow does not exist, so its octets are believed and its capacity is unknown",
         single(60, ifSpeed=100_000) | {"inventory": {"capacity_bps": "auto"}},
-        Right(60, capacity=0, notices=frozenset({"capacity-differs", "capacity-unknown"})),
+        Right(60, capacity=None, notices=frozenset({"capacity-differs", "capacity-unknown"})),
         0,
     ),
     "speed in Mb/s at night": (

@@ -31,6 +31,7 @@ from app.lab.pop.truth import Loads
 from app.te.traffic.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)
+FIRST_READING_S = 2.0  # from the begin of a run, in which counters are read once a second
 _read: Read[Decision] = reader_of(Decision)
 
 
@@ -145,10 +146,13 @@ async def counters_late_s(kafka: Kafka, pop: Pop, link: int, reported_s: Floats)
 
 
 def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettings) -> Iterator[LinkTruth]:
-    """The simulator's truth about one link, for every window that lies wholly within the run."""
+    """The simulator's truth about one link, for every window that lies wholly within the run.
+
+    Counters have to be read before the window, too: without that its load is estimated from samples.
+    """
     loads, times_s = sim.truth, np.array([0.0, *sim.truth_ends_s])
     length_s = windows.length_s
-    first = int(-(-began_s // length_s) * length_s)
+    first = int(-(-(began_s + FIRST_READING_S) // length_s) * length_s)
     for start_s in range(first, int(began_s + len(loads.carried)) - length_s + 1, length_s):
         span_s = start_s - began_s, start_s - began_s + length_s
         columns = (load[:, link] for load in (loads.carried, loads.natural_sent, loads.natural))
