@@ -168,7 +168,8 @@ class BmpHearing:
 
     The time between records is Kafka's, that since the last one is monotonic: two clocks are compared only once. When
     the topic was `read` to its end, our clock says how old its last record is. So a router that is silent since before
-    a start is in doubt at once, and not for longer than since the start, in case that clock is wrong.
+    a start is in doubt at once, and not for longer than since the start, in case that clock is wrong. Later,
+    nobody is silent for longer than by our own time: a collector that was cut off writes records of the past.
     """
 
     def __init__(self, feed: Callable[[], RibFeed], is_read: Callable[[], bool], clock: Clock) -> None:
@@ -181,6 +182,7 @@ class BmpHearing:
         self._of = feed
         self._seen, self._seen_s, self._older_s = -1, self._clock.monotonic_s(), 0.0
         self._has_looked = False
+        self._last: dict[str, tuple[float, float]] = {}  # router -> its last record, by Kafka's and by our time
 
     def __call__(self, router: str) -> Heard:
         if (feed := self._feed()) is not self._of:  # a rebalance or a recovery made a new one
@@ -194,6 +196,11 @@ class BmpHearing:
             self._older_s = min(max(self._clock.now_s() - sessions.at_s, 0.0), most_s)
         read_to_s = sessions.at_s + self._older_s + now_s - self._seen_s
         silent_s = read_to_s - sessions.heard[router] if router in sessions.heard else inf
+        heard_s = sessions.heard.get(router, -1.0)
+        if self._last.get(router, (None, 0.0))[0] != heard_s:
+            self._last[router] = heard_s, now_s
+        if self._has_looked and router in sessions.heard:
+            silent_s = min(silent_s, now_s - self._last[router][1] + self._older_s)
         return Heard(silent_s, feed.tracker.is_doubtful(router, read_to_s))
 
 

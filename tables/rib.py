@@ -118,7 +118,7 @@ class KeptRib:
             row_id = bucket, _ = _row_id(key)
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths if self._row_of(prefix) == row_id}
             buckets.setdefault(bucket, {}).update(prefixes)
-            self.feed.restore(row.began, prefixes, [each for each in row.stale if each[0] in prefixes])
+            self.feed.restore(row.applied, row.began, prefixes, [each for each in row.stale if each[0] in prefixes])
             self._included[row_id] = row.applied
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
                 behind.append(row_id)  # the changelog may not have it

@@ -16,12 +16,26 @@ WRITERS_MAX = 64
 class WriterClock(msgspec.Struct):
     """A collector's clock: `offset_s` is what makes its times the stream's, in which it was heard at `heard_s`.
 
-    `at_s` is the newest time by its own clock.
+    `at_s` is the newest time by its own clock, and `seq` the number of its newest record.
     """
 
     offset_s: float
     heard_s: float
     at_s: float = 0.0
+    seq: int = 0
+
+
+def began_again(writers: dict[str, WriterClock], writer: str, seq: int, at_s: float) -> bool:
+    """Whether this collector counts from the beginning, in a new process with the same id, as in a container.
+
+    Then a later record, by its own clock, has a lower number. A record that is only sent again has its old time.
+    """
+    clock = writers.get(writer)
+    if clock is None:
+        return False
+    is_new = 0 < seq < clock.seq and at_s > clock.at_s
+    clock.seq = seq if is_new else max(seq, clock.seq)
+    return is_new
 
 
 def stream_time(writers: dict[str, WriterClock], now_s: float, writer: str, at_s: float) -> float:
@@ -55,7 +69,7 @@ def _slow_down(writers: dict[str, WriterClock], now_s: float, by_s: float) -> No
     heard = [each for each in writers.values() if each.heard_s >= now_s - HEARD_S]
     ahead_s = min((each.offset_s for each in heard), default=0.0)
     for each in heard if ahead_s > 0 else ():
-        each.offset_s -= min(by_s, ahead_s)
+        each.offset_s -= min(by_s / len(heard), ahead_s)
 
 
 def clocks_apart(writers: dict[str, WriterClock], now_s: float) -> tuple[str, str, float] | None:

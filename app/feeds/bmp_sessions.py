@@ -21,7 +21,6 @@ WAITING_S = 60.0
 OVER_S = 600.0  # so long after its last record a session has ended, whether or not that was heard
 VOUCHES_AFTER_S = 5.0  # what was sent before another session began may be written after its first records
 FIRST_WITHIN_SILENCES = 2.0
-SENT_AGAIN_S = 10.0  # collectors may write their first records out of order or twice
 UNKNOWN = "unknown-router"
 
 
@@ -41,6 +40,11 @@ class BmpSession(msgspec.Struct):
     ended: bool = False
     ignored: str = ""
     peers: set[str] | None = None
+
+    @property
+    def over_s(self) -> float:
+        """When it ended, or will have if it is not heard again."""
+        return self.heard_s if self.ended else self.heard_s + OVER_S
 
     def reports(self, peer: str) -> bool:
         """Whether the session reported this peer."""
@@ -138,17 +142,20 @@ class SessionTracker:
     def _whole(self, router: str, now_s: float) -> list[BmpSession]:
         return [session for session in self.live(router, now_s) if session.whole]
 
-    def may_expire(self, router: str, peer: str, at_s: float) -> bool:
-        """Whether what a router's new session does not refresh of a peer may be removed.
+    def may_expire(self, router: str, peer: str, at_s: float, due_s: float) -> bool:
+        """Whether what a router's new sessions have not refreshed of a peer until `due_s` may be removed.
 
-        Not while another session may still be live that has it all, nor once the new one has ended amid its dump.
+        Not while another session may still be live that has it all, nor if the new ones died amid their dumps: one of
+        them has to be heard after that time.
         """
         begun = map(self._memory.sessions.get, self._memory.unrefreshed[router].sessions)
-        ended = all(session is not None and session.ended for session in begun)
-        return not ended and not _is_reported(self._whole(router, at_s), peer)
+        is_over = any(session is None or (not session.ended and session.heard_s > due_s) for session in begun)
+        return is_over and not _is_reported(self._whole(router, at_s), peer)
 
     def orphans(self, router: str, at_s: float) -> list[str]:
         """The peers of a router that is heard whose every session has ended, long enough for a new one to report them.
+
+        One that is not heard any more has ended OVER_S later.
 
         While none of its sessions is whole, nothing is known of any peer, and none is an orphan.
         """
@@ -161,8 +168,7 @@ class SessionTracker:
             peer
             for peer in self._memory.peers.get(router, ())
             if not _is_reported(live, peer)
-            and at_s > max((each.heard_s for each in ours if each.reports(peer)), default=0.0) + self._first_s(router)
-            and at_s > began_s + self._first_s(router)
+            and at_s > max([began_s, *(each.over_s for each in ours if each.reports(peer))]) + self._first_s(router)
         ]
 
     def _first_s(self, router: str) -> float:
@@ -196,14 +202,13 @@ class SessionTracker:
     def hear_init(self, record: BmpRecord, at_s: float) -> tuple[str | None, list[BmpRecord]]:
         """Take an initiation message; return the router and the records that waited for it, by their numbers.
 
-        In a session that has begun it is information only: RFC 7854, section 4.3. If its number goes back, the
-        collector began again, with the same process id as in a container, and so did the session.
+        In a session that has begun it is information only: RFC 7854, section 4.3.
         """
         key, identity = record.session, self._identifier.by_name(record.bmp_router, record.bmp_init_info_sysname or "")
         if identity.alarm is not None:
             self._alarm(identity.alarm, identity.where, identity.text, at_s)
         session = self._memory.sessions.get(key)
-        if session is None or session.router != identity.router or _is_over(session, record, at_s):
+        if session is None or session.router != identity.router or session.ended:
             session = self._begin(record, identity, at_s)
         waited = sorted(self._take_waiting(key), key=lambda each: each.seq)
         if identity.router is None:
@@ -222,6 +227,9 @@ class SessionTracker:
             session = self._begin(record, Identity(router, "" if router else UNKNOWN), at_s)
             if router is None:
                 self._alarm_unnamed(record, at_s)
+        if session.router is not None and session.ended and record.seq > session.seq:
+            self._wait(record, at_s)  # of a new session from the same port, whose initiation message comes late
+            return None
         if session.router is None or session.ended:
             session.heard_s = at_s
             self._ignore(session.ignored or "ended-session")
@@ -242,12 +250,21 @@ class SessionTracker:
         if unrefreshed is not None and session.whole and at_s > unrefreshed.began_s + VOUCHES_AFTER_S:
             self._stale.peers_vouched(router, session.reports)
 
-    def end(self, key: str) -> None:
-        """End a session. What it reported stays: its router decides whether that is still so when it comes back."""
+    def end_all(self, writer: str) -> None:
+        """End all sessions of a collector, whose process began again."""
+        for key, session in self._memory.sessions.items():
+            if key.startswith(f"{writer}|"):
+                session.ended, session.seq = True, 0
+
+    def end(self, key: str, seq: int = 0) -> None:
+        """End a session by its collector's record `seq`.
+
+        What it reported stays: its router decides whether that is still so when it comes back.
+        """
         if waited := self._take_waiting(key):
             self._ignore(UNKNOWN, len(waited))
         if (session := self._memory.sessions.get(key)) is not None:
-            session.ended = True
+            session.ended, session.seq = True, max(session.seq, seq)
 
     def _begin(self, record: BmpRecord, identity: Identity, at_s: float) -> BmpSession:
         router, key, memory = identity.router, record.session, self._memory
@@ -259,7 +276,7 @@ class SessionTracker:
             begun = memory.unrefreshed[router].sessions if router in memory.unrefreshed else ()
             going_on = [other for name in begun if (other := memory.sessions.get(name)) and not other.ended]
             self._stale.router_began(
-                router, key, at_s, self._first_s(router), lambda peer: _is_reported(going_on, peer)
+                router, key, at_s, self._first_s(router), lambda peer: _is_reported(going_on, peer), memory.applied
             )
         memory.sessions[key] = session
         self._forget_sessions(router)
@@ -283,7 +300,7 @@ class SessionTracker:
     def _forget_sessions(self, router: str | None) -> None:
         """Forget sessions of a router, or ignored ones, that were heard longest ago, if there are many."""
         keys = [key for key, session in self._memory.sessions.items() if session.router == router]
-        keys.sort(key=lambda key: self._memory.sessions[key].heard_s)
+        keys.sort(key=lambda key: (not self._memory.sessions[key].ended, self._memory.sessions[key].heard_s))
         for key in keys[: -SESSIONS_KEPT if router is not None else -IGNORED_KEPT]:
             del self._memory.sessions[key]
 
@@ -337,8 +354,3 @@ class SessionTracker:
 
 def _is_reported(sessions: list[BmpSession], peer: str) -> bool:
     return any(session.reports(peer) for session in sessions)
-
-
-def _is_over(session: BmpSession, record: BmpRecord, at_s: float) -> bool:
-    """Whether a session has ended, or its collector counts from the beginning, long after the session began."""
-    return session.ended or (record.seq < session.seq and at_s > session.began_s + SENT_AGAIN_S)

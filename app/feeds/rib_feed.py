@@ -1,11 +1,11 @@
 """From BMP records to the Rib of one PoP: which peers are up, and which paths each router has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
 from app.feeds.bmp import BmpRecord, canonical, to_path
-from app.feeds.bmp_clocks import stream_time
+from app.feeds.bmp_clocks import began_again, stream_time
 from app.feeds.bmp_sessions import Sessions, SessionTracker
 from app.feeds.stale_paths import StalePaths
 from app.te.routing.interning import PathSet
@@ -38,20 +38,22 @@ class RibFeed:
         """The stream position where a router's current BMP session began; -1 if it had none yet."""
         return self.sessions.began.get(router, -1)
 
-    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]) -> None:
+    def restore(
+        self, applied: int, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]
+    ) -> None:
         """Mark the stale paths of a restored row.
 
-        `began` are the beginnings of the routers' sessions when the row was written, `stale` its paths that were stale
-        then. If a router's session began later than that, all its paths in the row are stale. If the row is ahead, the
-        beginning is replayed, and marks them.
+        `applied` is the row's position, `began` are the beginnings of the routers' sessions when it was written, and
+        `stale` its paths that were stale then. Paths of a peer that became stale later than that are, too. If the row
+        is ahead, the beginning is replayed, and marks them.
         """
-        for router in self.sessions.unrefreshed:
-            if began.get(router, -1) < self.began(router):
-                self._mark_stale(
-                    router, ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items()), prefixes
-                )
-            elif began.get(router, -1) == self.began(router):
+        stale = list(stale)
+        for router, unrefreshed in self.sessions.unrefreshed.items():
+            if began.get(router, -1) <= self.began(router):
+                later = {peer for peer, position in unrefreshed.since.items() if position > applied}
+                everything = [(prefix, range(len(path_set))) for prefix, path_set in prefixes.items() if later]
                 self._mark_stale(router, stale, prefixes)
+                self._mark_stale(router, everything, prefixes, later)
 
     def restored(self) -> None:
         """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
@@ -64,11 +66,16 @@ class RibFeed:
         self._stale.restored()
 
     def _mark_stale(
-        self, router: str, stale: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]
+        self,
+        router: str,
+        stale: Iterable[tuple[str, Iterable[int]]],
+        prefixes: Mapping[str, PathSet],
+        peers: Collection[str] | None = None,
     ) -> None:
+        """Mark the paths at these places, of these peers or of all."""
         for prefix, places in stale:
             for name, path in map(prefixes[prefix].__getitem__, places):
-                if name == router:
+                if name == router and (peers is None or path.peer in peers):
                     self._stale.restore(router, prefix, (path.peer, path.path_id))
 
     def stale(self, prefixes: Mapping[str, PathSet]) -> list[StalePlaces]:
@@ -106,8 +113,8 @@ class RibFeed:
     def _expire(self, at_s: float) -> list[Touched]:
         """Remove what is overdue at `at_s`."""
 
-        def may_expire(router: str, peer: str) -> bool:
-            return self.tracker.may_expire(router, peer, at_s)
+        def may_expire(router: str, peer: str, due_s: float) -> bool:
+            return at_s > due_s and self.tracker.may_expire(router, peer, at_s, due_s)
 
         due = self._stale.overdue_peers(at_s, may_expire)
         touched = [(router, self._peer_down(router, peer)) for router, peer in due]
@@ -123,9 +130,11 @@ class RibFeed:
 
         Records of sessions that are no router's are counted in `sessions.ignored`.
         """
+        if began_again(self.sessions.writers, record.writer_id, record.seq, at_s):
+            self.tracker.end_all(record.writer_id)
         at_s = self.sessions.at_s = stream_time(self.sessions.writers, self.sessions.at_s, record.writer_id, at_s)
         if record.ends_session:
-            self.tracker.end(record.session)
+            self.tracker.end(record.session, record.seq)
         elif record.event_type != "log":
             pass  # a connection to pmbmpd that has not said anything yet, or a dump of pmbmpd's tables
         elif record.bmp_msg_type == "init":
@@ -162,7 +171,7 @@ class RibFeed:
         peer = canonical(record.peer_ip)
         asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
         self.tracker.reported(record, peer)
-        self._stale.peer_refreshed(router, peer, at_s, record.session)
+        self._stale.peer_refreshed(router, peer, at_s, record.session, self.sessions.applied)
         self.sessions.peers.setdefault(router, {})[peer] = asn
         self.rib.peer_up(router, peer, asn)
 
@@ -187,7 +196,11 @@ class RibFeed:
 
     def _has_enough(self, router: str, prefix: str, peer: str, path_id: int) -> bool:
         """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""
-        of_peer = [number for each, number in self.rib.paths(router, prefix) if each == peer]
+        of_peer = [
+            number
+            for each, number in self.rib.paths(router, prefix)
+            if each == peer and not self._stale.is_stale(router, prefix, (each, number))
+        ]
         return len(of_peer) >= PATHS_MAX and path_id not in of_peer
 
     def _local_pref(self, router: str, peer: str) -> int:

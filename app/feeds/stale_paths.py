@@ -17,7 +17,7 @@ DUMP_WITHIN_S = 10.0  # counted from a peer's last refreshed path, because the d
 FIRST_WITHIN_S = 60.0
 SESSIONS_MAX = 8  # of a router, that have begun since it had nothing stale
 ByPeer = dict[PeerKey, set[str]]  # prefixes
-MayExpire = Callable[[str, str], bool]  # router, peer
+MayExpire = Callable[[str, str, float], bool]  # router, peer, when it was due
 
 
 class Unrefreshed(msgspec.Struct):
@@ -26,8 +26,9 @@ class Unrefreshed(msgspec.Struct):
     Until its first refresh, that is the time at which the last session began. `sessions` are those that have begun
     since the router had nothing stale, and report them again. `dumped` are the peers of which a stale path was
     refreshed; the others have `first_s` seconds. `kept` are those that another of the sessions was in charge of when
-    the last one began. `sign_s` is the last sign of a dump: a peer that is up, or a route, but of routes only those of
-    the first `first_s` seconds: later ones may be changes, which never end.
+    the last one began; `since` has for each peer the stream position at which its paths became stale. `sign_s` is the
+    last sign of a dump: a peer that is up again, or a route, but of routes only those of the first `first_s` seconds:
+    later ones may be changes, which never end.
     """
 
     peers: dict[str, float]
@@ -38,12 +39,13 @@ class Unrefreshed(msgspec.Struct):
     dumped: set[str] = msgspec.field(default_factory=set)
     first_s: float = FIRST_WITHIN_S
     kept: list[str] = msgspec.field(default_factory=list)
+    since: dict[str, int] = msgspec.field(default_factory=dict)
 
-    def is_due(self, peer: str, at_s: float) -> bool:
-        """Whether the stale paths of a peer were not refreshed in time."""
+    def due_s(self, peer: str) -> float:
+        """Until when the stale paths of a peer must be refreshed."""
         if peer in self.dumped:
-            return at_s > self.paths[peer] + DUMP_WITHIN_S
-        return at_s > max(self.paths[peer], self.sign_s) + self.first_s
+            return self.paths[peer] + DUMP_WITHIN_S
+        return max(self.paths[peer], self.sign_s) + self.first_s
 
 
 class StalePaths:
@@ -73,6 +75,7 @@ class StalePaths:
         at_s: float,
         first_s: float = FIRST_WITHIN_S,
         in_charge: Callable[[str], bool] = lambda peer: False,
+        position: int = -1,
     ) -> None:
         """Start a new BMP session of this router: its peers and paths are stale until each is refreshed.
 
@@ -91,20 +94,22 @@ class StalePaths:
             dumped=before.dumped.intersection(kept),
             first_s=first_s,
             kept=kept,
+            since={peer: since for peer, since in before.since.items() if peer in kept},
         )
         self._stale[router] = {key: each for key, each in self._stale.get(router, {}).items() if key[0] in kept}
-        self._begin(router, set(self._rib.peers(router)).difference(kept), at_s)
+        self._begin(router, set(self._rib.peers(router)).difference(kept), at_s, position)
 
-    def _begin(self, router: str, peers: Set[str], at_s: float) -> None:
+    def _begin(self, router: str, peers: Set[str], at_s: float, position: int) -> None:
         """All that these peers have is stale."""
         unrefreshed = self._unrefreshed[router]
         stale = {key: prefixes for key, prefixes in self._rib.by_peer(router).items() if key[0] in peers}
         unrefreshed.peers |= dict.fromkeys(peers, at_s)
         unrefreshed.paths |= dict.fromkeys((peer for peer, _ in stale), at_s)
         unrefreshed.dumped -= peers
-        self._stale[router] |= stale
+        unrefreshed.since |= dict.fromkeys((peer for peer, _ in stale), position)
+        self._stale.setdefault(router, {}).update(stale)
 
-    def peer_refreshed(self, router: str, peer: str, at_s: float, session: str = "") -> None:
+    def peer_refreshed(self, router: str, peer: str, at_s: float, session: str = "", position: int = -1) -> None:
         """Note that the router reported this peer up again; its paths still wait for their own refresh.
 
         If the newest session reports a peer that another one was in charge of, it reports them all again.
@@ -114,9 +119,9 @@ class StalePaths:
             return
         if peer in unrefreshed.kept and session == unrefreshed.sessions[-1]:
             kept, unrefreshed.kept = unrefreshed.kept, []
-            self._begin(router, set(kept).intersection(self._rib.peers(router)), at_s)
-        unrefreshed.sign_s = at_s
-        unrefreshed.peers.pop(peer, None)
+            self._begin(router, set(kept).intersection(self._rib.peers(router)), at_s, position)
+        if unrefreshed.peers.pop(peer, None) is not None:
+            unrefreshed.sign_s = at_s
 
     def path_refreshed(self, router: str, prefix: str, key: PeerKey, at_s: float, is_replay: bool) -> None:
         """Note that a path was announced or withdrawn again. That gives its peer more time for its other stale paths.
@@ -173,7 +178,7 @@ class StalePaths:
             (router, peer)
             for router, unrefreshed in self._unrefreshed.items()
             for peer, since_s in unrefreshed.peers.items()
-            if at_s > max(since_s, unrefreshed.sign_s) + DUMP_WITHIN_S and may_expire(router, peer)
+            if may_expire(router, peer, max(since_s, unrefreshed.sign_s) + DUMP_WITHIN_S)
         ]
 
     def overdue_paths(self, at_s: float, may_expire: MayExpire) -> list[tuple[str, ByPeer]]:
@@ -182,7 +187,7 @@ class StalePaths:
             (router, peer)
             for router, unrefreshed in self._unrefreshed.items()
             for peer in unrefreshed.paths
-            if unrefreshed.is_due(peer, at_s) and may_expire(router, peer)
+            if may_expire(router, peer, unrefreshed.due_s(peer))
         ]
         return [(router, self._pop_paths(router, peer)) for router, peer in due]
 

@@ -56,7 +56,7 @@ class Rig:
     def feed_again(self, *names: str, first: int, at_s: float) -> None:
         """In another BMP session."""
         for offset, name in enumerate(names, first):
-            raw = json.loads((DATA / f"{name}.json").read_text()) | {"bmp_router_port": 60_000}
+            raw = json.loads((DATA / f"{name}.json").read_text()) | {"bmp_router_port": 60_000, "seq": 1000 + offset}
             self.raw(json.dumps(raw).encode(), offset, at_s)
 
     def raw(self, value: bytes, offset: int, at_s: float = 0.0) -> None:
@@ -294,7 +294,7 @@ def test_a_restart_keeps_which_paths_were_not_refreshed(flushed: bool) -> None:
     rig.restart()
     rig.feed_again("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", first=20, at_s=BEGUN_S)
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX, OTHER}
-    rig.feed("frr_init", first=30, at_s=OVER_S)
+    rig.feed_again("gobgpd_init", first=30, at_s=OVER_S)
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX}
     rig.flush()
     rig.restart()
@@ -308,7 +308,7 @@ def test_a_row_of_an_earlier_session_is_stale_as_a_whole() -> None:
     rig.feed_again("gobgpd_init", first=20, at_s=BEGUN_S)
     rig.flush()
     rig.restart()
-    rig.feed("frr_init", first=30, at_s=OVER_S)
+    rig.feed_again("gobgpd_init", first=30, at_s=OVER_S)
     assert rig.held("r1") == []
     assert rig.state.ribs["rhv1000"].peers("r1") == []
 

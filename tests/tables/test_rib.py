@@ -97,6 +97,7 @@ class Worker:
     def apply(self, step: Step, at_s: float = 0.0) -> None:
         message, _ = step
         changes: dict[str, object] = {"peer_ip": message.peer, "bmp_router_port": 50_000 + message.session}
+        changes["seq"] = self.next
         if message.prefix:
             changes |= {"ip_prefix": message.prefix, "as_path": f"64601 {message.asn}"}
         if message.kind == "log_close":

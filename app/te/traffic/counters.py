@@ -315,7 +315,7 @@ class _Judge:
         if later >= now:
             return later - now if (later - now) * FRAME_MIN_BYTES <= most else 0
         wrapped = (later - now) % WRAP_32
-        return wrapped if now < WRAP_32 and wrapped * frame_bytes <= most else 0
+        return wrapped if now < WRAP_32 and wrapped < WRAP_32 // 2 and wrapped * frame_bytes <= most else 0
 
     def _could_wait(self, now: CounterSample, until_s: float, later: CounterSample) -> bool:
         """Whether the port can have stood still until `until_s` and yet be where it was next read."""

@@ -16,6 +16,7 @@ from app.te.traffic.counters import (
     NOTHING_KNOWN,
     SPEED_MAX_BPS,
     UNSUPPORTED,
+    WRAP_32,
     CounterSample,
     Course,
     Port,
@@ -30,6 +31,7 @@ SPEED_MIN_BPS = 10**7  # slower Ethernet does not exist: such a value is in Mb/s
 SPEED_SHARE_MIN = 0.01  # of the link's capacity: a port that is slower is given in another unit
 SILENT_S, SILENT_POLLS = 30.0, 3.0
 OVERDUE_POLLS = 1.5
+SAME = 0.995  # two members rarely carry so nearly the same
 NEAR = 0.1  # speeds or loads that differ by less are the same
 USED_SHARE = 0.01  # of the busiest member's load, or of the capacity: what carries less carries no traffic
 NOTHING = PortRates(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, inf, 0.0, 0.0)
@@ -43,7 +45,7 @@ class Rates(msgspec.Struct, frozen=True):
     `last_bps` is the load that was last counted, None once the next reading is overdue. `renumbered` says that the
     router seems to have given the interfaces other numbers. `forwarding` are silent members that count as live,
     because the LAG carries more than the others. `otherwise` are the rates if the ports are not what they
-    seem to be: the largest one a member like the others, or the LAG.
+    seem to be (the largest one a member like the others, or the LAG), or if a LAG and its members contradict.
     """
 
     carried_bps: float | None
@@ -78,12 +80,16 @@ class LinkPorts(NamedTuple):
 
 
 class PortFacts(NamedTuple):
-    """What a port is by its own words: `said_bps` is its ifSpeed, `speed_bps` the same or 0 if it cannot be true."""
+    """What a port is by its own words: `said_bps` is its ifSpeed, `speed_bps` the same or 0 if it cannot be true.
+
+    `is_off` says that it is down and has no speed: a member that is down, and no LAG.
+    """
 
     ifindex: int
     said_bps: int
     speed_bps: int
     kind: int
+    is_off: bool
 
 
 class PortView(NamedTuple):
@@ -96,6 +102,7 @@ class PortView(NamedTuple):
     said_bps: int
     speed_bps: int
     kind: int
+    is_off: bool
     course: Course
     up: bool
     carries_while_down: bool
@@ -133,9 +140,11 @@ def aggregates(ports: Sequence[PortFacts], configured_bps: float | None) -> froz
             return frozenset({largest.ifindex})
     if configured_bps is None:
         return None
-    if _near(total_bps, configured_bps):
-        return unknown
     whole = frozenset(port.ifindex for port in ports if _near(port.speed_bps, configured_bps))
+    if whole and len(whole) + len(unknown) == len(ports):  # a LAG beside members of unknown speed, or a sub-rate LAG
+        return whole if len(whole) == 1 and len(unknown) > 1 else None
+    if _near(total_bps, configured_bps):
+        return None if any(port.is_off for port in ports) else unknown
     if whole and total_bps > configured_bps:
         return whole
     beside = frozenset(port.ifindex for port in ports if _near(total_bps - port.speed_bps, configured_bps))
@@ -197,15 +206,20 @@ def _lag(link: LinkPorts, ports: Sequence[PortView]) -> frozenset[int] | None:
 
 
 def _ambiguous(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort) -> Rates:
-    """The rates if types and speeds do not say which port is the LAG: the largest one, if the others add up to it."""
+    """The rates if types and speeds do not say which port is the LAG: the largest one, if the others add up to it.
+
+    So they do if there is one other that carries the same. Or if all together are more than the link can carry.
+    """
     loads = {ifindex: rate.carried_bps for ifindex, rate in rates.items() if rate.carried_bps is not None}
     members = _as(link, ports, rates, frozenset())
     if len(loads) < len(rates):
         return members
     largest = max(loads, key=lambda ifindex: loads[ifindex])
     as_lag = _as(link, ports, rates, frozenset({largest}))
-    adds_up = len(loads) > 2 and _near(sum(loads.values()), 2 * loads[largest])
-    guess, other = (as_lag, members) if adds_up else (members, as_lag)
+    total_bps = sum(loads.values())
+    adds_up = _near(total_bps, 2 * loads[largest]) if len(loads) > 2 else total_bps > SAME * 2 * loads[largest]
+    too_much = link.configured_bps is not None and total_bps > MARGIN * link.configured_bps
+    guess, other = (as_lag, members) if adds_up or too_much else (members, as_lag)
     return msgspec.structs.replace(guess, otherwise=other)
 
 
@@ -215,11 +229,14 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
     own = [port for port in live if port.ifindex in lag]
     counted = _counted(lag, rates) or [port.ifindex for port in live if port not in own] or list(rates)
     total = _total([rates[ifindex] for ifindex in counted])
+    members = _total([rates[port.ifindex] for port in live if port not in own]) if own else NOTHING_KNOWN
+    if (members.dropped_bps or 0.0) > (total.dropped_bps or 0.0):  # a LAG may count no discards of its own
+        total = total._replace(dropped_bps=members.dropped_bps, dropped_low_bps=members.dropped_low_bps)
     forwarding = _forwarding(ports, lag, rates)
     heard = [port._replace(silent=port.silent and port.ifindex not in forwarding) for port in ports]
     speed_bps, live_share = _capacity(link, heard, lag, {**rates, **forwarding})
     carries = (total.carried_bps or 0.0) > USED_SHARE * max(speed_bps, link.configured_bps or 0.0)
-    return Rates(
+    found = Rates(
         carried_bps=total.carried_bps,
         dropped_bps=total.dropped_bps,
         received_bps=total.received_bps,
@@ -235,6 +252,27 @@ def _as(link: LinkPorts, ports: Sequence[PortView], rates: RatesByPort, lag: fro
         last_bps=total.last_bps,
         forwarding=tuple(forwarding),
     )
+    known = [rates[port.ifindex] for port in own if rates[port.ifindex].carried_bps is not None]
+    largest = max(known, key=lambda rate: rate.carried_bps or 0.0, default=NOTHING_KNOWN)
+    return _with_other(found, largest if total.carried_bps == members.carried_bps else members)
+
+
+def _with_other(rates: Rates, other: PortRates) -> Rates:
+    """The rates with what a LAG says, or all of its members, as the other way to read them, if the two contradict."""
+    if not (rates.carried_bps and other.carried_bps) or _near(rates.carried_bps, other.carried_bps):
+        return rates
+    otherwise = msgspec.structs.replace(
+        rates,
+        carried_bps=other.carried_bps,
+        received_bps=other.received_bps,
+        low_bps=other.low_bps,
+        high_bps=other.high_bps,
+        sure_bps=other.sure_bps,
+        steady_bps=other.steady_bps,
+        wraps_bps=other.wraps_bps,
+        last_bps=other.last_bps,
+    )
+    return msgspec.structs.replace(rates, otherwise=otherwise)
 
 
 def _counted(lag: frozenset[int], rates: RatesByPort) -> list[int]:
@@ -305,8 +343,9 @@ def _capacity(
     complete = len(ports) == link.expected or not own
     if not (alive and complete and all(port.speed_bps for port in alive)):
         return said_bps, live_share
-    loads = {port.ifindex: rates[port.ifindex].last_bps or 0.0 for port in alive}
-    used = [port for port in alive if loads[port.ifindex] > USED_SHARE * max(loads.values())]
+    loads = {port.ifindex: rates[port.ifindex].last_bps for port in alive}
+    most_bps = max((bps for bps in loads.values() if bps is not None), default=0.0)
+    used = [port for port in alive if (bps := loads[port.ifindex]) is None or bps > USED_SHARE * most_bps]
     total_bps, used_bps = (sum(port.speed_bps for port in part) for part in (alive, used))
     return (min(total_bps, max(said_bps, used_bps)) if said_bps else total_bps), live_share
 
@@ -316,7 +355,14 @@ def _facts(link: LinkPorts, ifindex: int, port: Port) -> PortFacts:
     possible = SPEED_MIN_BPS <= said_bps <= SPEED_MAX_BPS and said_bps not in (*UNSUPPORTED, port.refuted_bps)
     slow = said_bps < SPEED_SHARE_MIN * (link.configured_bps or 0.0) / link.expected
     kind = settled([sample.kind for sample in port.samples])
-    return PortFacts(ifindex, said_bps, said_bps if possible and not slow else 0, kind)
+    speed_bps = said_bps if possible and not slow and not _is_cut(said_bps) else 0
+    is_off = not speed_bps and not settled([sample.up for sample in port.samples]) and not _moves(port.samples)
+    return PortFacts(ifindex, said_bps, speed_bps, kind, is_off)
+
+
+def _is_cut(speed_bps: int) -> bool:
+    """Whether a speed is what 32 bits leave of a whole number of Gb/s: 1,410,065,408 of 10 Gb/s, and so on."""
+    return speed_bps < WRAP_32 and any((speed_bps + turns * WRAP_32) % 10**9 == 0 for turns in range(1, 400))
 
 
 def _view(link: LinkPorts, ifindex: int, port: Port, at_s: float) -> PortView:
@@ -339,8 +385,9 @@ def _moves(readings: Sequence[CounterSample]) -> bool:
     """Whether octets move between the last readings although all of these say that the port is down."""
     last_s = readings[-1].at_s
     down = list(takewhile(lambda reading: not reading.up, reversed(readings)))
-    recent = [reading for reading in down if reading.at_s >= last_s - SILENT_S] or down[:2]
-    return len({(reading.in_octets, reading.out_octets) for reading in recent}) > 1
+    recent = [reading for reading in down if reading.at_s >= last_s - SILENT_S]
+    two = recent if len(recent) > 1 else down[:2]  # polls may be slow
+    return len({(reading.in_octets, reading.out_octets) for reading in two}) > 1
 
 
 def _near(one: float, other: float) -> bool:

@@ -69,11 +69,15 @@ def error_share(samples: int) -> float:
 
 
 def settled_by(rates: Rates, flows: FlowLevel) -> Rates:
-    """Of two ways to read a LAG's counters the one that is nearer to the flows, if there are enough of these."""
+    """Of two ways to read a LAG's counters the one that is nearer to the flows, or the only one that they allow."""
     other = rates.otherwise
-    if other is None or not (rates.carried_bps and other.carried_bps) or not (flows.is_precise and flows.bps):
+    if other is None or not (rates.carried_bps and other.carried_bps and flows.bps):
         return rates
-    return min(rates, other, key=lambda one: abs(log((one.carried_bps or 1.0) / flows.bps)))
+    if flows.is_precise:
+        return min(rates, other, key=lambda one: abs(log((one.carried_bps or 1.0) / flows.bps)))
+    low_bps, high_bps = flows.low_bps / MARGIN, flows.high_bps * MARGIN
+    allowed = [one for one in (rates, other) if low_bps <= (one.carried_bps or 0.0) <= high_bps]
+    return allowed[0] if len(allowed) == 1 else rates
 
 
 def level_of(rates: Rates, flows: FlowLevel, configured_bps: float | None) -> Level:

@@ -48,6 +48,8 @@ class LinkWindow(msgspec.Struct, frozen=True):
         sampled_bytes = seen.size_bytes + seen.unroutable_bytes
         heaviest_share = seen.heaviest_bytes / max(sampled_bytes, 1)
         flows = FlowLevel(8 * sampled_bytes / length_s, seen.samples, heaviest_share)
+        if rates is not None and not rates.up and not rates.carried_bps and flows.is_precise:
+            rates = msgspec.structs.replace(rates, up=True, carried_bps=None, dropped_bps=None, last_bps=None)  # a stub
         best = settled_by(rates, flows) if rates else None
         level = level_of(best, flows, configured_bps) if best else Level(None, None, 0.0, configured_bps or 0.0)
         return cls(

@@ -174,7 +174,7 @@ def test_what_was_known_of_roles_helps_when_speeds_have_changed() -> None:
     ("loads", "guess", "other"),
     [
         pytest.param({LAG: Load(80, 0), ONE: Load(50, 0), TWO: Load(30, 0)}, 80, 160, id="adds up: the LAG is likely"),
-        pytest.param({ONE: Load(40, 0), TWO: Load(40, 0)}, 80, 40, id="two alike"),
+        pytest.param({ONE: Load(40, 0), TWO: Load(40, 0)}, 40, 80, id="two alike"),
         pytest.param({ONE: Load(40, 0), TWO: Load(25, 0), THREE: Load(15, 0)}, 40, 80, id="40 = 25 + 15"),
     ],
 )
@@ -202,7 +202,8 @@ SPEEDS: list[tuple[dict[int, float], float | None, set[int] | None]] = [
     ({LAG: 0, ONE: 50, TWO: 50}, 100, {LAG}),
     ({ONE: 50, TWO: 50}, 100, set()),
     ({ONE: 100, TWO: 100}, None, None),
-    ({LAG: 100, ONE: 100}, 100, {LAG, ONE}),  # the larger load counts
+    ({LAG: 100, ONE: 100}, 100, None),  # the LAG and its only member, or both members of one that is sub-rate
+    ({LAG: 100, ONE: 0, TWO: 0}, 100, {LAG}),
     ({ONE: 0, TWO: 0}, 100, None),
     ({ONE: 100}, 100, None),
     ({ONE: 10, TWO: 10}, 7, None),  # a rate below both
@@ -213,7 +214,7 @@ SPEEDS: list[tuple[dict[int, float], float | None, set[int] | None]] = [
 def test_which_ports_are_the_lag_by_speed(
     speeds: dict[int, float], capacity_g: float | None, expected: set[int] | None
 ) -> None:
-    ports = [PortFacts(ifindex, int(g * G), int(g * G), 6) for ifindex, g in speeds.items()]
+    ports = [PortFacts(ifindex, int(g * G), int(g * G), 6, False) for ifindex, g in speeds.items()]
     assert aggregates(ports, None if capacity_g is None else capacity_g * G) == expected
 
 

@@ -111,7 +111,8 @@ def test_capacity_is_the_inventory_s_unless_the_ports_have_less(
 def test_flows_decide_which_port_is_the_lag_where_nothing_else_does() -> None:
     one, two = rates(60, otherwise=rates(120)), rates(120, otherwise=rates(60))
     assert settled_by(one, FLOWS).carried_bps == settled_by(two, FLOWS).carried_bps == 60 * G
-    assert settled_by(two, FlowLevel(60 * G, 100)).carried_bps == 120 * G, "too few samples to say"
+    assert settled_by(two, FlowLevel(60 * G, 100)).carried_bps == 60 * G, "which exclude the other"
+    assert settled_by(two, FlowLevel(60 * G, 5)).carried_bps == 120 * G, "too few samples to say"
     assert settled_by(two, FlowLevel(0.0, 4000)).carried_bps == 120 * G, "forged samples of frames without a byte"
 
 
