@@ -38,13 +38,12 @@ SESSIONS_KEPT = 128  # copies at most while rows are behind, one a flush: with a
 
 
 class RibRow(msgspec.Struct, gc=False):
-    """All (prefix, packed PathSet) of one bucket; `stale` lists those not refreshed since the sessions `began`."""
+    """All (prefix, packed PathSet) of one bucket; `awaited` lists by session those that it has not reported."""
 
     applied: int
     flush: int
-    began: dict[str, int]
     paths: list[tuple[str, msgspec.Raw]]
-    stale: list[StalePlaces] = msgspec.field(default_factory=list, name="untold")
+    awaited: dict[str, list[StalePlaces]] = {}
 
 
 class RibTable:
@@ -118,7 +117,11 @@ class KeptRib:
             row_id = bucket, _ = _row_id(key)
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths if self._row_of(prefix) == row_id}
             buckets.setdefault(bucket, {}).update(prefixes)
-            self.feed.restore(row.applied, row.began, prefixes, [each for each in row.stale if each[0] in prefixes])
+            self.feed.restore(
+                row.applied,
+                prefixes,
+                {session: [each for each in places if each[0] in prefixes] for session, places in row.awaited.items()},
+            )
             self._included[row_id] = row.applied
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
                 behind.append(row_id)  # the changelog may not have it
@@ -194,7 +197,7 @@ class KeptRib:
         is_large = len(packed) > 1 and sum(len(memoryview(paths)) for _, paths in packed) > self.pace.row_bytes_max
         if is_large and (other := self._split(row_id)) is not None:
             return self._write(other) + self._write(row_id)
-        row = RibRow(sessions.applied, self._flush, sessions.began, packed, self.feed.stale(path_sets))
+        row = RibRow(sessions.applied, self._flush, packed, self.feed.stale(path_sets))
         self._included[row_id] = sessions.applied
         return self._table.rows.put(key, row)
 

@@ -11,7 +11,7 @@ from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord
 from app.feeds.bmp_clocks import WriterClock
 from app.feeds.bmp_identity import Identifier, Identity
-from app.feeds.stale_paths import StalePaths, Unrefreshed
+from app.feeds.stale_paths import Awaited, StalePaths
 
 SESSIONS_KEPT = 8  # of one router; those heard longest ago are forgotten first
 IGNORED_KEPT = 64  # sessions whose records are ignored
@@ -66,8 +66,7 @@ class Sessions(msgspec.Struct):
     flush: int = 0
     routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router: rows before `sessions`
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> peers that are up, with their AS
-    began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position where its last session began
-    unrefreshed: dict[str, Unrefreshed] = msgspec.field(default_factory=dict, name="doubts")
+    unrefreshed: dict[str, Awaited] = msgspec.field(default_factory=dict, name="awaited")  # by session
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
     unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
@@ -110,7 +109,9 @@ class SessionTracker:
             for key, session in memory.sessions.items()
             if session.router is None or session.router in known
         }
-        kept = (memory.peers, memory.began, memory.unrefreshed, memory.heard, memory.statistics, memory.unused)
+        for key in [key for key, each in memory.unrefreshed.items() if each.router not in known]:
+            self._stale.drop(key)
+        kept = (memory.peers, memory.heard, memory.statistics, memory.unused)
         for by_router in kept:
             for router in by_router.keys() - known.keys():
                 del by_router[router]
@@ -142,15 +143,21 @@ class SessionTracker:
     def _whole(self, router: str, now_s: float) -> list[BmpSession]:
         return [session for session in self.live(router, now_s) if session.whole]
 
-    def may_expire(self, router: str, peer: str, at_s: float, due_s: float) -> bool:
-        """Whether what a router's new sessions have not refreshed of a peer until `due_s` may be removed.
+    def has(self, key: str, peer: str, at_s: float, due_s: float) -> tuple[list[str], bool]:
+        """Which others surely have what session `key` has not reported of a peer until `due_s`; and may any have it?
 
-        Not while another session may still be live that has it all, nor if the new ones died amid their dumps: one of
-        them has to be heard after that time.
+        One has it that reports the peer, and was heard well after the other began: it would have told of a loss. One
+        that was not heard since may have died before. And who is asked must be heard itself after that time.
         """
-        begun = map(self._memory.sessions.get, self._memory.unrefreshed[router].sessions)
-        is_over = any(session is None or (not session.ended and session.heard_s > due_s) for session in begun)
-        return is_over and not _is_reported(self._whole(router, at_s), peer)
+        awaiting, session = self._memory.unrefreshed[key], self._memory.sessions.get(key)
+        others = [
+            (name, other)
+            for name, other in self._live(awaiting.router, at_s)
+            if name != key and other.reports(peer) and not self._stale.awaits_peer(name, peer)
+        ]
+        sure = [name for name, other in others if other.heard_s > awaiting.began_s + VOUCHES_AFTER_S]
+        is_heard = session is not None and session.heard_s > due_s
+        return sure, len(sure) < len(others) or not is_heard
 
     def orphans(self, router: str, at_s: float) -> list[str]:
         """The peers of a router that is heard whose every session has ended, long enough for a new one to report them.
@@ -168,10 +175,10 @@ class SessionTracker:
             peer
             for peer in self._memory.peers.get(router, ())
             if not _is_reported(live, peer)
-            and at_s > max([began_s, *(each.over_s for each in ours if each.reports(peer))]) + self._first_s(router)
+            and at_s > max([began_s, *(each.over_s for each in ours if each.reports(peer))]) + self.first_s(router)
         ]
 
-    def _first_s(self, router: str) -> float:
+    def first_s(self, router: str) -> float:
         """How long a new session may take until it shows the first path of a peer: 60 s by default."""
         return FIRST_WITHIN_SILENCES * self._pop.routers[router].bmp_silence_s
 
@@ -188,6 +195,13 @@ class SessionTracker:
             over = other.ended or other.heard_s < session.heard_s - OVER_S
             if other.router == session.router and over and other.peers is not None:
                 other.peers.discard(peer)
+
+    def is_second(self, record: BmpRecord, peer: str) -> bool:
+        """Whether a session reports a peer for the first time that another one of its router has reported."""
+        session = self._memory.sessions[record.session]
+        return not session.reports(peer) and any(
+            other.router == session.router and other.reports(peer) for other in self._memory.sessions.values()
+        )
 
     def is_whole(self, key: str) -> None:
         """Note that the Rib has all that the router reported in this session."""
@@ -238,7 +252,7 @@ class SessionTracker:
         return session.router
 
     def _hear(self, session: BmpSession, record: BmpRecord, at_s: float) -> None:
-        """Note that a session of a router was heard. If it is whole, it vouches for what a newer one left stale."""
+        """Note that a session of a router was heard. If it is whole, it vouches for peers that a newer one lacks."""
         router, memory = session.router, self._memory
         assert router is not None, "records of other sessions are ignored"
         session.seq = max(session.seq, record.seq)
@@ -246,15 +260,22 @@ class SessionTracker:
         memory.heard[router] = max(memory.heard.get(router, 0.0), at_s)
         if record.bmp_msg_type == "stats":
             memory.statistics[router] = at_s
-        unrefreshed = memory.unrefreshed.get(router)
-        if unrefreshed is not None and session.whole and at_s > unrefreshed.began_s + VOUCHES_AFTER_S:
-            self._stale.peers_vouched(router, session.reports)
+        if session.whole and memory.unrefreshed:
+            self._vouch(session, record.session, at_s)
+
+    def _vouch(self, session: BmpSession, key: str, at_s: float) -> None:
+        """A whole session has the peers that newer ones have not reported: those may be of other instances."""
+        for other, awaited in self._memory.unrefreshed.items():
+            if other != key and awaited.router == session.router and at_s > awaited.began_s + VOUCHES_AFTER_S:
+                for peer in [peer for peer in awaited.peers if session.reports(peer)]:
+                    self._stale.peer_excused(other, peer)
 
     def end_all(self, writer: str) -> None:
         """End all sessions of a collector, whose process began again."""
         for key, session in self._memory.sessions.items():
             if key.startswith(f"{writer}|"):
                 session.ended, session.seq = True, 0
+                self._stale.drop(key)
 
     def end(self, key: str, seq: int = 0) -> None:
         """End a session by its collector's record `seq`.
@@ -265,6 +286,7 @@ class SessionTracker:
             self._ignore(UNKNOWN, len(waited))
         if (session := self._memory.sessions.get(key)) is not None:
             session.ended, session.seq = True, max(session.seq, seq)
+            self._stale.drop(key)
 
     def _begin(self, record: BmpRecord, identity: Identity, at_s: float) -> BmpSession:
         router, key, memory = identity.router, record.session, self._memory
@@ -272,12 +294,7 @@ class SessionTracker:
         memory.sessions.pop(key, None)
         if router is not None:
             self._look_at_others(router, record, at_s)
-            memory.began[router] = memory.applied
-            begun = memory.unrefreshed[router].sessions if router in memory.unrefreshed else ()
-            going_on = [other for name in begun if (other := memory.sessions.get(name)) and not other.ended]
-            self._stale.router_began(
-                router, key, at_s, self._first_s(router), lambda peer: _is_reported(going_on, peer), memory.applied
-            )
+            self._stale.began(router, key, memory.applied, at_s, self.first_s(router))
         memory.sessions[key] = session
         self._forget_sessions(router)
         return session
@@ -303,6 +320,7 @@ class SessionTracker:
         keys.sort(key=lambda key: (not self._memory.sessions[key].ended, self._memory.sessions[key].heard_s))
         for key in keys[: -SESSIONS_KEPT if router is not None else -IGNORED_KEPT]:
             del self._memory.sessions[key]
+            self._stale.drop(key)
 
     # records that wait
 

@@ -1,6 +1,6 @@
 """From BMP records to the Rib of one PoP: which peers are up, and which paths each router has."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
@@ -15,7 +15,7 @@ EXPIRE_EVERY_S = 1.0  # a look at all that is stale
 PATHS_MAX = 16  # of a prefix from one peer, by path identifier (RFC 7911)
 TOO_MANY = "too-many-paths"
 
-StalePlaces = tuple[str, list[int]]  # (prefix, places of its stale paths in its path set)
+StalePlaces = tuple[str, list[int]]  # (prefix, places of its awaited paths in its path set)
 Touched = tuple[str, list[str]]  # (router, prefixes that changed)
 
 
@@ -34,26 +34,32 @@ class RibFeed:
             for peer, asn in peers.items():
                 rib.peer_up(router, peer, asn)
 
-    def began(self, router: str) -> int:
-        """The stream position where a router's current BMP session began; -1 if it had none yet."""
-        return self.sessions.began.get(router, -1)
-
     def restore(
-        self, applied: int, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]
+        self, applied: int, prefixes: Mapping[str, PathSet], stale: Mapping[str, Sequence[StalePlaces]]
     ) -> None:
-        """Mark the stale paths of a restored row.
+        """Mark the awaited paths of a row that was written at the position `applied`; `stale` has them by session.
 
-        `applied` is the row's position, `began` are the beginnings of the routers' sessions when it was written, and
-        `stale` its paths that were stale then. Paths of a peer that became stale later than that are, too. If the row
-        is ahead, the beginning is replayed, and marks them.
+        Of a peer whose paths are awaited since later, they all are. If the row is ahead of that, it is replayed, and
+        marks them.
         """
-        stale = list(stale)
-        for router, unrefreshed in self.sessions.unrefreshed.items():
-            if began.get(router, -1) <= self.began(router):
-                later = {peer for peer, position in unrefreshed.since.items() if position > applied}
-                everything = [(prefix, range(len(path_set))) for prefix, path_set in prefixes.items() if later]
-                self._mark_stale(router, stale, prefixes)
-                self._mark_stale(router, everything, prefixes, later)
+        everything = [(prefix, range(len(path_set))) for prefix, path_set in prefixes.items()]
+        for session, awaited in self.sessions.unrefreshed.items():
+            later = {peer for peer, position in awaited.since.items() if applied < position}
+            self._restore(session, stale.get(session, ()), prefixes, awaited.paths)
+            self._restore(session, everything if later else (), prefixes, later)
+
+    def _restore(
+        self,
+        session: str,
+        places: Iterable[tuple[str, Iterable[int]]],
+        prefixes: Mapping[str, PathSet],
+        peers: Collection[str],
+    ) -> None:
+        router = self.sessions.unrefreshed[session].router
+        for prefix, numbers in places:
+            for name, path in map(prefixes[prefix].__getitem__, numbers):
+                if name == router and path.peer in peers:
+                    self._stale.restore(session, prefix, (path.peer, path.path_id))
 
     def restored(self) -> None:
         """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
@@ -65,30 +71,21 @@ class RibFeed:
                 self.rib.peer_down(router, peer)
         self._stale.restored()
 
-    def _mark_stale(
-        self,
-        router: str,
-        stale: Iterable[tuple[str, Iterable[int]]],
-        prefixes: Mapping[str, PathSet],
-        peers: Collection[str] | None = None,
-    ) -> None:
-        """Mark the paths at these places, of these peers or of all."""
-        for prefix, places in stale:
-            for name, path in map(prefixes[prefix].__getitem__, places):
-                if name == router and (peers is None or path.peer in peers):
-                    self._stale.restore(router, prefix, (path.peer, path.path_id))
+    def stale(self, prefixes: Mapping[str, PathSet]) -> dict[str, list[StalePlaces]]:
+        """The awaited paths among those of `prefixes` by session, by their places in the path sets."""
+        by_session = {session: list(self._places(session, prefixes)) for session in self.sessions.unrefreshed}
+        return {session: places for session, places in by_session.items() if places}
 
-    def stale(self, prefixes: Mapping[str, PathSet]) -> list[StalePlaces]:
-        """The stale paths among those of `prefixes`, by their places in the path sets."""
-        if not self.sessions.unrefreshed:
-            return []
-        stale = [(prefix, list(self._stale_places(prefix, path_set))) for prefix, path_set in prefixes.items()]
-        return [(prefix, places) for prefix, places in stale if places]
-
-    def _stale_places(self, prefix: str, path_set: PathSet) -> Iterable[int]:
-        for place, (router, path) in enumerate(path_set):
-            if self._stale.is_stale(router, prefix, (path.peer, path.path_id)):
-                yield place
+    def _places(self, session: str, prefixes: Mapping[str, PathSet]) -> Iterator[StalePlaces]:
+        router = self.sessions.unrefreshed[session].router
+        for prefix, path_set in prefixes.items():
+            places = [
+                place
+                for place, (name, path) in enumerate(path_set)
+                if name == router and self._stale.is_stale(session, prefix, (path.peer, path.path_id))
+            ]
+            if places:
+                yield prefix, places
 
     def doubtful(self, now_s: float) -> frozenset[str]:
         """The routers whose paths may be out of date at Kafka time `now_s`; see SessionTracker.is_doubtful."""
@@ -106,23 +103,33 @@ class RibFeed:
         if not self._expired_s <= at_s < self._expired_s + EXPIRE_EVERY_S:
             self._expired_s = at_s
             touched = self._expire(at_s)
-        for session in self._stale.refreshed():
+        for session in self._stale.complete():
             self.tracker.is_whole(session)
         return touched
 
     def _expire(self, at_s: float) -> list[Touched]:
-        """Remove what is overdue at `at_s`."""
-
-        def may_expire(router: str, peer: str, due_s: float) -> bool:
-            return at_s > due_s and self.tracker.may_expire(router, peer, at_s, due_s)
-
-        due = self._stale.overdue_peers(at_s, may_expire)
-        touched = [(router, self._peer_down(router, peer)) for router, peer in due]
-        for router, by_peer in self._stale.overdue_paths(at_s, may_expire):
-            paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
+        """Remove what is overdue at `at_s` and no other session has."""
+        touched: list[Touched] = []
+        for session, peer, due_s in self._stale.overdue_peers(at_s):
+            others, may_be = self.tracker.has(session, peer, at_s, due_s)
+            if others:
+                self._stale.peer_excused(session, peer)
+            elif not may_be:
+                router = self.sessions.unrefreshed[session].router
+                touched.append((router, self._peer_down(router, peer)))
+        for session, peer, due_s, paths in self._stale.overdue_paths(at_s):
+            others, may_be = self.tracker.has(session, peer, at_s, due_s)
+            router = self.sessions.unrefreshed[session].router
+            lost = []
             for prefix, key in paths:
-                self.rib.withdraw(router, prefix, *key)
-            touched.append((router, [prefix for prefix, _ in paths]))
+                if not all(self._stale.is_stale(other, prefix, key) for other in others):
+                    self._stale.path_excused(session, prefix, key)
+                elif not may_be:
+                    self._stale.path_excused(session, prefix, key)
+                    self.rib.withdraw(router, prefix, *key)
+                    lost.append(prefix)
+            if lost:
+                touched.append((router, lost))
         return touched
 
     def apply(self, record: BmpRecord, at_s: float = 0.0) -> list[Touched]:
@@ -170,8 +177,11 @@ class RibFeed:
     def _peer_up(self, router: str, record: BmpRecord, at_s: float) -> None:
         peer = canonical(record.peer_ip)
         asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
+        if self.tracker.is_second(record, peer):
+            first_s = self.tracker.first_s(router)
+            self._stale.peer_is_new(router, record.session, peer, self.sessions.applied, at_s, first_s)
         self.tracker.reported(record, peer)
-        self._stale.peer_refreshed(router, peer, at_s, record.session, self.sessions.applied)
+        self._stale.peer_up(record.session, peer, at_s)
         self.sessions.peers.setdefault(router, {})[peer] = asn
         self.rib.peer_up(router, peer, asn)
 
@@ -184,9 +194,9 @@ class RibFeed:
         is_replay = self.sessions.applied <= self.replay_until
         peer = canonical(record.peer_ip)
         self.tracker.reported(record, peer)
-        self._stale.path_refreshed(router, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
+        self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
         if record.log_type == "update":
-            if record.as_path_id and self._has_enough(router, record.ip_prefix, peer, record.as_path_id):
+            if record.as_path_id and self._has_enough(record, router, peer):
                 self.sessions.ignored[TOO_MANY] = self.sessions.ignored.get(TOO_MANY, 0) + 1
                 return
             path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
@@ -194,14 +204,14 @@ class RibFeed:
         else:
             self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
 
-    def _has_enough(self, router: str, prefix: str, peer: str, path_id: int) -> bool:
+    def _has_enough(self, record: BmpRecord, router: str, peer: str) -> bool:
         """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""
         of_peer = [
             number
-            for each, number in self.rib.paths(router, prefix)
-            if each == peer and not self._stale.is_stale(router, prefix, (each, number))
+            for each, number in self.rib.paths(router, record.ip_prefix)
+            if each == peer and not self._stale.is_stale(record.session, record.ip_prefix, (each, number))
         ]
-        return len(of_peer) >= PATHS_MAX and path_id not in of_peer
+        return len(of_peer) >= PATHS_MAX and record.as_path_id not in of_peer
 
     def _local_pref(self, router: str, peer: str) -> int:
         """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""

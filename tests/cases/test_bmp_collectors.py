@@ -254,3 +254,59 @@ def test_time_does_not_stand_still() -> None:
         bmp.feed(at(second, stats(0), **writer)[0] for writer in writers)
         heard("r1")
     assert heard("r1").silent_s > 55, "800 s later"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_collector_that_dies_amid_its_dump_takes_nothing_that_the_other_has(is_told: bool) -> None:
+    bmp = Bmp(at(0, *UP, update(P1)))
+    bmp.feed([log_close(20), *at(30, *UP, **AGAIN), *at(31, init(), peer_up(), **B)])
+    if is_told:
+        bmp.feed([log_close(32, **B)])
+    bmp.feed(beat(35, 300, AGAIN))
+    assert bmp.paths(P1) == []
+    assert len(bmp.paths(P0)) == 1
+    assert "r1" not in bmp.doubtful()
+
+
+def test_a_collector_that_starts_again_and_again_makes_no_doubt_of_what_the_other_has() -> None:
+    """It is killed (no memory) amid each dump, every 20 s; the first collector is well."""
+    bmp = Bmp(at(0, *UP, update(P1)))
+    bmp.feed([log_close(20), *at(30, *UP, **AGAIN)])
+    lines = beat(35, 1200, AGAIN)
+    for number, second in enumerate(range(31, 1200, 20)):
+        lines += at(second, init(), peer_up(), writer_id=f"default/{100 + number}", bmp_router_port=51000 + number)
+    lines.sort(key=lambda line: float(line["at"]))
+    bmp.feed(lines)
+    assert "r1" not in bmp.doubtful()
+    assert bmp.targets(P0) == [LINKS[1]]
+
+
+def test_a_session_is_not_whole_by_what_another_refreshed() -> None:
+    """A tells all and ends. Then P1 is lost. B's dump, which began in the same second, comes later and lacks it."""
+    bmp = Bmp(at(0, *UP, update(P1)))
+    bmp.feed([log_close(20), *at(30, init(), **AGAIN), *at(30, init(), **B)])
+    bmp.feed(at(31, peer_up(), **AGAIN) + at(31, peer_up(), **B) + at(31, update(), update(P1), **AGAIN))
+    bmp.feed([log_close(33, **AGAIN), *at(40, update(), **B)])
+    bmp.feed(beat(45, 600, B))
+    assert bmp.paths(P1) == []
+    assert bmp.targets(P0) == [LINKS[1]]
+
+
+@pytest.mark.parametrize("dump_at", [104, 120])
+def test_collectors_that_are_restarted_one_after_the_other_do_not_keep_what_was_lost_between(dump_at: int) -> None:
+    """A vouches for all that B's new session has not dumped yet, ends, and is begun again 3 s later. P1 is lost at 117,
+    when B's dump had not come to it (Cisco's initial-refresh delay, or a large table). Whoever is asked lacks it.
+    """
+    bmp = Bmp([*at(0, *UP, update(P1)), *at(1, *UP, update(P1), **B), *beat(10, 100, {}, B)])
+    bmp.feed([log_close(100, **B), *at(103, init(), peer_up(), **C), stats(105), stats(110)])
+    if dump_at < 117:  # the control: B tells P1, and then that it is lost
+        bmp.feed(at(dump_at, update(), update(P1), **C))
+    bmp.feed([log_close(115)])
+    bmp.feed(at(117, update(P1, log_type="withdraw"), **C) if dump_at < 117 else [])
+    bmp.feed(at(118, init(), peer_up(), **AGAIN))
+    if dump_at > 117:
+        bmp.feed(at(dump_at, update(), **C))
+    bmp.feed(at(122, update(), **AGAIN))
+    bmp.feed(beat(125, 600, AGAIN, C))
+    assert bmp.paths(P1) == []
+    assert bmp.targets(P0) == [LINKS[1]]

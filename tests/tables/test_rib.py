@@ -131,12 +131,17 @@ class Worker:
         self.log.extend(answered)
 
     @property
-    def state(self) -> tuple[State, set[str], set[tuple[str, str]], dict[str, tuple[bool, bool]]]:
+    def state(self) -> tuple[State, set[str], set[tuple[str, str, str]], dict[str, tuple[bool, bool]]]:
         """Paths, peers, what is stale, and which sessions are whole and which have ended."""
         prefixes = {prefix: self.feed.rib.path_set(prefix) for prefix in PREFIXES}
         paths = {(name, prefix, one.peer): one.as_path[-1] for prefix, held in prefixes.items() for name, one in held}
         unrefreshed = self.feed.stale(prefixes)
-        stale = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in unrefreshed for place in places}
+        stale = {
+            (session, prefix, prefixes[prefix][place][1].peer)
+            for session, marked in unrefreshed.items()
+            for prefix, places in marked
+            for place in places
+        }
         sessions = {key: (each.whole, each.ended) for key, each in self.feed.sessions.sessions.items()}
         return paths, set(self.feed.rib.peers("r1")), stale, sessions
 
@@ -331,7 +336,8 @@ def test_a_full_stale_table_fits_in_its_rows() -> None:
     row = worker.raw.get(b"rhv1000|bucket|0007")
     assert row is not None
     assert len(row) < ROW_BYTES_MAX / 2
-    assert len(worker.feed.stale(dict.fromkeys(prefixes, held))) == len(prefixes)
+    (marked,) = worker.feed.stale(dict.fromkeys(prefixes, held)).values()
+    assert len(marked) == len(prefixes)
 
 
 def test_rows_of_an_older_form_are_refused() -> None:
