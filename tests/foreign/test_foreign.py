@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.services, pytest.mark.xdist_group("foreign")]
 OWN = {"198.18.0.0/16", "2001:db8:1000::/40"}
 MARKER, OVERRIDE_LOCAL_PREF = "64512:911", 1000
 FCS_SHARE = 4 / FRAME_BYTES  # which samples count, and interfaces do not
+WINDOW_S = 10.0
 LAG_S = 6.0  # from a packet to its place in the account
 
 
@@ -83,10 +84,8 @@ def carried_bytes(window: LinkUtilization) -> float:
 @pytest.mark.parametrize(("link", "router"), [("pni", "edge1"), ("ixp", "edge1"), ("transit", "edge2")])
 def test_the_load_of_each_window_equals_what_was_sent(evidence: Evidence, link: str, router: str) -> None:
     """Its level comes from the counters of Open vSwitch and sfprobe, as soon as two readings in a row show it."""
-    wires, agent, sharp = evidence.wires, AGENTS[router], 0
-    counted = [
-        window for window in windows(evidence, link) if window.counters
-    ]  # sfprobe's come too rarely for every one
+    wires, agent, judged, sharp = evidence.wires, AGENTS[router], 0, 0
+    counted = [each for each in windows(evidence, link) if each.counters]  # sfprobe's come too rarely for every one
     confirmed_s = counted[0].window_start.timestamp() + agent.polling_s
     for window in counted:
         if window.window_start.timestamp() < confirmed_s:
@@ -96,8 +95,10 @@ def test_the_load_of_each_window_equals_what_was_sent(evidence: Evidence, link: 
         margin += border_bytes(wires, link, start_s, agent.polling_s)
         margin += border_bytes(wires, link, start_s + window.window_s, agent.polling_s)
         assert abs(carried - sent) <= margin, f"{link} {window.window_start}: {carried:,.0f} of {sent:,.0f} bytes"
+        judged += 1
         sharp += margin < 0.2 * sent
-    assert sharp, "at least one window begins and ends in steady traffic"
+    assert judged
+    assert sharp or agent.polling_s > WINDOW_S, "at least one window begins and ends in steady traffic"
 
 
 @pytest.mark.parametrize("link", ["pni", "ixp"])
