@@ -5,7 +5,7 @@ ARGS ?=
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
-.PHONY: help demo test unit check format docs bench faults soak install
+.PHONY: help demo test unit check format docs bench fuzz faults soak install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ docs: .venv/installed ## write the pages that are made from the code
 bench: install .cache/bench-venv/installed ## records a second beside other engines
 	@tests/bench/kafka_streams/build.sh
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: .venv/installed ## mutated bytes through every reader, ten minutes (ARGS='60 --seed 2')
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 faults: install ## kill, freeze, fill and cut off workers; count every byte
 	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest tests/long >&2

@@ -1,37 +1,37 @@
 """The decisions agent: passes `decisions-<pop>` to the actuator. Each record is the whole set, so it has no table."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from app.contract import topics
+from app.contract.decoding import Read, Rejected, reader_of, rejected
 from app.contract.schemas import Decision
-from app.feeds.rejected import Rejected, rejected
 from app.stream.app import ExactApp
 from app.stream.fence import die
+from app.stream.fetching import Hole, Record
 from app.stream.publish import Publisher
 from app.stream.worker import source
 
-UINT32_MAX = 2**32 - 1  # epoch and seq travel in a large community
+AHEAD_MAX_S = 3600.0
 
+log = logging.getLogger(__name__)
 OnDecision = Callable[[Decision], None]
 
-_decoder = msgspec.json.Decoder(Decision)
+_read: Read[Decision] = reader_of(Decision)
 
 
-def decode(pop: str, message: bytes) -> Decision | Rejected:
-    """Decode a decision of this PoP that can be acted on, or return why it cannot."""
-    try:
-        decision = _decoder.decode(message)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        return rejected(message, error)
-    if decision.pop != pop:
-        return rejected(message, ValueError(f"a decision of {decision.pop} in the topic of {pop}"))
-    if not (0 <= decision.epoch <= UINT32_MAX and 0 <= decision.seq <= UINT32_MAX):
-        return rejected(message, ValueError("epoch or seq does not fit 32 bits"))
-    if any(at.tzinfo is None for at in (decision.made_at, decision.add_until, decision.hold_until)):
-        return rejected(message, ValueError("a time without its zone"))
+def decode(pop: str, message: bytes, at_s: float) -> Decision | Rejected:
+    """Decode a decision of this PoP, published at Kafka time `at_s`, that can be acted on, or say why it cannot.
+
+    An epoch is the time at which its telemetry began. One of the far future would lock out every real one.
+    """
+    decision = _read(message)
+    if isinstance(decision, Decision):
+        if decision.pop != pop:
+            return rejected(message, ValueError(f"a decision of {decision.pop} in the topic of {pop}"))
+        if decision.epoch > at_s + AHEAD_MAX_S:
+            return rejected(message, ValueError(f"epoch {decision.epoch} is more than an hour ahead of its record"))
     return decision
 
 
@@ -48,14 +48,25 @@ class Following:
         """Pass on every decision in the stream; what cannot be decoded goes to the dead letters."""
         async for event in stream.events():
             tp = event.message.tp
-            for record in event.value:
-                parsed = decode(self._pop_of[tp.topic], record.value)
-                if isinstance(parsed, Decision):
-                    self.on_decision(parsed)
-                else:
-                    self._publisher.dead_letter(tp, record, parsed)
+            for record in [event.value] if isinstance(event.value, Hole) else event.value:
+                if (unusable := self._take(tp.topic, record)) is not None:
+                    self._publisher.dead_letter(tp, record, unusable)
             for send in self._publisher.take():
                 await (await send())
+
+    def _take(self, topic: str, record: Record | Hole) -> Rejected | None:
+        """Follow the decision in a record. Return why that is not possible, None if it is or if there is no record."""
+        if isinstance(record, Hole):
+            return record.rejected
+        parsed = decode(self._pop_of[topic], record.value, record.timestamp_s)
+        if isinstance(parsed, Rejected):
+            return parsed
+        try:
+            self.on_decision(parsed)
+        except Exception as error:  # ending the process would bring the same record again, for ever
+            log.exception("%s: the decision at offset %d cannot be followed", topic, record.offset)
+            return rejected(record.value, ValueError(f"it cannot be followed: {type(error).__name__}: {error}"))
+        return None
 
 
 def attach(app: ExactApp, following: Following) -> None:

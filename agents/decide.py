@@ -5,21 +5,21 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil, nan
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from app import metrics
 from app.clock import Clock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
 from app.contract import topics
-from app.contract.schemas import Feed
+from app.contract.schemas import Feed, Sources
 from app.stream.publish import Publisher
 from app.te.decision import records
 from app.te.decision.cycle import CycleResult, CycleState, run_cycle
 from app.te.decision.plan import Plan
 from app.te.explain.stories import Explained, explain_link, explain_prefix
 from app.te.routing.natural import NaturalRouting
-from app.te.traffic.counters import Rates
+from app.te.traffic.lag import Rates
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Observer
 from app.te.traffic.windows import ClosedWindow, Sums
@@ -28,6 +28,16 @@ from tables.link_windows import LinkWindowRow
 
 log = logging.getLogger(__name__)
 RatesOf = Callable[[Pop, str, float, float], Rates | None]
+SourcesOf = Callable[[Pop, ClosedWindow], Sources]
+DoubtfulOf = Callable[[Pop, float], frozenset[str]]  # PoP, Kafka time -> routers whose paths may be out of date
+
+
+class CycleInputs(NamedTuple):
+    """What the decider asks of the other agents: counter rates by link and window, and which routers were heard."""
+
+    rates_of: RatesOf
+    sources_of: SourcesOf
+    doubtful_of: DoubtfulOf
 
 
 class PopDecider:
@@ -38,14 +48,14 @@ class PopDecider:
         pop: Pop,
         settings: Settings,
         natural: NaturalRouting,
-        rates_of: RatesOf,
+        inputs: CycleInputs,
         publisher: Publisher,
         clock: Clock,
     ) -> None:
         self._pop = pop
         self._settings = settings
         self._natural = natural
-        self._rates_of = rates_of
+        self._inputs = inputs
         self._publisher = publisher
         self._clock = clock
         windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
@@ -68,7 +78,9 @@ class PopDecider:
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         """Decide on a closed window, queue its records, and return its final rows by link."""
         rows = {
-            link: LinkWindowRow(link_sums, self._rates_of(self._pop, link, window.start_s, window.end_s), closed=True)
+            link: LinkWindowRow(
+                link_sums, self._inputs.rates_of(self._pop, link, window.start_s, window.end_s), closed=True
+            )
             for link, link_sums in sums.items()
         }
         self._history.append({link: self._link_window(window.start_s, link, row) for link, row in rows.items()})
@@ -77,7 +89,9 @@ class PopDecider:
         self.last = result = run_cycle(
             self._pop,
             self._settings.policy,
-            self._observer.observe(self._history),
+            self._observer.observe(self._history)._replace(
+                doubtful=self._inputs.doubtful_of(self._pop, window.closed_s)
+            ),
             before.state,
             window.end_s,
             self._plans.append,
@@ -90,12 +104,14 @@ class PopDecider:
 
     def _publish(self, window: ClosedWindow, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
         for load in result.loads:
-            row = rows[load.link]
-            utilization = records.link_utilization(window, load, row.sums, row.rates)
+            utilization = records.link_utilization(window, load, self._history[-1][load.link])
             self._publisher.put(topics.LINK_UTILIZATION.name, window.pop, utilization)
         for link, row in rows.items():
             traffic = records.prefix_traffic(window, link, row.sums, self._natural.origin_as)
             self._publisher.put(topics.PREFIX_TRAFFIC.name, window.pop, traffic)
+        sources = self._inputs.sources_of(self._pop, window)
+        self._publisher.put(topics.SOURCES.name, window.pop, sources)
+        metrics.count_notices(window.pop, (notice.kind for notice in sources.notices))
         number, settings = (self.cycle.epoch, self.cycle.seq), self._settings
         decision = records.decision(window, number, result, settings.mode, settings.pacing, self._clock.now_s())
         sent = partial(self._sent, window.closed_s)
@@ -137,19 +153,26 @@ class PopDecider:
 
     def _measure(self, result: CycleResult) -> None:
         for load in result.loads:
-            known = nan if load.feed == "silent" else 1.0  # silence is not zero
-            metrics.LINK_CARRIED.labels(load.link).set(known * load.carried_bps / load.capacity_bps)
-            metrics.LINK_DROPPED.labels(load.link).set(known * load.dropped_bps / load.capacity_bps)
-            metrics.LINK_NATURAL.labels(load.link).set(load.natural_bps / load.capacity_bps)
+            # What is unknown is not zero, and a share of an unknown capacity is unknown.
+            whole_bps = load.capacity_bps or nan
+            natural_bps = None if self._history[-1][load.link].is_silent else load.natural_bps
+            metrics.LINK_CARRIED.labels(load.link).set(_or_nan(load.carried_bps) / whole_bps)
+            metrics.LINK_DROPPED.labels(load.link).set(_or_nan(load.dropped_bps) / whole_bps)
+            metrics.LINK_NATURAL.labels(load.link).set(_or_nan(natural_bps) / whole_bps)
             metrics.LINK_ERROR.labels(load.link).set(load.error_share)
             for state in get_args(Feed):
                 metrics.LINK_FEED.labels(load.link, state).set(load.feed == state)
         metrics.DECISIONS.labels(self._pop.name).inc()
-        metrics.EGRESS_MISMATCH.labels(self._pop.name).set(result.egress_mismatch_share)
+        metrics.EGRESS_MISMATCH.labels(self._pop.name).set(_or_nan(result.egress_mismatch_share))
         metrics.OVERRIDES.labels(self._pop.name).set(len(result.overrides))
         open_links = sum(event.state != "closed" for event in result.congestion)
         metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)
 
     def _link_window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
-        configured_bps, length_s = self._pop.links[link].capacity_bps, self._settings.windows.length_s
+        configured_bps, length_s = self._pop.links[link].configured_bps, self._settings.windows.length_s
         return LinkWindow.of(link, configured_bps, start_s, length_s, row.sums, row.rates)
+
+
+def _or_nan(value: float | None) -> float:
+    """How Prometheus writes what is unknown."""
+    return nan if value is None else value

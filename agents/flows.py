@@ -12,11 +12,14 @@ from app import metrics
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract import topics
+from app.contract.schemas import Notice
 from app.feeds.accounting import Accounting
+from app.feeds.flow_notices import flow_notices
 from app.feeds.placing import TableOf
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
+from app.stream.fetching import Hole
 from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher
 from app.te.traffic.coverage import RecentShares
@@ -120,10 +123,33 @@ class FlowsState(Generic[D]):
             if isinstance(outcome, Rejected):
                 self._publisher.dead_letter(tp, records[index], outcome)
             else:
-                closed_s = records[index].timestamp_s
+                progress = self.accounts[pop].progress
+                closed_s = min(records[index].timestamp_s, progress.newest_s)
                 window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
                 rows = self.deciders[pop].close(window, outcome.sums)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
+                for link, row in rows.items():
+                    if row.rates is not None and row.rates.carried_bps is not None:
+                        progress.rates.compare(link, row.rates.carried_bps * window.length_s / 8)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        """Go on behind offsets without a record; flows of a batch that cannot be read are lost, and said to be."""
+        pop = self._pops[tp.topic].name
+        self._advanced.add(pop)
+        progress = self.accounts[pop].progress
+        if hole.position > progress.applied:
+            progress.applied = hole.position
+            if hole.rejected is not None:
+                progress.dead_letters += 1
+                self._publisher.dead_letter(tp, hole, hole.rejected)
+
+    def heard_s(self, pop: Pop) -> Mapping[str, float]:
+        """Kafka's time of the purge that brought the last record of each router, in Unix seconds."""
+        return self.accounts[pop.name].progress.heard_s
+
+    def notices(self, pop: Pop, now_s: float) -> list[Notice]:
+        """What people should know of this input at Kafka time `now_s`."""
+        return flow_notices(pop, self._windows, self.accounts[pop.name].progress)
 
     def write_rows(self) -> None:
         """Write open windows that grew and closed ones, the latter once more when they are final; delete the oldest."""

@@ -23,8 +23,9 @@ from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
-from app.contract.schemas import Actuation, Decision
-from app.gauges import watch_actuator, watch_routes
+from app.contract.schemas import Actuation, ActuatorStatus, Decision
+from app.feeds.rib_feed import RibFeed
+from app.gauges import watch_actuator, watch_orders, watch_routes
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
 from app.stream.exact import Reading
@@ -49,7 +50,7 @@ class FollowedOrders(Protocol):
 class ActuatorPorts(NamedTuple):
     """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted` and `run_reaper` go to each PopActuator (see PopPorts).
+    `open_speaker`, `halted`, `run_reaper` and `report` go to each PopActuator (see PopPorts).
     """
 
     app: ExactApp
@@ -62,6 +63,7 @@ class ActuatorPorts(NamedTuple):
     halted: Callable[[], bool]
     run_reaper: Callable[[Reaper], None]
     publish: Callable[[Actuation], None]
+    report: Callable[[ActuatorStatus], None]
     timing: Timing = Timing()
     pace: Pace = Pace()
 
@@ -90,9 +92,12 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
     def on_change(pop: str, _: str, prefixes: Sequence[str]) -> None:
         actuators[pop].rib_changed(prefixes)
 
-    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, ports.pace)
+    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, partial(end_offset, app), ports.pace)
     orders = ports.follow_orders(on_orders)
     routes_read = routes.RoutesRead(lambda: state.feeds, partial(end_offset, app))
+
+    def feed_of(pop: str) -> RibFeed:
+        return state.feeds[pop]
 
     def ready(pop: str) -> bool:
         return orders.caught_up and routes_read(pop)
@@ -106,6 +111,8 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             partial(ready, name),
             ports.halted,
             ports.run_reaper,
+            ports.report,
+            routes.BmpHearing(partial(feed_of, name), partial(routes_read, name), clock),
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
@@ -136,11 +143,14 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         Path(settings.halt_file).exists,
         Reaper.start,
         outbox.put,
+        outbox.report,
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():
-        watch_routes(app, clock, pop, assembled.routes)
+        watch_routes(app, clock, pop, assembled.routes, partial(is_doubtful, assembled.pops[name]))
         watch_actuator(app, clock, name, assembled.pops[name])
+    for reader in readers:
+        watch_orders(reader)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
     jobs = (*(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
@@ -149,6 +159,11 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
         services.append(StateServer(views(assembled.pops), settings.actuator_port, probes=probes))
     return app, services
+
+
+def is_doubtful(actuator: PopActuator, router: str) -> bool:
+    """Whether nothing new is announced on a router, because BMP has not shown its whole table for too long."""
+    return actuator.heard(router).doubtful
 
 
 def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:

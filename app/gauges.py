@@ -1,6 +1,7 @@
 """Gauges computed at each scrape: ages from the clock, lags from the consumer, counts from what is in memory."""
 
 from collections.abc import Callable
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.actuation.speaker_state import SpeakerState
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.contract import topics
+from app.kafka.orders import ControlReader
 from app.stream.app import ExactApp
 from app.stream.offsets import committed, end_offset
 
@@ -35,18 +37,21 @@ def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> N
     _age(metrics.COUNTER_AGE.labels(link), clock.now_s, lambda: counters.last_reading_s(pop, link))
 
 
-def watch_routes(app: ExactApp, clock: Clock, pop: Pop, routes: RoutesState) -> None:
-    """Set up the gauges for BMP of one PoP: its lag, and prefixes, peers and last record of each router."""
+def watch_routes(
+    app: ExactApp, clock: Clock, pop: Pop, routes: RoutesState, is_doubtful: Callable[[str], bool]
+) -> None:
+    """Set up the gauges for BMP of one PoP: its lag; prefixes, peers, last record and doubt of each router."""
     _lag(app, topics.BMP.for_pop(pop.name), lambda: routes.feeds[pop.name].sessions.applied + 1)
     for router in pop.routers:
         _watch_router(clock, pop.name, router, routes)
+        metrics.BMP_DOUBTFUL.labels(pop.name, router).set_function(partial(is_doubtful, router))
 
 
 def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> None:
     rib = routes.ribs[pop]
     metrics.BMP_PREFIXES.labels(pop, router).set_function(lambda: len(rib.prefixes(router)))
     metrics.BMP_PEERS.labels(pop, router).set_function(lambda: len(rib.peers(router)))
-    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.heard_s.get((pop, router)))
+    _age(metrics.BMP_AGE.labels(pop, router), clock.now_s, lambda: routes.feeds[pop].sessions.heard.get(router))
 
 
 def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:
@@ -58,6 +63,11 @@ def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator)
     metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.reconciler.halts))
     for router, speaker in actuator.reconciler.speakers.items():
         _watch_speaker(pop, router, speaker)
+
+
+def watch_orders(reader: ControlReader) -> None:
+    """Set up the gauge for orders that could not be read."""
+    metrics.UNREADABLE.labels(topics.CONTROL.name).set_function(lambda: reader.unreadable)
 
 
 def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:

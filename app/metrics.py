@@ -3,12 +3,17 @@
 Ages and counts of what is in memory are computed at each scrape (app/gauges.py), so that they cannot go stale.
 """
 
+import collections
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that have not been applied yet", ["topic"])
+UNPUBLISHED = Counter("autopilot_unpublished_records", "Records that were dropped instead of published", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
+UNDATED = Counter("autopilot_undated_records", "Input records whose time in Kafka no calendar has", ["topic"])
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "One flush of an agent: write, changelog, publish, acknowledge")
 
 WATERMARK = Gauge("autopilot_watermark_seconds", "Unix time up to which the flows of a PoP are complete", ["pop"])
@@ -30,6 +35,11 @@ COUNTER_AGE = Gauge("autopilot_counter_age_seconds", "Time since the last counte
 
 BMP_AGE = Gauge("autopilot_bmp_age_seconds", "Time since the last BMP record of a router", ["pop", "router"])
 BMP_PREFIXES = Gauge("autopilot_bmp_prefixes", "Prefixes that a router has a path for", ["pop", "router"])
+BMP_DOUBTFUL = Gauge(
+    "autopilot_bmp_doubtful",
+    "1 while the paths of a router may be out of date, so that no move leads to it",
+    ["pop", "router"],
+)
 BMP_PEERS = Gauge("autopilot_bmp_peers", "BGP sessions of a router that are up", ["pop", "router"])
 
 LINK_CARRIED = Gauge("autopilot_link_carried_ratio", "Carried load of a link, share of capacity", ["link"])
@@ -71,3 +81,20 @@ ACTUATIONS = Counter("autopilot_actuations", "Actions at a router's injector", [
 REAPER_AGE = Gauge("autopilot_reaper_age_seconds", "Time since the reaper last looked", ["pop"])
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
+UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])
+NOTICES = Gauge("autopilot_notices", "What is wrong with a PoP at the moment, by kind", ["pop", "kind"])
+COMPONENT_UP = Gauge(
+    "autopilot_component_up",
+    "1 while a part of a PoP is heard, 0 while it is not, NaN while that is unknown",
+    ["pop", "router", "component"],
+)
+
+_kinds: dict[str, set[str]] = {}
+
+
+def count_notices(pop: str, kinds: Iterable[str]) -> None:
+    """Show how many notices of each kind a PoP has now; kinds that it had before are shown as 0."""
+    counts, known = collections.Counter(kinds), _kinds.setdefault(pop, set())
+    known.update(counts)
+    for kind in known:
+        NOTICES.labels(pop, kind).set(counts[kind])

@@ -11,22 +11,25 @@ from typing import NamedTuple
 import mode
 
 from agents import counters, flows, routes
-from agents.decide import PopDecider
+from agents.decide import CycleInputs, PopDecider
+from agents.sources import sources
 from app import native
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Settings
+from app.contract.schemas import Sources
 from app.gauges import watch_inputs, watch_routes
 from app.stream.app import ExactApp
 from app.stream.exact import Reading, recovered
 from app.stream.fence import StallFence
 from app.stream.final_rows import FinalRows
-from app.stream.offsets import committed
+from app.stream.offsets import committed, end_offset
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run
 from app.te.routing.natural import NaturalRouting
+from app.te.traffic.windows import ClosedWindow
 from app.web.state_server import StateServer, Views
 from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
@@ -60,13 +63,19 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     app, clock = ports.app, ports.clock
     rib_table, interfaces = open_rib(ports.open_table), open_interfaces(ports.open_table)
     link_windows, congestion = open_link_windows(ports.open_table), open_congestion(ports.open_table)
-    routes_state = routes.RoutesState(pops, rib_table, Publisher(app, clock), lambda *_: None, ports.pace)
+    routes_state = routes.RoutesState(
+        pops, rib_table, Publisher(app, clock), lambda *_: None, partial(end_offset, app), ports.pace
+    )
     counters_state = counters.CountersState(pops, interfaces, Publisher(app, clock))
     natural = {name: NaturalRouting(pop, routes_state.ribs[name]) for name, pop in pops.items()}
     publisher = Publisher(app, clock)
 
     def new_decider(pop: Pop) -> PopDecider:
-        return PopDecider(pop, settings, natural[pop.name], counters_state.rates, publisher, clock)
+        inputs = CycleInputs(counters_state.rates, sources_of, routes_state.doubtful)
+        return PopDecider(pop, settings, natural[pop.name], inputs, publisher, clock)
+
+    def sources_of(pop: Pop, window: ClosedWindow) -> Sources:
+        return sources(pop, window, flows_state, counters_state, routes_state)
 
     final_rows = FinalRows(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
     tables = flows.FlowTables(link_windows, congestion, final_rows, partial(committed, app))
@@ -88,12 +97,17 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     telemetry = assemble(pops, settings, ports)
     for pop in pops.values():
         watch_inputs(app, clock, pop, telemetry.flows, telemetry.counters)
-        watch_routes(app, clock, pop, telemetry.routes)
+        watch_routes(app, clock, pop, telemetry.routes, partial(is_doubtful, telemetry.routes, pop, clock))
     fence.start()
     watchdog = Watchdog(app, fence, clock)
     probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
     answers = {"explain": partial(explain, telemetry)}
     return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, answers, probes)]
+
+
+def is_doubtful(state: routes.RoutesState, pop: Pop, clock: Clock, router: str) -> bool:
+    """Whether no move may lead to a router now, because BMP has not shown its whole table for too long."""
+    return router in state.doubtful(pop, clock.now_s())
 
 
 def views(app: ExactApp, telemetry: TelemetryCell) -> Views:

@@ -1,28 +1,32 @@
 """`interfaces`: the last counter readings of every interface.
 
-Key `pop|router|ifIndex`, value `InterfaceRow`; and `pop|progress` with the offset applied. Bound: interfaces of the
-inventory, readings of the last two minutes each. Only the counters agent writes it.
+Key `pop|router|ifIndex`, value `Port`; and `pop|progress` with the offset applied. Bound: interfaces of the inventory,
+readings of the last two minutes each (three of the last ten, if there are no more), and OTHERS_MAX interfaces a PoP
+that the inventory does not name. Only the counters agent writes it. Writing readings twice changes nothing, so these
+rows need no offset.
 """
 
 import msgspec
 
-from app.te.traffic.counters import CounterSample
+from app.te.evidence.renumbering import OtherInterface
+from app.te.traffic.counters import Port
 from tables.store import ExactTable, OpenTable, Rows
 
-
-class InterfaceRow(msgspec.Struct):
-    """An interface's readings in order of time. Writing them twice changes nothing, so they need no offset."""
-
-    samples: list[CounterSample]
+OTHERS_MAX = 2000
 
 
 class CountersProgress(msgspec.Struct):
-    """How far the counters of a PoP were read, and what was ignored."""
+    """How far the counters of a PoP were read, what was ignored, and when each router was last heard (Kafka's time).
+
+    `unlisted` are interfaces that the inventory does not name, by router and ifIndex, the one read longest ago first.
+    """
 
     applied: int = -1
     records: int = 0
     dead_letters: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
+    heard: dict[str, float] = msgspec.field(default_factory=dict)
+    unlisted: dict[str, dict[int, OtherInterface]] = msgspec.field(default_factory=dict)
 
 
 class InterfaceTable:
@@ -30,7 +34,7 @@ class InterfaceTable:
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
-        self.rows = Rows(table, InterfaceRow)
+        self.rows = Rows(table, Port)
         self.progress = Rows(table, CountersProgress, lambda row: row.applied)
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import msgspec
 
-from app.te.traffic.counters import Rates
+from app.te.traffic.lag import Rates
 from app.te.traffic.windows import Sums
 from tables.store import OpenTable, Rows
 

@@ -3,12 +3,17 @@
 | key | value |
 |---|---|
 | `pop|bucket|0000` | `RibRow`: all paths of the prefixes with this CRC-32 modulo BUCKETS, as of a position |
+| `pop|bucket|0000|1` | `RibRow`: a part that was split off, because the row of the bucket became too large |
 | `pop|progress` | the sessions as of the position up to which all rows are complete |
 
 With a million prefixes from three peers a row has about 90 KB, and every update changes another row. So a flush writes
 only some of the changed rows, those that waited longest first, and the progress stays before the first record that a
 row lacks. The records from there on are in the topic: a start reads them again although they were acknowledged
 (docs/decisions/0010-full-table.md). Only the routes agent writes this table.
+
+Strangers choose which prefixes there are and how large their paths, so a row that becomes too large is split by more
+bits of the CRC. Part n has the prefixes that agree with n in as many bits as n has, unless a higher part has them. A
+row is written after the part that was split off it, so that no prefix is in neither, wherever the process ends.
 """
 
 from collections import deque
@@ -18,25 +23,27 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.feeds.bmp_sessions import RibFeed, Sessions, StalePlaces
+from app.feeds.bmp_sessions import Sessions
+from app.feeds.rib_feed import RibFeed, StalePlaces
 from app.te.routing.interning import PathSet
-from app.te.routing.rib import BUCKETS, bucket_of
-from tables.store import ExactTable, OpenTable, Rows
+from app.te.routing.rib import BUCKETS, crc_of
+from tables.store import ROW_BYTES_MAX, ExactTable, OpenTable, Rows
 
 T = TypeVar("T")
+RowId = tuple[int, int]  # bucket and part
 
 VERSION = 4
+PARTS_MAX = (1 << 32) // BUCKETS  # of a bucket: a CRC-32 has no more bits
 SESSIONS_KEPT = 128  # copies at most while rows are behind, one a flush: with a thousand peers one has 100 KB
 
 
 class RibRow(msgspec.Struct, gc=False):
-    """All (prefix, packed PathSet) of one bucket; `stale` lists those not refreshed since the sessions `began`."""
+    """All (prefix, packed PathSet) of one bucket; `awaited` lists by session those that it has not reported."""
 
     applied: int
     flush: int
-    began: dict[str, int]
     paths: list[tuple[str, msgspec.Raw]]
-    stale: list[StalePlaces] = msgspec.field(default_factory=list, name="untold")
+    awaited: dict[str, list[StalePlaces]] = {}
 
 
 class RibTable:
@@ -51,12 +58,14 @@ class RibTable:
 class Pace(msgspec.Struct, frozen=True):
     """How much a flush writes: all changed rows once in `records` records, and at least `bytes_min` bytes.
 
-    If no record came since the last flush it writes at least `idle_bytes_min` bytes, so that rows catch up.
+    If no record came since the last flush it writes at least `idle_bytes_min` bytes, so that rows catch up. A row is
+    split beyond `row_bytes_max`.
     """
 
     records: int = 400_000
     bytes_min: int = 64 * 1024
     idle_bytes_min: int = 1 << 20
+    row_bytes_max: int = ROW_BYTES_MAX // 2
 
 
 class Unpacked(Generic[T]):
@@ -89,8 +98,9 @@ class KeptRib:
         self.feed = feed
         self._table = table
         self.pace = pace
-        self._included = [-1] * BUCKETS  # bucket -> position of its row
-        self._behind: dict[int, int] = {}  # bucket -> position up to which its row is complete, the oldest first
+        self._parts: dict[int, list[int]] = {}  # of buckets that were split, the highest first
+        self._included: dict[RowId, int] = {}  # position of each row
+        self._behind: dict[RowId, int] = {}  # position up to which a row is complete, the oldest first
         self._flushed = deque([copied(feed.sessions)])  # from where all rows are complete to the last flush
         self._applied = feed.sessions.applied  # at the last flush
         self._first_flush = feed.sessions.flush + 2
@@ -100,23 +110,50 @@ class KeptRib:
     def load(self) -> None:
         """Load all rows into the Rib, which must be empty."""
         unpacked: Unpacked[PathSet] = Unpacked(PathSet, self.feed.rib.share)
-        sessions = self.feed.sessions
+        sessions, behind = self.feed.sessions, []
+        buckets: dict[int, dict[str, PathSet]] = {}
+        self._load_parts()
         for key, row in self._table.rows.items(f"{self.feed.pop.name}|bucket|"):
-            bucket = int(key.rpartition("|")[2])
-            prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths}
-            self.feed.rib.restore(bucket, prefixes)
-            self.feed.restore(row.began, prefixes, row.stale)
-            self._included[bucket] = row.applied
+            row_id = bucket, _ = _row_id(key)
+            prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths if self._row_of(prefix) == row_id}
+            buckets.setdefault(bucket, {}).update(prefixes)
+            self.feed.restore(
+                row.applied,
+                prefixes,
+                {session: [each for each in places if each[0] in prefixes] for session, places in row.awaited.items()},
+            )
+            self._included[row_id] = row.applied
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
-                self._behind[bucket] = sessions.applied  # the changelog may not have it
+                behind.append(row_id)  # the changelog may not have it
+        for bucket, prefixes in buckets.items():
+            self.feed.rib.restore(bucket, prefixes)
+        behind.sort(key=lambda row_id: -row_id[1])
+        self._behind = dict.fromkeys(behind, sessions.applied)
         self.feed.restored()
-        self.feed.replay_until = max(self._included)
+        self.feed.replay_until = max(self._included.values(), default=-1)
+
+    def _load_parts(self) -> None:
+        for key in [key.decode() for key, _ in self._table.table.items()]:
+            if key.startswith(f"{self.feed.pop.name}|bucket|"):
+                bucket, part = _row_id(key)
+                if part:
+                    self._parts.setdefault(bucket, [0]).append(part)
+        for parts in self._parts.values():
+            parts.sort(reverse=True)
 
     def touch(self, prefix: str, position: int) -> None:
         """Note that the record at this position changed the paths of the prefix."""
-        bucket = bucket_of(prefix)
-        if position > self._included[bucket]:
-            self._behind.setdefault(bucket, self._flushed[-1].applied)
+        row_id = self._row_of(prefix)
+        if position > self._included.get(row_id, -1):
+            self._behind.setdefault(row_id, self._flushed[-1].applied)
+
+    def _row_of(self, prefix: str) -> RowId:
+        """The row that has a prefix."""
+        rest, bucket = divmod(crc_of(prefix), BUCKETS)
+        for part in self._parts.get(bucket, ()):
+            if rest % (1 << part.bit_length()) == part:
+                return bucket, part
+        return bucket, 0
 
     def write(self) -> None:
         """Write some changed rows, the more the more records came since the last flush; the first flush writes none."""
@@ -130,30 +167,56 @@ class KeptRib:
         rows_due = new_records * len(self._behind) / self.pace.records
         bytes_min = self.pace.bytes_min if new_records else self.pace.idle_bytes_min
         size_bytes = 0
-        for count, bucket in enumerate(list(self._behind)):
+        for count, row_id in enumerate(list(self._behind)):
             if count >= rows_due and size_bytes >= bytes_min:
                 break
-            size_bytes += self._write(bucket)
+            del self._behind[row_id]
+            size_bytes += self._write(row_id)
         self.feed.rib.sweep()
         self._flushed_to(self.feed.sessions)
 
     def _flushed_to(self, sessions: Sessions) -> None:
-        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush."""
+        """Keep a copy of the sessions for a later progress row; while rows are behind, not of every flush.
+
+        None while records wait for their session to say who it is: no row has them, so a start must read them again.
+        """
         self._applied = sessions.applied
+        if self.feed.tracker.is_waiting:
+            return
         if not self._behind or sessions.applied - self._flushed[-1].applied >= self.pace.records / SESSIONS_KEPT:
             self._flushed.append(copied(sessions))
 
-    def _write(self, bucket: int) -> int:
+    def _write(self, row_id: RowId) -> int:
         """Write one row and return its size in bytes; while its records are replayed it is written as it is."""
-        key, sessions = f"{self.feed.pop.name}|bucket|{bucket:04d}", self.feed.sessions
-        del self._behind[bucket]
-        if self._included[bucket] > sessions.applied:
+        key, sessions = self._key(row_id), self.feed.sessions
+        if self._included.get(row_id, -1) > sessions.applied:
             return self._table.rows.touch(key)
-        path_sets = self.feed.rib.bucket(bucket)
+        bucket = self.feed.rib.bucket(row_id[0])
+        path_sets = {prefix: paths for prefix, paths in bucket.items() if self._row_of(prefix) == row_id}
         packed = [(prefix, msgspec.Raw(msgspec.msgpack.encode(paths))) for prefix, paths in path_sets.items()]
-        row = RibRow(sessions.applied, self._flush, sessions.began, packed, self.feed.stale(path_sets))
-        self._included[bucket] = sessions.applied
+        is_large = len(packed) > 1 and sum(len(memoryview(paths)) for _, paths in packed) > self.pace.row_bytes_max
+        if is_large and (other := self._split(row_id)) is not None:
+            return self._write(other) + self._write(row_id)
+        row = RibRow(sessions.applied, self._flush, packed, self.feed.stale(path_sets))
+        self._included[row_id] = sessions.applied
         return self._table.rows.put(key, row)
+
+    def _split(self, row_id: RowId) -> RowId | None:
+        """Split a new part off a row and return it; None if there are no more bits by which to split."""
+        bucket, part = row_id
+        parts = self._parts.setdefault(bucket, [0])
+        bit = 1 << part.bit_length()
+        while part + bit in parts:
+            bit *= 2
+        if part + bit >= PARTS_MAX:
+            return None
+        parts.append(part + bit)
+        parts.sort(reverse=True)
+        return bucket, part + bit
+
+    def _key(self, row_id: RowId) -> str:
+        bucket, part = row_id
+        return f"{self.feed.pop.name}|bucket|{bucket:04d}" + (f"|{part}" if part else "")
 
     @property
     def checkpoint(self) -> int:
@@ -180,6 +243,12 @@ _sessions = msgspec.msgpack.Decoder(Sessions)
 def copied(sessions: Sessions) -> Sessions:
     """A deep copy of the sessions as they are now."""
     return _sessions.decode(msgspec.msgpack.encode(sessions))
+
+
+def _row_id(key: str) -> RowId:
+    """The row that this key is of. A PoP's name has no bar."""
+    _, _, bucket, *part = key.split("|")
+    return int(bucket), int(part[0]) if part else 0
 
 
 def progress_key(pop: str) -> str:

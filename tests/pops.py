@@ -3,13 +3,13 @@
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import msgspec
 
 from app.config.inventory import Budgets, Injector, Kind, Link, Pop, Router, Session
 from app.config.toml import convert
+from app.lab.daemons.deployment import with_sockets_in
 
 ASN = 64512
 G = 1e9
@@ -18,7 +18,7 @@ INVENTORY = Path(__file__).parents[1] / "deploy" / "local" / "rhv1000.toml"
 
 def demo_pop() -> Pop:
     """The demo's PoP with sockets in a directory that nobody uses."""
-    text = Template(INVENTORY.read_text(encoding="utf-8")).substitute(run_dir="/nonexistent")
+    text = with_sockets_in(Path("/nonexistent"), INVENTORY.read_text(encoding="utf-8"))
     problems: list[str] = []
     pop = convert(tomllib.loads(text), Pop, "rhv1000.toml", problems)
     assert pop is not None, problems
@@ -37,7 +37,7 @@ def router(number: int, names: Iterable[str] = (), **changes: Any) -> Router:
         injector=Injector(address=f"127.0.0.2{number}", grpc=f"unix:///injector-{number}"),
         ibgp_address=f"127.0.0.1{number}",
         internal_ifindexes=(1,),
-        core={name: index for index, name in enumerate(others, start=2)},
+        core={name: (index,) for index, name in enumerate(others, start=2)},
         igp_cost=dict.fromkeys(others, 10),
     )
     return msgspec.structs.replace(made, **changes)
@@ -51,6 +51,12 @@ def link(
     session = Session(peer=f"10.0.0.{number}", next_hops=(f"10.0.0.{number}",), asn=64600 + number)
     made = Link(of_link, of_router, kind, (100 + number,), (session,), cost, capacity_g * G)
     return msgspec.structs.replace(made, **changes)
+
+
+def capacity_bps(link: Link) -> float:
+    """The capacity that the inventory gives this link."""
+    assert link.configured_bps is not None
+    return link.configured_bps
 
 
 def pop(*links: Link, budgets: Budgets | None = None, **changes: Any) -> Pop:

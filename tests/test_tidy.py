@@ -46,6 +46,14 @@ BANNED = {
     "os._exit": "app.stream.fence.die",
 }
 CLIENTS = "app/kafka/client.py"
+DECODING = "app/contract/decoding.py"
+MAY_DECODE = {
+    DECODING,
+    *(f"app/feeds/{name}.py" for name in ("flows", "counters", "bmp")),  # through decode_or_rejected
+    "app/lab/pop/ribs.py",  # what vtysh prints
+    "app/lab/demo/state_client.py",  # what a worker of the demo answers
+    "app/simulation/oracle.py",  # what the simulation itself wrote
+}
 MAY_CALL = {"app/clock.py": {"time.time", "time.monotonic"}, "app/stream/fence.py": {"os._exit"}}
 
 
@@ -163,6 +171,12 @@ def kafka_clients(path: str, source: str) -> list[str]:
     return [f"{path} makes {name}: use app.kafka.client" for name in made]
 
 
+def decoders(path: str, source: str) -> list[str]:
+    calls = (ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    made = sorted({name for name in calls if name in ("msgspec.json.decode", "msgspec.json.Decoder")})
+    return [f"{path} calls {name}: use app.contract.decoding" for name in made if path not in MAY_DECODE]
+
+
 def long_functions(path: str, source: str) -> list[str]:
     return [
         f"{path}:{node.lineno} {node.name}: {length} lines"
@@ -242,6 +256,13 @@ def test_every_kafka_client_comes_through_one_door() -> None:
     assert "AIOKafka" in files[CLIENTS]
 
 
+def test_every_record_is_read_by_one_function() -> None:
+    """Each reader's own idea of what decoding may raise ended processes: one byte that is not UTF-8, for good."""
+    files = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sources(*PACKAGES)}
+    assert [problem for path, source in files.items() for problem in decoders(path, source)] == []
+    assert all("decode_or_rejected(_decode" in files[path] for path in MAY_DECODE if path.startswith("app/feeds/"))
+
+
 def test_files_and_functions_stay_small() -> None:
     files = sources(*PACKAGES, "tests")
     long_files = [
@@ -300,6 +321,8 @@ def test_no_file_says_where_packages_are_downloaded_from() -> None:
         (lambda source: arrow_problems("app.lab.pop.run", source), "from app import telemetry"),
         (lambda source: banned_calls("app/te/decision/cycle.py", source), "import time\ntime.time()"),
         (lambda source: kafka_clients("app/view.py", source), "import aiokafka\naiokafka.AIOKafkaProducer()"),
+        (lambda source: decoders("app/view.py", source), "import msgspec\nmsgspec.json.Decoder(dict)"),
+        (lambda source: decoders("agents/flows.py", source), "import msgspec\nmsgspec.json.decode(b'')"),
         (lambda source: long_functions("x.py", source), "def f():\n" + "    pass\n" * 70),
     ],
 )

@@ -6,15 +6,11 @@ No decision and no setting gets around these checks.
 import ipaddress
 from collections.abc import Callable, Iterator
 
+from app.config.forms import next_hop_is_martian
 from app.config.inventory import Pop
 from app.contract.schemas import Override
-from app.te.decision.guards import Guards
-
-# gobgpd takes 127/8 as a withdrawal, and FRR resets the session because of it: all its overrides would go for 13 s.
-NO_NEXT_HOP = tuple(
-    map(ipaddress.ip_network, ("127.0.0.0/8", "0.0.0.0/8", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"))
-)
-UINT32_MAX = 2**32 - 1
+from app.te.decision.guards import Guards, family_refusal
+from app.te.routing.path import UINT32_MAX, as_path_refusal
 
 
 def refusal(pop: Pop, override: Override) -> str | None:
@@ -25,10 +21,9 @@ def refusal(pop: Pop, override: Override) -> str | None:
 def next_hop_refusal(next_hop: str) -> str | None:
     """Return why no router may be given this next hop; None if it is allowed."""
     try:
-        address = ipaddress.ip_address(next_hop)
+        return "next-hop-martian" if next_hop_is_martian(next_hop) else None
     except ValueError:
         return "next-hop-invalid"
-    return "next-hop-martian" if any(address in network for network in NO_NEXT_HOP) else None
 
 
 def _prefix(pop: Pop, override: Override) -> Iterator[str]:
@@ -52,12 +47,12 @@ def _exit(pop: Pop, override: Override) -> Iterator[str]:
         yield "unknown-link"
     elif session is None or session not in link.sessions:
         yield "unknown-session"
-    elif egress.next_hop not in session.next_hops:
+    elif pop.link_by_next_hop.get((egress.router, egress.next_hop)) != egress.link:  # sessions of a link share them
         yield "next-hop-not-of-session"
     elif link.drain:
         yield "link-drained"
-    if (martian := next_hop_refusal(egress.next_hop)) is not None:
-        yield martian
+    if (reason := next_hop_refusal(egress.next_hop) or family_refusal(override.prefix, egress.next_hop)) is not None:
+        yield reason
 
 
 def _routers(pop: Pop, override: Override) -> Iterator[str]:
@@ -69,16 +64,22 @@ def _routers(pop: Pop, override: Override) -> Iterator[str]:
             yield "unknown-router"
         elif router.exports_learned_routes:
             yield "exports-learned-routes"
+    yield from _loopback(pop, override)
+
+
+def _loopback(pop: Pop, override: Override) -> Iterator[str]:
+    """The other routers are sent to a loopback of the exit router."""
+    egress = pop.routers.get(override.exit.router)
+    if egress is not None and len(override.inject_on) > 1:
+        try:
+            egress.loopback(override.prefix)
+        except ValueError:
+            yield "exit-without-loopback"
 
 
 def _source(pop: Pop, override: Override) -> Iterator[str]:
-    numbers = override.source_path.as_path
-    if not numbers:
-        yield "empty-as-path"  # the prefix would seem to originate from us
-    if pop.asn in numbers:
-        yield "own-as-in-path"
-    if not all(0 < number <= UINT32_MAX for number in numbers):
-        yield "as-path-invalid"
+    if (reason := as_path_refusal(override.source_path.as_path, pop.asn)) is not None:
+        yield reason
     if not 0 <= (override.source_path.med or 0) <= UINT32_MAX:
         yield "med-invalid"
 

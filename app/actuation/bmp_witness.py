@@ -1,13 +1,16 @@
-"""What BMP shows of our routes and of the paths that they copy. It only reads the Rib."""
+"""What BMP shows of our routes and of the paths that they copy, and whether it is still heard. It only reads."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from app.config.inventory import Pop
 from app.contract.schemas import Exit
+from app.te.routing.heard import Heard, always_heard
+from app.te.routing.natural import is_wrong_as
+from app.te.routing.path import unfit
 from app.te.routing.rib import Rib
 
-# GRACEFUL_SHUTDOWN, BLACKHOLE and LLGR_STALE: such a path is about to go, or was never meant for traffic.
-UNUSABLE = frozenset({"65535:0", "65535:666", "65535:6"})
+HeardOf = Callable[[str], Heard]  # router -> how long BMP has been silent
 
 
 class Shown(NamedTuple):
@@ -20,9 +23,10 @@ class Shown(NamedTuple):
 class BmpWitness:
     """Answers questions about one prefix from the post-policy Adj-RIB-In of the routers of one PoP."""
 
-    def __init__(self, pop: Pop, rib: Rib) -> None:
+    def __init__(self, pop: Pop, rib: Rib, heard: HeardOf = always_heard) -> None:
         self.pop = pop
         self.rib = rib
+        self.heard = heard
 
     def alive(self, router: str, prefix: str, next_hop: str, peer: str | None = None) -> bool:
         """Whether the router holds a usable eBGP path for exactly this prefix and next hop, on a session that is up.
@@ -33,11 +37,19 @@ class BmpWitness:
             path.ebgp
             and path.next_hop == next_hop
             and peer in (None, path.peer)
-            and (router, path.peer) in self.pop.link_by_session
-            and self.rib.peer_asn(router, path.peer) is not None
-            and UNUSABLE.isdisjoint(path.communities)
+            and self._is_up(router, path.peer)
+            and unfit(path) is None
             for path in self.rib.paths(router, prefix).values()
         )
+
+    def _is_up(self, router: str, peer: str) -> bool:
+        """Whether a session of the inventory is up, with the AS that the inventory says."""
+        expected, asn = self.pop.asn_by_session.get((router, peer)), self.rib.peer_asn(router, peer)
+        return expected is not None and asn is not None and not is_wrong_as(asn, expected)
+
+    def doubted_for_s(self, router: str) -> float:
+        """How long a router has been silent beyond its `bmp_silence_s`, in seconds; not above 0 if it has not."""
+        return self.heard(router).silent_s - self.pop.routers[router].bmp_silence_s
 
     def exit_alive(self, prefix: str, egress: Exit) -> bool:
         """Whether the path that an override to `egress` copies is present and usable."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from app.actuation.bmp_witness import BmpWitness, Shown
+from app.actuation.bmp_witness import BmpWitness, HeardOf, Shown
 from app.bgp.memory import MemorySpeaker
 from app.config.inventory import Pop
 from app.te.routing.rib import Rib
@@ -11,8 +11,8 @@ from app.te.routing.rib import Rib
 class DryRunWitness(BmpWitness):
     """A witness for dry runs: source paths are real, and a route announced to memory counts as shown by its router."""
 
-    def __init__(self, pop: Pop, rib: Rib, speakers: Mapping[str, MemorySpeaker]) -> None:
-        super().__init__(pop, rib)
+    def __init__(self, pop: Pop, rib: Rib, heard: HeardOf, speakers: Mapping[str, MemorySpeaker]) -> None:
+        super().__init__(pop, rib, heard)
         self._speakers = speakers
 
     def shown(self, router: str, prefix: str) -> Shown | None:

@@ -1,8 +1,8 @@
 """What the actuator remembers of one PoP: each prefix with an override, wanted or still present, and its lease. No I/O.
 
 A prefix enters by a decision (adding, then standing) or because a speaker already held it when the actuator started
-(unclaimed). It goes when it is released, when its lease ends or when it was not confirmed in time (all leaving), or
-with its source path (lost).
+(unclaimed). It goes when it is released, when its lease ends, when its exit's router is not heard any more or when it
+was not confirmed in time (all leaving), or with its source path (lost).
 """
 
 from collections.abc import Callable, Mapping

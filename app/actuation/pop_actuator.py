@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from app.actuation.bmp_witness import BmpWitness
+from app.actuation.bmp_witness import BmpWitness, HeardOf
 from app.actuation.driver import Driver
 from app.actuation.dryrun import DryRunWitness
 from app.actuation.journal import Journal
@@ -13,11 +13,14 @@ from app.actuation.reaper import BlockingSpeaker, Reaper
 from app.actuation.reconciler import Reconciler, Timing
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker
-from app.clock import Clock
+from app.clock import Clock, utc
 from app.config.inventory import Pop, Router
-from app.contract.schemas import Actuation, Decision, Mode
+from app.contract.schemas import Actuation, ActuatorStatus, Decision, Mode
 from app.errors import SpeakerError
+from app.te.routing.heard import always_heard
 from app.te.routing.rib import Rib
+
+REPORT_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ class PopPorts(NamedTuple):
 
     `open_speaker` returns two connections to a router's injector, for the event loop and for the reaper's thread; it
     raises SpeakerError if another process writes to that injector. `run_reaper` makes a reaper look periodically.
+    `report` publishes a sign of life; `heard` says how long BMP of a router has been silent.
     """
 
     clock: Clock
@@ -35,6 +39,8 @@ class PopPorts(NamedTuple):
     ready: Callable[[], bool]
     halted: Callable[[], bool]
     run_reaper: Callable[[Reaper], None]
+    report: Callable[[ActuatorStatus], None]
+    heard: HeardOf = always_heard
 
 
 class PopActuator:
@@ -47,12 +53,13 @@ class PopActuator:
         clock, publish, ready = ports.clock, ports.publish, ports.ready
         self._memory = {router: MemorySpeaker() for router in pop.routers}
         self.reconciler = Reconciler(
-            BmpWitness(pop, rib), clock, Journal(pop.name, clock, publish, dry=False), ready, timing
+            BmpWitness(pop, rib, ports.heard), clock, Journal(pop.name, clock, publish, dry=False), ready, timing
         )
         dry_journal = Journal(pop.name, clock, publish, dry=True)
-        self.dry = Reconciler(DryRunWitness(pop, rib, self._memory), clock, dry_journal, ready, timing)
+        self.dry = Reconciler(DryRunWitness(pop, rib, ports.heard, self._memory), clock, dry_journal, ready, timing)
         for router in self._memory:
             self.dry.listed(router, {})
+        self.heard = ports.heard
         self._pop = pop
         self._mode = mode
         self._ports = ports
@@ -60,6 +67,7 @@ class PopActuator:
         self._blocking: dict[str, BlockingSpeaker] = {}
         self._reaper: Reaper | None = None
         self.decided_s: float | None = None  # when the newest decision was made, Unix seconds
+        self._decision: str | None = None  # its number
 
     @property
     def reaped_s(self) -> float | None:
@@ -68,7 +76,7 @@ class PopActuator:
 
     def follow(self, decision: Decision) -> None:
         """Follow a decision as far as its mode and the mode of this actuator allow."""
-        self.decided_s = decision.made_at.timestamp()
+        self.decided_s, self._decision = decision.made_at.timestamp(), f"{decision.epoch}.{decision.seq}"
         if self._mode == "auto" and decision.mode == "auto":
             self.reconciler.follow(decision)
         elif self._mode == "dry-run" and decision.mode != "observe":
@@ -99,7 +107,20 @@ class PopActuator:
         jobs = [Driver(self.reconciler, self._speakers, self._ports.clock).run()]
         if self._mode == "dry-run":
             jobs.append(Driver(self.dry, self._memory, self._ports.clock).run())
-        return [*jobs, self._watch()]
+        return [*jobs, self._watch(), self._report()]
+
+    def status(self) -> ActuatorStatus:
+        """Return the sign of life of this moment."""
+        now_s = self._ports.clock.now_s()
+        return ActuatorStatus(
+            id=f"{self._pop.name}@{round(now_s * 1000)}",
+            pop=self._pop.name,
+            at=utc(now_s),
+            mode=self._mode,
+            halted_by=tuple(sorted(self.reconciler.halts)),
+            decision=self._decision,
+            injectors={router: speaker.status() for router, speaker in self.reconciler.speakers.items()},
+        )
 
     def open(self) -> None:
         """Connect to the injectors and start the reaper; in auto mode SpeakerError if another process writes to one."""
@@ -129,6 +150,12 @@ class PopActuator:
             if self._reaper is not None:
                 self._reaper.deadlines = self.reconciler.deadlines()
             await asyncio.sleep(self.reconciler.timing.tick_s)
+
+    async def _report(self) -> None:
+        """Publish a sign of life every REPORT_S seconds; before the first, each gobgpd had the time to answer."""
+        while True:
+            await asyncio.sleep(REPORT_S)
+            self._ports.report(self.status())
 
     async def _close(self) -> None:
         if self._reaper is not None:

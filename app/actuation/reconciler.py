@@ -7,11 +7,12 @@ The driver asks for the `work` of one router, carries it out and reports back; n
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 
 import msgspec
 
 from app import metrics
-from app.actuation.bmp_witness import BmpWitness
+from app.actuation.bmp_witness import BmpWitness, Shown
 from app.actuation.journal import REPAIRED, Journal
 from app.actuation.overrides import Entry, Overrides
 from app.actuation.safe_order import PrefixSight, settled, to_hold, to_leave
@@ -19,15 +20,18 @@ from app.actuation.speaker_state import SpeakerState, Work
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
 from app.contract.schemas import Decision, Override
+from app.te.decision.plan import ROUTER_DOUBTFUL
 
 log = logging.getLogger(__name__)
+NOT_HEARD = "router-not-heard"
 
 
 class Timing(msgspec.Struct, frozen=True):
     """The times of the actuator, in seconds; `paced` is how many leases may end in one tick.
 
     `confirm_s` covers a restart of gobgpd and its reconnection. `reap_grace_s` is how long the reconciler has after
-    the end of a lease to withdraw in order, before the reaper acts.
+    the end of a lease to withdraw in order, before the reaper acts. `doubt_lease_s` is how long overrides stay whose
+    exit's router is doubted: 30 s, less what it takes to withdraw all of them.
     """
 
     lease_s: float = 300.0
@@ -37,6 +41,7 @@ class Timing(msgspec.Struct, frozen=True):
     list_every_s: float = 2.0
     paced: int = 5
     reap_grace_s: float = 60.0
+    doubt_lease_s: float = 25.0
 
 
 DEFAULT_TIMING = Timing()
@@ -68,12 +73,14 @@ class Reconciler:
         self._ready = ready
         self._stale = True
         self._next_ends_s = 0.0
+        self._doubtful: frozenset[str] = frozenset()  # as of the last tick or decision
 
     def follow(self, decision: Decision) -> None:
         """Follow a decision; while halted, only remember its number."""
         if self.halts:
             self.overrides.newest = max(self.overrides.newest, (decision.epoch, decision.seq))
             return
+        self._look_for_doubt()
         if decision.epoch < (newest := self.overrides.newest[0]):
             log.warning(
                 "ignored a decision of epoch %d after one of epoch %d: there are two writers, or a clock was wrong",
@@ -102,10 +109,15 @@ class Reconciler:
 
     def tick(self) -> None:
         """Act on time: end leases at their pace, and give up what waited too long. Call at least every `tick_s`."""
+        self._look_for_doubt()
         now_s = self._clock.monotonic_s()
         if self._ready() and now_s >= self._next_ends_s:
             self._next_ends_s = now_s + self.timing.tick_s
             self.overrides.expire(self.timing.paced)
+            doubted_until_s = self._doubted_until_s()
+            for entry in self.overrides.entries.values() if doubted_until_s else ():
+                if self._lease_until_s(entry, doubted_until_s) <= now_s < entry.lease_until_s:
+                    self.overrides.leave(entry, NOT_HEARD)
         self._plan(list(self.overrides.entries))
 
     def work(self, router: str) -> Work:
@@ -147,7 +159,30 @@ class Reconciler:
 
     def deadlines(self) -> dict[str, float]:
         """Return when each lease ends, in monotonic seconds by prefix, for the reaper."""
-        return {prefix: entry.lease_until_s for prefix, entry in self.overrides.entries.items()}
+        doubted_until_s = self._doubted_until_s() if self._ready() else {}  # until BMP was read, it says nothing
+        return {prefix: self._lease_until_s(entry, doubted_until_s) for prefix, entry in self.overrides.entries.items()}
+
+    def _doubted_until_s(self) -> dict[str, float]:
+        """When overrides that leave by a router end because it is silent, in monotonic seconds, by router in doubt.
+
+        Nobody would report that one of its paths was lost.
+        """
+        now_s = self._clock.monotonic_s()
+        doubted_s = {router: self._witness.doubted_for_s(router) for router in self.speakers}
+        return {
+            router: now_s - past_s + self.timing.doubt_lease_s for router, past_s in doubted_s.items() if past_s > 0
+        }
+
+    def _lease_until_s(self, entry: Entry, doubted_until_s: Mapping[str, float]) -> float:
+        """When the lease of an entry ends, in monotonic seconds, with the routers in doubt."""
+        if not doubted_until_s:
+            return entry.lease_until_s
+        return min([entry.lease_until_s, *(doubted_until_s.get(router, inf) for router in self._exits(entry))])
+
+    def _exits(self, entry: Entry) -> set[str]:
+        """The routers by which traffic of this entry leaves: where our routes have a next hop outside the PoP."""
+        held = {router for router, route in self.held(entry.prefix).items() if route.next_hop not in self._loopbacks}
+        return held if entry.exit is None else held | {entry.exit.router}
 
     def describe_overrides(self) -> dict[str, dict[str, str]]:
         """Return, for people, the state and reason of each prefix and its next hop by router."""
@@ -158,9 +193,17 @@ class Reconciler:
         }
 
     def describe_speakers(self) -> dict[str, dict[str, int]]:
-        """Return, for people, whether each speaker answers and how many routes it holds and should hold."""
+        """Return, for people, whether each speaker answers, how many routes it holds and should hold, and more.
+
+        "doubtful": BMP of its router has been silent for too long, so nothing new is announced there.
+        """
         return {
-            router: {"reachable": speaker.reachable, "held": len(speaker.held), "wanted": len(speaker.target)}
+            router: {
+                "reachable": speaker.reachable,
+                "held": len(speaker.held),
+                "wanted": len(speaker.target),
+                "doubtful": self._witness.heard(router).doubtful,
+            }
             for router, speaker in self.speakers.items()
         }
 
@@ -174,6 +217,7 @@ class Reconciler:
             self._stale = True
         elif self._stale:
             self._stale = False
+            self._look_for_doubt()
             self.overrides.wait_again()
             self._plan(list(self.overrides.entries))
         return not self._stale
@@ -195,8 +239,7 @@ class Reconciler:
             if not held:
                 self.overrides.entries.pop(prefix, None)
             return {}
-        shown = {r: route for r in self.speakers if (route := self._witness.shown(r, prefix)) is not None}
-        sight = PrefixSight(held, shown, self._loopbacks, partial(self._alive, entry))
+        sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, partial(self._alive, entry))
         self._move_on(entry, sight)
         match entry.state:
             case "adding" | "standing":
@@ -206,10 +249,28 @@ class Reconciler:
                 wanted = sight.safe()
             case "leaving" | "lost":  # routes that no longer lead out go at once, the others in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
-                wanted = to_leave(sight, trust_speakers=waited_s > self.timing.confirm_s)
+                wanted = to_leave(sight, self._is_blind(sight) or waited_s > self.timing.confirm_s)
         if not held:
             self._forget(entry)
         return wanted
+
+    def _shown(self, entry: Entry, held: Mapping[str, InjectedRoute]) -> dict[str, Shown]:
+        """Our routes as the routers show them. Of a doubtful one that is not the exit, its speaker has to do.
+
+        Else a router whose BMP is lost for days would stop all moves of its PoP: each would wait to be shown by it.
+        """
+        shown = {r: route for r in self.speakers if (route := self._witness.shown(r, entry.prefix)) is not None}
+        if entry.wanted and entry.exit is not None:
+            for router in self._doubtful - {entry.exit.router}:
+                shown.pop(router, None)
+                if router in held:
+                    shown[router] = Shown(held[router].next_hop, held[router].epoch)
+        return shown
+
+    def _is_blind(self, sight: PrefixSight) -> bool:
+        """Whether a router that is sent to another one will not show when it no longer is: its speaker has to do."""
+        shown = sight.shown.items()
+        return any(router in self._doubtful and route.next_hop in self._loopbacks for router, route in shown)
 
     def _forget(self, entry: Entry) -> None:
         """Drop an entry of which no route is left; a move that was decided but never announced counts as refused."""
@@ -242,6 +303,8 @@ class Reconciler:
             if entry.state == "adding":
                 self._journal.observe_delay(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.since_s = "standing", now_s
+        elif entry.state == "adding" and self._must_not_begin(entry, sight):
+            self.overrides.leave(entry, ROUTER_DOUBTFUL)
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
             self.overrides.leave(entry, "add-window-ended")
         elif now_s - entry.since_s > self.timing.confirm_s:
@@ -251,7 +314,8 @@ class Reconciler:
     def _publish_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
         for router, route in sight.actual.items():
             confirmed = self.speakers[router].confirmed
-            if confirmed.get(entry.prefix) != route and sight.shows(router, route):
+            is_shown = sight.shows(router, route) and router not in self._doubtful
+            if confirmed.get(entry.prefix) != route and is_shown:
                 confirmed[entry.prefix] = route
                 self._journal.route("confirmed", router, route, entry.reason)
 
@@ -267,6 +331,8 @@ class Reconciler:
             return None
         if not self._witness.exit_alive(override.prefix, override.exit):
             return "source-path-not-live"
+        if override.exit.router in self._doubtful:
+            return ROUTER_DOUBTFUL
         for router in override.inject_on:
             speaker = self.speakers[router]
             if not speaker.reachable:
@@ -276,6 +342,17 @@ class Reconciler:
             if not self._witness.injector_up(router):
                 return "injector-session-down"
         return None
+
+    def _look_for_doubt(self) -> None:
+        self._doubtful = frozenset(router for router in self.speakers if self._witness.heard(router).doubtful)
+
+    def _must_not_begin(self, entry: Entry, sight: PrefixSight) -> bool:
+        """Whether BMP of its exit's router fell silent after an override was decided and before it was announced."""
+        assert entry.exit is not None, "a decision set the exit"
+        router = entry.exit.router
+        present = sight.actual.get(router)
+        has_begun = present is not None and present.next_hop == entry.routes[router].next_hop
+        return not has_begun and router in self._doubtful
 
     def _why(self, prefix: str) -> str:
         """Return the reason for a withdrawal that was just made."""

@@ -1,7 +1,5 @@
 """Turns an admitted override into the route that each router receives. Pure."""
 
-import ipaddress
-
 from app.bgp.speaker import NO_EXPORT, InjectedRoute
 from app.config.inventory import Pop
 from app.contract.schemas import Override
@@ -14,12 +12,10 @@ def render(pop: Pop, override: Override, epoch: int, seq: int) -> dict[str, Inje
     """
     egress, source = override.exit, override.source_path
     exit_router = pop.routers[egress.router]
-    is_ipv6 = ipaddress.ip_network(override.prefix).version == 6
-    loopback = exit_router.loopback6 if is_ipv6 else exit_router.loopback4
     return {
         router: InjectedRoute(
             prefix=override.prefix,
-            next_hop=egress.next_hop if router == egress.router else loopback,
+            next_hop=egress.next_hop if router == egress.router else exit_router.loopback(override.prefix),
             as_path=source.as_path,
             origin=source.origin,
             med=source.med,

@@ -7,6 +7,7 @@ import msgspec
 
 from app.actuation.journal import Action
 from app.bgp.speaker import InjectedRoute
+from app.contract.schemas import InjectorStatus
 
 
 class Work(NamedTuple):
@@ -44,6 +45,10 @@ class SpeakerState(msgspec.Struct):
             [prefix for prefix in self.held if prefix not in self.target],
             [route for prefix, route in self.target.items() if self.held.get(prefix) != route],
         )
+
+    def status(self) -> InjectorStatus:
+        """What others should know of it."""
+        return InjectorStatus(self.reachable, len(self.held), len(self.target), len(self.confirmed))
 
     def aim(self, prefix: str, route: InjectedRoute | None) -> bool:
         """Set the target of one prefix; return whether the speaker has to change for it."""

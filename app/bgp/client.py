@@ -33,6 +33,9 @@ class GobgpClient:
         self._list = self._channel.unary_stream(
             f"{SERVICE}/ListPath", pb.ListPathRequest.SerializeToString, pb.ListPathResponse.FromString
         )
+        self._peers = self._channel.unary_stream(
+            f"{SERVICE}/ListPeer", pb.ListPeerRequest.SerializeToString, pb.ListPeerResponse.FromString
+        )
         self._watch = self._channel.unary_stream(
             f"{SERVICE}/WatchEvent", pb.WatchEventRequest.SerializeToString, pb.WatchEventResponse.FromString
         )
@@ -63,6 +66,14 @@ class GobgpClient:
         except grpc.aio.AioRpcError as error:
             raise self._failed("ListPath", error) from error
         return destinations
+
+    async def peers(self) -> list[pb.Peer]:
+        """Return its configured BGP sessions, with their state and the number of routes in each direction."""
+        try:
+            request = pb.ListPeerRequest(enable_advertised=True)
+            return [response.peer async for response in self._peers(request, timeout=self._timeout_s)]
+        except grpc.aio.AioRpcError as error:
+            raise self._failed("ListPeer", error) from error
 
     async def watch_best(self) -> AsyncIterator[Sequence[pb.Path]]:
         """Yield the best paths of the global table, then every change of them as it happens, until cancelled."""

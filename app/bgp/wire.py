@@ -2,7 +2,7 @@
 
 import ipaddress
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from google.protobuf.any_pb2 import Any
@@ -17,6 +17,10 @@ FAMILIES = (
     pb.Family(afi=pb.Family.AFI_IP, safi=pb.Family.SAFI_UNICAST),
     pb.Family(afi=pb.Family.AFI_IP6, safi=pb.Family.SAFI_UNICAST),
 )
+SEGMENT_MAX = 255  # AS numbers: RFC 4271 counts them in one byte, and gobgpd 3.10 does not look before it writes it
+# A longer AS path does not fit into a BGP message with its other attributes, and ends gobgpd 3.10. No override may have
+# one (app/te/routing/path.py): this is the last line.
+AS_PATH_MAX = 900
 LOCAL = "<nil>"  # neighbor_ip of a route that was added over gRPC
 
 _TYPES: Mapping[str, type[Message]] = {
@@ -60,10 +64,11 @@ def announcement(route: InjectedRoute) -> pb.Path:
     """Return the message that announces `route`; GoBGP replaces its route with the same prefix."""
     # An empty attribute would reset FRR's session with the injector, and all our routes with it.
     assert route.communities, f"{route.prefix}: every route of ours carries its marker"
+    assert len(route.as_path) <= AS_PATH_MAX, f"{route.prefix}: an AS path of {len(route.as_path)} numbers"
     admin, epoch, seq = route.large_community
     attributes: list[Message] = [
         pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
-        pb.AsPathAttribute(segments=[pb.AsSegment(type=pb.AsSegment.AS_SEQUENCE, numbers=route.as_path)]),
+        pb.AsPathAttribute(segments=list(_segments(route.as_path))),
         pb.NextHopAttribute(next_hop=route.next_hop),
         pb.LocalPrefAttribute(local_pref=route.local_pref),
         pb.CommunitiesAttribute(communities=[community_number(text) for text in route.communities]),
@@ -74,6 +79,13 @@ def announcement(route: InjectedRoute) -> pb.Path:
     if route.med is not None:
         attributes.append(pb.MultiExitDiscAttribute(med=route.med))
     return _path(route.prefix, [_any(attribute) for attribute in attributes])
+
+
+def _segments(as_path: Sequence[int]) -> Iterator[pb.AsSegment]:
+    """An AS path as sequences, each as long as the message allows."""
+    for first in range(0, len(as_path), SEGMENT_MAX):
+        numbers = as_path[first : first + SEGMENT_MAX]
+        yield pb.AsSegment(type=pb.AsSegment.AS_SEQUENCE, numbers=numbers)
 
 
 def withdrawal(prefix: str) -> pb.Path:

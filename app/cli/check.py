@@ -1,26 +1,170 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
 
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from app.config.settings import Deployment
+from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
+from app.cli.situation import halt_lines, situation
+from app.config import folders
+from app.config.inventory import Pop, Router
+from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
+from app.contract.schemas import RouterHeard
 from app.contract.topics import Topic
+from app.errors import DaemonError
+from app.feeds.bmp_notices import ASK_FOR_STATISTICS
 from app.kafka import client
 from app.kafka.admin import create_topics, missing_topics
+from app.kafka.read import unreadable_batches
+from app.web.conditions import Seen, actuator_state, components, sentence
 
 DISTRIBUTION = "egress-autopilot"
 ANSWER_S = 10.0
+IN_ORDER = {"capacity-below-ports"}  # worth a word, but it may be meant
 
 
-async def problems_of(deployment: Deployment) -> list[str]:
-    """Return every problem of the environment and of the broker's topics; empty if there is none."""
-    return [*foreign_packages(), *await _broker_problems(deployment)]
+class RouterReport(msgspec.Struct, frozen=True):
+    """One router: how many seconds ago each input was heard (None: never), its injector, and what it lets pass.
+
+    `injector` is `ok`, or what is wrong with the gobgpd or its session with the router. `policy` says what the router
+    imports from its injector and what it exports; "not readable" where nothing shows it.
+    """
+
+    flows_heard_s: float | None
+    counters_heard_s: float | None
+    bmp_heard_s: float | None
+    bmp_statistics: bool
+    injector: str
+    policy: dict[str, str]
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """What a PoP's routers know our routes by: the community and the local-pref on each of them."""
+
+    community: str
+    local_pref: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything that `check` found. `marks` are by PoP, `routers` by `pop/router`.
+
+    `components` are by PoP and name: up, down, unknown.
+    """
+
+    problems: list[str]
+    marks: dict[str, Marks] = {}
+    routers: dict[str, RouterReport] = {}
+    components: dict[str, dict[str, str]] = {}
+
+
+async def report(deployment: Deployment, now_s: float, running: bool = True) -> Report:
+    """Check the environment, the broker's topics and, if `running`, every part that should be running.
+
+    While topics are missing nothing can be running, so nothing else is asked.
+    """
+    problems = [*foreign_packages(), *unwritable(deployment.settings)]
+    found, complete = await _broker_problems(deployment)
+    if not complete or not running:
+        return Report([*problems, *found], marks_of(deployment))
+    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
+    routers = {
+        f"{name}/{router.name}": _router(router, answers[name, router.name], now.seen[name])
+        for name, pop in deployment.pops.items()
+        for router in pop.router
+    }
+    problems += [*found, *halt_lines(now.halts)]
+    for name, pop in deployment.pops.items():
+        # What was never seen is named with the command that starts it, and statistics with their router.
+        known = {*IN_ORDER, "bmp-no-statistics"} | ({"telemetry-silent"} if now.seen[name].sources is None else set())
+        problems += [sentence(name, notice) for notice in now.notices[name] if notice.kind not in known]
+        problems += _never_heard(deployment, name, now.seen[name])
+        for router in pop.router:
+            problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
+    states = {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()}
+    return Report(problems, marks_of(deployment), routers, states)
+
+
+def offline_report(deployment: Deployment) -> Report:
+    """Check the environment and the folders of the settings, without asking anybody."""
+    problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True)]
+    return Report(problems, marks_of(deployment))
+
+
+def marks_of(deployment: Deployment) -> dict[str, Marks]:
+    """What the routers' policies must match on, by PoP."""
+    return {name: Marks(pop.marker_community, pop.override_local_pref) for name, pop in deployment.pops.items()}
+
+
+def sentences(report: Report) -> list[str]:
+    """A line for each router: what was heard of it, its injector, its policies."""
+    return [_sentence(name, router) for name, router in report.routers.items()]
+
+
+def sentences_on_marks(report: Report) -> list[str]:
+    """A line for each PoP: what the policies of its routers must match."""
+    return [
+        f"{name}: our routes carry the community {marks.community} and the local-pref {marks.local_pref}"
+        for name, marks in report.marks.items()
+    ]
+
+
+def _sentence(name: str, router: RouterReport) -> str:
+    inputs = (("flows", router.flows_heard_s), ("counters", router.counters_heard_s), ("BMP", router.bmp_heard_s))
+    heard = ", ".join(f"{word} {'never' if age is None else f'{age:.0f} s ago'}" for word, age in inputs)
+    statistics = "with" if router.bmp_statistics else "without"
+    return (
+        f"{name}: heard: {heard} ({statistics} statistics); injector: {router.injector};"
+        f" imports: {router.policy['import']}; exports: {router.policy['export']}"
+    )
+
+
+def _router(router: Router, answer: InjectorAnswer, seen: Seen) -> RouterReport:
+    heard = seen.sources.routers.get(router.name, RouterHeard()) if seen.sources else RouterHeard()
+    ages = (
+        None if at is None else round(seen.now_s - at.timestamp(), 1) for at in (heard.flows, heard.counters, heard.bmp)
+    )
+    status = seen.status.injectors.get(router.name) if seen.status and actuator_state(seen) == "up" else None
+    flows_s, counters_s, bmp_s = ages
+    injector = injector_state(router, answer, status)
+    return RouterReport(flows_s, counters_s, bmp_s, heard.bmp_statistics, injector, policy(answer, status))
+
+
+def _router_problems(name: str, routers: Mapping[str, RouterReport], answer: InjectorAnswer) -> Iterator[str]:
+    router = routers[name]
+    if router.injector != OK:
+        yield f"{name}: injector: {router.injector}"
+    if (wrong := policy_problem(answer)) is not None:
+        yield f"{name}: {wrong}"
+    if router.bmp_heard_s is not None and not router.bmp_statistics:
+        yield f"{name}: sends no BMP statistics, so it is doubted whenever it is quiet: {ASK_FOR_STATISTICS}"
+
+
+def _never_heard(deployment: Deployment, name: str, seen: Seen) -> Iterator[str]:
+    cell = deployment.cell_of(name)
+    if seen.sources is None:
+        yield (
+            f"{name}: telemetry has published no window yet. If {topics.FLOWS.for_pop(name)} is written to, start"
+            f" `autopilot telemetry --cell {cell}`; if not, start sfacctd first"
+        )
+    if seen.status is None and actuator_state(seen) == "unknown" and deployment.settings.mode != "observe":
+        yield f"{name}: no actuator was heard; start it: `autopilot actuator --cell {cell}`"
+
+
+def _states(pop: Pop, seen: Seen) -> dict[str, str]:
+    return {f"{part.router}/{part.name}" if part.router else part.name: part.state for part in components(pop, seen)}
+
+
+def unwritable(settings: Settings, offline: bool = False) -> list[str]:
+    """Return a problem for each folder of the settings that this process cannot write to (see folders)."""
+    return folders.unwritable(Path(settings.data_dir), Path(settings.halt_file), offline)
 
 
 async def create_missing(deployment: Deployment) -> list[str]:
@@ -43,17 +187,23 @@ def foreign_packages() -> list[str]:
     ]
 
 
-async def _broker_problems(deployment: Deployment) -> list[str]:
-    kafka = deployment.settings.kafka
+async def _broker_problems(deployment: Deployment) -> tuple[list[str], bool]:
+    """The problems of the broker and its topics, and whether every topic can be read."""
+    kafka, wanted = deployment.settings.kafka, topics.named(deployment.pops)
     try:
         async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
-            return await _topic_problems(admin, topics.named(deployment.pops))
+            existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
+            problems = await _topic_problems(admin, wanted, existing)
+            problems += await _input_problems(kafka, existing.keys(), list(deployment.pops))
+            return problems, wanted.keys() <= existing.keys()
     except (KafkaError, TimeoutError) as error:
-        return [f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"]
+        text = f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
+        return [text], False
 
 
-async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
-    existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
+async def _topic_problems(
+    admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic], existing: Mapping[str, Any]
+) -> list[str]:
     problems = [
         f"topic {name}: missing; create it ({_describe(topic)}), or all of them with `check --create-topics`"
         for name, topic in wanted.items()
@@ -66,11 +216,25 @@ async def _topic_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic
             counts = f"it has {len(partitions)} partitions and needs {topic.partitions}"
             problems.append(f"topic {name}: {counts}; delete it and create it again")
         problems.extend(
-            f"topic {name}: only {len(partition['isr'])} of {len(partition['replicas'])} replicas are in sync"
+            f"topic {name}: only {len(partition['isr'])} of {len(partition['replicas'])} replicas are in sync; see"
+            " which broker is down"
             for partition in partitions
             if len(partition["isr"]) < len(partition["replicas"])
         )
     return problems + await _cleanup_problems(admin, present)
+
+
+async def _input_problems(kafka: Kafka, existing: Collection[str], pops: Collection[str]) -> list[str]:
+    """Return a problem for each input whose newest batch our workers cannot read: they would leave out all such."""
+    inputs = [name for topic in topics.INPUTS for pop in pops if (name := topic.for_pop(pop)) in existing]
+    try:
+        reasons = await unreadable_batches(kafka, inputs) if inputs else {}
+    except DaemonError as error:
+        return [str(error)]
+    return [
+        f"topic {name}: its newest batch cannot be read: {reason}; see compression.type of the topic and of its writer"
+        for name, reason in reasons.items()
+    ]
 
 
 async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
@@ -83,7 +247,8 @@ async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Top
             policy = {part.strip() for part in values.get("cleanup.policy", "delete").split(",")}
             if policy != set(wanted[name].cleanup.split(",")):
                 problems.append(
-                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}"
+                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}; use"
+                    f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name].cleanup}]`"
                 )
     return problems
 

@@ -1,5 +1,6 @@
 """Writes docs/reference/command-line.md from the commands themselves: `python -m app.cli.docs`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -30,14 +31,24 @@ With `--json` the last line on stdout is one JSON document, and logs go to stder
 def page() -> str:
     """Return the whole page: one section per command, in alphabetical order."""
     context = click.Context(main, info_name="autopilot")
-    sections = [_section(name, command, context) for name, command in sorted(main.commands.items())]
+    sections = [_section(command, of) for command, of in _commands(main, context)]
     return HEAD + "\n".join(sections) + "\n" + EXIT_CODES
 
 
-def _section(name: str, command: click.Command, parent: click.Context) -> str:
-    context = click.Context(command, info_name=name, parent=parent)
+def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    """The commands of a group and of the groups in it, in alphabetical order, each with its context."""
+    for name, command in sorted(group.commands.items()):
+        of = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from _commands(command, of)
+        else:
+            yield command, of
+
+
+def _section(command: click.Command, context: click.Context) -> str:
+    name = context.command_path.removeprefix("autopilot ")
     summary = " ".join((command.help or "").split())
-    usage = " ".join([f"autopilot {name}", *command.collect_usage_pieces(context)])
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     rows = [_row(option) for option in command.params if isinstance(option, click.Option)]
     table = "| option | meaning | default |\n|---|---|---|\n" + "".join(rows) if rows else ""
     return f"## {name}\n\n`{usage}`\n\n{summary}\n\n{table}"

@@ -7,19 +7,33 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from app.cli.show import chosen
+from app.cli.show import chosen, decisions_of, read_actuation
+from app.cli.situation import Situation, situation
 from app.config.settings import Deployment
 from app.contract import topics
-from app.contract.schemas import Actuation, Decision
+from app.contract.decoding import Read, Rejected, reader_of
+from app.contract.schemas import Actuation, Decision, Notice
 from app.errors import ConfigError, DaemonError
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 from app.te.explain.stories import Explained
+from app.web.override_states import ACTUATIONS_READ
 
 DECISION = re.compile(r"latest|\d+\.\d+")
 LOOK_BACK_MAX = 8640  # decisions: one a window for a day, as long as they are kept
 SLACK = 30  # decisions that may be repeats after a restart
-ACTUATIONS_READ, ACTUATIONS_SHOWN = 20_000, 12
+ACTUATIONS_SHOWN = 12
 TIMEOUT_S = 10.0
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """The worker's answer about something that it does not know."""
+
+    error: str
+
+
+_read_unknown: Read[Unknown] = reader_of(Unknown)
+_read_explained: Read[Explained] = reader_of(Explained)
 
 
 class Answer(Explained, frozen=True, kw_only=True):
@@ -55,6 +69,27 @@ async def explain(deployment: Deployment, target: str, pop: str | None) -> Answe
     )
 
 
+async def explain_now(
+    deployment: Deployment, target: str, pop: str | None, now_s: float
+) -> tuple[Answer | DecisionAnswer, Situation]:
+    """Explain as `explain` does, and say what halts that PoP and is wrong with it.
+
+    A worker answers without a broker, too; what keeps the rest from being known then is a notice.
+    """
+    answer = await explain(deployment, target, pop)
+    try:
+        return answer, await situation(deployment, answer.pop, now_s)
+    except DaemonError as error:
+        unknown = Notice("broker-silent", answer.pop, f"What else is wrong is not known: {error}")
+        return answer, Situation({}, {}, {answer.pop: (unknown,)})
+
+
+def document(answer: Answer | DecisionAnswer, now: Situation) -> dict[str, object]:
+    """The answer with what halts its PoP (`halted`), and its notices."""
+    of_pop = {"halted": now.halts.get(answer.pop), "notices": now.notices[answer.pop]}
+    return {**msgspec.structs.asdict(answer), **of_pop}
+
+
 async def ask(port: int, pop: str, target: str) -> Explained:
     """Ask the telemetry worker on this host about a prefix, address or link.
 
@@ -65,11 +100,13 @@ async def ask(port: int, pop: str, target: str) -> Explained:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
             body = await answer.read()
-            if answer.status == 404:
-                raise ConfigError([msgspec.json.decode(body, type=dict[str, str])["error"]])
+            if answer.status == 404 and not isinstance(unknown := _read_unknown(body), Rejected):
+                raise ConfigError([unknown.error])
             answer.raise_for_status()
-            return msgspec.json.decode(body, type=Explained)
-    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as error:
+            if isinstance(explained := _read_explained(body), Rejected):
+                raise ValueError(explained.reason)
+            return explained
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         worker = f"the telemetry worker of {pop} does not answer on 127.0.0.1:{port} (state_port)"
         raise DaemonError(f"{worker}: {_meaning(error)}; does it run on this host?") from error
 
@@ -83,8 +120,8 @@ def _meaning(error: Exception) -> str:
             return f"status {error.status}"
         case TimeoutError():
             return f"no answer within {TIMEOUT_S:g} s"
-        case msgspec.MsgspecError():
-            return "its answer cannot be read"
+        case ValueError():
+            return f"its answer cannot be read ({error})"
         case _:
             return f"the connection failed ({type(error).__name__})"
 
@@ -109,19 +146,14 @@ def _full_name(deployment: Deployment, pop: str, target: str) -> str:
     raise ConfigError([f"{problem}; its links: {', '.join(links)}"])
 
 
-async def _decisions(deployment: Deployment, pop: str, last: int) -> list[Decision]:
-    records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(pop), last=last)
-    return [msgspec.json.decode(record.value, type=Decision) for record in records]
-
-
 async def _decision(deployment: Deployment, pop: str, which: str) -> DecisionAnswer:
-    decisions = await _decisions(deployment, pop, last=2)
+    decisions = await decisions_of(deployment, pop, last=2)
     if not decisions:
         raise ConfigError([f"{pop} has no decision yet"])
     wanted = number(decisions[-1]) if which == "latest" else which
     back = decisions[-1].seq - int(wanted.partition(".")[2])
     if back > 0:
-        decisions = await _decisions(deployment, pop, last=min(back + SLACK, LOOK_BACK_MAX))
+        decisions = await decisions_of(deployment, pop, last=min(back + SLACK, LOOK_BACK_MAX))
     at = next((index for index, decision in enumerate(decisions) if number(decision) == wanted), None)
     if at is None:
         newest = f"{number(decisions[0])} to {number(decisions[-1])}"
@@ -139,15 +171,15 @@ async def _decided_by(deployment: Deployment, explained: Explained) -> str | Non
     assert since is not None
     length = timedelta(seconds=deployment.settings.windows.length_s)
     windows = (explained.window_end - since) // length
-    decisions = await _decisions(deployment, explained.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
+    decisions = await decisions_of(deployment, explained.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
     numbers = [number(decision) for decision in decisions if decision.window_start + length == since]
     return numbers[-1] if numbers else None
 
 
 async def _actuations(deployment: Deployment, pop: str, prefix: str) -> tuple[Actuation, ...]:
     records = await read_topic(deployment.settings.kafka, topics.ACTUATIONS.name, last=ACTUATIONS_READ)
-    decoded = (msgspec.json.decode(record.value, type=Actuation) for record in records)
-    matching = [actuation for actuation in decoded if (actuation.pop, actuation.prefix) == (pop, prefix)]
+    actuations = (actuation for _, actuation in decoded(records, read_actuation))
+    matching = [actuation for actuation in actuations if (actuation.pop, actuation.prefix) == (pop, prefix)]
     return tuple(matching[-ACTUATIONS_SHOWN:])
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from app.cli.explain import Answer, DecisionAnswer, number
-from app.cli.show import GIGA, columns, overrides_table
+from app.cli.show import overrides_table
+from app.cli.tables import Listing
 from app.clock import utc
 from app.contract.schemas import Decision
 from app.te.explain.stories import Estimate, LinkStory, PrefixStory, Share
+from app.te.traffic.units import bits, of_capacity, percent
 
 NONE = "-"
 
@@ -57,27 +58,27 @@ def _withdrawn(answer: Answer, routers: Sequence[str]) -> str | None:
     return withdrawn[0].reason if withdrawn and len(withdrawn) == len(routers) else None
 
 
-def _ingress_table(story: PrefixStory) -> Table:
-    table = columns("ingress router", "natural link", "next hop", "link now", "demand")
+def _ingress_table(story: PrefixStory) -> Listing:
+    table = Listing("ingress router", "natural link", "next hop", "link now", "demand")
     for ingress in story.ingress:
         links = ingress.natural or NONE, ingress.next_hop or NONE, ingress.now or NONE
         table.add_row(ingress.router, *links, _estimate(ingress.demand))
     return table
 
 
-def _alternates_table(story: PrefixStory) -> Table:
+def _alternates_table(story: PrefixStory) -> Listing:
     title = "The cheapest path with enough room is chosen; room is what the plan leaves below thresholds.fill_to."
-    table = columns("router", "link", "next hop", "AS path", "cost", "room Gb/s", "verdict", title=title)
+    table = Listing("router", "link", "next hop", "AS path", "cost", "room", "verdict", title=title)
     for path in story.alternates:
         cost = NONE if path.cost is None else f"{path.cost:g}"
-        room = NONE if path.headroom_bps is None else _gbps(path.headroom_bps)
+        room = NONE if path.headroom_bps is None else bits(path.headroom_bps)
         as_path = " ".join(map(str, path.as_path))
         table.add_row(path.router, path.link or NONE, path.next_hop, as_path, cost, room, path.rule)
     return table
 
 
-def _actuations_table(answer: Answer) -> Table:
-    table = columns("time", "router", "action", "next hop", "decision", "reason")
+def _actuations_table(answer: Answer) -> Listing:
+    table = Listing("time", "router", "action", "next hop", "decision", "reason")
     for actuation in answer.actuations:
         at, decision = f"{actuation.at:%H:%M:%S.%f}"[:-3], f"{actuation.epoch}.{actuation.seq}"
         next_hop = actuation.next_hop or NONE
@@ -90,8 +91,9 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
     yield as_of
     if story.sessions_down:
         yield f"sessions down: {', '.join(story.sessions_down)}; nothing can be sent to these peers"
-    error = f"flow estimate ± {story.load.error_share:.1%} at 95 % confidence, from {story.load.samples} samples"
-    yield f"capacity {_gbps(story.load.capacity_bps)} Gb/s; {_room(story.headroom_bps)}; {error}"
+    seen = f"± {story.load.error_share:.1%} at 95 % confidence, from {story.load.samples} samples"
+    error = f"flow estimate {seen if story.load.samples else 'unknown'}"
+    yield f"capacity {bits(story.load.capacity_bps or None)}; {_room(story.headroom_bps)}; {error}"
     yield f"feed {story.load.feed}; flows over counters {_ratio(story.load.flow_ratio)}"
     yield _loads_table(story)
     for title, shares in (
@@ -105,6 +107,8 @@ def _link(story: LinkStory, as_of: str) -> Iterator[RenderableType]:
 
 
 def _condition(story: LinkStory) -> str:
+    if story.load.renumbered:
+        return "not usable: its interfaces seem to have other ifIndexes now; compare the inventory with the router"
     if story.load.feed == "untrusted":
         return "not usable: its flows and its counters contradict each other"
     if story.load.feed == "silent":
@@ -114,44 +118,42 @@ def _condition(story: LinkStory) -> str:
     if story.congestion is None or not story.congestion.open:
         return "not congested"
     since = utc(story.congestion.since_s)
-    moved = _gbps(story.load.moved_out_bps)
-    return f"congested since {since:%H:%M:%S}; {moved} Gb/s were moved off it before this decision"
+    moved = bits(story.load.moved_out_bps)
+    return f"congested since {since:%H:%M:%S}; {moved} were moved off it before this decision"
 
 
 def _room(headroom_bps: float | None) -> str:
     if headroom_bps is None:
         return "no traffic may be moved to it"
     return (
-        f"{_gbps(headroom_bps)} Gb/s more may be moved to it"
-        if headroom_bps > 0
-        else "it is full up to thresholds.fill_to"
+        f"{bits(headroom_bps)} more may be moved to it" if headroom_bps > 0 else "it is full up to thresholds.fill_to"
     )
 
 
-def _loads_table(story: LinkStory) -> Table:
+def _loads_table(story: LinkStory) -> Listing:
     thresholds, load = story.thresholds, story.load
-    table = columns("load", "Gb/s", "of capacity", "thresholds")
+    table = Listing("load", "rate", "of capacity", "thresholds", right=("rate", "of capacity"))
     rows = {
         "carried": (load.carried_bps, f"saturated at {thresholds.saturated:.0%}: act at once"),
         "dropped": (load.dropped_bps, "any drop: act at once"),
         "offered": (load.offered_bps, f"moves fill it up to {thresholds.fill_to:.0%}"),
         "natural": (load.natural_bps, f"congestion opens at {thresholds.enter:.0%}, closes at {thresholds.leave:.0%}"),
         "planned": (
-            story.planned_bps,
+            story.planned_bps if load.natural_bps is not None else None,
             f"goal {thresholds.shed_to:.0%}, or {thresholds.shed_to_saturated:.0%} when saturated",
         ),
     }
     for name, (bps, mark) in rows.items():
-        table.add_row(name, _gbps(bps), f"{bps / load.capacity_bps:.1%}", mark)
+        table.add_row(name, bits(bps), of_capacity(bps, load.capacity_bps), mark)
     return table
 
 
-def _shares_table(title: str, shares: tuple[Share, ...]) -> Table:
+def _shares_table(title: str, shares: tuple[Share, ...]) -> Listing:
     has_rules = any(share.rule for share in shares)
-    table = columns("prefix", "Gb/s", "±", "link", *(["rule"] if has_rules else []), title=title)
+    table = Listing("prefix", "load", "±", "link", *(["rule"] if has_rules else []), title=title)
     for share in shares:
         rule = [share.rule or NONE] if has_rules else []
-        table.add_row(share.prefix, _gbps(share.bps), _gbps(share.error_bps), share.other or NONE, *rule)
+        table.add_row(share.prefix, bits(share.bps), bits(share.error_bps), share.other or NONE, *rule)
     return table
 
 
@@ -166,7 +168,7 @@ def _decision(answer: DecisionAnswer) -> Iterator[RenderableType]:
         f"without another decision it expires at {decision.hold_until:%H:%M:%S}"
     )
     if decision.egress_mismatch_share:
-        mismatch = f"{decision.egress_mismatch_share:.1%} of the traffic without an override"
+        mismatch = f"{percent(decision.egress_mismatch_share)} of the traffic without an override"
         yield f"egress mismatch: {mismatch} left where routing does not predict it"
     if decision.barred:
         yield f"no new moves are made: {decision.barred}"
@@ -175,35 +177,31 @@ def _decision(answer: DecisionAnswer) -> Iterator[RenderableType]:
     if decision.overrides:
         yield overrides_table([decision])
     if decision.released:
-        table = columns("released", "Gb/s", "reason")
+        table = Listing("released", "load", "reason")
         for released in decision.released:
             bps = answer.released_bps.get(released.prefix)
-            table.add_row(released.prefix, NONE if bps is None else _gbps(bps), released.reason)
+            table.add_row(released.prefix, NONE if bps is None else bits(bps), released.reason)
         yield table
     if decision.refused:
-        table = columns("refused", "Gb/s", "link", "reason")
+        table = Listing("refused", "load", "link", "reason")
         for refused in decision.refused:
-            table.add_row(refused.prefix, _gbps(refused.bps), refused.link, refused.reason)
+            table.add_row(refused.prefix, bits(refused.bps), refused.link, refused.reason)
         yield table
 
 
-def _events_table(decision: Decision) -> Table:
-    table = columns("congestion", "state", "since", "carried", "dropped", "natural", "error")
+def _events_table(decision: Decision) -> Listing:
+    table = Listing("congestion", "state", "since", "carried", "dropped", "natural", "error")
     for event in decision.congestion:
         shares = (event.carried, event.dropped, event.natural, event.error)
-        table.add_row(event.link, event.state, f"{event.since:%H:%M:%S}", *(f"{share:.1%}" for share in shares))
+        table.add_row(event.link, event.state, f"{event.since:%H:%M:%S}", *map(percent, shares))
     return table
 
 
 def _estimate(demand: Estimate) -> str:
     if not demand.samples:
         return "none seen"
-    return f"{_gbps(demand.bps)} Gb/s ± {_gbps(demand.error_bps)} ({demand.samples:.0f} samples)"
+    return f"{bits(demand.bps)} ± {bits(demand.error_bps)} ({demand.samples:.0f} samples)"
 
 
 def _ratio(ratio: float | None) -> str:
     return "unknown" if ratio is None else f"{ratio:.0%}"
-
-
-def _gbps(bps: float) -> str:
-    return f"{bps / GIGA:.2f}"

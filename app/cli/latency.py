@@ -5,17 +5,15 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import msgspec
-from rich.table import Table
-
 from app.cli.latency_stages import P99_FROM, Latency, Published, latencies
-from app.cli.show import chosen, columns
+from app.cli.show import chosen, read_actuation, read_decision
+from app.cli.tables import Listing
 from app.clock import utc
 from app.config.settings import Deployment
 from app.contract import topics
-from app.contract.schemas import Actuation, Decision
 from app.errors import ConfigError
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 NOTHING = "Nothing was decided or announced in that time. Is telemetry running?"
@@ -43,12 +41,11 @@ async def read_latencies(deployment: Deployment, pop: str | None, since_s: float
         read_topic(kafka, topics.ACTUATIONS.name, since_s=since_s),
         *(read_topic(kafka, topics.DECISIONS.for_pop(name), since_s=since_s) for name in names),
     )
-    actuations = [msgspec.json.decode(record.value, type=Actuation) for record in actuation_records]
+    actuations = [actuation for _, actuation in decoded(actuation_records, read_actuation)]
     rows: list[Latency] = []
     for name, records in zip(names, decision_records, strict=True):
-        published = (
-            Published(msgspec.json.decode(record.value, type=Decision), record.timestamp / 1000) for record in records
-        )
+        decisions = decoded(records, read_decision)
+        published = (Published(decision, record.timestamp / 1000) for record, decision in decisions)
         rows += latencies(name, published, actuations, length_s)
     return rows
 
@@ -59,9 +56,9 @@ def headline(since_s: float) -> str:
     return f"Since {utc(since_s):%Y-%m-%d %H:%M:%S} UTC. {p99}"
 
 
-def latency_table(rows: Iterable[Latency]) -> Table:
+def latency_table(rows: Iterable[Latency]) -> Listing:
     """Return a table with one line per PoP and stage, in seconds."""
-    table = columns("pop", "stage", "count", "p50 s", "p99 s", "max s")
+    table = Listing("pop", "stage", "count", "p50 s", "p99 s", "max s", right=("count", "p50 s", "p99 s", "max s"))
     for row in rows:
         figures = ("-" if value is None else f"{value:.3f}" for value in (row.p50_s, row.p99_s, row.max_s))
         table.add_row(row.pop, row.stage, str(row.count), *figures)

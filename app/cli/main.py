@@ -3,29 +3,32 @@
 import asyncio
 import getpass
 import logging
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from app import logs
+from app.cli.options import cell_option, json_option, pop_option, with_deployment
+from app.cli.output import (
+    errors,
+    for_people,
+    print_error,
+    print_json,
+    print_lines,
+    print_table,
+    print_what_can_be_printed,
+)
+from app.cli.rendering import render
 from app.clock import SystemClock
-from app.config.settings import Deployment, load
+from app.config.settings import Deployment
 from app.errors import AutopilotError, ConfigError
 
-T = TypeVar("T")
-
 EXIT_FAILED, EXIT_USAGE = 1, 2
-PIPE_COLUMNS = 160
-errors = Console(stderr=True, highlight=False)
 log = logging.getLogger(__name__)
 
 
@@ -39,11 +42,11 @@ class Commands(click.Group):
         except click.UsageError as error:
             if not as_json:
                 raise
-            _print_error(error.format_message(), [])
+            print_error(error.format_message(), [])
             ctx.exit(EXIT_USAGE)
         except AutopilotError as error:
             if as_json:
-                _print_error(str(error), error.problems if isinstance(error, ConfigError) else [])
+                print_error(str(error), error.problems if isinstance(error, ConfigError) else [])
             else:
                 errors.print(str(error), style="red", markup=False, soft_wrap=True)
             ctx.exit(exit_code(error))
@@ -52,10 +55,6 @@ class Commands(click.Group):
 def exit_code(error: AutopilotError) -> int:
     """Return the exit code of an error: 2 for a wrong configuration, which is a usage error, else 1."""
     return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
-
-
-def _print_error(message: str, problems: list[str]) -> None:
-    print_json({"ok": False, "error": message, "problems": problems})
 
 
 @contextmanager
@@ -69,49 +68,6 @@ def worker(deployment: Deployment) -> Iterator[None]:
         raise SystemExit(exit_code(error)) from error
 
 
-def for_people() -> Console:
-    """Return a console for plain text on stdout; it is wide in a pipe, so that tables keep their shape."""
-    limited = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, markup=False, width=None if limited else PIPE_COLUMNS)
-
-
-def _print_table(lines: Iterable[str], table: Table, empty: str) -> None:
-    """Print what must be known before the table, then the table, or the text `empty` if it has no rows."""
-    console = for_people()
-    for line in lines:
-        console.print(line, soft_wrap=True)
-    console.print(table if table.row_count else empty, soft_wrap=not table.row_count)
-
-
-def print_json(document: object) -> None:
-    """Print a document as one line of JSON on stdout."""
-    click.echo(msgspec.json.encode(document).decode())
-
-
-def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
-    """Add `--config` to a command and pass it the deployment loaded from there."""
-
-    @click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        default="autopilot.toml",
-        show_default=True,
-        envvar="AUTOPILOT_CONFIG",
-        show_envvar=True,
-        help="Path of the settings file.",
-    )
-    @wraps(command)
-    def run(config: Path, **kwargs: Any) -> T:
-        return command(load(config), **kwargs)
-
-    return run
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, for errors too.")
-pop_option = click.option("--pop", default=None, help="Only this PoP (default: every PoP of the deployment).")
-cell_option = click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="egress-autopilot")
 def main() -> None:
@@ -121,7 +77,11 @@ def main() -> None:
     configuration; 70 a worker ended itself, so that counts stay right or because it stood still: start it again;
     75 a worker ended itself because it had been frozen: start it again.
     """
+    print_what_can_be_printed()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
+
+
+main.add_command(render)
 
 
 @main.command()
@@ -204,11 +164,11 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @main.command()
 @click.option("--dump", is_flag=True, help="Print the effective configuration, as JSON.")
 @click.option("--offline", is_flag=True, help="Check only the files, without asking the broker.")
-@click.option("--create-topics", is_flag=True, help="First create the topics that the broker lacks.")
+@click.option("--create-topics", is_flag=True, help="Create the topics that the broker lacks, and check only them.")
 @json_option
 @with_deployment
 def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
-    """List every problem of the configuration and the topics, and what to do about each."""
+    """List every problem of the configuration, the topics and the running parts, and what to do about each."""
     from app.cli import check as checks
 
     if offline and create_topics:
@@ -216,15 +176,18 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
     if create_topics:
         for name in asyncio.run(checks.create_missing(deployment)):
             errors.print(f"created {name}", markup=False)
-    problems = checks.foreign_packages() if offline else asyncio.run(checks.problems_of(deployment))
-    document: dict[str, object] = {"ok": not problems, "problems": problems}
-    if dump:
-        document["effective"] = deployment
-    if as_json or dump:
-        print_json(document)
+    if offline:
+        found = checks.offline_report(deployment)
     else:
-        click.echo("\n".join(f"- {problem}" for problem in problems) or "No problems found.")
-    raise SystemExit(EXIT_FAILED if problems else 0)
+        found = asyncio.run(checks.report(deployment, SystemClock().now_s(), running=not create_topics))
+    if as_json or dump:
+        effective = {"effective": deployment} if dump else {}
+        print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})
+    else:
+        problems = [f"- {problem}" for problem in found.problems]
+        lines = [*checks.sentences(found), *problems, *checks.sentences_on_marks(found)]
+        click.echo("\n".join(lines if found.problems else [*lines, "No problems found."]))
+    raise SystemExit(EXIT_FAILED if found.problems else 0)
 
 
 @main.command()
@@ -234,13 +197,14 @@ def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool
 def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show the newest window of every link. It lists its feed, its loads, and what overrides move from and to it."""
     from app.cli import show
+    from app.cli.situation import link_documents, with_situation
 
-    rows, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_links))
+    now_s = SystemClock().now_s()
+    rows, now = asyncio.run(with_situation(deployment, pop, now_s, show.latest_links))
     if as_json:
-        print_json(show.marked(rows, halts))
+        print_json(link_documents(rows, now))
     else:
-        table = show.links_table(rows, SystemClock().now_s())
-        _print_table(show.halt_lines(halts), table, show.NO_WINDOW)
+        print_table(now.lines(), show.links_table(rows, now_s), "")
 
 
 @main.command()
@@ -248,15 +212,18 @@ def links(deployment: Deployment, pop: str | None, as_json: bool) -> None:
 @json_option
 @with_deployment
 def overrides(deployment: Deployment, pop: str | None, as_json: bool) -> None:
-    """Show the overrides of the newest decision. It lists where each prefix leaves, instead of where, and why."""
+    """Show the overrides of the newest decision: where each prefix leaves, instead of where, and whether it does."""
     from app.cli import show
+    from app.cli.situation import decision_documents, with_situation
 
-    decisions, halts = asyncio.run(show.with_halts(deployment, pop, show.latest_decisions))
+    now_s = SystemClock().now_s()
+    (decisions, states), now = asyncio.run(with_situation(deployment, pop, now_s, show.decisions_with_states))
     if as_json:
-        print_json(show.marked(decisions, halts))
+        print_json(decision_documents(decisions, states, now))
     else:
+        lines = [*now.lines(), *show.overrides_lines(decisions, states)]
         empty = show.NO_OVERRIDE if decisions else show.NO_DECISION
-        _print_table(show.halt_lines(halts), show.overrides_table(decisions), empty)
+        print_table(lines, show.overrides_table(decisions, states), empty)
 
 
 @main.command()
@@ -269,10 +236,11 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
     from app.cli import explain as answers
     from app.cli.explain_text import text
 
-    answer = asyncio.run(answers.explain(deployment, target, pop))
+    answer, now = asyncio.run(answers.explain_now(deployment, target, pop, SystemClock().now_s()))
     if as_json:
-        print_json(answer)
+        print_json(answers.document(answer, now))
     else:
+        print_lines(now.lines())
         for_people().print(text(answer))
 
 
@@ -283,12 +251,17 @@ def explain(deployment: Deployment, target: str, pop: str | None, as_json: bool)
 def congestion(deployment: Deployment, pop: str | None, as_json: bool) -> None:
     """Show open congestion, and that of the last hour. It lists the newest and the highest loads of each."""
     from app.cli import show
+    from app.cli.situation import congestion_documents, with_situation
 
-    rows = asyncio.run(show.recent_congestion(deployment, pop))
+    now_s, window_s = SystemClock().now_s(), deployment.settings.windows.length_s
+    read = partial(show.recent_congestion, now_s=now_s)
+    pops, now = asyncio.run(with_situation(deployment, pop, now_s, read))
     if as_json:
-        print_json(rows)
+        print_json(congestion_documents(pops, now))
     else:
-        _print_table([], show.congestion_table(rows), show.NO_CONGESTION)
+        rows = [episode for of_pop in pops for episode in of_pop.congestion]
+        table = show.congestion_table(rows, now_s, window_s)
+        print_table(now.lines(), table, show.congestion_empty(pops, now_s))
 
 
 @main.command()
@@ -308,7 +281,7 @@ def latency(deployment: Deployment, pop: str | None, last: str | None, since: st
     if as_json:
         print_json(rows)
     else:
-        _print_table([answers.headline(since_s)], answers.latency_table(rows), answers.NOTHING)
+        print_table([answers.headline(since_s)], answers.latency_table(rows), answers.NOTHING)
 
 
 @main.command()
@@ -328,8 +301,8 @@ def size(as_json: bool, **asked: Any) -> None:
     if as_json:
         print_json({"asked": asked, "figures": figures, "constants": constants})
     else:
-        _print_table([], sizing.figures_table(figures), "")
-        _print_table([], sizing.constants_table(constants), "")
+        print_table([], sizing.figures_table(figures), "")
+        print_table([], sizing.constants_table(constants), "")
 
 
 @main.command()

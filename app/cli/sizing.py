@@ -9,8 +9,8 @@ from math import ceil, inf, log
 from pathlib import Path
 
 import msgspec
-from rich.table import Table
 
+from app.cli.tables import Listing
 from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.config.toml import convert, read_toml
@@ -295,17 +295,17 @@ FIGURES: dict[str, tuple[str, Compute]] = {
 }
 
 
-def figures_table(figures: Sequence[Figure]) -> Table:
+def figures_table(figures: Sequence[Figure]) -> Listing:
     """Return a table with one line per figure."""
-    table = Table("figure", "amount", "computed from")
+    table = Listing("figure", "amount", "computed from", right=("amount",))
     for figure in figures:
         table.add_row(figure.name, amount(figure.value, figure.unit), ", ".join(figure.sources))
     return table
 
 
-def constants_table(constants: Constants) -> Table:
+def constants_table(constants: Constants) -> Listing:
     """Return a table with one line per constant."""
-    table = Table("constant", "value", "measured or chosen")
+    table = Listing("constant", "value", "measured or chosen")
     for name in constants.__struct_fields__:
         constant: Constant = getattr(constants, name)
         table.add_row(name, f"{constant.value:g}", constant.how)

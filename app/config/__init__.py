@@ -1,5 +1,6 @@
 """What you configure: settings, thresholds and the inventory of a PoP, from TOML with every mistake listed.
 
 May import: contract, logs.
-Read: settings, thresholds, inventory, toml, docs.
+Read: settings, settings_rules, thresholds, inventory, inventory_rules, interfaces, collectors, forms, endpoints, keys,
+toml, folders, docs.
 """

@@ -7,13 +7,13 @@ import ast
 import inspect
 import types
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from app.config.inventory import Pop
+from app.config.keys import structs_in, tables_of, title
 from app.config.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -49,14 +49,6 @@ def page(root: type[msgspec.Struct]) -> str:
     return "\n".join([HEADS[root], *sections])
 
 
-def tables_of(root: type[msgspec.Struct], path: str = "") -> Iterator[tuple[str, type[msgspec.Struct]]]:
-    """(TOML path, struct) of a table and of all tables in it; lists of tables end with []."""
-    yield path, root
-    for field in msgspec.structs.fields(root):
-        for kind, suffix in _structs_in(field.type):
-            yield from tables_of(kind, f"{path}.{field.encode_name}{suffix}".removeprefix("."))
-
-
 def keys_of(kind: type[msgspec.Struct]) -> list[Key]:
     """Every key of a table, in the order of its fields."""
     texts = _texts(kind)
@@ -70,7 +62,7 @@ def keys_of(kind: type[msgspec.Struct]) -> list[Key]:
 def _title(path: str) -> str:
     if not path:
         return "Top level"
-    return f"`[[{path.replace('[]', '')}]]`" if path.endswith("[]") else f"`[{path.replace('[]', '')}]`"
+    return f"`{title(path)}`"
 
 
 def _table(kind: type[msgspec.Struct]) -> str:
@@ -91,27 +83,21 @@ def _texts(kind: type[msgspec.Struct]) -> dict[str, str]:
     return texts
 
 
-def _structs_in(annotation: Any) -> Iterator[tuple[type[msgspec.Struct], str]]:
-    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
-        yield annotation, ""
-    elif typing.get_origin(annotation) is tuple:
-        item = typing.get_args(annotation)[0]
-        if isinstance(item, type) and issubclass(item, msgspec.Struct):
-            yield item, "[]"
-
-
 def _kind(annotation: Any) -> str:
     """The type in the words of someone who writes TOML."""
     names = {str: "text", int: "number", float: "number", bool: "true or false"}
     if annotation in names:
         return names[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        kinds = (meta.extra["kind"] for meta in arguments[1:] if meta.extra and "kind" in meta.extra)
+        return next(kinds, None) or _kind(arguments[0])
     if origin is typing.Literal:
         return "text"
     if origin in (typing.Union, types.UnionType):
-        return _kind(next(argument for argument in arguments if argument is not type(None)))
+        return " or ".join(_kind(argument) for argument in arguments if argument is not type(None))
     if origin is tuple:
-        return "list of tables" if any(_structs_in(annotation)) else f"list of {_kind(arguments[0])}"
+        return "list of tables" if any(structs_in(annotation)) else f"list of {_kind(arguments[0])}"
     return "table"
 
 

@@ -1,36 +1,44 @@
 """Settings of a deployment: one TOML file, almost every key with a default; `AUTOPILOT_*` variables override it."""
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
-from app.config.inventory import Pop, load_pop
+from app.config import forms, inventory_rules
+from app.config.folders import unwritable
+from app.config.interfaces import numbered
+from app.config.inventory import Pop
+from app.config.inventory_rules import between
+from app.config.settings_rules import cells_of, rules
 from app.config.thresholds import Pacing, Policy, Thresholds, WindowSettings
-from app.config.toml import convert, read_toml
+from app.config.toml import Problem, TomlTable, build, parse, parse_again, read_toml
 from app.contract.schemas import Mode
 from app.errors import ConfigError
 from app.logs import LogFormat
 
-PORT_MAX = 2**16 - 1
-BROKER = re.compile(r"[^\s,]+:\d{1,5}")
+OVERLAY = {
+    "kafka.broker": "AUTOPILOT_BROKER",
+    "data_dir": "AUTOPILOT_DATA_DIR",
+    "mode": "AUTOPILOT_MODE",
+    "log_format": "AUTOPILOT_LOG_FORMAT",
+}
 
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to reach the broker, and how we use it."""
 
-    broker: str = "localhost:9092"
-    """`HOST:PORT`, or several separated by commas. `AUTOPILOT_BROKER` in the environment wins."""
-    replication_factor: int = 3
+    broker: forms.Broker = "localhost:9092"
+    """`HOST:PORT` or `[IPV6]:PORT`, or several separated by commas. `AUTOPILOT_BROKER` in the environment wins."""
+    replication_factor: forms.Replicas = 3
     """Replicas of the topics and changelogs that we create. Change: 1 only for a cluster of one node."""
-    session_timeout_s: float = 10.0
+    session_timeout_s: forms.SessionTimeout = 10.0
     """Seconds, at least 6. A worker that the broker does not hear from for this long loses its work to a standby; a
     worker that was frozen for half of it ends itself. Change: longer if hosts pause often.
     """
-    standby_replicas: int = 0
+    standby_replicas: forms.ZeroOrOne = 0
     """0 or 1. With 1 a second worker of a cell keeps its tables warm. Change: if a takeover must not wait for a
     recovery.
     """
@@ -45,9 +53,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     RENAMED: ClassVar = {"marks": "thresholds"}
 
-    pops: tuple[str, ...]
+    pops: tuple[forms.Text, ...]
     """List of inventory files, one per PoP, relative to this file. To add a PoP, add its file here."""
-    data_dir: str = "data"
+    data_dir: forms.Text = "data"
     """Directory of the tables, relative to this file, on a local disk. `AUTOPILOT_DATA_DIR` wins."""
     mode: Mode = "dry-run"
     """`observe` decides and publishes; `dry-run` also follows the decisions in memory and publishes what it would
@@ -61,15 +69,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Table. When congestion opens and closes, and how far links are relieved and filled."""
     pacing: Pacing = Pacing()
     """Table. The timers of a decision, and how fast moves are released."""
-    state_port: int = 6070
+    state_port: forms.Port = 6070
     """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
     on one host.
     """
-    actuator_port: int = 0
+    actuator_port: forms.PortOrNone = 0
     """Port, or 0 for none. The same for the actuator, on loopback. Change: set it to scrape the actuator's metrics."""
-    view_port: int = 6072
+    view_port: forms.Port = 6072
     """Port of the web page. Change: if 6072 is taken."""
-    halt_file: str = "halt"
+    halt_file: forms.Text = "halt"
     """File, relative to this one. While it exists on an actuator's host, that actuator withdraws all our routes, with
     or without Kafka.
     """
@@ -98,6 +106,10 @@ class Deployment(msgspec.Struct, frozen=True):
         port = state_port or self.settings.state_port
         return Deployment(msgspec.structs.replace(self.settings, data_dir=data_dir, state_port=port), self.pops)
 
+    def cell_of(self, pop: str) -> str:
+        """The name of the cell that a PoP is in."""
+        return next((cell for cell, pops in self.settings.cells.items() if pop in pops), pop)
+
     def cell(self, name: str) -> dict[str, Pop]:
         """The PoPs of a cell: those that `cells` lists, or the PoP of that name; ConfigError if one does not exist."""
         names = self.settings.cells.get(name, (name,))
@@ -108,92 +120,60 @@ class Deployment(msgspec.Struct, frozen=True):
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Deployment:
     """Read settings and every inventory they name; ConfigError lists all mistakes of all files."""
-    problems: list[str] = []
-    settings = convert(_overlaid(read_toml(path), environ), Settings, path.name, problems)
-    pops: dict[str, Pop] = {}
-    for name in settings.pops if settings else ():
+    problems: list[Problem] = []
+    raw, set_by = _overlaid(read_toml(path), environ)
+    table = parse(raw, Settings, problems)
+    files, twice = _files(path.parent, table)
+    problems.extend(twice)
+    inventories, mistakes = _read_inventories(path.parent, files)
+    problems.extend(rules(table, [pop.get("name") for pop in inventories.values()]))
+    mistakes += [problem.in_file(name) for name, problem in between(inventories, cells_of(table))]
+    for problem in problems:
+        variable = set_by.get(problem.path)
+        mistakes.append(f"{variable} in the environment: {problem.text}" if variable else problem.in_file(path.name))
+    if mistakes:  # the first round says as well what only `check` looks at
+        raise ConfigError([*mistakes, *_unwritable(table, path.parent.absolute())])
+    pops = {pop.name: pop for pop in (build(inventory, Pop) for inventory in inventories.values())}
+    return Deployment(_rooted(build(table, Settings), path.parent.absolute()), pops)
+
+
+def _unwritable(settings: TomlTable, folder: Path) -> list[str]:
+    data_dir, halt_file = settings.get("data_dir"), settings.get("halt_file")
+    return unwritable(folder / data_dir, folder / halt_file, offline=True) if data_dir and halt_file else []
+
+
+def _files(folder: Path, settings: TomlTable) -> tuple[list[str], list[Problem]]:
+    """The inventories as `pops` names them, and a mistake for each name that is another spelling of one before it."""
+    first: dict[Path, tuple[str, str]] = {}
+    problems = []
+    for path, name in settings.each("pops"):
+        at, other = first.setdefault((folder / name).resolve(), (path, name))
+        if other != name:
+            problems.append(Problem(path, f"{name!r} is the same file as {other!r} in {at}; leave one out"))
+    return [name for _, name in first.values()], problems
+
+
+def _read_inventories(folder: Path, names: Sequence[str]) -> tuple[dict[str, TomlTable], list[str]]:
+    """What could be read of each inventory, by file, and every mistake in them."""
+    inventories: dict[str, TomlTable] = {}
+    mistakes: list[str] = []
+    for name in names:
+        problems: list[Problem] = []
         try:
-            pop = load_pop(path.parent / name)
+            inventories[name] = parse(numbered(read_toml(folder / name), problems), Pop, problems)
         except ConfigError as error:
-            problems.extend(error.problems)
-        else:
-            if pop.name in pops:
-                problems.append(f"{name}: PoP {pop.name} is defined twice")
-            pops[pop.name] = pop
-    if settings:
-        problems.extend(f"{path.name}: {problem}" for problem in check_settings(settings, pops))
-    if problems or settings is None:
-        raise ConfigError(problems)
-    return Deployment(_rooted(settings, path.parent.absolute()), pops)
+            mistakes += error.problems
+            continue
+        problems.extend(inventory_rules.rules(inventories[name]))
+        mistakes += [problem.in_file(name) for problem in problems]
+    return inventories, mistakes
 
 
-def check_settings(settings: Settings, pops: Mapping[str, Pop]) -> list[str]:
-    """List the contradictions between settings; empty if they fit together."""
-    rules = _thresholds(settings.thresholds) | _clocks(settings.windows, settings.pacing) | _process(settings)
-    problems = [rule for rule, holds in rules.items() if not holds]
-    cells_of: dict[str, list[str]] = {}
-    for cell, names in settings.cells.items():
-        problems.extend(f"cells.{cell}: no PoP {name}" for name in names if name not in pops)
-        for name in names:
-            cells_of.setdefault(name, []).append(cell)
-    problems.extend(
-        f"PoP {name} is in more than one cell: {', '.join(cells)}" for name, cells in cells_of.items() if len(cells) > 1
-    )
-    return problems
-
-
-def _thresholds(thresholds: Thresholds) -> dict[str, bool]:
-    return {
-        "thresholds.leave must be below thresholds.enter": thresholds.leave < thresholds.enter,
-        "thresholds.saturated must not be below thresholds.enter": thresholds.saturated >= thresholds.enter,
-        "thresholds.fill_to must be below thresholds.enter, or a target congests at once": thresholds.fill_to
-        < thresholds.enter,
-        "thresholds.shed_to must not be above thresholds.enter, or the link stays congested": thresholds.shed_to
-        <= thresholds.enter,
-        "thresholds.shed_to_saturated must not be above thresholds.shed_to": thresholds.shed_to_saturated
-        <= thresholds.shed_to,
-        "thresholds.ratio_high must be above 1": thresholds.ratio_high > 1,
-        "thresholds other than ratio_high must lie between 0 and 1": all(
-            0 < share <= 1 for name, share in msgspec.structs.asdict(thresholds).items() if name != "ratio_high"
-        ),
-    }
-
-
-def _clocks(windows: WindowSettings, pacing: Pacing) -> dict[str, bool]:
-    """Rules on windows and pacing: each states what must hold, because no comparison with nan does."""
-    history_s = 2 * pacing.share_decay_s
-    return {
-        "windows.length_s must be above 0": windows.length_s > 0,
-        "windows.grace_s and refresh_s must not be negative": windows.grace_s >= 0 and windows.refresh_s >= 0,
-        "windows.retention_s must be at least 3 * windows.length_s": windows.retention_s >= 3 * windows.length_s,
-        "windows.retention_s must be at least 2 * pacing.share_decay_s, the history of shares": (
-            windows.retention_s >= history_s
-        ),
-        "pacing.share_decay_s must be above 0": pacing.share_decay_s > 0,
-        "pacing.share_attack_s must be above 0": pacing.share_attack_s > 0,
-        "pacing.lease_s and add_within_s must be above 0": pacing.lease_s > 0 and pacing.add_within_s > 0,
-        "pacing.min_stay_s must not be negative": pacing.min_stay_s >= 0,
-        "pacing.quarantine_s must not be negative": pacing.quarantine_s >= 0,
-        "pacing.release_share must lie between 0 and 1": 0 < pacing.release_share <= 1,
-    }
-
-
-def _process(settings: Settings) -> dict[str, bool]:
-    state, actuator, view = settings.state_port, settings.actuator_port, settings.view_port
-    return {
-        f"state_port must be a port, 1 to {PORT_MAX}": 0 < state <= PORT_MAX,
-        f"actuator_port must be a port, 1 to {PORT_MAX}, or 0 for none": 0 <= actuator <= PORT_MAX,
-        f"view_port must be a port, 1 to {PORT_MAX}": 0 < view <= PORT_MAX,
-        "state_port, actuator_port and view_port must differ: each process opens its own": (
-            len({state, actuator, view}) == 3
-        ),
-        f"kafka.broker {settings.kafka.broker!r} must be host:port, or several separated by commas": all(
-            BROKER.fullmatch(address) for address in settings.kafka.broker.split(",")
-        ),
-        "kafka.session_timeout_s must be at least 6, the broker's floor": settings.kafka.session_timeout_s >= 6,
-        "kafka.standby_replicas must be 0 or 1": settings.kafka.standby_replicas in (0, 1),
-        "pops must list at least one inventory file": bool(settings.pops),
-    }
+def check_settings(settings: Settings, pops: Collection[str]) -> list[str]:
+    """List the mistakes in settings that were not read from a file; `pops` are the names of the PoPs."""
+    problems: list[Problem] = []
+    table = parse_again(settings, problems)
+    return [str(problem) for problem in (*problems, *rules(table, pops))]
 
 
 def _rooted(settings: Settings, folder: Path) -> Settings:
@@ -203,12 +183,14 @@ def _rooted(settings: Settings, folder: Path) -> Settings:
     )
 
 
-def _overlaid(raw: dict[str, object], environ: Mapping[str, str]) -> dict[str, object]:
-    """`AUTOPILOT_BROKER`, `AUTOPILOT_DATA_DIR`, `AUTOPILOT_MODE` and `AUTOPILOT_LOG_FORMAT` override the file."""
-    kafka = raw.get("kafka", {})
-    if (broker := environ.get("AUTOPILOT_BROKER")) and isinstance(kafka, dict):
-        raw = raw | {"kafka": kafka | {"broker": broker}}
-    for key in ("data_dir", "mode", "log_format"):
-        if value := environ.get(f"AUTOPILOT_{key.upper()}"):
-            raw = raw | {key: value}
-    return raw
+def _overlaid(raw: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings with what the environment overrides, and the variable behind each key that it does, by path."""
+    set_by: dict[str, str] = {}
+    for path, variable in OVERLAY.items():
+        if value := environ.get(variable):
+            table, _, key = path.rpartition(".")
+            below = raw.get(table, {}) if table else raw
+            if isinstance(below, Mapping):
+                raw = raw | ({table: {**below, key: value}} if table else {key: value})
+                set_by[path] = variable
+    return raw, set_by

@@ -1,4 +1,4 @@
-"""Writes docs/reference/topics.md from topics.py and docs/reference/schemas from schemas.py.
+"""Writes topics.md, notices.md and schemas in docs/reference from topics.py, notices.py and schemas.py.
 
 Run `python -m app.contract.docs`.
 """
@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from app.contract.notices import KINDS
 from app.contract.schemas import PUBLISHED
 from app.contract.topics import ALL, HOUR_MS, Topic
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 PAGE = DOCS / "topics.md"
+NOTICES_PAGE = DOCS / "notices.md"
 FOLDER = DOCS / "schemas"
 HEAD = """# Topics
 
@@ -23,13 +25,29 @@ table.
 |---|---|---|---|---|---|---|---|
 """
 FOOT = """
-The inputs must be plain topics: no compaction, no transactions. A hole in their offsets means loss, and a worker that
-sees one ends itself and starts again from its last commit.
+The inputs must not be compacted: a hole in their offsets means loss, and a worker that sees one ends itself and starts
+again from its last commit. Their writers may use any codec, and transactions: what was aborted is not read.
 
 Our own records carry a `schema` field (`app/contract/schemas.py`); the same command generates the JSON Schemas in
 [schemas](schemas). A record may be sent twice. Drop repeats by the `id` of `link-utilization`, `prefix-traffic` and
 `actuations`, by epoch and seq of a decision, and by topic, partition and offset of a dead letter.
 """
+
+
+NOTICES_HEAD = """# Notices
+
+This page is generated from `app/contract/notices.py` (`make docs`). A notice says what is wrong now: its kind, where
+(a PoP, router, link, address or collector), and a sentence. [Operating](../operator/operating.md#notices) says who
+shows them.
+
+| kind | what it means | what to do |
+|---|---|---|
+"""
+
+
+def notices_page() -> str:
+    """The whole text of notices.md."""
+    return NOTICES_HEAD + "".join(f"| `{kind}` | {known.means} | {known.do} |\n" for kind, known in KINDS.items())
 
 
 def page() -> str:
@@ -67,8 +85,9 @@ def schemas() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write topics.md and the schemas."""
+    """Write topics.md, notices.md and the schemas."""
     PAGE.write_text(page(), encoding="utf-8")
+    NOTICES_PAGE.write_text(notices_page(), encoding="utf-8")
     FOLDER.mkdir(exist_ok=True)
     for name, schema in schemas().items():
         (FOLDER / name).write_text(schema, encoding="utf-8")

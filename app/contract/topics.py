@@ -100,6 +100,17 @@ PREFIX_TRAFFIC = Topic(
     "the largest prefixes of one link in one closed window",
     "prefix-traffic/1",
 )
+SOURCES = Topic(
+    "sources",
+    "pop",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "telemetry",
+    "view, anyone",
+    "when each router of a PoP was last heard, and what is wrong with its inputs",
+    "sources/1",
+)
 ACTUATIONS = Topic(
     "actuations",
     "pop",
@@ -110,6 +121,17 @@ ACTUATIONS = Topic(
     "view, anyone",
     "what was done to one router, or was not, and why",
     "actuation/1",
+)
+ACTUATOR_STATUS = Topic(
+    "actuator-status",
+    "pop",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "actuator",
+    "view, anyone",
+    "a sign of life every 5 s: mode, kill switches, and what each gobgpd holds",
+    "actuator-status/1",
 )
 CONTROL = Topic(
     "control",
@@ -135,7 +157,17 @@ DEAD_LETTERS = Topic(
 )
 
 INPUTS = (FLOWS, COUNTERS, BMP)
-ALL = (*INPUTS, DECISIONS, LINK_UTILIZATION, PREFIX_TRAFFIC, ACTUATIONS, CONTROL, DEAD_LETTERS)
+ALL = (
+    *INPUTS,
+    DECISIONS,
+    LINK_UTILIZATION,
+    PREFIX_TRAFFIC,
+    SOURCES,
+    ACTUATIONS,
+    ACTUATOR_STATUS,
+    CONTROL,
+    DEAD_LETTERS,
+)
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:

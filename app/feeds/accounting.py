@@ -10,13 +10,12 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
-from app.feeds.attribution import CLOCK_SKEW_MAX_S, Attributed, attribute
+from app.feeds.attribution import CLOCK_AHEAD_S, Attributed, Origins, attribute
 from app.feeds.batches import MARK, Batch, batches, read
-from app.feeds.flows import Marker
 from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
 from app.feeds.rejected import Rejected
 from app.te.traffic.demand import Demand, PairIndex
-from app.te.traffic.windows import Part, Progress, Sums
+from app.te.traffic.windows import UNMARKED_MAX_S, Part, Progress, Sums, quiet_until
 
 PAIRS_MIN = 1 << 16  # up to this many pairs, numbers of pairs that are no longer seen may stay
 PAIRS_SPARE = 8  # beyond that, at most this many times the pairs of a window
@@ -41,6 +40,7 @@ class Accounting:
         self.open: dict[Slot, Sums] = {}
         self.touched: set[Slot] = set()
         self._pop = pop
+        self._origins = Origins(pop)
         self._windows = windows
         self._table_of = table_of
         self._pairs = PairIndex()
@@ -63,7 +63,7 @@ class Accounting:
         self, index: int, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Rejected | Closed]]:
         batch = read(messages)
-        if len(messages) > 1 and self._needs_order(batch, min(kafka_s), messages[-1]):
+        if len(messages) > 1 and self._needs_order(batch, kafka_s, messages[-1]):
             for i, message in enumerate(messages):
                 yield from self._ingest_batch(index + i, first, kafka_s[i : i + 1], [message])
             return
@@ -81,16 +81,33 @@ class Accounting:
         for rejected in batch.rejected:
             yield index, rejected
         for marker in batch.markers:
-            for closed in self._mark(marker, kafka_s[-1]):
+            self.progress.mark(marker.kind, marker.writer, kafka_s[-1], self._windows.refresh_s)
+            for closed in self._close():
+                yield index + len(messages) - 1, closed
+        if not batch.markers:
+            for closed in self._close_unmarked(kafka_s):
                 yield index + len(messages) - 1, closed
 
-    def _needs_order(self, batch: Batch, kafka_s: float, last: bytes) -> bool:
+    def _needs_order(self, batch: Batch, kafka_s: Sequence[float], last: bytes) -> bool:
         """Whether the messages of a batch must be taken one by one, because an outcome depends on its message."""
-        skewed = batch.flows.newest_s > kafka_s + CLOCK_SKEW_MAX_S
-        return skewed or bool(batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)))
+        if batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)):
+            return True
+        ahead = batch.flows.newest_s > min(kafka_s) + CLOCK_AHEAD_S
+        return ahead or quiet_until(self.progress.quiet_after(kafka_s)) is not None
+
+    def _close_unmarked(self, kafka_s: Sequence[float]) -> Iterator[Closed]:
+        """Close windows with data that should have closed long ago by Kafka's time, if no marker comes."""
+        progress, windows = self.progress, self._windows
+        progress.quiet = progress.quiet_after(kafka_s)
+        now_s = quiet_until(progress.quiet)
+        if now_s is not None and self.open:
+            oldest_s = min(start_s for start_s, _ in self.open)
+            if now_s >= oldest_s + windows.length_s + windows.grace_s + UNMARKED_MAX_S:
+                progress.advance_unmarked(now_s)
+                yield from self._close()
 
     def _attribute(self, batch: Batch, kafka_s: float, count_in: Progress) -> Attributed:
-        return attribute(batch.flows, self._pop, self._windows.length_s, kafka_s, count_in)
+        return attribute(batch.flows, self._origins, self._windows.length_s, kafka_s, count_in)
 
     def _add(self, added: Iterable[tuple[Slot, Part]], slots: Slots, position: int) -> None:
         """Add parts to their slots, except to those whose rows already include it (a crash between two rows)."""
@@ -109,15 +126,33 @@ class Accounting:
         sums.demand = sums.demand.numbered(self._pairs)
         return sums
 
-    def _mark(self, marker: Marker, kafka_s: float) -> Iterator[Closed]:
-        self.progress.mark(marker.kind, marker.writer, kafka_s, self._windows.refresh_s)
-        for start_s in self.progress.closable(self._windows, {start_s for start_s, _ in self.open}):
-            sums = {link: self.open.pop((start_s, link), Sums()) for link in self._pop.links}
-            self.progress.counted_bytes += sum(link.size_bytes for link in sums.values())
-            if unroutable := sum(link.unroutable_bytes for link in sums.values()):
+    def _close(self) -> Iterator[Closed]:
+        """Close the windows that the watermark has passed."""
+        due = list(self.progress.closable(self._windows, {start_s for start_s, _ in self.open}))
+        windows = [
+            Closed(start_s, {link: self.open.pop((start_s, link), Sums()) for link in self._pop.links})
+            for start_s in due
+        ]
+        if windows:
+            self._turn(windows)
+        for window in windows:
+            counted_bytes = sum(link.size_bytes for link in window.sums.values())
+            self.progress.counted_bytes += counted_bytes
+            if unroutable := sum(link.unroutable_bytes for link in window.sums.values()):
                 self.progress.leave_out("unroutable", unroutable)
-            self._forget_pairs(sum(len(link.demand) for link in sums.values()))
-            yield Closed(start_s, sums)
+            self._forget_pairs(sum(len(link.demand) for link in window.sums.values()))
+            yield window
+
+    def _turn(self, windows: Sequence[Closed]) -> None:
+        """What was unplaced belongs to these windows; traffic without a route is known only now."""
+        unplaced, counted_bytes = self.progress.unplaced, 0
+        for link, sums in (each for window in windows for each in window.sums.items()):
+            counted_bytes += sums.size_bytes
+            if sums.unroutable_bytes:
+                agent = self._pop.routers[self._pop.links[link].router].agent_address
+                unplaced.add("unroutable", agent, 0, sums.unroutable_bytes, 0)
+        unplaced.turn(counted_bytes)
+        self.progress.rates.learn()
 
     def _forget_pairs(self, seen: int) -> None:
         """Start a new PairIndex if most of its pairs were not seen in the last window, which had `seen` pairs."""

@@ -1,16 +1,61 @@
-"""From BMP records to the Rib of one PoP: which session is which router, which peers are up, which paths are live."""
+"""The BMP sessions of one PoP: which router each is of, whether it is live, and whether it has the whole table.
 
-from collections.abc import Iterable, Mapping
+All sessions of a router make one table, and the last word counts: a router sends each of its collectors the same.
+"""
+
+from collections.abc import Iterator
 
 import msgspec
 
 from app.config.inventory import Pop
-from app.feeds.bmp import BmpRecord, to_path
-from app.feeds.stale_paths import StalePaths, Unrefreshed
-from app.te.routing.interning import PathSet
-from app.te.routing.rib import Rib
+from app.feeds.bmp import BmpRecord
+from app.feeds.bmp_clocks import WriterClock
+from app.feeds.bmp_identity import Identifier, Identity
+from app.feeds.stale_paths import Awaited, StalePaths
 
-StalePlaces = tuple[str, list[int]]  # (prefix, places of its stale paths in its path set)
+SESSIONS_KEPT = 8  # of one router; those heard longest ago are forgotten first
+IGNORED_KEPT = 64  # sessions whose records are ignored
+ALARMS_KEPT = 20  # of one kind
+WAITING_MAX, WAITING_SESSIONS_MAX = 10_000, 64  # records of sessions that have not said yet who they are
+WAITING_S = 60.0
+OVER_S = 600.0  # so long after its last record a session has ended, whether or not that was heard
+VOUCHES_AFTER_S = 5.0  # what was sent before another session began may be written after its first records
+FIRST_WITHIN_SILENCES = 2.0
+UNKNOWN = "unknown-router"
+
+
+class BmpSession(msgspec.Struct):
+    """One BMP session. Times are Kafka's. Without a router, its records are ignored for the reason in `ignored`.
+
+    `whole` says that the Rib has the whole table that the router reported in it: what was there before is refreshed.
+    `peers` are those that it reported, and it vouches for no other: some routers have one session for each of their
+    instances. None is of a row that was written before, and stands for all.
+    """
+
+    router: str | None
+    heard_s: float
+    began_s: float = 0.0
+    seq: int = 0  # of its last record, by its collector's counter
+    whole: bool = False
+    ended: bool = False
+    ignored: str = ""
+    peers: set[str] | None = None
+
+    @property
+    def over_s(self) -> float:
+        """When it ended, or will have if it is not heard again."""
+        return self.heard_s if self.ended else self.heard_s + OVER_S
+
+    def reports(self, peer: str) -> bool:
+        """Whether the session reported this peer."""
+        return self.peers is None or peer in self.peers
+
+
+class Alarm(msgspec.Struct):
+    """What people should know, in words, and when it happened last, by Kafka's time."""
+
+    at_s: float
+    text: str
 
 
 class Sessions(msgspec.Struct):
@@ -19,166 +64,311 @@ class Sessions(msgspec.Struct):
     applied: int = -1
     first_flush: int = 1  # rows of flushes `first_flush` to `flush` may be ahead of `applied` (tables/rib.py)
     flush: int = 0
-    routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router
+    routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router: rows before `sessions`
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> peers that are up, with their AS
-    began: dict[str, int] = msgspec.field(default_factory=dict)  # router -> position where its last session began
-    unrefreshed: dict[str, Unrefreshed] = msgspec.field(default_factory=dict, name="doubts")
+    unrefreshed: dict[str, Awaited] = msgspec.field(default_factory=dict, name="awaited")  # by session
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
+    unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
+    sessions: dict[str, BmpSession] = msgspec.field(default_factory=dict)
+    at_s: float = 0.0  # the stream's time: Kafka's, as far as the collectors' clocks agree
+    writers: dict[str, WriterClock] = msgspec.field(default_factory=dict)
+    heard: dict[str, float] = msgspec.field(default_factory=dict)  # router -> Kafka time of its last record
+    statistics: dict[str, float] = msgspec.field(default_factory=dict)  # router -> that of its last statistics report
+    alarms: dict[str, dict[str, Alarm]] = msgspec.field(default_factory=dict)  # by kind and place
 
 
-class RibFeed:
-    """Applies the BMP records of one PoP to a Rib, and returns which prefixes of which router changed."""
+class WaitingRecords(msgspec.Struct):
+    """Records of a session that has not said yet who it is."""
 
-    def __init__(self, pop: Pop, rib: Rib, sessions: Sessions | None = None) -> None:
-        self.pop = pop
-        self.rib = rib
-        self.sessions = sessions or Sessions()
+    since_s: float
+    records: list[BmpRecord]
+
+
+class SessionTracker:
+    """Follows the BMP sessions of one PoP; its memory is `sessions`, which a row keeps."""
+
+    def __init__(self, pop: Pop, sessions: Sessions, stale: StalePaths) -> None:
+        self._pop = pop
+        self._memory = sessions
+        self._stale = stale
+        self._identifier = Identifier(pop)
+        self._waiting: dict[str, WaitingRecords] = {}  # the one that waited longest first
+        self._waiting_records = 0
+        for session, router in sessions.routers.items():  # a row that was written before sessions had times
+            sessions.sessions.setdefault(session, BmpSession(router, sessions.at_s, whole=True))
+            sessions.heard.setdefault(router, sessions.at_s)
+        sessions.routers = {}
         self._forget_strangers()
-        self.replay_until = -1  # records up to this position are replayed, because some rows already include them
-        self._stale = StalePaths(rib, self.sessions.unrefreshed)
-        self._by_sysname = {router.bmp_sysname: router.name for router in pop.router}
-        self._by_address = {
-            address: router.name
-            for router in pop.router
-            for address in (router.ibgp_address, router.agent_address, router.loopback4, router.loopback6)
-        }
-        for router, peers in self.sessions.peers.items():
-            for peer, asn in peers.items():
-                rib.peer_up(router, peer, asn)
 
     def _forget_strangers(self) -> None:
-        """Forget sessions and peers of routers that are not in the inventory any more."""
-        known, sessions = self.pop.routers, self.sessions
-        sessions.routers = {session: name for session, name in sessions.routers.items() if name in known}
-        for by_router in (sessions.peers, sessions.began, sessions.unrefreshed):
+        """Forget routers that are not in the inventory any more."""
+        known, memory = self._pop.routers, self._memory
+        memory.sessions = {
+            key: session
+            for key, session in memory.sessions.items()
+            if session.router is None or session.router in known
+        }
+        for key in [key for key, each in memory.unrefreshed.items() if each.router not in known]:
+            self._stale.drop(key)
+        kept = (memory.peers, memory.heard, memory.statistics, memory.unused)
+        for by_router in kept:
             for router in by_router.keys() - known.keys():
                 del by_router[router]
 
-    def began(self, router: str) -> int:
-        """The stream position where a router's current BMP session began; -1 if it had none yet."""
-        return self.sessions.began.get(router, -1)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether any record waits for its session to say who it is."""
+        return bool(self._waiting)
 
-    def restore(self, began: Mapping[str, int], prefixes: Mapping[str, PathSet], stale: Iterable[StalePlaces]) -> None:
-        """Mark the stale paths of a restored row.
+    def live(self, router: str, now_s: float) -> list[BmpSession]:
+        """The sessions of a router that have not ended, and were heard within its `bmp_silence_s`."""
+        return [session for _, session in self._live(router, now_s)]
 
-        `began` are the beginnings of the routers' sessions when the row was written, `stale` its paths that were stale
-        then. If a router's session began later than that, all its paths in the row are stale. If the row is ahead, the
-        beginning is replayed, and marks them.
+    def _live(self, router: str, now_s: float) -> Iterator[tuple[str, BmpSession]]:
+        since_s = now_s - self._pop.routers[router].bmp_silence_s
+        for key, session in self._memory.sessions.items():
+            if session.router == router and not session.ended and session.heard_s >= since_s:
+                yield key, session
+
+    def is_doubtful(self, router: str, now_s: float) -> bool:
+        """Whether the paths of a router may be out of date at Kafka time `now_s`: no live session has its whole table.
+
+        That is also so if none reports one of its peers any more. Ask with the time up to which the topic was read: of
+        what is not read yet, nothing is known.
         """
-        for router in self.sessions.unrefreshed:
-            if began.get(router, -1) < self.began(router):
-                self._mark_stale(
-                    router, ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items()), prefixes
-                )
-            elif began.get(router, -1) == self.began(router):
-                self._mark_stale(router, stale, prefixes)
+        whole = self._whole(router, now_s)
+        return not whole or any(not _is_reported(whole, peer) for peer in self._memory.peers.get(router, ()))
 
-    def restored(self) -> None:
-        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows."""
-        for router in self.rib.routers() - self.pop.routers.keys():
-            for peer in {peer for peer, _ in self.rib.by_peer(router)}:
-                self.rib.peer_down(router, peer)
+    def _whole(self, router: str, now_s: float) -> list[BmpSession]:
+        return [session for session in self.live(router, now_s) if session.whole]
 
-    def _mark_stale(
-        self, router: str, stale: Iterable[tuple[str, Iterable[int]]], prefixes: Mapping[str, PathSet]
-    ) -> None:
-        for prefix, places in stale:
-            for name, path in map(prefixes[prefix].__getitem__, places):
-                if name == router:
-                    self._stale.restore(router, prefix, (path.peer, path.path_id))
+    def has(self, key: str, peer: str, at_s: float, due_s: float) -> tuple[list[str], bool]:
+        """Which others surely have what session `key` has not reported of a peer until `due_s`; and may any have it?
 
-    def stale(self, prefixes: Mapping[str, PathSet]) -> list[StalePlaces]:
-        """The stale paths among those of `prefixes`, by their places in the path sets."""
-        if not self.sessions.unrefreshed:
+        One has it that reports the peer, and was heard well after the other began: it would have told of a loss. One
+        that was not heard since may have died before. And who is asked must be heard itself after that time.
+        """
+        awaiting, session = self._memory.unrefreshed[key], self._memory.sessions.get(key)
+        others = [
+            (name, other)
+            for name, other in self._live(awaiting.router, at_s)
+            if name != key and other.reports(peer) and not self._stale.awaits_peer(name, peer)
+        ]
+        sure = [name for name, other in others if other.heard_s > awaiting.began_s + VOUCHES_AFTER_S]
+        is_heard = session is not None and session.heard_s > due_s
+        return sure, len(sure) < len(others) or not is_heard
+
+    def orphans(self, router: str, at_s: float) -> list[str]:
+        """The peers of a router that is heard whose every session has ended, long enough for a new one to report them.
+
+        One that is not heard any more has ended OVER_S later.
+
+        While none of its sessions is whole, nothing is known of any peer, and none is an orphan.
+        """
+        live = self.live(router, at_s)
+        if not any(session.whole for session in live):
             return []
-        stale = [(prefix, list(self._stale_places(prefix, path_set))) for prefix, path_set in prefixes.items()]
-        return [(prefix, places) for prefix, places in stale if places]
+        began_s = max(session.began_s for session in live)
+        ours = [session for session in self._memory.sessions.values() if session.router == router]
+        return [
+            peer
+            for peer in self._memory.peers.get(router, ())
+            if not _is_reported(live, peer)
+            and at_s > max([began_s, *(each.over_s for each in ours if each.reports(peer))]) + self.first_s(router)
+        ]
 
-    def _stale_places(self, prefix: str, path_set: PathSet) -> Iterable[int]:
-        for place, (router, path) in enumerate(path_set):
-            if self._stale.is_stale(router, prefix, (path.peer, path.path_id)):
-                yield place
+    def first_s(self, router: str) -> float:
+        """How long a new session may take until it shows the first path of a peer: 60 s by default."""
+        return FIRST_WITHIN_SILENCES * self._pop.routers[router].bmp_silence_s
+
+    def reported(self, record: BmpRecord, peer: str, is_up: bool = True) -> None:
+        """Note that the session of a record reported this peer; what sessions that ended say of it matters no more."""
+        session = self._memory.sessions[record.session]
+        if session.peers is None or is_up == (peer in session.peers):
+            return
+        if not is_up:
+            session.peers.discard(peer)
+            return
+        session.peers.add(peer)
+        for other in self._memory.sessions.values():
+            over = other.ended or other.heard_s < session.heard_s - OVER_S
+            if other.router == session.router and over and other.peers is not None:
+                other.peers.discard(peer)
+
+    def is_second(self, record: BmpRecord, peer: str) -> bool:
+        """Whether a session reports a peer for the first time that another one of its router has reported."""
+        session = self._memory.sessions[record.session]
+        return not session.reports(peer) and any(
+            other.router == session.router and other.reports(peer) for other in self._memory.sessions.values()
+        )
+
+    def is_whole(self, key: str) -> None:
+        """Note that the Rib has all that the router reported in this session."""
+        if (session := self._memory.sessions.get(key)) is not None and not session.ended:
+            session.whole = True
 
     def router_of(self, record: BmpRecord) -> str | None:
-        """The router of a record's BMP session: by the sysName in its init message, else by its address; else None."""
-        return self.sessions.routers.get(record.session) or self._by_address.get(record.bmp_router)
+        """The router of a record's BMP session as far as is known; None if its records are ignored or wait."""
+        session = self._memory.sessions.get(record.session)
+        return session.router if session is not None else self._identifier.by_address(record.bmp_router)
 
-    def expire(self, at_s: float) -> list[tuple[str, list[str]]]:
-        """Remove peers and paths that were not refreshed in time after a BMP session began again.
+    def hear_init(self, record: BmpRecord, at_s: float) -> tuple[str | None, list[BmpRecord]]:
+        """Take an initiation message; return the router and the records that waited for it, by their numbers.
 
-        `at_s` is the stream's time. Returns (router, changed prefixes).
+        In a session that has begun it is information only: RFC 7854, section 4.3.
         """
-        touched = [(router, self._peer_down(router, peer)) for router, peer in self._stale.overdue_peers(at_s)]
-        for router, by_peer in self._stale.overdue_paths(at_s):
-            paths = [(prefix, key) for key, prefixes in by_peer.items() for prefix in prefixes]
-            for prefix, key in paths:
-                self.rib.withdraw(router, prefix, *key)
-            touched.append((router, [prefix for prefix, _ in paths]))
-        return touched
+        key, identity = record.session, self._identifier.by_name(record.bmp_router, record.bmp_init_info_sysname or "")
+        if identity.alarm is not None:
+            self._alarm(identity.alarm, identity.where, identity.text, at_s)
+        session = self._memory.sessions.get(key)
+        if session is None or session.router != identity.router or session.ended:
+            session = self._begin(record, identity, at_s)
+        waited = sorted(self._take_waiting(key), key=lambda each: each.seq)
+        if identity.router is None:
+            self._ignore(identity.ignored, 1 + len(waited))
+            return None, []
+        self._hear(session, record, at_s)
+        return identity.router, waited
 
-    def apply(self, record: BmpRecord, at_s: float = 0.0) -> tuple[str, list[str]] | None:
-        """Apply one record of Kafka time `at_s`; return (router, prefixes touched), None if it touches no peer or path.
+    def hear(self, record: BmpRecord, at_s: float) -> str | None:
+        """Take any other record; return its router, None if it is ignored or has to wait for an initiation message."""
+        if (session := self._memory.sessions.get(record.session)) is None:
+            router = self._identifier.by_address(record.bmp_router)
+            if router is None and self._identifier.is_known(record.bmp_router):
+                self._wait(record, at_s)
+                return None
+            session = self._begin(record, Identity(router, "" if router else UNKNOWN), at_s)
+            if router is None:
+                self._alarm_unnamed(record, at_s)
+        if session.router is not None and session.ended and record.seq > session.seq:
+            self._wait(record, at_s)  # of a new session from the same port, whose initiation message comes late
+            return None
+        if session.router is None or session.ended:
+            session.heard_s = at_s
+            self._ignore(session.ignored or "ended-session")
+            return None
+        self._hear(session, record, at_s)
+        return session.router
 
-        Records of unknown routers are counted in `sessions.ignored`.
+    def _hear(self, session: BmpSession, record: BmpRecord, at_s: float) -> None:
+        """Note that a session of a router was heard. If it is whole, it vouches for peers that a newer one lacks."""
+        router, memory = session.router, self._memory
+        assert router is not None, "records of other sessions are ignored"
+        session.seq = max(session.seq, record.seq)
+        session.heard_s = max(session.heard_s, at_s)
+        memory.heard[router] = max(memory.heard.get(router, 0.0), at_s)
+        if record.bmp_msg_type == "stats":
+            memory.statistics[router] = at_s
+        if session.whole and memory.unrefreshed:
+            self._vouch(session, record.session, at_s)
+
+    def _vouch(self, session: BmpSession, key: str, at_s: float) -> None:
+        """A whole session has the peers that newer ones have not reported: those may be of other instances."""
+        for other, awaited in self._memory.unrefreshed.items():
+            if other != key and awaited.router == session.router and at_s > awaited.began_s + VOUCHES_AFTER_S:
+                for peer in [peer for peer in awaited.peers if session.reports(peer)]:
+                    self._stale.peer_excused(other, peer)
+
+    def end_all(self, writer: str) -> None:
+        """End all sessions of a collector, whose process began again."""
+        for key, session in self._memory.sessions.items():
+            if key.startswith(f"{writer}|"):
+                session.ended, session.seq = True, 0
+                self._stale.drop(key)
+
+    def end(self, key: str, seq: int = 0) -> None:
+        """End a session by its collector's record `seq`.
+
+        What it reported stays: its router decides whether that is still so when it comes back.
         """
-        router = self.router_of(record)
-        match record.bmp_msg_type:
-            case "":
-                pass  # log_init and log_close of pmbmpd itself
-            case "init":
-                self._init(record, at_s)
-            case _ if router is None:
-                self._ignore("unknown-router")
-            case "peer_up":
-                return self._peer_up(router, record)
-            case "peer_down":
-                return router, self._peer_down(router, record.peer_ip)
-            case _ if record.is_route:
-                return self._route(router, record, at_s)
-        return None
+        if waited := self._take_waiting(key):
+            self._ignore(UNKNOWN, len(waited))
+        if (session := self._memory.sessions.get(key)) is not None:
+            session.ended, session.seq = True, max(session.seq, seq)
+            self._stale.drop(key)
 
-    def _init(self, record: BmpRecord, at_s: float) -> None:
-        router = self._by_sysname.get(record.bmp_init_info_sysname)
-        if router is None:
-            self._ignore("unknown-sysname")
-            return
-        live = {session: name for session, name in self.sessions.routers.items() if name != router}
-        self.sessions.routers = live | {record.session: router}
-        self.sessions.began[router] = self.sessions.applied
-        self._stale.router_began(router, at_s)
+    def _begin(self, record: BmpRecord, identity: Identity, at_s: float) -> BmpSession:
+        router, key, memory = identity.router, record.session, self._memory
+        session = BmpSession(router, at_s, at_s, record.seq, ignored=identity.ignored, peers=set())
+        memory.sessions.pop(key, None)
+        if router is not None:
+            self._look_at_others(router, record, at_s)
+            self._stale.began(router, key, memory.applied, at_s, self.first_s(router))
+        memory.sessions[key] = session
+        self._forget_sessions(router)
+        return session
 
-    def _peer_up(self, router: str, record: BmpRecord) -> tuple[str, list[str]]:
-        asn = record.peer_asn or self.pop.asn
-        self._stale.peer_refreshed(router, record.peer_ip)
-        self.sessions.peers.setdefault(router, {})[record.peer_ip] = asn
-        self.rib.peer_up(router, record.peer_ip, asn)
-        return router, []
+    def _look_at_others(self, router: str, record: BmpRecord, at_s: float) -> None:
+        """Alarm if the same collector has another live session of this router.
 
-    def _peer_down(self, router: str, peer: str) -> list[str]:
-        self._stale.peer_gone(router, peer)
-        self.sessions.peers.get(router, {}).pop(peer, None)
-        return self.rib.peer_down(router, peer)
+        If its numbers go back, that collector began again, and the other session ended with its process.
+        """
+        for key, other in self._live(router, at_s):
+            if key.startswith(f"{record.writer_id}|") and record.seq >= other.seq:
+                text = (
+                    f"A second BMP session says that it is {router}, from {record.bmp_router} port"
+                    f" {record.bmp_router_port}, while the first ({key.partition('|')[2].replace('|', ' port ')}) has"
+                    " not ended. Both are heard, and the first keeps its table. If the router did not just connect"
+                    " again, find out who else sends from that address."
+                )
+                self._alarm("bmp-name-taken", router, text, at_s)
 
-    def _route(self, router: str, record: BmpRecord, at_s: float) -> tuple[str, list[str]]:
-        is_replay = self.sessions.applied <= self.replay_until
-        self._stale.path_refreshed(router, record.ip_prefix, (record.peer_ip, record.as_path_id), at_s, is_replay)
-        if record.log_type == "update":
-            ebgp = self._is_ebgp(router, record.peer_ip)
-            path = to_path(record, self.pop.asn, ebgp, self._local_pref(router, record.peer_ip))
-            self.rib.update(router, record.ip_prefix, path)
-        else:
-            self.rib.withdraw(router, record.ip_prefix, record.peer_ip, record.as_path_id)
-        return router, [record.ip_prefix]
+    def _forget_sessions(self, router: str | None) -> None:
+        """Forget sessions of a router, or ignored ones, that were heard longest ago, if there are many."""
+        keys = [key for key, session in self._memory.sessions.items() if session.router == router]
+        keys.sort(key=lambda key: (not self._memory.sessions[key].ended, self._memory.sessions[key].heard_s))
+        for key in keys[: -SESSIONS_KEPT if router is not None else -IGNORED_KEPT]:
+            del self._memory.sessions[key]
+            self._stale.drop(key)
 
-    def _local_pref(self, router: str, peer: str) -> int:
-        """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""
-        link = self.pop.link_by_session.get((router, peer))
-        return self.pop.links[link].local_pref if link else 100
+    # records that wait
 
-    def _is_ebgp(self, router: str, peer: str) -> bool:
-        asn = self.rib.peer_asn(router, peer)
-        return asn != self.pop.asn if asn is not None else (router, peer) in self.pop.link_by_session
+    def _wait(self, record: BmpRecord, at_s: float) -> None:
+        """Keep a record until its session says who it is: collectors may write their first records out of order."""
+        waiting = self._waiting.setdefault(record.session, WaitingRecords(at_s, []))
+        waiting.records.append(record)
+        self._waiting_records += 1
+        if self._waiting_records > WAITING_MAX or len(self._waiting) > WAITING_SESSIONS_MAX:
+            self._give_up(max(self._waiting, key=lambda key: len(self._waiting[key].records)), at_s)
 
-    def _ignore(self, reason: str) -> None:
-        self.sessions.ignored[reason] = self.sessions.ignored.get(reason, 0) + 1
+    def give_up_waiting(self, at_s: float) -> None:
+        """Ignore the sessions that have not said in time who they are."""
+        while self._waiting and at_s > self._waiting[key := next(iter(self._waiting))].since_s + WAITING_S:
+            self._give_up(key, at_s)
+
+    def _give_up(self, key: str, at_s: float) -> None:
+        first, *others = self._take_waiting(key)
+        self._ignore(UNKNOWN, 1 + len(others))
+        self._begin(first, Identity(None, UNKNOWN), at_s)
+        self._alarm_unnamed(first, at_s)
+
+    def _take_waiting(self, key: str) -> list[BmpRecord]:
+        """The records of a session that waited, which wait no longer."""
+        waiting = self._waiting.pop(key, None)
+        records = waiting.records if waiting is not None else []
+        self._waiting_records -= len(records)
+        return records
+
+    # what people should know
+
+    def _alarm_unnamed(self, first: BmpRecord, at_s: float) -> None:
+        text = (
+            f"A BMP session from {first.bmp_router} has not said who it is (no initiation message in the topic), and no"
+            " router of the inventory has that address alone. Its records are ignored; let it connect again, or set"
+            " bmp_address."
+        )
+        self._alarm("bmp-unnamed", first.bmp_router, text, at_s)
+
+    def _alarm(self, kind: str, where: str, text: str, at_s: float) -> None:
+        alarms = self._memory.alarms.setdefault(kind, {})
+        alarms[where] = Alarm(at_s, text)
+        if len(alarms) > ALARMS_KEPT:
+            del alarms[min(alarms, key=lambda place: alarms[place].at_s)]
+
+    def _ignore(self, reason: str, records: int = 1) -> None:
+        self._memory.ignored[reason] = self._memory.ignored.get(reason, 0) + records
+
+
+def _is_reported(sessions: list[BmpSession], peer: str) -> bool:
+    return any(session.reports(peer) for session in sessions)

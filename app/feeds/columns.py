@@ -42,10 +42,16 @@ def flows_of(records: Sequence[Flow]) -> FlowColumns:
         [FlowSource(flow.exporter, flow.iface_in, flow.iface_out, flow.sampling_rate) for flow in records],
         np.arange(len(records)),
         numbers[:, 0],
-        Addresses.of(flow.destination for flow in records),
+        _known(Addresses.of(flow.destination for flow in records)),
         numbers[:, 1],
         numbers[:, 2],
     )
+
+
+def _known(destinations: Addresses) -> Addresses:
+    """The same addresses, but 0.0.0.0 and :: are none: pmacct writes them for headers that it cannot read."""
+    known = (destinations.high | destinations.low) != 0
+    return destinations._replace(versions=destinations.versions * known)
 
 
 def joined(first: FlowColumns, second: FlowColumns) -> FlowColumns:

@@ -9,12 +9,13 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from app.feeds.rejected import Rejected, rejected
+from app.feeds.rejected import Rejected, decode_or_rejected, rejected
 from app.te.traffic.windows import PurgeKind
 
 COUNT_MAX = 1 << 40  # bytes of one record, scaled or not: more comes from a broken exporter, not from traffic
 AT_S_MAX = 1 << 40
 TEXT_CHARS_MAX = 64  # an address has up to 45, a time about 20; longer texts would fill caches
+WRITER_CHARS_MAX = 256  # pmacct's own limit is 64
 BAD_LINES_MAX = 100  # per message: a megabyte of junk must not become half a million dead letters
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
@@ -46,7 +47,7 @@ class Marker(msgspec.Struct, frozen=True, tag_field="event_type"):
     """The begin or the end of a purge. Each purge runs in its own process, and several can be open."""
 
     kind: ClassVar[PurgeKind]
-    writer: str = msgspec.field(name="writer_id")
+    writer: Annotated[str, msgspec.Meta(max_length=WRITER_CHARS_MAX)] = msgspec.field(name="writer_id")
 
 
 class PurgeInit(Marker, frozen=True, tag="purge_init"):
@@ -59,7 +60,6 @@ class PurgeClose(Marker, frozen=True, tag="purge_close"):
 
 Item = Flow | PurgeInit | PurgeClose
 _decoder: msgspec.json.Decoder[Item] = msgspec.json.Decoder(Item)
-UNUSABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # all that decoding raises
 
 
 def decode(message: bytes) -> Iterator[Item | Rejected]:
@@ -71,7 +71,7 @@ def decode(message: bytes) -> Iterator[Item | Rejected]:
     for line in message.split(b"\n"):
         if not line.strip():
             continue
-        parsed = _decode_line(line)
+        parsed = decode_or_rejected(_decode_line, line)
         unusable += isinstance(parsed, Rejected)
         if unusable <= BAD_LINES_MAX or not isinstance(parsed, Rejected):
             yield parsed
@@ -79,13 +79,10 @@ def decode(message: bytes) -> Iterator[Item | Rejected]:
         yield rejected(message, ValueError(f"{unusable - BAD_LINES_MAX} more lines of this message cannot be used"))
 
 
-def _decode_line(line: bytes) -> Item | Rejected:
-    try:
-        parsed = _decoder.decode(line)
-        if isinstance(parsed, Flow):
-            _check(parsed)
-    except UNUSABLE as error:
-        return rejected(line, error)
+def _decode_line(line: bytes) -> Item:
+    parsed = _decoder.decode(line)
+    if isinstance(parsed, Flow):
+        _check(parsed)
     return parsed
 
 
@@ -93,8 +90,8 @@ def _check(flow: Flow) -> None:
     """ValueError for a time before 1970, which has no window, and for more bytes than a second can have."""
     try:
         at_s = flow.at_s
-    except (ValueError, OverflowError):
-        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time") from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"timestamp_arrival {flow.arrived!r} is not a time: {error}") from None
     if at_s < 0:
         raise ValueError(f"timestamp_arrival {flow.arrived!r} is before 1970")
     if flow.size_bytes * flow.sampling_rate > COUNT_MAX:

@@ -61,5 +61,6 @@ def parts(attributed: Attributed, matched: Numbers, slots: Slots) -> Iterator[tu
         np.add.reduceat(column, begins).tolist()
         for column in (sizes_bytes * routed, samples * routed, sizes_bytes * ~routed)
     ]
+    totals.append(np.maximum.reduceat(sizes_bytes * routed // np.maximum(samples, 1), begins).tolist())
     for (slot, cut), *sums in zip(slots.cuts.items(), *totals, strict=True):
         yield slot, Part(pairs[cut], sizes_bytes[cut], samples[cut], *sums)

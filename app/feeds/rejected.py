@@ -1,26 +1,7 @@
-"""Records that cannot be used, with the reason: the common result of every feed decoder."""
+"""Records of collectors that cannot be used; app/contract/decoding.py has what all readers share."""
 
-import msgspec
+from app.contract.decoding import RAW_BYTES_MAX, REASON_CHARS_MAX, Rejected, decode_or_rejected, rejected
 
-RAW_BYTES_MAX = 64 * 1024
+__all__ = ["RAW_BYTES_MAX", "REASON_CHARS_MAX", "RECORD_BYTES_MAX", "Rejected", "decode_or_rejected", "rejected"]
+
 RECORD_BYTES_MAX = 64 * 1024  # of one record: collectors write a few hundred bytes, a BGP message has 4,096
-REASON_CHARS_MAX = 300
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """A record that cannot be used: its bytes, cut to RAW_BYTES_MAX, and the reason. It becomes a dead letter."""
-
-    raw: bytes
-    reason: str
-
-
-def rejected(raw: bytes, error: Exception) -> Rejected:
-    """A Rejected of these bytes. The reason is cut too, because error messages quote the record."""
-    reason = "nested too deep" if isinstance(error, RecursionError) else str(error) or type(error).__name__
-    return Rejected(raw[:RAW_BYTES_MAX], reason[:REASON_CHARS_MAX])
-
-
-def check_size(raw: bytes) -> None:
-    """ValueError for a record larger than RECORD_BYTES_MAX; call this before parsing it."""
-    if len(raw) > RECORD_BYTES_MAX:
-        raise ValueError(f"a record of {len(raw)} bytes; at most {RECORD_BYTES_MAX} are accepted")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from aiokafka.admin import NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
 from app.config.settings import Kafka
 from app.contract.topics import Topic
@@ -26,6 +26,11 @@ async def create(kafka: Kafka, wanted: Sequence[NewTopic]) -> None:
             response = await admin.create_topics(wanted)
     except KafkaError as error:
         raise DaemonError(f"broker {kafka.broker}: cannot create topics: {client.describe(error)}") from error
+    if any(code == InvalidReplicationFactorError.errno for _, code, _ in response.topic_errors):
+        raise DaemonError(
+            f"broker {kafka.broker}: cannot create topics: kafka.replication_factor is {kafka.replication_factor}, and"
+            " the cluster has fewer brokers; set it to 1 for a cluster of one"
+        )
     refused = [
         f"{name}: {for_code(code).__name__} {text or ''}"
         for name, code, text in response.topic_errors

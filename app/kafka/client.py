@@ -18,6 +18,7 @@ from aiokafka.errors import (
 )
 
 from app.config.settings import Kafka
+from app.kafka.bounded import bound_consumers
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 MEANINGS: dict[type[Exception], str] = {
@@ -31,6 +32,7 @@ MEANINGS: dict[type[Exception], str] = {
 
 def consumer(kafka: Kafka, **options: Any) -> AIOKafkaConsumer:
     """A consumer, not started, that commits nothing by itself; `options` are aiokafka's own."""
+    bound_consumers()
     return AIOKafkaConsumer(**_connection(kafka), enable_auto_commit=False, **options)
 
 

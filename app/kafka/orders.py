@@ -11,10 +11,12 @@ from aiokafka.errors import KafkaError
 from app.clock import Clock, SystemClock, utc
 from app.config.settings import Kafka
 from app.contract import topics
+from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import Control
 from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.read import read_topic
+from app.kafka.unreadable import Unreadable
 
 ALL = "*"
 RETRY_S = 2.0
@@ -25,28 +27,45 @@ INSTEAD = (
 )
 
 log = logging.getLogger(__name__)
-_decoder = msgspec.json.Decoder(Control)
+_read: Read[Control] = reader_of(Control)
 
 
 class Orders:
     """The last order of each key. A PoP is halted by its own order or by the order for all PoPs."""
 
     def __init__(self) -> None:
+        self.unreadable = Unreadable()
         self._orders: dict[str, Control] = {}
 
     def take(self, key: bytes | None, value: bytes | None) -> Control | None:
-        """Take one record and return its order if it is new. An unreadable record is logged and changes nothing."""
+        """Take one record and return its order if it is new.
+
+        A record that cannot be read, or that has another key than its PoP, is counted and changes nothing: Kafka keeps
+        the last record of each key, so an order under a wrong key could outlive the one that lifts it.
+        """
         name = (key or b"").decode(errors="replace")
         if value is None:
-            self._orders.pop(name, None)
+            self._delete(name)
             return None
-        try:
-            order = _decoder.decode(value)
-        except msgspec.MsgspecError as error:
-            log.error("control: cannot read the record of key %s: %s; write it with `autopilot halt`", name, error)
+        order = _read(value)
+        if isinstance(order, Rejected):
+            self._refuse(name, order.reason)
             return None
-        before, self._orders[order.pop] = self._orders.get(order.pop), order
+        if order.pop != name:
+            self._refuse(name, f"it is an order for {order.pop}")
+            return None
+        before, self._orders[name] = self._orders.get(name), order
         return None if order == before else order
+
+    def _delete(self, name: str) -> None:
+        order = self._orders.pop(name, None)
+        if order is not None and order.halt:
+            log.warning("control: the order to halt %s was deleted, which lifts it", name, extra={"pop": name})
+
+    def _refuse(self, name: str, reason: str) -> None:
+        self.unreadable.note(
+            topics.CONTROL.name, f"the record of key {name[:100]!r}", f"{reason}; use `autopilot halt`"
+        )
 
     def halt(self, pop: str) -> Control | None:
         """The order that halts this PoP, or None; the order for all PoPs comes before its own."""
@@ -73,6 +92,11 @@ class ControlReader:
         self._on_change = on_change
         self._orders = Orders()
 
+    @property
+    def unreadable(self) -> int:
+        """How many records could not be used since the start."""
+        return self._orders.unreadable.records[topics.CONTROL.name]
+
     async def run(self) -> None:
         """Read until cancelled; while the broker is unreachable, retry, and the last orders stay in force."""
         while True:
@@ -90,7 +114,7 @@ class ControlReader:
             end = (await consumer.end_offsets([partition]))[partition]
             while True:
                 for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
-                    for record in records:
+                    for record in self._orders.unreadable.without_refused(records):
                         if order := self._orders.take(record.key, record.value):
                             action = "halted" if order.halt else "resumed"
                             log.warning("control: %s %s by %s", order.pop, action, order.by, extra={"pop": order.pop})

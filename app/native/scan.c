@@ -109,6 +109,7 @@ static int is_usual(const struct flow *flow, int64_t *at_s) {
     const struct text *texts = flow->texts;
     return flow->seen == ALL && texts[EVENT].size == 5 && !memcmp(texts[EVENT].at, "purge", 5) &&
            texts[EXPORTER].size <= TEXT_MAX && texts[DESTINATION].size <= TEXT_MAX &&
+           texts[ARRIVED].size <= TEXT_MAX &&
            (!flow->numbers[SAMPLING] || flow->numbers[BYTES] <= COUNT_MAX / flow->numbers[SAMPLING]) &&
            take_second(texts[ARRIVED], at_s);
 }
@@ -129,7 +130,8 @@ static int read_line(const char *at, const char *end, struct layout *layout, str
     return 0;
 }
 
-/* IP version of an address, 0 where it is none; IPv4 is in `high` alone. */
+/* IP version of an address, 0 where it is none or all zeros, as pmacct writes what it cannot read; IPv4 is in `high`
+   alone. */
 static int take_address(struct text address, int64_t *high, int64_t *low) {
     char text[TEXT_MAX + 1];
     unsigned char packed[16] = {0};
@@ -141,7 +143,7 @@ static int take_address(struct text address, int64_t *high, int64_t *low) {
     int half = version == 6 ? 8 : 4;
     for (int i = 0; i < half; i++) *high = (int64_t)((uint64_t)*high << 8 | packed[i]);
     for (int i = half; i < 2 * half && version == 6; i++) *low = (int64_t)((uint64_t)*low << 8 | packed[i]);
-    return version;
+    return *high || *low ? version : 0;
 }
 
 static uint64_t hash_of(const struct flow *flow) {

@@ -20,7 +20,7 @@ from tables.rib import Pace
 GROUP = "autopilot-actuator-p"
 ANSWER_S = (0.001, 0.03)
 GRACE_S = 10.0
-TIMING = Timing(confirm_s=10.0, bar_s=15.0, reap_grace_s=GRACE_S)
+TIMING = Timing(confirm_s=10.0, bar_s=15.0, reap_grace_s=GRACE_S, doubt_lease_s=10.0)
 LOOK_S = 5.0
 OnAnnounce = Callable[["SimulatedActuator", str, InjectedRoute, int], None]
 
@@ -116,6 +116,7 @@ class SimulatedActuator:
         pace: Pace,
     ) -> None:
         self.worker, self.process, self.stuck = worker, worker.process, False
+        self.started_s = worker.process.world.now_s
         self._network, self._on_announce = network, on_announce
         self.add_until_s: dict[str, float] = {}
         ports = ActuatorPorts(
@@ -129,6 +130,7 @@ class SimulatedActuator:
             lambda: False,
             self._run_reaper,
             self._note_actuation,
+            lambda status: None,
             TIMING,
             pace,
         )

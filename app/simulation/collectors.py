@@ -93,11 +93,11 @@ class Collectors:
         for (link, _, _), size_bytes in wanted.items():
             offered[link] += round(size_bytes)
         for link, size_bytes in offered.items():
-            room = round(self.pop.links[link].capacity_bps * since_s / 8)
+            room = round((self.pop.links[link].configured_bps or 0.0) * since_s / 8)
             self._octets[link] += min(size_bytes, room)
             self._discards[link] += max(0, size_bytes - room) // RATE
         return {
-            key: size_bytes * min(1.0, self.pop.links[key[0]].capacity_bps * since_s / 8 / offered[key[0]])
+            key: size_bytes * min(1.0, (self.pop.links[key[0]].configured_bps or 0.0) * since_s / 8 / offered[key[0]])
             for key, size_bytes in wanted.items()
         }
 
@@ -116,7 +116,7 @@ class Collectors:
             self.ledger.windows[window_of(at_s, WINDOW_S), link] += size_bytes * RATE
         else:
             self.ledger.no_link["clock-skew"] += size_bytes * RATE
-        iface_in = 1 if ingress == router.name else router.core[ingress]
+        iface_in = 1 if ingress == router.name else router.core[ingress][0]
         return _flow(router.agent_address, iface_in, definition.ifindexes[0], prefix, at_s, size_bytes)
 
     def _odd_lines(self) -> list[bytes]:
@@ -144,7 +144,7 @@ class Collectors:
                 "peer_ip_src": self.pop.routers[link.router].agent_address,
                 "timestamp": f"{self._sent_s:.6f}",
                 "ifIndex": link.ifindexes[0],
-                "ifSpeed": int(link.capacity_bps),
+                "ifSpeed": int(link.configured_bps or 0),
                 "ifStatus": 3,
                 "ifInOctets": 0,
                 "ifOutOctets": self._octets[name],

@@ -1,6 +1,7 @@
 """The faults of a run: their kinds and times are drawn from the seed, and all are repaired when their time is over."""
 
 from collections.abc import Callable
+from functools import partial
 
 from app.simulation.loop import Died
 from app.simulation.network import PREFIXES
@@ -36,6 +37,7 @@ class Faults:
             self.speaker_restarts,
             self.lost_answers,
             self.bmp_restarts,
+            self.collector_dies,
             self.lose_copied_path,
             self.lying_flows,
             self.no_counters,
@@ -204,8 +206,21 @@ class Faults:
         """Lose the BMP session of a router for 0.1 to 6 s."""
         router, seconds = self.rng.choice(list(self.network.pop.routers)), self.rng.uniform(0.1, 6.0)
         self._note(f"the BMP session of {router} is down for {seconds:.1f} s")
-        self.network.lose_bmp(router)
+        self.network.lose_bmp(router, is_reported=self.rng.random() < 0.5)
         self._later(seconds, lambda: self.network.restore_bmp(router))
+
+    def collector_dies(self) -> None:
+        """Kill the BMP collector for 15 to 40 s; soon after, a neighbour whose paths are overridden goes down."""
+        seconds = self.rng.uniform(15.0, 40.0)
+        self._note(f"the BMP collector is dead for {seconds:.1f} s")
+        for router in self.network.pop.routers:
+            self.network.lose_bmp(router, is_reported=False)
+            self._later(seconds, partial(self.network.restore_bmp, router))
+        peers = [peer for peer in self.network.sessions if peer != self.network.transit and self.network.copied(peer)]
+        if peers:
+            peer = self.rng.choice(peers)
+            self.network.down(peer)
+            self._later(seconds, lambda: self.network.restore(peer))
 
     # feeds
 

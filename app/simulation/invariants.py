@@ -1,19 +1,23 @@
-"""The invariants I1 to I10 (docs/simulation.md), checked at every record, every announcement and every second."""
+"""The invariants I1 to I11 (docs/simulation.md), checked at every record, every announcement and every second."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
 from app.bgp.speaker import InjectedRoute
 from app.config.settings import Settings
 from app.contract import topics
-from app.contract.schemas import Decision, Feed, LinkUtilization
+from app.contract.decoding import Read, Rejected, reader_of
+from app.contract.schemas import DeadLetter, Decision, Feed, LinkUtilization
+from app.feeds.bmp_sessions import FIRST_WITHIN_SILENCES
+from app.simulation import actuator as actuators
 from app.simulation import telemetry as telemetries
 from app.simulation.actuator import SimulatedActuator
 from app.simulation.broker import Broker
 from app.simulation.collectors import Collectors
 from app.simulation.loop import Process, Violation
-from app.simulation.network import SimulatedNetwork
+from app.simulation.network import SILENCE_S, SimulatedNetwork
 from app.simulation.oracle import BmpHistory
 from app.stream.consumer import Record
 from app.te.traffic.windows import Progress
@@ -21,16 +25,21 @@ from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow, parts_of
 from tables.store import HEADER, decoder_of
 
+T = TypeVar("T")
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
 EPOCH_S = 30.0
-DUMP_S = 12.0
+# Until paths are removed that a new BMP session did not refresh, on its router's next record.
+DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
+RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
+NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
 
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
 _cycle = msgspec.msgpack.Decoder(CycleRow)
-_decision = msgspec.json.Decoder(Decision)
-_utilization = msgspec.json.Decoder(LinkUtilization)
+_decision: Read[Decision] = reader_of(Decision)
+_utilization: Read[LinkUtilization] = reader_of(LinkUtilization)
+_letter: Read[DeadLetter] = reader_of(DeadLetter)
 
 
 class _Applied(msgspec.Struct):
@@ -44,6 +53,14 @@ def demand(holds: bool, message: str) -> None:
     """Violation with this message unless `holds`. The message begins with the number of the invariant."""
     if not holds:
         raise Violation(message)
+
+
+def readable(read: Read[T], published: bytes) -> T:
+    """What a record says; Violation if the readers of its topic could not read it."""
+    record = read(published)
+    if isinstance(record, Rejected):
+        raise Violation(f"I11 {published[:200]!r} cannot be read: {record.reason}")
+    return record
 
 
 class Checks:
@@ -111,12 +128,12 @@ class Checks:
         if topic == topics.BMP.for_pop(self.pop.name):
             self.bmp.take(record)
         elif topic == topics.LINK_UTILIZATION.name:
-            self._load_published(_utilization.decode(record.value), sender)
+            self._load_published(readable(_utilization, record.value), sender)
         elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.ghost):
-            self._decided(_decision.decode(record.value), sender)
+            self._decided(readable(_decision, record.value), sender)
         elif topic == topics.DEAD_LETTERS.name:
-            letter = msgspec.json.decode(record.value)
-            self.letters.add((letter["topic"], letter["offset"], letter["reason"]))
+            letter = readable(_letter, record.value)
+            self.letters.add((letter.topic, letter.offset, letter.reason))
 
     def _load_published(self, load: LinkUtilization, sender: Process | None) -> None:
         key = load.link, load.window_start.timestamp()
@@ -169,6 +186,11 @@ class Checks:
         demand(len(overridden) <= most, f"I5 {len(overridden)} prefixes are overridden, but only {most} are allowed")
         last_s = self._held_s.get((router, prefix, hop), 0.0)
         if now_s - last_s > self.settings.pacing.lease_s:
+            silent_s = now_s - self.network.said_s[router]
+            demand(
+                hop in self.pop.router_by_loopback or silent_s <= SILENCE_S + NOTICED_S,
+                f"I3 {prefix} is moved to {router}, of which BMP said nothing for {silent_s:.0f} s",
+            )
             until_s = actuator.add_until_s.get(prefix, 0.0) + abs(actuator.process.clock.skew_s) + 1
             demand(
                 now_s <= until_s, f"I7 {prefix} is added on {router} {now_s - until_s:.1f} s after its decision expired"
@@ -192,9 +214,15 @@ class Checks:
         """(problem, seconds it may last) for every problem that the actuator could know about and fix."""
         if not (actuator.process.alive and not actuator.process.frozen and self.broker.up and actuator.ready()):
             return
+        started_s_ago, lease_s = self.world.now_s - actuator.started_s, actuators.TIMING.doubt_lease_s
         now_s, entries = actuator.process.clock.monotonic_s(), actuator.reconciler.overrides.entries
         for router, speaker in self.network.speakers.items():
             settled = now_s - self.network.bmp_up_since_s[router] > DUMP_S and router not in self.network.bmp_down
+            silent_s = self.world.now_s - self.network.said_s[router]
+            for route in speaker.held.values() if not speaker.down else ():
+                outside = route.next_hop not in self.pop.router_by_loopback
+                if outside and silent_s > SILENCE_S + lease_s and started_s_ago > lease_s + RECOVERED_S:
+                    yield f"I3 {router} has {route.prefix} via {route.next_hop}, but its BMP is silent", LASTING_S
             for route in speaker.held.values() if settled and not speaker.down else ():
                 about, entry = f"{router} has {route.prefix} via {route.next_hop}", entries.get(route.prefix)
                 outside = route.next_hop not in self.pop.router_by_loopback

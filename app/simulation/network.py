@@ -19,8 +19,8 @@ PEERED = 12  # the first 12 are announced by the peering that congests, the othe
 CAPACITY_BPS = 10e9
 DELAY_S = (0.05, 0.6)
 BUDGETS = Budgets(max_overrides=4, max_moved_share=0.5, max_new_per_cycle=3)
-STATS_S = 6.0  # RFC 7854 statistics: they move the stream's time forward while no route changes
-DUMP_S = 12.0
+STATS_S = 6.0  # RFC 7854 statistics: the heartbeat of BMP, which also moves the stream's time forward
+SILENCE_S = 12.0  # after which a router is doubted
 Peer = tuple[str, str]  # (router, peer address)
 AnnouncedPath = tuple[str, str, str]  # (router, peer address, prefix)
 
@@ -35,8 +35,9 @@ def _router(number: int) -> Router:
         injector=Injector(address=f"192.0.2.2{number}", grpc=f"unix:///nowhere/r{number}"),
         ibgp_address=f"192.0.2.3{number}",
         internal_ifindexes=(1,),
-        core={f"r{3 - number}": 2},
+        core={f"r{3 - number}": (2,)},
         igp_cost={f"r{3 - number}": 10},
+        bmp_silence_s=SILENCE_S,
     )
 
 
@@ -74,8 +75,9 @@ class SimulatedNetwork:
         self.up = set(self.sessions)
         self.bmp_up_since_s = dict.fromkeys(self.pop.routers, world.now_s)
         self.bmp_down: set[str] = set()
+        self.said_s = dict.fromkeys(self.pop.routers, world.now_s)  # when a router last sent BMP
         self.unsure = 0.0  # chance that the answer of a speaker to a call it has applied is lost
-        self._writer = 0
+        self._ports = dict.fromkeys(self.pop.routers, 40_000)  # of their BMP sessions
         self._due: set[str] = set()
         self.world.every(STATS_S, self._publish_stats)
         for router in self.pop.routers:
@@ -153,8 +155,13 @@ class SimulatedNetwork:
             self.up.add(peer)
             self._publish_peer(peer)
 
-    def lose_bmp(self, router: str) -> None:
-        """End the BMP session of a router; its changes go unreported until the session is restored."""
+    def lose_bmp(self, router: str, is_reported: bool) -> None:
+        """End the BMP session of a router; its changes go unreported until the session is restored.
+
+        Its collector reports the end, unless it died itself.
+        """
+        if is_reported:
+            self._publish(router, {"event_type": "log_close"})
         self.bmp_down.add(router)
 
     def restore_bmp(self, router: str) -> None:
@@ -197,7 +204,7 @@ class SimulatedNetwork:
             self._publish(router, {"bmp_msg_type": "stats"})
 
     def _dump(self, router: str) -> None:
-        self._writer += 1
+        self._ports[router] += 1
         self._publish(router, {"bmp_msg_type": "init", "bmp_init_info_sysname": router})
         injector = self.pop.routers[router].injector.address
         self._publish(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
@@ -235,11 +242,11 @@ class SimulatedNetwork:
     def _publish(self, router: str, record: dict[str, object]) -> None:
         if router in self.bmp_down:
             return
-        definition = self.pop.routers[router]
+        self.said_s[router] = self.world.now_s
         header = {
             "event_type": "log",
-            "bmp_router": definition.ibgp_address,
-            "bmp_router_port": 40000 + self._writer,
+            "bmp_router": self.pop.routers[router].ibgp_address,
+            "bmp_router_port": self._ports[router],
             "writer_id": "w",
         }
         self.broker.append(topics.BMP.for_pop(self.pop.name), msgspec.json.encode(header | record))

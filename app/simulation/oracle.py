@@ -8,11 +8,12 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting, Closed
+from app.simulation.network import SILENCE_S
 from app.stream.consumer import Record
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.windows import Progress
 
-DUMP_WITHIN_S = 10.0
+REMOVED_AFTER_S = SILENCE_S  # from a session's beginning: then the one before is silent, and the dump is long over
 EVERYWHERE = PrefixTable.build(["0.0.0.0/0", "::/0"])
 PathKey = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
 
@@ -31,14 +32,14 @@ class BmpHistory:
         """Take in the next record of the BMP topic."""
         message: dict[str, Any] = msgspec.json.decode(record.value)
         router, peer = self._routers[message["bmp_router"]], message.get("peer_ip", "")
-        match message["bmp_msg_type"]:
+        match message.get("bmp_msg_type"):
             case "init":
                 self._stale[router] = record.timestamp_s, {path for path in self.alive if path[0] == router}
             case "peer_down":
                 self._remove(record.offset, {path for path in self.alive if path[0] == router and path[2] == peer})
             case "route_monitor" if peer not in self._injectors:
                 self._route(record.offset, router, peer, message)
-        for router in [name for name, (at_s, _) in self._stale.items() if record.timestamp_s > at_s + DUMP_WITHIN_S]:
+        for router in [name for name, (at_s, _) in self._stale.items() if record.timestamp_s > at_s + REMOVED_AFTER_S]:
             self._remove(record.offset, self._stale.pop(router)[1])
 
     def was_alive(self, router: str, prefix: str, next_hop: str, offset: int) -> bool:

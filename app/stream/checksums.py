@@ -8,15 +8,15 @@ Relies on the fetch responses of aiokafka 0.14: batches are the last field of ea
 """
 
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import google_crc32c
 from aiokafka.errors import CorruptRecordException
 from aiokafka.protocol.fetch import FetchRequest
 
+from app.kafka.bounded import split
+
 BY_INSTRUCTION = google_crc32c.implementation == "c"
-LENGTH, UNCOUNTED = struct.Struct(">8xi"), 12  # the length of a batch does not count its first 12 bytes
 VERSION_AT, VERSION = 16, 2
 CHECKSUM, COVERED_FROM = struct.Struct(">17xI"), 21
 
@@ -35,17 +35,6 @@ def check_answers(client: Any) -> None:
         return response
 
     client.send = checked
-
-
-def split(batches: bytes) -> Iterator[memoryview]:
-    """Yield the batches of a fetch one by one, without the last one if the broker has cut it off."""
-    at, view = 0, memoryview(batches)
-    while at + UNCOUNTED <= len(batches):
-        end = at + UNCOUNTED + int(LENGTH.unpack_from(batches, at)[0])
-        if end > len(batches):
-            return
-        yield view[at:end]
-        at = end
 
 
 def is_whole(batch: bytes | memoryview) -> bool:

@@ -2,8 +2,11 @@
 
 Faust spends four tasks and eleven loop turns on each message. For each source partition of a fetch, this consumer
 yields one message, which carries the *last* offset and has the list of records (app/stream/fetching.py) as its value.
-Faust's own gap list acknowledges the skipped offsets together with the batch. Changelogs are still read message by
-message.
+Faust's own gap list acknowledges the skipped offsets together with the batch. A message whose value is a Hole stands
+for offsets without a record. Changelogs are still read message by message.
+
+Records of a transaction are read when it was committed, and then only (`read_committed`): a mirror that writes in
+transactions writes the records of an aborted one again, and they would count twice.
 
 Relies on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
 `_new_consumer_thread`, `_create_consumer`, `_assignor`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_check_crcs`,
@@ -22,7 +25,7 @@ from faust.types import TP, ConsumerMessage, Message
 from app.kafka import client
 from app.stream.app import exact
 from app.stream.checksums import check_answers
-from app.stream.fetching import Fetched, Record, gather_records
+from app.stream.fetching import Fetched, Hole, Record, gather_records
 
 __all__ = ["MAX_FETCH_BYTES", "BatchConsumer", "ConsumerThread", "Record", "is_full"]
 
@@ -33,6 +36,7 @@ MAX_FETCH_BYTES = 4 * 1024 * 1024  # per partition: an event of 16 MiB blocks th
 # for the other partitions, and if these have nothing new it lasts this long. Faust's own 1500 ms took nine tenths of
 # the speed of a worker that catches up. A worker that keeps up is in no hurry and asks less often.
 BEHIND_WAIT_MS, WAIT_MS = 5, 100
+READ_COMMITTED = "read_committed"
 BEHIND_BYTES = MAX_FETCH_BYTES // 2  # if one fetch of a partition brings this much, there is more
 
 
@@ -52,6 +56,11 @@ class ConsumerThread(AIOKafkaConsumerThread):
         fetcher: Any = self._ensure_consumer()._fetcher
         fetcher._fetch_max_wait_ms = wait_ms
 
+    def highwater(self, tp: TP) -> int:
+        """Where the records end that can be read now: before those of an open transaction."""
+        end: int = self._ensure_consumer().last_stable_offset(tp)
+        return end
+
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
         """Make the aiokafka consumer from the settings that `create_app` gave the app, by app/kafka/client.py."""
         app = exact(self.app)
@@ -64,6 +73,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
             auto_offset_reset=conf.consumer_auto_offset_reset,
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=WAIT_MS,
+            isolation_level=READ_COMMITTED,
             check_crcs=conf.broker_check_crcs,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
@@ -147,20 +157,27 @@ class BatchConsumer(Consumer):
             self._gap[tp].addi(begin, offset_to)
 
     def _messages(self, tp: TP, fetched: Sequence[Any]) -> list[Message]:
-        return [self._batch(tp, item) if isinstance(item, Fetched) else self._to_message(tp, item) for item in fetched]
+        return [
+            self._batch(tp, item) if isinstance(item, Fetched | Hole) else self._to_message(tp, item)
+            for item in fetched
+        ]
 
-    def _batch(self, tp: TP, fetched: Fetched) -> ConsumerMessage:
-        last, records = fetched.records[-1], cast(Any, fetched.records)
+    def _batch(self, tp: TP, fetched: Fetched | Hole) -> ConsumerMessage:
+        value: Any
+        if isinstance(fetched, Hole):
+            offset, timestamp_s, value = fetched.next_offset - 1, fetched.timestamp_s, fetched
+        else:
+            offset, timestamp_s, value = fetched.records[-1].offset, fetched.records[-1].timestamp_s, fetched.records
         return ConsumerMessage(
             *tp,
-            last.offset,
-            last.timestamp_s,
+            offset,
+            timestamp_s,
             timestamp_type=0,
             headers=None,
             key=None,
-            value=records,
+            value=value,
             checksum=None,
-            serialized_value_size=fetched.size_bytes,
+            serialized_value_size=size_of(fetched),
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
@@ -172,5 +189,7 @@ def is_full(fetched: Sequence[Any]) -> bool:
 
 
 def size_of(fetched: Any) -> int:
-    """Size in bytes of a source's batch or of a changelog's message."""
+    """Size in bytes of a source's batch or of a changelog's message; a hole has none."""
+    if isinstance(fetched, Hole):
+        return 0
     return fetched.size_bytes if isinstance(fetched, Fetched) else len(fetched.value or b"")

@@ -21,6 +21,7 @@ from app.errors import ExactnessError
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
+from app.stream.fetching import Hole
 from app.stream.incarnations import Incarnations
 from tables.store import ExactTable
 
@@ -43,6 +44,9 @@ class State(Protocol):
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """Apply records to memory. A replay (at or below the position that a row includes) only marks the row dirty."""
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        """Note that there is no record up to `hole.position`; a hole with a reason becomes a dead letter, once."""
 
     def write_rows(self) -> None:
         """Write dirty rows, but not the progress."""
@@ -130,11 +134,14 @@ class ExactReader:
 
     async def _accept(self, event: Any) -> None:
         tp = event.message.tp
-        if tp not in self._next or event.value[0].offset < self._next[tp]:
+        first = event.value if isinstance(event.value, Hole) else event.value[0]
+        if tp not in self._next or first.offset < self._next[tp]:
             await self._incarnations.verify(tp.topic)  # or records of a recreated topic would pass for repeats
         if tp not in self._next:
             self._next[tp] = await self._first_offset(tp)
-        if records := self._new_records(tp, event.value):
+        if isinstance(event.value, Hole):
+            self._skip(tp, event.value)
+        elif records := self._new_records(tp, event.value):
             self._state.apply(tp, records)
         self._incarnations.reached(tp.topic, self._next[tp])
         event.value = event.message.value = None  # it would keep 100 MB a second until it is acknowledged
@@ -150,6 +157,15 @@ class ExactReader:
             batch = in_order(tp, batch, due)
         self._next[tp] = due + len(batch)
         return [msgspec.structs.replace(record, base=base) for record in batch] if base else batch
+
+    def _skip(self, tp: TP, hole: Hole) -> None:
+        """Go on behind a hole; ExactnessError if an offset before it is missing."""
+        due = self._next[tp]
+        if hole.offset > due:
+            raise ExactnessError(f"{tp.topic}: offset {hole.offset} came where {due} was due")
+        if hole.next_offset > due:
+            self._state.skip(tp, msgspec.structs.replace(hole, base=self._incarnations.base(tp.topic)))
+            self._next[tp] = hole.next_offset
 
     async def _first_offset(self, tp: TP) -> int:
         """The offset that must come first: the committed one, or the earliest one that retention left."""

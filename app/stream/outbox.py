@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from faust.exceptions import FaustError
 
+from app import metrics
 from app.contract import topics
-from app.contract.schemas import Actuation
+from app.contract.schemas import Actuation, ActuatorStatus
 from app.kafka import client
 from app.stream.publish import Publisher
 
@@ -18,6 +19,9 @@ SEND_WITHIN_S = 10.0
 WAITING_MAX = 10_000
 BATCH = 500
 RETRY_S = 1.0
+
+Send = Callable[[], Awaitable[Any]]
+FOR_EVER = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,8 @@ class Outbox:
     def __init__(self, publisher: Publisher, broker_answers: Callable[[], bool]) -> None:
         self._publisher = publisher
         self._broker_answers = broker_answers
-        self._waiting: deque[Callable[[], Awaitable[Any]]] = deque(maxlen=WAITING_MAX)
+        self._waiting: deque[Send] = deque(maxlen=WAITING_MAX)
+        self._statuses: dict[str, ActuatorStatus] = {}
         self._has_records = asyncio.Event()
         self._lost = 0
 
@@ -39,8 +44,13 @@ class Outbox:
         """Queue one record; if WAITING_MAX are waiting already, the oldest is lost."""
         self._publisher.put(topics.ACTUATIONS.name, record.pop, record)
         if len(self._waiting) == WAITING_MAX:
-            self._lost += 1
+            self._lose()
         self._waiting.extend(self._publisher.take())
+        self._has_records.set()
+
+    def report(self, status: ActuatorStatus) -> None:
+        """Queue a sign of life: the newest of each PoP is sent once, behind the records; a lost one is not repeated."""
+        self._statuses[status.pop] = status
         self._has_records.set()
 
     async def run(self) -> None:
@@ -51,17 +61,36 @@ class Outbox:
             await self._has_records.wait()
             self._has_records.clear()
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                while not await self._sent(batch):
-                    await asyncio.sleep(RETRY_S)
+                await self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+            statuses, self._statuses = self._statuses, {}
+            for status in statuses.values():
+                self._publisher.put(topics.ACTUATOR_STATUS.name, status.pop, status)
+            await self._error(self._publisher.take())
 
-    async def _sent(self, batch: Sequence[Callable[[], Awaitable[Any]]]) -> bool:
+    async def _send(self, batch: Sequence[Send]) -> None:
+        """Send until the broker confirms it; a record that it would refuse for ever is dropped, the others are not."""
+        while (error := await self._error(batch)) is not None:
+            if not isinstance(error.__cause__ or error, FOR_EVER):
+                waiting, reason = len(batch) + len(self._waiting), client.describe(error)
+                log.warning("actuations: %s; %d records wait, %d were lost", reason, waiting, self._lost)
+                await asyncio.sleep(RETRY_S)
+            elif len(batch) > 1:
+                for send in batch:
+                    await self._send([send])
+                return
+            else:
+                log.error("actuations: a record is dropped: %s", client.describe(error))
+                self._lose()
+                return
+
+    async def _error(self, batch: Sequence[Send]) -> Exception | None:
         try:
             async with asyncio.timeout(SEND_WITHIN_S):
                 await asyncio.gather(*[await send() for send in batch])
         except (KafkaError, FaustError, TimeoutError) as error:
-            waiting = len(batch) + len(self._waiting)
-            reason = client.describe(error)
-            log.warning("actuations: %s; %d records wait, %d were lost", reason, waiting, self._lost)
-            return False
-        return True
+            return error
+        return None
+
+    def _lose(self) -> None:
+        self._lost += 1
+        metrics.UNPUBLISHED.labels(topics.ACTUATIONS.name).inc()

@@ -1,5 +1,6 @@
 """The records to publish: queued while records are applied, sent and awaited by the next flush."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -11,9 +12,13 @@ from faust.types import TP
 from app import metrics
 from app.clock import Clock, utc
 from app.contract import topics
+from app.contract.decoding import Rejected
 from app.contract.schemas import DeadLetter
-from app.feeds.rejected import Rejected
-from app.stream.consumer import Record
+from app.stream.fetching import Hole, Record
+
+PUBLISHED_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size and a topic's max.message.bytes
+
+log = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -26,12 +31,20 @@ class Publisher:
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
     def put(self, topic: str, key: str, value: msgspec.Struct, sent: Callable[[], None] | None = None) -> None:
-        """Queue one record as JSON; the next flush sends it and then calls `sent`."""
+        """Queue one record as JSON; the next flush sends it and then calls `sent`.
+
+        A record that no broker would accept is not queued: it would end each worker that meets it again.
+        """
+        encoded = msgspec.json.encode(value)
+        if len(encoded) > PUBLISHED_BYTES_MAX:
+            metrics.UNPUBLISHED.labels(topic).inc()
+            log.error("%s: a record of %d bytes is not published: at most %d", topic, len(encoded), PUBLISHED_BYTES_MAX)
+            return
         channel = self._channels.get(topic) or self._channels.setdefault(topic, self._app.topic(topic))
-        send = partial(channel.send, key=key.encode(), value=msgspec.json.encode(value))
+        send = partial(channel.send, key=key.encode(), value=encoded)
         self._queue.append(send if sent is None else partial(_send, send, sent))
 
-    def dead_letter(self, tp: TP, record: Record, rejected: Rejected) -> None:
+    def dead_letter(self, tp: TP, record: Record | Hole, rejected: Rejected) -> None:
         """Queue a dead letter: the bytes that could not be used, why, and where they came from."""
         letter = DeadLetter(
             topic=tp.topic,

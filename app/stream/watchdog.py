@@ -22,6 +22,7 @@ from app.config.settings import Kafka
 from app.kafka import client
 from app.kafka.topic_ids import topic_ids
 from app.stream.app import ExactApp
+from app.stream.consumer import READ_COMMITTED
 from app.stream.fence import StallFence, die
 from app.stream.stall import GroupStatus, StallDetector, WorkerStatus
 from app.stream.startup import inputs_of
@@ -179,7 +180,8 @@ def worker_status(app: ExactApp, now_s: float) -> WorkerStatus:
 @asynccontextmanager
 async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaAdminClient]]:
     """Started clients without a group; KafkaError or TimeoutError if the broker does not answer within ASK_S."""
-    consumer, admin = client.consumer(kafka, request_timeout_ms=int(ASK_S * 1000)), client.admin(kafka, ASK_S)
+    options = {"request_timeout_ms": int(ASK_S * 1000), "isolation_level": READ_COMMITTED}  # ends as workers see them
+    consumer, admin = client.consumer(kafka, **options), client.admin(kafka, ASK_S)
     try:
         async with asyncio.timeout(ASK_S):
             await consumer.start()

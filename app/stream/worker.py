@@ -5,6 +5,7 @@ import ctypes
 import gc
 import logging
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import mode
 from aiokafka.errors import KafkaError
 
 from app.config.settings import Settings
-from app.errors import DaemonError
+from app.errors import DaemonError, EnvironmentProblem
 from app.kafka import client
 from app.stream.app import ExactApp
 from app.stream.checksums import BY_INSTRUCTION
@@ -89,11 +90,11 @@ def source(app: faust.App, *topics: str) -> faust.TopicT:
 def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
 
-    DaemonError, before anything starts, if no broker answers or an input topic is missing: Faust would go on trying to
-    create the topic, with a configuration of its own. With `wait_for_broker` the services start all the same, and the
-    app waits for its broker and its topics.
+    EnvironmentProblem if the data directory cannot be written to. DaemonError, before anything starts, if no broker
+    answers or an input topic is missing: Faust would go on trying to create the topic, with a configuration of its own.
+    With `wait_for_broker` the services start all the same, and the app waits for its broker and its topics.
     """
-    app.conf.datadir.mkdir(parents=True, exist_ok=True)
+    make_writable(app.conf.datadir)
     gc.set_threshold(*COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_S)
     keep_freed_memory()
@@ -109,6 +110,18 @@ def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -
     worker = faust.Worker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()
+
+
+def make_writable(folder: Path) -> None:
+    """Make the data directory if it is missing; EnvironmentProblem, which names the key, if it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        text = f"data_dir: {folder} cannot be written to: {reason}"
+        raise EnvironmentProblem(f"{text}; choose another folder, or let this user write there") from error
 
 
 def keep_freed_memory() -> None:

@@ -1,5 +1,5 @@
 """The read-only web page over our topics, and the state of a worker over HTTP.
 
 May import: contract, config.
-Read: documents, pop_model, pages, hub, events, truth, state_server.
+Read: documents, conditions, last_seen, override_states, pop_model, pages, hub, events, truth, state_server.
 """

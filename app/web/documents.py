@@ -6,17 +6,30 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from app.config.inventory import Kind
-from app.contract.schemas import Congestion, Control, Decision, Feed, LinkUtilization, Mode, Override, Refused, Released
+from app.contract.schemas import (
+    Congestion,
+    Control,
+    Decision,
+    Feed,
+    LinkUtilization,
+    Mode,
+    Notice,
+    Override,
+    Refused,
+    Released,
+)
+from app.web.conditions import Component
+from app.web.override_states import OverrideState
 
 
 class Point(NamedTuple):
-    """One window of a link, dated by its end in Unix seconds. Loads of a silent link are unknown: None, not zero."""
+    """One window of a link, dated by its end in Unix seconds. What is unknown is None, not zero."""
 
     end_s: int
-    capacity_bps: float
+    capacity_bps: float | None
     carried_bps: float | None
     dropped_bps: float | None
-    natural_bps: float
+    natural_bps: float | None
 
 
 class TruthPoint(NamedTuple):
@@ -32,7 +45,8 @@ class PopView(msgspec.Struct, frozen=True):
     """The state of a PoP: who halted it, what share of its traffic leaves where routing does not predict it, its age.
 
     `barred` is the reason why no new moves are made, None if they are. `quiet` is true if no window was published for
-    too long; `told_until` is the end of the newest window, None before the first.
+    too long; `told_until` is the end of the newest window, None before the first. `notices` are what is wrong, and
+    `components` the parts that it needs.
     """
 
     halted: Control | None
@@ -40,6 +54,8 @@ class PopView(msgspec.Struct, frozen=True):
     barred: str | None
     quiet: bool
     told_until: datetime | None
+    notices: tuple[Notice, ...] = ()
+    components: tuple[Component, ...] = ()
 
 
 class LinkView(msgspec.Struct, frozen=True):
@@ -50,7 +66,7 @@ class LinkView(msgspec.Struct, frozen=True):
 
     link: str
     kind: Kind
-    capacity_bps: float
+    capacity_bps: float | None
     feed: Feed | None
     quiet: bool
     congestion: Congestion | None
@@ -58,10 +74,10 @@ class LinkView(msgspec.Struct, frozen=True):
 
 
 class OverrideView(msgspec.Struct, frozen=True):
-    """One override as decided, with the actuator's last action on each router."""
+    """One override as decided, and how far the actuator has come with it."""
 
     override: Override
-    routers: dict[str, str]
+    progress: OverrideState
 
 
 class OverridesView(msgspec.Struct, frozen=True):
@@ -91,7 +107,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     congestion: tuple[Congestion, ...]
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
-    egress_mismatch_share: float
+    egress_mismatch_share: float | None
 
     @classmethod
     def of(cls, decision: Decision) -> "DecisionView":

@@ -12,7 +12,8 @@ def of_decision(decision: Decision, previous: Decision | None) -> Iterator[PageE
     name, at = f"{decision.pop}/{decision.epoch}/{decision.seq}", decision.made_at
     for event in decision.congestion:
         if event.state != "open":
-            loads = f"carried {event.carried:.0%}, dropped {event.dropped:.1%}, natural {event.natural:.0%} of capacity"
+            dropped = "unknown" if event.dropped is None else f"{event.dropped:.1%}"
+            loads = f"carried {event.carried:.0%}, dropped {dropped}, natural {event.natural:.0%} of capacity"
             what = f"congestion {event.state}; {loads}"
             kind: Literal["congestion", "relief"] = "congestion" if event.state == "opened" else "relief"
             yield PageEvent(f"{name}/{event.state}/{event.link}", at, kind, short(event.link), what)
@@ -48,5 +49,7 @@ def short(link: str) -> str:
 
 
 def _moved(override: Override) -> str:
-    natural = ", ".join(sorted({short(exit_.link) for exit_ in override.natural})) or "nowhere"
-    return f"moved from {natural} to {short(override.exit.link)}: {override.reason}"
+    links = sorted({exit_.link for exit_ in override.natural})
+    natural = ", ".join(map(short, links)) or "nowhere"
+    reason = override.reason.removeprefix(f"{links[0]} ") if len(links) == 1 else override.reason  # not named twice
+    return f"moved from {natural} to {short(override.exit.link)}: {reason}"

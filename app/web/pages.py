@@ -32,7 +32,7 @@ def encode_update(update: Update) -> bytes:
     return b"data: " + msgspec.json.encode(update) + b"\n\n"
 
 
-def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up: Callable[[], bool]) -> web.Application:
+def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, health: Callable[[], object]) -> web.Application:
     """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown."""
 
     def model_of(request: web.Request) -> PopModel:
@@ -70,7 +70,7 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, caught_up:
         return response
 
     async def healthz(_: web.Request) -> web.Response:
-        return _json({"ok": True, "caught_up": caught_up()})
+        return _json(health())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

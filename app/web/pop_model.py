@@ -1,11 +1,20 @@
 """The read model of one PoP: a bounded history of the output topics, and what changed since the last update."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from app.clock import utc
 from app.config.inventory import Pop
-from app.contract.schemas import Actuation, Congestion, Control, Decision, LinkUtilization
+from app.contract.schemas import (
+    Actuation,
+    ActuatorStatus,
+    Congestion,
+    Control,
+    Decision,
+    LinkUtilization,
+    Sources,
+)
+from app.web.conditions import components, is_quiet, notices
 from app.web.documents import (
     DecisionView,
     LinkView,
@@ -18,12 +27,11 @@ from app.web.documents import (
     Update,
 )
 from app.web.events import of_actuation, of_decision
+from app.web.last_seen import LastSeen
+from app.web.override_states import OverrideStates
 
 HISTORY_S = 1800
 EVENTS_MAX = 1000
-PREFIXES_MAX = 10_000
-QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with three missing, nothing is published any more
-GONE = ("withdrawn", "would-withdraw")
 
 
 class PopModel:
@@ -40,9 +48,9 @@ class PopModel:
         kept = HISTORY_S // window_s
         self._windows: dict[str, deque[LinkUtilization]] = {link: deque(maxlen=kept) for link in pop.links}
         self._truth: dict[str, deque[TruthPoint]] = {link: deque(maxlen=HISTORY_S) for link in pop.links}
-        self._decision: Decision | None = None
+        self._last = LastSeen(window_s)
         self._decisions: deque[DecisionView] = deque(maxlen=kept)
-        self._routers: dict[str, dict[str, str]] = {}
+        self._states = OverrideStates()
         self._events: dict[str, PageEvent] = {}
         self._halt: Control | None = None
         self._sent_state: PopView | None = None
@@ -61,29 +69,34 @@ class PopModel:
         if windows is None or (windows and record.window_start <= windows[-1].window_start):
             return
         windows.append(record)
+        self._last.take_window(record)
         self._new_windows.setdefault(record.link, []).append(_point(record))
 
     def take_decision(self, decision: Decision) -> None:
         """Take a decision; one that is not newer than the last is a repeat, or of an earlier epoch."""
-        last = self._decision
-        if last and (decision.epoch, decision.seq) <= (last.epoch, last.seq):
+        before = self._last.decision
+        if not self._last.take_decision(decision):
             return
-        self._add_events(of_decision(decision, last))
-        self._decision = decision
+        self._add_events(of_decision(decision, before))
         self._decisions.append(DecisionView.of(decision))
 
-    def take_actuation(self, actuation: Actuation) -> None:
-        """Take an actuation; the last action on a router is the state of its prefix there."""
-        self._add_events([of_actuation(actuation)])
-        routers = self._routers.pop(actuation.prefix, {})
-        if actuation.action in GONE:
-            routers.pop(actuation.router, None)
-        else:
-            routers[actuation.router] = actuation.action
-        if routers:
-            self._routers[actuation.prefix] = routers
-        if len(self._routers) > PREFIXES_MAX:
-            del self._routers[next(iter(self._routers))]
+    def take_actuation(self, actuation: Actuation, is_recent: bool = True) -> None:
+        """Take an actuation; the last action on a router is the state of its prefix there. An old one is no event."""
+        self._states.take(actuation)
+        if is_recent:
+            self._add_events([of_actuation(actuation)])
+
+    def take_sources(self, record: Sources) -> None:
+        """Take which routers were heard; a record that is not newer than the last is a repeat."""
+        self._last.take_sources(record)
+
+    def take_status(self, status: ActuatorStatus) -> None:
+        """Take a sign of life of the actuator."""
+        self._last.take_status(status)
+
+    def take_silent(self, topics: Collection[str]) -> None:
+        """Take which topics nobody writes to at the moment."""
+        self._last.take_silent(topics)
 
     def take_halt(self, order: Control | None) -> None:
         """Take the order that halts this PoP; None while it is not halted."""
@@ -97,24 +110,27 @@ class PopModel:
 
     def state(self, now_s: float) -> PopView:
         """Return the state of the PoP as a whole at `now_s`, Unix seconds."""
-        ends_s = [_end_s(windows[-1]) for windows in self._windows.values() if windows]
+        seen, decision = self._last.seen(now_s), self._last.decision
+        end_s = seen.window_end_s
         return PopView(
             halted=self._halt,
-            egress_mismatch_share=self._decision.egress_mismatch_share if self._decision else None,
-            barred=self._decision.barred if self._decision else None,
-            quiet=self._is_quiet(max(ends_s), now_s) if ends_s else False,
-            told_until=utc(max(ends_s)) if ends_s else None,
+            egress_mismatch_share=decision.egress_mismatch_share if decision else None,
+            barred=decision.barred if decision else None,
+            quiet=end_s is not None and is_quiet(end_s, now_s, self._window_s),
+            told_until=None if end_s is None else utc(end_s),
+            notices=notices(self.pop, seen),
+            components=components(self.pop, seen),
         )
 
     def links(self, now_s: float) -> tuple[LinkView, ...]:
         """Return the state of every link at `now_s`, in the order of the inventory."""
-        events = self._decision.congestion if self._decision else ()
+        events = self._last.decision.congestion if self._last.decision else ()
         congested = {event.link: event for event in events if event.state != "closed"}
         return tuple(self._link(link, congested, now_s) for link in self.pop.links)
 
     def overrides(self) -> OverridesView | None:
         """Return the overrides of the newest decision; None before the first decision."""
-        if (decision := self._decision) is None:
+        if (decision := self._last.decision) is None:
             return None
         return OverridesView(
             pop=decision.pop,
@@ -125,7 +141,7 @@ class PopModel:
             made_at=decision.made_at,
             hold_until=decision.hold_until,
             overrides=tuple(
-                OverrideView(override, dict(self._routers.get(override.prefix, {}))) for override in decision.overrides
+                OverrideView(override, self._states.of(decision.pop, override)) for override in decision.overrides
             ),
         )
 
@@ -174,15 +190,12 @@ class PopModel:
         return LinkView(
             link=name,
             kind=link.kind,
-            capacity_bps=last.capacity_bps if last else link.capacity_bps,
+            capacity_bps=last.capacity_bps if last else link.configured_bps,
             feed=last.feed if last else None,
-            quiet=last is not None and self._is_quiet(_end_s(last), now_s),
+            quiet=last is not None and is_quiet(_end_s(last), now_s, self._window_s),
             congestion=congested.get(name),
             window=last,
         )
-
-    def _is_quiet(self, end_s: int, now_s: float) -> bool:
-        return now_s - end_s > QUIET_WINDOWS * self._window_s
 
     def _add_events(self, events: Iterable[PageEvent]) -> None:
         for event in events:
@@ -198,11 +211,10 @@ def _end_s(record: LinkUtilization) -> int:
 
 
 def _point(record: LinkUtilization) -> Point:
-    silent = record.feed == "silent"
     return Point(
         end_s=_end_s(record),
         capacity_bps=record.capacity_bps,
-        carried_bps=None if silent else record.carried_bps,
-        dropped_bps=None if silent else record.dropped_bps,
+        carried_bps=record.carried_bps,
+        dropped_bps=record.dropped_bps,
         natural_bps=record.natural_bps,
     )

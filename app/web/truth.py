@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.contract.decoding import Read, Rejected, reader_of
 from app.web.documents import TruthPoint
 
 POLL_S = 0.5
@@ -19,6 +20,9 @@ class TruthLine(msgspec.Struct, frozen=True):
 
     pop: str
     links: dict[str, TruthPoint]
+
+
+_read: Read[TruthLine] = reader_of(TruthLine)
 
 
 class TruthReader:
@@ -44,7 +48,8 @@ class TruthReader:
             whole, newline, _ = file.read().rpartition(b"\n")
         self._read_bytes += len(whole) + len(newline)
         for line in whole.splitlines():
-            try:
-                self._take(msgspec.json.decode(line, type=TruthLine))
-            except msgspec.MsgspecError as error:
-                log.error("%s: skipped a line that cannot be read: %s", self._path, error)
+            second = _read(line)
+            if isinstance(second, Rejected):
+                log.error("%s: skipped a line that cannot be read: %s", self._path, second.reason)
+            else:
+                self._take(second)

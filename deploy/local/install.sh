@@ -3,7 +3,7 @@
 # Quick and silent if everything is installed. The daemons are started neither now nor at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages="gobgpd frr exabgp pmacct openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev"
+packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev"
 policy=/usr/sbin/policy-rc.d
 
 missing() {
@@ -40,7 +40,7 @@ install_packages() {
 
 # Disables the services of the packages in $@: they were not started now, but the next boot would start them.
 stay_off() {
-    dpkg-query -L "$@" | sed -n 's|^.*/systemd/system/\([a-z]*\)\.service$|\1|p' | while read -r unit; do
+    dpkg-query -L "$@" | sed -n 's|^.*/systemd/system/\([a-z-]*\)\.service$|\1|p' | while read -r unit; do
         if [ -x "/etc/init.d/$unit" ]; then update-rc.d "$unit" disable >/dev/null; fi &&
             if command -v systemctl >/dev/null; then systemctl --quiet disable "$unit.service"; fi ||
             echo "install.sh: $unit may start at boot; please disable it" >&2

@@ -7,18 +7,19 @@ import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
-from agents.decide import PopDecider
+from agents.decide import CycleInputs, PopDecider
+from agents.sources import sources
 from app import metrics
 from app.clock import ManualClock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
-from app.contract.schemas import Decision, Feed, LinkUtilization, PrefixTraffic
+from app.contract.schemas import Decision, Feed, LinkUtilization, Notice, PrefixTraffic, Sources
 from app.te.decision.records import TOP_PREFIXES
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
-from app.te.traffic.counters import Rates
 from app.te.traffic.demand import Demand
+from app.te.traffic.lag import Rates
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CycleRow
 from tests.agents.outbox import Outbox
@@ -27,11 +28,53 @@ from tests.pops import demo_pop
 T0 = 1_795_246_100
 SURGED, SILENT = "rhv1000/r1/et-0/0/1", "rhv1000/r2/et-0/0/3"
 LYING, UNREAD, UNROUTED = "rhv1000/r1/et-0/0/2", "rhv1000/r2/xe-0/0/1", "rhv1000/r2/xe-0/0/2"
-RATES = Rates(carried_bps=9.5e10, dropped_bps=1e9, received_bps=2e9, capacity_bps=1e11, up=True)
+
+
+def steady(carried_bps: float, dropped_bps: float = 0.0) -> Rates:
+    """What counters say that show the same loads in every reading."""
+    return Rates(
+        carried_bps=carried_bps,
+        dropped_bps=dropped_bps,
+        received_bps=2e9,
+        capacity_bps=1e11,
+        up=True,
+        low_bps=carried_bps,
+        high_bps=carried_bps,
+        sure_bps=carried_bps,
+        steady_bps=carried_bps,
+        dropped_low_bps=dropped_bps,
+    )
+
+
+RATES = steady(9.5e10, 1e9)
 
 
 def closed(start_s: int, closed_s: float) -> ClosedWindow:
     return ClosedWindow("rhv1000", start_s, 10, closed_s)
+
+
+def nobody_heard(pop: Pop, window: ClosedWindow) -> Sources:
+    return sources(pop, window, *[SilentSource()] * 3)
+
+
+def nobody_doubtful(pop: Pop, now_s: float) -> frozenset[str]:
+    return frozenset()
+
+
+class SilentSource:
+    """An input of which nothing came."""
+
+    def heard_s(self, pop: Pop) -> dict[str, float]:
+        return {}
+
+    def notices(self, pop: Pop, now_s: float) -> list[Notice]:
+        return []
+
+    def sends_statistics(self, pop: Pop) -> frozenset[str]:
+        return frozenset()
+
+    def doubtful(self, pop: Pop, now_s: float) -> frozenset[str]:
+        return frozenset(pop.routers)
 
 
 class Rig:
@@ -47,7 +90,8 @@ class Rig:
 
         settings = Settings(pops=("rhv1000.toml",))
         natural = NaturalRouting(pop, self.rib)
-        self.decider = PopDecider(pop, settings, natural, rates_of, self.outbox.publisher, self.clock)
+        inputs = CycleInputs(rates_of, nobody_heard, nobody_doubtful)
+        self.decider = PopDecider(pop, settings, natural, inputs, self.outbox.publisher, self.clock)
         self.sums = {link: Sums() for link in pop.links}
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**9, 400)})
@@ -67,6 +111,8 @@ def test_one_record_a_link_with_what_counters_say() -> None:
     assert (surged.carried_bps, surged.dropped_bps, surged.received_bps) == (9.5e10, 1e9, 2e9)
     assert (surged.sampled_bytes, surged.counters) == (10**9, True)
     assert (silent.counters, silent.received_bps, silent.capacity_bps) == (False, None, 1e11)
+    assert (silent.dropped_bps, silent.moved_in_bps, silent.moved_out_bps) == (None, None, None)
+    assert isnan(metrics.LINK_DROPPED.labels(SILENT)._value.get()), "without counters drops are unknown"
     assert rows[SURGED].closed
     assert rows[SURGED].rates == RATES
 
@@ -75,8 +121,7 @@ def test_a_record_says_what_its_figures_are_worth() -> None:
     rig = Rig()
     flows = Sums(applied=3, size_bytes=10**10, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**10, 400)}))
     sums = dict.fromkeys(rig.sums, Sums()) | {LYING: flows, UNREAD: flows, UNROUTED: Sums(unroutable_bytes=10**10)}
-    honest = msgspec.structs.replace(RATES, carried_bps=8e9, dropped_bps=0.0)
-    rig.rates = {SURGED: honest, UNROUTED: honest, LYING: msgspec.structs.replace(honest, carried_bps=2e9)}
+    rig.rates = {SURGED: steady(8e9), UNROUTED: steady(8e9), LYING: steady(2e9)}
     rig.decider.close(closed(T0, T0 + 14.5), sums)
     told = {record.link: (record.feed, record.flow_ratio) for record in rig.published(LinkUtilization)}
     assert told == {
@@ -196,4 +241,6 @@ def test_what_a_feed_is_worth_is_one_of_its_states() -> None:
         }
         assert states == {state: float(state == record.feed) for state in states}
     assert REGISTRY.get_sample_value("autopilot_decisions_total", {"pop": "rhv1000"}) == made + 1
-    assert REGISTRY.get_sample_value("autopilot_egress_mismatch_ratio", {"pop": "rhv1000"}) == 0.0
+    mismatch = REGISTRY.get_sample_value("autopilot_egress_mismatch_ratio", {"pop": "rhv1000"})
+    assert mismatch is not None
+    assert isnan(mismatch), "there was nothing to judge by"

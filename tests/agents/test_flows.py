@@ -13,6 +13,7 @@ from app.feeds.placing import TableOf
 from app.stream.consumer import Record
 from app.stream.final_rows import FinalRows
 from app.te.cycle_state import CycleState
+from app.te.traffic.lag import Rates
 from app.te.traffic.windows import ClosedWindow, Sums
 from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
@@ -32,6 +33,7 @@ class Closings:
         self.closed: list[int] = []
         self.loaded: list[int] = []
         self.closed_s = 0.0
+        self.rates: Rates | None = None
         self.cycle = CycleRow(1, 0, CycleState())
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
@@ -42,7 +44,7 @@ class Closings:
         self.closed.append(window.start_s)
         self.closed_s = window.closed_s
         self.cycle = CycleRow(1, self.cycle.seq + 1, CycleState())
-        return {link: LinkWindowRow(of_link, closed=True) for link, of_link in sums.items()}
+        return {link: LinkWindowRow(of_link, self.rates, closed=True) for link, of_link in sums.items()}
 
 
 class Rig:
@@ -93,6 +95,30 @@ def test_a_window_is_closed_at_the_time_of_its_marker() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))])
     assert (rig.closings.closed, rig.closings.closed_s) == ([T0], T0 + 14)
+
+
+def test_a_window_that_a_clock_far_ahead_closes_is_not_closed_in_the_future() -> None:
+    """Else all who were heard by other clocks would seem silent for as long."""
+    rig = Rig()
+    messages = [each for s in range(0, 20, 2) for each in (*purge(T0 + s, f"a/{s}"), *purge(T0 + 3600 + s, f"b/{s}"))]
+    messages += [each for s in range(20, 40, 2) for each in purge(T0 + 3600 + s, f"b/{s}")]
+    rig.feed(messages)
+    assert rig.closings.closed[-1] == T0 + 10
+    assert T0 + 20 < rig.closings.closed_s < T0 + 40
+
+
+def test_counters_without_traffic_contradict_few_samples_of_a_high_rate() -> None:
+    """The records of an idle link stay unbelieved, however many windows they come in."""
+    rig = Rig()
+    rig.closings.rates = Rates(0.0, 0.0, 0.0, 100e9, True)
+    usual = b"\n".join(flow(T0 + 1, ip_dst=f"203.0.113.{n}", iface_out=102) for n in range(40))
+    for second in range(0, 200, 2):
+        rare = flow(T0 + second, rate=10**6)
+        now = [(T0 + second + 1.0, usual.replace(str(T0 + 1).encode(), str(T0 + second).encode()))]
+        rig.feed([*now, (T0 + second + 1.0, rare), *purge(T0 + second + 2, f"w/{second}")], first=2 * second)
+    progress = rig.state.accounts["rhv1000"].progress
+    assert progress.rates.most(SURGED, "r1") < 10**4
+    assert progress.unattributed_bytes["unusual-sampling-rate"] > 80 * 100 * 10**6
 
 
 def test_the_progress_row_is_written_last() -> None:
@@ -230,6 +256,19 @@ def test_a_row_that_came_back_after_it_was_deleted_goes_again() -> None:
     assert not rig.state.accounts["rhv1000"].open
     assert OPEN_KEY in rig.flush(), "its tombstone"
     assert rig.link_windows.get(OPEN_KEY) is None
+
+
+def test_who_was_heard_and_what_is_wrong_outlive_a_restart() -> None:
+    rig, pop = Rig(), demo_pop()
+    strays = [(T0 + 2.0, flow(T0 + 1)), (T0 + 2.0, flow(T0 + 1, peer_ip_src="192.0.2.2", iface_in=77))]
+    rig.feed([*strays, *purge(T0 + 14)])
+    rig.flush()
+    for _ in range(2):
+        assert rig.state.heard_s(pop) == {"r1": T0 + 14, "r2": T0 + 14}
+        (notice,) = rig.state.notices(pop, T0 + 14)
+        assert (notice.kind, notice.where) == ("unknown-ingress", "r2")
+        assert notice.text.startswith("50.00% of the bytes enter r2 (192.0.2.2) by ifIndex 77")
+        rig.restart()
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:

@@ -12,8 +12,8 @@ from faust.types import TP
 from agents.routes import RoutesRead, RoutesState, summary
 from app.actuation.bmp_witness import BmpWitness
 from app.config.inventory import Pop
-from app.feeds.bmp_sessions import RibFeed
-from app.feeds.stale_paths import DUMP_WITHIN_S
+from app.feeds.rib_feed import RibFeed
+from app.feeds.stale_paths import FIRST_WITHIN_S
 from app.stream.consumer import Record
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.rib import Rib, bucket_of
@@ -43,7 +43,8 @@ class Rig:
         def changed(pop: str, router: str, prefixes: Sequence[str]) -> None:
             self.changes.append((pop, router, list(prefixes)))
 
-        self.state = RoutesState({"rhv1000": pop}, self.table, self.outbox.publisher, changed)
+        self.end: int | None = 0
+        self.state = RoutesState({"rhv1000": pop}, self.table, self.outbox.publisher, changed, lambda topic: self.end)
         self.state.load()
         written(self.table.table)
         assert self.flush() == ["rhv1000|progress"], "before the first row, its number"
@@ -51,6 +52,12 @@ class Rig:
     def feed(self, *names: str, first: int = 0, at_s: float = 0.0) -> None:
         for offset, name in enumerate(names, first):
             self.raw((DATA / f"{name}.json").read_bytes(), offset, at_s)
+
+    def feed_again(self, *names: str, first: int, at_s: float) -> None:
+        """In another BMP session."""
+        for offset, name in enumerate(names, first):
+            raw = json.loads((DATA / f"{name}.json").read_text()) | {"bmp_router_port": 60_000, "seq": 1000 + offset}
+            self.raw(json.dumps(raw).encode(), offset, at_s)
 
     def raw(self, value: bytes, offset: int, at_s: float = 0.0) -> None:
         self.state.apply(TOPIC, [Record(offset, at_s, None, value)])
@@ -245,15 +252,26 @@ def test_junk_among_routes_never_reaches_a_row() -> None:
     rig = Rig()
     rig.feed(*UP)
     before = dict(rig.state.ribs["rhv1000"].paths("r1", PREFIX))
-    for offset, change in enumerate(({"local_pref": 2**64}, {"log_type": "surprise"}, {"peer_ip": ""}), len(UP)):
+    for offset, change in enumerate(({"log_type": "surprise"}, {"peer_ip": ""}), len(UP)):
         rig.raw(json.dumps(json.loads(route("gobgpd_update", PREFIX)) | change).encode(), offset)
     assert rig.state.ribs["rhv1000"].paths("r1", PREFIX) == before
-    assert len(rig.outbox.letters) == 3
+    assert len(rig.outbox.letters) == 2
     rig.flush()
 
 
+def test_an_update_that_cannot_be_read_takes_the_path_that_it_replaces() -> None:
+    """RFC 7606, section 2: the router has given up the old path, whatever the new one is."""
+    rig = Rig()
+    rig.feed(*UP)
+    rig.raw(json.dumps(json.loads(route("gobgpd_update", PREFIX)) | {"local_pref": 2**64}).encode(), len(UP))
+    assert rig.held("r1") == []
+    [letter] = rig.outbox.letters
+    assert f"treated as a withdraw of {PREFIX} by 127.0.0.31 at 127.0.0.1: " in letter
+    assert rig.flush() == [ROW, "rhv1000|progress"]
+
+
 BEGUN_S = 100.0
-OVER_S = BEGUN_S + DUMP_WITHIN_S + 1
+OVER_S = BEGUN_S + FIRST_WITHIN_S + 1  # the session before is long silent
 OTHER = "20.0.7.0/24"
 
 
@@ -263,7 +281,7 @@ def began_again() -> Rig:
     rig.feed(*UP)
     rig.raw(route("gobgpd_update", OTHER), 10)
     rig.flush()
-    rig.feed("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", first=20, at_s=BEGUN_S)
+    rig.feed_again("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", first=20, at_s=BEGUN_S)
     return rig
 
 
@@ -274,9 +292,9 @@ def test_a_restart_keeps_which_paths_were_not_refreshed(flushed: bool) -> None:
     if flushed:
         rig.flush()
     rig.restart()
-    rig.feed("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", first=20, at_s=BEGUN_S)
+    rig.feed_again("gobgpd_init", "gobgpd_peer_up", "gobgpd_update", first=20, at_s=BEGUN_S)
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX, OTHER}
-    rig.feed("frr_init", first=30, at_s=OVER_S)
+    rig.feed_again("gobgpd_init", first=30, at_s=OVER_S)
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX}
     rig.flush()
     rig.restart()
@@ -287,10 +305,10 @@ def test_a_row_of_an_earlier_session_is_stale_as_a_whole() -> None:
     rig = Rig()
     rig.feed(*UP)
     rig.flush()
-    rig.feed("gobgpd_init", first=20, at_s=BEGUN_S)
+    rig.feed_again("gobgpd_init", first=20, at_s=BEGUN_S)
     rig.flush()
     rig.restart()
-    rig.feed("frr_init", first=30, at_s=OVER_S)
+    rig.feed_again("gobgpd_init", first=30, at_s=OVER_S)
     assert rig.held("r1") == []
     assert rig.state.ribs["rhv1000"].peers("r1") == []
 
@@ -301,14 +319,14 @@ def test_a_path_of_a_peer_never_seen_up_is_no_longer_stale_after_a_restart() -> 
     rig.raw(peer_up("127.0.0.32"), 2)
     rig.raw(route("gobgpd_update", OTHER), 3)
     rig.flush()
-    rig.feed("gobgpd_init", first=20, at_s=BEGUN_S)
+    rig.feed_again("gobgpd_init", first=20, at_s=BEGUN_S)
     rig.flush()
     rig.restart()
     rig.raw(peer_up("127.0.0.32"), 21, BEGUN_S)
-    rig.feed("gobgpd_update", first=22, at_s=BEGUN_S)
+    rig.feed_again("gobgpd_update", first=22, at_s=BEGUN_S)
     rig.feed("frr_init", first=30, at_s=OVER_S)
     rig.feed("gobgpd_update", first=31, at_s=OVER_S)
-    rig.feed("frr_init", first=40, at_s=OVER_S + DUMP_WITHIN_S + 1)
+    rig.feed("frr_init", first=40, at_s=OVER_S + FIRST_WITHIN_S + 1)
     assert set(rig.state.ribs["rhv1000"].prefixes("r1")) == {PREFIX, OTHER}
 
 

@@ -1,5 +1,6 @@
 """What is computed at the scrape: ages grow while nothing comes, and nothing is invented before something came."""
 
+from collections.abc import Callable
 from functools import partial
 from math import isnan
 from types import SimpleNamespace
@@ -81,7 +82,9 @@ def test_flows_and_counters_tell_their_lag_and_their_age() -> None:
 
 def test_routes_tell_what_is_held_of_each_router() -> None:
     clock, routes = ManualClock(30.0), Routes()
-    watch_routes(app_of(**{BMP: 6}), clock, demo_pop(), routes.state)
+    watch_routes(app_of(**{BMP: 6}), clock, demo_pop(), routes.state, {"r1": True, "r2": False}.__getitem__)
+    assert value("autopilot_bmp_doubtful", pop=POP, router="r1") == 1
+    assert value("autopilot_bmp_doubtful", pop=POP, router="r2") == 0
     assert value("autopilot_bmp_prefixes", pop=POP, router="r1") == 0
     assert isnan(value("autopilot_bmp_age_seconds", pop=POP, router="r1"))
     routes.feed(*UP)
@@ -93,9 +96,8 @@ def test_routes_tell_what_is_held_of_each_router() -> None:
 
 def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
     clock, pop = ManualClock(T0 + 20.0), demo_pop()
-    ports = PopPorts(
-        clock, partial(open_gobgpd, pop), lambda record: None, lambda: True, lambda: False, lambda reaper: None
-    )
+    ignore: Callable[[object], None] = list[object]().append
+    ports = PopPorts(clock, partial(open_gobgpd, pop), ignore, lambda: True, lambda: False, ignore, ignore)
     actuator = PopActuator(pop, Rib(), "auto", Timing(), ports)
     watch_actuator(app_of(**{DECISIONS: 9}), clock, POP, actuator)
     assert value("autopilot_consumer_lag_records", topic=DECISIONS) == 2

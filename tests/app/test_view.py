@@ -7,16 +7,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 
-from app.clock import SystemClock
+from app.clock import ManualClock, SystemClock, utc
 from app.config.settings import Deployment, load
+from app.contract import topics
+from app.contract.schemas import LinkUtilization
 from app.errors import EnvironmentProblem
 from app.lab.daemons.ports import free_port
 from app.view import View, serve
+from tests.app.web.records import decision, window
 from tests.patience import PATIENCE_S
 from tests.pops import INVENTORY
+
+T0 = 1_700_000_000
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ async def answers(port: int) -> bool:
 async def test_without_a_broker_it_serves_what_it_has(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{url}/healthz") as response:
-            assert await response.json() == {"ok": True, "caught_up": False}
+            assert await response.json() == {"ok": True, "caught_up": False, "unreadable_records": {}}
         async with session.get(f"{url}/api/links") as response:
             assert {view["feed"] for view in await response.json()} == {None}
         async with session.get(f"{url}/api/overrides") as response:
@@ -67,3 +73,26 @@ async def test_a_port_that_is_taken_is_named(deployment: Deployment) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(EnvironmentProblem, match=f"127.0.0.1:{port}: .*view_port"):
             await serve(View(deployment, SystemClock()), "127.0.0.1", port)
+
+
+def test_what_cannot_be_used_is_counted_and_changes_nothing(deployment: Deployment) -> None:
+    """A window or an epoch of the far future would make every real one look old."""
+    clock = ManualClock(T0 + 15)
+    view = View(deployment, clock)
+    windows, decisions = topics.LINK_UTILIZATION.name, topics.DECISIONS.for_pop("rhv1000")
+    good, later = window(T0), window(T0 + 10)
+    ahead = msgspec.structs.replace(good, window_start=utc(T0 + 86_400))
+    for offset, record in enumerate((good, ahead, b"\xe9", b"", None, later)):
+        value = msgspec.json.encode(record) if isinstance(record, LinkUtilization) else record
+        view._reader._take(windows, offset, b"rhv1000", value)
+    view._reader._take(decisions, 0, b"rhv1000", msgspec.json.encode(decision(1, T0, epoch=T0 + 86_400)))
+    view._reader._take(topics.CONTROL.name, 0, b"harmless", b'{"pop": "*"}')
+    (model,) = view._models.values()
+    shown = model.links(clock.now_s())[0].window
+    assert shown == later
+    assert model.overrides() is None
+    assert view.health() == {
+        "ok": True,
+        "caught_up": False,
+        "unreadable_records": {windows: 3, decisions: 1, topics.CONTROL.name: 1},
+    }

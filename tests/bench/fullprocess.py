@@ -83,7 +83,7 @@ class Worker:
         inventory.write_text(network.inventory(POP, CAPACITY_BPS), encoding="utf-8")
         self.pop: Pop = load_pop(inventory)
         table = RibTable(cast(ExactTable, self.disk))
-        self.state = RoutesState({POP: self.pop}, table, Outbox().publisher, lambda *_: None)
+        self.state = RoutesState({POP: self.pop}, table, Outbox().publisher, lambda *_: None, lambda topic: None)
         self.rib = self.state.ribs[POP]
         self.natural = NaturalRouting(self.pop, self.rib)
 

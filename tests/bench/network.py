@@ -99,6 +99,7 @@ agent_address = "192.0.2.{1 + number}"
 loopback4 = "192.0.2.{101 + number}"
 loopback6 = "2001:db8:ffff::{101 + number}"
 bmp_sysname = "r{number + 1}"
+bmp_address = "127.0.0.1"
 ibgp_address = "127.0.0.{11 + number}"
 injector = {{ address = "127.0.0.{21 + number}", grpc = "127.0.0.1:{50051 + number}" }}
 internal_ifindexes = [1]

@@ -179,12 +179,16 @@ class Rig:
             raise group.exceptions[0] from group
 
     def _cell(self, name: str, pops: tuple[str, ...], capacity: float) -> Cell:
-        """Its settings name no PoP but its own: a process reads every inventory that they name."""
+        """Its settings name no PoP but its own: a process reads every inventory that they name.
+
+        Each PoP is a network of its own, because PoPs of one network have no address in common.
+        """
         directory = self._run_dir / name
         directory.mkdir()
-        for pop in pops:
+        for number, pop in enumerate(pops):
             # Nobody listens on the ports 1 to 4: the actuator is told of injectors that are never there.
             text = network.inventory(pop, capacity).replace(":5005", ":")
+            text = text.replace("asn = 64512", f"asn = {64512 + number}", 1)
             (directory / f"{pop}.toml").write_text(text, encoding="utf-8")
         ours = {"cells": {name: list(pops)}, "pops": [f"{pop}.toml" for pop in pops]}
         return Cell(name, pops, write_settings(directory, directory / f"{pops[0]}.toml", self._broker, ours))

@@ -21,7 +21,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.main import PIPE_COLUMNS
+from app.cli.output import PIPE_COLUMNS
 from app.cli.sizing import FILE, Constants, load_constants
 from app.errors import AutopilotError
 from tests.bench.popfeed import Recording

@@ -23,7 +23,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.main import PIPE_COLUMNS
+from app.cli.output import PIPE_COLUMNS
 from app.clock import SystemClock
 from app.contract import topics
 from app.errors import AutopilotError

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.main import PIPE_COLUMNS
+from app.cli.output import PIPE_COLUMNS
 from app.errors import AutopilotError, EnvironmentProblem
 from tests.faults.outcome import Outcome, judge
 from tests.faults.rig import Rig, Setup

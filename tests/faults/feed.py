@@ -13,8 +13,9 @@ from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError
-from app.te.traffic.windows import OPEN_PURGE_MAX_S
+from app.te.traffic.writers import OPEN_PURGE_MAX_S, SILENT_REFRESHES
 from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
+from tests.pops import capacity_bps
 
 MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message
 PACE = 0.8  # share of the refresh in which a purge is written
@@ -56,7 +57,7 @@ class Feed:
         self._clock = clock
         self._stopping = False
         self._writers = 0
-        self._purged_s: deque[float] = deque(maxlen=3)
+        self._purged_s: deque[float] = deque(maxlen=3 + SILENT_REFRESHES + 2)  # it may wait for who was silent
         self._orphan_s = 0.0
         self._unclosed: bytes | None = None
         self._refused: BaseException | None = None
@@ -153,7 +154,7 @@ class Feed:
     async def _counters(self, at_s: float) -> None:
         topic = topics.COUNTERS.for_pop(self.pop.name)
         for name, link in self.pop.links.items():
-            agent, speed_bps = self.pop.routers[link.router].agent_address, int(link.capacity_bps * self.speed_share)
+            agent, speed_bps = self.pop.routers[link.router].agent_address, int(capacity_bps(link) * self.speed_share)
             sample = counter_sample(agent, link.ifindexes[0], at_s, self.traffic.carried[name], speed_bps)
             await self._send(topic, sample)
 

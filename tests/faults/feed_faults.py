@@ -8,6 +8,7 @@ from tests.faults import evidence
 from tests.faults.feed import Feed
 from tests.faults.rig import Rig
 from tests.patience import PATIENCE_S
+from tests.pops import capacity_bps
 
 CHANGED_S = 6.0  # three windows
 SILENT_S = 15.0
@@ -87,7 +88,7 @@ async def speed_changes(rig: Rig) -> None:
     feed = rig.feed
     async with rig.fault():
         feed.speed_share = 0.5 if feed.speed_share == 1.0 else 1.0
-    wanted = {name: link.capacity_bps * feed.speed_share for name, link in feed.pop.links.items()}
+    wanted = {name: capacity_bps(link) * feed.speed_share for name, link in feed.pop.links.items()}
 
     async def told() -> bool:
         published = await evidence.utilization(rig.broker, feed.pop.name)

@@ -22,7 +22,7 @@ from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.admin import create_topics
-from app.lab.daemons.deployment import write_inventory, write_settings
+from app.lab.daemons.deployment import with_sockets_in, write_inventory, write_settings
 from app.lab.daemons.ports import free_port
 from app.lab.demo.state_client import StateClient
 from app.te.traffic.windows import Progress
@@ -134,12 +134,16 @@ class Rig:
             raise DaemonError(f"the worker closes no window; its log is in {self.run_dir}") from None
 
     def _write_settings(self) -> dict[str, Path]:
-        """One inventory a PoP, alike but for the name, and the settings that name them."""
+        """One inventory a PoP, alike but for the name and the AS, and the settings that name them.
+
+        Each is a network of its own: PoPs of one network have no router, no address and no gobgpd in common.
+        """
         text = INVENTORY.read_text(encoding="utf-8")
         paths = {}
-        for name in self.setup.pops:
+        for number, name in enumerate(self.setup.pops):
             source = self.run_dir / f"{name}.toml"
-            source.write_text(text.replace('name = "rhv1000"', f'name = "{name}"'), encoding="utf-8")
+            named = with_sockets_in(self.run_dir / name, text).replace('name = "rhv1000"', f'name = "{name}"')
+            source.write_text(named.replace("asn = 64512", f"asn = {64512 + number}", 1), encoding="utf-8")
             paths[name] = write_inventory(self.run_dir, source)
         ours = {
             "pops": [str(path.relative_to(self.run_dir)) for path in paths.values()],

@@ -76,7 +76,8 @@ class Traffic:
         """(record, link, ingress, prefix, scaled bytes) of traffic that is as it should be."""
         name, link = self._random.choice(list(self._pop.links.items()))
         router = self._pop.routers[link.router]
-        ingress, index = self._random.choice([(router.name, router.internal_ifindexes[0]), *router.core.items()])
+        ways = [(router.name, router.internal_ifindexes), *router.core.items()]
+        ingress, (index, *_) = self._random.choice(ways)
         prefix = self._random.choice(PREFIXES)
         size_bytes, rate = self._random.randint(64, 9000), self._random.choice(self.mix.rates)
         out = link.ifindexes[0]

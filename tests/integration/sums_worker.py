@@ -16,6 +16,7 @@ from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence, die
+from app.stream.fetching import Hole
 from app.stream.recovery import stop_flow_at_recovery
 from app.stream.watchdog import Watchdog
 from app.stream.worker import create_app, run, source
@@ -64,6 +65,9 @@ class Sums:
             row.total += number
             row.applied = record.position
         self._dirty.add(key)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        """There is nothing to add."""
 
     def write_rows(self) -> None:
         for key in self._dirty:

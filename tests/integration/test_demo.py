@@ -17,7 +17,7 @@ from tests.integration.conftest import unavailable
 
 SURGED = f'article[data-link="rhv1000/{Scenario().link}"]'
 # The links have told of the death, there are no drops, and every route of ours is confirmed.
-RELIEVED = """() => document.querySelector("#sum-dropped").textContent === "0 Gb/s" &&
+RELIEVED = """() => document.querySelector("#sum-dropped").textContent === "0 b/s" &&
   [...document.querySelectorAll(".carried dd")].some((one) => one.textContent.startsWith("0.0 %")) &&
   [...document.querySelectorAll("#overrides summary")].every((one) => one.textContent.includes("all confirmed"))"""
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]

@@ -56,6 +56,7 @@ async def test_every_byte_of_bad_input_is_in_its_column() -> None:
         "unroutable",
         "clock-skew",
         "unknown-sampling-rate",
+        "unusual-sampling-rate",
     }
     assert figures["bytes_late"] == figures["injected_bytes_late"] > 0
     assert figures["dead_letters"] == figures["injected_dead_letters"] > 0

@@ -28,7 +28,7 @@ async def plant(stack: Stack, sim_pop: SimPop) -> None:
             [
                 InjectedRoute(
                     prefix=route.prefix,
-                    next_hop=towards.loopback4,
+                    next_hop=towards.loopback(route.prefix),
                     as_path=route.as_path,
                     origin="igp",
                     med=None,

@@ -1,14 +1,18 @@
 """sFlow in, flow records and counters out: to the byte, to the sample, and with the rate beside them."""
 
+import signal
 import socket
 
 import pytest
 
 from app.contract.topics import COUNTERS, FLOWS
-from app.lab.daemons.ports import udp_drops, udp_holders
+from app.lab.daemons.machine import binary, fill
+from app.lab.daemons.ports import free_port, udp_drops, udp_holders
+from app.lab.daemons.runner import Program
 from app.lab.daemons.stack import Stack
 from app.lab.pop.packets import tcp_frame
 from app.lab.pop.sflow import FlowSample, GenericCounters, encode_counters, encode_datagram, encode_flow
+from app.te.traffic.windows import Progress
 from tests.integration.kafka_reader import Record, records_until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
@@ -87,3 +91,25 @@ async def test_every_sample_and_counter_arrives_between_its_markers(stack: Stack
 async def test_the_port_is_its_own(stack: Stack) -> None:
     pid = stack.runner.pid("sfacctd")
     assert udp_holders(stack.sflow[1]) == [f"sfacctd (pid {pid})"]
+
+
+async def test_two_collectors_of_one_topic_are_told_apart_by_the_names_of_their_plugins(stack: Stack) -> None:
+    topic, port = FLOWS.for_pop(stack.pop.name), free_port()
+    topics = {"flows_topic": topic, "counters_topic": COUNTERS.for_pop(stack.pop.name)}
+    text = fill("sfacctd.conf", sflow=port, kafka=stack.site.ports.kafka, refresh_s=2, **topics)
+    config = stack.site.write("sfacctd-b.conf", text.replace("[flows]", "[flows_b]"))
+    program = Program(name="sfacctd-b", argv=(binary("sfacctd"), "-f", str(config)), stop_signal=signal.SIGINT)
+    await stack.runner.start(program)
+    try:
+
+        def both_purged(found: list[Record]) -> bool:
+            names = [record["writer_id"].partition("/")[0] for record in found if record["event_type"] == "purge_init"]
+            return min(names.count("flows"), names.count("flows_b")) >= 3
+
+        found = await records_until(stack.kafka.broker, topic, both_purged)
+    finally:
+        await stack.runner.stop("sfacctd-b")
+    progress = Progress()
+    for second, record in enumerate(record for record in found if record["event_type"] != "purge"):
+        progress.mark(record["event_type"], record["writer_id"], float(second), 30.0)
+    assert {writer.name for writer in progress.writers.known} == {"flows", "flows_b"}

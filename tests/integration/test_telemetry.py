@@ -149,7 +149,7 @@ async def a_killed_worker_goes_on_where_it_was(rig: Rig) -> None:
 async def the_commands_tell_the_same(rig: Rig) -> None:
     links = await rig.command("links", "--pop", POP)
     assert {link["link"] for link in links} == set(rig.stack.pop.links)
-    assert await rig.command("check") == {"ok": True, "problems": []}
+    assert (await rig.command("check", "--offline"))["problems"] == []
     (decision,) = await rig.command("overrides")
     assert (decision["pop"], decision["overrides"]) == (POP, [])
     told = await rig.command("explain", "20.0.0.9")
@@ -159,7 +159,8 @@ async def the_commands_tell_the_same(rig: Rig) -> None:
     link = next(iter(rig.stack.pop.links))
     assert (await rig.command("explain", link))["link"]["load"]["capacity_bps"] == 100e9
     assert (await rig.command("explain", "latest"))["decision"]["pop"] == POP
-    assert await rig.command("congestion") == []
+    (congestion,) = await rig.command("congestion")
+    assert (congestion["pop"], congestion["congestion"]) == (POP, [])
 
 
 async def a_halt_is_told(rig: Rig) -> None:
@@ -173,7 +174,10 @@ async def a_halt_is_told(rig: Rig) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     process = await asyncio.create_subprocess_exec(*argv, env=environ, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
-    first, *table = out.decode().splitlines()
+    first, *lines = out.decode().splitlines()
+    notices = [line for line in lines if line.startswith(("r1: ", "r2: ", f"{POP}: "))]
+    assert f"{POP}: The actuator was not heard" in "\n".join(notices)
+    table = lines[len(notices) :]
     assert first.startswith(f"{POP} was halted by ")
     assert "feed" in table[1]
     assert f"{POP}/r1/et-0/0/1" in table[3], "a pipe cuts nothing"

@@ -16,7 +16,16 @@ from playwright.async_api import Page
 
 from app.clock import SystemClock
 from app.contract import topics
-from app.contract.schemas import Actuation, Decision, LinkUtilization, Released
+from app.contract.schemas import (
+    Actuation,
+    ActuatorStatus,
+    Decision,
+    LinkUtilization,
+    Notice,
+    Released,
+    RouterHeard,
+    Sources,
+)
 from app.kafka.admin import create_topics
 from app.kafka.orders import send_control
 from app.lab.daemons.deployment import to_toml
@@ -24,6 +33,7 @@ from app.lab.daemons.kafka import format_storage, kafka, reached_at, start_kafka
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Runner
+from app.te.traffic.units import bits
 from app.web.documents import TruthPoint
 from app.web.truth import TruthLine
 from tests.app.web.records import (
@@ -36,7 +46,10 @@ from tests.app.web.records import (
     actuation,
     congestion,
     decision,
+    heard,
     override,
+    sources,
+    status,
     window,
 )
 from tests.integration.browser import CHROMIUM, opened
@@ -45,7 +58,7 @@ from tests.integration.loglines import log_lines
 from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.services]
-Record = LinkUtilization | Decision | Actuation
+Record = LinkUtilization | Decision | Actuation | Sources | ActuatorStatus
 
 
 def now_s() -> int:
@@ -61,6 +74,8 @@ async def publish(broker: str, *records: Record) -> None:
             topic = {
                 LinkUtilization: topics.LINK_UTILIZATION.name,
                 Actuation: topics.ACTUATIONS.name,
+                Sources: topics.SOURCES.name,
+                ActuatorStatus: topics.ACTUATOR_STATUS.name,
                 Decision: topics.DECISIONS.for_pop(POP),
             }[type(record)]
             await producer.send(topic, msgspec.json.encode(record), key=POP.encode())
@@ -204,6 +219,154 @@ async def test_congestion_and_overrides_come_and_go_without_a_reload(daemons: No
         await quiet(page, card)
         assert await page.evaluate("window.neverReloaded")
     assert problems == []
+
+
+async def collectors_write(broker: str) -> None:
+    """What sfacctd and pmbmpd write all the time, as far as the page looks: that there is something."""
+    producer = AIOKafkaProducer(bootstrap_servers=broker)
+    await producer.start()
+    try:
+        for topic in (topics.FLOWS, topics.BMP):
+            await producer.send_and_wait(topic.for_pop(POP), b"{}")
+    finally:
+        await producer.stop()
+
+
+def part(name: str, state: str) -> str:
+    return f'#parts .part-{state}[data-part="{name}"]'
+
+
+async def all_parts_live(page: Page, broker: str) -> None:
+    end_s = now_s()
+    await collectors_write(broker)
+    await publish(broker, *calm(end_s, 1), sources(end_s - WINDOW_S), status(SystemClock().now_s()))
+    for name in ("PoP sfacctd", "PoP pmbmpd", "PoP telemetry", "PoP actuator", "r1 BMP", "r2 injector"):
+        await page.wait_for_selector(part(name, "up"))
+    await page.wait_for_selector("#notices li", state="detached")
+
+
+async def test_what_is_wrong_is_on_the_page_with_its_kind_and_place(daemons: None, tmp_path: Path) -> None:
+    """A capacity that differs, a forger, a router that was never heard, a dead gobgpd: then the actuator dies."""
+    if not CHROMIUM.exists():
+        unavailable(f"no {CHROMIUM}: install chromium")
+    problems: list[str] = []
+    async with (
+        kafka(topics.named([POP])) as broker,
+        view(tmp_path, broker) as url,
+        opened(f"{url}/", problems) as page,
+    ):
+        await all_parts_live(page, broker)
+        end_s = now_s()
+        found = (
+            Notice("capacity-differs", FULL, "Counters say 40 Gb/s, the inventory 100 Gb/s."),
+            Notice("unknown-agent", "192.0.2.99", "Samples come from <b>192.0.2.99</b>, which is no router."),
+        )
+        await collectors_write(broker)
+        heard_at_s = SystemClock().now_s()
+        await publish(
+            broker,
+            *calm(end_s, 1),
+            sources(end_s, *found, r2=RouterHeard(heard(end_s).flows, heard(end_s).counters)),
+            status(heard_at_s, down=("r1",)),
+        )
+        for kind, text in (
+            ("capacity-differs", f"{FULL}: Counters say 40 Gb/s, the inventory 100 Gb/s."),
+            ("unknown-agent", "192.0.2.99: Samples come from <b>192.0.2.99</b>, which is no router."),
+            ("bmp-silent", "r2: It was never heard over BMP. Does it send BMP to pmbmpd, and is its sysName 'r2'"),
+            (
+                "injector-silent",
+                "r1: The gobgpd at unix:///run/autopilot/injector-r1.sock does not answer the actuator",
+            ),
+        ):
+            item = await page.wait_for_selector(f'#notices .alarming[data-kind="{kind}"]')
+            assert item is not None
+            shown = await item.inner_text()
+            assert " ".join(shown.split()).startswith(f"{kind} {text}"), shown
+        await page.wait_for_selector(part("r1 injector", "down"))
+        assert await page.inner_text(part("r2 BMP", "down")) == "BMP never heard"
+        assert await page.screenshot(path=tmp_path / "notices.png", full_page=True)
+
+        await page.wait_for_selector('#notices [data-kind="actuator-silent"]')
+        assert SystemClock().now_s() - heard_at_s > 20
+        shown = await page.inner_text('#notices [data-kind="actuator-silent"]')
+        assert "The actuator has not been heard since" in shown
+        await page.wait_for_selector(part("PoP actuator", "down"))
+        assert await page.is_hidden('#notices [data-kind="injector-silent"]'), "nobody knows any more"
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
+            metrics = await response.text()
+        assert 'autopilot_notices{kind="actuator-silent",pop="rhv1000"} 1.0' in metrics
+        assert 'autopilot_component_up{component="actuator",pop="rhv1000",router=""} 0.0' in metrics
+        assert 'autopilot_component_up{component="BMP",pop="rhv1000",router="r2"}' in metrics
+    assert problems == []
+
+
+async def test_nothing_leaves_a_narrow_page_and_what_is_unknown_is_no_zero(daemons: None, tmp_path: Path) -> None:
+    if not CHROMIUM.exists():
+        unavailable(f"no {CHROMIUM}: install chromium")
+    problems: list[str] = []
+    async with kafka(topics.named([POP])) as broker, view(tmp_path, broker) as url, opened(f"{url}/", problems) as page:
+        start_s = now_s() - WINDOW_S
+        moving = msgspec.structs.replace(window(start_s, carried=0.99), moved_in_bps=12.3e9, moved_out_bps=3.45e9)
+        silent = msgspec.structs.replace(window(start_s, ROOMY), feed="silent", carried_bps=None, natural_bps=None)
+        await publish(broker, moving, silent, decision(1, start_s, overrides=(override(),)), sources(start_s))
+        await page.wait_for_selector(f'article[data-link="{FULL}"][data-feed="live"]')
+        await page.wait_for_selector(f'article[data-link="{ROOMY}"][data-feed="silent"]')
+        await page.set_viewport_size({"width": 390, "height": 844})
+        await page.wait_for_function("document.documentElement.clientWidth <= 390")
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+        outside = """() => [...document.querySelectorAll("article, #sums > div, #notices li, #parts li")]
+            .filter((node) => node.scrollWidth > node.clientWidth + 1).map((node) => node.textContent)"""
+        assert await page.evaluate(outside) == []
+        assert "+12.3 Gb/s" in await page.inner_text(f'article[data-link="{FULL}"] dl')
+        assert "unknown" in await page.inner_text(f'article[data-link="{ROOMY}"] dl .unknown')
+        assert await page.inner_text("#sum-carried") == "99.0 Gb/s (1 of 6 links)"
+        assert await page.screenshot(path=tmp_path / "narrow.png", full_page=True)
+    assert problems == []
+
+
+RATES = (
+    0,
+    0.4,
+    1,
+    999,
+    999.4,
+    999.5,
+    1000,
+    9994,
+    9995.1,
+    99_949,
+    99_951,
+    999_499,
+    999_500,
+    4.04e6,
+    26e6,
+    1e9,
+    12e9,
+    4e11,
+)
+
+
+WORDS = """async () => {
+    const { shareOf, sumOf } = await import("/static/text.js");
+    const windows = [{ feed: "gap", dropped_bps: null }, { feed: "live", dropped_bps: 3 }, null];
+    const links = windows.map((window) => ({ window }));
+    return [shareOf(5e6, null), shareOf(null, 1e9), shareOf(5e8, 1e9), sumOf(links, "dropped_bps").text,
+        sumOf(links.slice(0, 1), "dropped_bps").text];
+}"""
+
+
+async def test_the_page_writes_rates_as_commands_do_and_unknown_is_no_zero(daemons: None, tmp_path: Path) -> None:
+    if not CHROMIUM.exists():
+        unavailable(f"no {CHROMIUM}: install chromium")
+    problems: list[str] = []
+    async with kafka(topics.named([POP])) as broker, view(tmp_path, broker) as url, opened(f"{url}/", problems) as page:
+        shown = await page.evaluate(
+            'async (rates) => { const { bits } = await import("/static/text.js"); return rates.map(bits); }',
+            [None, *RATES, 2.5e12],
+        )
+        words = await page.evaluate(WORDS)
+    assert words == ["5.00 Mb/s", "unknown", "50.0 %", "3 b/s (1 of 3 links)", "unknown"]
+    assert shown == [bits(rate) for rate in (None, *RATES, 2.5e12)]
 
 
 async def test_it_reads_on_when_the_broker_comes_back(daemons: None, tmp_path: Path) -> None:

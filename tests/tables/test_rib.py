@@ -1,6 +1,7 @@
 """The rows of a Rib: what a restart finds, from the disk or from the changelog, wherever the process ended."""
 
 from copy import copy
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -8,31 +9,47 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import ExactnessError
-from app.feeds.bmp_sessions import RibFeed, Sessions
-from app.feeds.stale_paths import DUMP_WITHIN_S
-from app.te.routing.rib import BUCKETS, Rib
+from app.feeds.bmp_sessions import Sessions
+from app.feeds.rib_feed import RibFeed
+from app.feeds.stale_paths import FIRST_WITHIN_S
+from app.te.routing.rib import BUCKETS, Rib, bucket_of
 from tables.rib import KeptRib, Pace, RibTable, progress_key
 from tables.store import ROW_BYTES_MAX, Rows, goes_back
 from tests.app.feeds.test_bmp import captured
 from tests.app.te.world import path
+from tests.cases.bmp import Bmp, init, peer_up
+from tests.cases.bmp import update as update_of
 from tests.pops import demo_pop
 from tests.tables.memory import memory_table, written
 
-PREFIXES = [f"203.0.{third}.0/24" for third in range(12)]
+OF_ONE_BUCKET = [one for one in (f"2001:db8:{at:x}::/48" for at in range(1 << 16)) if bucket_of(one) == 7]
+PREFIXES = [*(f"203.0.{third}.0/24" for third in range(6)), *OF_ONE_BUCKET[:6]]
 PEERS = ["127.0.0.31", "127.0.0.32"]
-PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1)  # most flushes write a row or two of those that changed
+# Most flushes write a row or two of those that changed, and a row that has more than a few paths is split.
+PACE = Pace(records=8, bytes_min=1, idle_bytes_min=1, row_bytes_max=150)
 State = dict[tuple[str, str, str], int]  # (router, prefix, peer) -> the AS behind the peer
 
-Message = tuple[str, str, int, str]  # kind, prefix, AS, peer
+
+class Message(NamedTuple):
+    """A message in a BMP session of r1; a session that has not begun waits for its `init`."""
+
+    kind: str
+    prefix: str = ""
+    asn: int = 0
+    peer: str = PEERS[0]
+    session: int = 1
+
+
 Step = tuple[Message, bool]  # a BMP message, and whether its time is after all before it must be refreshed
-UP: list[Step] = [(("init", "", 0, PEERS[0]), False), (("peer_up", "", 0, PEERS[0]), False)]
-PEER = st.sampled_from(PEERS)
+UP: list[Step] = [(Message("init"), False), (Message("peer_up"), False)]
+PEER, SESSION = st.sampled_from(PEERS), st.sampled_from([1, 1, 2, 3])
+SESSION_EVENTS = ["init", "init", "peer_up", "peer_down", "log_close"]
 STEPS = st.lists(
     st.tuples(
         st.one_of(
-            st.tuples(st.just("update"), st.sampled_from(PREFIXES), st.integers(1, 3), PEER),
-            st.tuples(st.just("withdraw"), st.sampled_from(PREFIXES), st.just(0), PEER),
-            st.tuples(st.sampled_from(["init", "peer_up", "peer_down"]), st.just(""), st.just(0), PEER),
+            st.builds(Message, st.just("update"), st.sampled_from(PREFIXES), st.integers(1, 3), PEER, SESSION),
+            st.builds(Message, st.just("withdraw"), st.sampled_from(PREFIXES), st.just(0), PEER, SESSION),
+            st.builds(Message, st.sampled_from(SESSION_EVENTS), st.just(""), st.just(0), PEER, SESSION),
         ),
         st.booleans(),
     ),
@@ -78,12 +95,17 @@ class Worker:
         self.next = self.feed.sessions.applied + 1
 
     def apply(self, step: Step, at_s: float = 0.0) -> None:
-        (kind, prefix, asn, peer), _ = step
-        changes = {"ip_prefix": prefix, "as_path": f"64601 {asn}"} if prefix else {}
-        record = captured(f"gobgpd_{kind}", **changes, peer_ip=peer)
+        message, _ = step
+        changes: dict[str, object] = {"peer_ip": message.peer, "bmp_router_port": 50_000 + message.session}
+        changes["seq"] = self.next
+        if message.prefix:
+            changes |= {"ip_prefix": message.prefix, "as_path": f"64601 {message.asn}"}
+        if message.kind == "log_close":
+            record = captured("gobgpd_log_init", **changes, event_type="log_close")
+        else:
+            record = captured(f"gobgpd_{message.kind}", **changes)
         self.feed.sessions.applied = self.next
-        touched = self.feed.apply(record, at_s)
-        for _, prefixes in [*([touched] if touched else []), *self.feed.expire(at_s)]:
+        for _, prefixes in [*self.feed.apply(record, at_s), *self.feed.expire(at_s)]:
             for one in prefixes:
                 self.kept.touch(one, self.next)
         self.next += 1
@@ -109,13 +131,19 @@ class Worker:
         self.log.extend(answered)
 
     @property
-    def state(self) -> tuple[State, set[str], set[tuple[str, str]]]:
-        """Paths, peers, and what is stale."""
+    def state(self) -> tuple[State, set[str], set[tuple[str, str, str]], dict[str, tuple[bool, bool]]]:
+        """Paths, peers, what is stale, and which sessions are whole and which have ended."""
         prefixes = {prefix: self.feed.rib.path_set(prefix) for prefix in PREFIXES}
         paths = {(name, prefix, one.peer): one.as_path[-1] for prefix, held in prefixes.items() for name, one in held}
         unrefreshed = self.feed.stale(prefixes)
-        stale = {(prefix, prefixes[prefix][place][1].peer) for prefix, places in unrefreshed for place in places}
-        return paths, set(self.feed.rib.peers("r1")), stale
+        stale = {
+            (session, prefix, prefixes[prefix][place][1].peer)
+            for session, marked in unrefreshed.items()
+            for prefix, places in marked
+            for place in places
+        }
+        sessions = {key: (each.whole, each.ended) for key, each in self.feed.sessions.sessions.items()}
+        return paths, set(self.feed.rib.peers("r1")), stale, sessions
 
 
 @settings(max_examples=40)
@@ -124,7 +152,7 @@ def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
     steps: list[Step], flushes: list[int], data: st.DataObject
 ) -> None:
     """On the same machine, on the other one, which may have been away for long, or on one without any rows."""
-    times = [sum(later for _, later in steps[: at + 1]) * (DUMP_WITHIN_S + 1) for at in range(len(steps))]
+    times = [sum(later for _, later in steps[: at + 1]) * (FIRST_WITHIN_S + 1) for at in range(len(steps))]
     steady = Worker(Disk(), [])
     for step, at_s in zip(steps, times, strict=True):
         steady.apply(step, at_s)
@@ -143,26 +171,29 @@ def test_wherever_a_worker_dies_its_successor_comes_to_the_same(
         if data.draw(st.booleans(), label="loses its disk"):
             machines[machine] = Disk()
         worker = Worker(machines[machine], log)
+
+    def caught_up(disk: Disk, log: Log) -> Worker:
+        started = Worker(disk, log)
+        for at in range(started.next, len(steps)):
+            started.apply(steps[at], times[at])
+        return started
+
     for disk in (worker.disk, *machines, Disk()):
         whole = list(log)
-        successor = Worker(copy(disk), whole)
-        for at in range(successor.next, len(steps)):
-            successor.apply(steps[at], times[at])
+        successor = caught_up(copy(disk), whole)
         assert successor.state == steady.state
-        successor.flush()
-        while successor.kept.checkpoint < len(steps) - 1:
+        is_waiting = successor.feed.tracker.is_waiting  # what waits is in no row, and is read again
+        while successor.kept._behind or not (is_waiting or successor.kept.checkpoint == len(steps) - 1):
             successor.flush()
-        assert Worker(successor.disk, whole).state == steady.state
-        lost = Worker(Disk(), whole)
-        for at in range(lost.next, len(steps)):
-            lost.apply(steps[at], times[at])
-        assert lost.state == steady.state
+        assert is_waiting or Worker(successor.disk, whole).state == steady.state
+        assert caught_up(successor.disk, whole).state == steady.state
+        assert caught_up(Disk(), whole).state == steady.state
 
 
 def test_a_row_that_only_the_disk_that_comes_back_has_is_written() -> None:
     """Flushes of two machines would have the same numbers: that of the row seemed to be answered."""
     ours, theirs, log = Disk(), Disk(), Log()
-    steps: list[Step] = [*UP, (("update", PREFIXES[0], 1, PEERS[0]), False)]
+    steps: list[Step] = [*UP, (Message("update", PREFIXES[0], 1), False)]
     worker = Worker(ours, log)
     worker.flush()
     for step in steps:
@@ -207,7 +238,7 @@ def filled(records: int) -> Worker:
 
 
 def update(worker: Worker, third: int, asn: int = 1) -> None:
-    worker.apply((("update", f"20.0.{third}.0/24", asn, PEERS[0]), False))
+    worker.apply((Message("update", f"20.0.{third}.0/24", asn), False))
 
 
 def test_a_flush_writes_little_and_the_progress_stays_behind_until_all_is_written() -> None:
@@ -249,30 +280,64 @@ def test_the_longest_unwritten_goes_first() -> None:
 
 def test_a_bucket_that_is_empty_says_so() -> None:
     worker = up()
-    worker.apply((("update", PREFIXES[0], 1, PEERS[0]), False))
+    worker.apply((Message("update", PREFIXES[0], 1), False))
     worker.flush()
-    worker.apply((("withdraw", PREFIXES[0], 0, PEERS[0]), False))
+    worker.apply((Message("withdraw", PREFIXES[0]), False))
     worker.flush()
     assert len(worker.disk) == 2
     assert Worker(worker.disk, []).state[0] == {}
 
 
+def test_a_row_that_becomes_too_large_is_split_and_read_again() -> None:
+    """Neighbours choose which prefixes there are and how large their paths are: all that they send has a row."""
+    worker = up()
+    for asn, prefix in enumerate(OF_ONE_BUCKET, 1):
+        worker.apply((Message("update", prefix, asn), False))
+    worker.flush()
+    parts = sorted(key for key in worker.disk if b"|bucket|0007" in key)
+    assert len(parts) > 4
+    assert max(len(worker.disk[key]) for key in parts) < 2 * PACE.row_bytes_max
+    again = Worker(worker.disk, [])
+    assert again.state == worker.state
+    again.flush()
+    again.apply((Message("update", OF_ONE_BUCKET[0], 900_000), False))
+    assert len(flushed(again)) == 1 + 1, "only its own part is written"
+
+
+def test_paths_as_large_as_they_can_be_have_rows_that_a_broker_takes() -> None:
+    """RFC 8654: messages of 65,535 bytes. All prefixes of one bucket, each with its own communities."""
+    bmp = Bmp([init(), peer_up()])
+    for at, prefix in enumerate(OF_ONE_BUCKET):
+        comms, lcomms = (
+            " ".join(f"{kind}:{number}" for number in range(500)) for kind in ("64512", "64512:4294967295")
+        )
+        bmp.feed(
+            [update_of(prefix, bgp_nexthop="2001:db8::1", comms=comms, lcomms=lcomms, as_path=f"64601 {at} " * 900)]
+        )
+    bmp.feed(update_of(f"2001:db8::{at:x}/128", comms="1:1 " * 15_000, bgp_nexthop="::1") for at in range(9))
+    for _ in range(3):
+        bmp.state.write_rows()
+        bmp.state.write_progress()
+    assert bmp.letters == []
+
+
 def test_a_full_stale_table_fits_in_its_rows() -> None:
     """As many prefixes in one bucket as 1,200,000 give each, by ten peers, none refreshed."""
-    worker = up()
+    worker = up(Pace(records=8, bytes_min=1, idle_bytes_min=1))
     prefixes = [f"2001:db8:{number:x}::/48" for number in range(1_200_000 // BUCKETS + 60)]
     long = path(1, *range(4_200_000_000, 4_200_000_006))
     held = tuple([("r1", msgspec.structs.replace(long, peer=f"2001:db8:ffff::{peer}")) for peer in range(10)])
     worker.feed.rib.restore(7, dict.fromkeys(prefixes, held))
     for peer in range(10):
         worker.feed.rib.peer_up("r1", f"2001:db8:ffff::{peer}", 1)
-    worker.apply(UP[0])
-    worker.kept._behind[7] = -1
+    worker.apply((Message("init", session=2), False))
+    worker.kept._behind[7, 0] = -1
     flushed(worker)
     row = worker.raw.get(b"rhv1000|bucket|0007")
     assert row is not None
     assert len(row) < ROW_BYTES_MAX / 2
-    assert len(worker.feed.stale(dict.fromkeys(prefixes, held))) == len(prefixes)
+    (marked,) = worker.feed.stale(dict.fromkeys(prefixes, held)).values()
+    assert len(marked) == len(prefixes)
 
 
 def test_rows_of_an_older_form_are_refused() -> None:

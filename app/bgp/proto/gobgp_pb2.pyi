@@ -85,6 +85,80 @@ class GetBgpResponse(_message.Message):
     config: Global
     def __init__(self, config: _Optional[_Union[Global, _Mapping]] = ...) -> None: ...
 
+class ListPeerRequest(_message.Message):
+    __slots__ = ("address", "enable_advertised")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_ADVERTISED_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    enable_advertised: bool
+    def __init__(self, address: _Optional[str] = ..., enable_advertised: _Optional[bool] = ...) -> None: ...
+
+class ListPeerResponse(_message.Message):
+    __slots__ = ("peer",)
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    peer: Peer
+    def __init__(self, peer: _Optional[_Union[Peer, _Mapping]] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("conf", "state", "afi_safis")
+    CONF_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AFI_SAFIS_FIELD_NUMBER: _ClassVar[int]
+    conf: PeerConf
+    state: PeerState
+    afi_safis: _containers.RepeatedCompositeFieldContainer[AfiSafi]
+    def __init__(self, conf: _Optional[_Union[PeerConf, _Mapping]] = ..., state: _Optional[_Union[PeerState, _Mapping]] = ..., afi_safis: _Optional[_Iterable[_Union[AfiSafi, _Mapping]]] = ...) -> None: ...
+
+class PeerConf(_message.Message):
+    __slots__ = ("neighbor_address", "peer_asn")
+    NEIGHBOR_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PEER_ASN_FIELD_NUMBER: _ClassVar[int]
+    neighbor_address: str
+    peer_asn: int
+    def __init__(self, neighbor_address: _Optional[str] = ..., peer_asn: _Optional[int] = ...) -> None: ...
+
+class PeerState(_message.Message):
+    __slots__ = ("session_state",)
+    class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[PeerState.SessionState]
+        IDLE: _ClassVar[PeerState.SessionState]
+        CONNECT: _ClassVar[PeerState.SessionState]
+        ACTIVE: _ClassVar[PeerState.SessionState]
+        OPENSENT: _ClassVar[PeerState.SessionState]
+        OPENCONFIRM: _ClassVar[PeerState.SessionState]
+        ESTABLISHED: _ClassVar[PeerState.SessionState]
+    UNKNOWN: PeerState.SessionState
+    IDLE: PeerState.SessionState
+    CONNECT: PeerState.SessionState
+    ACTIVE: PeerState.SessionState
+    OPENSENT: PeerState.SessionState
+    OPENCONFIRM: PeerState.SessionState
+    ESTABLISHED: PeerState.SessionState
+    SESSION_STATE_FIELD_NUMBER: _ClassVar[int]
+    session_state: PeerState.SessionState
+    def __init__(self, session_state: _Optional[_Union[PeerState.SessionState, str]] = ...) -> None: ...
+
+class AfiSafi(_message.Message):
+    __slots__ = ("state",)
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    state: AfiSafiState
+    def __init__(self, state: _Optional[_Union[AfiSafiState, _Mapping]] = ...) -> None: ...
+
+class AfiSafiState(_message.Message):
+    __slots__ = ("family", "enabled", "received", "accepted", "advertised")
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    ADVERTISED_FIELD_NUMBER: _ClassVar[int]
+    family: Family
+    enabled: bool
+    received: int
+    accepted: int
+    advertised: int
+    def __init__(self, family: _Optional[_Union[Family, _Mapping]] = ..., enabled: _Optional[bool] = ..., received: _Optional[int] = ..., accepted: _Optional[int] = ..., advertised: _Optional[int] = ...) -> None: ...
+
 class ListPathRequest(_message.Message):
     __slots__ = ("table_type", "name", "family")
     TABLE_TYPE_FIELD_NUMBER: _ClassVar[int]

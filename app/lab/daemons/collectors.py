@@ -3,8 +3,8 @@
 import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
+from app.config.collectors import PMBMPD_LINES, SFACCTD_LINES, collector_files
 from app.config.inventory import Pop
 from app.contract.topics import BMP, COUNTERS, FLOWS
 from app.lab.daemons.kafka import arrivals, reached_at
@@ -16,14 +16,12 @@ from app.lab.pop.model import Announcement
 NAMES = ("sfacctd", "pmbmpd")
 
 
-async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) -> None:
+async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int) -> None:
     """Start sfacctd and wait for its first marker in Kafka; DaemonError unless it alone holds its port."""
     port = site.ports.sflow
-    topics = {"flows_topic": FLOWS.for_pop(pop), "counters_topic": COUNTERS.for_pop(pop)}
-    text = fill(
-        "sfacctd.conf", sflow=port, kafka=site.ports.kafka, librdkafka=_librdkafka(site), refresh_s=refresh_s, **topics
-    )
-    config = site.write("sfacctd.conf", text)
+    topics = {"flows_topic": FLOWS.for_pop(pop.name), "counters_topic": COUNTERS.for_pop(pop.name)}
+    text = fill("sfacctd.conf", sflow=port, kafka=site.ports.kafka, refresh_s=refresh_s, **topics)
+    config = site.write("sfacctd.conf", text + _rendered(site, pop)[SFACCTD_LINES])
 
     async def owns_its_port() -> str | None:
         holders = udp_holders(port)
@@ -33,22 +31,15 @@ async def start_sfacctd(runner: Runner, site: Site, pop: str, refresh_s: int) ->
     argv = (binary("sfacctd"), "-f", str(config))
     await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT), owns_its_port)
     async with arrivals(
-        reached_at(f"127.0.0.1:{site.ports.kafka}"), FLOWS.for_pop(pop), {"purge_init"}, _markers
+        reached_at(f"127.0.0.1:{site.ports.kafka}"), FLOWS.for_pop(pop.name), {"purge_init"}, _markers
     ) as marker:
         await runner.ready("sfacctd", marker)
 
 
-def _librdkafka(site: Site) -> Path:
-    return site.write("librdkafka.conf", fill("librdkafka.conf"))
-
-
-async def start_pmbmpd(runner: Runner, site: Site, pop: str) -> None:
+async def start_pmbmpd(runner: Runner, site: Site, pop: Pop) -> None:
     """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
-    topic = BMP.for_pop(pop)
-    text = fill(
-        "pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, librdkafka=_librdkafka(site), bmp_topic=topic
-    )
-    config = site.write("pmbmpd.conf", text)
+    text = fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=BMP.for_pop(pop.name))
+    config = site.write("pmbmpd.conf", text + _rendered(site, pop)[PMBMPD_LINES])
     argv = (binary("pmbmpd"), "-f", str(config))
     await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
 
@@ -66,6 +57,14 @@ async def wait_for_bmp(
     kafka = reached_at(f"127.0.0.1:{site.ports.kafka}")
     async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
         await runner.ready("pmbmpd", probe)
+
+
+def _rendered(site: Site, pop: Pop) -> dict[str, str]:
+    """Write the files that `autopilot render collectors` writes."""
+    files = collector_files(pop, site.run_dir)
+    for name, text in files.items():
+        site.write(name, text)
+    return files
 
 
 def _markers(value: bytes) -> Iterable[str]:

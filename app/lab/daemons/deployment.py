@@ -1,23 +1,28 @@
-"""Writes the configuration of a local stack: its inventory, with the run directory filled in, and autopilot.toml."""
+"""Writes the configuration of a local stack: its inventory, with the sockets of this run, and autopilot.toml."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from app.config.settings import Deployment, load
 
 SETTINGS = "autopilot.toml"
+SOCKETS = "unix:///run/autopilot/"  # where the inventories of the laboratory have their gobgpds
 
 
 def write_inventory(run_dir: Path, inventory: Path) -> Path:
-    """Copy the inventory to `run_dir`/pops with `${run_dir}` filled in, so it names this run's sockets; its path."""
+    """Copy the inventory to `run_dir`/pops with this run's folder in place of SOCKETS; its path."""
     pops = run_dir / "pops"
     pops.mkdir(exist_ok=True)
     path = pops / inventory.name
-    path.write_text(Template(inventory.read_text(encoding="utf-8")).substitute(run_dir=run_dir), encoding="utf-8")
+    path.write_text(with_sockets_in(run_dir, inventory.read_text(encoding="utf-8")), encoding="utf-8")
     return path
+
+
+def with_sockets_in(folder: Path, inventory: str) -> str:
+    """The text of an inventory of the laboratory, with the sockets of its gobgpds in `folder`."""
+    return inventory.replace(SOCKETS, f"unix://{folder}/")
 
 
 def write_settings(run_dir: Path, inventory: Path, broker: str, overrides: Mapping[str, object]) -> Path:

@@ -20,17 +20,20 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, expor
     other = next(peer for peer in pop.router if peer is not router)
     await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
-        family, hop = ("ipv6", router.loopback6) if ":" in prefix else ("ipv4", router.loopback4)
+        family, hop = "ipv6" if ":" in prefix else "ipv4", router.loopback(prefix)
         await gobgp(
             target(site, router.name), "global", "rib", "add", prefix, "origin", "igp", "nexthop", hop, "-a", family
         )
 
 
-async def start_injector(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
-    """Start the injector beside this edge router and wait until it answers."""
+async def start_injector(
+    runner: Runner, site: Site, pop: Pop, router: Router, mirror_address: str | None = None
+) -> None:
+    """Start the injector beside this edge router and wait until it answers; a mirror of the router gets the same."""
     injector = router.injector.address
     config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector)
-    config += _neighbour(site, router.ibgp_address, pop.asn, injector, passive=False)
+    for address in filter(None, (router.ibgp_address, mirror_address)):
+        config += _neighbour(site, address, pop.asn, injector, passive=False)
     await _start(runner, site, f"injector-{router.name}", config)
 
 

@@ -151,9 +151,9 @@ class Stack:
         if self._on_broker is not None:
             beside.create_task(self._on_broker())
         self._progress("starting the collectors (pmacct)")
-        await collectors.start_pmbmpd(self.runner, self.site, self.pop.name)
+        await collectors.start_pmbmpd(self.runner, self.site, self.pop)
         refresh_s = self.deployment.settings.windows.refresh_s
-        await collectors.start_sfacctd(self.runner, self.site, self.pop.name, refresh_s)
+        await collectors.start_sfacctd(self.runner, self.site, self.pop, refresh_s)
         self._progress("the collectors are up")
 
     async def _start_bgp(self, r1: Router, r2: Router) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.contract import topics
-from app.feeds.attribution import CLOCK_SKEW_MAX_S, LOCAL_INTERFACE
+from app.feeds.attribution import CLOCK_SKEW_MAX_S
 from app.kafka import client
 from app.lab.daemons.stack import Stack
 from app.lab.demo.evidence import Injected
@@ -44,7 +45,7 @@ class Sample(msgspec.Struct, frozen=True):
 SAMPLES = (
     Sample("unknown-interface", 11, output_ifindex=UNKNOWN),
     Sample("special-interface", 2, output_ifindex=0),
-    Sample("special-interface", 3, output_ifindex=LOCAL_INTERFACE),
+    Sample("special-interface", 3, output_ifindex=SELF_IFINDEX),
     Sample("special-interface", 4, output_ifindex=SEVERAL_OUTPUTS),
     Sample("unknown-ingress", 5, input_ifindex=UNKNOWN),
     Sample("unroutable", 6, destination=UNROUTABLE),

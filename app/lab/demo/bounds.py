@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from math import isfinite
 
 from app.lab.demo.evidence import Evidence
+from app.lab.demo.forger import NAMED
 
 FigureValue = bool | int | float | str | None | list[str] | dict[str, int]
 NO_ROOM = "no-room"
@@ -76,8 +77,8 @@ def kept_time(figures: Mapping[str, FigureValue]) -> bool:
 
 
 def _slack(number: FiguresByName) -> float:
-    """Share of a window that may count for the next one, because the simulator's reports were late."""
-    return number("simulator_late_s") / WINDOW_S
+    """Share of a window that may count for the next one, because reports were late, or dated late."""
+    return (number("simulator_late_s") + max(0.0, number("counters_late_s"))) / WINDOW_S
 
 
 def _no_restarts(number: FiguresByName) -> dict[str, bool]:
@@ -212,11 +213,12 @@ def _loop(number: FiguresByName) -> dict[str, bool]:
 
 
 def _bad_input(number: FiguresByName, evidence: Evidence) -> dict[str, bool]:
-    """All injected bad input is found where it belongs, to the byte."""
+    """All injected bad input is found where it belongs, to the byte, and what was forged is named."""
     injected = evidence.injected
     return {
         "bad input was injected": injected.total_bytes > 0 and injected.dead_letters > 0,
         "every injected byte has its reason": evidence.progress.unattributed_bytes == injected.unattributed_bytes,
         "late bytes are the injected ones": number("bytes_late") == injected.late_bytes,
         "dead letters are the injected lines": number("dead_letters") == injected.dead_letters,
+        "what was forged is named": evidence.noticed >= NAMED,
     }

@@ -34,6 +34,15 @@ class Injected(msgspec.Struct, frozen=True):
     late_bytes: int
     dead_letters: int
 
+    def with_more(self, other: "Injected") -> "Injected":
+        """Both together."""
+        reasons = {*self.unattributed_bytes, *other.unattributed_bytes}
+        return Injected(
+            {each: self.unattributed_bytes.get(each, 0) + other.unattributed_bytes.get(each, 0) for each in reasons},
+            self.late_bytes + other.late_bytes,
+            self.dead_letters + other.dead_letters,
+        )
+
     @property
     def total_bytes(self) -> int:
         """All injected bytes, late or unattributed."""
@@ -101,3 +110,5 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     planted: tuple[Planted, ...] = ()
     loop_after_removal_s: float | None = None
     injected: Injected = Injected({}, 0, 0)
+    counters_late_s: float = 0.0
+    noticed: frozenset[str] = frozenset()  # kinds of all notices of the run

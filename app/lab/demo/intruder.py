@@ -32,7 +32,7 @@ async def stray(context: RunContext, within_s: float) -> Planted:
     async def gone() -> bool:
         return not await stands()
 
-    route = [prefix, "nexthop", r2.loopback4, "origin", "igp", "local-pref", str(pop.override_local_pref)]
+    route = [prefix, "nexthop", r2.loopback(prefix), "origin", "igp", "local-pref", str(pop.override_local_pref)]
     await gobgp(injector, "global", "rib", "add", *route, "community", f"{pop.marker_community},no-export")
     from_s = await moment(context.clock, stands)
     gone_s = await moment(context.clock, gone, within_s)

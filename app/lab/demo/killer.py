@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-import msgspec
-
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.config.settings import Kafka
 from app.contract import topics
-from app.feeds.bmp import BmpRecord
+from app.feeds.bmp import BmpRecord, decode
 from app.kafka.read import read_topic
 from app.lab.daemons.stack import Stack
 from app.lab.demo.context import RunContext
@@ -105,7 +103,8 @@ async def _down_s(stack: Stack, peer: str, after_s: float, clock: Clock) -> floa
 async def peer_down_s(kafka: Kafka, pop: str, peer: str, after_s: float) -> float | None:
     """Kafka time (Unix seconds) of the first BMP record after `after_s` that reports this peer down; None if none."""
     for record in await read_topic(kafka, topics.BMP.for_pop(pop), last=2000):
-        message = msgspec.json.decode(record.value, type=BmpRecord)
-        if message.bmp_msg_type == "peer_down" and message.peer_ip == peer and record.timestamp / 1000 > after_s:
+        message = decode(record.value)
+        is_down = isinstance(message, BmpRecord) and (message.bmp_msg_type, message.peer_ip) == ("peer_down", peer)
+        if is_down and record.timestamp / 1000 > after_s:
             return float(record.timestamp / 1000)
     return None

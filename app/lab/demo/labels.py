@@ -71,6 +71,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "peer_down_to_withdrawn_s": ("from the BMP report of its death until they were gone", "s"),
         "drops_after_kill_s": ("from its death until no link dropped anything", "s"),
         "simulator_late_s": ("time that the simulator lost to other work of this machine", "s"),
+        "counters_late_s": ("at most so late counters were dated", "s"),
         "restarts": ("restarts of processes", ""),
         "crashes": ("of these, not caused by a freeze", ""),
     },
@@ -87,6 +88,7 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "injected_bytes_unattributed": ("of this, of no link or no prefix", "B"),
         "injected_unattributed_by_reason": ("by reason", "B"),
         "injected_dead_letters": ("lines that are no flow records", ""),
+        "noticed": ("what Autopilot said was wrong", ""),
     },
 }
 BYTES: Final = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))

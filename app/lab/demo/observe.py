@@ -2,17 +2,23 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
+from app.config.inventory import Pop
 from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.contract import topics
-from app.contract.schemas import Actuation, Decision, LinkUtilization, Override
+from app.contract.decoding import Read, reader_of
+from app.contract.schemas import Actuation, Decision, LinkUtilization, Override, Sources
+from app.feeds import counters
+from app.feeds.counters import InterfaceCounters
 from app.feeds.flows import Marker, decode
 from app.kafka.read import read_topic
+from app.kafka.unreadable import decoded
 from app.lab.daemons.ports import udp_drops
 from app.lab.demo import edges
 from app.lab.demo.context import RunContext
@@ -25,6 +31,8 @@ from app.lab.pop.truth import Loads
 from app.te.traffic.windows import Progress
 
 S = TypeVar("S", bound=msgspec.Struct)
+FIRST_READING_S = 2.0  # from the begin of a run, in which counters are read once a second
+_read: Read[Decision] = reader_of(Decision)
 
 
 async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: float, drained: bool) -> Evidence:
@@ -69,20 +77,29 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
         planted=tuple(story.planted),
         loop_after_removal_s=loop_after_removal_s(story.planted, summary.last_loop_s, traffic_s),
         injected=story.injected,
+        counters_late_s=await counters_late_s(stack.kafka, pop, link, traffic_s + sim.truth_ends_s),
+        noticed=frozenset(
+            notice.kind
+            for sources in await published(stack.kafka, topics.SOURCES.name, Sources)
+            for notice in sources.notices
+        ),
     )
 
 
 async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:
     """All records of one of our topics, each id only once: a restart may repeat a record."""
-    records = [msgspec.json.decode(record.value, type=kind) for record in await read_topic(kafka, topic)]
+    read: Read[S] = reader_of(kind)
+    records = [record for _, record in decoded(await read_topic(kafka, topic), read)]
     unique = {getattr(record, "id", index): record for index, record in enumerate(records)}
     return tuple(unique.values())
 
 
 async def overrides_now(kafka: Kafka, pop: str) -> tuple[Override, ...]:
     """The overrides in the newest decision of this PoP; none if there is no decision."""
-    newest = await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1)
-    return msgspec.json.decode(newest[-1].value, type=Decision).overrides if newest else ()
+    newest = [
+        decision for _, decision in decoded(await read_topic(kafka, topics.DECISIONS.for_pop(pop), last=1), _read)
+    ]
+    return newest[-1].overrides if newest else ()
 
 
 async def close_to_decision(kafka: Kafka, pop: str, windows: WindowSettings, since_s: float) -> tuple[float, ...]:
@@ -108,16 +125,34 @@ async def close_to_decision(kafka: Kafka, pop: str, windows: WindowSettings, sin
 
 async def _decided(kafka: Kafka, pop: str, length_s: int) -> list[tuple[float, float]]:
     """(Kafka time, end of its window) of every decision."""
-    records = await read_topic(kafka, topics.DECISIONS.for_pop(pop))
-    starts = [msgspec.json.decode(record.value, type=Decision).window_start.timestamp() for record in records]
-    return [(record.timestamp / 1000, start_s + length_s) for record, start_s in zip(records, starts, strict=True)]
+    decisions = decoded(await read_topic(kafka, topics.DECISIONS.for_pop(pop)), _read)
+    return [(record.timestamp / 1000, decision.window_start.timestamp() + length_s) for record, decision in decisions]
+
+
+async def counters_late_s(kafka: Kafka, pop: Pop, link: int, reported_s: Floats) -> float:
+    """How long after the simulator reported it sfacctd dated a reading of a link at most, in seconds.
+
+    `reported_s` is when the simulator had reported each second, in Unix seconds. It reads counters once a second, and
+    numbers the readings. Forged ones may have the same numbers.
+    """
+    port, dated_s = pop.link[link], dict[int, float]()
+    agent = pop.routers[port.router].agent_address
+    for record in await read_topic(kafka, topics.COUNTERS.for_pop(pop.name)):
+        reading = counters.decode(record.value)
+        if isinstance(reading, InterfaceCounters) and (reading.exporter, reading.ifindex) == (agent, port.ifindexes[0]):
+            dated_s[reading.sequence] = min(reading.at_s, dated_s.get(reading.sequence, inf))
+    known = enumerate(reported_s.tolist(), start=1)
+    return max((dated_s[number] - at_s for number, at_s in known if number in dated_s), default=0.0)
 
 
 def link_truth(sim: Simulation, link: int, began_s: float, windows: WindowSettings) -> Iterator[LinkTruth]:
-    """The simulator's truth about one link, for every window that lies wholly within the run."""
+    """The simulator's truth about one link, for every window that lies wholly within the run.
+
+    Counters have to be read before the window, too: without that its load is estimated from samples.
+    """
     loads, times_s = sim.truth, np.array([0.0, *sim.truth_ends_s])
     length_s = windows.length_s
-    first = int(-(-began_s // length_s) * length_s)
+    first = int(-(-(began_s + FIRST_READING_S) // length_s) * length_s)
     for start_s in range(first, int(began_s + len(loads.carried)) - length_s + 1, length_s):
         span_s = start_s - began_s, start_s - began_s + length_s
         columns = (load[:, link] for load in (loads.carried, loads.natural_sent, loads.natural))

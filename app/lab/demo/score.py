@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 from app.contract.schemas import Actuation, LinkUtilization
@@ -57,15 +58,15 @@ def _delivery(evidence: Evidence) -> dict[str, FigureValue]:
 def _congestion(evidence: Evidence) -> dict[str, FigureValue]:
     events = [event for decision in evidence.decisions for event in decision.congestion]
     pairs = list(_paired(evidence))
-    carried = [abs(estimate.carried_bps - true.carried_bps) / true.carried_bps for estimate, true in pairs]
-    natural = [abs(estimate.natural_bps - true.natural_bps) / true.natural_bps for estimate, true in pairs]
+    carried = [_error(estimate.carried_bps, true.carried_bps) for estimate, true in pairs]
+    natural = [_error(estimate.natural_bps, true.natural_bps) for estimate, true in pairs]
     return {
         "congestion_opened": len({event.id for event in events if event.state != "closed"}),
         "congestion_closed": len({event.id for event in events if event.state == "closed"}),
         "surged_link": evidence.surged_link,
         "peak_natural": evidence.surge.peak_natural,
         "peak_natural_estimated": max(
-            (estimate.natural_bps / estimate.capacity_bps for estimate, _ in pairs), default=0.0
+            ((estimate.natural_bps or 0.0) / (estimate.capacity_bps or inf) for estimate, _ in pairs), default=0.0
         ),
         "peak_carried": evidence.summary.peak_carried,
         "windows_compared": len(pairs),
@@ -75,6 +76,11 @@ def _congestion(evidence: Evidence) -> dict[str, FigureValue]:
         "natural_error_median": median(natural or [1.0]),
         "natural_hidden": max((1 - true.natural_bps / true.wanted_bps for _, true in pairs), default=0.0),
     }
+
+
+def _error(estimate_bps: float | None, true_bps: float) -> float:
+    """The error of an estimate as a share of the truth; 1 if there is no estimate."""
+    return 1.0 if estimate_bps is None else abs(estimate_bps - true_bps) / true_bps
 
 
 def _paired(evidence: Evidence) -> Iterable[tuple[LinkUtilization, LinkTruth]]:
@@ -178,6 +184,7 @@ def _times(evidence: Evidence) -> dict[str, FigureValue]:
         "peer_down_to_withdrawn_s": kill.gone_s - kill.peer_down_s if kill and kill.overrides else None,
         "drops_after_kill_s": surge.drops_after_kill_s,
         "simulator_late_s": evidence.summary.late_s,
+        "counters_late_s": evidence.counters_late_s,
     }
 
 
@@ -198,4 +205,5 @@ def _provoked(evidence: Evidence) -> dict[str, FigureValue]:
         "injected_bytes_unattributed": sum(injected.unattributed_bytes.values()),
         "injected_unattributed_by_reason": injected.unattributed_bytes,
         "injected_dead_letters": injected.dead_letters,
+        "noticed": sorted(evidence.noticed),
     }

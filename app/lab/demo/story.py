@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from operator import itemgetter
 
-from app.lab.demo import badrecords, edges
+from app.lab.demo import badrecords, edges, forger
 from app.lab.demo.context import RunContext
 from app.lab.demo.evidence import Injected, Kill, Planted
 from app.lab.demo.intruder import loop, stray
@@ -48,8 +48,10 @@ class Story:
             await self._plant_stray(event.for_s or 0.0)
         elif event.plant == "loop":
             await self._plant_loop(event.for_s or 0.0)
-        elif event.inject is not None:
+        elif event.inject == "bad-records":
             await self._inject()
+        elif event.inject == "forgeries":
+            await self._forge(event.for_s or 0.0)
 
     async def _kill(self, target: str) -> None:
         killed = await kill(self._context, target)
@@ -82,7 +84,17 @@ class Story:
 
     async def _inject(self) -> None:
         await self._window_closed()  # until a window is closed, nothing is late
-        routed = next(hosts[0] for hosts in self._context.sim_pop.prefixes.hosts if ":" not in hosts[0])
-        self.injected = await badrecords.inject(self._context.stack, routed, self._context.clock.now_s())
-        size = f"{self.injected.total_bytes:,} bytes of traffic and {self.injected.dead_letters} unreadable lines"
+        injected = await badrecords.inject(self._context.stack, self._routed(), self._context.clock.now_s())
+        self.injected = self.injected.with_more(injected)
+        size = f"{injected.total_bytes:,} bytes of traffic and {injected.dead_letters} unreadable lines"
         self._note(f"bad input was sent beside the traffic: {size}")
+
+    async def _forge(self, for_s: float) -> None:
+        await self._window_closed()  # until a window is closed, nobody knows which sampling rates are usual
+        self._note(f"for {for_s:g} s somebody forges counters, flows and a BMP session of a router")
+        forged = await forger.forge(self._context.stack, self._routed(), for_s)
+        self.injected = self.injected.with_more(Injected(forged, 0, 0))
+
+    def _routed(self) -> str:
+        """An address that has a route."""
+        return next(hosts[0] for hosts in self._context.sim_pop.prefixes.hosts if ":" not in hosts[0])

@@ -38,4 +38,6 @@ def _event(event: ScenarioEvent) -> str:
         return "a foreign override is put into r1's injector; Autopilot must withdraw it"
     if event.plant == "loop":
         return f"for {event.for_s:g} s a foreign route makes r2 send traffic back to r1: a loop"
+    if event.inject == "forgeries":
+        return f"for {event.for_s:g} s counters, flows and a BMP session are forged; nothing may move"
     return "bad input of known size is sent beside the traffic"

@@ -97,7 +97,7 @@ class Exporter:
     def _input_ifindex(self, exit_router: str, ingress_router: str) -> int:
         """Where the exit router received the packet: on an internal interface, or on the core link to its ingress."""
         router = self._sim.pop.routers[exit_router]
-        return router.internal_ifindexes[0] if ingress_router == exit_router else router.core[ingress_router]
+        return router.internal_ifindexes[0] if ingress_router == exit_router else router.core[ingress_router][0]
 
     def _pack(self, router: str, items: Sequence[tuple[float, bytes, Sampled]], uptime_s: float) -> Iterator[Datagram]:
         for _, slot in groupby(items, key=lambda item: item[0] // FLUSH_S):

@@ -64,8 +64,7 @@ def _best(pop: Pop, router: str, candidates: list[_Candidate]) -> InstalledPath:
 
 
 def _loopback(pop: Pop, chosen: _Candidate) -> str:
-    router = pop.routers[chosen.router]
-    return router.loopback6 if ":" in chosen.route.prefix else router.loopback4
+    return pop.routers[chosen.router].loopback(chosen.route.prefix)
 
 
 def _rank(pop: Pop, router: str, candidate: _Candidate) -> tuple[int, int, bool, int, int]:

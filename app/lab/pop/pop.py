@@ -55,7 +55,7 @@ class SimPop:
     @cached_property
     def capacity_bps(self) -> Floats:
         """The capacity of each link, in bits per second."""
-        return np.array([link.capacity_bps for link in self.pop.link])
+        return np.array([link.configured_bps for link in self.pop.link])
 
     @cached_property
     def base_share(self) -> Floats:
@@ -72,7 +72,7 @@ def generate(pop: Pop, seed: int, homes: Sequence[Home] = HOMES, fill: Mapping[s
     announcements = draw_announcements(rng, pop, prefixes, home_of)
     exits = trace_all(pop, natural_tables(pop, announcements), prefixes.match_orders).link
     weights = _draw_weights(rng, home_of, len(pop.router))
-    wanted_bps = np.array([fill[f"{link.router}/{link.name}"] * link.capacity_bps for link in pop.link])
+    wanted_bps = np.array([fill[f"{link.router}/{link.name}"] * (link.configured_bps or 0.0) for link in pop.link])
     scale = wanted_bps / per_link(weights, exits, len(pop.link))
     return SimPop(pop, seed, prefixes, announcements, weights * scale[exits], exits)
 

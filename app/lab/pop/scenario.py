@@ -26,13 +26,14 @@ class ScenarioEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `kill`: the neighbour with this address dies, or for "busiest" the one that carries most overrides by then. `plant`:
     a foreign route is put in for `for_s` seconds, "stray" with our marker in r1's injector, "loop" in r2 alone.
-    `inject`: records that no collector should ever write are put in beside the real ones.
+    `inject`: "bad-records" are records that no collector should ever write, put in beside the real ones; "forgeries"
+    come for `for_s` seconds in a router's name, from an address that the collectors believe.
     """
 
     at_s: float
     kill: str | None = None
     plant: Literal["stray", "loop"] | None = None
-    inject: Literal["bad-records"] | None = None
+    inject: Literal["bad-records", "forgeries"] | None = None
     for_s: float | None = None
 
     @property
@@ -111,6 +112,7 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
     links = [f"{link.router}/{link.name}" for link in pop.link]
     peers = [session.peer for link in pop.link for session in link.sessions]
     known_links, shortest = f"known: {', '.join(links)}", seconds_min(scenario.verdict)
+    injects = [event.inject for event in scenario.event if event.inject is not None]
     rules = {
         f"link {scenario.link}: not in {pop.name}; {known_links}": scenario.link in links,
         "calm_s must not be negative": scenario.calm_s >= 0,
@@ -123,7 +125,7 @@ def mistakes(scenario: Scenario, pop: Pop) -> Iterator[str]:
         "sampling_rate must be above 0": scenario.sampling_rate > 0,
         f"seconds must be at least {shortest} for the verdict {scenario.verdict}": scenario.seconds >= shortest,
         "look_s must lie within the run": 0 <= scenario.look_s < scenario.seconds,
-        "event: inject is possible only once": sum(event.inject is not None for event in scenario.event) <= 1,
+        "event: each inject is possible only once": len(injects) == len(set(injects)),
     }
     yield from (rule for rule, holds in rules.items() if not holds)
     for link, share in scenario.fill.items():
@@ -147,7 +149,7 @@ def _event_mistakes(event: ScenarioEvent, scenario: Scenario, peers: Sequence[st
         yield f".kill: no peer {event.kill}; known: {BUSIEST}, {', '.join(peers)}"
     if not 0 <= event.at_s < scenario.seconds:
         yield ".at_s: must lie within the run"
-    if (event.plant is None) != (event.for_s is None):
-        yield ".for_s: plant needs for_s, and nothing else takes it"
+    if (event.plant is None and event.inject != "forgeries") != (event.for_s is None):
+        yield ".for_s: plant and forgeries need for_s, and nothing else takes it"
     if event.for_s is not None and not 0 < event.for_s < scenario.seconds - event.at_s:
         yield ".for_s: must be above 0 and end within the run"

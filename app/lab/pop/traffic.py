@@ -85,7 +85,7 @@ class PortCounters:
         return GenericCounters(
             sequence=self._sequence,
             ifindex=link.ifindexes[0],
-            speed_bps=int(link.capacity_bps),
+            speed_bps=int(link.configured_bps or 0),
             in_octets=int(in_bytes),
             in_packets=int(in_bytes / FRAME_BYTES_MEAN),
             out_octets=int(out_bytes),

@@ -19,7 +19,7 @@ from app.te.decision.plan import Context, Plan
 from app.te.decision.release import release_calm
 from app.te.decision.relief import make_room, relieve
 from app.te.evidence.effect import INEFFECTIVE, SETTLING_WINDOWS, confirmed, ineffective
-from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, mismatch_share
+from app.te.evidence.mismatch import MISMATCH, MISMATCHED_WINDOWS, judged_overrides, mismatch_share
 from app.te.evidence.trust import Trust, judge, trusting
 from app.te.routing.forwarding import Igp
 from app.te.routing.natural import NaturalRouting
@@ -40,7 +40,7 @@ class CycleResult(msgspec.Struct, frozen=True):
     released: tuple[Released, ...]
     refused: tuple[Refused, ...]
     state: CycleState
-    egress_mismatch_share: float = 0.0
+    egress_mismatch_share: float | None = None
     barred: str | None = None
 
 
@@ -66,7 +66,9 @@ def run_cycle(
     invalidated |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)
     kept = {prefix: standing for prefix, standing in kept.items() if prefix not in invalidated}
     trust = judge(observed, thresholds, pacing.share_decay_s, state.untrusted)
-    mismatch = mismatch_share(observed, state.held.keys() | state.settling.keys())
+    judged = judged_overrides(kept, newest)
+    steered = {prefix: kept[prefix] for prefix in judged}
+    mismatch = mismatch_share(observed, (state.held.keys() | state.settling.keys()) - judged, steered)
     state = _remembering(state, trust, mismatch, invalidated, policy, window_end_s)
     context = Context(
         pop=pop,
@@ -77,9 +79,10 @@ def run_cycle(
         igp=Igp(pop),
         now_s=window_end_s,
         window_s=max(window.window_s for window in newest.values()),
-        mismatch_share=mismatch or 0.0,
+        mismatch_share=mismatch,
         barred=MISMATCH if state.mismatched >= MISMATCHED_WINDOWS else None,
         quarantine=state.quarantine,
+        doubtful=observed.doubtful,
     )
     settling = {prefix: past for prefix, past in state.settling.items() if not _is_settled(past, newest)} | _as_of(
         {prefix: state.held[prefix] for prefix in invalidated}, window_end_s
@@ -171,9 +174,9 @@ def _event(state: LinkState, event: Transition, load: LinkLoad) -> Congestion:
         link=load.link,
         state=event,
         since=datetime.fromtimestamp(state.since_s, UTC),
-        carried=load.carried_bps / load.capacity_bps,
-        dropped=load.dropped_bps / load.capacity_bps,
-        natural=load.natural_bps / load.capacity_bps,
+        carried=(load.carried_bps or 0.0) / load.capacity_bps,
+        dropped=None if load.dropped_bps is None else load.dropped_bps / load.capacity_bps,
+        natural=(load.natural_bps or 0.0) / load.capacity_bps,
         error=load.error_share,
     )
 

@@ -16,7 +16,7 @@ def step(
 
     `may_close` is False if the natural load is known to be too low, because part of it was not seen.
     """
-    moved_bps = load.moved_out_bps
+    moved_bps = load.moved_out_bps or 0.0
     if before is None or not before.open:
         if _enters(load, thresholds):
             return LinkState(f"{load.link}/{window_start_s}", window_start_s, True, moved_bps), "opened"
@@ -27,12 +27,12 @@ def step(
 
 
 def _enters(load: LinkLoad, thresholds: Thresholds) -> bool:
-    return load.saturated or load.natural_bps >= thresholds.enter * load.capacity_bps
+    return load.saturated or (load.natural_bps or 0.0) >= thresholds.enter * load.capacity_bps
 
 
 def _leaves(load: LinkLoad, thresholds: Thresholds) -> bool:
-    carries_less = load.carried_bps < thresholds.enter * load.capacity_bps
-    return carries_less and not load.saturated and load.natural_bps <= thresholds.leave * load.capacity_bps
+    carries_less = (load.carried_bps or 0.0) < thresholds.enter * load.capacity_bps
+    return carries_less and not load.saturated and (load.natural_bps or 0.0) <= thresholds.leave * load.capacity_bps
 
 
 def _with_peak(before: LinkState | None, moved_bps: float) -> LinkState | None:

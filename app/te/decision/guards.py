@@ -56,6 +56,14 @@ class Guards:
         return "exports-learned-routes" if any(router in self._exporting for router in inject_on) else None
 
 
+def family_refusal(prefix: str, next_hop: str) -> str | None:
+    """Why no override of this prefix may have this next hop, or None.
+
+    An IPv6 next hop of an IPv4 prefix (RFC 8950) needs a capability that an injector's session may lack.
+    """
+    return None if (":" in prefix) == (":" in next_hop) else "next-hop-family"
+
+
 class _Area:
     """A set of prefixes as sorted address ranges, by IP version."""
 

@@ -9,12 +9,13 @@ from app.contract.schemas import Exit, NaturalExit, Override, Refused
 from app.te.cycle_state import StandingOverride
 from app.te.decision.allocator import NOTHING_BPS, Task, allocate, excess_bps
 from app.te.decision.carry_over import copied
-from app.te.decision.guards import Budget, Guards
+from app.te.decision.guards import Budget, Guards, family_refusal
 from app.te.decision.ledger import NO_ROOM, Candidate, Ledger, Move
 from app.te.routing.forwarding import Igp, fault
 from app.te.routing.natural import Alternate, NaturalRouting
 from app.te.traffic.loads import Traffic
 
+ROUTER_DOUBTFUL = "router-doubtful"
 REFUSED_MAX = 10  # this many of the largest refused prefixes are published per link
 
 
@@ -30,9 +31,10 @@ class Context:
     igp: Igp
     now_s: int  # end of the newest window
     window_s: int
-    mismatch_share: float = 0.0
+    mismatch_share: float | None = None
     barred: str | None = None
     quarantine: Mapping[str, int] = field(default_factory=dict)  # prefix -> time before which it must not move
+    doubtful: frozenset[str] = frozenset()  # routers whose paths may be out of date
 
 
 @dataclass
@@ -115,10 +117,10 @@ class Plan:
     def _ledger(self) -> Ledger:
         pop, loads = self.context.pop, self.traffic.loads
         limits = {  # keeps room for the links' own traffic that is moved off them
-            link: self.context.thresholds.fill_to * loads[link].capacity_bps - loads[link].moved_out_bps
+            link: self.context.thresholds.fill_to * loads[link].capacity_bps - (loads[link].moved_out_bps or 0.0)
             for link in self.traffic.usable - self.open_links
         }
-        moved_bps = sum(load.moved_out_bps for load in loads.values())
+        moved_bps = sum(load.moved_out_bps or 0.0 for load in loads.values())
         budget = Budget(pop.budgets, self.traffic.offered_bps, len(self.kept), moved_bps)
         cost = {name: link.cost for name, link in pop.links.items()}
         room_bps = self._session_room_bps()
@@ -148,10 +150,17 @@ class Plan:
         if key not in self._verdicts:
             inject_on = self._inject_on(*key)
             context = self.context
-            self._verdicts[key] = context.guards.routers(inject_on) or fault(
-                context.natural, context.igp, candidate.prefix, target.exit, inject_on
+            self._verdicts[key] = (
+                self._doubt(target)
+                or family_refusal(candidate.prefix, target.exit.next_hop)
+                or context.guards.routers(inject_on)
+                or fault(context.natural, context.igp, candidate.prefix, target.exit, inject_on)
             )
         return self._verdicts[key]
+
+    def _doubt(self, target: Alternate) -> str | None:
+        """Why this path may not be copied now: nobody would report that it was lost."""
+        return ROUTER_DOUBTFUL if target.exit.router in self.context.doubtful else None
 
     def _inject_on(self, prefix: str, egress: Exit) -> tuple[str, ...]:
         return self.context.igp.order(egress.router, self.context.natural.holders(prefix))

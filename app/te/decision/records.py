@@ -6,37 +6,39 @@ from app.clock import utc
 from app.config.thresholds import Pacing
 from app.contract.schemas import Decision, LinkUtilization, Mode, PrefixShare, PrefixTraffic
 from app.te.decision.cycle import CycleResult
-from app.te.traffic.counters import Rates
-from app.te.traffic.link import LinkLoad
+from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.windows import ClosedWindow, Sums
 
 TOP_PREFIXES = 50
 DecisionNumber = tuple[int, int]  # epoch and seq of a decision
 
 
-def link_utilization(window: ClosedWindow, load: LinkLoad, seen: Sums, rates: Rates | None) -> LinkUtilization:
-    """The `link-utilization` record of one link in this window; `rates` is None for a link without counters."""
+def link_utilization(window: ClosedWindow, load: LinkLoad, measured: LinkWindow) -> LinkUtilization:
+    """The `link-utilization` record of one link in this window."""
+    silent, dropped_bps = measured.is_silent, measured.dropped_bps
     return LinkUtilization(
         id=_id(load.link, window),
         pop=window.pop,
         link=load.link,
         window_start=utc(window.start_s),
         window_s=window.length_s,
-        capacity_bps=load.capacity_bps,
+        capacity_bps=load.capacity_bps or None,
         carried_bps=load.carried_bps,
-        dropped_bps=load.dropped_bps,
+        dropped_bps=None if dropped_bps is None else dropped_bps + measured.unconfirmed_bps,
         offered_bps=load.offered_bps,
-        natural_bps=load.natural_bps,
+        natural_bps=None if silent else load.natural_bps,
         moved_in_bps=load.moved_in_bps,
         moved_out_bps=load.moved_out_bps,
-        received_bps=rates.received_bps if rates else None,
+        received_bps=measured.received_bps,
         samples=load.samples,
-        sampled_bytes=seen.size_bytes,
+        sampled_bytes=measured.sampled_bytes,
         error=load.error_share,
-        up=rates.up if rates else True,
-        counters=rates is not None,
+        up=measured.up,
+        counters=measured.carried_bps is not None,
         feed=load.feed,
         flow_ratio=load.flow_ratio,
+        configured_bps=measured.configured_bps,
+        reported_bps=measured.reported_bps,
     )
 
 

@@ -37,5 +37,5 @@ def _release_from(plan: Plan, prefixes: list[str], quota_bps: float) -> None:
 
 def _quota(plan: Plan, link: str, links: Mapping[str, LinkState]) -> float:
     load = plan.traffic.loads.get(link)
-    peak_bps = links[link].peak_bps if link in links else load.moved_out_bps if load else 0.0
+    peak_bps = links[link].peak_bps if link in links else (load.moved_out_bps or 0.0) if load else 0.0
     return plan.context.pacing.release_share * peak_bps

@@ -89,7 +89,7 @@ def is_settling(plan: Plan, link: str) -> bool:
 
 
 def _share(plan: Plan, link: str) -> float:
-    return plan.traffic.loads[link].natural_bps / plan.capacity_bps(link)
+    return (plan.traffic.loads[link].natural_bps or 0.0) / plan.capacity_bps(link)
 
 
 def goal_share(plan: Plan, link: str) -> float:
@@ -106,7 +106,7 @@ def _needs_relief(plan: Plan, link: str) -> bool:
     """
     thresholds, load = plan.context.thresholds, plan.traffic.loads[link]
     trigger = goal_share(plan, link)
-    if load.moved_out_bps > 0:
+    if load.moved_out_bps:
         trigger = thresholds.enter if load.saturated else (thresholds.enter + thresholds.saturated) / 2
     return plan.ledger.load_bps[link] > trigger * load.capacity_bps
 

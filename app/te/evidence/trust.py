@@ -7,8 +7,9 @@ import msgspec
 
 from app.config.thresholds import Thresholds
 from app.contract.schemas import Feed
+from app.te.traffic.level import error_share
 from app.te.traffic.link import LinkWindow
-from app.te.traffic.loads import Traffic, error_share, offered_bps
+from app.te.traffic.loads import Traffic, is_full, offered_bps
 from app.te.traffic.observed import ObservedWindow
 
 UNTRUSTED = "untrusted-link"
@@ -59,6 +60,7 @@ def _judge(
     untrusted = enough and _contradict(seen, expected, thresholds, before)
     if _is_saturated(newest, thresholds):
         untrusted = before  # a full link carries less than it is offered, which proves nothing either way
+    untrusted |= newest.renumbered  # what is counted for this link may belong to another interface
     ratio = seen / expected if enough and expected else None
     return Trust(_feed(newest, past, untrusted, sample_bytes), ratio, untrusted)
 
@@ -75,11 +77,12 @@ def _contradict(seen: float, expected: float, thresholds: Thresholds, before: bo
 
 
 def _feed(newest: LinkWindow, past: Sequence[LinkWindow], untrusted: bool, sample_bytes: float) -> Feed:
-    if newest.carried_bps is None and not _flow_bytes(newest):
+    if newest.is_silent and not newest.renumbered:
         return "silent"
     if untrusted:
         return "untrusted"
-    lost_counters = newest.carried_bps is None and any(window.carried_bps is not None for window in past)
+    had_counters = newest.counters_heard or any(window.carried_bps is not None for window in past)
+    lost_counters = newest.carried_bps is None and had_counters
     return "gap" if lost_counters or _lost_flows(newest, sample_bytes) else "live"
 
 
@@ -108,8 +111,7 @@ def _lost_flows(window: LinkWindow, sample_bytes: float) -> bool:
 
 
 def _is_saturated(window: LinkWindow, thresholds: Thresholds) -> bool:
-    carried_bps = window.carried_bps or 0.0
-    return bool(window.dropped_bps) or carried_bps >= thresholds.saturated * window.capacity_bps
+    return bool(window.dropped_bps) or is_full(window, window.carried_bps or 0.0, thresholds)
 
 
 def _flow_bytes(window: LinkWindow) -> float:

@@ -2,16 +2,19 @@
 
 from app.te.decision.allocator import BUDGET_BOUND, MIN_MOVED_SAMPLES, TOO_FEW_SAMPLES
 from app.te.decision.ledger import NO_ROOM
-from app.te.decision.plan import Plan
+from app.te.decision.plan import ROUTER_DOUBTFUL, Plan
 from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share, is_settling
 from app.te.evidence.effect import INEFFECTIVE
 from app.te.evidence.mismatch import MISMATCH
 from app.te.evidence.trust import UNTRUSTED
 from app.te.routing.forwarding import DEAD_END, LOOP
+from app.te.traffic.units import bits, percent
 
 MEANING = {
     LOOP: "on the way to the other exit, a router would send it back",
     DEAD_END: "while the routers change one by one, one of them would have no route for it",
+    ROUTER_DOUBTFUL: "the router of the other exit is not heard over BMP, so its paths may be out of date",
+    "next-hop-family": "the other path has an IPv6 next hop for an IPv4 prefix (RFC 8950), which overrides do not copy",
     "exports-learned-routes": "a router that would carry the override exports the routes it learns",
     "strict-urpf": "its natural link would drop packets from this prefix once it is routed elsewhere",
     INEFFECTIVE: "the routers took the override, but the traffic did not follow it",
@@ -62,8 +65,8 @@ def _numbers(plan: Plan, prefix: str, link: str, reason: str) -> str:
     if reason == UNTRUSTED:
         return "; ".join(untrusted(plan, name) for name in sorted(_others(plan, prefix, link) & plan.untrusted))
     if reason == MISMATCH:
-        share, most = plan.context.mismatch_share, plan.context.thresholds.mismatch_max
-        return f"{share:.1%} of the traffic we do not steer leaves by unpredicted links, and {most:.0%} is allowed"
+        astray, most = percent(plan.context.mismatch_share), plan.context.thresholds.mismatch_max
+        return f"{astray} of the traffic we do not steer leaves by unpredicted links, and {most:.0%} is allowed"
     if reason == TOO_FEW_SAMPLES:
         return f"{plan.candidate(prefix).samples:.0f} samples, and a move needs at least {MIN_MOVED_SAMPLES}"
     return MEANING.get(reason, reason)
@@ -82,7 +85,9 @@ def _with_it_back(plan: Plan, link: str, bps: float) -> str:
 
 
 def untrusted(plan: Plan, link: str) -> str:
-    """Why a link is untrusted: its flows over counters, and the band that they should be in."""
+    """Why a link is untrusted: its flows over counters, and the band that they should be in; or its interfaces."""
+    if plan.traffic.loads[link].renumbered:
+        return f"{link} seems to have other ifIndexes now: its own fell silent when others appeared"
     ratio, thresholds = plan.traffic.loads[link].flow_ratio, plan.context.thresholds
     band = f"{thresholds.ratio_low:g} to {thresholds.ratio_high:g}"
     now = "too few samples to say" if ratio is None else f"{ratio:.0%}"
@@ -97,19 +102,19 @@ def _room(plan: Plan, prefix: str, link: str) -> str:
     targets = _others(plan, prefix, link)
     room_bps = {name: room for name in targets if (room := plan.ledger.headroom_bps(name)) is not None}
     if not targets:
-        return f"it needs {gbps(plan.bps(prefix))}, and no other link has a route to it"
+        return f"it needs {bits(plan.bps(prefix))}, and no other link has a route to it"
     if not room_bps:
-        return f"it needs {gbps(plan.bps(prefix))}, and none of its {len(targets)} other links may receive traffic"
+        return f"it needs {bits(plan.bps(prefix))}, and none of its {len(targets)} other links may receive traffic"
     most = max(room_bps, key=lambda name: (room_bps[name], name))
-    left = gbps(max(room_bps[most], 0.0))
-    return f"it needs {gbps(plan.bps(prefix))}, and the most room below thresholds.fill_to is {left}, on {most}"
+    left = bits(max(room_bps[most], 0.0))
+    return f"it needs {bits(plan.bps(prefix))}, and the most room below thresholds.fill_to is {left}, on {most}"
 
 
 def _budgets(plan: Plan) -> str:
     budgets, held = plan.context.pop.budgets, plan.kept | plan.made
     most = f"{budgets.max_overrides} overrides, {budgets.max_new_per_cycle} new ones per window"
-    share = f"{budgets.max_moved_share:.0%} of {gbps(plan.traffic.offered_bps)}"
-    moved = gbps(sum(plan.bps(prefix) for prefix in held))
+    share = f"{budgets.max_moved_share:.0%} of {bits(plan.traffic.offered_bps)}"
+    moved = bits(sum(plan.bps(prefix) for prefix in held))
     return f"the budgets allow {most} and {share} to be moved; {len(held)} overrides with {moved} are in force"
 
 
@@ -120,7 +125,7 @@ def _natural_link(plan: Plan, link: str) -> str:
         return f"nothing is moved off its natural link {link}, {UNTRUSTED}: {untrusted(plan, link)}"
     if load is None or link not in plan.traffic.usable:
         return f"its natural link {link} is down or silent, or its load is unknown, so nothing is moved off it"
-    natural = f"{load.natural_bps / load.capacity_bps:.0%}"
+    natural = f"{(load.natural_bps or 0.0) / load.capacity_bps:.0%}"
     if link not in plan.open_links:
         return f"its natural link {link} is at {natural}, below the enter threshold of {thresholds.enter:.0%}"
     planned, goal = f"{plan.ledger.load_bps[link] / load.capacity_bps:.0%}", f"{goal_share(plan, link):.0%}"
@@ -128,8 +133,3 @@ def _natural_link(plan: Plan, link: str) -> str:
     return f"{congested}; the goal is {goal}" + (
         f"; {SETTLING}: {MEANING[SETTLING]}" if is_settling(plan, link) else ""
     )
-
-
-def gbps(bps: float) -> str:
-    """A rate as text in Gb/s, with two decimals."""
-    return f"{bps / 1e9:.2f} Gb/s"

@@ -19,8 +19,8 @@ from app.te.decision.relief import forbidden
 from app.te.explain.sentences import refusal, stays, untouched
 from app.te.routing.bestpath import RouterPath
 from app.te.routing.natural import Alternate
+from app.te.traffic.level import error_share
 from app.te.traffic.link import LinkLoad
-from app.te.traffic.loads import error_share
 
 CHOSEN, NATURAL, POSSIBLE, DEARER = "chosen", "natural", "possible", "dearer"
 CONGESTED, UNKNOWN_LINK = "congested", "unknown-link"

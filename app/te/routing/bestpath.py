@@ -63,7 +63,7 @@ def _survivors(paths: Sequence[RouterPath]) -> Sequence[RouterPath]:
 
 
 def _rank(path: Path) -> tuple[int, int, int]:
-    return -path.local_pref, len(path.as_path), ORIGIN_RANK[path.origin]
+    return -path.local_pref, path.length, ORIGIN_RANK[path.origin]
 
 
 def _lowest_med(tied: Sequence[RouterPath]) -> Sequence[RouterPath]:

@@ -8,17 +8,17 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from app.config.forms import UINT16_MAX
 from app.config.inventory import Pop
 from app.contract.schemas import Exit
 from app.te.routing.bestpath import RouterPath, choose, equals
 from app.te.routing.interning import PathSet
 from app.te.routing.lpm import Table
 from app.te.routing.lpm_overlay import TableCache
-from app.te.routing.path import Path
+from app.te.routing.path import BLACKHOLE, Path, as_path_refusal, unfit
 from app.te.routing.rib import Rib
 
-BLACKHOLE = "65535:666"
-BARRED_COMMUNITIES = frozenset({"65535:0", "65535:6", BLACKHOLE})  # GRACEFUL_SHUTDOWN, LLGR_STALE
+AS_TRANS = 23456  # RFC 6793: what a router without 4-byte AS numbers reports for each of them
 
 
 class Alternate(msgspec.Struct, frozen=True, gc=False):
@@ -116,13 +116,17 @@ class NaturalRouting:
             return "unknown-next-hop"
         if (router, egress.peer) not in self._pop.link_by_session:
             return "unknown-session"
-        if self.rib.peer_asn(router, egress.peer) is None:
+        if not self._pop.leads_out(router, egress.peer, egress.next_hop):
+            return "next-hop-not-of-session"
+        if (asn := self.rib.peer_asn(router, egress.peer)) is None:
             return "session-down"
+        if is_wrong_as(asn, self._pop.asn_by_session[router, egress.peer]):
+            return "wrong-as"
         if self._pop.links[egress.link].drain:
             return "drained"
         if self._pop.routers[router].exports_learned_routes:
             return "exports-learned-routes"
-        return None if BARRED_COMMUNITIES.isdisjoint(path.communities) else "barred-community"
+        return unfit(path) or as_path_refusal(path.as_path, self._pop.asn)
 
     def holders(self, prefix: str) -> frozenset[str]:
         """The routers that hold the prefix: they report a path for it, or the mesh would give them one."""
@@ -168,6 +172,11 @@ class NaturalRouting:
             link = by_next_hop or self._pop.link_by_session.get((router, path.peer))
             self._exits[key] = Exit(router, link, path.peer, path.next_hop, path.path_id) if link else None
         return self._exits[key]
+
+
+def is_wrong_as(asn: int, expected: int) -> bool:
+    """Whether a neighbour's AS number in BMP contradicts the inventory: somebody else is there than it says."""
+    return asn != expected and not (asn == AS_TRANS and expected > UINT16_MAX)
 
 
 def _exits(best: Mapping[str, RouterPath]) -> dict[str, Exit]:

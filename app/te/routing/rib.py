@@ -17,8 +17,13 @@ _NOTHING: Mapping[str, PathSet] = {}
 
 
 def bucket_of(prefix: str) -> int:
-    """The bucket of a prefix. Must be the same in every process and release, because it is part of a row's key."""
-    return zlib.crc32(prefix.encode()) % BUCKETS
+    """The bucket of a prefix."""
+    return crc_of(prefix) % BUCKETS
+
+
+def crc_of(prefix: str) -> int:
+    """What says in which row a prefix is. Must be the same in every process and release."""
+    return zlib.crc32(prefix.encode())
 
 
 class Prefixes(Collection[str]):

@@ -1,7 +1,11 @@
-"""The share of sampled bytes that was late or unattributed recently: it shows a present fault, not an old one."""
+"""The share of sampled bytes that was late or unattributed recently: it shows a present fault, not an old one.
+
+Bytes that are not believed do not count: one forged sample would be most of what was sampled. Nor do inbound bytes.
+"""
 
 from collections import deque
 
+from app.te.traffic.unplaced import NOT_MEANT
 from app.te.traffic.windows import Progress
 
 STEP_S, STEPS = 10.0, 30
@@ -15,7 +19,9 @@ class RecentShares:
 
     def take(self, progress: Progress) -> tuple[float, float]:
         """Take the latest progress; return (late, unattributed) as shares of recently sampled bytes, 0 if none were."""
-        unattributed = sum(progress.unattributed_bytes.values())
+        unattributed = sum(
+            size_bytes for reason, size_bytes in progress.unattributed_bytes.items() if reason not in NOT_MEANT
+        )
         total = progress.late_bytes + unattributed + progress.counted_bytes
         if not self._past or progress.watermark_s >= self._past[-1][0] + STEP_S:
             self._past.append((progress.watermark_s, progress.late_bytes, unattributed, total))

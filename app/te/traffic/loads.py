@@ -5,10 +5,10 @@ them. So the level follows the counters at once, while the split among prefixes 
 """
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from app.config.thresholds import Pacing, Thresholds
 from app.te.traffic.demand import Numbers
@@ -18,8 +18,7 @@ from app.te.traffic.observed import LinkWindows, ObservedWindow, SeenFlows
 from app.te.traffic.placement import Placement
 from app.te.traffic.shares import weights
 
-MIN_FLOW_SAMPLES = 400  # without counters, a level needs at least this many: +-10 %
-SIZE_VARIANCE = 0.34**2  # squared coefficient of variation of a CDN's packet sizes (mean 1,315 B)
+MIN_STRAY_SAMPLES = 30  # fewer, seen where they should not be, say nothing of another link: one may be forged
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -37,7 +36,7 @@ class Traffic(msgspec.Struct, frozen=True):
     @property
     def offered_bps(self) -> float:
         """The traffic of the whole PoP, in bits per second."""
-        return sum(load.offered_bps for load in self.loads.values())
+        return sum(load.offered_bps or 0.0 for load in self.loads.values())
 
 
 def measure(observed: ObservedWindow, placement: Placement, thresholds: Thresholds, pacing: Pacing) -> Traffic:
@@ -62,22 +61,18 @@ def measure(observed: ObservedWindow, placement: Placement, thresholds: Threshol
 
 
 def offered_bps(window: LinkWindow) -> float:
-    """The load that was offered to this link: carried plus dropped by its counters, or else the flow estimate."""
-    if window.carried_bps is None:
-        return window.flow_bps
-    return window.carried_bps + (window.dropped_bps or 0.0)
+    """The load that was offered to this link: carried by its counters, or else the flow estimate, plus dropped."""
+    carried_bps = window.flow_bps if window.carried_bps is None else window.carried_bps
+    return carried_bps + (window.dropped_bps or 0.0)
 
 
-def error_share(samples: int) -> float:
-    """Half width of the 95 % interval of a flow estimate, as a share of it: a Poisson count of packets of mixed size.
-
-    It is at most 1: with so few samples the estimate means nothing.
-    """
-    return min(1.96 * sqrt((1 + SIZE_VARIANCE) / samples), 1.0) if samples else 1.0
+def is_full(window: LinkWindow, carried_bps: float, thresholds: Thresholds) -> bool:
+    """Whether this load is about all that the link can carry; never for a link of unknown capacity."""
+    return window.capacity_bps > 0 and carried_bps >= thresholds.saturated * window.capacity_bps
 
 
 def _is_usable(window: LinkWindow) -> bool:
-    known = window.carried_bps is not None or window.samples >= MIN_FLOW_SAMPLES
+    known = window.carried_bps is not None or window.flows.is_precise or window.is_bridged
     return window.up and window.capacity_bps > 0 and known
 
 
@@ -94,11 +89,25 @@ def _levels(
     newest, flows, egress = observed.newest, observed.flows, observed.egress
     natural = placement.naturals(egress, flows.pairs, flows.links)
     planned = placement.planneds(egress, flows.pairs, natural)
+    few = _are_few(flows, natural, placement.exits(egress, flows.pairs, natural), len(egress.links))
+    natural, planned = (np.where(few, flows.links, links) for links in (natural, planned))
     links = list(egress.links)
     return (
         _credited(newest, flows, natural, links, unexplained_bps),
         _credited(newest, flows, planned, links, unexplained_bps),
     )
+
+
+def _are_few(flows: SeenFlows, natural: Numbers, exits: Numbers, links: int) -> NDArray[np.bool_]:
+    """A mask of the flows seen where no override explains them, if few samples show that of two links.
+
+    Their load stays on the link that they were seen on.
+    """
+    stray = (natural != flows.links) & (exits != flows.links)
+    cells = flows.links * links + natural
+    few: NDArray[np.bool_] = np.bincount(cells, flows.samples * stray, links * links)[cells] < MIN_STRAY_SAMPLES
+    few &= stray
+    return few
 
 
 def _credited(
@@ -132,20 +141,26 @@ def _pairs(
     return TrafficMatrix(observed.pairs, links, Columns(numbers, natural_links, planned, bps, samples))
 
 
+def _known(bps: float, window: LinkWindow) -> float | None:
+    """A sum over flows: of a silent link, only those that were seen on other links are in it."""
+    return None if window.is_silent and not bps else bps
+
+
 def _load(window: LinkWindow, natural: float, moved_in: float, moved_out: float, thresholds: Thresholds) -> LinkLoad:
     offered = offered_bps(window)
-    dropped = window.dropped_bps or 0.0 if window.carried_bps is not None else 0.0
+    dropped = window.dropped_bps or 0.0
     carried = offered - dropped
     return LinkLoad(
         link=window.link,
         capacity_bps=window.capacity_bps,
-        carried_bps=carried,
-        dropped_bps=dropped,
-        offered_bps=offered,
-        natural_bps=natural,
-        moved_in_bps=moved_in,
-        moved_out_bps=moved_out,
+        carried_bps=None if window.is_silent else carried,
+        dropped_bps=window.dropped_bps,
+        offered_bps=None if window.is_silent else offered,
+        natural_bps=_known(natural, window),
+        moved_in_bps=_known(moved_in, window),
+        moved_out_bps=_known(moved_out, window),
         samples=window.samples,
-        error_share=error_share(window.samples),
-        saturated=dropped > 0 or carried >= thresholds.saturated * window.capacity_bps,
+        error_share=window.flows.error_share,
+        saturated=dropped > 0 or is_full(window, carried, thresholds),
+        renumbered=window.renumbered,
     )

@@ -32,15 +32,20 @@ class SeenFlows(NamedTuple):
     pairs: Numbers
     links: Numbers
     sizes_bytes: Floats
+    samples: Floats
 
 
 class ObservedWindow(NamedTuple):
-    """The newest closed window with its history: oldest window first; a window without any link had no feed."""
+    """The newest closed window with its history: oldest window first; a window without any link had no feed.
+
+    The paths of a `doubtful` router may be out of date: it was not heard for too long.
+    """
 
     history: Sequence[LinkWindows]
     columns: Sequence[Sequence[DemandColumn]]  # of each window of the history
     egress: EgressIndex
     flows: SeenFlows  # of the newest window
+    doubtful: frozenset[str] = frozenset()  # routers
 
     @property
     def newest(self) -> LinkWindows:
@@ -103,4 +108,5 @@ def _flows(columns: Sequence[DemandColumn], egress: EgressIndex) -> SeenFlows:
         np.concatenate([column.pairs for column in columns or [nothing]]),
         np.repeat(links, [len(column.pairs) for column in columns]),
         np.concatenate([column.sizes_bytes for column in columns or [nothing]]),
+        np.concatenate([column.samples for column in columns or [nothing]]),
     )

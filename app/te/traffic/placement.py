@@ -45,6 +45,13 @@ class Placement:
         """The planned links of many pairs, as `planned` returns them one by one; `egress` numbers pairs and links."""
         return _one_by_one(egress, (self.planned, self._held), numbers, natural, natural.copy())
 
+    def exits(self, egress: EgressIndex, numbers: Numbers, natural: Numbers) -> Numbers:
+        """The exits of the overrides, held or settling, of many pairs; their `natural` links where there is none."""
+        return _one_by_one(egress, (self._exit, self._touched), numbers, natural, natural.copy())
+
+    def _exit(self, ingress: str, prefix: str, natural: str) -> str:
+        return self._touched[prefix].override.exit.link
+
     def _links(self, prefix: str) -> frozenset[str]:
         """The links that count as natural when the prefix is seen on them."""
         routes = self._routing.routes(prefix)

@@ -2,47 +2,147 @@
 
 pmacct sends `purge_init` and `purge_close` every refresh, with or without traffic, and runs each purge in its own
 process. Data that arrived before (oldest open purge_init - refresh) is complete in the topic, so that moment is the
-watermark.
+watermark. With several collectors it is the oldest such moment of any of them (writers.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
+from app.te.traffic.rates import SampledRates
+from app.te.traffic.unplaced import Unplaced
+from app.te.traffic.writers import SILENT_REFRESHES, WRITERS_MAX, Writers
 
 PurgeKind = Literal["purge_init", "purge_close"]
-OPEN_PURGE_MAX_S = 30.0  # a writer that is killed never closes its purge
 CATCH_UP_WINDOWS = 60  # after a longer silence, only windows with data are closed
+CREEP = 0.2  # of the stream's time, while every collector's clock was set back: windows go on, and the clocks catch up
+UNMARKED_MAX_S = 60.0  # without markers for so long, what is older than that counts as complete
+BYTES_MAX = 2**63 - 1  # what a row can keep: forged records stand for as much as they like
+QUIET_STEP_MAX_S = 30.0  # from one message to the next; a longer step may be one to another clock
+
+
+class QuietClock(msgspec.Struct):
+    """One clock of the messages without a marker: its first and its newest time.
+
+    Messages do not say which collector wrote them, and their times are those of its host. Near ones belong together.
+    """
+
+    began_s: float
+    at_s: float
+
+    @property
+    def lasts_s(self) -> float:
+        return self.at_s - self.began_s
+
+
+def quiet_until(clocks: Sequence[QuietClock]) -> float | None:
+    """The time by the slowest clock if there was no marker for UNMARKED_MAX_S by any, else None."""
+    if max((clock.lasts_s for clock in clocks), default=0.0) < UNMARKED_MAX_S:
+        return None
+    return min(clock.at_s for clock in clocks if clock.lasts_s >= UNMARKED_MAX_S / 2)
 
 
 class Progress(msgspec.Struct):
-    """How far one PoP's flows are processed: the row that is written last. Bytes are scaled by the sampling rate."""
+    """How far one PoP's flows are processed: the row that is written last. Bytes are scaled by the sampling rate.
+
+    `is_first` says that no window was closed yet, so that the first may still begin earlier.
+    `heard_s` is Kafka's time of the purge that brought the last record of each router, `unheard` the routers whose
+    records came since the last marker. `quiet` are the clocks of the messages after that marker, and
+    `unmarked` says that the last windows were closed without markers.
+    """
 
     applied: int = -1
     closed_up_to_s: int | None = None
+    is_first: bool = False
     watermark_s: float = 0.0
-    last_purge_s: float = 0.0
-    open_purges: dict[str, float] = msgspec.field(default_factory=dict)
     records: int = 0
     counted_bytes: int = 0
     late_bytes: int = 0
     unattributed_bytes: dict[str, int] = msgspec.field(default_factory=dict)
     dead_letters: int = 0
+    writers: Writers = msgspec.field(default_factory=Writers)
+    unmarked: bool = False
+    quiet: list[QuietClock] = msgspec.field(default_factory=list)
+    heard_s: dict[str, float] = msgspec.field(default_factory=dict)
+    unheard: list[str] = msgspec.field(default_factory=list)
+    unplaced: Unplaced = msgspec.field(default_factory=Unplaced)
+    rates: SampledRates = msgspec.field(default_factory=SampledRates)
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
+        before_s = self.writers.now_s
         if kind == "purge_init":
-            self.last_purge_s = max(self.last_purge_s, at_s)
-            self.open_purges[writer] = at_s
+            self.writers.begin(writer, at_s, refresh_s)
         else:
-            self.open_purges.pop(writer, None)
-        oldest_s = self.last_purge_s - OPEN_PURGE_MAX_S
-        self.open_purges = {writer: at_s for writer, at_s in self.open_purges.items() if at_s > oldest_s}
-        complete_s = min(self.open_purges.values(), default=self.last_purge_s) - refresh_s
-        self.watermark_s = max(self.watermark_s, complete_s)
+            self.writers.end(writer)
+        self.unmarked, self.quiet = False, []
+        if self.unheard:
+            self._hear(min(at_s, self.newest_s))
+        complete_s = self.writers.complete_s(refresh_s, self._floor_s)
+        if complete_s is None:
+            self.watermark_s += CREEP * (self.writers.now_s - before_s)
+        elif complete_s > self.watermark_s or self._may_go_back_to(complete_s + refresh_s):
+            self.watermark_s = complete_s
+
+    def quiet_after(self, kafka_s: Sequence[float]) -> list[QuietClock]:
+        """The clocks of the messages without a marker after those of these Kafka times."""
+        clocks = [QuietClock(clock.began_s, clock.at_s) for clock in self.quiet]
+        for at_s in kafka_s:
+            for clock in clocks:
+                if abs(at_s - clock.at_s) <= QUIET_STEP_MAX_S:
+                    clock.at_s = max(clock.at_s, at_s)
+                    break
+            else:
+                clocks.append(QuietClock(at_s, at_s))
+                if len(clocks) > WRITERS_MAX:
+                    clocks.remove(min(clocks, key=lambda each: each.lasts_s))
+        return clocks
+
+    def advance_unmarked(self, at_s: float) -> None:
+        """Advance the watermark to UNMARKED_MAX_S before `at_s`, because no marker came for that long."""
+        self.writers = Writers()
+        self.unmarked = True
+        self._hear(at_s)
+        self.watermark_s = max(self.watermark_s, at_s - UNMARKED_MAX_S)
+
+    def hears(self, routers: set[str]) -> None:
+        """Records of these routers came. They count as heard at the next marker, whose time does not depend on how
+        records are fetched.
+        """
+        if new := routers.difference(self.unheard):
+            self.unheard = sorted(new.union(self.unheard))
+
+    def _hear(self, at_s: float) -> None:
+        self.heard_s.update(dict.fromkeys(self.unheard, at_s))
+        self.unheard = []
+
+    @property
+    def newest_s(self) -> float:
+        """The newest time of any collector whose clock can be right; infinite if none is known."""
+        newest_s = self.writers.newest_s(self._floor_s)
+        return inf if newest_s is None else newest_s
+
+    @property
+    def _has_closed(self) -> bool:
+        return self.closed_up_to_s is not None and not self.is_first
+
+    @property
+    def _floor_s(self) -> float:
+        return self.watermark_s if self._has_closed else -inf
+
+    def _may_go_back_to(self, at_s: float) -> bool:
+        """Whether the watermark may go back to here: at the start, for the first collector may be one that is ahead."""
+        return not self._has_closed and at_s < self.watermark_s
+
+    def _may_be_ahead(self, from_s: float, starts: set[int], refresh_s: float) -> bool:
+        """Whether all markers may be ahead, because data are older: at the start, others may come any moment."""
+        writers = self.writers
+        starting = not self._has_closed and bool(writers.known) and writers.now_s < SILENT_REFRESHES * refresh_s
+        return starting and min(starts, default=inf) < from_s
 
     @property
     def open_from_s(self) -> int:
@@ -57,21 +157,25 @@ class Progress(msgspec.Struct):
         """
         length_s = windows.length_s
         end_s = window_of(self.watermark_s - windows.grace_s, length_s)
+        if self._may_be_ahead(end_s - 2 * length_s, starts, windows.refresh_s):
+            return
         if self.closed_up_to_s is None:
-            self.closed_up_to_s = min({end_s} | starts)
+            self.closed_up_to_s, self.is_first = min({end_s} | starts), True
+        elif self.is_first:
+            self.closed_up_to_s = min(self.closed_up_to_s, end_s)
         due = range(self.closed_up_to_s, end_s, length_s)
         for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(filter(due.__contains__, starts)):
-            self.closed_up_to_s = start_s + length_s
+            self.closed_up_to_s, self.is_first = start_s + length_s, False
             yield start_s
         self.closed_up_to_s = max(self.closed_up_to_s, end_s)
 
     def leave_out(self, reason: str, size_bytes: int) -> None:
         """Count bytes that belong to no link, by reason code."""
-        self.unattributed_bytes[reason] = self.unattributed_bytes.get(reason, 0) + size_bytes
+        self.unattributed_bytes[reason] = min(self.unattributed_bytes.get(reason, 0) + size_bytes, BYTES_MAX)
 
 
 class ClosedWindow(NamedTuple):
-    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by no clock far ahead."""
 
     pop: str
     start_s: int
@@ -93,6 +197,7 @@ class Part(NamedTuple):
     size_bytes: int  # total of the records with a route, and so is `samples_sum`
     samples_sum: int
     unroutable_bytes: int
+    heaviest_bytes: int  # what one sample of the records with a route stands for, at most
 
 
 class Sums(msgspec.Struct):
@@ -102,6 +207,7 @@ class Sums(msgspec.Struct):
     size_bytes: int = 0
     samples: int = 0
     unroutable_bytes: int = 0
+    heaviest_bytes: int = 0
     demand: Demand = msgspec.field(default_factory=Demand, name="demands")
 
     def add(self, part: Part) -> None:
@@ -110,6 +216,7 @@ class Sums(msgspec.Struct):
         self.size_bytes += part.size_bytes
         self.samples += part.samples_sum
         self.unroutable_bytes += part.unroutable_bytes
+        self.heaviest_bytes = max(self.heaviest_bytes, part.heaviest_bytes)
 
 
 def window_of(at_s: float, length_s: int) -> int:

@@ -1,13 +1,13 @@
 // The card of one link: the state of its feed, its loads now, and its chart.
 
 import { LinkChart } from "/static/chart.js";
-import { badge, bits, element, lasting, percent, short, time } from "/static/text.js";
+import { badge, bits, element, lasting, shareOf, short, time } from "/static/text.js";
 
 const KINDS = { pni: "PNI", ixp: "IXP", transit: "transit" };
 const FEEDS = {
   live: "Flows and counters arrive and agree.",
   gap: "Flows or counters are missing, so the figures are incomplete.",
-  untrusted: "Flows and counters contradict each other, so nothing is moved from or to this link.",
+  untrusted: "Flows and counters contradict each other, or the interfaces have other numbers, so nothing is moved from or to this link.",
   silent: "Neither flows nor counters arrive; that does not mean that there is no traffic.",
 };
 
@@ -29,7 +29,7 @@ export class Card {
 
   show(view, now) {
     this.view = view;
-    this.kind.textContent = `${KINDS[view.kind]} ${view.capacity_bps / 1e9}G`;
+    this.kind.textContent = view.capacity_bps === null ? `${KINDS[view.kind]}, capacity unknown` : `${KINDS[view.kind]} ${view.capacity_bps / 1e9}G`;
     this.node.dataset.state = view.congestion ? "congested" : "calm";
     this.figures.replaceChildren(...(view.window ? figures(view.window) : []));
     if (view.window) this.place.setAttribute("aria-label", `${this.name}: ${describe(view.window)}`);
@@ -61,18 +61,19 @@ function feedOf(view, now) {
 
 function figures(window) {
   const { capacity_bps: capacity, carried_bps: carried, dropped_bps: dropped, natural_bps: natural } = window;
-  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]].filter(([, bps]) => bps >= 1e6);
-  const moved = moves.map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") || "none";
+  const moves = [["+", window.moved_in_bps], ["\u2212", window.moved_out_bps]];
+  const moved = moves.filter(([, bps]) => bps >= 1).map(([sign, bps]) => `${sign}${bits(bps)}`).join(" ") ||
+    (moves.some(([, bps]) => bps === null) ? "unknown" : "none");
   const figure = (name, kind, ...shown) => element("div", { class: kind }, element("dt", {}, name), element("dd", {}, ...shown));
-  const load = (name, bps, kind = name) => figure(name, kind, `${percent(bps / capacity)} `, element("small", {}, bits(bps)));
-  const seen = window.feed === "silent" ? [figure("carried", "unknown", "unknown"), figure("dropped", "unknown", "unknown")]
-    : [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped")];
-  return [...seen, load("natural", natural), figure("moved here", "moved", moved)];
+  const load = (name, bps, kind = name) => (bps === null ? figure(name, "unknown", "unknown")
+    : figure(name, kind, ...(capacity ? [`${shareOf(bps, capacity)} `, element("small", {}, bits(bps))] : [bits(bps)])));
+  return [load("carried", carried), load("dropped", dropped, dropped > 0 ? "dropped some" : "dropped"),
+    load("natural", natural), figure("moved here", "moved", moved)];
 }
 
 function describe(window) {
   if (window.feed === "silent") return "silent: its load is unknown";
-  const share = (bps) => percent(bps / window.capacity_bps);
-  return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)} ` +
-    `of capacity in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;
+  const share = (bps) => shareOf(bps, window.capacity_bps);
+  return `carried ${share(window.carried_bps)}, dropped ${share(window.dropped_bps)}, natural ${share(window.natural_bps)}` +
+    `${window.capacity_bps ? " of capacity" : ""} in the window that ended at ${time(endOf(window) * 1000)} UTC; before that, see the chart`;
 }

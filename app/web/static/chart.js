@@ -1,6 +1,6 @@
 // The chart of one link: loads in % of capacity over time in UTC, with the truth if the PoP is simulated.
 
-import { element, percent, utc } from "/static/text.js";
+import { element, shareOf, utc } from "/static/text.js";
 
 const HISTORY_S = 1800;
 const SHOWN_AT_LEAST_S = 300;
@@ -94,7 +94,7 @@ export class LinkChart {
     this.readout.hidden = !window;
     if (!window) return;
     const [end, capacity, carried, dropped, natural] = window;
-    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${bps === null ? "unknown" : percent(bps / capacity)}`);
+    const loads = Object.entries({ carried, dropped, natural }).map(([name, bps]) => `${name} ${shareOf(bps, capacity)}`);
     this.readout.textContent = `${utc(new Date(end * 1000))}  ${loads.join("  ")}`;
   }
 
@@ -116,9 +116,9 @@ export class LinkChart {
   draw(capacityBps) {
     const rows = withGaps(this.windows);
     const column = (...loads) => rows.map((row) => (
-      loads.some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
+      !row[1] || loads.some((load) => row[load] === null) ? null : (100 * loads.reduce((sum, load) => sum + row[load], 0)) / row[1]));
     const estimate = [rows.map((row) => row[0]), column(2, 3), column(2), column(4)];
-    const real = (index) => this.truth.map((row) => (100 * row[index]) / capacityBps);
+    const real = (index) => this.truth.map((row) => capacityBps && (100 * row[index]) / capacityBps);
     const truth = [this.truth.map((row) => row[0]), real(1), real(3)];
     this.plot.setData(truth[0].length ? uPlot.join([truth, estimate]) : [estimate[0], [], [], ...estimate.slice(1)]);
   }

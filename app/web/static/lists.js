@@ -80,19 +80,24 @@ function about(view, halted) {
 }
 
 function confirmedOf(shown) {
-  const states = shown.flatMap(({ override, routers }) => override.inject_on.map((router) => routers[router]));
+  const states = shown.flatMap(({ override, progress }) => override.inject_on.map((router) => progress.routers[router]));
   if (states.some((state) => state?.startsWith("would"))) return "dry run";
   const confirmed = states.filter((state) => state === "confirmed").length;
-  return confirmed === states.length ? "all confirmed" : `${confirmed} of ${states.length} routes confirmed`;
+  const refused = shown.filter(({ progress }) => progress.state === "refused").length;
+  const said = confirmed === states.length ? "all confirmed" : `${confirmed} of ${states.length} routes confirmed`;
+  return refused ? `${said}, ${refused} refused` : said;
 }
 
+const progressOf = ({ override, progress }) => (progress.reason ? `${progress.state}: ${progress.reason}`
+  : override.inject_on.map((router) => `${router} ${progress.routers[router] ?? "not yet"}`).join(", "));
+
 function tableOf(shown) {
-  const rows = [...shown].sort((a, b) => b.override.bps - a.override.bps).map(({ override, routers }) =>
+  const rows = [...shown].sort((a, b) => b.override.bps - a.override.bps).map(({ override, progress }) =>
     element("tr", { "data-prefix": override.prefix },
       element("td", {}, override.prefix),
       element("td", { class: "number" }, bits(override.bps)),
       element("td", {}, override.exit.next_hop),
-      element("td", {}, override.inject_on.map((router) => `${router} ${routers[router] ?? "not yet"}`).join(", ")),
+      element("td", {}, progressOf({ override, progress })),
       element("td", {}, override.reason)));
   const head = ["prefix", "load", "next hop", "routers", "reason"].map((name) =>
     element("th", { scope: "col", class: name === "load" ? "number" : "" }, name));

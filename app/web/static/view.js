@@ -2,7 +2,8 @@
 
 import { Card } from "/static/card.js";
 import { showEvents, showOverrides } from "/static/lists.js";
-import { bits, element, lasting, percent, time } from "/static/text.js";
+import { showNotices, showParts } from "/static/parts.js";
+import { bits, lasting, percent, sumOf, time } from "/static/text.js";
 
 const EVENTS_MAX = 1000;
 const STALE_MS = 5000;
@@ -43,7 +44,8 @@ function take(update) {
   cards.forEach((card) => card.age(page.now));
   showHead();
   showSums();
-  showNotices();
+  showNotices(page.state, page.mismatchMax);
+  showParts(page.state.components, page.now);
 }
 
 function draw(windows, truth) {
@@ -69,46 +71,23 @@ function showHead() {
 }
 
 function showSums() {
-  const windows = page.links.map((view) => view.window).filter(Boolean);
-  const total = (name) => windows.reduce((sum, window) => sum + window[name], 0);
+  const heard = page.links.some((view) => view.window);
+  const carried = sumOf(page.links, "carried_bps"), dropped = sumOf(page.links, "dropped_bps");
   const congested = page.links.filter((view) => view.congestion).length;
   const { egress_mismatch_share: mismatch, told_until: until, quiet } = page.state;
   const overrides = page.overrides?.overrides ?? [];
   const moved = overrides.reduce((sum, { override }) => sum + override.bps, 0);
-  figure("carried", windows.length && bits(total("carried_bps")));
-  figure("dropped", windows.length && bits(total("dropped_bps")), total("dropped_bps") > 0);
+  figure("carried", heard && carried.text);
+  figure("dropped", heard && dropped.text, dropped.total > 0);
   figure("congested", page.overrides && `${congested} of ${page.links.length}`, congested > 0);
   figure("overrides", page.overrides && (overrides.length ? `${overrides.length}, ${bits(moved)}` : "none"));
-  figure("mismatch", mismatch !== null && `${percent(mismatch)} (limit ${percent(page.mismatchMax)})`, Boolean(page.state.barred));
+  figure("mismatch", page.overrides && `${mismatch === null ? "unknown" : percent(mismatch)} (limit ${percent(page.mismatchMax)})`, Boolean(page.state.barred));
   figure("window", until && `${lasting(page.now - Date.parse(until) / 1000)} ago`, quiet);
 }
 
 function figure(name, text, bad = false) {
   $(`sum-${name}`).textContent = text || "\u2013";
   $(`sum-${name}`).classList.toggle("bad", Boolean(text) && bad);
-}
-
-// What an operator must know before anything else, in sentences.
-function showNotices() {
-  const { halted, quiet, told_until: until, egress_mismatch_share: mismatch, barred } = page.state, notices = [];
-  const alarm = (text) => notices.push(["alarming", text]);
-  if (halted) {
-    const subject = halted.pop === "*" ? "Every PoP" : "This PoP";
-    alarm(`${subject} was halted by ${halted.by} on ${halted.at.slice(0, 10)} at ${time(halted.at)}: ` +
-      "no override is announced until it is resumed.");
-  }
-  if (!until) {
-    notices.push(["calm", "Waiting for the first window. Telemetry publishes each window about 5 s after it ends."]);
-  } else if (quiet) {
-    alarm(`No window was published since the one that ended at ${time(until)}; its loads are shown. ` +
-      "Is telemetry running, and do flows arrive?");
-  }
-  if (barred) alarm(`No new moves are made (${barred}): ${percent(mismatch)} of the traffic leaves where routing does not ` +
-    `predict it; the limit is ${percent(page.mismatchMax)}.`);
-  const shown = [...$("notices").children].map((item) => [item.className, item.textContent]);
-  if (shown.join() !== notices.join()) {
-    $("notices").replaceChildren(...notices.map(([kind, text]) => element("li", { class: kind }, text)));
-  }
 }
 
 function showConnection() {

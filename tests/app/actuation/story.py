@@ -14,6 +14,7 @@ from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock
 from app.config.inventory import Pop
 from app.contract.schemas import Actuation, Override
+from app.te.routing.heard import Heard
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from tests.app.actuation.pop import POP, PREFIX, decision, exit_at
@@ -49,6 +50,7 @@ class Story:
         self.records: list[Actuation] = []
         self.speakers = {router: LoggedSpeaker(router, self.log) for router in pop.routers}
         self.mute: set[str] = set()
+        self.silent_since_s: dict[str, float] = {}  # routers of which BMP is not heard any more
         self.ready = True
         self.seq = 0
         self.start(timing or Timing())
@@ -60,12 +62,23 @@ class Story:
     def start(self, timing: Timing) -> None:
         """The actuator starts, or starts again with nothing in mind."""
         journal = Journal(self.pop.name, self.clock, self.records.append, dry=False)
-        self.reconciler = Reconciler(BmpWitness(self.pop, self.rib), self.clock, journal, lambda: self.ready, timing)
+        witness = BmpWitness(self.pop, self.rib, self.heard)
+        self.reconciler = Reconciler(witness, self.clock, journal, lambda: self.ready, timing)
         self.driver = Driver(self.reconciler, self.speakers, self.clock)
         for router, speaker in self.speakers.items():
             self.reconciler.listed(router, speaker.held)
 
+    def heard(self, router: str) -> Heard:
+        """A router is silent from when `silence` was called; its session has its whole table otherwise."""
+        silent_s = self.clock.monotonic_s() - self.silent_since_s.get(router, self.clock.monotonic_s())
+        return Heard(silent_s, silent_s > self.pop.routers[router].bmp_silence_s)
+
     # what happens
+
+    def silence(self, *routers: str) -> None:
+        """From now on BMP shows nothing of these routers any more."""
+        self.silent_since_s |= dict.fromkeys(routers, self.clock.monotonic_s())
+        self.mute |= set(routers)
 
     def up(self, number: int, prefixes: Sequence[str] = (PREFIX,), communities: tuple[str, ...] = ()) -> None:
         """The neighbour on `et<number>` announces these prefixes."""

@@ -127,6 +127,12 @@ def test_an_exit_is_a_live_session_of_its_router(change: dict[str, str], reason:
     assert refusal(POP, msgspec.structs.replace(override(), exit=where)) == reason
 
 
+def test_an_ipv4_prefix_gets_no_ipv6_next_hop_nor_the_other_way_round() -> None:
+    """RFC 8950 needs a capability that the injector's session may lack."""
+    assert refusal(POP, msgspec.structs.replace(override(), exit=exit_at(2, 6))) == "next-hop-family"
+    assert refusal(POP, msgspec.structs.replace(override(PREFIX6), exit=exit_at(2, 4))) == "next-hop-family"
+
+
 def test_a_drained_link_receives_nothing() -> None:
     drained = tuple(msgspec.structs.replace(link, drain=link.name == "et2") for link in POP.link)
     assert refusal(changed(link=drained), override(exit=2)) == "link-drained"
@@ -147,6 +153,8 @@ def test_routers() -> None:
         (SourcePath((64602, 64512, 65010), "igp"), "own-as-in-path"),
         (SourcePath((64602, 2**32), "igp"), "as-path-invalid"),
         (SourcePath((64602, 0), "igp"), "as-path-invalid"),
+        (SourcePath((64602,) * 65, "igp"), "as-path-too-long"),
+        (SourcePath((64602,) * 1100, "igp"), "as-path-too-long"),
         (SourcePath((64602,), "igp", -1), "med-invalid"),
     ],
 )
@@ -157,3 +165,12 @@ def test_what_is_copied_is_a_real_path(source: SourcePath, reason: str) -> None:
 def test_nothing_is_moved_off_a_link_with_strict_urpf() -> None:
     strict = tuple(msgspec.structs.replace(link, urpf="strict" if link.name == "et1" else "none") for link in POP.link)
     assert refusal(changed(link=strict), override(exit=2)) == "strict-urpf"
+
+
+def test_other_routers_are_sent_to_a_loopback_of_the_exit_only_if_it_has_one() -> None:
+    routers = [msgspec.structs.replace(router, loopback6=None) for router in POP.router]
+    pop = changed(router=tuple(routers))
+    assert refusal(pop, override(exit=1)) is None
+    assert refusal(pop, override(PREFIX6, exit=1)) == "exit-without-loopback"
+    alone = override(PREFIX6, exit=1)
+    assert refusal(pop, msgspec.structs.replace(alone, inject_on=(alone.exit.router,))) is None

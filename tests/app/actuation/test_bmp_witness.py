@@ -35,6 +35,19 @@ def test_graceful_shutdown_blackhole_and_llgr_stale_are_dead(community: str) -> 
     assert not witness(path).exit_alive(PREFIX, ET2)
 
 
+@pytest.mark.parametrize("path", [Path(ET2.peer, ET2.next_hop, (64602, 65001), hops=1), Path(ET2.peer, "fe80::1", ())])
+def test_a_path_that_cannot_be_copied_any_more_is_dead(path: Path) -> None:
+    assert not witness(path).alive("r1", PREFIX, path.next_hop)
+
+
+def test_a_session_with_another_as_than_the_inventory_has_is_dead() -> None:
+    seen = witness(LIVE)
+    seen.rib.peer_up("r1", ET2.peer, 64699)
+    assert not seen.exit_alive(PREFIX, ET2)
+    seen.rib.peer_up("r1", ET2.peer, 64602)
+    assert seen.exit_alive(PREFIX, ET2)
+
+
 def test_another_next_hop_prefix_router_or_an_ibgp_path_does_not_count() -> None:
     assert not witness(Path(ET2.peer, "198.51.100.77", (64602,))).exit_alive(PREFIX, ET2)
     assert not witness(LIVE).exit_alive("203.0.113.0/25", ET2)

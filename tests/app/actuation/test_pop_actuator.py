@@ -19,7 +19,7 @@ from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import announcement
 from app.clock import SystemClock
 from app.config.inventory import Injector, Pop
-from app.contract.schemas import Actuation, Mode
+from app.contract.schemas import Actuation, ActuatorStatus, InjectorStatus, Mode
 from app.errors import SpeakerError
 from app.te.routing.path import Path as BgpPath
 from app.te.routing.rib import Rib
@@ -45,6 +45,7 @@ class Rig:
         self.rib.update("r1", PREFIX, BgpPath(where.peer, where.next_hop, (64602, 65010)))
         self.client = GobgpClient(grpc)
         self.records: list[Actuation] = []
+        self.statuses: list[ActuatorStatus] = []
         self.halt_file = folder / "halt"
         ports = PopPorts(
             SystemClock(),
@@ -53,6 +54,7 @@ class Rig:
             lambda: True,
             self.halt_file.exists,
             Reaper.start,
+            self.statuses.append,
         )
         self.actuator = PopActuator(self.pop, self.rib, mode, Timing(), ports)
 
@@ -99,6 +101,20 @@ async def test_auto_announces_and_takes_back(tmp_path: Path) -> None:
         rig.decide(2, released=(PREFIX,))
         await rig.until_held(set())
         assert rig.told() == ["announced", "withdrawn"]
+
+
+@pytest.mark.services
+async def test_it_says_that_it_lives_and_what_its_gobgpd_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.actuation.pop_actuator.REPORT_S", 0.02)
+    async with acting(tmp_path, "auto") as rig:
+        await rig.until(lambda: bool(rig.statuses))
+        await rig.until(lambda: rig.statuses[-1].injectors == {"r1": InjectorStatus(True, 0, 0, 0)})
+        assert (rig.statuses[-1].mode, rig.statuses[-1].decision, rig.statuses[-1].halted_by) == ("auto", None, ())
+        rig.decide(1)
+        await rig.until(lambda: rig.statuses[-1].injectors == {"r1": InjectorStatus(True, 1, 1, 0)})
+        assert rig.statuses[-1].decision == "7.1"
+        rig.halt_file.touch()
+        await rig.until(lambda: rig.statuses[-1].halted_by == ("file",))
 
 
 @pytest.mark.services

@@ -55,7 +55,12 @@ async def test_people_see_what_is_held_and_why() -> None:
     assert story.reconciler.describe_overrides() == {
         PREFIX: {"state": "standing", "reason": "rhv1000/r1/et1 is congested", **TO_ET2}
     }
-    assert story.reconciler.describe_speakers()["r1"] == {"reachable": True, "held": 1, "wanted": 1}
+    assert story.reconciler.describe_speakers()["r1"] == {
+        "reachable": True,
+        "held": 1,
+        "wanted": 1,
+        "doubtful": False,
+    }
 
 
 async def test_a_restart_lets_go_of_what_nobody_decides_after_a_hold_in_safe_order() -> None:

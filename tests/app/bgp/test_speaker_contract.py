@@ -7,8 +7,9 @@ import pytest
 from app.bgp.client import GobgpClient
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.memory import MemorySpeaker
+from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import BgpSpeaker
-from app.bgp.wire import announcement
+from app.bgp.wire import AS_PATH_MAX, SEGMENT_MAX, announcement, read_attributes
 from app.errors import SpeakerError
 from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
@@ -38,6 +39,14 @@ async def test_what_is_announced_is_read_back_attribute_by_attribute(speaker: Bg
     ]
     await speaker.announce(routes)
     assert await speaker.routes() == {each.prefix: each for each in routes}
+
+
+@pytest.mark.parametrize("numbers", [1, 64, 254, 255, 256, 511, AS_PATH_MAX])
+async def test_an_as_path_of_any_length_is_read_back(speaker: BgpSpeaker, numbers: int) -> None:
+    """gobgpd 3.10 writes the count of a segment into one byte, whatever it is."""
+    long = route(as_path=(64602, *range(65001, 65000 + numbers)))
+    await speaker.announce([long])
+    assert await speaker.routes() == {long.prefix: long}
 
 
 async def test_announcing_again_replaces(speaker: BgpSpeaker) -> None:
@@ -101,3 +110,17 @@ async def _recovered(speaker: BgpSpeaker) -> object:
         except SpeakerError:
             continue
     return await speaker.routes()
+
+
+@pytest.mark.parametrize(("numbers", "segments"), [(254, [254]), (255, [255]), (256, [255, 1]), (600, [255, 255, 90])])
+def test_a_long_as_path_is_sent_in_segments_that_one_byte_can_count(numbers: int, segments: list[int]) -> None:
+    sent = announcement(route(as_path=tuple(range(1, numbers + 1))))
+    [as_path] = [pb.AsPathAttribute.FromString(each.value) for each in sent.pattrs if "AsPath" in each.type_url]
+    assert [len(segment.numbers) for segment in as_path.segments] == segments
+    assert max(segments) <= SEGMENT_MAX
+    assert read_attributes(sent.pattrs).as_path == tuple(range(1, numbers + 1))
+
+
+def test_an_as_path_that_would_end_gobgpd_is_never_sent() -> None:
+    with pytest.raises(AssertionError, match="an AS path of 1100 numbers"):
+        announcement(route(as_path=(64602,) * 1100))

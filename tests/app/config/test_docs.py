@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from app.config.docs import PAGES, keys_of, page, tables_of
+from app.config.docs import PAGES, keys_of, page
+from app.config.keys import tables_of
 
 TABLES = [(path or "top level", kind) for root in PAGES for path, kind in tables_of(root)]
 

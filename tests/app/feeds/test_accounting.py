@@ -13,6 +13,7 @@ from app.feeds.rejected import Rejected
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Sums
+from app.te.traffic.writers import OPEN_PURGE_MAX_S
 from tests.app.feeds.test_flows import RECORD
 from tests.pops import demo_pop
 
@@ -66,16 +67,19 @@ def test_a_window_closes_when_the_watermark_passes_its_end_and_grace() -> None:
 
 def test_a_purge_that_is_still_open_holds_the_watermark() -> None:
     acc = account()
-    early = [(T0 + 2, flow(T0 + 1)), (T0 + 6.0, marker("purge_init", "slow/1"))]
+    early = [(T0 + 2, flow(T0 + 1)), (T0 + 6.0, marker("purge_init", "w/1"))]
     assert feed(acc, [*early, *purge(T0 + 14, "w/2")]) == []
-    (closed,) = feed(acc, [(T0 + 15, marker("purge_close", "slow/1"))], first=4)
+    (closed,) = feed(acc, [(T0 + 15, marker("purge_close", "w/1"))], first=4)
     assert isinstance(closed, Closed)
 
 
 def test_a_killed_writer_does_not_hold_the_watermark_for_ever() -> None:
     acc = account()
-    feed(acc, [(T0 + 2, flow(T0 + 1)), (T0 + 6.0, marker("purge_init", "dead/1"))])
-    assert any(isinstance(outcome, Closed) for outcome in feed(acc, purge(T0 + 60), first=2))
+    feed(acc, [(T0 + 2, flow(T0 + 1)), (T0 + 6.0, marker("purge_init", "w/1"))])
+    purges = [each for number in range(2, 20) for each in purge(T0 + 2.0 * number + 4, f"w/{number}")]
+    outcomes = [feed(acc, [each], first=first) for first, each in enumerate(purges, 2)]
+    closed_s = next(each[0] for each, outcome in zip(purges, outcomes, strict=True) if outcome)
+    assert closed_s == T0 + 6 + OPEN_PURGE_MAX_S
 
 
 def test_late_records_are_counted_and_never_reopen_a_window() -> None:
@@ -176,7 +180,7 @@ def test_in_plus_late_plus_unattributed_is_what_was_sent(records: list[tuple[int
     for index, (second, iface, destination) in enumerate(records):
         messages.append((T0 + index, flow(T0 + second, iface_out=iface, ip_dst=destination)))
         messages.extend(purge(T0 + index, f"w/{index}"))
-    messages.extend(purge(T0 + 200, "last/1"))
+    messages.extend(each for seconds in range(60, 80, 2) for each in purge(T0 + seconds, f"w/{seconds}"))
     acc = account()
     feed(acc, messages[:restart_at])
     feed(acc, messages)

@@ -39,33 +39,44 @@ MARKER_AMONG_FLOWS = b"\n".join([line(), marker("purge_close"), line()])  # more
 SECRET_MARKER = b'{"event_type": "\\u0070urge_init", "writer_id": "w/9"}'  # as another writer of JSON may put it
 MESSAGES = st.one_of(
     st.builds(
-        lambda second, iface, destination, size: flow(T0 + second, size, iface_out=iface, ip_dst=destination),
-        st.integers(-20, 100),
+        lambda second, iface, destination, size, rate: flow(
+            T0 + second, size, rate, iface_out=iface, ip_dst=destination
+        ),
+        st.integers(-20, 200),
         st.sampled_from([101, 102, 999, 0]),
-        st.sampled_from(["203.0.113.1", "10.0.0.1"]),
-        st.integers(1, 9),
+        st.sampled_from(["203.0.113.1", "10.0.0.1", "0.0.0.0"]),
+        st.sampled_from([1, 9, 70_000]),
+        st.sampled_from([0, 1000, 1000, 1000, 10**6]),
     ),
-    st.builds(marker, st.sampled_from(["purge_init", "purge_close"]), st.sampled_from(["w/1", "w/2"])),
+    st.builds(marker, st.sampled_from(["purge_init", "purge_close"]), st.sampled_from(["w/1", "w/2", "w/3", "v/1"])),
     st.sampled_from([b"nonsense", b"", SECRET_MARKER, MARKER_AMONG_FLOWS]),
 )
 STREAM = st.lists(st.lists(MESSAGES, min_size=1, max_size=3).map(b"\n".join), max_size=30)
 
 
-def told(acc: Accounting, stream: list[bytes], cuts: list[int]) -> list[tuple[int, object]]:
-    """Outcomes by position; message n comes at T0 + n."""
+STEPS_S = st.sampled_from([(1.0, 0.0), (1.0, 30.0), (7.0, 3.0), (7.0, 100.0)])
+
+
+def told(
+    acc: Accounting, stream: list[bytes], cuts: list[int], steps_s: tuple[float, float] = (1.0, 0.0)
+) -> list[tuple[int, object]]:
+    """Outcomes by position; messages come in equal steps, and the clock of every third of them is ahead."""
+    step_s, ahead_s = steps_s
     bounds = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     outcomes: list[tuple[int, object]] = []
     for first, end in pairwise(bounds):
-        times_s = [T0 + float(position) for position in range(first, end)]
+        times_s = [T0 + step_s * position + ahead_s * (position % 3 == 0) for position in range(first, end)]
         for index, outcome in acc.ingest(first, times_s, stream[first:end]):
             outcomes.append((first + index, sums_of(outcome.sums) if isinstance(outcome, Closed) else outcome))
     return outcomes
 
 
-@given(STREAM, st.lists(st.integers(0, 30), max_size=6))
-def test_however_a_stream_is_cut_the_account_is_the_same(stream: list[bytes], cuts: list[int]) -> None:
+@given(STREAM, st.lists(st.integers(0, 30), max_size=6), STEPS_S)
+def test_however_a_stream_is_cut_the_account_is_the_same(
+    stream: list[bytes], cuts: list[int], steps_s: tuple[float, float]
+) -> None:
     by_one, cut = account(), account()
-    assert told(by_one, stream, list(range(30))) == told(cut, stream, cuts)
+    assert told(by_one, stream, list(range(30)), steps_s) == told(cut, stream, cuts, steps_s)
     assert sums_of(by_one.open) == sums_of(cut.open)
     assert by_one.progress == cut.progress
     assert by_one.touched == cut.touched

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.feeds.counters import InterfaceCounters, decode
+from app.feeds.counters import InterfaceCounters, Unused, decode
 from app.feeds.rejected import Rejected
 
 DATA = Path(__file__).parents[2] / "data" / "pmacct"
@@ -18,9 +18,15 @@ def test_a_generic_counter_sample() -> None:
     assert (counters.exporter, counters.ifindex, counters.speed_bps, counters.up) == ("192.0.2.1", 101, 10**11, True)
 
 
-def test_what_is_not_for_us_is_none() -> None:
-    assert decode((DATA / "counters_log_init.json").read_bytes()) is None
-    assert decode(b'{"event_type": "log", "sf_cnt_type": "sflow_cnt_vlan"}') is None
+def test_a_sample_keeps_its_number_and_kind() -> None:
+    counters = decode((DATA / "counters.json").read_bytes())
+    assert isinstance(counters, InterfaceCounters)
+    assert (counters.sample.kind, counters.sample.source, counters.sample.sequence) == (6, 101, 1)
+
+
+def test_what_is_not_for_us_is_named() -> None:
+    assert decode((DATA / "counters_log_init.json").read_bytes()) == Unused("log-event")
+    assert decode(b'{"event_type": "log", "sf_cnt_type": "sflow_cnt_vlan"}') == Unused("sflow_cnt_vlan")
 
 
 @pytest.mark.parametrize("broken", [b"", b"nonsense", b"[" * 100_000, b'{"event_type": 1}'])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.feeds.flows import TEXT_CHARS_MAX, Flow, Marker, PurgeClose, PurgeInit, decode
+from app.feeds.flows import TEXT_CHARS_MAX, WRITER_CHARS_MAX, Flow, Marker, PurgeClose, PurgeInit, decode
 from app.feeds.rejected import RAW_BYTES_MAX, Rejected
 
 RECORD = {
@@ -52,6 +52,7 @@ def test_markers_name_their_writer(marker: Marker) -> None:
         line(timestamp_arrival="inf"),
         line(event_type="surprise"),
         line(ip_dst="2" * (TEXT_CHARS_MAX + 1)),
+        line(event_type="purge_init", writer_id="w" * (WRITER_CHARS_MAX + 1)),
         json.dumps({key: value for key, value in RECORD.items() if key != "ip_dst"}).encode(),
     ],
 )

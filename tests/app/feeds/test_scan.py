@@ -57,6 +57,7 @@ UNUSUAL = [
     line(timestamp_arrival="1795246109."),
     line(timestamp_arrival=""),
     line(timestamp_arrival="1e9"),
+    line(timestamp_arrival="0" * 55 + "1795246109"),
     line().replace(b'"bytes": 3000', b'"bytes": 03000'),
     line().replace(b'"bytes": 3000', b'"bytes": 3000, "bytes": 4000'),
     line().replace(b'"bytes"', b'"byte"'),
@@ -81,7 +82,9 @@ def test_what_is_unusual_is_left(unusual: bytes) -> None:
     assert flows.sizes_bytes.tolist() == [3000, 7]
 
 
-@pytest.mark.parametrize("address", ["", "x", "1.2.3", "01.2.3.4", "1.2.3.4.5", "::1", "::ffff:1.2.3.4", "1:2", "/"])
+@pytest.mark.parametrize(
+    "address", ["", "x", "1.2.3", "01.2.3.4", "1.2.3.4.5", "::1", "::ffff:1.2.3.4", "1:2", "/", "0.0.0.0", "::", "0::0"]
+)
 def test_addresses_are_read_as_python_reads_them(address: str) -> None:
     flows, left = scan([line(ip_dst=address)])
     assert left == []
@@ -112,6 +115,7 @@ def test_where_nothing_is_compiled_all_is_left(monkeypatch: pytest.MonkeyPatch) 
 
 TEXTS = st.one_of(
     st.sampled_from(["purge", "purge_init", "1795246109.25", "17952461099", "007.5", ".5", "5.", "203.0.113.9", "::9"]),
+    st.sampled_from(["0.0.0.0", "::", "0" * 54 + "1795246109", "0" * 55 + "1795246109"]),
     st.text(max_size=4),
 )
 VALUES = st.one_of(

@@ -22,7 +22,7 @@ def order(pop: str, halt: bool) -> tuple[bytes, bytes]:
     return pop.encode(), msgspec.json.encode(record)
 
 
-def after(*orders: tuple[bytes, bytes | None]) -> Orders:
+def after(*orders: tuple[bytes | None, bytes | None]) -> Orders:
     made = Orders()
     for key, value in orders:
         made.take(key, value)
@@ -60,12 +60,25 @@ def test_an_order_is_news_once() -> None:
     assert orders.take(*order("rhv1000", False)) is not None
 
 
-def test_a_tombstone_takes_an_order_away() -> None:
-    assert not after(order("rhv1000", True), (b"rhv1000", None)).halted("rhv1000")
+def test_a_tombstone_takes_an_order_away_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert not after(order("rhv1000", True), (b"rhv1000", None), (b"rhv1000", None)).halted("rhv1000")
+    assert caplog.messages == ["control: the order to halt rhv1000 was deleted, which lifts it"]
 
 
-def test_what_cannot_be_read_changes_nothing() -> None:
-    assert after(order("rhv1000", True), (b"rhv1000", b"junk")).halted("rhv1000")
+@pytest.mark.parametrize("value", [b"", b"junk", b'{"by": "caf\xe9"}', b"[" * 200_000, b"\xff" * 10_000])
+def test_what_cannot_be_read_changes_nothing(value: bytes) -> None:
+    orders = after(order("rhv1000", True), (b"rhv1000", value), (b"\xff", value), (None, value))
+    assert orders.halted("rhv1000")
+    assert orders.unreadable.records == {"control": 3}
+
+
+def test_an_order_under_another_key_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Kafka keeps the last record of each key: this order would outlive every later one for all PoPs."""
+    _, lifts = order("*", False)
+    orders = after(order("*", True), (b"harmless", lifts), (None, lifts))
+    assert orders.halted("rhv1000")
+    assert orders.unreadable.records == {"control": 2}
+    assert "the record of key 'harmless' cannot be read: it is an order for *" in caplog.text
 
 
 async def test_an_order_that_no_broker_takes_says_what_else_to_do() -> None:
@@ -130,7 +143,7 @@ class Consumer:
     async def getmany(self, partition: Any, timeout_ms: int) -> dict[Any, list[Any]]:
         fetched = await self._broker.fetch()
         self._position += len(fetched)
-        return {partition: [SimpleNamespace(key=key, value=value) for key, value in fetched]}
+        return {partition: [SimpleNamespace(key=key, value=value, headers=()) for key, value in fetched]}
 
 
 async def halted_over_time(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[bool]:

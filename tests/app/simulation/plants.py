@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from agents.flows import FlowsState
+from agents.routes import RoutesState
 from app.actuation.overrides import Overrides
+from app.actuation.reconciler import Reconciler
 from app.feeds.accounting import Accounting
 from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
@@ -110,6 +112,15 @@ def holds_never_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Overrides, "expire", lambda self, limit: [])
 
 
+def silence_is_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Reconciler, "_doubted_until_s", lambda self: {})
+
+
+def moves_to_silent_routers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RoutesState, "doubtful", lambda self, pop, now_s: frozenset())
+    patch.setattr(Reconciler, "_look_for_doubt", lambda self: None)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -124,6 +135,8 @@ PLANTS: dict[str, Plant] = {
         no_budget,
         lost_paths_stay,
         holds_never_end,
+        silence_is_believed,
+        moves_to_silent_routers,
     )
 }
 

@@ -9,8 +9,9 @@ from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v11
 
 from app.config.settings import Settings
+from app.kafka.bounded import split
 from app.stream import worker
-from app.stream.checksums import BY_INSTRUCTION, check_answers, is_whole, split
+from app.stream.checksums import BY_INSTRUCTION, check_answers, is_whole
 from app.stream.worker import create_app
 from tests.app.stream.test_fetching import ATTRIBUTES, batch
 

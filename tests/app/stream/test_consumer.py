@@ -18,7 +18,7 @@ from faust.types import TP
 
 from app.stream import consumer
 from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, ConsumerThread, Record
-from app.stream.fetching import Fetched
+from app.stream.fetching import Fetched, Hole
 from app.stream.incarnations import Inputs
 from tests.patience import PATIENCE_S
 
@@ -49,6 +49,13 @@ def test_a_source_batch_is_one_message_with_the_last_offset() -> None:
     assert (message.timestamp, message.generation_id) == (2.5, 1)
     value: Any = message.value
     assert value is RECORDS
+
+
+def test_a_hole_is_a_message_with_its_last_offset() -> None:
+    consumer, hole = Fetching(lambda consumer: None), Hole(6, 9, 3.5)
+    batch, message = consumer._messages(SOURCE, [*FETCHED, hole])
+    value: Any = message.value
+    assert (batch.offset, message.offset, message.timestamp, value) == (5, 8, 3.5, hole)
 
 
 def test_changelogs_stay_single_and_nothing_stays_nothing() -> None:

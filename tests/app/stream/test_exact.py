@@ -15,6 +15,7 @@ from app.stream.app import forget_together
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
+from app.stream.fetching import Hole
 from tests.patience import PATIENCE_S
 
 SOURCE = TP("flows", 0)
@@ -27,7 +28,7 @@ class Ended(Exception):
 class Stream:
     """Batches of offsets as a stream without acks; `log` records what happens in which order."""
 
-    def __init__(self, log: list[str], batches: Sequence[Sequence[int]], size_bytes: int = 0) -> None:
+    def __init__(self, log: list[str], batches: Sequence[Sequence[int] | Hole], size_bytes: int = 0) -> None:
         self.log = log
         self.size_bytes = size_bytes
         self.left = list(batches)
@@ -48,11 +49,15 @@ class Stream:
 class Event:
     """Weakly referable, as Faust's events are."""
 
-    def __init__(self, message: Any, value: list[Record]) -> None:
+    def __init__(self, message: Any, value: list[Record] | Hole) -> None:
         self.message, self.value = message, value
 
 
-def batch(offsets: Sequence[int], size_bytes: int = 0) -> Event:
+def batch(offsets: Sequence[int] | Hole, size_bytes: int = 0) -> Event:
+    if isinstance(offsets, Hole):
+        last = offsets.next_offset - 1
+        message = SimpleNamespace(tp=SOURCE, offset=last, serialized_value_size=0, generation_id=1)
+        return Event(message, offsets)
     message = SimpleNamespace(tp=SOURCE, offset=offsets[-1], serialized_value_size=size_bytes, generation_id=1)
     return Event(message, [Record(offset, 0.0, None, b"") for offset in offsets])
 
@@ -71,6 +76,9 @@ class Sums:
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         self.log.extend(f"apply {record.offset}" for record in records)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        self.log.append(f"skip to {hole.position}")
 
     def write_rows(self) -> None:
         self.log.append("rows")

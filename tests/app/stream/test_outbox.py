@@ -1,15 +1,16 @@
 """What waits for Kafka: it leaves in order, whenever the broker is there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
 
 from app.clock import ManualClock, utc
-from app.contract.schemas import Actuation
+from app.contract.schemas import Actuation, ActuatorStatus
 from app.stream.outbox import Outbox
 from app.stream.publish import Publisher
 from tests.patience import PATIENCE_S
@@ -18,18 +19,26 @@ from tests.patience import PATIENCE_S
 class Broker:
     """Takes what it is sent, but for the first `away` times."""
 
-    def __init__(self, away: float = 0) -> None:
+    def __init__(self, away: float = 0, too_large: Sequence[str] = (), too_large_for_faust: Sequence[str] = ()) -> None:
         self.away = away
+        self.too_large = too_large
+        self.too_large_for_faust = too_large_for_faust
         self.taken: list[str] = []
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
-    def put(self, topic: str, key: str, value: Actuation) -> None:
+    def put(self, topic: str, key: str, value: Actuation | ActuatorStatus) -> None:
         async def send() -> Awaitable[None]:
             if self.away:
                 self.away -= 1
                 raise KafkaConnectionError
+            if value.id in self.too_large:
+                raise MessageSizeTooLargeError
+            if value.id in self.too_large_for_faust:
+                raise ProducerSendError("Error while sending") from MessageSizeTooLargeError()
             self.taken.append(value.id)
-            return asyncio.sleep(0)
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answer.set_result(None)
+            return answer
 
         self._queue.append(send)
 
@@ -43,6 +52,11 @@ def record(id: str) -> Actuation:
         id=id, pop="rhv1000", router="r1", prefix="203.0.113.0/24", action="announced", reason="", next_hop=None,
         epoch=7, seq=1, at=utc(ManualClock().now_s()),
     )  # fmt: skip
+
+
+def status(id: str, pop: str) -> ActuatorStatus:
+    at = utc(ManualClock().now_s())
+    return ActuatorStatus(id=id, pop=pop, at=at, mode="auto", halted_by=(), decision=None, injectors={})
 
 
 async def delivered(broker: Broker, *ids: str) -> list[str]:
@@ -63,6 +77,24 @@ async def test_records_leave_in_order() -> None:
 
 async def test_a_broker_that_is_away_gets_them_when_it_is_back() -> None:
     assert await delivered(Broker(away=1), "1", "2") == ["1", "2"]
+
+
+@pytest.mark.parametrize("refused", [{"too_large": ["2", "4"]}, {"too_large_for_faust": ["2", "4"]}])
+async def test_a_record_that_no_broker_takes_is_dropped_and_the_others_are_sent(
+    refused: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was sent again every second, and nothing else was published any more."""
+    broker = Broker(**refused)
+    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    for number in range(1, 6):
+        outbox.put(record(str(number)))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while "5" not in broker.taken:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert broker.taken == ["1", "1", "3", "5"], "readers drop repeats by their id"
+    assert sum("a record is dropped" in message for message in caplog.messages) == 2
 
 
 async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,3 +139,28 @@ async def test_while_the_broker_is_away_the_oldest_make_room(
             await asyncio.sleep(0.01)
     task.cancel()
     assert broker.taken == ["2", "3", "97", "98", "99"], "what is on its way stays, then the newest"
+
+
+async def test_of_signs_of_life_the_newest_is_sent_and_a_lost_one_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
+    broker = Broker()
+    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    for number in (1, 2):
+        outbox.report(status(f"a{number}", "a"))
+    outbox.report(status("b1", "b"))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while len(broker.taken) < 2:
+            await asyncio.sleep(0.01)
+        broker.away = 1
+        outbox.report(status("a3", "a"))
+        while broker.away:
+            await asyncio.sleep(0.01)
+        outbox.put(record("1"))
+        outbox.report(status("a4", "a"))
+        while "a4" not in broker.taken:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert broker.taken == ["a2", "b1", "1", "a4"]

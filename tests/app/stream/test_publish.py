@@ -4,10 +4,11 @@ from typing import Any, cast
 
 import faust
 import msgspec
+import pytest
 
 from app.clock import ManualClock, utc
 from app.contract.schemas import Control
-from app.stream.publish import Publisher
+from app.stream.publish import PUBLISHED_BYTES_MAX, Publisher
 
 ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))
 
@@ -36,3 +37,14 @@ async def test_a_record_leaves_when_it_is_sent_and_then_says_so() -> None:
     assert [await send() for send in sends] == ["answer", "answer"]
     encoded = msgspec.json.encode(ORDER)
     assert (app.sent, told) == ([("*", encoded), ("rhv1000", encoded)], [2])
+
+
+async def test_a_record_that_no_broker_would_take_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Each flush would fail at it, and so would the next worker."""
+    app = Channels()
+    publisher = Publisher(cast(faust.App, app), ManualClock())
+    publisher.put("control", "*", msgspec.structs.replace(ORDER, by="a" * PUBLISHED_BYTES_MAX))
+    publisher.put("control", "*", ORDER)
+    assert [await send() for send in publisher.take()] == ["answer"]
+    assert [key for key, _ in app.sent] == ["*"]
+    assert "is not published: at most 900000" in caplog.text

@@ -17,6 +17,7 @@ from app.clock import Clock, ManualClock
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
+from app.stream.fetching import Hole
 from app.stream.incarnations import Found, Incarnations, Inputs
 from tables.store import HEADER, Rows
 
@@ -166,6 +167,9 @@ class Sums:
             row.total += int(record.value)
         if record.offset % 3 == 2:
             self._closed.append(record.position // 3)
+
+    def skip(self, tp: TP, hole: Hole) -> None:
+        self._progress.applied = max(self._progress.applied, hole.position)
 
     def write_rows(self) -> None:
         for key in sorted(self.dirty):

@@ -18,7 +18,7 @@ from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
 from app.te.traffic.observed import Observer
 from tests.app.te.world import WINDOW_S
-from tests.pops import G
+from tests.pops import G, capacity_bps
 
 SAMPLING = 32768
 PACKET_BYTES, PACKET_SD = 1315, 447
@@ -83,12 +83,12 @@ class Loop:
         self.now_s += WINDOW_S
         result = self._decide()
         offered = {link: sum(pairs.values()) for link, pairs in on_link.items()}
-        dropped = {link: max(offered[link] - self.pop.links[link].capacity_bps / G, 0.0) for link in offered}
+        dropped = {link: max(offered[link] - capacity_bps(self.pop.links[link]) / G, 0.0) for link in offered}
         self.steps.append(Step(self.now_s - WINDOW_S, offered, dropped, result))
 
     def _squeezed(self, link: str, pairs: dict[PairKey, float]) -> dict[PairKey, float]:
         """What senders that notice drops still offer: little more than fits, shared in proportion."""
-        most_g = 1.03 * self.pop.links[link].capacity_bps / G
+        most_g = 1.03 * capacity_bps(self.pop.links[link]) / G
         share = min(most_g / (sum(pairs.values()) or 1.0), 1.0)
         return {pair: gbps * share for pair, gbps in pairs.items()}
 
@@ -129,9 +129,9 @@ class Loop:
                     self.rib.update(router.name, prefix, ours)
 
     def _observe(self, link: str, pairs: Mapping[PairKey, float]) -> LinkWindow:
-        capacity_bps = self.pop.links[link].capacity_bps
+        most_bps = capacity_bps(self.pop.links[link])
         offered_bps = sum(pairs.values()) * G
-        carried_bps = min(offered_bps, capacity_bps)
+        carried_bps = min(offered_bps, most_bps)
         passed = carried_bps / offered_bps if offered_bps else 0.0
         amounts: dict[PairKey, tuple[int, int]] = {}
         for (ingress, prefix), gbps in pairs.items():
@@ -145,7 +145,7 @@ class Loop:
             link=link,
             window_start_s=self.now_s,
             window_s=WINDOW_S,
-            capacity_bps=capacity_bps,
+            capacity_bps=most_bps,
             carried_bps=carried_bps if self.counters else None,
             dropped_bps=offered_bps - carried_bps if self.counters else None,
             received_bps=None,

@@ -11,7 +11,7 @@ from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from app.te.traffic.demand import Demand
 from app.te.traffic.link import LinkWindow
-from tests.pops import G
+from tests.pops import G, capacity_bps
 
 WINDOW_S = 10
 
@@ -55,7 +55,7 @@ def window(
         link=link_id,
         window_start_s=start_s,
         window_s=WINDOW_S,
-        capacity_bps=of_pop.links[link_id].capacity_bps,
+        capacity_bps=capacity_bps(of_pop.links[link_id]),
         carried_bps=None if carried_g is None else carried_g * G,
         dropped_bps=None if carried_g is None else dropped_g * G,
         received_bps=None,

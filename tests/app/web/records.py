@@ -5,15 +5,21 @@ from typing import Literal
 from app.clock import utc
 from app.contract.schemas import (
     Actuation,
+    ActuatorStatus,
     Congestion,
     Decision,
     Exit,
+    InjectorStatus,
     LinkUtilization,
+    Mode,
     NaturalExit,
+    Notice,
     Override,
     Refused,
     Released,
+    RouterHeard,
     SourcePath,
+    Sources,
 )
 
 State = Literal["opened", "open", "closed"]
@@ -109,4 +115,34 @@ def actuation(number: int, at_s: float, action: Action, router: str = "r1", pref
         epoch=1,
         seq=1,
         at=utc(at_s),
+    )
+
+
+def status(
+    at_s: float, *, mode: Mode = "auto", halted_by: tuple[str, ...] = (), down: tuple[str, ...] = ()
+) -> ActuatorStatus:
+    """A sign of life of the actuator; the gobgpds of the routers `down` do not answer it."""
+    injectors = {router: InjectorStatus(router not in down, 0, 0, 0) for router in ("r1", "r2")}
+    return ActuatorStatus(
+        id=f"{POP}@{at_s}",
+        pop=POP,
+        at=utc(at_s),
+        mode=mode,
+        halted_by=halted_by,
+        decision="1.1",
+        injectors=injectors,
+    )
+
+
+def heard(at_s: float, *, statistics: bool = True, doubtful: bool = False) -> RouterHeard:
+    """A router that was heard by all inputs at this time."""
+    at = utc(at_s)
+    return RouterHeard(at, at, at, bmp_statistics=statistics, doubtful=doubtful)
+
+
+def sources(start_s: int, *notices: Notice, **routers: RouterHeard) -> Sources:
+    """The sources of one window; routers that are not given were heard at its end."""
+    both = {"r1": heard(start_s + WINDOW_S), "r2": heard(start_s + WINDOW_S)} | routers
+    return Sources(
+        id=f"{POP}@{start_s}", pop=POP, window_start=utc(start_s), window_s=WINDOW_S, routers=both, notices=notices
     )

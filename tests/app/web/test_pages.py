@@ -38,7 +38,7 @@ def model() -> PopModel:
 
 @pytest_asyncio.fixture
 async def client(model: PopModel, hub: Hub) -> AsyncIterator[Client]:
-    site = make_site({POP: model}, hub, ManualClock(T0 + 15), lambda: True)
+    site = make_site({POP: model}, hub, ManualClock(T0 + 15), lambda: {"ok": True, "caught_up": True})
     async with TestClient(TestServer(site)) as client:
         yield client
 
@@ -58,7 +58,7 @@ async def test_links_overrides_and_decisions_as_json(client: Client) -> None:
     overrides = await (await client.get("/api/overrides?pop=rhv1000")).json()
     assert overrides["overrides"][0]["override"]["prefix"] == PREFIX
     pop = await (await client.get("/api/pop")).json()
-    assert (pop["halted"], pop["quiet"], pop["egress_mismatch_share"]) == (None, False, 0.0)
+    assert (pop["halted"], pop["quiet"], pop["egress_mismatch_share"]) == (None, False, None)
     decisions = await (await client.get("/api/decisions")).json()
     assert [(view["seq"], view["overrides"]) for view in decisions] == [(1, 1)]
 

@@ -3,10 +3,23 @@
 import msgspec
 
 from app.clock import utc
-from app.contract.schemas import Control, Refused, Released
+from app.contract.schemas import Control, Notice, Refused, Released
 from app.web.documents import LinkView, TruthPoint
 from app.web.pop_model import EVENTS_MAX, HISTORY_S, PopModel
-from tests.app.web.records import FULL, POP, PREFIX, ROOMY, WINDOW_S, actuation, congestion, decision, override, window
+from tests.app.web.records import (
+    FULL,
+    POP,
+    PREFIX,
+    ROOMY,
+    WINDOW_S,
+    actuation,
+    congestion,
+    decision,
+    override,
+    sources,
+    status,
+    window,
+)
 from tests.pops import demo_pop
 
 T0 = 1_700_000_000
@@ -50,7 +63,8 @@ def test_a_feed_is_what_its_newest_window_says() -> None:
 
 def test_what_a_silent_link_carried_is_not_zero() -> None:
     model = new_model()
-    model.take_window(msgspec.structs.replace(window(T0, carried=0.0, natural=0.2), feed="silent"))
+    silent = msgspec.structs.replace(window(T0, natural=0.2), feed="silent", carried_bps=None, dropped_bps=None)
+    model.take_window(silent)
     (point,) = model.snapshot(T0).windows[FULL]
     assert (point.carried_bps, point.dropped_bps, point.natural_bps) == (None, None, 20e9)
 
@@ -80,6 +94,37 @@ def test_a_halt_and_the_egress_mismatch_are_told_while_they_last() -> None:
     later = model.changes(T0 + 17)
     assert later.state is not None
     assert later.state.halted is None
+
+
+def test_what_is_wrong_is_part_of_the_state_and_told_once() -> None:
+    model, end_s = new_model(), T0 + WINDOW_S
+    model.take_window(window(T0))
+    model.take_decision(decision(1, T0))
+    model.take_sources(sources(T0, Notice("capacity-differs", FULL, "it differs")))
+    model.take_status(status(end_s))
+    model.take_silent(frozenset())
+    first = model.changes(end_s + 5).state
+    assert first is not None
+    assert [notice.kind for notice in first.notices] == ["capacity-differs"]
+    assert {part.state for part in first.components} == {"up"}
+    assert model.changes(end_s + 6).state is None
+    model.take_sources(sources(T0))
+    model.take_status(status(end_s - 5, down=("r1",)))
+    assert model.changes(end_s + 7).state is None, "repeats and older records"
+    dead = model.changes(end_s + 21).state
+    assert dead is not None
+    assert [notice.kind for notice in dead.notices] == ["actuator-silent", "capacity-differs"]
+
+
+def test_an_old_actuation_is_a_state_and_no_event() -> None:
+    model = new_model()
+    model.take_decision(decision(1, T0, overrides=(override(),)))
+    for number, router in enumerate(("r1", "r2")):
+        model.take_actuation(actuation(number, T0 - 10_000, "confirmed", router=router), is_recent=False)
+    view = model.overrides()
+    assert view is not None
+    assert view.overrides[0].progress.state == "confirmed"
+    assert [event.kind for event in model.snapshot(T0).events] == ["move"]
 
 
 def test_a_repeated_window_changes_nothing() -> None:
@@ -133,11 +178,11 @@ def test_an_override_says_what_the_actuator_did_last_on_each_router() -> None:
     model.take_actuation(actuation(3, T0, "confirmed"))
     view = model.overrides()
     assert view is not None
-    assert view.overrides[0].routers == {"r1": "confirmed", "r2": "announced"}
+    assert view.overrides[0].progress.routers == {"r1": "confirmed", "r2": "announced"}
     model.take_actuation(actuation(4, T0, "withdrawn"))
     view = model.overrides()
     assert view is not None
-    assert view.overrides[0].routers == {"r2": "announced"}
+    assert view.overrides[0].progress.routers == {"r1": "withdrawn", "r2": "announced"}
 
 
 def test_events_tell_moves_releases_and_refusals_once() -> None:

@@ -16,6 +16,12 @@ def test_vendored_files_are_those_of_the_checksums() -> None:
     assert "MIT License" in files["uPlot.LICENSE"].read_text()
 
 
+def test_the_list_of_overrides_judges_by_the_progress_of_each_and_nothing_else() -> None:
+    """As `autopilot overrides` does: what a router did for another exit of the prefix confirmed no override."""
+    lists = (STATIC / "lists.js").read_text()
+    assert re.findall(r"([\w.]*)routers\[", lists) == ["progress."] * 2
+
+
 def test_the_page_has_nothing_inline_and_loads_nothing_from_elsewhere() -> None:
     page = (STATIC / "index.html").read_text()
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)

@@ -2,7 +2,7 @@
 
 from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting
-from app.feeds.attribution import origin_of
+from app.feeds.attribution import Origins
 from app.feeds.columns import FlowSource
 from app.feeds.rejected import Rejected
 from app.lab.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
@@ -41,13 +41,13 @@ def test_every_reason_has_a_sum_of_its_own() -> None:
 
 def test_what_goes_by_sflow_is_what_it_is_said_to_be() -> None:
     pop = demo_pop()
-    told = by_sflow()
+    told, origins = by_sflow(), Origins(pop)
     for payload in datagrams(pop, GOOD_HOST):
         datagram = decode(payload)
         for sample in datagram.flows:
             to, size_bytes = destination(sample["header"]), sample["frame_length"]
-            origin = origin_of(pop, FlowSource(datagram.agent, sample["input"], sample["output"], RATE))
-            reason = origin if isinstance(origin, str) else "unroutable" if to == UNROUTABLE else "good"
+            origin = origins.of(FlowSource(datagram.agent, sample["input"], sample["output"], RATE))
+            reason = origin.reason or ("unroutable" if to == UNROUTABLE else "good")
             told[reason] += sample["rate"] * size_bytes
     _, injected = records(pop, GOOD_HOST, NOW_S)
     assert told == {reason: injected.unattributed_bytes[reason] for reason in told}

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from app.lab.demo.evidence import ByteAccount, Evidence, Injected, Planted
+from app.lab.demo.forger import NAMED
 from app.lab.demo.score import score
 from tests.app.lab.demo.test_score import GOOD, SUMMARY, T0, act
 
@@ -39,6 +40,7 @@ BAD_INPUT = msgspec.structs.replace(
     ),
     dead_letters=5,
     injected=Injected({"unroutable": 30}, 70, 5),
+    noticed=NAMED,
 )
 
 
@@ -79,6 +81,7 @@ def test_what_shows_what_it_is_to_show_is_ok(evidence: Evidence) -> None:
         (BAD_INPUT, {"injected": Injected({"unroutable": 30}, 71, 5)}, "late bytes are the injected ones"),
         (BAD_INPUT, {"injected": Injected({"unroutable": 30}, 71, 5)}, "every sampled byte is accounted for"),
         (BAD_INPUT, {"dead_letters": 4}, "dead letters are the injected lines"),
+        (BAD_INPUT, {"noticed": frozenset({"counters-refused"})}, "what was forged is named"),
         (BAD_INPUT, {"restarts": 1}, "no restarts"),
         (BAD_INPUT, {"restarts": 1, "crashes": 1}, "nothing crashed"),
         (BAD_INPUT, {"actuations": (act("announced"),)}, "no prefix moved"),

@@ -98,6 +98,12 @@ def test_a_good_run_is_ok() -> None:
     assert figures["carried_error"] == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(("late_s", "failed"), [(0.0, ["carried load estimated within 2 %"]), (0.2, [])])
+def test_what_was_dated_late_counts_in_another_window(late_s: float, failed: list[str]) -> None:
+    dated = msgspec.structs.replace(GOOD, utilization=(window(0.97e11, 1.2e11),), counters_late_s=late_s)
+    assert score(dated)["failed"] == failed
+
+
 def test_what_depends_on_time_is_not_judged_on_a_machine_that_does_not_keep_it() -> None:
     slow = msgspec.structs.replace(GOOD, summary=msgspec.structs.replace(SUMMARY, dropped_bytes=90, late_s=4.0))
     figures = score(slow)

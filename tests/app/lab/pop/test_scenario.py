@@ -110,7 +110,7 @@ def test_wrong_types_and_unknown_keys_are_listed_with_their_place(tmp_path: Path
     with pytest.raises(ConfigError) as raised:
         load_scenario(str(path), inventory())
     assert len(raised.value.problems) == 3
-    assert "bad.toml.event[0].at_s: missing" in raised.value.problems
+    assert "bad.toml.event[0].at_s: is missing; write a number, without quotes" in raised.value.problems
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,17 @@ def test_wrong_types_and_unknown_keys_are_listed_with_their_place(tmp_path: Path
             'at_s = 5\nkill = "busiest"\ninject = "bad-records"',
             "event[0]: needs exactly one of kill, plant, inject, not kill and inject",
         ),
-        ('at_s = 5\nplant = "loop"', "event[0].for_s: plant needs for_s, and nothing else takes it"),
-        ('at_s = 5\nkill = "busiest"\nfor_s = 3', "event[0].for_s: plant needs for_s, and nothing else takes it"),
+        ('at_s = 5\nplant = "loop"', "event[0].for_s: plant and forgeries need for_s, and nothing else takes it"),
+        (
+            'at_s = 5\nkill = "busiest"\nfor_s = 3',
+            "event[0].for_s: plant and forgeries need for_s, and nothing else takes it",
+        ),
         ('at_s = 5\nplant = "loop"\nfor_s = 0', "event[0].for_s: must be above 0 and end within the run"),
         (
             'at_s = 5\ninject = "bad-records"\n[[event]]\nat_s = 9\ninject = "bad-records"',
-            "event: inject is possible only once",
+            "event: each inject is possible only once",
         ),
+        ('at_s = 5\ninject = "forgeries"', "event[0].for_s: plant and forgeries need for_s, and nothing else takes it"),
         ('at_s = 230\nplant = "stray"\nfor_s = 20', "event[0].for_s: must be above 0 and end within the run"),
     ],
 )

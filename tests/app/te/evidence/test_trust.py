@@ -190,3 +190,36 @@ def test_silence_and_only_silence_is_silent(past: Sequence[tuple[float | None, f
 def test_the_constants_mean_what_they_say() -> None:
     assert 2.718281828**-FEW_SAMPLES < 1 / 20_000
     assert 1.96 / MIN_RATIO_SAMPLES**0.5 < 0.2
+
+
+def judged(*history: LinkWindow) -> Trust:
+    return judge(observed(*({A: one} for one in history)), Thresholds(), 90.0)[A]
+
+
+def test_a_link_whose_interfaces_were_renumbered_is_untrusted_even_if_nothing_comes() -> None:
+    trust = judged(window(POP, A, 0, None, {}, renumbered=True))
+    assert (trust.feed, trust.untrusted) == ("untrusted", True)
+
+
+def test_counters_that_come_and_say_nothing_are_a_gap() -> None:
+    heard = window(POP, A, 0, None, {("r1", P): 50}, counters_heard=True)
+    assert judged(heard).feed == "gap"
+    assert judged(window(POP, A, 0, None, {("r1", P): 50})).feed == "live", "never any counters"
+
+
+@pytest.mark.parametrize(
+    ("last", "flows", "samples", "feed"),
+    [
+        pytest.param(0.001, None, 0, "gap", id="idle by its last counters, and no flows"),
+        pytest.param(30.0, 30.0, 900, "gap", id="flows as expected"),
+        pytest.param(30.0, None, 0, "silent", id="flows are missing"),
+        pytest.param(None, None, 0, "silent", id="the next reading is overdue"),
+    ],
+)
+def test_flows_bridge_the_time_between_two_polls(
+    last: float | None, flows: float | None, samples: int, feed: str
+) -> None:
+    demand = {("r1", P): flows} if flows else {}
+    last_bps = None if last is None else last * G
+    one = window(POP, A, 0, None, demand, samples, counters_heard=True, last_bps=last_bps)
+    assert judged(one).feed == feed

@@ -11,7 +11,7 @@ from app.te.decision.cycle import CycleState
 from app.te.decision.plan import Plan
 from app.te.evidence.mismatch import MISMATCHED_WINDOWS
 from app.te.explain.stories import AlternatePath, PrefixStory, explain_link, explain_prefix
-from app.te.traffic.loads import error_share
+from app.te.traffic.level import error_share
 from tests.app.te.decision.test_cycle import EVERYWHERE, POP, PREFIXES, START_S, TWO, A, B, C, D, Desk, after, spread
 from tests.app.te.world import WINDOW_S, path
 from tests.pops import G, link, pop
@@ -113,8 +113,8 @@ def test_a_refused_prefix_tells_the_rule_and_its_numbers() -> None:
     story = explain_prefix(plan_of(desk), PREFIXES[0])
     assert story.status == "refused"
     assert story.why == (
-        f"{A} should be relieved, but no-room: it needs 55.00 Gb/s, "
-        f"and the most room below thresholds.fill_to is 20.00 Gb/s, on {B}"
+        f"{A} should be relieved, but no-room: it needs 55.0 Gb/s, "
+        f"and the most room below thresholds.fill_to is 20.0 Gb/s, on {B}"
     )
     assert rules(story) == {A: "natural", B: "no-room", C: "no-room", D: "no-room"}
     assert (story.override, story.since) == (None, None)
@@ -158,7 +158,7 @@ def test_what_is_given_back_says_so() -> None:
     [
         ({"own_prefixes": ("40.0.0.0/8",)}, "own-prefix", "it is one of our own prefixes"),
         ({"pinned_prefixes": ("40.0.0.0/8",)}, "pinned", "the inventory pins it"),
-        ({"budgets": Budgets(max_moved_share=0.01)}, "budget-bound", "1% of 95.00 Gb/s to be moved; 0 overrides"),
+        ({"budgets": Budgets(max_moved_share=0.01)}, "budget-bound", "1% of 95.0 Gb/s to be moved; 0 overrides"),
     ],
 )
 def test_rules_of_the_house_are_named(changes: dict[str, object], rule: str, says: str) -> None:
@@ -216,7 +216,7 @@ def test_a_link_tells_its_loads_and_what_moved_by_it() -> None:
     desk = Desk()
     result = desk.decide({A: {"40.0.0.0/16": 80, "40.1.0.0/16": 15}, B: {"50.0.0.0/16": 60}})
     source = explain_link(plan_of(desk), A, result.state.links[A])
-    assert (source.load.natural_bps / G, round(source.planned_bps / G, 6), source.headroom_bps) == (95, 80, None)
+    assert (source.load.natural_bps, round(source.planned_bps / G, 6), source.headroom_bps) == (95 * G, 80, None)
     assert [(one.prefix, round(one.bps / G, 6), one.other) for one in source.moved_off] == [("40.1.0.0/16", 15, B)]
     assert [(one.prefix, round(one.bps / G, 6), one.other) for one in source.largest] == [("40.0.0.0/16", 80, C)]
     assert source.congestion is not None

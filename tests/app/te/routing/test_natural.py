@@ -110,6 +110,7 @@ def test_hidden_routers_show_the_mesh_nothing() -> None:
         ({"communities": ("65535:1",)}, True),
         ({"next_hop": "10.9.9.9"}, False),
         ({"next_hop": "10.0.0.3"}, False),  # a next hop of the other router
+        ({"next_hop": "10.0.0.2"}, False),  # a next hop of another link: the actuator's last check refuses it, too
         ({"peer": "10.9.9.9"}, False),
     ],
 )

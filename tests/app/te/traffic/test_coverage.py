@@ -1,5 +1,7 @@
 """Shares of what was late or unattributed lately."""
 
+import pytest
+
 from app.te.traffic.coverage import STEP_S, STEPS, RecentShares
 from app.te.traffic.windows import Progress
 
@@ -17,6 +19,15 @@ def test_shares_are_of_what_came_since() -> None:
     progress.leave_out("unroutable", 100)
     progress.leave_out("unknown-router", 50)
     assert recent.take(progress) == (0.05, 0.15)
+
+
+@pytest.mark.parametrize("reason", ["unlisted-sampling-rate", "not-outbound"])
+def test_one_forged_sample_or_inbound_traffic_is_not_most_of_what_was_sampled(reason: str) -> None:
+    recent, progress = RecentShares(), Progress()
+    recent.take(progress)
+    progress.counted_bytes += 1000
+    progress.leave_out(reason, 10**12)
+    assert recent.take(progress) == (0.0, 0.0)
 
 
 def test_old_trouble_is_forgotten() -> None:

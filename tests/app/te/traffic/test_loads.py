@@ -9,8 +9,9 @@ from app.config.thresholds import Pacing, Thresholds
 from app.contract.schemas import Exit, Override, SourcePath
 from app.te.cycle_state import StandingOverride
 from app.te.routing.natural import NaturalRouting
+from app.te.traffic.level import error_share
 from app.te.traffic.link import LinkWindow
-from app.te.traffic.loads import Traffic, error_share, measure
+from app.te.traffic.loads import Traffic, measure
 from app.te.traffic.observed import observe
 from app.te.traffic.placement import Placement
 from tests.app.te.world import WINDOW_S, natural_of, path, rib_of, window
@@ -63,6 +64,17 @@ def test_natural_and_planned_while_an_override_is_in_force() -> None:
     assert traffic.loads[A].moved_out_bps == pytest.approx(30 * G)
     assert traffic.loads[B].moved_in_bps == pytest.approx(30 * G)
     assert traffic.planned_bps == {A: pytest.approx(70 * G), B: pytest.approx(50 * G)}
+
+
+def test_what_is_unknown_of_a_link_is_not_zero() -> None:
+    counted, uncounted = window(POP, A, 100, 50, {("r1", Q): 50}), window(POP, C, 100, None, {("r1", P): 20})
+    traffic = see({A: counted, B: window(POP, B, 100, None, {}), C: uncounted})
+    silent = traffic.loads[B]
+    assert {silent.carried_bps, silent.dropped_bps, silent.offered_bps, silent.moved_in_bps} == {None}
+    assert traffic.loads[A].dropped_bps == 0.0
+    assert traffic.loads[C].carried_bps == pytest.approx(20 * G)
+    assert traffic.loads[C].dropped_bps is None
+    assert traffic.loads[C].moved_in_bps == 0.0
 
 
 def test_planned_does_not_wait_for_the_routers() -> None:
@@ -175,3 +187,16 @@ def test_a_link_without_live_members_is_not_usable() -> None:
 @pytest.mark.parametrize(("samples", "expected"), [(2900, 0.038), (290, 0.122), (26, 0.41), (2, 1.0), (0, 1.0)])
 def test_sampling_error(samples: int, expected: float) -> None:
     assert error_share(samples) == pytest.approx(expected, rel=0.03)
+
+
+def test_an_idle_link_between_two_polls_may_receive() -> None:
+    """Its last counters say idle, and no flow contradicts: 0 is known, though there is no sample."""
+    idle = window(POP, A, 100, None, {}, last_bps=1e6)
+    assert A in see({A: idle}).usable
+    assert A not in see({A: window(POP, A, 100, None, {}, last_bps=30 * G)}).usable
+
+
+def test_a_link_of_unknown_capacity_is_never_full_and_never_used() -> None:
+    traffic = see({A: window(POP, A, 100, 50, {("r1", P): 50}, capacity_bps=0.0)})
+    assert not traffic.loads[A].saturated
+    assert not traffic.usable

@@ -1,5 +1,7 @@
 """The watermark and what it closes."""
 
+import msgspec
+
 from app.config.thresholds import WindowSettings
 from app.te.traffic.windows import CATCH_UP_WINDOWS, Progress
 
@@ -37,8 +39,17 @@ def test_a_record_from_1970_is_one_window_not_a_hundred_million() -> None:
 
 
 def test_the_watermark_never_goes_back() -> None:
-    marked = Progress()
+    marked = Progress(closed_up_to_s=T0)
     marked.mark("purge_init", "a", T0 + 10.0, 2)
     marked.mark("purge_close", "a", T0 + 11.0, 2)
     marked.mark("purge_init", "b", T0 + 9.0, 2)
     assert marked.watermark_s == T0 + 8
+
+
+def test_a_row_of_an_earlier_version_is_taken_up_and_nothing_opens_again() -> None:
+    """It knew one set of open purges, whoever wrote them."""
+    old = {"applied": 7, "closed_up_to_s": T0, "watermark_s": T0 + 3.0, "last_purge_s": T0 + 5.0}
+    row = msgspec.msgpack.decode(msgspec.msgpack.encode(old | {"open_purges": {"w/1": T0 + 5.0}}), type=Progress)
+    row.mark("purge_init", "w/2", T0 - 30.0, 2)
+    assert (row.watermark_s, row.open_from_s) == (T0 + 3.0, T0)
+    assert list(row.closable(WINDOWS, {T0 - 20})) == []

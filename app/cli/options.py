@@ -1,0 +1,36 @@
+"""Options that several commands of `autopilot` share."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from app.config.settings import load
+
+T = TypeVar("T")
+
+
+def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
+    """Add `--config` to a command and pass it the deployment loaded from there."""
+
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        default="autopilot.toml",
+        show_default=True,
+        envvar="AUTOPILOT_CONFIG",
+        show_envvar=True,
+        help="Path of the settings file.",
+    )
+    @wraps(command)
+    def run(config: Path, **kwargs: Any) -> T:
+        return command(load(config), **kwargs)
+
+    return run
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, for errors too.")
+pop_option = click.option("--pop", default=None, help="Only this PoP (default: every PoP of the deployment).")
+cell_option = click.option("--cell", required=True, help="The cell to run: a PoP, or a name under [cells].")

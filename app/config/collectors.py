@@ -1,0 +1,75 @@
+"""Whom pmacct's collectors hear: their allow lists, from the inventory, and the lines of configuration beside them."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+
+from app.config.inventory import Pop, Router
+
+FLOWS_ALLOWED, BMP_ALLOWED, PRODUCER = "sfacctd_allow_file", "bmp_daemon_allow_file", "kafka_config_file"
+SFACCTD_LINES, PMBMPD_LINES = "sfacctd.lines", "pmbmpd.lines"
+SESSIONS_EACH = 2  # of a router: one for each of its instances, or one that connects again before the last has ended
+SPARE_PEERS = 4
+SOURCES_MAX = 2048  # pmacct 1.7.7 reads no more addresses of a list, and does not say so
+
+# Without this, a batch that librdkafka sends again may come after the next one: markers before their data, records of
+# a BMP session before its initiation message, an update after the withdraw that follows it.
+PRODUCER_TEXT = "global, enable.idempotence, true\n"
+
+
+def collector_files(pop: Pop, folder: PurePath) -> dict[str, str]:
+    """The text of each file by name, for collectors that find them in `folder`.
+
+    ValueError if a list is longer than pmacct reads.
+    """
+    flows, bmp = flow_sources(pop), bmp_sources(pop)
+    return {
+        FLOWS_ALLOWED: _allowed("sFlow datagrams", flows),
+        BMP_ALLOWED: _allowed("BMP sessions", bmp),
+        PRODUCER: PRODUCER_TEXT,
+        SFACCTD_LINES: _lines(
+            f"! {pop.name}: these lines belong in sfacctd.conf.",
+            "! If several collectors write to one topic, give the plugin of each a name of its own instead of flows.",
+            f"sfacctd_allow_file: {folder / FLOWS_ALLOWED}",
+            f"kafka_config_file[flows]: {folder / PRODUCER}",
+            f"sfacctd_counter_kafka_config_file: {folder / PRODUCER}",
+        ),
+        PMBMPD_LINES: _lines(
+            f"! {pop.name}: these lines belong in pmbmpd.conf, in place of those with the same keys.",
+            f"bmp_daemon_allow_file: {folder / BMP_ALLOWED}",
+            f"bmp_daemon_max_peers: {SESSIONS_EACH * len(pop.router) + SPARE_PEERS}",
+            f"bmp_daemon_msglog_kafka_config_file: {folder / PRODUCER}",
+        ),
+    }
+
+
+def flow_sources(pop: Pop) -> dict[str, list[str]]:
+    """The addresses that sFlow datagrams may come from, each with the routers that it sends for."""
+    return _by_address(
+        (router, address) for router in pop.router for address in router.agent_sources or (router.agent_address,)
+    )
+
+
+def bmp_sources(pop: Pop) -> dict[str, list[str]]:
+    """The addresses that BMP sessions may come from, each with its routers."""
+    return _by_address((router, address) for router in pop.router for address in router.bmp_addresses)
+
+
+def _by_address(sources: Iterator[tuple[Router, str]]) -> dict[str, list[str]]:
+    by_address: dict[str, list[str]] = {}
+    for router, address in sources:
+        routers = by_address.setdefault(str(ipaddress.ip_address(address)), [])
+        if router.name not in routers:
+            routers.append(router.name)
+    return by_address
+
+
+def _allowed(what: str, sources: Mapping[str, list[str]]) -> str:
+    if len(sources) > SOURCES_MAX:
+        raise ValueError(f"{len(sources)} addresses: pmacct reads at most {SOURCES_MAX} of an allow list")
+    lines = [line for address, routers in sources.items() for line in (f"! {', '.join(routers)}", address)]
+    return _lines(f"! {what} are taken from these addresses only. After a change: kill -USR2 of the collector.", *lines)
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,226 @@
+"""From BMP records to the Rib of one PoP: which peers are up, and which paths each router has."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from app.config.inventory import Pop
+from app.feeds.as_path import read_as_path
+from app.feeds.bmp import BmpRecord, canonical, to_path
+from app.feeds.bmp_clocks import began_again, stream_time
+from app.feeds.bmp_sessions import Sessions, SessionTracker
+from app.feeds.stale_paths import StalePaths
+from app.te.routing.interning import PathSet
+from app.te.routing.rib import Rib
+
+EXPIRE_EVERY_S = 1.0  # a look at all that is stale
+PATHS_MAX = 16  # of a prefix from one peer, by path identifier (RFC 7911)
+TOO_MANY = "too-many-paths"
+
+StalePlaces = tuple[str, list[int]]  # (prefix, places of its awaited paths in its path set)
+Touched = tuple[str, list[str]]  # (router, prefixes that changed)
+
+
+class RibFeed:
+    """Applies the BMP records of one PoP to a Rib, and returns which prefixes of which router changed."""
+
+    def __init__(self, pop: Pop, rib: Rib, sessions: Sessions | None = None) -> None:
+        self.pop = pop
+        self.rib = rib
+        self.sessions = sessions or Sessions()
+        self.replay_until = -1  # records up to this position are replayed, because some rows already include them
+        self._expired_s = -EXPIRE_EVERY_S
+        self._stale = StalePaths(rib, self.sessions.unrefreshed)
+        self.tracker = SessionTracker(pop, self.sessions, self._stale)
+        for router, peers in self.sessions.peers.items():
+            for peer, asn in peers.items():
+                rib.peer_up(router, peer, asn)
+
+    def restore(
+        self, applied: int, prefixes: Mapping[str, PathSet], stale: Mapping[str, Sequence[StalePlaces]]
+    ) -> None:
+        """Mark the awaited paths of a row that was written at the position `applied`; `stale` has them by session.
+
+        Of a peer whose paths are awaited since later, they all are. If the row is ahead of that, it is replayed, and
+        marks them.
+        """
+        everything = [(prefix, range(len(path_set))) for prefix, path_set in prefixes.items()]
+        for session, awaited in self.sessions.unrefreshed.items():
+            later = {peer for peer, position in awaited.since.items() if applied < position}
+            self._restore(session, stale.get(session, ()), prefixes, awaited.paths)
+            self._restore(session, everything if later else (), prefixes, later)
+
+    def _restore(
+        self,
+        session: str,
+        places: Iterable[tuple[str, Iterable[int]]],
+        prefixes: Mapping[str, PathSet],
+        peers: Collection[str],
+    ) -> None:
+        router = self.sessions.unrefreshed[session].router
+        for prefix, numbers in places:
+            for name, path in map(prefixes[prefix].__getitem__, numbers):
+                if name == router and path.peer in peers:
+                    self._stale.restore(session, prefix, (path.peer, path.path_id))
+
+    def restored(self) -> None:
+        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
+
+        What none of them calls stale is refreshed.
+        """
+        for router in self.rib.routers() - self.pop.routers.keys():
+            for peer in {peer for peer, _ in self.rib.by_peer(router)}:
+                self.rib.peer_down(router, peer)
+        self._stale.restored()
+
+    def stale(self, prefixes: Mapping[str, PathSet]) -> dict[str, list[StalePlaces]]:
+        """The awaited paths among those of `prefixes` by session, by their places in the path sets."""
+        by_session = {session: list(self._places(session, prefixes)) for session in self.sessions.unrefreshed}
+        return {session: places for session, places in by_session.items() if places}
+
+    def _places(self, session: str, prefixes: Mapping[str, PathSet]) -> Iterator[StalePlaces]:
+        router = self.sessions.unrefreshed[session].router
+        for prefix, path_set in prefixes.items():
+            places = [
+                place
+                for place, (name, path) in enumerate(path_set)
+                if name == router and self._stale.is_stale(session, prefix, (path.peer, path.path_id))
+            ]
+            if places:
+                yield prefix, places
+
+    def doubtful(self, now_s: float) -> frozenset[str]:
+        """The routers whose paths may be out of date at Kafka time `now_s`; see SessionTracker.is_doubtful."""
+        return frozenset(router for router in self.pop.routers if self.tracker.is_doubtful(router, now_s))
+
+    def expire(self, at_s: float) -> list[Touched]:
+        """Remove peers and paths that were not refreshed in time after a BMP session began again.
+
+        `at_s` is the stream's time. Returns (router, changed prefixes).
+        """
+        self.tracker.give_up_waiting(at_s)
+        if not self.sessions.unrefreshed:
+            return []
+        touched: list[Touched] = []
+        if not self._expired_s <= at_s < self._expired_s + EXPIRE_EVERY_S:
+            self._expired_s = at_s
+            touched = self._expire(at_s)
+        for session in self._stale.complete():
+            self.tracker.is_whole(session)
+        return touched
+
+    def _expire(self, at_s: float) -> list[Touched]:
+        """Remove what is overdue at `at_s` and no other session has."""
+        touched: list[Touched] = []
+        for session, peer, due_s in self._stale.overdue_peers(at_s):
+            others, may_be = self.tracker.has(session, peer, at_s, due_s)
+            if others:
+                self._stale.peer_excused(session, peer)
+            elif not may_be:
+                router = self.sessions.unrefreshed[session].router
+                touched.append((router, self._peer_down(router, peer)))
+        for session, peer, due_s, paths in self._stale.overdue_paths(at_s):
+            others, may_be = self.tracker.has(session, peer, at_s, due_s)
+            router = self.sessions.unrefreshed[session].router
+            lost = []
+            for prefix, key in paths:
+                if not all(self._stale.is_stale(other, prefix, key) for other in others):
+                    self._stale.path_excused(session, prefix, key)
+                elif not may_be:
+                    self._stale.path_excused(session, prefix, key)
+                    self.rib.withdraw(router, prefix, *key)
+                    lost.append(prefix)
+            if lost:
+                touched.append((router, lost))
+        return touched
+
+    def apply(self, record: BmpRecord, at_s: float = 0.0) -> list[Touched]:
+        """Apply one record of Kafka time `at_s`; return (router, prefixes touched) of each peer or path it touches.
+
+        Records of sessions that are no router's are counted in `sessions.ignored`.
+        """
+        if began_again(self.sessions.writers, record.writer_id, record.seq, at_s):
+            self.tracker.end_all(record.writer_id)
+        at_s = self.sessions.at_s = stream_time(self.sessions.writers, self.sessions.at_s, record.writer_id, at_s)
+        if record.ends_session:
+            self.tracker.end(record.session, record.seq)
+        elif record.event_type != "log":
+            pass  # a connection to pmbmpd that has not said anything yet, or a dump of pmbmpd's tables
+        elif record.bmp_msg_type == "init":
+            router, waited = self.tracker.hear_init(record, at_s)
+            return [touched for each in waited for touched in self._apply(router, each, at_s)]
+        else:
+            router = self.tracker.hear(record, at_s)
+            touched = self._apply(router, record, at_s)
+            if router is not None and record.bmp_msg_type != "route_monitor":  # not for each of very many
+                touched += [(router, self._peer_down(router, peer)) for peer in self.tracker.orphans(router, at_s)]
+            return touched
+        return []
+
+    def _apply(self, router: str | None, record: BmpRecord, at_s: float) -> list[Touched]:
+        if router is None:
+            return []
+        match record.bmp_msg_type:
+            case "peer_up" if record.is_global:
+                self._peer_up(router, record, at_s)
+                return [(router, [])]
+            case "peer_down" if record.is_global:
+                peer = canonical(record.peer_ip)
+                self.tracker.reported(record, peer, is_up=False)
+                return [(router, self._peer_down(router, peer))]
+            case _ if record.is_route:
+                self._route(router, record, at_s)
+                return [(router, [record.ip_prefix])]
+        if (rib := record.other_rib) is not None:
+            unused = self.sessions.unused.setdefault(router, {})
+            unused[rib] = unused.get(rib, 0) + 1
+        return []
+
+    def _peer_up(self, router: str, record: BmpRecord, at_s: float) -> None:
+        peer = canonical(record.peer_ip)
+        asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
+        if self.tracker.is_second(record, peer):
+            first_s = self.tracker.first_s(router)
+            self._stale.peer_is_new(router, record.session, peer, self.sessions.applied, at_s, first_s)
+        self.tracker.reported(record, peer)
+        self._stale.peer_up(record.session, peer, at_s)
+        self.sessions.peers.setdefault(router, {})[peer] = asn
+        self.rib.peer_up(router, peer, asn)
+
+    def _peer_down(self, router: str, peer: str) -> list[str]:
+        self._stale.peer_gone(router, peer)
+        self.sessions.peers.get(router, {}).pop(peer, None)
+        return self.rib.peer_down(router, peer)
+
+    def _route(self, router: str, record: BmpRecord, at_s: float) -> None:
+        is_replay = self.sessions.applied <= self.replay_until
+        peer = canonical(record.peer_ip)
+        self.tracker.reported(record, peer)
+        self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
+        if record.log_type == "update":
+            if record.as_path_id and self._has_enough(record, router, peer):
+                self.sessions.ignored[TOO_MANY] = self.sessions.ignored.get(TOO_MANY, 0) + 1
+                return
+            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
+            self.rib.update(router, record.ip_prefix, path)
+        else:
+            self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
+
+    def _has_enough(self, record: BmpRecord, router: str, peer: str) -> bool:
+        """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""
+        of_peer = [
+            number
+            for each, number in self.rib.paths(router, record.ip_prefix)
+            if each == peer and not self._stale.is_stale(record.session, record.ip_prefix, (each, number))
+        ]
+        return len(of_peer) >= PATHS_MAX and record.as_path_id not in of_peer
+
+    def _local_pref(self, router: str, peer: str) -> int:
+        """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""
+        link = self.pop.link_by_session.get((router, peer))
+        return self.pop.links[link].local_pref if link else 100
+
+    def _is_ebgp(self, router: str, peer: str, record: BmpRecord) -> bool:
+        """Whether a path is of an external neighbour; a peer of another member AS of our confederation is none."""
+        asn, is_of_link = self.rib.peer_asn(router, peer), (router, peer) in self.pop.link_by_session
+        if asn is None or is_of_link:
+            return is_of_link if asn is None else asn != self.pop.asn
+        return asn != self.pop.asn and not read_as_path(record.as_path).is_internal

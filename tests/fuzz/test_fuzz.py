@@ -1,0 +1,126 @@
+"""A short run of the fuzzer, and whether it finds what it is there to find."""
+
+import ctypes
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.counters import CountersState
+from app import native
+from app.clock import SystemClock
+from app.kafka.orders import Orders
+from app.native import Job
+from app.web.pop_model import PopModel
+from tests.fuzz import corpus, fuzzer
+from tests.fuzz.fuzzer import Result, fuzz
+from tests.fuzz.mutation import Mutator
+from tests.fuzz.targets import targets
+
+SHORT_S, SHORT_INPUTS = 8.0, 20_000
+ROUNDS = 60  # in which a planted bug must be found
+
+
+def test_a_short_run_finds_nothing() -> None:
+    result = fuzz(targets(), Result(seed=1), SystemClock(), SHORT_S, SHORT_INPUTS, lambda line: None)
+    assert [failure.error for failure in result.failures] == []
+    assert result.grew_bytes < fuzzer.GROWTH_BYTES_MAX
+    assert result.inputs >= SHORT_INPUTS
+    assert set(result.by_target) == {target.name for target in targets()}
+
+
+def test_the_same_seed_makes_the_same_inputs() -> None:
+    seeds = corpus.flows()
+    first, second, other = (Mutator(seeds, corpus.rng(seed)).mutants(300) for seed in (1, 1, 2))
+    assert first == second != other
+    assert len(set(first)) > 200, "and they differ among themselves"
+
+
+def found(target: str) -> Result:
+    """What a short run of one target finds, which ends with the first failure."""
+    result = Result(seed=1)
+    chosen = [each for each in targets() if each.name == target]
+    for _ in range(ROUNDS):
+        fuzz(chosen, result, SystemClock(), 0.0, 0, lambda line: None)
+        if result.failures:
+            break
+    return result
+
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def bytes_of_latin_1(patch: pytest.MonkeyPatch) -> None:
+    """Keys are text, but not always UTF-8."""
+    take = Orders.take
+    patch.setattr(Orders, "take", lambda self, key, value: take(self, (key or b"").decode().encode(), value))
+
+
+def loads_are_believed(patch: pytest.MonkeyPatch) -> None:
+    links = PopModel.links
+
+    def shown(self: Any, now_s: float) -> Any:
+        views = links(self, now_s)
+        windows = [view.window for view in views if view.window is not None]
+        loads = [load for window in windows for load in (window.capacity_bps, window.carried_bps, window.natural_bps)]
+        assert all(load is None or load >= 0 for load in loads)
+        return views
+
+    patch.setattr(PopModel, "links", shown)
+
+
+def a_counter_is_believed(patch: pytest.MonkeyPatch) -> None:
+    apply = CountersState._apply
+
+    def counted(self: Any, tp: Any, record: Any) -> None:
+        assert b'"ifSpeed": 0' not in record.value
+        apply(self, tp, record)
+
+    patch.setattr(CountersState, "_apply", counted)
+
+
+@pytest.mark.parametrize(
+    ("target", "plant"),
+    [
+        ("actuator-orders", bytes_of_latin_1),
+        ("page-link-utilization", loads_are_believed),
+        ("agent-sfacctd-counters", a_counter_is_believed),
+    ],
+)
+def test_a_planted_crash_is_found(target: str, plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    result = found(target)
+    assert result.crashes
+    assert not result.ok
+    assert result.failures[0].target == target
+
+
+@pytest.mark.parametrize(
+    ("line", "planted"),
+    [
+        ("           texts[ARRIVED].size <= TEXT_MAX &&\n", ""),  # a time of 70 digits, which the library refuses
+        ("sum * 10 + (*at - '0')", "sum * 10 + (*at & 7)"),
+        ("if (*field != OTHER && flow->seen & 1 << *field) return 0;", ""),  # the second of two values
+    ],
+)
+def test_a_planted_difference_of_the_scanner_is_found(
+    line: str, planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(native.__file__).with_name("scan.c").read_text()
+    assert line in source
+    (tmp_path / "scan.c").write_text(source.replace(line, planted))
+    argv = ["cc", "-std=c11", "-O2", "-shared", "-fPIC", "-o", "planted.so", "scan.c"]
+    subprocess.run(argv, cwd=tmp_path, check=True)
+    library = ctypes.PyDLL(str(tmp_path / "planted.so"))
+    library.scan.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.POINTER(Job)]
+    monkeypatch.setattr(native, "library", library)
+    result = found("scanner")
+    assert result.differences
+    assert not result.ok
+
+
+def test_memory_that_grows_is_a_failure() -> None:
+    assert Result(seed=1, warm_bytes=10**8, most_bytes=2 * 10**8).ok
+    assert not Result(seed=1, warm_bytes=10**8, most_bytes=5 * 10**8).ok
