@@ -93,7 +93,7 @@ class Accounting:
         if batch.rejected or (batch.markers and len(batch.markers) > last.count(MARK)):
             return True
         ahead = batch.flows.newest_s > min(kafka_s) + CLOCK_AHEAD_S
-        return ahead or quiet_until(self.progress.quiet_after(kafka_s)) is not None
+        return ahead or self.progress.is_overdue(kafka_s)
 
     def _close_unmarked(self, kafka_s: Sequence[float]) -> Iterator[Closed]:
         """Close windows with data that should have closed long ago by Kafka's time, if no marker comes."""

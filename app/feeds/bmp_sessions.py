@@ -66,7 +66,7 @@ class Sessions(msgspec.Struct):
     flush: int = 0
     routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router: rows before `sessions`
     peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> peers that are up, with their AS
-    unrefreshed: dict[str, Awaited] = msgspec.field(default_factory=dict, name="awaited")  # by session
+    awaited: dict[str, Awaited] = msgspec.field(default_factory=dict)  # by session
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
     unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
@@ -109,7 +109,7 @@ class SessionTracker:
             for key, session in memory.sessions.items()
             if session.router is None or session.router in known
         }
-        for key in [key for key, each in memory.unrefreshed.items() if each.router not in known]:
+        for key in [key for key, each in memory.awaited.items() if each.router not in known]:
             self._stale.drop(key)
         kept = (memory.peers, memory.heard, memory.statistics, memory.unused)
         for by_router in kept:
@@ -149,7 +149,7 @@ class SessionTracker:
         One has it that reports the peer, and was heard well after the other began: it would have told of a loss. One
         that was not heard since may have died before. And who is asked must be heard itself after that time.
         """
-        awaiting, session = self._memory.unrefreshed[key], self._memory.sessions.get(key)
+        awaiting, session = self._memory.awaited[key], self._memory.sessions.get(key)
         others = [
             (name, other)
             for name, other in self._live(awaiting.router, at_s)
@@ -260,12 +260,12 @@ class SessionTracker:
         memory.heard[router] = max(memory.heard.get(router, 0.0), at_s)
         if record.bmp_msg_type == "stats":
             memory.statistics[router] = at_s
-        if session.whole and memory.unrefreshed:
+        if session.whole and memory.awaited:
             self._vouch(session, record.session, at_s)
 
     def _vouch(self, session: BmpSession, key: str, at_s: float) -> None:
         """A whole session has the peers that newer ones have not reported: those may be of other instances."""
-        for other, awaited in self._memory.unrefreshed.items():
+        for other, awaited in self._memory.awaited.items():
             if other != key and awaited.router == session.router and at_s > awaited.began_s + VOUCHES_AFTER_S:
                 for peer in [peer for peer in awaited.peers if session.reports(peer)]:
                     self._stale.peer_excused(other, peer)

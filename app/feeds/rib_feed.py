@@ -28,7 +28,7 @@ class RibFeed:
         self.sessions = sessions or Sessions()
         self.replay_until = -1  # records up to this position are replayed, because some rows already include them
         self._expired_s = -EXPIRE_EVERY_S
-        self._stale = StalePaths(rib, self.sessions.unrefreshed)
+        self._stale = StalePaths(rib, self.sessions.awaited)
         self.tracker = SessionTracker(pop, self.sessions, self._stale)
         for router, peers in self.sessions.peers.items():
             for peer, asn in peers.items():
@@ -42,11 +42,12 @@ class RibFeed:
         Of a peer whose paths are awaited since later, they all are. If the row is ahead of that, it is replayed, and
         marks them.
         """
-        everything = [(prefix, range(len(path_set))) for prefix, path_set in prefixes.items()]
-        for session, awaited in self.sessions.unrefreshed.items():
+        for session, awaited in self.sessions.awaited.items():
             later = {peer for peer, position in awaited.since.items() if applied < position}
             self._restore(session, stale.get(session, ()), prefixes, awaited.paths)
-            self._restore(session, everything if later else (), prefixes, later)
+            if later:
+                everything = ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items())
+                self._restore(session, everything, prefixes, later)
 
     def _restore(
         self,
@@ -55,7 +56,7 @@ class RibFeed:
         prefixes: Mapping[str, PathSet],
         peers: Collection[str],
     ) -> None:
-        router = self.sessions.unrefreshed[session].router
+        router = self.sessions.awaited[session].router
         for prefix, numbers in places:
             for name, path in map(prefixes[prefix].__getitem__, numbers):
                 if name == router and path.peer in peers:
@@ -73,11 +74,11 @@ class RibFeed:
 
     def stale(self, prefixes: Mapping[str, PathSet]) -> dict[str, list[StalePlaces]]:
         """The awaited paths among those of `prefixes` by session, by their places in the path sets."""
-        by_session = {session: list(self._places(session, prefixes)) for session in self.sessions.unrefreshed}
+        by_session = {session: list(self._places(session, prefixes)) for session in self.sessions.awaited}
         return {session: places for session, places in by_session.items() if places}
 
     def _places(self, session: str, prefixes: Mapping[str, PathSet]) -> Iterator[StalePlaces]:
-        router = self.sessions.unrefreshed[session].router
+        router = self.sessions.awaited[session].router
         for prefix, path_set in prefixes.items():
             places = [
                 place
@@ -97,7 +98,7 @@ class RibFeed:
         `at_s` is the stream's time. Returns (router, changed prefixes).
         """
         self.tracker.give_up_waiting(at_s)
-        if not self.sessions.unrefreshed:
+        if not self.sessions.awaited:
             return []
         touched: list[Touched] = []
         if not self._expired_s <= at_s < self._expired_s + EXPIRE_EVERY_S:
@@ -115,17 +116,18 @@ class RibFeed:
             if others:
                 self._stale.peer_excused(session, peer)
             elif not may_be:
-                router = self.sessions.unrefreshed[session].router
+                router = self.sessions.awaited[session].router
                 touched.append((router, self._peer_down(router, peer)))
         for session, peer, due_s, paths in self._stale.overdue_paths(at_s):
             others, may_be = self.tracker.has(session, peer, at_s, due_s)
-            router = self.sessions.unrefreshed[session].router
+            router = self.sessions.awaited[session].router
             lost = []
             for prefix, key in paths:
-                if not all(self._stale.is_stale(other, prefix, key) for other in others):
-                    self._stale.path_excused(session, prefix, key)
-                elif not may_be:
-                    self._stale.path_excused(session, prefix, key)
+                is_lost = all(self._stale.is_stale(other, prefix, key) for other in others)
+                if is_lost and may_be:
+                    continue
+                self._stale.path_excused(session, prefix, key)
+                if is_lost:
                     self.rib.withdraw(router, prefix, *key)
                     lost.append(prefix)
             if lost:

@@ -124,28 +124,29 @@ class StalePaths:
             awaited.paths[key[0]] = at_s
             awaited.dumped.add(key[0])
         if is_stale:
-            self._discard(session, prefix, key)
+            self.path_excused(session, prefix, key)
 
     def peer_gone(self, router: str, peer: str) -> None:
         """Nobody awaits a peer that went down, nor its paths."""
         for session, awaited in self._awaited.items():
             if awaited.router == router:
-                self._forget(session, peer)
+                self.peer_excused(session, peer)
 
-    def _forget(self, session: str, peer: str) -> None:
+    def peer_excused(self, session: str, peer: str) -> None:
+        """The session need not report this peer nor its paths: another one has it, or it is gone."""
         self._awaited[session].peers.pop(peer, None)
         self._awaited[session].paths.pop(peer, None)
         by_key = self._paths.get(session, {})
         for key in [key for key in by_key if key[0] == peer]:
             del by_key[key]
 
-    def peer_excused(self, session: str, peer: str) -> None:
-        """The session need not report this peer nor its paths: another one has it."""
-        self._forget(session, peer)
-
     def path_excused(self, session: str, prefix: str, key: PeerKey) -> None:
-        """The session need not report this path: another one has it, or it is removed."""
-        self._discard(session, prefix, key)
+        """The session need not report this path any more: it has, another one has it, or it is removed."""
+        by_key = self._paths[session]
+        by_key[key].discard(prefix)
+        if not by_key[key]:
+            del by_key[key]
+            self._settle(session, key[0])
 
     def drop(self, session: str) -> None:
         """Nothing is awaited of a session that has ended. What it had not reported stays."""
@@ -173,13 +174,6 @@ class StalePaths:
         for session in done:
             self.drop(session)
         return done
-
-    def _discard(self, session: str, prefix: str, key: PeerKey) -> None:
-        by_key = self._paths[session]
-        by_key[key].discard(prefix)
-        if not by_key[key]:
-            del by_key[key]
-            self._settle(session, key[0])
 
     def _settle(self, session: str, peer: str) -> None:
         """Wait no longer for the paths of a peer if none of them is awaited."""

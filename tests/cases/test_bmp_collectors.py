@@ -112,16 +112,19 @@ def _r2(second: float) -> list[Line]:
     return at(second, message("stats", peer_ip="127.0.0.36"), writer_id="b/1", bmp_router_port=50002)
 
 
-def _begin_r2() -> list[Line]:
-    return at(0, init("r2"), peer_up("127.0.0.36", peer_asn=64606), writer_id="b/1", bmp_router_port=50002)
+def _two_collectors() -> tuple[dict[str, Any], Bmp, ManualClock, BmpHearing]:
+    """r1 is heard by the first, and r2 by the other."""
+    bmp, clock = Bmp([]), ManualClock(T0)
+    a = {"writer_id": "a/1"}
+    heard = _heard(bmp, clock)
+    r2 = at(0, init("r2"), peer_up("127.0.0.36", peer_asn=64606), writer_id="b/1", bmp_router_port=50002)
+    bmp.feed([*at(0, *UP, **a), *r2])
+    return a, bmp, clock, heard
 
 
 def test_a_collector_that_was_cut_off_from_kafka_makes_no_other_router_silent() -> None:
     """librdkafka keeps the records for 300 s, and they have the times at which they were made."""
-    bmp, clock = Bmp([]), ManualClock(T0)
-    heard = _heard(bmp, clock)
-    a = {"writer_id": "a/1"}
-    bmp.feed([*at(0, *UP, **a), *_begin_r2()])
+    a, bmp, clock, heard = _two_collectors()
     for second in range(10, 210, 10):
         clock.advance(10)
         bmp.feed([*(at(second, stats(0), **a) if second <= 50 else []), *_r2(second)])
@@ -134,10 +137,7 @@ def test_a_collector_that_was_cut_off_from_kafka_makes_no_other_router_silent() 
 @pytest.mark.parametrize("writer", ["a/1", "new/1"])
 def test_a_clock_that_jumps_ahead_makes_no_router_of_another_collector_silent(writer: str) -> None:
     """It is set, or a collector on a host with a wrong clock starts."""
-    bmp, clock = Bmp([]), ManualClock(T0)
-    heard = _heard(bmp, clock)
-    a = {"writer_id": "a/1"}
-    bmp.feed([*at(0, *UP, **a), *_begin_r2()])
+    a, bmp, clock, heard = _two_collectors()
     for second in range(10, 60, 10):
         clock.advance(10)
         bmp.feed([*at(second, stats(0), **a), *_r2(second)])

@@ -102,6 +102,12 @@ class Progress(msgspec.Struct):
                     clocks.remove(min(clocks, key=lambda each: each.lasts_s))
         return clocks
 
+    def is_overdue(self, kafka_s: Sequence[float]) -> bool:
+        """Whether no marker came for UNMARKED_MAX_S by any clock, after messages of these Kafka times."""
+        began_s = min([*kafka_s, *(clock.began_s for clock in self.quiet)])
+        newest_s = max([*kafka_s, *(clock.at_s for clock in self.quiet)])
+        return newest_s - began_s >= UNMARKED_MAX_S and quiet_until(self.quiet_after(kafka_s)) is not None
+
     def advance_unmarked(self, at_s: float) -> None:
         """Advance the watermark to UNMARKED_MAX_S before `at_s`, because no marker came for that long."""
         self.writers = Writers()
