@@ -1,7 +1,6 @@
 """What BMP shows of our routes and of the paths that they copy, and whether it is still heard. It only reads."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from app.config.inventory import Pop
 from app.contract.schemas import Exit
@@ -11,13 +10,6 @@ from app.te.routing.path import unfit
 from app.te.routing.rib import Rib
 
 HeardOf = Callable[[str], Heard]  # router -> how long BMP has been silent
-
-
-class Shown(NamedTuple):
-    """Our route as a router shows it over BMP; `epoch` is None if the router removed our large community."""
-
-    next_hop: str
-    epoch: int | None
 
 
 class BmpWitness:
@@ -55,23 +47,14 @@ class BmpWitness:
         """Whether the path that an override to `egress` copies is present and usable."""
         return self.alive(egress.router, prefix, egress.next_hop, egress.peer)
 
-    def shown(self, router: str, prefix: str) -> Shown | None:
-        """Return our route as the router received it from its injector; None if it shows none."""
+    def shown(self, router: str, prefix: str) -> str | None:
+        """The next hop of our route as the router received it from its injector; None if it shows none."""
         injector = self.pop.routers[router].injector.address
         for path in self.rib.paths(router, prefix).values():
             if path.peer == injector and self.pop.marker_community in path.communities:
-                return Shown(path.next_hop, _epoch(self.pop.asn, path.large_communities))
+                return path.next_hop
         return None
 
     def injector_up(self, router: str) -> bool:
         """Whether the router reports its session with its injector as up."""
         return self.rib.peer_asn(router, self.pop.routers[router].injector.address) is not None
-
-
-def _epoch(asn: int, large_communities: tuple[str, ...]) -> int | None:
-    for text in large_communities:
-        admin, _, rest = text.partition(":")
-        epoch = rest.partition(":")[0]
-        if admin == str(asn) and epoch.isdecimal():
-            return int(epoch)
-    return None

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from app.actuation.admission import refusal
+from app.actuation.journal import NOBODYS, Number
 from app.actuation.render import render
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
@@ -40,6 +41,7 @@ class Entry(msgspec.Struct):
     routes: dict[str, InjectedRoute] = {}
     announced: bool = False
     decided_s: float = 0.0
+    number: Number = NOBODYS
 
     @property
     def wanted(self) -> bool:
@@ -54,7 +56,7 @@ class Entry(msgspec.Struct):
 
 RoutesHeld = Callable[[str], Mapping[str, InjectedRoute]]  # prefix -> our routes in the speakers, by router
 Gate = Callable[[Override], str | None]  # why a new override cannot be made now, or None
-OnRefused = Callable[[str, Exit, int, int, str], None]  # prefix, exit, epoch, seq, reason
+OnRefused = Callable[[str, Exit, Number, str], None]  # prefix, exit, number of the decision, reason
 
 
 class Overrides:
@@ -82,7 +84,7 @@ class Overrides:
         for override in decision.overrides:
             is_new = override.prefix not in self.entries
             if (reason := self._want(override, decision, held, gate, new)) is not None:
-                on_refused(override.prefix, override.exit, decision.epoch, decision.seq, reason)
+                on_refused(override.prefix, override.exit, self.newest, reason)
             elif is_new:
                 new += 1
         named = {override.prefix for override in decision.overrides}
@@ -93,12 +95,11 @@ class Overrides:
         self.absent = sum(entry.wanted and entry.prefix not in touched for entry in self.entries.values())
         return touched
 
-    def adopt(self, prefix: str) -> None:
-        """Add an entry for a route that no decision asked for: it stays for one lease, unless a decision claims it."""
+    def adopt(self, prefix: str, route: InjectedRoute) -> None:
+        """Add an entry for a route that no decision asked for: unless one claims it, it goes when its lease ends."""
         now_s = self._clock.monotonic_s()
-        self.entries[prefix] = Entry(
-            prefix, "unclaimed", "nobody decided it", now_s + self._lease_s, now_s, announced=True
-        )
+        until_s = min(self._monotonic(route.lease_end_s), now_s + self._lease_s)
+        self.entries[prefix] = Entry(prefix, "unclaimed", "nobody decided it", until_s, now_s, announced=True)
 
     def leave(self, entry: Entry, reason: str) -> None:
         """Begin to withdraw an override, in safe order."""
@@ -133,7 +134,8 @@ class Overrides:
         entry = self.entries.get(override.prefix)
         if (reason := self._barred(override, decision)) is not None:
             return reason
-        routes = render(self.pop, override, decision.epoch, decision.seq)
+        lease_until_s = self._lease_until_s(entry, decision)
+        routes = render(self.pop, override, self.unix_s(lease_until_s))
         add_until_s = self._monotonic(decision.add_until.timestamp())
         if entry is None or entry.going or _moves(entry, routes, held(override.prefix)):
             if self._clock.monotonic_s() > add_until_s:
@@ -147,8 +149,8 @@ class Overrides:
         elif not entry.wanted:
             entry.state, entry.since_s = "standing", self._clock.monotonic_s()
         entry.add_until_s = max(entry.add_until_s, add_until_s)
-        entry.reason, entry.exit, entry.routes = override.reason, override.exit, routes
-        self._renew(entry, decision)
+        entry.reason, entry.exit, entry.routes, entry.number = override.reason, override.exit, routes, self.newest
+        entry.lease_until_s = lease_until_s
         return None
 
     def _open(self, override: Override) -> Entry:
@@ -158,10 +160,15 @@ class Overrides:
         entry.state, entry.since_s = "adding", now_s
         return entry
 
-    def _renew(self, entry: Entry, decision: Decision) -> None:
-        """Extend the lease as the decision asks; it never gets shorter, nor longer than one full lease from now."""
-        latest_s = self._clock.monotonic_s() + self._lease_s
-        entry.lease_until_s = max(entry.lease_until_s, min(self._monotonic(decision.hold_until.timestamp()), latest_s))
+    def _lease_until_s(self, entry: Entry | None, decision: Decision) -> float:
+        """The end of a lease as the decision asks: never earlier than before, nor more than one full lease from now."""
+        now_s = self._clock.monotonic_s()
+        asked_s = min(self._monotonic(decision.hold_until.timestamp()), now_s + self._lease_s)
+        return max(asked_s, entry.lease_until_s if entry is not None else now_s)
+
+    def unix_s(self, monotonic_s: float) -> int:
+        """A moment in Unix seconds, as it is written on routes."""
+        return round(self._clock.now_s() + monotonic_s - self._clock.monotonic_s())
 
     def _barred(self, override: Override, decision: Decision) -> str | None:
         lost_s = self._lost.get((override.prefix, override.exit))

@@ -144,11 +144,9 @@ class PopActuator:
         ports.run_reaper(self._reaper)
 
     async def _watch(self) -> None:
-        """Look at the halt file and pass the ends of leases to the reaper, every tick."""
+        """Look at the halt file, every tick."""
         while True:
             self.halt("file", self._ports.halted())
-            if self._reaper is not None:
-                self._reaper.deadlines = self.reconciler.deadlines()
             await asyncio.sleep(self.reconciler.timing.tick_s)
 
     async def _report(self) -> None:

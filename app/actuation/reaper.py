@@ -75,7 +75,7 @@ class BlockingGobgp:
 
 
 class Reaper:
-    """The reaper of one PoP. `deadlines` (prefix -> monotonic seconds) is replaced as a whole from the reconciler."""
+    """The reaper of one PoP. A route has to be gone when the lease that it carries ends, or a full one from now."""
 
     def __init__(
         self,
@@ -86,7 +86,6 @@ class Reaper:
         lease_s: float,
         grace_s: float,
     ) -> None:
-        self.deadlines: Mapping[str, float] = {}
         self.looked_s: float | None = None
         self._pop = pop
         self._speakers = speakers
@@ -94,7 +93,7 @@ class Reaper:
         self._lease_s = lease_s
         self._grace_s = grace_s
         self._halted = halted
-        self._seen_s: dict[str, float] = {}
+        self._seen_s: dict[tuple[str, int], float] = {}  # when each lease was first seen
         self._stop = threading.Event()
 
     def start(self, every_s: float = 5.0) -> None:
@@ -108,10 +107,9 @@ class Reaper:
     def look(self) -> list[tuple[str, str]]:
         """Withdraw everything overdue, routes towards an exit before the exits; return it as (router, prefix) pairs."""
         held = [(router, route) for router in self._speakers for route in self._routes(router)]
-        present = {route.prefix for _, route in held}
         now_s = self._clock.monotonic_s()
-        self._seen_s = {prefix: self._seen_s.get(prefix, now_s) for prefix in present}
-        overdue = [(router, route) for router, route in held if self._is_overdue(route.prefix, now_s)]
+        self._seen_s = {lease: self._seen_s.get(lease, now_s) for lease in {_lease(route) for _, route in held}}
+        overdue = [(router, route) for router, route in held if self._is_overdue(route, now_s)]
         for exits in (False, True):
             for router in self._speakers:
                 routes = [route for holder, route in overdue if holder == router]
@@ -119,9 +117,9 @@ class Reaper:
         self.looked_s = self._clock.monotonic_s()
         return [(router, route.prefix) for router, route in overdue]
 
-    def _is_overdue(self, prefix: str, now_s: float) -> bool:
-        deadline_s = self.deadlines.get(prefix, self._seen_s[prefix] + self._lease_s)
-        return self._halted() or now_s > deadline_s + self._grace_s
+    def _is_overdue(self, route: InjectedRoute, now_s: float) -> bool:
+        seen_for_s, past_s = now_s - self._seen_s[_lease(route)], self._clock.now_s() - route.lease_end_s
+        return self._halted() or max(past_s, seen_for_s - self._lease_s) > self._grace_s
 
     def _is_exit(self, route: InjectedRoute) -> bool:
         return route.next_hop not in self._pop.router_by_loopback
@@ -157,3 +155,7 @@ class Reaper:
             except Exception:  # the last resort must not end while there are routes to guard
                 message = "the reaper of %s failed and looks again in %g s"
                 log.exception(message, self._pop.name, every_s, extra={"pop": self._pop.name})
+
+
+def _lease(route: InjectedRoute) -> tuple[str, int]:
+    return route.prefix, route.lease_end_s

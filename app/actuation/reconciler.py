@@ -8,12 +8,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import inf
+from zlib import crc32
 
 import msgspec
 
 from app import metrics
-from app.actuation.bmp_witness import BmpWitness, Shown
-from app.actuation.journal import REPAIRED, Journal
+from app.actuation.bmp_witness import BmpWitness
+from app.actuation.journal import NOBODYS, REPAIRED, Action, Journal
 from app.actuation.overrides import Entry, Overrides
 from app.actuation.safe_order import PrefixSight, settled, to_hold, to_leave
 from app.actuation.speaker_state import SpeakerState, Work
@@ -24,6 +25,7 @@ from app.te.decision.plan import ROUTER_DOUBTFUL
 
 log = logging.getLogger(__name__)
 NOT_HEARD = "router-not-heard"
+SHORTER_S = 2.0  # a lease on a route is not made shorter by less
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ class Reconciler:
         self._stale = True
         self._next_ends_s = 0.0
         self._doubtful: frozenset[str] = frozenset()  # as of the last tick or decision
+        self._doubted_until: Mapping[str, float] = {}  # as of then, too
 
     def follow(self, decision: Decision) -> None:
         """Follow a decision; while halted, only remember its number."""
@@ -114,9 +117,8 @@ class Reconciler:
         if self._ready() and now_s >= self._next_ends_s:
             self._next_ends_s = now_s + self.timing.tick_s
             self.overrides.expire(self.timing.paced)
-            doubted_until_s = self._doubted_until_s()
-            for entry in self.overrides.entries.values() if doubted_until_s else ():
-                if self._lease_until_s(entry, doubted_until_s) <= now_s < entry.lease_until_s:
+            for entry in self.overrides.entries.values() if self._doubted_until else ():
+                if self._lease_until_s(entry, self._doubted_until) <= now_s < entry.lease_until_s:
                     self.overrides.leave(entry, NOT_HEARD)
         self._plan(list(self.overrides.entries))
 
@@ -128,9 +130,9 @@ class Reconciler:
         """Take over what the speaker of `router` holds: adopt routes that nobody decided, repair what is missing."""
         differences = self.speakers[router].relist(routes)
         for action, route, reason in differences:
-            self._journal.route(action, router, route, reason)
+            self._tell(action, router, route, reason)
         for prefix in routes.keys() - self.overrides.entries.keys():
-            self.overrides.adopt(prefix)
+            self.overrides.adopt(prefix, routes[prefix])
         self._plan({difference.route.prefix for difference in differences})
 
     def announced(self, router: str, routes: Iterable[InjectedRoute]) -> None:
@@ -139,7 +141,7 @@ class Reconciler:
             self.speakers[router].held[route.prefix] = route
             entry = self.overrides.entries.get(route.prefix)
             reason = entry.reason if entry is not None and entry.state == "adding" else REPAIRED
-            self._journal.route("announced", router, route, reason)
+            self._tell("announced", router, route, reason)
             if entry is not None:
                 entry.announced = True
                 if entry.state == "adding" and entry.exit is not None and entry.exit.router == router:
@@ -150,17 +152,12 @@ class Reconciler:
         """Note that the speaker of `router` withdrew these prefixes."""
         for prefix in prefixes:
             if (route := self.speakers[router].drop(prefix)) is not None:
-                self._journal.route("withdrawn", router, route, self._why(prefix))
+                self._tell("withdrawn", router, route, self._why(prefix))
             self._plan([prefix])
 
     def failed(self, router: str) -> None:
         """Note that the speaker of `router` did not answer in time: what it holds is unknown."""
         self.speakers[router].certain = self.speakers[router].reachable = False
-
-    def deadlines(self) -> dict[str, float]:
-        """Return when each lease ends, in monotonic seconds by prefix, for the reaper."""
-        doubted_until_s = self._doubted_until_s() if self._ready() else {}  # until BMP was read, it says nothing
-        return {prefix: self._lease_until_s(entry, doubted_until_s) for prefix, entry in self.overrides.entries.items()}
 
     def _doubted_until_s(self) -> dict[str, float]:
         """When overrides that leave by a router end because it is silent, in monotonic seconds, by router in doubt.
@@ -244,7 +241,7 @@ class Reconciler:
         match entry.state:
             case "adding" | "standing":
                 assert entry.exit is not None, "a decision set the exit"
-                return to_hold(sight, entry.routes, entry.exit.router)
+                return to_hold(sight, self._leased(entry), entry.exit.router, self._is_due)
             case "unclaimed":
                 wanted = sight.safe()
             case "leaving" | "lost":  # routes that no longer lead out go at once, the others in order
@@ -254,30 +251,52 @@ class Reconciler:
             self._forget(entry)
         return wanted
 
-    def _shown(self, entry: Entry, held: Mapping[str, InjectedRoute]) -> dict[str, Shown]:
+    def _tell(self, action: Action, router: str, route: InjectedRoute, reason: str) -> None:
+        """Publish an action with the number of the decision that wants the override, if one does."""
+        entry = self.overrides.entries.get(route.prefix)
+        self._journal.route(action, router, route, reason, entry.number if entry is not None else NOBODYS)
+
+    def _shown(self, entry: Entry, held: Mapping[str, InjectedRoute]) -> dict[str, str]:
         """Our routes as the routers show them. Of a doubtful one that is not the exit, its speaker has to do.
 
         Else a router whose BMP is lost for days would stop all moves of its PoP: each would wait to be shown by it.
         """
-        shown = {r: route for r in self.speakers if (route := self._witness.shown(r, entry.prefix)) is not None}
+        shown = {r: hop for r in self.speakers if (hop := self._witness.shown(r, entry.prefix)) is not None}
         if entry.wanted and entry.exit is not None:
             for router in self._doubtful - {entry.exit.router}:
                 shown.pop(router, None)
                 if router in held:
-                    shown[router] = Shown(held[router].next_hop, held[router].epoch)
+                    shown[router] = held[router].next_hop
         return shown
 
     def _is_blind(self, sight: PrefixSight) -> bool:
         """Whether a router that is sent to another one will not show when it no longer is: its speaker has to do."""
         shown = sight.shown.items()
-        return any(router in self._doubtful and route.next_hop in self._loopbacks for router, route in shown)
+        return any(router in self._doubtful and next_hop in self._loopbacks for router, next_hop in shown)
+
+    def _leased(self, entry: Entry) -> Mapping[str, InjectedRoute]:
+        """The routes of an override, leased for as long as it may stay; less while its exit's router is doubted."""
+        until_s = self._lease_until_s(entry, self._doubted_until)
+        if until_s == entry.lease_until_s:
+            return entry.routes
+        return {router: route.leased_until(self.overrides.unix_s(until_s)) for router, route in entry.routes.items()}
+
+    def _is_due(self, present: InjectedRoute, wanted: InjectedRoute) -> bool:
+        """Whether the lease on a route has to be renewed: after two thirds of it, at a moment of the prefix's own.
+
+        Or made shorter, because its exit's router is doubted.
+        """
+        if wanted.lease_end_s < present.lease_end_s - SHORTER_S:
+            return True
+        left_s = present.lease_end_s - self._clock.now_s()
+        spread = 0.5 + crc32(present.prefix.encode()) % 1000 / 2000
+        return wanted.lease_end_s > present.lease_end_s and left_s < spread * self.timing.lease_s / 3
 
     def _forget(self, entry: Entry) -> None:
         """Drop an entry of which no route is left; a move that was decided but never announced counts as refused."""
         del self.overrides.entries[entry.prefix]
         if entry.exit is not None and not entry.announced:
-            route = entry.routes[entry.exit.router]
-            self._journal.refused(entry.prefix, entry.exit, route.epoch, route.seq, entry.reason)
+            self._journal.refused(entry.prefix, entry.exit, entry.number, entry.reason)
 
     def _alive(self, entry: Entry, router: str, next_hop: str) -> bool:
         """Whether a path to `next_hop` is alive: the one that the entry copies by its own session, others by any."""
@@ -317,7 +336,7 @@ class Reconciler:
             is_shown = sight.shows(router, route) and router not in self._doubtful
             if confirmed.get(entry.prefix) != route and is_shown:
                 confirmed[entry.prefix] = route
-                self._journal.route("confirmed", router, route, entry.reason)
+                self._tell("confirmed", router, route, entry.reason)
 
     def _bar(self, entry: Entry, sight: PrefixSight) -> None:
         """Allow no new moves for a while on the routers that do not show this one."""
@@ -345,6 +364,7 @@ class Reconciler:
 
     def _look_for_doubt(self) -> None:
         self._doubtful = frozenset(router for router in self.speakers if self._witness.heard(router).doubtful)
+        self._doubted_until = self._doubted_until_s() if self._ready() else {}  # until BMP was read, it says nothing
 
     def _must_not_begin(self, entry: Entry, sight: PrefixSight) -> bool:
         """Whether BMP of its exit's router fell silent after an override was decided and before it was announced."""

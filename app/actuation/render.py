@@ -5,10 +5,11 @@ from app.config.inventory import Pop
 from app.contract.schemas import Override
 
 
-def render(pop: Pop, override: Override, epoch: int, seq: int) -> dict[str, InjectedRoute]:
+def render(pop: Pop, override: Override, lease_end_s: int) -> dict[str, InjectedRoute]:
     """Return the route of each router: the exit gets the path's own next hop, every other router the exit's loopback.
 
-    AS_PATH, ORIGIN and MED are copied from the source path; its communities are not.
+    `lease_end_s` is the end of their lease in Unix seconds. AS_PATH, ORIGIN and MED are copied from the source path; its
+    communities are not.
     """
     egress, source = override.exit, override.source_path
     exit_router = pop.routers[egress.router]
@@ -21,7 +22,7 @@ def render(pop: Pop, override: Override, epoch: int, seq: int) -> dict[str, Inje
             med=source.med,
             local_pref=pop.override_local_pref,
             communities=tuple(sorted((pop.marker_community, NO_EXPORT))),
-            large_community=(pop.asn, epoch, seq),
+            large_community=(pop.asn, lease_end_s, 0),
         )
         for router in override.inject_on
     }

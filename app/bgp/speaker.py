@@ -1,7 +1,7 @@
 """The interface of a BGP speaker. Each edge router has one, which holds nothing but our overrides."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -13,7 +13,8 @@ NO_EXPORT = "65535:65281"
 class InjectedRoute(msgspec.Struct, frozen=True):
     """One override as one router receives it: a copy of the source path with our local-pref and communities.
 
-    `communities` are `AS:value` texts, sorted; `large_community` is our AS with the epoch and seq of the decision.
+    `communities` are `AS:value` texts, sorted. `large_community` is our AS, the end of the route's lease in Unix
+    seconds, and a number that is 0 for now. The lease rides on the route, so no restart of anybody makes it longer.
     """
 
     prefix: str
@@ -26,14 +27,14 @@ class InjectedRoute(msgspec.Struct, frozen=True):
     large_community: tuple[int, int, int]
 
     @property
-    def epoch(self) -> int:
-        """The epoch of the decision that set this route."""
+    def lease_end_s(self) -> int:
+        """When this route has to be gone unless it is announced again, in Unix seconds."""
         return self.large_community[1]
 
-    @property
-    def seq(self) -> int:
-        """The number within its epoch of the decision that set this route."""
-        return self.large_community[2]
+    def leased_until(self, lease_end_s: int) -> Self:
+        """The same route with another end of its lease."""
+        asn, _, rest = self.large_community
+        return msgspec.structs.replace(self, large_community=(asn, lease_end_s, rest))
 
 
 class BgpSpeaker(Protocol):

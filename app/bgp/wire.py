@@ -65,7 +65,7 @@ def announcement(route: InjectedRoute) -> pb.Path:
     # An empty attribute would reset FRR's session with the injector, and all our routes with it.
     assert route.communities, f"{route.prefix}: every route of ours carries its marker"
     assert len(route.as_path) <= AS_PATH_MAX, f"{route.prefix}: an AS path of {len(route.as_path)} numbers"
-    admin, epoch, seq = route.large_community
+    admin, lease_end_s, rest = route.large_community
     attributes: list[Message] = [
         pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
         pb.AsPathAttribute(segments=list(_segments(route.as_path))),
@@ -73,7 +73,7 @@ def announcement(route: InjectedRoute) -> pb.Path:
         pb.LocalPrefAttribute(local_pref=route.local_pref),
         pb.CommunitiesAttribute(communities=[community_number(text) for text in route.communities]),
         pb.LargeCommunitiesAttribute(
-            communities=[pb.LargeCommunity(global_admin=admin, local_data1=epoch, local_data2=seq)]
+            communities=[pb.LargeCommunity(global_admin=admin, local_data1=lease_end_s, local_data2=rest)]
         ),
     ]
     if route.med is not None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.actuation.bmp_witness import BmpWitness, Shown
+from app.actuation.bmp_witness import BmpWitness
 from app.te.routing.path import Path
 from app.te.routing.rib import Rib
 from tests.app.actuation.pop import POP, PREFIX, exit_at
@@ -62,14 +62,8 @@ def test_a_peer_that_is_no_session_of_the_inventory_does_not_count() -> None:
 
 def test_our_route_is_known_by_injector_and_marker() -> None:
     ours = Path("127.0.0.21", "198.51.100.2", (64602,), communities=("64512:911",), large_communities=("64512:7:41",))
-    assert witness(ours).shown("r1", PREFIX) == Shown("198.51.100.2", 7)
+    assert witness(ours).shown("r1", PREFIX) == "198.51.100.2"
     unmarked = Path("127.0.0.21", "198.51.100.2", (64602,))
     assert witness(unmarked).shown("r1", PREFIX) is None
     elsewhere = Path("127.0.0.22", "198.51.100.2", (64602,), communities=("64512:911",))
     assert witness(elsewhere).shown("r1", PREFIX) is None
-
-
-@pytest.mark.parametrize("large", [(), ("64999:7:41",), ("64512:x:y",)])
-def test_a_stripped_or_foreign_large_community_has_no_epoch(large: tuple[str, ...]) -> None:
-    path = Path("127.0.0.21", "198.51.100.2", (64602,), communities=("64512:911",), large_communities=large)
-    assert witness(path).shown("r1", PREFIX) == Shown("198.51.100.2", None)

@@ -46,10 +46,13 @@ class Rig:
         self.clock = ManualClock()
         self.log: list[str] = []
         self.halted = False
-        routes = render(POP, override(exit=2), 7, 1)
+        routes = render(POP, override(exit=2), int(self.clock.now_s()) + 300)
         self.speakers = {name: HeldRoutes(self.log, name, each) for name, each in routes.items()}
         self.reaper = Reaper(POP, self.speakers, self.clock, lambda: self.halted, lease_s=300, grace_s=60)
-        self.reaper.deadlines = {PREFIX: self.clock.monotonic_s() + 300}
+
+    def leased_until(self, lease_end_s: float) -> None:
+        for speaker in self.speakers.values():
+            speaker.held = {prefix: each.leased_until(int(lease_end_s)) for prefix, each in speaker.held.items()}
 
 
 def test_what_is_within_its_hold_and_grace_stays() -> None:
@@ -71,19 +74,26 @@ def test_what_outlives_both_goes_the_exit_last() -> None:
 def test_a_renewed_hold_keeps_it() -> None:
     rig = Rig()
     rig.clock.advance(350)
-    rig.reaper.deadlines = {PREFIX: rig.clock.monotonic_s() + 300}
+    rig.reaper.look()
+    rig.leased_until(rig.clock.now_s() + 300)
     rig.clock.advance(300)
     assert rig.reaper.look() == []
 
 
-def test_what_nobody_keeps_books_on_has_one_hold_from_when_it_was_first_seen() -> None:
+def test_a_lease_that_ends_in_a_year_is_a_full_one_at_most() -> None:
+    """Somebody typed it in, or a clock is wrong."""
     rig = Rig()
-    rig.reaper.deadlines = {}
-    rig.clock.advance(1000)
+    rig.leased_until(rig.clock.now_s() + 3e7)
     assert rig.reaper.look() == []
     rig.clock.advance(360)
     assert rig.reaper.look() == []
     rig.clock.advance(1)
+    assert len(rig.reaper.look()) == 3
+
+
+def test_a_route_without_a_lease_goes() -> None:
+    rig = Rig()
+    rig.leased_until(0)
     assert len(rig.reaper.look()) == 3
 
 

@@ -72,6 +72,16 @@ async def test_a_restart_lets_go_of_what_nobody_decides_after_a_hold_in_safe_ord
     assert story.holding() == {}
 
 
+async def test_a_crash_loop_makes_no_lease_longer() -> None:
+    story = await standing()
+    for _ in range(19):
+        story.start(Timing())
+        assert await story.wait(15) == []
+    story.start(Timing())
+    await story.wait(17)
+    assert story.holding() == {}
+
+
 async def test_a_path_lost_during_a_restart_is_not_held() -> None:
     story = await standing()
     story.rib.withdraw("r1", PREFIX, "127.0.0.32")
