@@ -8,8 +8,8 @@ from app.contract.schemas import Override
 def render(pop: Pop, override: Override, lease_end_s: int) -> dict[str, InjectedRoute]:
     """Return the route of each router: the exit gets the path's own next hop, every other router the exit's loopback.
 
-    `lease_end_s` is the end of their lease in Unix seconds. AS_PATH, ORIGIN and MED are copied from the source path; its
-    communities are not.
+    `lease_end_s` is the end of their lease in Unix seconds. AS_PATH, ORIGIN and MED are copied from the source path;
+    its communities are not.
     """
     egress, source = override.exit, override.source_path
     exit_router = pop.routers[egress.router]

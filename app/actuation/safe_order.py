@@ -11,9 +11,7 @@ from typing import NamedTuple
 from app.bgp.speaker import InjectedRoute
 
 RoutesByRouter = Mapping[str, InjectedRoute]  # by router
-IsDue = Callable[
-    [InjectedRoute, InjectedRoute], bool
-]  # present, wanted -> send the other lease
+IsDue = Callable[[InjectedRoute, InjectedRoute], bool]  # present, wanted -> send the other lease
 
 
 class PrefixSight(NamedTuple):

@@ -27,7 +27,6 @@ from tables.store import HEADER, decoder_of
 
 T = TypeVar("T")
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
-EPOCH_S = 30.0
 # Until paths are removed that a new BMP session did not refresh, on its router's next record.
 DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
@@ -232,8 +231,8 @@ class Checks:
                     yield f"I5 {about} without a lease", LASTING_S
                 elif entry.lease_until_s < now_s:
                     yield f"I5 {about} beyond its lease", LASTING_S
-                elif entry.wanted and router in entry.routes and route.epoch != entry.routes[router].epoch:
-                    yield f"I6 {about} of epoch {route.epoch}, not {entry.routes[router].epoch}", EPOCH_S
+                elif route.lease_end_s < actuator.process.clock.now_s():
+                    yield f"I5 {about} beyond the lease that it carries", LASTING_S
 
 
 def bytes_of(row: LinkWindowRow) -> int:
