@@ -16,8 +16,9 @@ import msgspec
 from agents import actuate, routes
 from app.actuation import pop_actuator
 from app.actuation.pop_actuator import PopActuator
-from app.actuation.reaper import BlockingGobgp, BlockingSpeaker, Reaper
+from app.actuation.reaper import Reaper
 from app.actuation.reconciler import Timing
+from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, SystemClock

@@ -79,7 +79,12 @@ ROOMS = (
     Room("app.cli", "the command `autopilot`", ANYTHING),
 )
 ROOTS = (
-    Room("app.__main__", "`python -m app`", ("app.cli",)),
+    Room("app.__main__", "`python -m app`", ("app.cli", "app.reaper")),
+    Room(
+        "app.reaper",
+        "`autopilot reaper`: ends leases beside each gobgpd",
+        ("app.actuation", "app.bgp", "app.clock", "app.errors"),
+    ),
     Room("app.telemetry", "`autopilot telemetry`: windows, detection, decision", ANYTHING, faust=True),
     Room("app.actuator", "`autopilot actuator`: decisions to the routers", ANYTHING, faust=True),
     Room("app.view", "`autopilot view`: the web page", ANYTHING),

@@ -2,5 +2,5 @@
 
 May import: contract, config, bgp, te, metrics.
 Read: pop_actuator, reconciler, overrides, admission, safe_order, bmp_witness, speaker_state, render, driver, journal,
-reaper, dryrun.
+leases, reaper, dryrun.
 """

@@ -9,8 +9,9 @@ from app.actuation.bmp_witness import BmpWitness, HeardOf
 from app.actuation.driver import Driver
 from app.actuation.dryrun import DryRunWitness
 from app.actuation.journal import Journal
-from app.actuation.reaper import BlockingSpeaker, Reaper
+from app.actuation.reaper import Reaper
 from app.actuation.reconciler import Reconciler, Timing
+from app.bgp.blocking import BlockingSpeaker
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, utc

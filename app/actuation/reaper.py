@@ -7,71 +7,15 @@ longer than its lease and a grace period, in which the reconciler can withdraw t
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
 
-import grpc
-from google.protobuf.empty_pb2 import Empty
-
-from app.bgp.client import OPTIONS, SERVICE, failed, requests
-from app.bgp.proto import gobgp_pb2 as pb
+from app.actuation.leases import Leases
+from app.bgp.blocking import BlockingSpeaker
 from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import FAMILIES, our_routes, withdrawal
 from app.clock import Clock
 from app.config.inventory import Pop
 from app.errors import SpeakerError
 
 log = logging.getLogger(__name__)
-TIMEOUT_S = 2.0
-
-
-class BlockingSpeaker(Protocol):
-    """A BGP speaker for use without an event loop; its methods block, and raise SpeakerError when they fail."""
-
-    def routes(self) -> dict[str, InjectedRoute]:
-        """Return the routes that carry our marker, by prefix."""
-
-    def withdraw(self, prefixes: list[str]) -> None:
-        """Remove our routes for these prefixes."""
-
-    def close(self) -> None:
-        """Close the connection; the routes stay in the daemon."""
-
-
-class BlockingGobgp:
-    """The gobgpd at `target`, over blocking gRPC calls with a deadline of TIMEOUT_S."""
-
-    def __init__(self, target: str, marker: str) -> None:
-        self._target = target
-        self._marker = marker
-        self._channel = grpc.insecure_channel(target, options=OPTIONS)
-        self._list = self._channel.unary_stream(
-            f"{SERVICE}/ListPath", pb.ListPathRequest.SerializeToString, pb.ListPathResponse.FromString
-        )
-        self._send = self._channel.stream_unary(
-            f"{SERVICE}/AddPathStream", pb.AddPathStreamRequest.SerializeToString, Empty.FromString
-        )
-
-    def routes(self) -> dict[str, InjectedRoute]:
-        """Return the routes that carry our marker, by prefix; SpeakerError if gobgpd does not answer."""
-        list_requests = [pb.ListPathRequest(table_type=pb.GLOBAL, family=family) for family in FAMILIES]
-        try:
-            responses: list[Any] = [
-                response for request in list_requests for response in self._list(request, timeout=TIMEOUT_S)
-            ]
-        except grpc.RpcError as error:
-            raise failed(self._target, "ListPath", error) from error
-        return our_routes((response.destination for response in responses), self._marker)
-
-    def withdraw(self, prefixes: list[str]) -> None:
-        """Remove our routes for these prefixes; SpeakerError if gobgpd does not answer."""
-        try:
-            self._send(requests([withdrawal(prefix) for prefix in prefixes]), timeout=TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise failed(self._target, "AddPathStream", error) from error
-
-    def close(self) -> None:
-        """Close the connection; the routes stay in gobgpd."""
-        self._channel.close()
 
 
 class Reaper:
@@ -90,10 +34,8 @@ class Reaper:
         self._pop = pop
         self._speakers = speakers
         self._clock = clock
-        self._lease_s = lease_s
-        self._grace_s = grace_s
+        self._leases = Leases(clock, lease_s, grace_s)
         self._halted = halted
-        self._seen_s: dict[tuple[str, int], float] = {}  # when each lease was first seen
         self._stop = threading.Event()
 
     def start(self, every_s: float = 5.0) -> None:
@@ -107,19 +49,15 @@ class Reaper:
     def look(self) -> list[tuple[str, str]]:
         """Withdraw everything overdue, routes towards an exit before the exits; return it as (router, prefix) pairs."""
         held = [(router, route) for router in self._speakers for route in self._routes(router)]
-        now_s = self._clock.monotonic_s()
-        self._seen_s = {lease: self._seen_s.get(lease, now_s) for lease in {_lease(route) for _, route in held}}
-        overdue = [(router, route) for router, route in held if self._is_overdue(route, now_s)]
+        ended = {id(route) for route in self._leases.ended([route for _, route in held])}
+        halted = self._halted()
+        overdue = [(router, route) for router, route in held if halted or id(route) in ended]
         for exits in (False, True):
             for router in self._speakers:
                 routes = [route for holder, route in overdue if holder == router]
                 self._withdraw(router, [route.prefix for route in routes if self._is_exit(route) is exits])
         self.looked_s = self._clock.monotonic_s()
         return [(router, route.prefix) for router, route in overdue]
-
-    def _is_overdue(self, route: InjectedRoute, now_s: float) -> bool:
-        seen_for_s, past_s = now_s - self._seen_s[_lease(route)], self._clock.now_s() - route.lease_end_s
-        return self._halted() or max(past_s, seen_for_s - self._lease_s) > self._grace_s
 
     def _is_exit(self, route: InjectedRoute) -> bool:
         return route.next_hop not in self._pop.router_by_loopback
@@ -155,7 +93,3 @@ class Reaper:
             except Exception:  # the last resort must not end while there are routes to guard
                 message = "the reaper of %s failed and looks again in %g s"
                 log.exception(message, self._pop.name, every_s, extra={"pop": self._pop.name})
-
-
-def _lease(route: InjectedRoute) -> tuple[str, int]:
-    return route.prefix, route.lease_end_s

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from agents.actuate import Following
-from app.actuation.reaper import BlockingSpeaker, Reaper
+from app.actuation.reaper import Reaper
 from app.actuation.reconciler import Timing
 from app.actuator import ActuatorPorts, assemble
+from app.bgp.blocking import BlockingSpeaker
 from app.bgp.speaker import BgpSpeaker, InjectedRoute
 from app.config.inventory import Pop, Router
 from app.config.settings import Settings

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from app.actuation.reaper import BlockingGobgp, Reaper
+from app.actuation.reaper import Reaper
 from app.actuation.render import render
+from app.bgp.blocking import BlockingGobgp
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import InjectedRoute
 from app.clock import ManualClock

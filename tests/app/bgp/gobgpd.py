@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,17 @@ class Gobgpd:
                 assert self._process.returncode is None, self._log.read_text()
                 await asyncio.sleep(0.02)
         await client.close()
+
+    def freeze(self) -> None:
+        """It keeps its sessions and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    async def ended(self) -> None:
+        """Return when the process has ended."""
+        assert self._process is not None
+        async with asyncio.timeout(PATIENCE_S):
+            await self._process.wait()
 
     async def stop(self) -> None:
         """Kill it: nothing is kept."""
