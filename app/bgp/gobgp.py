@@ -1,6 +1,6 @@
 """A BGP speaker that injects routes through a real gobgpd 3."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from app.bgp.client import GobgpClient
 from app.bgp.lock import lock_for
@@ -29,6 +29,21 @@ class GobgpSpeaker:
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         # Path by path, never DeletePath: without a path, DeletePath removes every local route.
         await self._client.send(withdrawal(prefix) for prefix in prefixes)
+
+    async def notes(self) -> dict[str, bytes]:
+        raise NotImplementedError
+
+    async def put_note(self, key: str, value: bytes) -> None:
+        raise NotImplementedError
+
+    async def remove_note(self, key: str) -> None:
+        raise NotImplementedError
+
+    async def external_paths(self, prefixes: Iterable[str]) -> dict[str, frozenset[str]]:
+        raise NotImplementedError
+
+    def watch_external(self) -> AsyncIterator[set[str]]:
+        raise NotImplementedError
 
     async def close(self) -> None:
         await self._client.close()

@@ -1,13 +1,15 @@
 """The interface of a BGP speaker. Each edge router has one, which holds nothing but our overrides."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol, Self
 
 import msgspec
 
+from app.errors import SpeakerError
 from app.te.routing.path import Origin
 
 NO_EXPORT = "65535:65281"
+NOTE_MAX_BYTES = 1024  # key and value together
 
 
 class InjectedRoute(msgspec.Struct, frozen=True):
@@ -40,8 +42,8 @@ class InjectedRoute(msgspec.Struct, frozen=True):
 class BgpSpeaker(Protocol):
     """A BGP daemon that holds our routes.
 
-    Every method ends within a bounded time and may raise SpeakerError. What was applied is then unknown until the
-    routes are listed again.
+    Every method but `watch_external` ends within a bounded time, which grows with the work, and may raise SpeakerError.
+    What was applied is then unknown until it is read again.
     """
 
     async def probe(self) -> None:
@@ -56,5 +58,34 @@ class BgpSpeaker(Protocol):
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         """Remove our routes for these prefixes; a prefix that is not there is no error."""
 
+    async def notes(self) -> dict[str, bytes]:
+        """Return the notes that stand in the daemon, by key. They are sent to no router and end with the daemon."""
+
+    async def put_note(self, key: str, value: bytes) -> None:
+        """Write a note, or replace the one with this key: the last writer wins. At most NOTE_MAX_BYTES each."""
+
+    async def remove_note(self, key: str) -> None:
+        """Remove a note; a key that is not there is no error."""
+
+    async def external_paths(self, prefixes: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return the next hops of the paths from eBGP neighbours that the router itself sends us, by prefix.
+
+        Empty means that the router has none. A prefix is left out when that cannot be known: the session with the
+        router is down, has not sent everything yet, or has no ADD-PATH in this family.
+        """
+
+    def watch_external(self) -> AsyncIterator[set[str]]:
+        """Yield the prefixes whose external paths were announced or withdrawn, of both families, until cancelled.
+
+        An empty set means that any may have changed: it comes first, when the watch stands, and whenever the session
+        with the router comes or goes. Raises SpeakerError when the daemon goes away.
+        """
+
     async def close(self) -> None:
         """Give up the connection and the right to write; the routes stay in the daemon."""
+
+
+def check_note(key: str, value: bytes) -> None:
+    """Refuse a note that does not fit: SpeakerError."""
+    if (size := len(key.encode()) + len(value)) > NOTE_MAX_BYTES:
+        raise SpeakerError(f"note {key[:40]!r}: {size} bytes with its key, at most {NOTE_MAX_BYTES} fit")

@@ -1,7 +1,7 @@
 """The actuator of a simulated run: the code of production on in-memory speakers and a simulated clock."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 
 from agents.actuate import Following
@@ -59,6 +59,32 @@ class ProcessSpeaker:
         await self._wait()
         await self._speaker.withdraw(prefixes)
         self._changed()
+
+    async def notes(self) -> dict[str, bytes]:
+        """The notes in the speaker, by key."""
+        await self._wait()
+        return await self._speaker.notes()
+
+    async def put_note(self, key: str, value: bytes) -> None:
+        """Write a note; SpeakerError if it fails or the answer is lost."""
+        await self._wait()
+        await self._speaker.put_note(key, value)
+        self._changed()
+
+    async def remove_note(self, key: str) -> None:
+        """Remove a note; SpeakerError if it fails or the answer is lost."""
+        await self._wait()
+        await self._speaker.remove_note(key)
+        self._changed()
+
+    async def external_paths(self, prefixes: Iterable[str]) -> dict[str, frozenset[str]]:
+        """The next hops of the external paths that the router sends, by prefix."""
+        await self._wait()
+        return await self._speaker.external_paths(prefixes)
+
+    def watch_external(self) -> AsyncIterator[set[str]]:
+        """The changes of these paths."""
+        return self._speaker.watch_external()
 
     async def close(self) -> None:
         """Close the connection. The routes stay in the speaker."""
