@@ -15,16 +15,18 @@ import msgspec
 
 from agents import actuate, routes
 from app.actuation import pop_actuator
+from app.actuation.describe import describe_overrides, describe_speakers
+from app.actuation.halt_file import is_halted
+from app.actuation.ownership import new_owner
 from app.actuation.pop_actuator import PopActuator
-from app.actuation.reaper import Reaper
-from app.actuation.reconciler import Timing
-from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
+from app.actuation.timing import Timing
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Actuation, ActuatorStatus, Decision
+from app.errors import SpeakerError
 from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_orders, watch_routes
 from app.kafka.orders import ControlReader, Orders
@@ -51,7 +53,7 @@ class FollowedOrders(Protocol):
 class ActuatorPorts(NamedTuple):
     """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted`, `run_reaper` and `report` go to each PopActuator (see PopPorts).
+    `open_speaker`, `halted`, `report` and `owner` go to each PopActuator (see PopPorts).
     """
 
     app: ExactApp
@@ -60,11 +62,11 @@ class ActuatorPorts(NamedTuple):
     read: Callable[[Reading], None]
     follow_decisions: Callable[[actuate.Following], None]
     follow_orders: Callable[[Callable[[Orders], None]], FollowedOrders]
-    open_speaker: Callable[[Pop, Router], tuple[BgpSpeaker, BlockingSpeaker]]
+    open_speaker: Callable[[Pop, Router], BgpSpeaker]
     halted: Callable[[], bool]
-    run_reaper: Callable[[Reaper], None]
     publish: Callable[[Actuation], None]
     report: Callable[[ActuatorStatus], None]
+    owner: str
     timing: Timing = Timing()
     pace: Pace = Pace()
 
@@ -111,8 +113,8 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             ports.publish,
             partial(ready, name),
             ports.halted,
-            ports.run_reaper,
             ports.report,
+            ports.owner,
             routes.BmpHearing(partial(feed_of, name), partial(routes_read, name), clock),
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
@@ -141,10 +143,10 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         partial(actuate.attach, app),
         follow_orders,
         open_gobgpd,
-        Path(settings.halt_file).exists,
-        Reaper.start,
+        partial(is_halted, Path(settings.halt_file)),
         outbox.put,
         outbox.report,
+        new_owner(),
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():
@@ -167,17 +169,21 @@ def is_doubtful(actuator: PopActuator, router: str) -> bool:
     return actuator.heard(router).doubtful
 
 
-def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
-    """Two connections to the gobgpd beside a router; SpeakerError if another process writes to it."""
-    target, marker = router.injector.grpc, pop.marker_community
-    return GobgpSpeaker(target, marker), BlockingGobgp(target, marker)
+def open_gobgpd(pop: Pop, router: Router) -> BgpSpeaker:
+    """A connection to the gobgpd beside a router; SpeakerError if anybody on the way could write there, too."""
+    if not router.injector.grpc.startswith("unix://"):
+        raise SpeakerError(
+            f"{router.injector.grpc}: nothing is announced over TCP, which protects nothing yet:"
+            " set `injector.grpc` to unix:///PATH and run the actuator beside its gobgpds"
+        )
+    return GobgpSpeaker(router.injector.grpc, pop.marker_community)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:
     """The pages of the state server: every override with its state, and the state of each speaker, per PoP."""
     return {
-        "overrides": lambda: {name: actuator.reconciler.describe_overrides() for name, actuator in actuators.items()},
-        "speakers": lambda: {name: actuator.reconciler.describe_speakers() for name, actuator in actuators.items()},
+        "overrides": lambda: {name: describe_overrides(actuator.reconciler) for name, actuator in actuators.items()},
+        "speakers": lambda: {name: describe_speakers(actuator.reconciler) for name, actuator in actuators.items()},
     }
 
 

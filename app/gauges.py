@@ -55,11 +55,10 @@ def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> N
 
 
 def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:
-    """Set up the gauges for decisions, kill switches, reaper and speakers of one PoP."""
+    """Set up the gauges for decisions, kill switches, reapers and speakers of one PoP."""
     topic = topics.DECISIONS.for_pop(pop)
     _lag(app, topic, lambda: committed(app, topic))
     _age(metrics.DECISION_AGE.labels(pop), clock.now_s, lambda: actuator.decided_s)
-    _age(metrics.REAPER_AGE.labels(pop), clock.monotonic_s, lambda: actuator.reaped_s)
     metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.reconciler.halts))
     for router, speaker in actuator.reconciler.speakers.items():
         _watch_speaker(pop, router, speaker)
@@ -72,6 +71,8 @@ def watch_orders(reader: ControlReader) -> None:
 
 def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:
     metrics.SPEAKER_UP.labels(pop, router).set_function(lambda: speaker.reachable)
+    metrics.SPEAKER_OWNED.labels(pop, router).set_function(lambda: speaker.owned)
+    metrics.REAPER_UP.labels(pop, router).set_function(lambda: speaker.guarded is True)
     metrics.ROUTES_HELD.labels(pop, router).set_function(lambda: len(speaker.held))
     metrics.ROUTES_DRIFT.labels(pop, router).set_function(
         lambda: len(speaker.work.withdraw) + len(speaker.work.announce)

@@ -72,13 +72,15 @@ ANNOUNCE_SECONDS = Histogram(
 ROUTE_SECONDS = Histogram(
     "autopilot_route_seconds", "From a decision until all its routers show the route", ["pop"], buckets=LATENCIES_S
 )
-DECISION_AGE = Gauge("autopilot_decision_age_seconds", "Age of the newest decision that the actuator has read", ["pop"])
+DECISION_AGE = Gauge("autopilot_decision_age_seconds", "Age of the last decision that was followed", ["pop"])
+DECISIONS_IGNORED = Counter("autopilot_decisions_ignored", "Decisions that were not followed", ["pop", "reason"])
 HALTED = Gauge("autopilot_halted", "1 while a kill switch is on", ["pop"])
 SPEAKER_UP = Gauge("autopilot_speaker_up", "1 while the gobgpd beside a router answers", ["pop", "router"])
 ROUTES_HELD = Gauge("autopilot_routes_held", "Our routes in the gobgpd beside a router", ["pop", "router"])
 ROUTES_DRIFT = Gauge("autopilot_routes_drift", "Routes that a gobgpd lacks, or has and should not", ["pop", "router"])
 ACTUATIONS = Counter("autopilot_actuations", "Actions at a router's injector", ["pop", "router", "action"])
-REAPER_AGE = Gauge("autopilot_reaper_age_seconds", "Time since the reaper last looked", ["pop"])
+REAPER_UP = Gauge("autopilot_reaper_up", "1 while a reaper looks after the gobgpd of a router", ["pop", "router"])
+SPEAKER_OWNED = Gauge("autopilot_speaker_owned", "1 while a gobgpd is ours to write to", ["pop", "router"])
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
 UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])

@@ -12,14 +12,18 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
+from app.actuation.halt_file import is_halted
 from app.actuation.leases import Leases
+from app.actuation.reaper_note import KEY
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
 from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
 
-EVERY_S, GRACE_S, FROZEN_S = 1.0, 2.0, 4.0
+EVERY_S, GRACE_S, FROZEN_S = 1.0, 2.0, 3.5
+LISTED_PER_S = 1000  # routes that are looked at, on average
 
 
 class RouteReaper:
@@ -41,35 +45,40 @@ class RouteReaper:
         self._end = end
         self._say = say
         self._answered_s = clock.monotonic_s()
+        self._looks = 0
+        self._list_s = 0.0
 
     def look(self) -> list[str]:
-        """Withdraw what has to go; return the prefixes."""
+        """Leave a sign of life, withdraw what has to go, and end the daemon if it is frozen; return the prefixes."""
+        now_s = self._clock.monotonic_s()
         try:
-            routes = list(self._speaker.routes().values())
-            halted = self._halted()
-            prefixes = [route.prefix for route in (routes if halted else self._leases.ended(routes))]
-            if prefixes:
-                why = "halted" if halted else "past their lease"
-                self._say(f"withdrawing {len(prefixes)} routes, {why}: {', '.join(prefixes[:10])}")
-                self._speaker.withdraw(prefixes)
+            self._looks += 1
+            self._speaker.put_note(KEY, str(self._looks).encode())
+            prefixes = self._withdraw(self._halted())
             self._answered_s = self._clock.monotonic_s()
             return prefixes
         except SpeakerError as error:
-            if self._clock.monotonic_s() - self._answered_s > FROZEN_S:
+            if now_s - self._answered_s > FROZEN_S:
                 self._say(f"{error}; ending it")
                 self._end()
-                self._answered_s = self._clock.monotonic_s()
+                self._answered_s = now_s
             return []
 
-
-def halted(path: Path) -> bool:
-    """Whether the halt file exists; if that cannot be known, it does."""
-    try:
-        return path.stat() is not None
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+    def _withdraw(self, is_halted: bool) -> list[str]:
+        """Withdraw what is past its lease, or everything. The routes are not listed more often than may be needed."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._list_s and not is_halted:
+            return []
+        routes = list(self._speaker.routes().values())
+        ended = routes if is_halted else self._leases.ended(routes)
+        prefixes = [route.prefix for route in ended]
+        if prefixes:
+            why = "halted" if is_halted else "past their lease"
+            self._say(f"withdrawing {len(prefixes)} routes, {why}: {', '.join(prefixes[:10])}")
+            self._speaker.withdraw(prefixes)
+        first_end_s = min((route.lease_end_s for route in routes), default=inf) - self._clock.now_s() + GRACE_S
+        self._list_s = now_s + min(len(routes) / LISTED_PER_S, max(0.0, first_end_s))
+        return prefixes
 
 
 def end_peer(target: str) -> None:
@@ -99,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
         BlockingGobgp(options.target, options.marker),
         clock,
         options.lease_s,
-        lambda: halted(options.halt_file),
+        lambda: is_halted(options.halt_file),
         lambda: end_peer(options.target),
         lambda text: print(f"{options.target}: {text}", file=sys.stderr, flush=True),
     )

@@ -1,9 +1,27 @@
-"""Which of our routes outlived the lease that they carry. Pure but for the clock."""
+"""When the leases that our routes carry are renewed, run out, and have ended. Pure but for the clock."""
 
 from collections.abc import Sequence
+from zlib import crc32
 
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
+
+
+def renewal_left_s(prefix: str, lease_s: float) -> float:
+    """How much of a lease is left when it is renewed: a third to a sixth of it, at a moment of the prefix's own."""
+    return lease_s / 6 * (1 + _spread(prefix))
+
+
+def unwinding_left_s(prefix: str, lease_s: float) -> float:
+    """How much of a lease is left when its override is given up: a sixth to a thirtieth of it.
+
+    All overrides that end together are thus withdrawn over that time, in safe order, before the reaper does it.
+    """
+    return lease_s / 30 * (1 + 4 * _spread(prefix))
+
+
+def _spread(prefix: str) -> float:
+    return crc32(prefix.encode()) % 1000 / 1000
 
 
 class Leases:

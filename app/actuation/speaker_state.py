@@ -1,6 +1,7 @@
 """What the speaker of one router holds, as far as we know, and what it should hold. No I/O."""
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -9,12 +10,17 @@ from app.actuation.journal import Action
 from app.bgp.speaker import InjectedRoute
 from app.contract.schemas import InjectorStatus
 
+AT_ONCE = 1000  # routes in one announcement: a withdrawal waits for no more than these
+
 
 class Work(NamedTuple):
     """The changes that bring a speaker to its target; withdrawals go first."""
 
     withdraw: list[str]
     announce: list[InjectedRoute]
+
+
+NO_WORK = Work([], [])
 
 
 class Difference(NamedTuple):
@@ -26,40 +32,54 @@ class Difference(NamedTuple):
 
 
 class SpeakerState(msgspec.Struct):
-    """The state of one speaker. After a failure `held` is not `certain` until the speaker is listed again."""
+    """The state of one speaker. After a failure `held` is not `certain` until the speaker is listed again.
+
+    `sent` are the prefixes of announcements whose answer did not come: they may be held. `up_since_s` is since when
+    the speaker answers, is ours to write to (`owned`) and has its session with the router, in monotonic seconds; inf
+    while one of these fails. `guarded`: a reaper looks after it; None if that is not known.
+    """
 
     held: dict[str, InjectedRoute] = {}
     target: dict[str, InjectedRoute] = {}
+    sent: set[str] = set()
     confirmed: dict[str, InjectedRoute] = {}  # what the router has shown over BMP, already published
     certain: bool = False
     listed: bool = False
     reachable: bool = False
+    owned: bool = False
+    holder: str | None = None  # another writer, whose claim to the speaker is in force
+    guarded: bool | None = None
+    up_since_s: float = inf
     barred_until_s: float = 0.0
 
     @property
     def work(self) -> Work:
-        """The changes to make now; none while it is uncertain what the speaker holds."""
+        """The changes to make now. Withdrawals do not wait until it is certain what the speaker holds."""
+        if not self.owned:
+            return NO_WORK
+        withdraw = [prefix for prefix in self.held.keys() | self.sent if prefix not in self.target]
         if not self.certain:
-            return Work([], [])
-        return Work(
-            [prefix for prefix in self.held if prefix not in self.target],
-            [route for prefix, route in self.target.items() if self.held.get(prefix) != route],
-        )
+            return Work(withdraw, [])
+        announce = [route for prefix, route in self.target.items() if self.held.get(prefix) != route]
+        return Work(withdraw, announce[:AT_ONCE])
 
     def status(self) -> InjectorStatus:
         """What others should know of it."""
-        return InjectorStatus(self.reachable, len(self.held), len(self.target), len(self.confirmed))
+        return InjectorStatus(
+            self.reachable, len(self.held), len(self.target), len(self.confirmed), self.holder, self.guarded
+        )
 
     def aim(self, prefix: str, route: InjectedRoute | None) -> bool:
         """Set the target of one prefix; return whether the speaker has to change for it."""
         if route is None:
             self.target.pop(prefix, None)
-        else:
-            self.target[prefix] = route
+            return prefix in self.held or prefix in self.sent
+        self.target[prefix] = route
         return self.held.get(prefix) != route
 
     def drop(self, prefix: str) -> InjectedRoute | None:
         """Remove a withdrawn prefix from `held` and return its route, if there was one."""
+        self.sent.discard(prefix)
         self.confirmed.pop(prefix, None)
         return self.held.pop(prefix, None)
 
@@ -69,6 +89,7 @@ class SpeakerState(msgspec.Struct):
         for difference in differences:
             self.confirmed.pop(difference.route.prefix, None)
         self.held, self.certain, self.listed, self.reachable = dict(routes), True, True, True
+        self.sent.clear()
         return differences
 
     def _differences(self, routes: Mapping[str, InjectedRoute]) -> Iterator[Difference]:

@@ -22,6 +22,9 @@ class BlockingSpeaker(Protocol):
     def withdraw(self, prefixes: list[str]) -> None:
         """Remove our routes for these prefixes."""
 
+    def put_note(self, key: str, value: bytes) -> None:
+        """Write a note into the daemon, or replace the one with this key."""
+
     def close(self) -> None:
         """Close the connection; the routes stay in the daemon."""
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterable
 
 from app.bgp.client import GobgpClient
-from app.bgp.lock import lock_for
 from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import announcement, our_routes, withdrawal
 
@@ -12,8 +11,7 @@ class GobgpSpeaker:
     """The speaker at `target` (`unix:///path`, or `host:port` on loopback). Our routes are those with `marker`."""
 
     def __init__(self, target: str, marker: str, timeout_s: float = 2.0) -> None:
-        """Call this inside a running event loop; SpeakerError if another process already writes to this gobgpd."""
-        self._lock = lock_for(target)
+        """Call this inside a running event loop."""
         self._client = GobgpClient(target, timeout_s)
         self._marker = marker
 
@@ -47,6 +45,3 @@ class GobgpSpeaker:
 
     async def close(self) -> None:
         await self._client.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None

@@ -254,13 +254,16 @@ class InjectorStatus(msgspec.Struct, frozen=True):
     """The gobgpd beside a router, as the actuator sees it.
 
     `held` and `wanted` are the routes of ours that it holds and should hold, `shown` those of them that its router has
-    shown over BMP.
+    shown over BMP. `holder` is another writer that owns it, if one does. `guarded` says whether an `autopilot reaper`
+    looks after it, null while that is not known.
     """
 
     reachable: bool
     held: Count
     wanted: Count
     shown: Count
+    holder: Text | None = None
+    guarded: bool | None = None
 
 
 class ActuatorStatus(Dated, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The invariants I1 to I11 (docs/simulation.md), checked at every record, every announcement and every second."""
+"""The invariants I1 to I12 (docs/simulation.md), checked at every record, every announcement and every second."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -32,6 +32,7 @@ DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
+OWNED_S = 0.0
 
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
@@ -84,6 +85,7 @@ class Checks:
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
+        self._owned_s: dict[tuple[str, str], float] = {}  # when (router, writer) was last allowed to write
         broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
         for record in broker.topics.get(topics.BMP.for_pop(self.pop.name), ()):
             self.bmp.take(record)
@@ -195,6 +197,14 @@ class Checks:
                 now_s <= until_s, f"I7 {prefix} is added on {router} {now_s - until_s:.1f} s after its decision expired"
             )
         self._held_s[router, prefix, hop] = now_s
+
+    def wrote(self, actuator: SimulatedActuator, router: str) -> None:
+        """Check that a speaker is changed only by its owner; one that lost it reads that within seconds."""
+        owner, now_s = self.network.owner(router), self.world.now_s
+        if owner in (None, actuator.owner):
+            self._owned_s[router, actuator.owner] = now_s
+        last_s = self._owned_s.get((router, actuator.owner), 0.0)
+        demand(now_s - last_s <= OWNED_S, f"I12 {actuator.owner} changes {router}, which belongs to {owner}")
 
     # as time goes by
 

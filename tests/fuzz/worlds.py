@@ -15,6 +15,7 @@ from rich.console import Console
 
 from agents.actuate import Following
 from app import actuator, telemetry
+from app.actuation.describe import describe_overrides, describe_speakers
 from app.actuator import ActuatorPorts
 from app.bgp.memory import MemorySpeaker
 from app.cli.main import main
@@ -115,11 +116,11 @@ class Actuator:
             lambda reading: None,
             self._following.append,
             self._follow_orders,
-            lambda pop, router: (MemorySpeaker(), cast(Any, None)),
+            lambda pop, router: MemorySpeaker(),
             lambda: False,
-            lambda reaper: None,
             lambda record: None,
             lambda status: None,
+            "fuzz",
         )
         self._pop = actuator.assemble({POP: demo_pop()}, SETTINGS, ports).pops[POP]
 
@@ -151,7 +152,7 @@ class Actuator:
         reconciler.tick()
         for router in reconciler.speakers:
             reconciler.work(router)
-        msgspec.json.encode([reconciler.describe_overrides(), reconciler.describe_speakers()])
+        msgspec.json.encode([describe_overrides(reconciler), describe_speakers(reconciler)])
 
 
 @contextmanager

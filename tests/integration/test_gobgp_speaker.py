@@ -79,9 +79,9 @@ class Rig:
         )
         self.rib = Rib()
         self.records: list[Actuation] = []
-        journal = Journal("rhv1000", SystemClock(), self.records.append, dry=False)
+        journal = Journal(self.pop, SystemClock(), self.records.append, dry=False)
         self.reconciler = Reconciler(BmpWitness(self.pop, self.rib), SystemClock(), journal, lambda: True)
-        self.driver = Driver(self.reconciler, {"r1": self.speaker}, SystemClock())
+        self.driver = Driver(self.reconciler, {"r1": lambda: self.speaker}, SystemClock())
 
     async def begin(self) -> None:
         """Natural paths on the edge and in the Rib; wait for the session."""
@@ -113,7 +113,7 @@ class Rig:
             )
             self.rib.update("r1", prefix, path)
         self.reconciler.tick()
-        await self.driver.converge("r1")
+        await self.driver.routers["r1"].converge()
         best = [path for each in await self.edge.destinations() for path in each.paths if path.best]
         return {prefix: path for prefix, path in changes(best).items() if path}
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.bgp.speaker import InjectedRoute
 from app.errors import SpeakerError
 from tests.app.actuation.pop import PREFIX, override

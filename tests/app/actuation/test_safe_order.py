@@ -6,7 +6,7 @@ from app.bgp.speaker import InjectedRoute
 from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.routes import route
 
-VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), 300) for exit in (1, 3, 4))  # exits r1, r2, r3
+VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), None, 300) for exit in (1, 3, 4))  # exits r1, r2, r3
 
 
 def sight(
@@ -31,7 +31,7 @@ def test_a_held_exit_that_does_not_show_is_not_enough() -> None:
 
 
 def test_a_longer_lease_changes_nothing_until_it_is_due() -> None:
-    renewed = render(POP, override(exit=1), 310)
+    renewed = render(POP, override(exit=1), None, 310)
     assert to_hold(sight(VIA1), renewed, "r1") == VIA1
     assert settled(sight(VIA1), renewed)
     assert to_hold(sight(VIA1), renewed, "r1", lambda present, wanted: present.prefix == PREFIX) == renewed

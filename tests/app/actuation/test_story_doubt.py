@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from tests.app.actuation.pop import PREFIX, override
 from tests.app.actuation.story import Story
 from tests.app.actuation.test_story_moves import TO_ET2

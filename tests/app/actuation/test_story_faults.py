@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.story import Story
 from tests.app.actuation.test_story_moves import TO_ET2
@@ -216,7 +216,7 @@ async def test_a_speaker_that_cannot_be_reached_keeps_its_exit_until_it_can() ->
 
 
 async def test_what_has_outlived_its_hold_and_waits_for_its_turn_is_not_repaired() -> None:
-    story = Story(timing=Timing(paced=0))
+    story = Story(timing=Timing())
     story.decide(override(exit=2))
     await story.wait(301)
     story.lose_speaker("r3")

@@ -1,6 +1,6 @@
 """Stories of an override's life: it comes exit first, stays while it is wanted, and goes exit last."""
 
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from tests.app.actuation.pop import PREFIX, PREFIX6, override
 from tests.app.actuation.story import Story
 
@@ -139,7 +139,7 @@ async def test_absence_alone_holds_and_is_counted_until_the_hold_ends() -> None:
 
 async def test_holds_end_at_a_pace() -> None:
     prefixes = [f"203.0.{number}.0/24" for number in range(12)]
-    story = Story(prefixes=prefixes, timing=Timing(paced=5))
+    story = Story(prefixes=prefixes, timing=Timing())
     story.decide(*(override(prefix) for prefix in prefixes))
     await story.settle()
     left: list[int] = []

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from app.actuation.reconciler import Timing
+from app.actuation.describe import describe_overrides, describe_speakers
+from app.actuation.timing import Timing
 from app.contract.schemas import SourcePath
 from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.story import Story
@@ -52,10 +53,10 @@ async def test_claiming_it_by_an_older_decision_does_not_shorten_its_hold() -> N
 
 async def test_people_see_what_is_held_and_why() -> None:
     story = await standing()
-    assert story.reconciler.describe_overrides() == {
+    assert describe_overrides(story.reconciler) == {
         PREFIX: {"state": "standing", "reason": "rhv1000/r1/et1 is congested", **TO_ET2}
     }
-    assert story.reconciler.describe_speakers()["r1"] == {
+    assert describe_speakers(story.reconciler)["r1"] == {
         "reachable": True,
         "held": 1,
         "wanted": 1,

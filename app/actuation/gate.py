@@ -1,0 +1,85 @@
+"""Whether a move may be made now, by what BMP, the routers' sessions and the speakers show. It only reads."""
+
+from collections.abc import Mapping
+
+from app.actuation.bmp_witness import BmpWitness
+from app.actuation.doubt import Doubt
+from app.actuation.journal import Journal, Number
+from app.actuation.overrides import Entry, Refusal
+from app.actuation.session_witness import SessionWitness
+from app.actuation.speaker_state import SpeakerState
+from app.bgp.speaker import InjectedRoute
+from app.clock import Clock
+from app.contract.schemas import Override
+from app.te.decision.plan import ROUTER_DOUBTFUL
+from app.te.routing.path import Path
+
+
+class Gate:
+    """The Judge of the overrides of one PoP: what it refuses is published."""
+
+    def __init__(
+        self,
+        witness: BmpWitness,
+        sessions: SessionWitness,
+        speakers: Mapping[str, SpeakerState],
+        doubt: Doubt,
+        clock: Clock,
+        journal: Journal,
+    ) -> None:
+        self._witness = witness
+        self._sessions = sessions
+        self._speakers = speakers
+        self._doubt = doubt
+        self._clock = clock
+        self._journal = journal
+
+    def held(self, prefix: str) -> dict[str, InjectedRoute]:
+        """Return our routes for this prefix in the speakers, by router."""
+        return {router: speaker.held[prefix] for router, speaker in self._speakers.items() if prefix in speaker.held}
+
+    def live_path(self, override: Override) -> Path | None:
+        """The live path that an override copies; None if it was lost by what either witness says."""
+        egress = override.exit
+        if self._sessions.has_lost(egress.router, override.prefix, egress.next_hop):
+            return None
+        return self._witness.exit_path(override.prefix, egress, override.source_path.as_path)
+
+    def alive(self, entry: Entry, router: str, next_hop: str) -> bool:
+        """Whether a path to `next_hop` is alive: the one that the entry copies by its own session, others by any."""
+        egress = entry.exit
+        if egress is not None and (egress.router, egress.next_hop) == (router, next_hop):
+            assert entry.override is not None, "its exit is known"
+            return self.live_path(entry.override) is not None
+        is_lost = self._sessions.has_lost(router, entry.prefix, next_hop)
+        return not is_lost and self._witness.alive(router, entry.prefix, next_hop)
+
+    def is_taken_back(self, prefix: str) -> bool:
+        """Whether a router at which a prefix leaves the PoP took its path back, which is known without BMP."""
+        return any(
+            self._sessions.has_lost(router, prefix, route.next_hop)
+            for router, route in self.held(prefix).items()
+            if route.next_hop not in self._witness.pop.router_by_loopback
+        )
+
+    def gate(self, override: Override) -> Refusal | None:
+        """Return why this override cannot be added or changed now."""
+        if override.exit.router in self._doubt.routers:
+            return Refusal(ROUTER_DOUBTFUL, override.exit.router)
+        for router in sorted(self._witness.holders(override.prefix).difference(override.inject_on)):
+            return Refusal("holder-not-injected", router)
+        for router in override.inject_on:
+            speaker = self._speakers[router]
+            if not speaker.reachable:
+                return Refusal("speaker-unreachable", router)
+            if not speaker.owned:
+                return Refusal("speaker-not-ours", router)
+            if speaker.barred_until_s > self._clock.monotonic_s():
+                return Refusal("router-not-confirmed", router)
+            if not self._witness.injector_up(router):
+                return Refusal("injector-session-down", router)
+        return None
+
+    def refused(self, override: Override, number: Number, refusal: Refusal) -> None:
+        """Publish that a decided move was refused."""
+        self._journal.refused(override.prefix, override.exit, number, refusal.reason, refusal.router)

@@ -1,0 +1,35 @@
+"""A second witness of lost paths, without BMP and Kafka: the external paths that each router sends to its own gobgpd.
+
+Routers send all their paths there (ADD-PATH, RFC 7911). Of a router that does not, this witness says nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+
+Hops = frozenset[str]
+
+
+class SessionWitness:
+    """The next hops that each router sends for the prefixes that were asked about, as far as they are known."""
+
+    def __init__(self) -> None:
+        self._hops: dict[tuple[str, str], Hops] = {}
+
+    def take(self, router: str, prefixes: Iterable[str], hops: Mapping[str, Hops]) -> set[str]:
+        """Take over an answer for these prefixes; a prefix left out is unknown. Return those of which it is news."""
+        news = set()
+        for prefix in prefixes:
+            before, now = self._hops.pop((router, prefix), None), hops.get(prefix)
+            if now is not None:
+                self._hops[router, prefix] = now
+            if now != before:
+                news.add(prefix)
+        return news
+
+    def has_lost(self, router: str, prefix: str, next_hop: str) -> bool:
+        """Whether the router is known to have no external path with this next hop."""
+        hops = self._hops.get((router, prefix))
+        return hops is not None and next_hop not in hops
+
+    def forget(self, router: str, prefix: str) -> None:
+        """Forget a prefix that has no override on this router any more."""
+        self._hops.pop((router, prefix), None)
