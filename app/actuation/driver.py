@@ -142,7 +142,7 @@ class SpeakerDriver:
     def _follow(self, prefixes: Sequence[str]) -> None:
         """Ask the router soon about those of these prefixes that leave the PoP there; if none is given, about all."""
         exits = self._reconciler.exits_at(self._router)
-        self._unasked.update(set(exits).intersection(prefixes) if prefixes else exits)
+        self._unasked |= exits.intersection(prefixes) if prefixes else exits
         if self._unasked:
             self._has_unasked.set()
 

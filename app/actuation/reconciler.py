@@ -59,6 +59,7 @@ class Reconciler:
         self.ready = ready
         self._stale = True
         self._due = DueQueue()
+        self._taken_back: set[str] = set()  # prefixes whose path a router took back while BMP was not read
         self._waiting: Decision | None = None  # the newest decision that came before BMP was read
         self._doubt = Doubt(witness, clock, timing.doubt_lease_s, ready)
         self._gate = Gate(witness, self.sessions, self.speakers, self._doubt, clock, journal)
@@ -106,7 +107,11 @@ class Reconciler:
 
     def sent_by(self, router: str, prefixes: Iterable[str], hops: Mapping[str, Hops]) -> None:
         """Take over which external paths a router sends for these prefixes; those left out are unknown."""
-        self._plan([p for p in self.sessions.take(router, prefixes, hops) if p in self.overrides.entries])
+        news, entries = self.sessions.take(router, prefixes, hops), self.overrides.entries
+        for prefix in news - entries.keys():
+            if hops.get(prefix):  # it is back
+                self.sessions.forget(router, prefix)
+        self._plan(news & entries.keys())
 
     def halt(self, source: str, on: bool) -> None:
         """Set the kill switch `source` on or off. While any is on, all our routes are withdrawn and none is added."""
@@ -140,21 +145,21 @@ class Reconciler:
         work = self.speakers[router].work
         if self._fresh():
             return work
-        return Work([prefix for prefix in work.withdraw if self._gate.is_taken_back(prefix)], [])
+        return Work([prefix for prefix in work.withdraw if prefix in self._taken_back], [])
 
-    def exits_at(self, router: str) -> list[str]:
-        """The prefixes that leave the PoP at this router, by what its speaker holds."""
+    def exits_at(self, router: str) -> set[str]:
+        """The prefixes that leave the PoP at this router by what its speaker holds, or did until it lost their path."""
         held = self.speakers[router].held
-        return [prefix for prefix, route in held.items() if route.next_hop not in self._loopbacks]
+        return {p for p, route in held.items() if route.next_hop not in self._loopbacks} | self.sessions.known(router)
 
     def would_lose(self, router: str, hops: Mapping[str, Hops]) -> bool:
         """Whether an override would lose its path by what this router sends now."""
         held = self.speakers[router].held
         return any(
-            prefix in hops
-            and held[prefix].next_hop not in hops[prefix]
+            prefix in held
+            and held[prefix].next_hop not in now
             and not self.sessions.has_lost(router, prefix, held[prefix].next_hop)
-            for prefix in self.exits_at(router)
+            for prefix, now in hops.items()
         )
 
     def owns(self, router: str, is_mine: bool, holder: str | None) -> None:
@@ -194,7 +199,8 @@ class Reconciler:
         for prefix in prefixes:
             if (route := self.speakers[router].drop(prefix)) is not None:
                 changes.append(RouteChange(route, self._why(prefix), self._number(prefix)))
-            self.sessions.forget(router, prefix)
+            if route is None or not self.sessions.has_lost(router, prefix, route.next_hop):
+                self.sessions.forget(router, prefix)
         self._plan(prefixes)
         self._tell("withdrawn", router, changes)
 
@@ -212,6 +218,7 @@ class Reconciler:
             self._stale = True
         elif self._stale:
             self._stale = False
+            self._taken_back.clear()
             self._doubt.look()
             self.overrides.wait_again()
             waiting, self._waiting = self._waiting, None
@@ -223,8 +230,10 @@ class Reconciler:
         """Bring the targets of these prefixes up to date, and call `on_work` for each speaker that differs."""
         is_fresh = self._fresh()
         for prefix in prefixes:
-            if not is_fresh and not self._gate.is_taken_back(prefix):
-                continue
+            if not is_fresh:
+                if not self._gate.is_taken_back(prefix):
+                    continue
+                self._taken_back.add(prefix)
             wanted = self._wanted(prefix) if is_fresh else {}
             for router, speaker in self.speakers.items():
                 if speaker.aim(prefix, wanted.get(router)):
@@ -374,9 +383,7 @@ class Reconciler:
             return f"halted by {', '.join(sorted(self.halts))}"
         if entry is None or entry.going:
             return entry.reason if entry else "nobody decided it"
-        return (
-            "source-path-lost" if entry.state == "unclaimed" or self._gate.is_taken_back(prefix) else "exit-not-shown"
-        )
+        return "source-path-lost" if entry.state == "unclaimed" or prefix in self._taken_back else "exit-not-shown"
 
 
 def _attributes(path: Path) -> tuple[object, ...]:

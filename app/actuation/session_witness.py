@@ -12,24 +12,28 @@ class SessionWitness:
     """The next hops that each router sends for the prefixes that were asked about, as far as they are known."""
 
     def __init__(self) -> None:
-        self._hops: dict[tuple[str, str], Hops] = {}
+        self._hops: dict[str, dict[str, Hops]] = {}
 
     def take(self, router: str, prefixes: Iterable[str], hops: Mapping[str, Hops]) -> set[str]:
         """Take over an answer for these prefixes; a prefix left out is unknown. Return those of which it is news."""
-        news = set()
+        known, news = self._hops.setdefault(router, {}), set()
         for prefix in prefixes:
-            before, now = self._hops.pop((router, prefix), None), hops.get(prefix)
+            before, now = known.pop(prefix, None), hops.get(prefix)
             if now is not None:
-                self._hops[router, prefix] = now
+                known[prefix] = now
             if now != before:
                 news.add(prefix)
         return news
 
     def has_lost(self, router: str, prefix: str, next_hop: str) -> bool:
         """Whether the router is known to have no external path with this next hop."""
-        hops = self._hops.get((router, prefix))
+        hops = self._hops.get(router, {}).get(prefix)
         return hops is not None and next_hop not in hops
 
     def forget(self, router: str, prefix: str) -> None:
-        """Forget a prefix that has no override on this router any more."""
-        self._hops.pop((router, prefix), None)
+        """Forget a prefix without override on this router; not one that was lost, until it is back."""
+        self._hops.get(router, {}).pop(prefix, None)
+
+    def known(self, router: str) -> set[str]:
+        """The prefixes of which the router's paths are known."""
+        return set(self._hops.get(router, ()))

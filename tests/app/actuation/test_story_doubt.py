@@ -158,8 +158,9 @@ async def test_the_end_by_doubt_stands_on_the_routes(waited_s: int, cut: bool) -
     began_s = story.clock.now_s()
     story.silence("r1")
     await story.wait(waited_s)
-    ends_s = {speaker.held[PREFIX].lease_end_s for speaker in story.speakers.values()}
-    assert (ends_s == {round(began_s + SILENCE_S + Timing().doubt_lease_s)}) is cut
+    ends_s = {router: speaker.held[PREFIX].lease_end_s for router, speaker in story.speakers.items()}
+    by_doubt_s = round(began_s + SILENCE_S + Timing().doubt_lease_s)
+    assert (ends_s == {"r1": by_doubt_s, "r2": by_doubt_s - 3, "r3": by_doubt_s - 3}) is cut
 
 
 async def test_a_release_does_not_wait_for_what_silent_routers_would_show() -> None:
