@@ -174,6 +174,7 @@ class SimulatedActuator:
         self.owner = f"{self.process.name}-{next(network.numbers)}"
         self._network, self._checks = network, checks
         self.add_until_s: dict[str, float] = {}
+        self.lost_s: dict[tuple[str, str, str | None], float] = {}  # when a decided override lost its path
         ports = ActuatorPorts(
             worker.app,
             worker.process.clock,
@@ -218,4 +219,6 @@ class SimulatedActuator:
         return ProcessSpeaker(self, self._network, router.name, *self._checks)
 
     def _note_actuation(self, record: Actuation) -> None:
+        if (record.action, record.reason) == ("withdrawn", "source-path-lost") and record.epoch:
+            self.lost_s[record.router, record.prefix, record.next_hop] = self.process.world.now_s
         self.process.world.note(f"{record.router} {record.action} {record.prefix} {record.next_hop}: {record.reason}")

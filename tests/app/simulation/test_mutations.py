@@ -20,7 +20,12 @@ SEEN = {
     "no_fence": ("I1 I2 I6 I8", 9),
     "no_budget": ("I5", 20),
     "lost_paths_stay": ("I3", 85),
-    "holds_never_end": ("I5 I8", 36),
+    "leases_never_end": ("I5 I8 I9", 0),
+    "no_reaper": ("I9", 0),
+    "a_restart_renews_leases": ("I5 I8 I9", 0),
+    "nobody_owns": ("I6", 0),
+    "one_witness": ("I3", 0),
+    "no_damping": ("I12", 0),
     "silence_is_believed": ("I3", 6),
     "moves_to_silent_routers": ("I3", 6),
 }
