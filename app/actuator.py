@@ -1,7 +1,7 @@
 """Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
 Faust runs only the two readers. The PoPs' actuators and the reader of the control topic start before it, and go on
-while it recovers, stalls or waits for a broker. The simulation runs `assemble`, too: what differs between the two
+while it recovers, stalls, waits for a broker or is cut off from it. The simulation runs `assemble`, too: what differs between the two
 worlds comes in as ActuatorPorts.
 """
 
@@ -31,6 +31,7 @@ from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_orders, watch_routes
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
+from app.stream.cut_off import CutOff
 from app.stream.exact import Reading
 from app.stream.fence import StallFence
 from app.stream.offsets import end_offset
@@ -129,6 +130,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
+    cut_off = CutOff(settings.kafka)
     readers: list[ControlReader] = []
 
     def follow_orders(on_change: Callable[[Orders], None]) -> FollowedOrders:
@@ -139,8 +141,8 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         app,
         clock,
         partial(open_table, app),
-        partial(attach_reader, app, fence=fence),
-        partial(actuate.attach, app),
+        partial(attach_reader, app, fence=fence, end=cut_off),
+        partial(actuate.attach, app, cut_off),
         follow_orders,
         open_gobgpd,
         partial(is_halted, Path(settings.halt_file)),
@@ -156,7 +158,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         watch_orders(reader)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
-    jobs = (*(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
+    jobs = (cut_off.run, *(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
