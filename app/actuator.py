@@ -1,8 +1,8 @@
 """Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
 Faust runs only the two readers. The PoPs' actuators and the reader of the control topic start before it, and go on
-while it recovers, stalls, waits for a broker or is cut off from it. The simulation runs `assemble`, too: what differs between the two
-worlds comes in as ActuatorPorts.
+while it recovers, stalls, waits for a broker or is cut off from it. The simulation runs `assemble`, too: what differs
+between the two worlds comes in as ActuatorPorts.
 """
 
 from collections.abc import Callable, Mapping, Sequence

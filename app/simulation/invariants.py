@@ -86,6 +86,7 @@ class Checks:
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
+        self._hold_until_s: dict[str, float] = {}  # by prefix, as the last decision says
         self._owned_s: dict[tuple[str, str], float] = {}  # when (router, writer) was last allowed to write
         broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
         for record in broker.topics.get(topics.BMP.for_pop(self.pop.name), ()):
@@ -156,6 +157,7 @@ class Checks:
             f"I5 {len(decision.overrides)} overrides are decided, but only {most} are allowed",
         )
         wanted = {(override.prefix, override.exit.link) for override in decision.overrides}
+        self._hold_until_s |= {override.prefix: decision.hold_until.timestamp() for override in decision.overrides}
         held = self._before if sender is self._decider else self._earlier
         new = [override for override in decision.overrides if (override.prefix, override.exit.link) not in held]
         # Natural links with share 0 do not count: they were not seen to carry the prefix, and a silent link might.
@@ -185,6 +187,11 @@ class Checks:
             demand(alive, f"I3 {router} gets {prefix} via {hop}, which was in no Adj-RIB-In at offset {offset}")
         lost_s_ago = now_s - actuator.lost_s.get((router, prefix, hop), 0.0)
         demand(lost_s_ago >= FIRST_S, f"I12 {prefix} is back on {router} {lost_s_ago:.1f} s after its path was lost")
+        held_until_s = self._hold_until_s.get(prefix, 0.0)
+        demand(
+            route.lease_end_s <= held_until_s + 1,
+            f"I5 {prefix} is leased on {router} for {route.lease_end_s - held_until_s:.0f} s more than any decision says",
+        )
         overridden = {held for speaker in self.network.speakers.values() for held in speaker.held} | {prefix}
         most = self.pop.budgets.max_overrides
         demand(len(overridden) <= most, f"I5 {len(overridden)} prefixes are overridden, but only {most} are allowed")

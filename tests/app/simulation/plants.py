@@ -131,7 +131,6 @@ def a_restart_renews_leases(patch: pytest.MonkeyPatch) -> None:
         self.entries[prefix].lease_until_s = self._clock.monotonic_s() + 10 * self._lease_s
 
     patch.setattr(Overrides, "adopt", generous)
-    no_reaper(patch)
 
 
 def nobody_owns(patch: pytest.MonkeyPatch) -> None:
