@@ -190,7 +190,7 @@ class Checks:
         held_until_s = self._hold_until_s.get(prefix, 0.0)
         demand(
             route.lease_end_s <= held_until_s + 1,
-            f"I5 {prefix} is leased on {router} for {route.lease_end_s - held_until_s:.0f} s more than any decision says",
+            f"I5 the lease of {prefix} on {router} ends {route.lease_end_s - held_until_s:.0f} s after its decision's",
         )
         overridden = {held for speaker in self.network.speakers.values() for held in speaker.held} | {prefix}
         most = self.pop.budgets.max_overrides

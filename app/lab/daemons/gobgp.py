@@ -34,7 +34,7 @@ async def start_injector(
     config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector)
     for address in filter(None, (router.ibgp_address, mirror_address)):
         config += _neighbour(site, address, pop.asn, injector, passive=False)
-    await _start(runner, site, f"injector-{router.name}", config)
+    await _start(runner, site, f"injector-{router.name}", config, restarts_max=5)  # its reaper may end it
 
 
 def target(site: Site, name: str) -> str:
@@ -134,7 +134,7 @@ def _quoted(values: Iterable[str]) -> str:
     return ", ".join(f'"{value}"' for value in values)
 
 
-async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
+async def _start(runner: Runner, site: Site, name: str, config: str, restarts_max: int = 0) -> None:
     path = site.write(f"{name}.toml", config)
     grpc = target(site, name)
     argv = (binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
@@ -146,4 +146,4 @@ async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
         except DaemonError as error:
             return str(error)
 
-    await runner.start(Program(name=name, argv=argv), has_started)
+    await runner.start(Program(name=name, argv=argv, restarts_max=restarts_max), has_started)

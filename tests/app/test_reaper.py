@@ -1,0 +1,121 @@
+"""The reaper of one gobgpd, without a gobgpd."""
+
+from app.actuation.reaper_note import KEY
+from app.bgp.speaker import InjectedRoute
+from app.clock import ManualClock
+from app.errors import SpeakerError
+from app.reaper import FROZEN_S, GRACE_S, LISTED_PER_S, RouteReaper
+from tests.app.actuation.routes import route
+
+
+class Daemon:
+    """A gobgpd that answers unless `frozen`, and counts how often it is listed."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.held: dict[str, InjectedRoute] = {}
+        self.noted: dict[str, bytes] = {}
+        self.frozen, self.listed, self.ended = False, 0, 0
+
+    def lease(self, prefix: str, seconds: float) -> None:
+        self.held[prefix] = route(prefix).leased_until(round(self.clock.now_s() + seconds))
+
+    def routes(self) -> dict[str, InjectedRoute]:
+        self._answer()
+        self.listed += 1
+        return dict(self.held)
+
+    def withdraw(self, prefixes: list[str]) -> None:
+        self._answer()
+        for prefix in prefixes:
+            del self.held[prefix]
+
+    def put_note(self, key: str, value: bytes) -> None:
+        self._answer()
+        self.noted[key] = value
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def end(self) -> None:
+        self.ended += 1
+
+    def _answer(self) -> None:
+        if self.frozen:
+            raise SpeakerError("no answer in time")
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.daemon = Daemon(self.clock)
+        self.halted = False
+        self.said: list[str] = []
+        self.reaper = RouteReaper(
+            self.daemon, self.clock, 300.0, lambda: self.halted, self.daemon.end, self.said.append
+        )
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(round(seconds)):
+            self.clock.advance(1)
+            self.reaper.look()
+
+
+def test_a_route_goes_within_seconds_after_its_lease_and_not_before() -> None:
+    rig = Rig()
+    rig.daemon.lease("203.0.113.0/24", 20)
+    rig.daemon.lease("203.0.112.0/24", 200)
+    rig.wait(20)
+    assert len(rig.daemon.held) == 2
+    rig.wait(GRACE_S + 2)
+    assert rig.daemon.held.keys() == {"203.0.112.0/24"}
+    assert "1 routes, past their lease" in rig.said[0]
+
+
+def test_a_lease_of_a_year_lasts_for_a_full_one() -> None:
+    rig = Rig()
+    rig.daemon.lease("203.0.113.0/24", 3e7)
+    rig.wait(300)
+    assert rig.daemon.held
+    rig.wait(GRACE_S + 2)
+    assert not rig.daemon.held
+
+
+def test_a_halt_takes_everything_at_once() -> None:
+    rig = Rig()
+    rig.daemon.lease("203.0.113.0/24", 200)
+    rig.wait(2)
+    rig.halted = True
+    rig.wait(1)
+    assert not rig.daemon.held
+
+
+def test_a_frozen_daemon_is_ended_and_one_that_is_slow_once_is_not() -> None:
+    rig = Rig()
+    rig.wait(2)
+    rig.daemon.frozen = True
+    rig.wait(FROZEN_S - 1)
+    rig.daemon.frozen = False
+    rig.wait(3)
+    assert rig.daemon.ended == 0
+    rig.daemon.frozen = True
+    rig.wait(FROZEN_S + 1)
+    assert rig.daemon.ended == 1
+
+
+def test_looking_at_many_routes_is_rare_and_still_in_time() -> None:
+    rig = Rig()
+    for number in range(5 * LISTED_PER_S):
+        rig.daemon.lease(f"20.{number // 65536}.{number // 256 % 256}.{number % 256}/32", 60)
+    rig.wait(50)
+    assert rig.daemon.listed <= 50 / 5 + 1
+    rig.wait(10 + GRACE_S + 2)
+    assert not rig.daemon.held
+
+
+def test_it_leaves_a_sign_of_life_each_time() -> None:
+    rig = Rig()
+    rig.reaper.look()
+    first = rig.daemon.noted[KEY]
+    rig.wait(1)
+    assert rig.daemon.noted[KEY] != first
