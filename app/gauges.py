@@ -74,9 +74,7 @@ def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:
     metrics.SPEAKER_OWNED.labels(pop, router).set_function(lambda: speaker.owned)
     metrics.REAPER_UP.labels(pop, router).set_function(lambda: speaker.guarded is True)
     metrics.ROUTES_HELD.labels(pop, router).set_function(lambda: len(speaker.held))
-    metrics.ROUTES_DRIFT.labels(pop, router).set_function(
-        lambda: len(speaker.work.withdraw) + len(speaker.work.announce)
-    )
+    metrics.ROUTES_DRIFT.labels(pop, router).set_function(lambda: len(speaker.differing))
 
 
 def _lag(app: ExactApp, topic: str, next_offset: Callable[[], int]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.journal import Journal, Number
-from app.actuation.overrides import Entry, Refusal
+from app.actuation.overrides import Refusal
 from app.actuation.session_witness import SessionWitness
 from app.actuation.speaker_state import SpeakerState
 from app.bgp.speaker import InjectedRoute
@@ -45,14 +45,10 @@ class Gate:
             return None
         return self._witness.exit_path(override.prefix, egress, override.source_path.as_path)
 
-    def alive(self, entry: Entry, router: str, next_hop: str) -> bool:
-        """Whether a path to `next_hop` is alive: the one that the entry copies by its own session, others by any."""
-        egress = entry.exit
-        if egress is not None and (egress.router, egress.next_hop) == (router, next_hop):
-            assert entry.override is not None, "its exit is known"
-            return self.live_path(entry.override) is not None
-        is_lost = self._sessions.has_lost(router, entry.prefix, next_hop)
-        return not is_lost and self._witness.alive(router, entry.prefix, next_hop)
+    def alive(self, prefix: str, router: str, next_hop: str) -> bool:
+        """Whether a router has a live path to `next_hop` by any session."""
+        is_lost = self._sessions.has_lost(router, prefix, next_hop)
+        return not is_lost and self._witness.alive(router, prefix, next_hop)
 
     def is_taken_back(self, prefix: str) -> bool:
         """Whether a router at which a prefix leaves the PoP took its path back, which is known without BMP."""

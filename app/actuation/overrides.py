@@ -44,6 +44,7 @@ class Entry(msgspec.Struct):
     copied_s: float = 0.0
     routes: dict[str, InjectedRoute] = {}
     is_settled: bool = False
+    is_behind: bool = False  # the live path has other attributes
     announced: bool = False
     decided_s: float = 0.0
     number: Number = NOBODYS
@@ -69,6 +70,14 @@ class Refusal(NamedTuple):
 
     reason: str
     router: str | None = None
+
+
+class _Terms(NamedTuple):
+    """The times of a decision in monotonic seconds, except `made_unix_s`."""
+
+    made_unix_s: float
+    add_until_s: float
+    lease_until_s: float
 
 
 class Judge(Protocol):
@@ -111,27 +120,36 @@ class Overrides:
             entry.path = None
 
     def apply(self, decision: Decision, judge: Judge) -> set[str]:
-        """Take over a decision, newer than the last one, and return the prefixes that it touches."""
+        """Take over a decision, newer than the last one, and return the prefixes that it changes.
+
+        A renewed lease alone changes nothing yet.
+        """
         self.newest = (decision.epoch, decision.seq)
+        terms = self._terms(decision)
         self._routes_at = Counter(
             router
             for entry in self.entries.values()
             for router in entry.routes.keys() | judge.held(entry.prefix).keys()
         )
-        new = 0
+        new, changed = 0, set()
         for override in decision.overrides:
-            is_new = override.prefix not in self.entries
-            if (refused := self._want(override, decision, judge, new)) is not None:
+            entry = self.entries.get(override.prefix)
+            if entry is not None and entry.wanted and entry.path is not None and _same_move(entry.override, override):
+                self._renew(entry, override, terms)
+                continue
+            changed.add(override.prefix)
+            if (refused := self._want(override, terms, judge, new)) is not None:
                 judge.refused(override, self.newest, refused)
-            elif is_new:
+            elif entry is None:
                 new += 1
         named = {override.prefix for override in decision.overrides}
         for released in decision.released:
             if released.prefix not in named and (entry := self.entries.get(released.prefix)) is not None:
                 self.leave(entry, f"released: {released.reason}")
+                changed.add(released.prefix)
         touched = named | {released.prefix for released in decision.released}
         self.absent = sum(entry.wanted and entry.prefix not in touched for entry in self.entries.values())
-        return touched
+        return changed
 
     def adopt(self, prefix: str, route: InjectedRoute) -> None:
         """Add an entry for a route that no decision asked for: unless one claims it, it goes when its lease ends."""
@@ -142,7 +160,7 @@ class Overrides:
     def copy(self, entry: Entry, path: Path) -> None:
         """Copy the attributes of the live path to the routes of a wanted entry."""
         assert entry.override is not None, "a decision wants it"
-        entry.path, entry.copied_s = path, self._clock.monotonic_s()
+        entry.path, entry.copied_s, entry.is_behind = path, self._clock.monotonic_s(), False
         entry.routes = render(self.pop, entry.override, path, self.unix_s(entry.lease_until_s))
 
     def leave(self, entry: Entry, reason: str) -> None:
@@ -161,37 +179,43 @@ class Overrides:
         for entry in self.entries.values():
             entry.since_s = self._clock.monotonic_s()
 
-    def _want(self, override: Override, decision: Decision, judge: Judge, new: int) -> Refusal | None:
-        """Add, change or renew one entry; return the reason if refused. A refused change keeps the old route."""
+    def _terms(self, decision: Decision) -> _Terms:
+        """The times of a decision; no lease is longer than a full one from now."""
+        now_s = self._clock.monotonic_s()
+        until_s = min(self._monotonic(decision.hold_until.timestamp()), now_s + self._lease_s)
+        return _Terms(decision.made_at.timestamp(), self._monotonic(decision.add_until.timestamp()), until_s)
+
+    def _renew(self, entry: Entry, override: Override, terms: _Terms) -> None:
+        """Let a decision renew what it wants; a lease never becomes shorter by that."""
+        entry.reason, entry.override, entry.number = override.reason, override, self.newest
+        entry.add_until_s = max(entry.add_until_s, terms.add_until_s)
+        entry.lease_until_s = max(entry.lease_until_s, terms.lease_until_s)
+
+    def _want(self, override: Override, terms: _Terms, judge: Judge, new: int) -> Refusal | None:
+        """Add, change or claim one entry; return the reason if refused. A refused change keeps the old route."""
         entry = self.entries.get(override.prefix)
-        is_judged = entry is not None and entry.path is not None and _same_move(entry.override, override)
-        if not is_judged and (reason := refusal(self.pop, override)) is not None:
+        if (reason := refusal(self.pop, override)) is not None:
             return Refusal(reason)
         if (path := judge.live_path(override)) is None:
             return Refusal("source-path-not-live", override.exit.router)
-        lease_until_s = self._lease_until_s(entry, decision)
-        add_until_s = self._monotonic(decision.add_until.timestamp())
         if entry is None or entry.going or self._moves(entry, override, judge):
-            if self._clock.monotonic_s() > add_until_s:
+            if self._clock.monotonic_s() > terms.add_until_s:
                 return Refusal("too-late")
-            if (refused := self._new_move(override, decision, path, judge)) is not None:
+            if (refused := self._new_move(override, terms, path, judge)) is not None:
                 return refused
             if entry is None and (refused := self._over_budget(override, new)) is not None:
                 return refused
             entry = self._open(override)
-            entry.decided_s, entry.path = decision.made_at.timestamp(), None
+            entry.decided_s = terms.made_unix_s
         elif not entry.wanted:
             entry.state, entry.since_s = "standing", self._clock.monotonic_s()
-        entry.add_until_s = max(entry.add_until_s, add_until_s)
-        entry.reason, entry.override, entry.number = override.reason, override, self.newest
-        entry.lease_until_s = lease_until_s
-        if entry.path is None:
-            self.copy(entry, path)
+        self._renew(entry, override, terms)
+        self.copy(entry, path)
         return None
 
-    def _new_move(self, override: Override, decision: Decision, path: Path, judge: Judge) -> Refusal | None:
+    def _new_move(self, override: Override, terms: _Terms, path: Path, judge: Judge) -> Refusal | None:
         """Why a prefix may not be sent to this exit, where it is not yet."""
-        reason = self._damping.refusal(override.prefix, override.exit, decision.made_at.timestamp())
+        reason = self._damping.refusal(override.prefix, override.exit, terms.made_unix_s)
         if reason is not None:
             return Refusal(reason, override.exit.router)
         if path.as_path != override.source_path.as_path:
@@ -214,12 +238,6 @@ class Overrides:
         entry = self.entries.setdefault(override.prefix, Entry(override.prefix, "adding", "", now_s, now_s))
         entry.state, entry.since_s, entry.is_settled = "adding", now_s, False
         return entry
-
-    def _lease_until_s(self, entry: Entry | None, decision: Decision) -> float:
-        """The end of a lease as the decision asks: never earlier than before, nor more than one full lease from now."""
-        now_s = self._clock.monotonic_s()
-        asked_s = min(self._monotonic(decision.hold_until.timestamp()), now_s + self._lease_s)
-        return max(asked_s, entry.lease_until_s if entry is not None else now_s)
 
     def unix_s(self, monotonic_s: float) -> int:
         """A moment in Unix seconds, as it is written on routes."""

@@ -181,8 +181,7 @@ class Reconciler:
         """Note that the speaker of `router` took these routes."""
         speaker, changes = self.speakers[router], []
         for route in routes:
-            speaker.held[route.prefix] = route
-            speaker.sent.discard(route.prefix)
+            speaker.take(route)
             entry = self.overrides.entries.get(route.prefix)
             reason = entry.reason if entry is not None and entry.state == "adding" else REPAIRED
             changes.append(RouteChange(route, reason, self._number(route.prefix)))
@@ -206,9 +205,7 @@ class Reconciler:
 
     def failed(self, router: str, unanswered: Iterable[InjectedRoute] = ()) -> None:
         """Note that the speaker of `router` did not answer: what it holds is unknown, maybe `unanswered`, too."""
-        speaker = self.speakers[router]
-        speaker.certain = speaker.reachable = False
-        speaker.sent.update(route.prefix for route in unanswered)
+        self.speakers[router].doubt(unanswered)
 
     # how targets follow
 
@@ -246,8 +243,10 @@ class Reconciler:
             if not held:
                 self.overrides.entries.pop(prefix, None)
             return {}
-        sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, partial(self._gate.alive, entry))
-        self._move_on(entry, sight)
+        path = self._gate.live_path(entry.override) if entry.override is not None else None
+        alive = partial(self._alive, entry, path)
+        sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, alive)
+        self._move_on(entry, path, sight)
         match entry.state:
             case "adding" | "standing":
                 assert entry.exit is not None, "a decision set the exit"
@@ -263,8 +262,15 @@ class Reconciler:
             self._forget(entry)
         return wanted
 
-    def _move_on(self, entry: Entry, sight: PrefixSight) -> None:
-        """Move an entry to its next state."""
+    def _alive(self, entry: Entry, path: Path | None, router: str, next_hop: str) -> bool:
+        """Whether a path to `next_hop` is alive: the one that the entry copies by its own session, others by any."""
+        egress = entry.exit
+        if egress is not None and (egress.router, egress.next_hop) == (router, next_hop):
+            return path is not None
+        return self._gate.alive(entry.prefix, router, next_hop)
+
+    def _move_on(self, entry: Entry, path: Path | None, sight: PrefixSight) -> None:
+        """Move an entry to its next state; `path` is the live path that it copies."""
         now_s = self._clock.monotonic_s()
         if entry.going:
             return
@@ -275,8 +281,7 @@ class Reconciler:
         if not entry.wanted:
             return
         self._publish_confirmed(entry, sight)
-        assert entry.override is not None, "a decision wants it"
-        if (path := self._gate.live_path(entry.override)) is None:
+        if path is None:
             self.overrides.lose(entry)
             return
         self._refresh(entry, path)
@@ -297,9 +302,10 @@ class Reconciler:
 
     def _refresh(self, entry: Entry, path: Path) -> None:
         """Follow the attributes of the live path, but not more often than every `refresh_s`."""
-        if entry.path is path or (entry.path is not None and _attributes(entry.path) == _attributes(path)):
-            return
-        if entry.path is None or self._clock.monotonic_s() - entry.copied_s >= self.timing.refresh_s:
+        before = entry.path
+        entry.is_behind = before is None or (before is not path and _attributes(before) != _attributes(path))
+        is_due = before is None or self._clock.monotonic_s() - entry.copied_s >= self.timing.refresh_s
+        if entry.is_behind and is_due:
             self.overrides.copy(entry, path)
 
     def _confirmed_by_s(self, entry: Entry) -> float:

@@ -1,6 +1,6 @@
 """What the speaker of one router holds, as far as we know, and what it should hold. No I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ class SpeakerState(msgspec.Struct):
     held: dict[str, InjectedRoute] = {}
     target: dict[str, InjectedRoute] = {}
     sent: set[str] = set()
+    differing: set[str] = set()  # prefixes for which the speaker has to change
     confirmed: dict[str, InjectedRoute] = {}  # what the router has shown over BMP, already published
     certain: bool = False
     listed: bool = False
@@ -55,12 +56,12 @@ class SpeakerState(msgspec.Struct):
     @property
     def work(self) -> Work:
         """The changes to make now. Withdrawals do not wait until it is certain what the speaker holds."""
-        if not self.owned:
+        if not self.owned or not self.differing:
             return NO_WORK
-        withdraw = [prefix for prefix in self.held.keys() | self.sent if prefix not in self.target]
+        withdraw = [prefix for prefix in self.differing if prefix not in self.target]
         if not self.certain:
             return Work(withdraw, [])
-        announce = [route for prefix, route in self.target.items() if self.held.get(prefix) != route]
+        announce = [self.target[prefix] for prefix in self.differing if prefix in self.target]
         return Work(withdraw, announce[:AT_ONCE])
 
     def status(self) -> InjectorStatus:
@@ -73,23 +74,52 @@ class SpeakerState(msgspec.Struct):
         """Set the target of one prefix; return whether the speaker has to change for it."""
         if route is None:
             self.target.pop(prefix, None)
-            return prefix in self.held or prefix in self.sent
-        self.target[prefix] = route
-        return self.held.get(prefix) != route
+        else:
+            self.target[prefix] = route
+        return self._compare(prefix)
+
+    def take(self, route: InjectedRoute) -> None:
+        """The speaker took this route."""
+        self.held[route.prefix] = route
+        self.sent.discard(route.prefix)
+        self._compare(route.prefix)
+
+    def doubt(self, unanswered: Iterable[InjectedRoute]) -> None:
+        """The speaker did not answer: what it holds is unknown, and it may hold `unanswered`, too."""
+        self.certain = self.reachable = False
+        for route in unanswered:
+            self.sent.add(route.prefix)
+            self._compare(route.prefix)
 
     def drop(self, prefix: str) -> InjectedRoute | None:
         """Remove a withdrawn prefix from `held` and return its route, if there was one."""
         self.sent.discard(prefix)
         self.confirmed.pop(prefix, None)
-        return self.held.pop(prefix, None)
+        route = self.held.pop(prefix, None)
+        self._compare(prefix)
+        return route
+
+    def _compare(self, prefix: str) -> bool:
+        """Note whether the speaker has to change for a prefix."""
+        target = self.target.get(prefix)
+        differs = self.held.get(prefix) != target or (target is None and prefix in self.sent)
+        if differs:
+            self.differing.add(prefix)
+        else:
+            self.differing.discard(prefix)
+        return differs
 
     def relist(self, routes: Mapping[str, InjectedRoute]) -> list[Difference]:
         """Take over what the speaker really holds; return the differences to what was known."""
         differences = list(self._differences(routes))
         for difference in differences:
             self.confirmed.pop(difference.route.prefix, None)
+        changed = {prefix for prefix in self.held.keys() | routes.keys() if self.held.get(prefix) != routes.get(prefix)}
+        changed |= self.sent
         self.held, self.certain, self.listed, self.reachable = dict(routes), True, True, True
         self.sent.clear()
+        for prefix in changed:
+            self._compare(prefix)
         return differences
 
     def _differences(self, routes: Mapping[str, InjectedRoute]) -> Iterator[Difference]:

@@ -62,7 +62,8 @@ class Terms:
         if entry.wanted:
             offset_s = now_s - self._clock.now_s() - self._renewal_left_s(entry.prefix)
             looks += [route.lease_end_s + offset_s for route in held.values()]
-            looks += [confirmed_by_s, entry.copied_s + timing.refresh_s]
+            looks.append(inf if entry.is_settled else confirmed_by_s)
+            looks.append(entry.copied_s + timing.refresh_s if entry.is_behind else inf)
         if entry.state == "adding":
             looks.append(entry.add_until_s)
         return min((look_s for look_s in looks if look_s > now_s), default=inf) + 0.01

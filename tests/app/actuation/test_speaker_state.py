@@ -5,12 +5,13 @@ from app.bgp.speaker import InjectedRoute
 from tests.app.actuation.routes import route
 
 ONE, CHANGED = route("203.0.0.0/24"), route("203.0.0.0/24", med=9)
+OTHER = route("203.0.2.0/24")
 
 
 def view(held: InjectedRoute | None, target: InjectedRoute | None) -> SpeakerState:
     made = SpeakerState(certain=True, listed=True, reachable=True, owned=True)
     if held is not None:
-        made.held[held.prefix] = held
+        made.take(held)
     if target is not None:
         made.aim(target.prefix, target)
     return made
@@ -30,8 +31,8 @@ def test_nothing_is_announced_on_a_guess_but_withdrawn() -> None:
     assert unknown.work == Work([], [])
     unwanted = view(ONE, None)
     unwanted.certain = False
-    unwanted.sent.add(CHANGED.prefix)
-    assert set(unwanted.work.withdraw) == {ONE.prefix, CHANGED.prefix}
+    unwanted.doubt([OTHER])
+    assert set(unwanted.work.withdraw) == {ONE.prefix, OTHER.prefix}
 
 
 def test_nothing_is_done_at_somebody_elses_speaker() -> None:
