@@ -6,9 +6,9 @@ import sys
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["reaper"]:
-        from app.reaper import main as reap
+        from app.cli.reap import reaper
 
-        reap(sys.argv[2:])
+        reaper(sys.argv[2:], prog_name="autopilot reaper")
     else:
         from app.cli.main import main as command_line
 

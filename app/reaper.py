@@ -4,7 +4,6 @@ It withdraws what is past the lease that it carries, and everything while the ha
 A gobgpd that does not answer for `FROZEN_S` is ended: its routes go with its session.
 """
 
-import argparse
 import os
 import signal
 import socket
@@ -95,22 +94,15 @@ def end_peer(target: str) -> None:
             print(f"{target}: cannot be ended: {error}", file=sys.stderr, flush=True)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run until a signal."""
-    parser = argparse.ArgumentParser(prog="autopilot reaper", description=(__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("--target", required=True, help="gRPC of the gobgpd: unix:///path, or host:port")
-    parser.add_argument("--marker", required=True, help="community of our routes, such as 64512:911")
-    parser.add_argument("--halt-file", type=Path, default=Path("/etc/autopilot/halt"), help="as `halt_file`")
-    parser.add_argument("--lease-s", type=float, default=300.0, help="as `pacing.lease_s`")
-    options = parser.parse_args(argv)
-    clock = SystemClock()
+def run(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
+    """Look after the gobgpd at `target` until a signal."""
     reaper = RouteReaper(
-        BlockingGobgp(options.target, options.marker),
-        clock,
-        options.lease_s,
-        lambda: is_halted(options.halt_file),
-        lambda: end_peer(options.target),
-        lambda text: print(f"{options.target}: {text}", file=sys.stderr, flush=True),
+        BlockingGobgp(target, marker),
+        SystemClock(),
+        lease_s,
+        lambda: is_halted(halt_file),
+        lambda: end_peer(target),
+        lambda text: print(f"{target}: {text}", file=sys.stderr, flush=True),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

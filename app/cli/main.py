@@ -23,6 +23,7 @@ from app.cli.output import (
     print_table,
     print_what_can_be_printed,
 )
+from app.cli.reap import reaper
 from app.cli.rendering import render
 from app.clock import SystemClock
 from app.config.settings import Deployment
@@ -82,6 +83,7 @@ def main() -> None:
 
 
 main.add_command(render)
+main.add_command(reaper)
 
 
 @main.command()
