@@ -21,7 +21,6 @@ GENERATED = "app/bgp/proto/"
 LINES_MAX, FUNCTION_LINES_MAX, ARGUMENTS_MAX = 400, 70, 6
 
 SAME_FILE_NAMES = {
-    "reaper.py",  # the root, and the thread in the actuator that it will replace
     "actuator.py",  # the root, and its twin in app/simulation; so is telemetry.py
     "client.py",  # of GoBGP and of Kafka
     "collectors.py",  # real ones in app/lab, simulated ones in app/simulation

@@ -11,6 +11,7 @@ import socket
 import msgspec
 
 from app.clock import Clock
+from app.contract.decoding import Read, reader_of
 
 KEY = "owner"
 CLAIM_S = 10.0
@@ -26,6 +27,9 @@ class Note(msgspec.Struct):
     owner: str
     ready: bool
     renewal: int
+
+
+_read: Read[Note] = reader_of(Note)
 
 
 def new_owner() -> str:
@@ -48,7 +52,7 @@ class Claim:
 
     def look(self, seen: bytes | None, ready: bool) -> bytes | None:
         """Judge the claim that the gobgpd has now; return the one to write there, or None to leave it as it is."""
-        now_s, note = self._clock.monotonic_s(), _read(seen)
+        now_s, note = self._clock.monotonic_s(), standing(seen)
         if note is not None and note.owner == self._owner:
             self.is_mine = now_s - self._claimed_s >= SETTLE_S
             return self._write(ready) if now_s - self._written_s >= RENEW_S else None
@@ -71,11 +75,9 @@ class Claim:
         return msgspec.json.encode(Note(self._owner, ready, self._renewal))
 
 
-def _read(seen: bytes | None) -> Note | None:
+def standing(seen: bytes | None) -> Note | None:
     """The claim in a gobgpd; what cannot be read is somebody's all the same, until it lapses."""
     if seen is None:
         return None
-    try:
-        return msgspec.json.decode(seen, type=Note)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return Note("unreadable", True, 0)
+    note = _read(seen)
+    return note if isinstance(note, Note) else Note("unreadable", True, 0)

@@ -9,7 +9,7 @@ import random
 import msgspec
 
 from app.actuation.ownership import KEY as OWNER
-from app.actuation.ownership import Note
+from app.actuation.ownership import standing
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import InjectedRoute
 from app.config.inventory import Budgets, Injector, Link, Pop, Router, Session
@@ -134,8 +134,8 @@ class SimulatedNetwork:
 
     def owner(self, router: str) -> str | None:
         """Who owns a speaker by what stands in it."""
-        note = self.speakers[router].noted.get(OWNER)
-        return None if note is None else msgspec.json.decode(note, type=Note).owner
+        note = standing(self.speakers[router].noted.get(OWNER))
+        return None if note is None else note.owner
 
     def copied(self, peer: Peer) -> list[str]:
         """The prefixes that an override sends to this neighbour, sorted."""

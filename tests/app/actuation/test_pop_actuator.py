@@ -1,7 +1,6 @@
 """One PoP's actuator put together: what each mode does with decisions, and with what an earlier run left."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -88,7 +87,7 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 def leased(prefix: str) -> InjectedRoute:
     """A route by et2 whose lease ends in five minutes."""
-    return route(prefix, exit_at(2).next_hop).leased_until(round(time.time()) + 300)
+    return route(prefix, exit_at(2).next_hop).leased_until(round(SystemClock().now_s()) + 300)
 
 
 @asynccontextmanager
