@@ -43,6 +43,11 @@ ROOMS = (
     Room("app.te.explain", "how we say why", (*BASE, *TE[:5])),
     Room("app.bgp", "the BGP speaker: its protocol, GoBGP, a fake in memory", (*BASE, "app.te.routing")),
     Room(
+        "app.routers",
+        "the routers' own last line: their configuration rendered, read back and judged",
+        (*BASE, "app.bgp"),
+    ),
+    Room(
         "app.feeds",
         "decoders of what collectors write, and where every sampled byte goes",
         (*BASE, "app.te.routing", "app.te.traffic", "app.native"),

@@ -1,7 +1,7 @@
 """What `autopilot check` asks the gobgpd beside each router: is it there, and is its session with the router up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,13 +87,17 @@ def injector_state(router: Router, answer: InjectorAnswer, status: InjectorStatu
     return OK if elsewhere and status is not None and status.reachable else answer.problem
 
 
-def policy(answer: InjectorAnswer, status: InjectorStatus | None) -> dict[str, str]:
+def policy(
+    answer: InjectorAnswer, status: InjectorStatus | None, problems: Collection[str] | None = None
+) -> dict[str, str]:
     """What the router imports from its injector and exports to it and to others, as far as anything shows it.
 
     A router shows our routes over BMP after its import policy; nobody but its neighbours sees what it sends to them.
+    `problems` is what its own configuration lacks, None if it was not read.
     """
+    neighbours = NOT_READABLE if problems is None else "see its problems" if problems else "own prefixes only"
     if answer.problem is not None:
-        return {"import": NOT_READABLE, "export": NOT_READABLE}
+        return {"import": NOT_READABLE, "export": NOT_READABLE if problems is None else f"to neighbours {neighbours}"}
     if not answer.held:
         accepts = f"{NOT_READABLE} while no override stands there"
     elif answer.advertised < answer.held:
@@ -106,15 +110,15 @@ def policy(answer: InjectorAnswer, status: InjectorStatus | None) -> dict[str, s
         accepts = f"takes our routes: all {answer.held} are shown over BMP"
     else:
         accepts = f"only {status.shown} of our {answer.held} routes are shown over BMP"
-    sends = f"{answer.received} routes" if answer.received else "nothing"
-    return {"import": accepts, "export": f"{sends} to its injector; to neighbours {NOT_READABLE}"}
+    sends = f"{answer.received} paths" if answer.received else "nothing"
+    return {"import": accepts, "export": f"{sends} to its injector; to neighbours {neighbours}"}
 
 
 def policy_problem(answer: InjectorAnswer) -> str | None:
     """What is wrong with the router's policies, as far as the gobgpd can tell; None if nothing is."""
-    if answer.problem is None and answer.received:
+    if answer.problem is None and not answer.received:
         return (
-            f"the router sends {answer.received} routes to its injector; it should send none there: deny all in its"
-            " export policy"
+            "the router sends nothing to its injector, which so cannot see that a path is lost: let it send every path"
+            " of its eBGP neighbours there, with ADD-PATH (`autopilot render routers`)"
         )
     return None

@@ -167,21 +167,40 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @click.option("--dump", is_flag=True, help="Print the effective configuration, as JSON.")
 @click.option("--offline", is_flag=True, help="Check only the files, without asking the broker.")
 @click.option("--create-topics", is_flag=True, help="Create the topics that the broker lacks, and check only them.")
+@click.option(
+    "--router-config",
+    "router_configs",
+    metavar="ROUTER=WHERE",
+    multiple=True,
+    help="Read this router's policies too: a file with FRR's running configuration, the folder of its vty sockets, or"
+    " the gRPC address of a gobgpd that is the router itself. May be repeated.",
+)
 @json_option
 @with_deployment
-def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
-    """List every problem of the configuration, the topics and the running parts, and what to do about each."""
+def check(
+    deployment: Deployment,
+    dump: bool,
+    offline: bool,
+    create_topics: bool,
+    router_configs: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List every problem of the configuration, the topics, the policies and the running parts, and what to do about
+    each.
+    """
     from app.cli import check as checks
+    from app.cli.policies import by_router
 
     if offline and create_topics:
         raise click.UsageError("--create-topics needs the broker: leave out --offline")
+    configs = by_router(deployment.pops, router_configs)
     if create_topics:
         for name in asyncio.run(checks.create_missing(deployment)):
             errors.print(f"created {name}", markup=False)
     if offline:
-        found = checks.offline_report(deployment)
+        found = asyncio.run(checks.offline_report(deployment, configs))
     else:
-        found = asyncio.run(checks.report(deployment, SystemClock().now_s(), running=not create_topics))
+        found = asyncio.run(checks.report(deployment, SystemClock().now_s(), not create_topics, configs))
     if as_json or dump:
         effective = {"effective": deployment} if dump else {}
         print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})

@@ -71,7 +71,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
     limit = f"maximum-prefix {router.maximum_prefix} restart {RESTART_AFTER_LIMIT_MIN}"
     injector = router.injector.address
     neighbours += [
-        _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit)),
+        _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit, all_paths=True)),
         _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False)),
     ]
     return fill(
@@ -111,6 +111,7 @@ class Neighbour(NamedTuple):
     export_map: str
     limit: str = ""  # on prefixes, in FRR's syntax; empty for no limit
     passive: bool = True
+    all_paths: bool = False  # whether it is sent every path (ADD-PATH), not only the best
 
 
 def _neighbour(site: Site, router: Router, neighbour: Neighbour) -> str:
@@ -123,5 +124,6 @@ def _neighbour(site: Site, router: Router, neighbour: Neighbour) -> str:
         address=router.ibgp_address,
         passive=f"neighbor {peer} passive" if neighbour.passive else "!",
         maximum_prefix=f"neighbor {peer} {neighbour.limit}" if neighbour.limit else "!",
+        all_paths=f"neighbor {peer} addpath-tx-all-paths" if neighbour.all_paths else "!",
         **{"import": neighbour.import_map, "export": neighbour.export_map},
     )
