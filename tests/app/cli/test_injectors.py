@@ -53,9 +53,10 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
             while (answer := await ask(pop, router)) != InjectorAnswer(None, 1, 1, 1):
                 await asyncio.sleep(0.1)
         assert injector_state(router, answer, None) == "ok"
-        problem = policy_problem(answer)
+        assert policy_problem(answer) is None
+        problem = policy_problem(answer._replace(received=0))
         assert problem is not None
-        assert problem.startswith("the router sends 1 routes to its injector; it should send none there")
+        assert problem.startswith("the router sends nothing to its injector")
         await ours.close()
         await theirs.close()
 
@@ -118,7 +119,7 @@ def test_a_socket_of_another_host_is_judged_by_the_actuator_there(tmp_path: Path
             InjectorAnswer(None, 3, 3, 7),
             InjectorStatus(True, 3, 3, 1),
             "only 1 of our 3 routes are shown over BMP",
-            "7 routes to its injector",
+            "7 paths to its injector",
         ),
         (
             InjectorAnswer(None, 3, 3),
@@ -132,3 +133,11 @@ def test_policies_as_far_as_anything_shows_them(
     answer: InjectorAnswer, status: InjectorStatus | None, imports: str, exports: str
 ) -> None:
     assert policy(answer, status) == {"import": imports, "export": f"{exports}; to neighbours not readable"}
+
+
+@pytest.mark.parametrize(("problems", "said"), [([], "own prefixes only"), (["x"], "see its problems")])
+def test_exports_to_neighbours_are_known_where_the_configuration_is_read(problems: list[str], said: str) -> None:
+    assert policy(InjectorAnswer(None, received=7), None, problems)["export"] == (
+        f"7 paths to its injector; to neighbours {said}"
+    )
+    assert policy(InjectorAnswer("dead"), None, problems)["export"] == f"to neighbours {said}"
