@@ -34,6 +34,7 @@ docs: .venv/installed ## write the pages that are made from the code
 	@$(BIN)/python -m app.contract.docs
 	@$(BIN)/python -m app.config.docs
 	@$(BIN)/python -m app.cli.docs
+	@$(BIN)/python -m app.routers.docs
 	@$(BIN)/python -m tests.plan
 
 bench: install .cache/bench-venv/installed ## records a second beside other engines
