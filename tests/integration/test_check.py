@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.clock import SystemClock
 from app.contract import topics
+from app.kafka import client
 from app.kafka.silence import silent_topics
 from app.lab.daemons.deployment import to_toml
 from app.lab.daemons.kafka import kafka, reached_at
@@ -47,6 +49,23 @@ async def test_missing_topics_are_told_and_made(tmp_path: Path) -> None:
         assert (status, problems) == (0, [])
         assert {line.removeprefix("created ") for line in told.splitlines()} == wanted.keys() - {there}
         assert await check(tmp_path, "--create-topics") == (0, [], "")
+
+
+async def test_a_topic_that_refuses_the_largest_decision_is_named(tmp_path: Path) -> None:
+    decisions = topics.DECISIONS.for_pop(POP)
+    (tmp_path / INVENTORY.name).write_text(INVENTORY.read_text())
+    async with kafka(topics.named([POP])) as broker:
+        settings: dict[str, object] = {"pops": [INVENTORY.name], "kafka": {"broker": broker, "replication_factor": 1}}
+        (tmp_path / "autopilot.toml").write_text(to_toml(settings))
+        assert await check(tmp_path, "--create-topics") == (0, [], "")
+        async with client.started(client.admin(reached_at(broker))) as admin:
+            small = {"max.message.bytes": "100000", "cleanup.policy": topics.DECISIONS.cleanup}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, decisions, configs=small)])
+        status, problems, _ = await check(tmp_path, "--create-topics")
+    assert status == 1
+    (said,) = problems
+    assert said.startswith(f"topic {decisions}: max.message.bytes is 100,000, and a decision of {POP} may have ")
+    assert f"--topic {decisions} --add-config max.message.bytes=1048588`, or lower budgets.max_overrides to " in said
 
 
 async def test_too_many_replicas_are_refused_with_the_key(tmp_path: Path) -> None:
@@ -130,7 +149,9 @@ async def test_every_part_that_runs_is_seen_and_every_dead_one_is_named() -> Non
             }  # fmt: skip
             assert known["injector"] == "ok"
             assert known["bmp_heard_s"] < PATIENCE_S
-            assert known["policy"]["export"] == "nothing to its injector; to neighbours not readable"
+            paths, _, rest = known["policy"]["export"].partition(" ")
+            assert int(paths) > 0
+            assert rest == "paths to its injector; to neighbours not readable"
         usual = ("flow sample", "counter sample")
         assert [problem for problem in well["problems"] if not any(words in problem for words in usual)] == []
 
