@@ -178,7 +178,7 @@ def open_gobgpd(pop: Pop, router: Router) -> BgpSpeaker:
             f"{router.injector.grpc}: nothing is announced over TCP, which protects nothing yet:"
             " set `injector.grpc` to unix:///PATH and run the actuator beside its gobgpds"
         )
-    return GobgpSpeaker(router.injector.grpc, pop.marker_community)
+    return GobgpSpeaker(router.injector.grpc, pop.marker_community, router=router.ibgp_address)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:

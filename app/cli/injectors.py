@@ -5,15 +5,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from app.bgp.calls import Deadline
 from app.bgp.client import GobgpClient
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.wire import our_routes
+from app.bgp.wire import RouteReader
 from app.config.inventory import Pop, Router
 from app.contract.schemas import InjectorStatus
 from app.errors import SpeakerError
 
 AT_ONCE = 50  # gobgpds
-ANSWER_S = 3.0
+ANSWER = Deadline(base_s=3.0)
 OK = "ok"
 NOT_READABLE = "not readable"
 
@@ -45,10 +46,10 @@ async def ask_all(pops: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnsw
 
 async def ask(pop: Pop, router: Router) -> InjectorAnswer:
     """Ask the gobgpd beside one router."""
-    client = GobgpClient(router.injector.grpc, ANSWER_S)
+    client = GobgpClient(router.injector.grpc, ANSWER)
     try:
         config, peers = await client.global_config(), await client.peers()
-        held = len(our_routes(await client.destinations(), pop.marker_community))
+        held = len(await client.routes(RouteReader(pop.marker_community)))
     except SpeakerError as error:
         return InjectorAnswer(str(error))
     finally:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the local stack needs on Debian 12: daemons, Java and a C compiler with apt, Kafka's jars with Maven.
+# Installs what the local stack and its tests need on Debian 12: daemons, Java and a C compiler with apt, Kafka's jars with
+# Maven, and gobgpd 4 with a Go of its own.
 # Quick and silent if everything is installed. The daemons are started neither now nor at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -68,4 +69,5 @@ if [ -n "$wanted" ]; then
     # shellcheck disable=SC2086 # word splitting on purpose
     $sudo sh "$here/install.sh" --as-root $wanted
 fi
-exec "$here/kafka-jars.sh"
+"$here/kafka-jars.sh"
+exec "$here/gobgp4.sh"

@@ -15,7 +15,7 @@ from app.actuation.reconciler import Reconciler
 from app.bgp.client import GobgpClient
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import NO_EXPORT
-from app.bgp.wire import LOCAL, BestPath, announcement, changes, read_attributes
+from app.bgp.wire import SeenPath
 from app.clock import SystemClock
 from app.config.inventory import Injector
 from app.contract.schemas import Actuation
@@ -86,8 +86,8 @@ class Rig:
     async def begin(self) -> None:
         """Natural paths on the edge and in the Rib; wait for the session."""
         hops = {prefix: exit_at(1, 6 if ":" in prefix else 4).next_hop for prefix in PREFIXES}
-        await self.edge.send(
-            announcement(route(prefix, hop, local_pref=100, communities=("64601:1",))) for prefix, hop in hops.items()
+        await self.edge.announce(
+            route(prefix, hop, local_pref=100, communities=("64601:1",)) for prefix, hop in hops.items()
         )
         for prefix in PREFIXES:
             where = exit_at(2, 6 if ":" in prefix else 4)
@@ -95,14 +95,9 @@ class Rig:
             self.rib.update("r1", prefix, Path(where.peer, where.next_hop, (64602, 65010)))
         self.rib.peer_up("r1", INJECTOR, 64512)
 
-    async def round(self) -> dict[str, BestPath]:
+    async def round(self) -> dict[str, SeenPath]:
         """What BMP would tell, one round of the driver, and what the edge uses now."""
-        held = {
-            destination.prefix: read_attributes(path.pattrs)
-            for destination in await self.edge.destinations()
-            for path in destination.paths
-            if path.neighbor_ip == INJECTOR
-        }
+        held = {path.prefix: path.attributes for path in await self.edge.paths() if path.neighbor_ip == INJECTOR}
         for prefix in PREFIXES:
             if (seen := held.get(prefix)) is None:
                 self.rib.withdraw("r1", prefix, INJECTOR)
@@ -112,10 +107,10 @@ class Rig:
                 INJECTOR, seen.next_hop, seen.as_path, communities=seen.communities, large_communities=large, ebgp=False
             )
             self.rib.update("r1", prefix, path)
+        self.reconciler.rib_changed(PREFIXES)
         self.reconciler.tick()
         await self.driver.routers["r1"].converge()
-        best = [path for each in await self.edge.destinations() for path in each.paths if path.best]
-        return {prefix: path for prefix, path in changes(best).items() if path}
+        return {path.prefix: path for path in await self.edge.paths() if path.best}
 
     def decide(self, seq: int, released: tuple[str, ...] = ()) -> None:
         wanted = [override(prefix, inject_on=("r1",)) for prefix in PREFIXES if prefix not in released]
@@ -127,7 +122,7 @@ class Rig:
 
     async def natural(self) -> bool:
         best = await self.round()
-        return all(best[prefix].neighbor_ip == LOCAL for prefix in PREFIXES)
+        return all(best[prefix].local for prefix in PREFIXES)
 
     def told(self, action: str) -> list[str]:
         return sorted(each.prefix for each in self.records if each.action == action)
@@ -152,10 +147,11 @@ async def test_overrides_are_best_on_the_edge_as_copies_with_our_marks_and_go_ag
     async with rig() as made:
         best = await made.round()
         for prefix in PREFIXES:
-            assert best[prefix].next_hop == exit_at(2, 6 if ":" in prefix else 4).next_hop
-            assert best[prefix].as_path == (64602, 65010)
-            assert best[prefix].local_pref == 1000
-            assert best[prefix].communities == (MARKER, NO_EXPORT)
+            shown = best[prefix].attributes
+            assert shown.next_hop == exit_at(2, 6 if ":" in prefix else 4).next_hop
+            assert shown.as_path == (64602, 65010)
+            assert shown.local_pref == 1000
+            assert shown.communities == (MARKER, NO_EXPORT)
         assert made.told("confirmed") == sorted(PREFIXES)
         made.decide(2, released=PREFIXES)
         await eventually(made.natural)

@@ -16,7 +16,6 @@ from app.actuator import open_gobgpd
 from app.bgp.client import GobgpClient
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import announcement
 from app.clock import SystemClock
 from app.config.inventory import Injector, Pop
 from app.contract.schemas import Actuation, ActuatorStatus, InjectorStatus, Mode
@@ -67,7 +66,7 @@ class Rig:
         return speaker.owned and speaker.listed
 
     async def held(self) -> set[str]:
-        return {destination.prefix for destination in await self.client.destinations()}
+        return {path.prefix for path in await self.client.paths()}
 
     async def until_held(self, prefixes: set[str]) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -95,7 +94,7 @@ async def acting(folder: Path, mode: Mode, left: tuple[InjectedRoute, ...] = ())
     """The rig at work, on a gobgpd that an earlier run left these routes in."""
     async with running(("alone", ALONE)) as [daemon]:
         rig = Rig(daemon.target, folder, mode)
-        await rig.client.send([announcement(each) for each in left])
+        await rig.client.announce(left)
         task = asyncio.create_task(rig.actuator.run())
         if mode == "auto":
             await rig.until(rig.is_owner)

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from app.bgp.client import GobgpClient
-from app.bgp.wire import announcement
 from app.cli.injectors import InjectorAnswer, ask, injector_state, policy, policy_problem
 from app.config.inventory import Injector, Pop, Router
 from app.contract.schemas import InjectorStatus
@@ -47,8 +46,8 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
     async with running(("injector", injector), ("edge", edge)) as [daemon, router_daemon]:
         pop, router = beside(daemon.target)
         ours, theirs = GobgpClient(daemon.target), GobgpClient(router_daemon.target)
-        await ours.send([announcement(route("203.0.113.0/24", "198.51.100.2"))])
-        await theirs.send([announcement(route("203.0.112.0/24", "198.51.100.2"))])
+        await ours.announce([route("203.0.113.0/24", "198.51.100.2")])
+        await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
         async with asyncio.timeout(PATIENCE_S):
             while (answer := await ask(pop, router)) != InjectorAnswer(None, 1, 1, 1):
                 await asyncio.sleep(0.1)
