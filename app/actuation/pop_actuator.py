@@ -59,6 +59,8 @@ class PopActuator:
             ready,
             timing,
         )
+        for router in memory:
+            self.dry.listed(router, {})
         self.heard = ports.heard
         self.decided_s: float | None = None  # when the newest decision was made that was followed, Unix seconds
         self._decision: str | None = None  # its number

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import grpc
 from google.protobuf.message import Message
 
-from app.bgp.client import SERVICE, GobgpClient, failed
+from app.bgp.calls import Deadline, failed
+from app.bgp.client import GobgpClient
+from app.bgp.dialect import Gobgp3
 from app.bgp.proto import policy_pb2 as pb
 
 
@@ -22,11 +24,11 @@ class GobgpPolicies(NamedTuple):
 
 async def read_policies(target: str, timeout_s: float) -> GobgpPolicies:
     """The policies of the gobgpd at `target`; SpeakerError if they cannot be read, for example from GoBGP 4."""
-    client = GobgpClient(target, timeout_s)
+    client = GobgpClient(target, Deadline(timeout_s))
     channel = grpc.aio.insecure_channel(target)
 
     async def every(call: str, request: Message, response: type[Message]) -> list[Any]:
-        stream = channel.unary_stream(f"{SERVICE}/{call}", type(request).SerializeToString, response.FromString)
+        stream = channel.unary_stream(f"{Gobgp3.service}/{call}", type(request).SerializeToString, response.FromString)
         try:
             return [each async for each in stream(request, timeout=timeout_s)]
         except grpc.aio.AioRpcError as error:
