@@ -1,0 +1,35 @@
+"""All rows of the actuator: the name of a fault, what is done, how often in a full run and in a short one."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+from tests.faults.actuator import losses, scale
+from tests.faults.actuator.verdict import RouteOutcome, Trial
+
+
+class RouteFault(NamedTuple):
+    """One row; `run` makes all its tries on daemons of its own."""
+
+    name: str
+    run: Callable[[Trial], Awaitable[None]]
+    times: int
+    short_times: int = 0  # 0 leaves it out of the short run
+
+
+ROUTE_FAULTS = (
+    RouteFault("neighbour dies", partial(losses.lose, broken=losses.nothing, limit_s=2.0), 20, 2),
+    RouteFault("neighbour dies, Kafka frozen", partial(losses.lose, broken=losses.kafka_frozen, limit_s=5.0), 4),
+    RouteFault("neighbour dies, Kafka dead", partial(losses.lose, broken=losses.kafka_dead, limit_s=5.0), 4),
+    RouteFault("neighbour dies, BMP collector dead", partial(losses.lose, broken=losses.bmp_dead, limit_s=5.0), 4),
+    RouteFault("neighbour dies, both dead", partial(losses.lose, broken=losses.both_dead, limit_s=60.0), 2),
+    RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
+    RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
+)
+
+
+async def run_route_fault(fault: RouteFault, times: int, seed: int, say: Callable[[str], None]) -> RouteOutcome:
+    """One row with all its tries; `say` is given a line of progress after each."""
+    trial = Trial(fault.name, times, seed, say)
+    await fault.run(trial)
+    return trial.outcome()
