@@ -4,13 +4,10 @@ Both edges take their turn as the exit. Each try has prefixes of its own: an ove
 for a while.
 """
 
-import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from app.lab.daemons import collectors
-from app.lab.daemons.kafka import start_kafka
 from tests.faults.actuator.rig import NATURAL_PEER, EdgeRig, move, on_edges, prefixes
 from tests.faults.actuator.verdict import Trial
 
@@ -26,24 +23,14 @@ async def nothing(rig: EdgeRig) -> AsyncIterator[None]:
     yield
 
 
-@asynccontextmanager
-async def kafka_frozen(rig: EdgeRig) -> AsyncIterator[None]:
+def kafka_frozen(rig: EdgeRig) -> AbstractAsyncContextManager[None]:
     """The broker accepts connections and answers nothing."""
-    pid = rig.stack.runner.pid("kafka")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    return rig.broker.frozen()
 
 
-@asynccontextmanager
-async def kafka_dead(rig: EdgeRig) -> AsyncIterator[None]:
-    """The broker is killed, and started again afterwards."""
-    await rig.stack.runner.kill("kafka")
-    yield
-    await rig.stack.runner.stop("kafka")
-    await start_kafka(rig.stack.runner, rig.stack.site)
+def kafka_dead(rig: EdgeRig) -> AbstractAsyncContextManager[None]:
+    """No broker."""
+    return rig.broker.dead()
 
 
 @asynccontextmanager
@@ -58,7 +45,7 @@ async def bmp_dead(rig: EdgeRig) -> AsyncIterator[None]:
 @asynccontextmanager
 async def both_dead(rig: EdgeRig) -> AsyncIterator[None]:
     """No broker and no BMP collector."""
-    async with kafka_dead(rig), bmp_dead(rig):
+    async with rig.broker.dead(), bmp_dead(rig):
         yield
 
 

@@ -5,6 +5,7 @@ Decisions are made here: valid ones, renewed every few seconds as telemetry does
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -25,6 +26,7 @@ from app.contract import topics
 from app.contract.schemas import Decision, Exit, NaturalExit, Override, SourcePath
 from app.kafka import client
 from app.lab.daemons import exabgp, frr, gobgp
+from app.lab.daemons.kafka import start_kafka
 from app.lab.daemons.machine import Site
 from app.lab.daemons.runner import Program, Runner
 from app.lab.daemons.stack import Stack, StackOptions
@@ -79,12 +81,38 @@ def announced(pop: Pop, peer: str, routes: Sequence[str]) -> list[Announcement]:
     return [Announcement(prefix, session.next_hops[0], (session.asn, ORIGIN_AS), med=10) for prefix in routes]
 
 
+class Broker(NamedTuple):
+    """Where Kafka runs."""
+
+    site: Site
+    runner: Runner
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """It accepts connections and answers nothing."""
+        pid = self.runner.pid("kafka")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @asynccontextmanager
+    async def dead(self) -> AsyncIterator[None]:
+        """It is killed, and started again afterwards."""
+        await self.runner.kill("kafka")
+        yield
+        await self.runner.stop("kafka")
+        await start_kafka(self.runner, self.site)
+
+
 class Decider:
     """Stands in for telemetry: publishes a decision for every PoP in `overrides`, again every `every_s`."""
 
     def __init__(self, kafka: Kafka, clock: Clock, lease_s: float, every_s: float) -> None:
         self.overrides: dict[str, tuple[Override, ...]] = {}
         self.epoch = int(clock.now_s())
+        self.decided_s = clock.monotonic_s()  # when the last decision was made that had any override
         self._kafka = kafka
         self._clock = clock
         self._lease_s = lease_s
@@ -97,14 +125,16 @@ class Decider:
         async with client.started(client.producer(self._kafka, **options)) as producer:
             while True:
                 for pop in self.overrides:
-                    topic, value = topics.DECISIONS.for_pop(pop), msgspec.json.encode(self.decision(pop))
-                    await producer.send(topic, value, key=pop.encode())
+                    value = msgspec.json.encode(self.decision(pop))
+                    await producer.send(topics.DECISIONS.for_pop(pop), value, key=pop.encode())
                 await asyncio.sleep(self._every_s)
 
     def decision(self, pop: str, **changes: Any) -> Decision:
         """The next decision of a PoP, with these keys changed."""
         self._seq += 1
         now = utc(self._clock.now_s())
+        if self.overrides[pop]:
+            self.decided_s = self._clock.monotonic_s()
         made = Decision(
             pop=pop,
             epoch=self.epoch,
@@ -122,9 +152,9 @@ class Decider:
 class ActuatorRig:
     """One cell: its actuator, a reaper beside every gobgpd, and a Decider. Enter it when the gobgpds run."""
 
-    def __init__(self, places: Sequence[Place], kafka: Kafka, settings_file: Path, decider: Decider) -> None:
+    def __init__(self, places: Sequence[Place], broker: Broker, settings_file: Path, decider: Decider) -> None:
         self.places = {place.pop.name: place for place in places}
-        self.kafka = kafka
+        self.broker = broker
         self.settings_file = settings_file
         self.decider = decider
         self.clock = SystemClock()
@@ -152,6 +182,14 @@ class ActuatorRig:
     def halt_file(self) -> Path:
         return self.settings_file.parent / "halt"
 
+    async def start(self, exit_: AsyncExitStack, lease_s: float) -> None:
+        """Start reapers, actuator and Decider; `exit_` ends the last two."""
+        await self.start_reapers(lease_s)
+        await self.actuator.start()
+        exit_.push_async_callback(self.actuator.stop)
+        deciding = asyncio.create_task(self.decider.run(), name="decider")
+        exit_.push_async_callback(stop, deciding)
+
     async def start_reapers(self, lease_s: float) -> None:
         """One beside each gobgpd."""
         for place in self.places.values():
@@ -173,7 +211,7 @@ class EdgeRig(ActuatorRig):
 
     def __init__(self, stack: Stack, decider: Decider) -> None:
         place = Place(stack.pop, stack.site, stack.runner)
-        super().__init__([place], stack.kafka, stack.settings_file, decider)
+        super().__init__([place], Broker(stack.site, stack.runner), stack.settings_file, decider)
         self.stack = stack
         self.pop = stack.pop
         self.place = place
@@ -262,11 +300,7 @@ async def on_edges(
         stack = await exit_.enter_async_context(Stack(inventory, starts_with, StackOptions(settings=settings)))
         decider = Decider(stack.kafka, SystemClock(), lease_s, every_s)
         rig = EdgeRig(stack, decider)
-        await rig.start_reapers(lease_s)
-        await rig.actuator.start()
-        exit_.push_async_callback(rig.actuator.stop)
-        deciding = asyncio.create_task(decider.run(), name="decider")
-        exit_.push_async_callback(stop, deciding)
+        await rig.start(exit_, lease_s)
         yield rig
 
 

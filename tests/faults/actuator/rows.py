@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from tests.faults.actuator import losses, scale
+from tests.faults.actuator import leases, losses, scale
 from tests.faults.actuator.verdict import RouteOutcome, Trial
 
 
@@ -18,6 +18,12 @@ class RouteFault(NamedTuple):
 
 
 ROUTE_FAULTS = (
+    RouteFault("actuator dies", partial(leases.end, dies=leases.for_good, broker_dies=False), 25, 5),
+    RouteFault("actuator and broker die", partial(leases.end, dies=leases.for_good, broker_dies=True), 25),
+    RouteFault("actuator in a crash loop", partial(leases.end, dies=leases.in_a_loop, broker_dies=False), 25),
+    RouteFault(
+        "actuator in a crash loop, broker dead", partial(leases.end, dies=leases.in_a_loop, broker_dies=True), 25
+    ),
     RouteFault("neighbour dies", partial(losses.lose, broken=losses.nothing, limit_s=2.0), 20, 2),
     RouteFault("neighbour dies, Kafka frozen", partial(losses.lose, broken=losses.kafka_frozen, limit_s=5.0), 4),
     RouteFault("neighbour dies, Kafka dead", partial(losses.lose, broken=losses.kafka_dead, limit_s=5.0), 4),
