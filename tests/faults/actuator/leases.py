@@ -6,8 +6,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 from math import ceil
 
-from tests.faults.actuator.light import LightRig, on_injectors
-from tests.faults.actuator.rig import LEASE_S, NATURAL_PEER, move, prefixes, stop
+from tests.faults.actuator.light import on_injectors
+from tests.faults.actuator.rig import LEASE_S, NATURAL_PEER, prefixes, stop
 from tests.faults.actuator.verdict import Trial
 from tests.faults.worker import Worker
 
@@ -48,7 +48,7 @@ async def end(trial: Trial, dies: Callable[[Worker], AbstractAsyncContextManager
     mine = prefixes(OVERRIDES)
     async with on_injectors({NATURAL_PEER: mine, PEER: mine}, POPS) as rig:
         for _ in range(ceil(trial.times / POPS)):
-            await decide_all(rig, mine)
+            await rig.decide(PEER, mine)
             await asyncio.sleep(trial.random.uniform(0.0, LEASE_S / 2))  # renewals are anywhere in their course
             rig.decider.overrides = {}
             began_s = rig.decider.decided_s
@@ -59,12 +59,3 @@ async def end(trial: Trial, dies: Callable[[Worker], AbstractAsyncContextManager
                 tries = [trial.gone(partial(rig.held, pop), began_s, LEASE_S + AFTER_LEASE_S) for pop in rig.places]
                 took = await asyncio.gather(*tries)
             trial.say(" s, ".join(str(one) for one in took))
-
-
-async def decide_all(rig: LightRig, mine: list[str]) -> None:
-    """Decide these moves in every PoP, and wait until all gobgpds hold them."""
-    rig.decider.overrides = {
-        name: tuple(move(place.pop, PEER, prefix) for prefix in mine) for name, place in rig.places.items()
-    }
-    for name in rig.places:
-        await rig.all_held(name, len(mine))

@@ -13,7 +13,6 @@ from tempfile import mkdtemp
 from app.clock import SystemClock
 from app.config.inventory import load_pop
 from app.contract import topics
-from app.kafka import client
 from app.kafka.admin import create_topics
 from app.lab.daemons import gobgp
 from app.lab.daemons.deployment import with_sockets_in, write_inventory, write_settings
@@ -29,11 +28,14 @@ from tests.faults.actuator.rig import (
     Broker,
     Decider,
     Place,
+    move,
     stop,
     with_budget,
 )
-from tests.integration.bgp import eventually
+from tests.faults.feed import exact_producer
 from tests.pops import INVENTORY
+
+AWAY = "away"
 
 
 class LightRig(ActuatorRig):
@@ -45,6 +47,14 @@ class LightRig(ActuatorRig):
         super().__init__(places, broker, settings_file, decider)
         self.echoes = echoes
 
+    async def decide(self, peer: str, wanted: Sequence[str], *pops: str) -> None:
+        """Decide these moves in every PoP, and wait until all gobgpds of these PoPs hold them, or of all."""
+        self.decider.overrides = {
+            name: tuple(move(place.pop, peer, prefix) for prefix in wanted) for name, place in self.places.items()
+        }
+        for pop in pops or self.places:
+            await self.all_held(pop, len(wanted))
+
     async def held(self, pop: str) -> int:
         """How many of our routes the gobgpds of a PoP hold; one that does not answer holds none that we know."""
         return sum(len(held or ()) for held in self.echoes[pop].held.values())
@@ -55,14 +65,17 @@ class LightRig(ActuatorRig):
         async def are() -> bool:
             return all(held is not None and len(held) == overrides for held in self.echoes[pop].held.values())
 
-        await eventually(are)
+        await self.until(are, lambda: f"not every gobgpd of {pop} holds {overrides} overrides")
 
 
 @asynccontextmanager
 async def on_injectors(
-    routes: Mapping[str, Sequence[str]], pops: int = 1, budget: int = 100, lease_s: float = LEASE_S
+    routes: Mapping[str, Sequence[str]], pops: int = 1, budget: int = 100, away: str | None = None
 ) -> AsyncIterator[LightRig]:
-    """So many PoPs whose neighbours announce these prefixes, by the neighbours' addresses."""
+    """So many PoPs whose neighbours announce these prefixes, by the neighbours' addresses.
+
+    The gobgpd of the router `away` of the last PoP is not started, and its folder AWAY is not there.
+    """
     async with AsyncExitStack() as exit_:
         run_dir = Path(mkdtemp(prefix="rows-"))
         exit_.callback(shutil.rmtree, run_dir)
@@ -73,29 +86,31 @@ async def on_injectors(
         names = [f"pop{number + 1}" for number in range(pops)]
         await create_topics(kafka, topics.named(names))
         inventories = {name: _inventory(site, number, name, budget) for number, name in enumerate(names)}
+        if away is not None:
+            _send_away(inventories[names[-1]], away)
         ours = {
             "mode": "auto",
             "pops": [str(path.relative_to(run_dir)) for path in inventories.values()],
             "cells": {names[0]: names},
             "windows": WINDOWS,
-            "pacing": {"lease_s": lease_s},
+            "pacing": {"lease_s": LEASE_S},
         }
         settings_file = write_settings(run_dir, inventories[names[0]], kafka.broker, ours)
         places, echoes = [], {}
-        producer = await exit_.enter_async_context(client.started(client.producer(kafka)))
+        producer = await exit_.enter_async_context(exact_producer(kafka.broker))
         for name, path in inventories.items():
             own = Site(run_dir / name, site.ports, site.user)
             place = Place(load_pop(path), own, await exit_.enter_async_context(Runner(own.run_dir, own.user)))
-            for router in place.pop.router:
+            for router in (one for one in place.pop.router if (name, one.name) != (names[-1], away)):
                 await gobgp.start_injector(place.runner, own, place.pop, router)
             targets = {router: place.target(router) for router in place.pop.routers}
             echoes[name] = Echo(place.pop, targets, producer)
             places.append(place)
             await echoes[name].begin(routes)
             exit_.push_async_callback(stop, asyncio.create_task(echoes[name].run(), name=f"echo of {name}"))
-        decider = Decider(kafka, SystemClock(), lease_s, DECIDE_EVERY_S)
+        decider = Decider(kafka, SystemClock(), LEASE_S, DECIDE_EVERY_S)
         rig = LightRig(places, Broker(site, runner), settings_file, decider, echoes)
-        await rig.start(exit_, lease_s)
+        await rig.start(exit_, LEASE_S)
         yield rig
 
 
@@ -108,3 +123,9 @@ def _inventory(site: Site, number: int, name: str, budget: int) -> Path:
     source = folder / f"{name}.toml"
     source.write_text(text, encoding="utf-8")
     return write_inventory(site.run_dir, source)
+
+
+def _send_away(inventory: Path, router: str) -> None:
+    """Let the socket of a router's gobgpd be in a folder of its own."""
+    socket = f"injector-{router}.sock"
+    inventory.write_text(inventory.read_text(encoding="utf-8").replace(socket, f"{AWAY}/{socket}"), encoding="utf-8")

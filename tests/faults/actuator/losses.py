@@ -65,4 +65,4 @@ async def lose(trial: Trial, broken: Broken, limit_s: float, overrides: int = OV
                 rig.decider.overrides = {rig.pop.name: ()}
             trial.say(f"{trial.seconds[-1]} s")
         trial.leaked += rig.leaked()
-        trial.problems += [f"the actuator ended with {code}" for code in rig.actuator.exits.elements()]
+        rig.no_exits(trial)

@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import msgspec
+from aiokafka.errors import KafkaError
 
 from app.bgp.client import OPTIONS, SERVICE
 from app.bgp.proto import gobgp_pb2 as pb
@@ -24,6 +25,7 @@ from app.config.inventory import Pop, load_pop
 from app.config.settings import Kafka
 from app.contract import topics
 from app.contract.schemas import Decision, Exit, NaturalExit, Override, SourcePath
+from app.errors import DaemonError
 from app.kafka import client
 from app.lab.daemons import exabgp, frr, gobgp
 from app.lab.daemons.kafka import start_kafka
@@ -31,6 +33,7 @@ from app.lab.daemons.machine import Site
 from app.lab.daemons.runner import Program, Runner
 from app.lab.daemons.stack import Stack, StackOptions
 from app.lab.pop.model import Announcement
+from tests.faults.actuator.verdict import GIVE_UP_S, Trial
 from tests.faults.worker import Worker
 from tests.integration.bgp import eventually
 from tests.pops import INVENTORY
@@ -126,7 +129,8 @@ class Decider:
             while True:
                 for pop in self.overrides:
                     value = msgspec.json.encode(self.decision(pop))
-                    await producer.send(topics.DECISIONS.for_pop(pop), value, key=pop.encode())
+                    with suppress(KafkaError):
+                        await producer.send_and_wait(topics.DECISIONS.for_pop(pop), value, key=pop.encode())
                 await asyncio.sleep(self._every_s)
 
     def decision(self, pop: str, **changes: Any) -> Decision:
@@ -199,9 +203,24 @@ class ActuatorRig:
                 argv = (sys.executable, "-m", "app", "reaper", *ours, *more)
                 await place.runner.start(Program(name=f"reaper-{router}", argv=argv, keeps_user=True))
 
+    async def until(self, condition: Callable[[], Awaitable[bool]], problem: Callable[[], str]) -> None:
+        """Wait for a condition; DaemonError says the problem, and how the actuator ended meanwhile."""
+        try:
+            await eventually(condition, GIVE_UP_S)
+        except TimeoutError:
+            ends = f"; the actuator ended with {list(self.actuator.exits.elements())}" if self.actuator.exits else ""
+            raise DaemonError(f"{problem()} after {GIVE_UP_S:g} s{ends}") from None
+
+    def no_exits(self, trial: Trial) -> None:
+        """Note as a problem that the actuator ended by itself."""
+        ends = self.actuator.exits.copy()
+        del ends[-signal.SIGKILL]
+        trial.problems += [f"the actuator ended with {code}" for code in ends.elements()]
+
     async def restart_gobgpd(self, place: Place, router: str) -> None:
         """Start an injector again that was killed, by us or by its reaper."""
         await place.runner.stop(f"injector-{router}")
+        Path(place.target(router).removeprefix("unix://")).unlink(missing_ok=True)  # a killed one leaves it behind
         place.runner.ended.pop(f"injector-{router}", None)
         await gobgp.start_injector(place.runner, place.site, place.pop, place.pop.routers[router])
 
@@ -243,7 +262,7 @@ class EdgeRig(ActuatorRig):
         async def are() -> bool:
             return set((await self.at_edges()).values()) == {count}
 
-        await eventually(are)
+        await self.until(are, lambda: f"not all of {count} overrides are on both edges")
 
     async def start_neighbour(self, peer: str, routes: Sequence[str]) -> None:
         """Start a neighbour again with other routes, and wait until its edge has them."""

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from tests.faults.actuator import leases, losses, scale
+from tests.faults.actuator import leases, losses, parts, scale
 from tests.faults.actuator.verdict import RouteOutcome, Trial
 
 
@@ -29,6 +29,9 @@ ROUTE_FAULTS = (
     RouteFault("neighbour dies, Kafka dead", partial(losses.lose, broken=losses.kafka_dead, limit_s=5.0), 4),
     RouteFault("neighbour dies, BMP collector dead", partial(losses.lose, broken=losses.bmp_dead, limit_s=5.0), 4),
     RouteFault("neighbour dies, both dead", partial(losses.lose, broken=losses.both_dead, limit_s=60.0), 2),
+    RouteFault("a gobgpd is not there", parts.missing, 1),
+    RouteFault("a gobgpd dies", partial(parts.lose_one, breaks=parts.dead), 2),
+    RouteFault("a gobgpd is frozen", partial(parts.lose_one, breaks=parts.frozen), 2),
     RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
     RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
 )

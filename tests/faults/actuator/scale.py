@@ -27,7 +27,7 @@ async def hold_many(trial: Trial, overrides: int, halt_s: float) -> None:
             await decide_all(rig, wanted)
             await halted_by_file(trial, rig, halt_s)
         trial.leaked += rig.leaked()
-        trial.problems += [f"the actuator ended with {code}" for code in rig.actuator.exits.elements()]
+        rig.no_exits(trial)
 
 
 async def decide_all(rig: EdgeRig, wanted: tuple[Override, ...]) -> float:

@@ -10,7 +10,7 @@ import msgspec
 from app.clock import SystemClock
 
 POLL_S = 0.05
-GIVE_UP_S = 180.0  # a route that stands for so long is taken to stand for ever
+GIVE_UP_S = 150.0  # what has not come, or gone, after so long never will
 
 Count = Callable[[], Awaitable[int]]
 
