@@ -10,14 +10,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+import msgspec
+
 from app.clock import SystemClock
 from app.config.inventory import load_pop
 from app.contract import topics
+from app.kafka import client
 from app.kafka.admin import create_topics
+from app.kafka.read import read_topic
 from app.lab.daemons import gobgp
 from app.lab.daemons.deployment import with_sockets_in, write_inventory, write_settings
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import Site, open_site
+from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Runner
 from tests.faults.actuator.echo import Echo
 from tests.faults.actuator.rig import (
@@ -54,6 +59,38 @@ class LightRig(ActuatorRig):
         }
         for pop in pops or self.places:
             await self.all_held(pop, len(wanted))
+
+    def changed(self) -> int:
+        """How many routes of ours came, changed or went so far in all gobgpds; renewals are none."""
+        counts = [changes for echo in self.echoes.values() for changes in echo.changes.values()]
+        return sum(changes.announced + changes.withdrawn for changes in counts)
+
+    async def write(self, topic: str, key: bytes, value: bytes) -> None:
+        """Write any record."""
+        async with client.started(client.producer(self.kafka)) as producer:
+            await producer.send_and_wait(topic, value, key=key)
+
+    async def told(self, prefix: str) -> str:
+        """The first thing that the actuator says it did with a prefix, such as `announced` or `refused`."""
+        actions: list[str] = []
+
+        async def is_told() -> bool:
+            records = [msgspec.json.decode(one.value) for one in await read_topic(self.kafka, topics.ACTUATIONS.name)]
+            actions.extend(record["action"] for record in records if record["prefix"] == prefix)
+            return bool(actions)
+
+        await self.until(is_told, lambda: f"nothing was done with {prefix}")
+        return actions[0]
+
+    async def is_running(self) -> None:
+        """Wait for two signs of life that are new: what was sent before the first may be of the process before."""
+        topic = topics.ACTUATOR_STATUS.name
+        before = len(await read_topic(self.kafka, topic))
+
+        async def lives() -> bool:
+            return len(await read_topic(self.kafka, topic)) >= before + 2
+
+        await self.until(lives, lambda: "the actuator gave no sign of life")
 
     async def held(self, pop: str) -> int:
         """How many of our routes the gobgpds of a PoP hold; one that does not answer holds none that we know."""
@@ -94,6 +131,7 @@ async def on_injectors(
             "cells": {names[0]: names},
             "windows": WINDOWS,
             "pacing": {"lease_s": LEASE_S},
+            "actuator_port": free_port(),
         }
         settings_file = write_settings(run_dir, inventories[names[0]], kafka.broker, ours)
         places, echoes = [], {}

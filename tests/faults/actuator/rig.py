@@ -28,8 +28,9 @@ from app.contract.schemas import Decision, Exit, NaturalExit, Override, SourcePa
 from app.errors import DaemonError
 from app.kafka import client
 from app.lab.daemons import exabgp, frr, gobgp
-from app.lab.daemons.kafka import start_kafka
+from app.lab.daemons.kafka import reached_at, start_kafka
 from app.lab.daemons.machine import Site
+from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Program, Runner
 from app.lab.daemons.stack import Stack, StackOptions
 from app.lab.pop.model import Announcement
@@ -156,6 +157,8 @@ class Decider:
 class ActuatorRig:
     """One cell: its actuator, a reaper beside every gobgpd, and a Decider. Enter it when the gobgpds run."""
 
+    lease_s = LEASE_S
+
     def __init__(self, places: Sequence[Place], broker: Broker, settings_file: Path, decider: Decider) -> None:
         self.places = {place.pop.name: place for place in places}
         self.broker = broker
@@ -169,12 +172,16 @@ class ActuatorRig:
         """The name of the cell: that of its first PoP."""
         return next(iter(self.places))
 
-    def process(self, name: str, *command: str, run_as: Sequence[str] = ("-m", "app")) -> Worker:
-        """A supervised `autopilot` command with these settings, not started."""
-        argv = (sys.executable, *run_as, *command, "--config", str(self.settings_file))
-        return Worker(
-            argv, self.settings_file.parent / f"{name}.log", self.settings_file.parent / "none", 0, self.clock
-        )
+    @property
+    def kafka(self) -> Kafka:
+        """How to reach the broker."""
+        return reached_at(f"127.0.0.1:{self.broker.site.ports.kafka}")
+
+    def process(self, name: str, *command: str, settings_file: Path | None = None) -> Worker:
+        """A supervised `autopilot` command with these settings or others, not started."""
+        config = settings_file or self.settings_file
+        argv = (sys.executable, "-m", "app", *command, "--config", str(config))
+        return Worker(argv, config.parent / f"{name}.log", config.parent / "data", 0, self.clock)
 
     async def command(self, *arguments: str) -> None:
         """Run an `autopilot` command to its end; it must not fail."""
@@ -309,7 +316,8 @@ async def on_edges(
 
     `routes` are the prefixes that each neighbour announces at the start, by its address.
     """
-    settings = {"mode": "auto", "windows": WINDOWS, "pacing": {"lease_s": lease_s}}
+    pacing = {"lease_s": lease_s}
+    settings = {"mode": "auto", "windows": WINDOWS, "pacing": pacing, "actuator_port": free_port()}
     async with AsyncExitStack() as exit_:
         folder = Path(exit_.enter_context(TemporaryDirectory(prefix="rows-")))
         inventory = folder / INVENTORY.name

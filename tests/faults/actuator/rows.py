@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from tests.faults.actuator import leases, losses, parts, scale
+from tests.faults.actuator import leases, losses, parts, records, scale, writers
 from tests.faults.actuator.verdict import RouteOutcome, Trial
 
 
@@ -34,6 +34,18 @@ ROUTE_FAULTS = (
     RouteFault("a gobgpd is frozen", partial(parts.lose_one, breaks=parts.frozen), 2),
     RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
     RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
+    RouteFault("second actuator: auto", partial(writers.watch, mode="auto", reads=True), 1),
+    RouteFault("second actuator: auto, standby", partial(writers.watch, mode="auto", reads=False), 1),
+    RouteFault("second actuator: dry-run", partial(writers.watch, mode="dry-run", reads=True), 1),
+    RouteFault("second actuator: observe", partial(writers.watch, mode="observe", reads=True), 1),
+    RouteFault("bytes that are no text", records.bad_bytes, 2, 1),
+    RouteFault("epoch of the far future", records.far_epoch, 2, 1),
+    RouteFault("another AS path than the live one", records.other_path, 1, 1),
+    RouteFault("source path flaps", records.flapping, 1),
+    RouteFault("telemetry and actuator begin again", records.same_again, 2),
+    RouteFault("actuator's clock 10 min ahead", partial(records.wrong_clock, skew_s=600.0), 1),
+    RouteFault("actuator's clock 10 min behind", partial(records.wrong_clock, skew_s=-600.0), 1),
+    RouteFault("5,000 leases end", partial(records.hold_end, overrides=5_000), 1),
 )
 
 
