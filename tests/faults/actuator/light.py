@@ -10,14 +10,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-import msgspec
-
 from app.clock import SystemClock
 from app.config.inventory import load_pop
 from app.contract import topics
-from app.kafka import client
 from app.kafka.admin import create_topics
-from app.kafka.read import read_topic
 from app.lab.daemons import gobgp
 from app.lab.daemons.deployment import with_sockets_in, write_inventory, write_settings
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
@@ -64,33 +60,6 @@ class LightRig(ActuatorRig):
         """How many routes of ours came, changed or went so far in all gobgpds; renewals are none."""
         counts = [changes for echo in self.echoes.values() for changes in echo.changes.values()]
         return sum(changes.announced + changes.withdrawn for changes in counts)
-
-    async def write(self, topic: str, key: bytes, value: bytes) -> None:
-        """Write any record."""
-        async with client.started(client.producer(self.kafka)) as producer:
-            await producer.send_and_wait(topic, value, key=key)
-
-    async def told(self, prefix: str) -> str:
-        """The first thing that the actuator says it did with a prefix, such as `announced` or `refused`."""
-        actions: list[str] = []
-
-        async def is_told() -> bool:
-            records = [msgspec.json.decode(one.value) for one in await read_topic(self.kafka, topics.ACTUATIONS.name)]
-            actions.extend(record["action"] for record in records if record["prefix"] == prefix)
-            return bool(actions)
-
-        await self.until(is_told, lambda: f"nothing was done with {prefix}")
-        return actions[0]
-
-    async def is_running(self) -> None:
-        """Wait for two signs of life that are new: what was sent before the first may be of the process before."""
-        topic = topics.ACTUATOR_STATUS.name
-        before = len(await read_topic(self.kafka, topic))
-
-        async def lives() -> bool:
-            return len(await read_topic(self.kafka, topic)) >= before + 2
-
-        await self.until(lives, lambda: "the actuator gave no sign of life")
 
     async def held(self, pop: str) -> int:
         """How many of our routes the gobgpds of a PoP hold; one that does not answer holds none that we know."""

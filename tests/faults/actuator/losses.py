@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from app.lab.daemons import collectors
-from tests.faults.actuator.rig import NATURAL_PEER, EdgeRig, move, on_edges, prefixes
+from tests.faults.actuator.rig import NATURAL_PEER, EdgeRig, announced, move, on_edges, prefixes
 from tests.faults.actuator.verdict import Trial
 
 OVERRIDES = 500
@@ -55,7 +55,7 @@ async def lose(trial: Trial, broken: Broken, limit_s: float, overrides: int = OV
         for number in range(trial.times):
             peer = EXITS[number % len(EXITS)]
             mine = prefixes(overrides, first=overrides * number)
-            await rig.start_neighbour(peer, mine)
+            await rig.start_neighbour(peer, announced(rig.pop, peer, mine))
             rig.decider.overrides = {rig.pop.name: tuple(move(rig.pop, peer, prefix) for prefix in mine)}
             await rig.all_there(overrides)
             async with broken(rig):

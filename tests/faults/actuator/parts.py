@@ -16,7 +16,27 @@ from tests.integration.bgp import eventually
 PEER, ROUTER = "127.0.0.32", "r2"
 OVERRIDES = 20
 AWAY_S = 45.0  # longer than a lease, and than an override waits to be confirmed
-SERVED_S, REPAIRED_S = 5.0, 10.0
+SERVED_S, REPAIRED_S, ENDED_S = 5.0, 10.0, 5.0
+
+
+async def end_frozen(trial: Trial) -> None:
+    """The row: SIGSTOP of a gobgpd, whose reaper must end it; every other time everything is halted as well."""
+    mine = prefixes(OVERRIDES)
+    async with on_injectors({NATURAL_PEER: mine, PEER: mine}) as rig:
+        [place] = rig.places.values()
+        for number in range(trial.times):
+            await rig.decide(PEER, mine)
+            began_s = rig.clock.monotonic_s()
+            if number % 2:
+                rig.halt_file.touch()
+            await frozen(rig, place)
+            ended_s = rig.clock.monotonic_s() - began_s
+            trial.seconds.append(ended_s)
+            if ended_s > ENDED_S:
+                trial.problems.append(f"ended after {ended_s:.1f} s, {ENDED_S:g} s are allowed")
+            trial.say(f"ended after {ended_s:.1f} s")
+            rig.halt_file.unlink(missing_ok=True)
+            await rig.restart_gobgpd(place, ROUTER)
 
 
 async def dead(rig: LightRig, place: Place) -> None:

@@ -42,8 +42,7 @@ async def far_epoch(trial: Trial) -> None:
     async with on_injectors({NATURAL_PEER: many, PEER: many}) as rig:
         await rig.decide(PEER, many[:OVERRIDES])
         for number in range(trial.times):
-            forged = rig.decider.decision("pop1", epoch=FOREVER, seq=FOREVER)
-            await rig.write(topics.DECISIONS.for_pop("pop1"), b"pop1", msgspec.json.encode(forged))
+            await rig.decide_once("pop1", epoch=FOREVER, seq=FOREVER)
             await _followed(trial, rig, many[: OVERRIDES + number + 1])
         rig.no_exits(trial)
 
@@ -115,7 +114,7 @@ async def wrong_clock(trial: Trial, skew_s: float) -> None:
         stale = msgspec.structs.replace(
             rig.decider.decision("pop1"), overrides=(*rig.decider.overrides["pop1"], move(place.pop, PEER, STALE))
         )
-        await rig.write(topics.DECISIONS.for_pop("pop1"), b"pop1", msgspec.json.encode(_aged(stale, OLD_S)))
+        await rig.publish(_aged(stale, OLD_S))
         await asyncio.sleep(2 * rig.lease_s)
         changed = rig.changed() - before
         trial.figures["routes_changed"] = changed

@@ -27,6 +27,7 @@ from app.contract import topics
 from app.contract.schemas import Decision, Exit, NaturalExit, Override, SourcePath
 from app.errors import DaemonError
 from app.kafka import client
+from app.kafka.read import read_topic
 from app.lab.daemons import exabgp, frr, gobgp
 from app.lab.daemons.kafka import reached_at, start_kafka
 from app.lab.daemons.machine import Site
@@ -210,6 +211,41 @@ class ActuatorRig:
                 argv = (sys.executable, "-m", "app", "reaper", *ours, *more)
                 await place.runner.start(Program(name=f"reaper-{router}", argv=argv, keeps_user=True))
 
+    async def write(self, topic: str, key: bytes, value: bytes) -> None:
+        """Write any record."""
+        async with client.started(client.producer(self.kafka)) as producer:
+            await producer.send_and_wait(topic, value, key=key)
+
+    async def decide_once(self, pop: str, **changes: Any) -> None:
+        """Publish one more decision of a PoP, with these keys changed."""
+        await self.publish(self.decider.decision(pop, **changes))
+
+    async def publish(self, decision: Decision) -> None:
+        """Publish a decision as it is."""
+        await self.write(topics.DECISIONS.for_pop(decision.pop), decision.pop.encode(), msgspec.json.encode(decision))
+
+    async def told(self, prefix: str) -> str:
+        """The first thing that the actuator says it did with a prefix, such as `announced` or `refused`."""
+        actions: list[str] = []
+
+        async def is_told() -> bool:
+            records = [msgspec.json.decode(one.value) for one in await read_topic(self.kafka, topics.ACTUATIONS.name)]
+            actions.extend(record["action"] for record in records if record["prefix"] == prefix)
+            return bool(actions)
+
+        await self.until(is_told, lambda: f"nothing was done with {prefix}")
+        return actions[0]
+
+    async def is_running(self) -> None:
+        """Wait for two signs of life that are new: what was sent before the first may be of the process before."""
+        topic = topics.ACTUATOR_STATUS.name
+        before = len(await read_topic(self.kafka, topic))
+
+        async def lives() -> bool:
+            return len(await read_topic(self.kafka, topic)) >= before + 2
+
+        await self.until(lives, lambda: "the actuator gave no sign of life")
+
     async def until(self, condition: Callable[[], Awaitable[bool]], problem: Callable[[], str]) -> None:
         """Wait for a condition; DaemonError says the problem, and how the actuator ended meanwhile."""
         try:
@@ -271,16 +307,14 @@ class EdgeRig(ActuatorRig):
 
         await self.until(are, lambda: f"not all of {count} overrides are on both edges")
 
-    async def start_neighbour(self, peer: str, routes: Sequence[str]) -> None:
+    async def start_neighbour(self, peer: str, routes: Sequence[Announcement]) -> None:
         """Start a neighbour again with other routes, and wait until its edge has them."""
         [link] = [link for link in self.pop.link if peer in [session.peer for session in link.sessions]]
         [session] = [session for session in link.sessions if session.peer == peer]
         router, name = self.pop.routers[link.router], exabgp.name_of(peer)
         await self.stack.runner.stop(name)
         place = self.place
-        await exabgp.start_neighbour(
-            place.runner, place.site, self.pop, router, session, announced(self.pop, peer, routes)
-        )
+        await exabgp.start_neighbour(place.runner, place.site, self.pop, router, session, routes)
         wanted = {peer: len(routes)}
         up = gobgp.established(self.stack.r1_grpc, wanted)
         await place.runner.ready(name, up if router.name == "r1" else frr.established(self.stack.r2_vty, wanted))

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from tests.faults.actuator import leases, losses, parts, records, scale, writers
+from tests.faults.actuator import leases, long_paths, losses, parts, records, scale, writers
 from tests.faults.actuator.verdict import RouteOutcome, Trial
 
 
@@ -32,6 +32,8 @@ ROUTE_FAULTS = (
     RouteFault("a gobgpd is not there", parts.missing, 1),
     RouteFault("a gobgpd dies", partial(parts.lose_one, breaks=parts.dead), 2),
     RouteFault("a gobgpd is frozen", partial(parts.lose_one, breaks=parts.frozen), 2),
+    RouteFault("gobgpd frozen until it is ended", parts.end_frozen, 10, 2),
+    RouteFault("long AS paths", long_paths.long_paths, 2),
     RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
     RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
     RouteFault("second actuator: auto", partial(writers.watch, mode="auto", reads=True), 1),
