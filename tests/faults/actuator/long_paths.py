@@ -29,10 +29,7 @@ async def long_paths(trial: Trial) -> None:
             rig.decider.overrides = {rig.pop.name: good[:OTHERS]}
             await rig.all_there(OTHERS)
             for override in bad:
-                made = msgspec.structs.replace(rig.decider.decision(rig.pop.name), overrides=(*good[:OTHERS], override))
-                await rig.write(
-                    topics.DECISIONS.for_pop(rig.pop.name), rig.pop.name.encode(), msgspec.json.encode(made)
-                )
+                await rig.decide_once(rig.pop.name, overrides=(*good[:OTHERS], override))
             rig.decider.overrides = {rig.pop.name: good}  # when this one is there, those before it were read
             await rig.all_there(len(good))
             trial.seconds.append(rig.clock.monotonic_s() - began_s)
