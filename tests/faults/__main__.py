@@ -83,22 +83,19 @@ async def is_blind(seed: int) -> bool:
 
 
 async def run_one(fault: Fault | RouteFault, times: int, seed: int) -> Outcome | RouteOutcome:
-    """One row; with an outcome that is not ok when a daemon does not do what it must."""
-    try:
-        if isinstance(fault, Fault):
+    """One row; its outcome is not ok if a daemon does not do what it must. EnvironmentProblem if it cannot run here."""
+    if isinstance(fault, Fault):
+        try:
             return await run_fault(fault, times, seed)
-        outcome = await run_route_fault(fault, times, seed, lambda line: progress.print(f"{fault.name}: {line}"))
-        for problem in outcome.problems:
-            progress.print(f"  {problem}", style="red", soft_wrap=True)
-        return outcome
-    except EnvironmentProblem:
-        raise
-    except (AutopilotError, TimeoutError) as error:
-        problem = str(error) or "what must come has not come"
-        progress.print(problem, style="red", soft_wrap=True)
-        if isinstance(fault, Fault):
-            return Outcome(fault.name, 0, 0, 0, 0, None, [problem])
-        return RouteOutcome(fault.name, 0, 0, 0, None, {}, [problem])
+        except EnvironmentProblem:
+            raise
+        except AutopilotError as error:
+            progress.print(str(error), style="red", soft_wrap=True)
+            return Outcome(fault.name, 0, 0, 0, 0, None, [str(error)])
+    outcome = await run_route_fault(fault, times, seed, lambda line: progress.print(f"{fault.name}: {line}"))
+    for problem in outcome.problems:
+        progress.print(f"  {problem}", style="red", soft_wrap=True)
+    return outcome
 
 
 async def run_all(chosen: list[tuple[Fault | RouteFault, int]], seed: int) -> list[Outcome | RouteOutcome]:
