@@ -46,7 +46,7 @@ async def end(trial: Trial, dies: Callable[[Worker], AbstractAsyncContextManager
     Rounds of POPS tries at a time; of each the last route must be gone AFTER_LEASE_S after the lease that was decided.
     """
     mine = prefixes(OVERRIDES)
-    async with on_injectors({NATURAL_PEER: mine, PEER: mine}, POPS) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}, POPS) as rig:
         for _ in range(ceil(trial.times / POPS)):
             await rig.decide(PEER, mine)
             await asyncio.sleep(trial.random.uniform(0.0, LEASE_S / 2))  # renewals are anywhere in their course

@@ -4,11 +4,9 @@ What a router would show over BMP is written by an Echo.
 """
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 
 from app.clock import SystemClock
 from app.config.inventory import load_pop
@@ -22,7 +20,6 @@ from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Runner
 from tests.faults.actuator.echo import Echo
 from tests.faults.actuator.rig import (
-    DECIDE_EVERY_S,
     LEASE_S,
     WINDOWS,
     ActuatorRig,
@@ -33,6 +30,7 @@ from tests.faults.actuator.rig import (
     stop,
     with_budget,
 )
+from tests.faults.actuator.verdict import Trial
 from tests.faults.feed import exact_producer
 from tests.pops import INVENTORY
 
@@ -76,15 +74,14 @@ class LightRig(ActuatorRig):
 
 @asynccontextmanager
 async def on_injectors(
-    routes: Mapping[str, Sequence[str]], pops: int = 1, budget: int = 100, away: str | None = None
+    trial: Trial, routes: Mapping[str, Sequence[str]], pops: int = 1, budget: int = 100, away: str | None = None
 ) -> AsyncIterator[LightRig]:
     """So many PoPs whose neighbours announce these prefixes, by the neighbours' addresses.
 
     The gobgpd of the router `away` of the last PoP is not started, and its folder AWAY is not there.
     """
     async with AsyncExitStack() as exit_:
-        run_dir = Path(mkdtemp(prefix="rows-"))
-        exit_.callback(shutil.rmtree, run_dir)
+        run_dir = trial.run_dir
         site = open_site(run_dir)
         runner = await exit_.enter_async_context(Runner(run_dir, site.user))
         await format_storage(runner, site)
@@ -115,7 +112,7 @@ async def on_injectors(
             places.append(place)
             await echoes[name].begin(routes)
             exit_.push_async_callback(stop, asyncio.create_task(echoes[name].run(), name=f"echo of {name}"))
-        decider = Decider(kafka, SystemClock(), LEASE_S, DECIDE_EVERY_S)
+        decider = Decider(kafka, SystemClock())
         rig = LightRig(places, Broker(site, runner), settings_file, decider, echoes)
         await rig.start(exit_, LEASE_S)
         yield rig

@@ -18,7 +18,7 @@ async def long_paths(trial: Trial) -> None:
     """The row: whatever a decision copies, no session is reset and no gobgpd ends; other overrides stand."""
     mine = prefixes(OTHERS + 1)
     long = dict(zip(prefixes(len(LENGTHS), first=len(mine)), LENGTHS, strict=True))
-    async with on_edges({NATURAL_PEER: [*mine, *long]}, budget=len(mine) + len(long)) as rig:
+    async with on_edges(trial, {NATURAL_PEER: [*mine, *long]}, budget=len(mine) + len(long)) as rig:
         for number in range(trial.times):
             began_s = rig.clock.monotonic_s()
             peer = PEERS[number % len(PEERS)]

@@ -51,7 +51,7 @@ async def both_dead(rig: EdgeRig) -> AsyncIterator[None]:
 
 async def lose(trial: Trial, broken: Broken, limit_s: float, overrides: int = OVERRIDES) -> None:
     """The row: `trial.times` deaths of a neighbour, each while something else is `broken`."""
-    async with on_edges({NATURAL_PEER: prefixes(overrides * trial.times)}, budget=2 * overrides) as rig:
+    async with on_edges(trial, {NATURAL_PEER: prefixes(overrides * trial.times)}, budget=2 * overrides) as rig:
         for number in range(trial.times):
             peer = EXITS[number % len(EXITS)]
             mine = prefixes(overrides, first=overrides * number)

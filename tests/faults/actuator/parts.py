@@ -22,7 +22,7 @@ SERVED_S, REPAIRED_S, ENDED_S = 5.0, 10.0, 5.0
 async def end_frozen(trial: Trial) -> None:
     """The row: SIGSTOP of a gobgpd, whose reaper must end it; every other time everything is halted as well."""
     mine = prefixes(OVERRIDES)
-    async with on_injectors({NATURAL_PEER: mine, PEER: mine}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}) as rig:
         [place] = rig.places.values()
         for number in range(trial.times):
             await rig.decide(PEER, mine)
@@ -57,7 +57,7 @@ async def frozen(rig: LightRig, place: Place) -> None:
 async def lose_one(trial: Trial, breaks: Callable[[LightRig, Place], Awaitable[None]]) -> None:
     """The row: a gobgpd `breaks` and stays away for AWAY_S; others go on meanwhile, and later it is repaired."""
     many = prefixes(OVERRIDES * (trial.times + 1))
-    async with on_injectors({NATURAL_PEER: many, PEER: many}, pops=2) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}, pops=2) as rig:
         first, second = rig.places.values()
         for number in range(trial.times):
             mine = many[: OVERRIDES * (number + 1)]
@@ -87,7 +87,7 @@ async def lose_one(trial: Trial, breaks: Callable[[LightRig, Place], Awaitable[N
 async def missing(trial: Trial) -> None:
     """The row: a gobgpd that is not there when the actuator starts, its folder neither; the other PoP is served."""
     mine = prefixes(OVERRIDES)
-    async with on_injectors({NATURAL_PEER: mine, PEER: mine}, pops=2, away=ROUTER) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}, pops=2, away=ROUTER) as rig:
         first, second = rig.places.values()
         await _served(trial, rig, first, mine)
         back_s = rig.clock.monotonic_s()

@@ -24,7 +24,7 @@ STALE = "20.255.0.0/24"
 async def bad_bytes(trial: Trial) -> None:
     """The row: a byte that is not UTF-8 in a decision, and in an order for all PoPs; both are read again at a start."""
     many = prefixes(OVERRIDES + trial.times)
-    async with on_injectors({NATURAL_PEER: many, PEER: many}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}) as rig:
         await rig.decide(PEER, many[:OVERRIDES])
         for number in range(trial.times):
             made = rig.decider.decision("pop1")
@@ -39,7 +39,7 @@ async def bad_bytes(trial: Trial) -> None:
 async def far_epoch(trial: Trial) -> None:
     """The row: a forged decision with the largest epoch; telemetry must not be locked out."""
     many = prefixes(OVERRIDES + trial.times)
-    async with on_injectors({NATURAL_PEER: many, PEER: many}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}) as rig:
         await rig.decide(PEER, many[:OVERRIDES])
         for number in range(trial.times):
             await rig.decide_once("pop1", epoch=FOREVER, seq=FOREVER)
@@ -50,7 +50,7 @@ async def far_epoch(trial: Trial) -> None:
 async def other_path(trial: Trial) -> None:
     """The row: a decision that names another AS path than the live one; it is refused, not announced."""
     mine = prefixes(OVERRIDES)
-    async with on_injectors({NATURAL_PEER: mine, PEER: mine}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}) as rig:
         [place] = rig.places.values()
         moves = [move(place.pop, PEER, prefix) for prefix in mine]
         await rig.decide(PEER, mine[1:])
@@ -67,7 +67,7 @@ async def other_path(trial: Trial) -> None:
 async def flapping(trial: Trial) -> None:
     """The row: the path under some overrides comes and goes each second; they must not follow each time."""
     mine = prefixes(5)
-    async with on_injectors({NATURAL_PEER: mine, PEER: mine}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}) as rig:
         await rig.decide(PEER, mine)
         before = {router: changes.announced for router, changes in rig.echoes["pop1"].changes.items()}
         for number in range(FLAPS):
@@ -86,7 +86,7 @@ async def flapping(trial: Trial) -> None:
 async def same_again(trial: Trial) -> None:
     """The row: telemetry begins again with the same set, then the actuator does; nothing is announced again."""
     many = prefixes(OVERRIDES + trial.times)
-    async with on_injectors({NATURAL_PEER: many, PEER: many}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}) as rig:
         await rig.decide(PEER, many[:OVERRIDES])
         for number in range(trial.times):
             before = rig.changed()
@@ -103,7 +103,7 @@ async def same_again(trial: Trial) -> None:
 async def wrong_clock(trial: Trial, skew_s: float) -> None:
     """The row: an actuator with a wrong clock announces nothing stale and drops nothing that is live."""
     mine = prefixes(OVERRIDES)
-    async with on_injectors({NATURAL_PEER: mine, PEER: [*mine, STALE]}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: [*mine, STALE]}) as rig:
         [place] = rig.places.values()
         await rig.decide(PEER, mine)
         before = rig.changed()
@@ -127,7 +127,7 @@ async def wrong_clock(trial: Trial, skew_s: float) -> None:
 async def hold_end(trial: Trial, overrides: int) -> None:
     """The row: nobody renews many overrides; they end in time, and not all in the same moment."""
     many = prefixes(overrides)
-    async with on_injectors({NATURAL_PEER: many, PEER: many}, budget=overrides) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}, budget=overrides) as rig:
         await rig.decide(PEER, many)
         rig.decider.overrides = {}
         counting = asyncio.create_task(_count_withdrawals(trial, rig))

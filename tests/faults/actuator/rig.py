@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import grpc
@@ -40,12 +39,22 @@ from tests.faults.worker import Worker
 from tests.integration.bgp import eventually
 from tests.pops import INVENTORY
 
-LEASE_S = 20.0
-DECIDE_EVERY_S = 3.0
 WINDOWS = {"length_s": 2, "grace_s": 2, "refresh_s": 1}  # short ones, for `lease_s` may not be shorter than three
 ORIGIN_AS = 65010
 NATURAL_PEER = "127.0.0.31"
 RECORD_BYTES_MAX = 64 << 20  # before compression, which brings 10,000 overrides to some 0.1 MB
+
+
+class Renewal(NamedTuple):
+    """How long a decision lasts, and how often one is made, in seconds."""
+
+    lease_s: float
+    every_s: float
+
+
+SHORT = Renewal(20.0, 3.0)
+DEFAULT = Renewal(300.0, 10.0)  # `pacing.lease_s` and `windows.length_s`
+LEASE_S = SHORT.lease_s
 
 
 class Place(NamedTuple):
@@ -112,16 +121,15 @@ class Broker(NamedTuple):
 
 
 class Decider:
-    """Stands in for telemetry: publishes a decision for every PoP in `overrides`, again every `every_s`."""
+    """Stands in for telemetry: publishes a decision for every PoP in `overrides`, again and again."""
 
-    def __init__(self, kafka: Kafka, clock: Clock, lease_s: float, every_s: float) -> None:
+    def __init__(self, kafka: Kafka, clock: Clock, renewal: Renewal = SHORT) -> None:
         self.overrides: dict[str, tuple[Override, ...]] = {}
         self.epoch = int(clock.now_s())
         self.decided_s = clock.monotonic_s()  # when the last decision was made that had any override
         self._kafka = kafka
         self._clock = clock
-        self._lease_s = lease_s
-        self._every_s = every_s
+        self._renewal = renewal
         self._seq = 0
 
     async def run(self) -> None:
@@ -133,7 +141,7 @@ class Decider:
                     value = msgspec.json.encode(self.decision(pop))
                     with suppress(KafkaError):
                         await producer.send_and_wait(topics.DECISIONS.for_pop(pop), value, key=pop.encode())
-                await asyncio.sleep(self._every_s)
+                await asyncio.sleep(self._renewal.every_s)
 
     def decision(self, pop: str, **changes: Any) -> Decision:
         """The next decision of a PoP, with these keys changed."""
@@ -149,7 +157,7 @@ class Decider:
             window_start=now,
             made_at=now,
             add_until=now + timedelta(seconds=30),
-            hold_until=now + timedelta(seconds=self._lease_s),
+            hold_until=now + timedelta(seconds=self._renewal.lease_s),
             overrides=self.overrides[pop],
         )
         return msgspec.structs.replace(made, **changes)
@@ -344,24 +352,24 @@ def with_budget(text: str, overrides: int) -> str:
 
 @asynccontextmanager
 async def on_edges(
-    routes: Mapping[str, Sequence[str]], budget: int, lease_s: float = LEASE_S, every_s: float = DECIDE_EVERY_S
+    trial: Trial, routes: Mapping[str, Sequence[str]], budget: int, renewal: Renewal = SHORT
 ) -> AsyncIterator[EdgeRig]:
     """The stack with the actuator, a reaper beside each gobgpd, and a Decider that decides nothing yet.
 
     `routes` are the prefixes that each neighbour announces at the start, by its address.
     """
-    pacing = {"lease_s": lease_s}
+    pacing = {"lease_s": renewal.lease_s}
     settings = {"mode": "auto", "windows": WINDOWS, "pacing": pacing, "actuator_port": free_port()}
+    inventory = trial.run_dir / INVENTORY.name
+    inventory.write_text(with_budget(INVENTORY.read_text(encoding="utf-8"), budget), encoding="utf-8")
+    pop = load_pop(inventory)
+    starts_with = {peer: announced(pop, peer, prefixes) for peer, prefixes in routes.items()}
+    options = StackOptions(run_dir=trial.run_dir / "stack", settings=settings)
     async with AsyncExitStack() as exit_:
-        folder = Path(exit_.enter_context(TemporaryDirectory(prefix="rows-")))
-        inventory = folder / INVENTORY.name
-        inventory.write_text(with_budget(INVENTORY.read_text(encoding="utf-8"), budget), encoding="utf-8")
-        pop = load_pop(inventory)
-        starts_with = {peer: announced(pop, peer, prefixes) for peer, prefixes in routes.items()}
-        stack = await exit_.enter_async_context(Stack(inventory, starts_with, StackOptions(settings=settings)))
-        decider = Decider(stack.kafka, SystemClock(), lease_s, every_s)
+        stack = await exit_.enter_async_context(Stack(inventory, starts_with, options))
+        decider = Decider(stack.kafka, SystemClock(), renewal)
         rig = EdgeRig(stack, decider)
-        await rig.start(exit_, lease_s)
+        await rig.start(exit_, renewal.lease_s)
         yield rig
 
 

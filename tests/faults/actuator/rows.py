@@ -1,7 +1,10 @@
 """All rows of the actuator: the name of a fault, what is done, how often in a full run and in a short one."""
 
+import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import NamedTuple
 
 from app.errors import AutopilotError, EnvironmentProblem
@@ -53,13 +56,21 @@ ROUTE_FAULTS = (
 
 
 async def run_route_fault(fault: RouteFault, times: int, seed: int, say: Callable[[str], None]) -> RouteOutcome:
-    """One row with all its tries; `say` is given a line of progress after each."""
-    trial = Trial(fault.name, times, seed, say)
+    """One row with all its tries; `say` is given a line of progress after each. Logs are kept if it goes wrong."""
+    run_dir = Path(mkdtemp(prefix="rows-"))
+    run_dir.chmod(0o755)
+    trial = Trial(fault.name, times, seed, run_dir, say)
     try:
         await fault.run(trial)
     except EnvironmentProblem:
+        shutil.rmtree(run_dir)
         raise
     except (AutopilotError, TimeoutError) as error:
         trial.problems.append(str(error) or "what must come did not come")
         trial.seconds.append(None)
-    return trial.outcome()
+    outcome = trial.outcome()
+    if outcome.ok:
+        shutil.rmtree(run_dir)
+    else:
+        say(f"logs are in {run_dir}")
+    return outcome

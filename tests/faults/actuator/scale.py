@@ -3,18 +3,17 @@
 import asyncio
 
 from app.contract.schemas import Override
-from tests.faults.actuator.rig import NATURAL_PEER, EdgeRig, cpu_s, move, on_edges, prefixes, rss_mb
+from tests.faults.actuator.rig import DEFAULT, NATURAL_PEER, EdgeRig, cpu_s, move, on_edges, prefixes, rss_mb
 from tests.faults.actuator.verdict import Trial
 
 PEER = "127.0.0.32"
-LEASE_S, DECIDE_EVERY_S = 300.0, 10.0  # the defaults of `pacing.lease_s` and `windows.length_s`
 REST_S = 60.0
 
 
 async def hold_many(trial: Trial, overrides: int, halt_s: float) -> None:
     """The row: decide so many overrides, let them rest, halt them by order and by file; `trial.times` rounds."""
     many = prefixes(overrides)
-    async with on_edges({NATURAL_PEER: many, PEER: many}, overrides, LEASE_S, DECIDE_EVERY_S) as rig:
+    async with on_edges(trial, {NATURAL_PEER: many, PEER: many}, overrides, DEFAULT) as rig:
         wanted = tuple(move(rig.pop, PEER, prefix) for prefix in many)
         for number in range(trial.times):
             complete_s = await decide_all(rig, wanted)

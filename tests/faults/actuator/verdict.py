@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from math import ceil
+from pathlib import Path
 
 import msgspec
 
@@ -37,10 +38,11 @@ class RouteOutcome(msgspec.Struct):
 
 
 class Trial:
-    """Collects what the tries of one row showed."""
+    """Collects what the tries of one row showed. Its daemons run in `run_dir`; `say` shows people how far it is."""
 
-    def __init__(self, fault: str, times: int, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, fault: str, times: int, seed: int, run_dir: Path, say: Callable[[str], None]) -> None:
         self.fault = fault
+        self.run_dir = run_dir
         self.times = times
         self.random = random.Random(f"{seed} {fault}")
         self.clock = SystemClock()

@@ -13,13 +13,13 @@ from tests.faults.worker import Worker
 
 PEER = "127.0.0.32"
 OVERRIDES = 20
-WATCHED_S = 60.0  # three leases
+WATCHED_S = 110.0  # five leases and some
 
 
 async def watch(trial: Trial, mode: Mode, reads: bool) -> None:
     """The row: a second actuator in this mode; it `reads` every decision, or is a standby without partitions."""
     mine = prefixes(OVERRIDES)
-    async with on_injectors({NATURAL_PEER: mine, PEER: mine}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}) as rig:
         for _ in range(trial.times):
             await rig.decide(PEER, mine)
             before = rig.changed()
