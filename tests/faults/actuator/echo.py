@@ -42,6 +42,7 @@ class Echo:
     def __init__(self, pop: Pop, targets: Mapping[str, str], producer: AIOKafkaProducer) -> None:
         self.held: dict[str, dict[str, InjectedRoute] | None] = dict.fromkeys(pop.routers)
         self.changes = {router: Changes() for router in pop.routers}
+        self.seen: set[str] = set()  # prefixes that any gobgpd ever held
         self._producer = producer
         self._pop = pop
         self._targets = targets
@@ -107,6 +108,7 @@ class Echo:
         if path.is_withdraw:
             counts.withdrawn += held.pop(prefix, None) is not None
             return _withdrawal(injector, prefix)
+        self.seen.add(prefix)
         destination = pb.Destination(prefix=prefix, paths=[path])
         route = held[prefix] = our_routes([destination], self._pop.marker_community)[prefix]
         if before != route:

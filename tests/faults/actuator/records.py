@@ -118,7 +118,7 @@ async def wrong_clock(trial: Trial, skew_s: float) -> None:
         await asyncio.sleep(2 * rig.lease_s)
         changed = rig.changed() - before
         trial.figures["routes_changed"] = changed
-        trial.stale += sum(STALE in (held or {}) for held in rig.echoes["pop1"].held.values())
+        trial.leaked += STALE in rig.echoes["pop1"].seen
         if changed:
             trial.problems.append(f"{changed} routes changed under an actuator whose clock is wrong by {skew_s:g} s")
         trial.seconds.append(0.0)
