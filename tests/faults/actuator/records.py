@@ -1,6 +1,7 @@
 """Records that are wrong, old, forged or repeated: none of them ends the actuator or changes what is right."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -12,7 +13,9 @@ from tests.faults.actuator.light import LightRig, on_injectors
 from tests.faults.actuator.rig import NATURAL_PEER, move, prefixes, stop
 from tests.faults.actuator.verdict import Trial
 
-PEER = "127.0.0.32"
+PEER, OTHER_ROUTERS_PEER = "127.0.0.32", "127.0.0.35"
+OTHER_PATH = {"source_path": SourcePath((65010,), "igp", 10)}
+ONE_ROUTER = {"inject_on": ("r1",)}
 OVERRIDES = 20
 FOREVER = 2**32 - 1
 FLAP_S, FLAPS = 1.0, 40
@@ -47,21 +50,20 @@ async def far_epoch(trial: Trial) -> None:
         rig.no_exits(trial)
 
 
-async def other_path(trial: Trial) -> None:
-    """The row: a decision that names another AS path than the live one; it is refused, not announced."""
+async def wrong_override(trial: Trial, wrong: Mapping[str, object]) -> None:
+    """The row: one override of a decision has these keys, which are not what is live; it is refused."""
     mine = prefixes(OVERRIDES)
-    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine, OTHER_ROUTERS_PEER: mine}) as rig:
         [place] = rig.places.values()
-        moves = [move(place.pop, PEER, prefix) for prefix in mine]
+        good = tuple(move(place.pop, PEER, prefix) for prefix in mine)
         await rig.decide(PEER, mine[1:])
-        moves[0] = msgspec.structs.replace(moves[0], source_path=SourcePath((65010,), "igp", 10))
         began_s = rig.clock.monotonic_s()
-        rig.decider.overrides = {"pop1": tuple(moves)}
-        wrong = await rig.told(mine[0])
+        rig.decider.overrides = {"pop1": (msgspec.structs.replace(good[0], **wrong), *good[1:])}
+        action = await rig.told(mine[0])
         trial.seconds.append(rig.clock.monotonic_s() - began_s)
-        if wrong != "refused":
+        if action != "refused":
             trial.leaked += 1
-            trial.problems.append(f"a decision with another AS path than the live one: {wrong}")
+            trial.problems.append(f"an override with {wrong}: {action}")
 
 
 async def flapping(trial: Trial) -> None:
