@@ -44,7 +44,7 @@ bench: install .cache/bench-venv/installed ## records a second beside other engi
 fuzz: .venv/installed ## mutated bytes through every reader, ten minutes (ARGS='60 --seed 2')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-faults: install ## kill, freeze, fill and cut off workers; count every byte
+faults: install ## kill, freeze, fill and cut off workers; count every byte and route
 	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest tests/long >&2
 	@$(BIN)/python -m tests.faults $(ARGS)
 

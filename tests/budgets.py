@@ -29,7 +29,7 @@ BUDGETS_S = {
     "tests/faults": 10,
     "tests/fuzz": 30,
     "tests/foreign": 150,
-    "tests/integration": 2100,
+    "tests/integration": 3000,
     "tests/long": 600,
     "tests/tables": 15,
     "tests": 40,
