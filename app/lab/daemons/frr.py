@@ -22,9 +22,13 @@ def vty_socket(site: Site, router: Router) -> Path:
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
-    """Start the edge router and wait until it answers commands."""
-    other = next(peer for peer in pop.router if peer is not router)
-    config = site.write(f"{router.name}.conf", edge_config(site, pop, router, other))
+    """Start the edge router with the lab's configuration and wait until it answers commands."""
+    await start(runner, site, router, edge_config(site, pop, router))
+
+
+async def start(runner: Runner, site: Site, router: Router, text: str) -> None:
+    """Start bgpd with this configuration as an edge router, and wait until it answers commands."""
+    config = site.write(f"{router.name}.conf", text)
     directory = site.make_directory(router.name)
     argv = (
         *(binary("bgpd"), "-Z", "-n", "-S", "-M", "bmp", "-f", str(config)),
@@ -59,8 +63,8 @@ def established(socket: Path, expected: Mapping[str, int]) -> Probe:
     return probe
 
 
-def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
-    """The bgpd configuration of one edge router; `other` is the PoP's second edge."""
+def edge_config(site: Site, pop: Pop, router: Router) -> str:
+    """The bgpd configuration of one edge router."""
     own = own_by_version(pop)
     preferences = sessions_by_local_pref(pop, router)
     neighbours = [
@@ -72,7 +76,11 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
     injector = router.injector.address
     neighbours += [
         _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit, all_paths=True)),
-        _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False)),
+        *(
+            _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False))
+            for other in pop.router
+            if other.name != router.name
+        ),
     ]
     return fill(
         "frr-edge.conf",
