@@ -10,7 +10,7 @@ import msgspec
 from app.clock import utc
 from app.config.inventory import Pop
 from app.contract.schemas import Decision, NaturalExit, Override, Released, SourcePath
-from tests.leaks.truth import MOVABLE, NEVER, TOO_LONG, Move, Truth
+from tests.leaks.truth import MOVABLE, NESTED, NEVER, TOO_LONG, Move, Truth
 
 UINT32_MAX = 2**32 - 1
 PREFIXES: Sequence[str] = (
@@ -73,7 +73,6 @@ class Sets:
         self._rng = random.Random(seed)
         self._epoch, self._seq = epoch, 0
         self._routers = tuple(pop.routers)
-        self._asked: set[str] = set()  # prefixes that were asked for and not released since
 
     def next(self, now_s: float) -> bytes:
         """The next record, made at `now_s`."""
@@ -127,8 +126,8 @@ class Sets:
 
     def _decision(self, now_s: float, overrides: Sequence[Override]) -> Decision:
         asked = {override.prefix for override in overrides}
-        gone = {prefix for prefix in self._asked if self._rng.random() < 0.9}  # some are forgotten until their end
-        self._asked = (self._asked - gone) | asked
+        # What the set does not have is given back, whether or not it was moved; now and then a prefix is forgotten.
+        gone = [prefix for prefix in (*MOVABLE, *NESTED) if prefix not in asked and self._rng.random() < 0.9]
         made_at = utc(now_s)
         return Decision(
             pop=self._pop.name,
@@ -140,7 +139,7 @@ class Sets:
             add_until=made_at + timedelta(seconds=30),
             hold_until=made_at + timedelta(seconds=300),
             overrides=tuple(overrides),
-            released=tuple(Released(prefix, "natural-load-fits") for prefix in sorted(gone)),
+            released=tuple(Released(prefix, "natural-load-fits") for prefix in gone),
         )
 
     def _late_or_foreign(self, decision: Decision) -> Decision:
