@@ -52,7 +52,7 @@ class Orders:
         if isinstance(order, Rejected):
             self._refuse(name, order.reason)
             return None
-        if order.pop != name:
+        if order.pop.encode() != key:
             self._refuse(name, f"it is an order for {order.pop}")
             return None
         before, self._orders[name] = self._orders.get(name), order

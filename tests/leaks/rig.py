@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from agents.actuate import decode
+from app.actuation.describe import describe_overrides, describe_speakers
+from app.actuation.ownership import new_owner
 from app.actuation.pop_actuator import PopActuator, PopPorts
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.actuator import open_gobgpd
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, load_pop
@@ -37,7 +39,7 @@ SETTLED = ("standing", "unclaimed")
 def make_actuator(pop: Pop, rib: Rib, clock: Clock, publish: "Journal") -> PopActuator:
     """The actuator of production on real gobgpds, without Kafka around it."""
     ports = PopPorts(
-        clock, partial(open_gobgpd, pop), publish, lambda: True, lambda: False, lambda reaper: None, lambda status: None
+        clock, partial(open_gobgpd, pop), publish, lambda: True, lambda: False, lambda status: None, new_owner()
     )
     return PopActuator(pop, rib, "auto", Timing(), ports)
 
@@ -196,12 +198,13 @@ class Rig:
         return changed
 
     def _unsettled(self) -> str | None:
+        for router, speaker in describe_speakers(self.actuator.reconciler).items():
+            if not (speaker["reachable"] and speaker["owned"]):
+                return f"the injector of {router} is not ours: {speaker}"
         for router, injector in self.actuator.status().injectors.items():
-            if not injector.reachable:
-                return f"the injector of {router} does not answer"
             if not injector.held == injector.wanted == injector.shown == len(self._tables[router]):
                 return f"{router} has {len(self._tables[router])} of our routes, and its injector {injector}"
-        for prefix, entry in self.actuator.reconciler.describe_overrides().items():
+        for prefix, entry in describe_overrides(self.actuator.reconciler).items():
             if entry["state"] not in SETTLED:
                 return f"{prefix}: {entry}"
         return None

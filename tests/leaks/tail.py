@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from app.lab.daemons.machine import binary
 from app.lab.daemons.runner import Program
 
-NEXT_HOP, MP_REACH = 3, 14  # types of path attributes
+AS_PATH, NEXT_HOP, MP_REACH = 2, 3, 14  # types of path attributes
 
 
 class Tail:
@@ -34,6 +34,7 @@ class Change(NamedTuple):
 
     prefix: str
     next_hop: str
+    as_path: tuple[int, ...]
     neighbour: str  # who sent it; empty for a route that was added over gRPC
     withdrawn: bool
 
@@ -49,8 +50,14 @@ def changes(lines: Iterable[str]) -> Iterator[Change]:
         for path in json.loads(line):
             attributes = {each["type"]: each for each in path["attrs"]}
             hop = attributes.get(NEXT_HOP) or attributes.get(MP_REACH) or {}
-            came_from, withdrawn = path.get("neighbor-ip", ""), path.get("withdrawal", False)
-            yield Change(path["nlri"]["prefix"], hop.get("nexthop", ""), came_from, withdrawn)
+            segments = attributes.get(AS_PATH, {}).get("as_paths", ())
+            yield Change(
+                prefix=path["nlri"]["prefix"],
+                next_hop=hop.get("nexthop", ""),
+                as_path=tuple(number for segment in segments for number in segment["asns"]),
+                neighbour=path.get("neighbor-ip", ""),
+                withdrawn=path.get("withdrawal", False),
+            )
 
 
 class Heard(NamedTuple):

@@ -37,18 +37,23 @@ class Truth:
         }
         self._pop = pop
         self.moves = list(self._moves())
-        self._copies = {(move.exit.router, move.route.prefix, move.route.next_hop) for move in self.moves}
-        self._exits = {(move.exit.router, move.route.prefix) for move in self.moves}
+        self._paths: dict[tuple[str, str], set[tuple[str, tuple[int, ...]]]] = {}  # by (router, prefix)
+        for move in self.moves:
+            copied = move.route.next_hop, move.route.as_path
+            self._paths.setdefault((move.exit.router, move.route.prefix), set()).add(copied)
 
-    def may_hold(self, router: str, prefix: str, next_hop: str) -> bool:
-        """Whether a router may have this route from its injector.
+    def may_hold(self, router: str, prefix: str, next_hop: str, as_path: tuple[int, ...] | None = None) -> bool:
+        """Whether a router may have this route from its injector; without `as_path`, whatever that is.
 
         It copies what a neighbour of the router announces, or leads to another router that has such a neighbour.
         """
         exit_router = self._pop.router_by_loopback.get(next_hop)
-        if exit_router is None:
-            return (router, prefix, next_hop) in self._copies
-        return exit_router != router and (exit_router, prefix) in self._exits
+        if exit_router == router:
+            return False
+        return any(
+            as_path in (None, copied_path) and (exit_router is not None or next_hop == copied_hop)
+            for copied_hop, copied_path in self._paths.get((exit_router or router, prefix), ())
+        )
 
     def fill(self, rib: Rib) -> None:
         """Put all of it into the Rib, as BMP would, with every session up."""

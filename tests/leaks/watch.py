@@ -1,7 +1,7 @@
 """Sees every announcement that reaches a neighbour, every route in an injector, every session and every process."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.config.inventory import Pop
@@ -50,9 +50,12 @@ class Watch:
             for heard in ear.listen():
                 self._judge(heard)
         for router, tail in self._injectors.items():
-            self._check(router, ((c.prefix, c.next_hop) for c in changes(tail.lines()) if not c.withdrawn))
+            for change in changes(tail.lines()):
+                if not change.neighbour and not change.withdrawn:  # it was added here, not sent by the edge
+                    self._check(router, change.prefix, change.next_hop, change.as_path)
         for router, hops in tables.items():
-            self._check(router, hops.items())
+            for prefix, next_hop in hops.items():
+                self._check(router, prefix, next_hop)
 
     async def look_at_sessions(self) -> None:
         """Ask the injectors since when they have had the session with their edge: gobgpd 3.10 counts no losses."""
@@ -82,7 +85,6 @@ class Watch:
         else:
             self.leaks.append(heard)
 
-    def _check(self, router: str, routes: Iterable[tuple[str, str]]) -> None:
-        for prefix, next_hop in routes:
-            if not self._truth.may_hold(router, prefix, next_hop):
-                self.outside.add(Outside(router, prefix, next_hop))
+    def _check(self, router: str, prefix: str, next_hop: str, as_path: tuple[int, ...] | None = None) -> None:
+        if not self._truth.may_hold(router, prefix, next_hop, as_path):
+            self.outside.add(Outside(router, prefix, next_hop))

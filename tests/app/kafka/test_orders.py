@@ -95,6 +95,12 @@ def test_an_order_under_another_key_changes_nothing(caplog: pytest.LogCaptureFix
     assert "the record of key 'harmless' cannot be read: it is an order for *" in caplog.text
 
 
+def test_an_order_without_a_key_is_for_nobody() -> None:
+    _, halts = order("", True)
+    orders = after((None, halts))
+    assert orders.unreadable.records == {"control": 1}
+
+
 async def test_an_order_that_no_broker_takes_says_what_else_to_do() -> None:
     with pytest.raises(DaemonError, match="create the halt file on the actuator's host instead: `halt_file` in"):
         await send_control(Kafka(broker=f"127.0.0.1:{free_port()}"), "*", True, "a test")
