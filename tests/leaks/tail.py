@@ -9,6 +9,7 @@ from app.lab.daemons.machine import binary
 from app.lab.daemons.runner import Program
 
 AS_PATH, NEXT_HOP, MP_REACH = 2, 3, 14  # types of path attributes
+UNICAST = 1
 
 
 class Tail:
@@ -45,10 +46,12 @@ def monitor(name: str, grpc: str, *table: str) -> Program:
 
 
 def changes(lines: Iterable[str]) -> Iterator[Change]:
-    """The changes in what `monitor` printed."""
+    """The changes in what `monitor` printed. Notes are left out: routes of a family that no session has."""
     for line in lines:
         for path in json.loads(line):
             attributes = {each["type"]: each for each in path["attrs"]}
+            if attributes.get(MP_REACH, {}).get("safi", UNICAST) != UNICAST:
+                continue
             hop = attributes.get(NEXT_HOP) or attributes.get(MP_REACH) or {}
             segments = attributes.get(AS_PATH, {}).get("as_paths", ())
             yield Change(
