@@ -10,24 +10,11 @@ from typing import NamedTuple
 from app.config.inventory import Link, Pop, Router
 from app.lab.daemons.commands import output
 from app.lab.daemons.machine import Site
-from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions_by_local_pref
+from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version
 from app.lab.daemons.runner import Probe, Program, Runner
 from tests.foreign.host import tool
 
 ORIGIN_ASN = 65010
-# What the edge learns by BGP goes into the kernel's table.
-KERNEL = """\
-protocol direct {{
-    ipv4;
-    interface {interfaces};
-}}
-protocol kernel {{
-    ipv4 {{
-        import none;
-        export where source = RTS_BGP;
-    }};
-}}
-"""
 
 
 class BirdPath(NamedTuple):
@@ -41,29 +28,11 @@ class BirdPath(NamedTuple):
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, interface: str, core: str) -> None:
     """Start an edge with one external link, whose interface is `interface`; `core` leads to the other edge."""
-    forwarding = KERNEL.format(interfaces=f'"{interface}", "{core}"')
-    await start(runner, site, router.name, edge_config(site, pop, router, forwarding))
-
-
-def edge_config(site: Site, pop: Pop, router: Router, forwarding: str, calls: Sequence[str] = ()) -> str:
-    """The configuration of an edge. `forwarding` is the part that knows how next hops are reached.
-
-    Every peer connects to it, except the edges of which `calls` has the names: to these it connects.
-    """
+    other = next(peer for peer in pop.router if peer is not router)
+    (link,) = (link for link in pop.link if link.router == router.name)
+    (session,) = link.sessions
     own = own_by_version(pop)
-    overrides = f"import filter from_injector; import limit {router.maximum_prefix} action restart;"
-    overrides += " add paths tx; export filter to_edge;"
-    sessions = [_session("injector", router.injector.address, pop.asn, overrides)]
-    for other in pop.router:
-        if other.name != router.name:
-            port = site.ports.bgp if other.name in calls else None
-            channel = "import filter from_edge; export filter to_edge;"
-            sessions.append(_session(other.name, other.ibgp_address, pop.asn, channel, port))
-    for local_pref, neighbours in sessions_by_local_pref(pop, router).items():
-        for session in neighbours:
-            channel = f"import filter {{ from_ebgp({local_pref}); }}; export filter to_ebgp;"
-            sessions.append(_session(protocol_of(session.peer), session.peer, session.asn, channel))
-    return _fill(
+    config = _fill(
         "bird-edge.conf",
         name=router.name,
         asn=pop.asn,
@@ -71,27 +40,23 @@ def edge_config(site: Site, pop: Pop, router: Router, forwarding: str, calls: Se
         bgp=site.ports.bgp,
         loopback4=router.loopback4,
         loopback6=router.loopback6,
-        forwarding=forwarding,
+        interface=interface,
+        core=core,
         own4=_static(own[4]),
         own6=_static(own[6]),
         marker=pop.marker_community.replace(":", ", "),
         override_local_pref=pop.override_local_pref,
-        sessions="".join(sessions),
+        maximum_prefix=router.maximum_prefix,
+        injector=router.injector.address,
+        other=other.name,
+        other_address=other.ibgp_address,
+        peer=session.peer,
+        peer_asn=session.asn,
+        local_pref=link.local_pref,
         hold_s=HOLD_S,
         keepalive_s=KEEPALIVE_S,
     )
-
-
-def protocol_of(peer: str) -> str:
-    """The name of the protocol of an eBGP neighbour in BIRD."""
-    return f"neighbour_{peer.replace('.', '_')}"
-
-
-def _session(name: str, address: str, asn: int, channel: str, port: int | None = None) -> str:
-    """A session with a neighbour, who connects to us unless we know its port."""
-    calls = "" if port is None else f"passive off; neighbor port {port};"
-    channels = f"ipv4 {{ {channel} }}; ipv6 {{ {channel} }};"
-    return f"protocol bgp {name} from session {{ neighbor {address} as {asn}; {calls} {channels} }}\n"
+    await start(runner, site, router.name, config)
 
 
 async def start_neighbour(

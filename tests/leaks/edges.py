@@ -1,4 +1,4 @@
-"""The three edges: where their configuration comes from, what their injectors have sent them, how to change them."""
+"""The three edges as daemons: what their injectors have sent them, and how to change them."""
 
 import asyncio
 import re
@@ -11,23 +11,11 @@ from app.lab.daemons.commands import output
 from app.lab.daemons.machine import Site, binary
 from app.lab.daemons.runner import Probe, Runner
 from tests.foreign import bird
+from tests.leaks import configs
 from tests.leaks.tail import Tail, changes, monitor
 
 NO_EXPORT = "65535:65281"
 Hops = dict[str, str]  # prefix -> next hop of our route
-# Next hops are only data here, but BIRD has to believe that it reaches them.
-REACHED = """\
-protocol static {
-    ipv4;
-    route 198.51.100.0/24 via "lo";
-    route 192.0.2.0/24 via "lo";
-}
-protocol static {
-    ipv6;
-    route 2001:db8::/48 via "lo";
-    route 2001:db8:ffff::/48 via "lo";
-}
-"""
 
 
 class Edge(Protocol):
@@ -58,22 +46,6 @@ def edges(site: Site, pop: Pop) -> list[Edge]:
     return [GobgpEdge(site, pop, r1), FrrEdge(site, pop, r2), BirdEdge(site, pop, r3)]
 
 
-def edge_config(site: Site, pop: Pop, router: Router) -> str:
-    """The configuration of an edge: the one place that knows where the policy under test comes from."""
-    r1, r2, r3 = pop.router
-    if router.name == r1.name:
-        return gobgp.edge_config(site, pop, router, export_policy=True)
-    if router.name == r2.name:
-        return frr.edge_config(site, pop, router)
-    return bird.edge_config(site, pop, r3, REACHED, calls=[r1.name])
-
-
-def changed(text: str, old: str, new: str) -> str:
-    """The text with a part replaced, which must be there."""
-    assert old in text, f"the configuration has no {old!r} any more"
-    return text.replace(old, new)
-
-
 class GobgpEdge:
     """A gobgpd. It does not honour NO_EXPORT at all, so nothing is ever stripped here."""
 
@@ -84,16 +56,11 @@ class GobgpEdge:
         self._hops: Hops = {}
 
     async def start(self, runner: Runner, leaky: bool) -> None:
-        config = edge_config(self._site, self._pop, self._router)
-        if leaky:
-            for family in ("ipv4", "ipv6"):
-                denial = f'name = "export-no-marker-{family}"\n'
-                condition = 'conditions.bgp-conditions.match-community-set.community-set = "marker"\n'
-                rejects, accepts = (
-                    f'actions.route-disposition = "{verdict}-route"' for verdict in ("reject", "accept")
-                )
-                config = changed(config, denial + condition + rejects, denial + condition + accepts)
-        await gobgp.start(runner, self._site, self._pop, self._router, config)
+        config = configs.gobgpd(self._site, self._pop, self._router, leaky)
+        await gobgp._start(runner, self._site, self.name, config)
+        for prefix in self._pop.own_prefixes:
+            family, hop = "ipv6" if ":" in prefix else "ipv4", self._router.loopback(prefix)
+            await gobgp.gobgp(self._grpc, "global", "rib", "add", prefix, "nexthop", hop, "-a", family)
         await runner.start(monitor(f"adj-in-{self.name}", self._grpc, "adj-in", self._router.injector.address))
         self._changes = Tail(runner.log(f"adj-in-{self.name}"))
 
@@ -115,9 +82,8 @@ class GobgpEdge:
         pass
 
     async def announce_again(self) -> None:
-        for link in self._pop.link:
-            for session in link.sessions if link.router == self.name else ():
-                await output(binary("gobgp"), "--target", self._grpc, "neighbor", session.peer, "softresetout")
+        for session in configs.sessions(self._pop, self._router):
+            await output(binary("gobgp"), "--target", self._grpc, "neighbor", session.peer, "softresetout")
 
 
 class FrrEdge:
@@ -129,10 +95,7 @@ class FrrEdge:
         self._vty = frr.vty_socket(site, router)
 
     async def start(self, runner: Runner, leaky: bool) -> None:
-        config = edge_config(self._site, self._pop, self._router)
-        if leaky:
-            denial = "route-map TO-EBGP deny 10\n"
-            config = changed(config, denial, f"route-map TO-EBGP permit 5\n match community marker\n{denial}")
+        config = configs.bgpd(self._site, self._pop, self._router, leaky)
         await frr.start(runner, self._site, self._router, config)
 
     def is_ready(self, received: dict[str, int]) -> Probe:
@@ -153,7 +116,7 @@ class FrrEdge:
         await self._run(
             "configure terminal",
             "bgp community-list standard no-export permit no-export",
-            "route-map FROM-INJECTOR permit 10",
+            "route-map AUTOPILOT-FROM-INJECTOR permit 10",
             f"{no}set comm-list no-export delete",
         )
 
@@ -175,10 +138,7 @@ class BirdEdge:
         self._site, self._pop, self._router = site, pop, router
 
     async def start(self, runner: Runner, leaky: bool) -> None:
-        self._config = edge_config(self._site, self._pop, self._router)
-        if leaky:
-            out = "filter to_ebgp {\n"
-            self._config = changed(self._config, out, f"{out}    if MARKER ~ bgp_community then accept;\n")
+        self._config = configs.bird(self._site, self._pop, self._router, leaky)
         await bird.start(runner, self._site, self.name, self._config)
 
     def is_ready(self, received: dict[str, int]) -> Probe:
@@ -187,16 +147,16 @@ class BirdEdge:
         async def probe() -> str | None:
             if (problem := await up()) is not None:
                 return problem
-            for peer, count in received.items():
-                answer = await ask(self._socket, f"show route protocol {bird.protocol_of(peer)} count")
-                if int(re.findall(r"(\d+) of \d+ routes", answer)[-1]) < count:
-                    return f"{peer} has sent less than {count} routes: {answer}"
+            for session in configs.sessions(self._pop, self._router):
+                answer = await ask(self._socket, f"show route protocol {configs.protocol_of(session)} count")
+                if int(re.findall(r"(\d+) of \d+ routes", answer)[-1]) < received[session.peer]:
+                    return f"routes of {session.peer} are missing: {answer}"
             return None
 
         return probe
 
     async def hops(self) -> Hops:
-        answer = await ask(self._socket, "show route protocol injector all")
+        answer = await ask(self._socket, "show route protocol autopilot_injector all")
         prefixes = re.findall(r"^([0-9a-f.:]+/\d+) ", answer, re.MULTILINE)
         hops = re.findall(r"BGP.next_hop: (\S+)", answer)
         return dict(zip(prefixes, hops, strict=True))
@@ -204,15 +164,14 @@ class BirdEdge:
     async def strip(self, on: bool) -> None:
         accepts = f"bgp_local_pref = {self._pop.override_local_pref} then accept;"
         stripping = accepts.replace("accept;", f"{{ bgp_community.delete(({NO_EXPORT.replace(':', ', ')})); accept; }}")
-        text = changed(self._config, accepts, stripping) if on else self._config
+        text = configs.changed(self._config, accepts, stripping) if on else self._config
         path = self._site.write(f"bird-{self.name}.conf", text)
         answer = await ask(self._socket, f'configure "{path}"')
         assert "econfigur" in answer, answer
 
     async def announce_again(self) -> None:
-        for link in self._pop.link:
-            for session in link.sessions if link.router == self.name else ():
-                await ask(self._socket, f"reload out {bird.protocol_of(session.peer)}")
+        for session in configs.sessions(self._pop, self._router):
+            await ask(self._socket, f"reload out {configs.protocol_of(session)}")
 
 
 async def ask(socket: Path, command: str) -> str:

@@ -25,6 +25,7 @@ from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.runner import Runner
 from app.te.routing.path import Path as RibPath
 from app.te.routing.rib import Rib
+from tests.leaks import configs
 from tests.leaks.edges import Hops, edges
 from tests.leaks.truth import Truth
 from tests.leaks.watch import Watch
@@ -143,7 +144,7 @@ class Rig:
         for edge in self.edges:
             await edge.start(runner, self._leaky)
         for router in self.pop.router:
-            await gobgp.start_injector(runner, site, self.pop, router)
+            await gobgp._start(runner, site, f"injector-{router.name}", configs.injector(site, self.pop, router))
         self.watch = Watch(self.pop, self.truth, site, runner)
         await self.watch.start()
         sessions = [(self.pop.routers[link.router], session) for link in self.pop.link for session in link.sessions]

@@ -72,7 +72,7 @@ async def test_lost_sessions_and_ended_processes_are_seen() -> None:
         site, watch = rig.site, rig.watch
         assert watch.resets == rig.crashed == 0
         await output(binary("vtysh"), "--vty_socket", str(site.path("r2")), "-d", "bgpd", "-c", "clear bgp 127.0.0.22")
-        await bird.ask(site, "r3", f"restart {bird.protocol_of('127.0.0.37')}")
+        await bird.ask(site, "r3", "restart neighbour_127_0_0_37")
 
         async def both_seen() -> bool:
             await watch.look_at_sessions()

@@ -23,7 +23,8 @@ def vty_socket(site: Site, router: Router) -> Path:
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
     """Start the edge router with the lab's configuration and wait until it answers commands."""
-    await start(runner, site, router, edge_config(site, pop, router))
+    other = next(peer for peer in pop.router if peer is not router)
+    await start(runner, site, router, edge_config(site, pop, router, other))
 
 
 async def start(runner: Runner, site: Site, router: Router, text: str) -> None:
@@ -63,8 +64,8 @@ def established(socket: Path, expected: Mapping[str, int]) -> Probe:
     return probe
 
 
-def edge_config(site: Site, pop: Pop, router: Router) -> str:
-    """The bgpd configuration of one edge router."""
+def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
+    """The bgpd configuration of one edge router; `other` is the PoP's second edge."""
     own = own_by_version(pop)
     preferences = sessions_by_local_pref(pop, router)
     neighbours = [
@@ -76,11 +77,7 @@ def edge_config(site: Site, pop: Pop, router: Router) -> str:
     injector = router.injector.address
     neighbours += [
         _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit, all_paths=True)),
-        *(
-            _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False))
-            for other in pop.router
-            if other.name != router.name
-        ),
+        _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False)),
     ]
     return fill(
         "frr-edge.conf",

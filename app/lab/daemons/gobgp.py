@@ -17,13 +17,9 @@ OFFERED_PATHS = 16  # of a prefix, from an edge to its injector
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, export_policy: bool) -> None:
-    """Start the edge router with the lab's configuration. `export_policy=False` lets every route out."""
-    await start(runner, site, pop, router, edge_config(site, pop, router, export_policy))
-
-
-async def start(runner: Runner, site: Site, pop: Pop, router: Router, config: str) -> None:
-    """Start gobgpd with this configuration as an edge router, and make it announce the PoP's own prefixes."""
-    await _start(runner, site, router.name, config)
+    """Start the edge router and make it announce the PoP's own prefixes. `export_policy=False` lets every route out."""
+    other = next(peer for peer in pop.router if peer is not router)
+    await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
         family, hop = "ipv6" if ":" in prefix else "ipv4", router.loopback(prefix)
         await gobgp(
@@ -74,16 +70,15 @@ def _complete(peer: Mapping[str, Any], routes: int) -> bool:
     return up and accepted >= routes
 
 
-def edge_config(site: Site, pop: Pop, router: Router, export_policy: bool) -> str:
-    """The gobgpd configuration of one edge router."""
-    others = [other.ibgp_address for other in pop.router if other.name != router.name]
+def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_policy: bool) -> str:
+    """The gobgpd configuration of one edge router; `other` is the PoP's second edge."""
     preferences = sessions_by_local_pref(pop, router)
     own_address = router.ibgp_address
     peers = [
         PeerOfGobgp(session.peer, session.asn, own_address) for sessions in preferences.values() for session in sessions
     ]
     inside = [
-        *(PeerOfGobgp(other, pop.asn, own_address) for other in others),
+        PeerOfGobgp(other.ibgp_address, pop.asn, own_address),
         PeerOfGobgp(router.injector.address, pop.asn, own_address, router.maximum_prefix, send_max=OFFERED_PATHS),
     ]
     own = {version: prefixes for version, prefixes in own_by_version(pop).items() if prefixes}
@@ -101,7 +96,7 @@ def edge_config(site: Site, pop: Pop, router: Router, export_policy: bool) -> st
         ebgp_imports=_quoted(f"import-{local_pref}" for local_pref in preferences),
         ebgp_exports=_quoted(exports),
         ebgp=_quoted(neighbour.peer for neighbour in peers),
-        edges=_quoted(others),
+        edge=other.ibgp_address,
         injector=router.injector.address,
         marker=pop.marker_community,
         override_local_pref=pop.override_local_pref,

@@ -23,13 +23,13 @@ def pop_without(kind: str = "", own: tuple[str, ...] = ("198.18.0.0/16",)) -> Po
 
 
 def gobgp_config(pop: Pop, export_policy: bool = True) -> dict[str, Any]:
-    r1, _ = pop.router
-    return tomllib.loads(gobgp.edge_config(SITE, pop, r1, export_policy))
+    r1, r2 = pop.router
+    return tomllib.loads(gobgp.edge_config(SITE, pop, r1, r2, export_policy))
 
 
 def frr_config(pop: Pop) -> list[str]:
-    _, r2 = pop.router
-    return frr.edge_config(SITE, pop, r2).splitlines()
+    r1, r2 = pop.router
+    return frr.edge_config(SITE, pop, r2, r1).splitlines()
 
 
 @pytest.mark.parametrize(("kind", "left"), [("", {100, 200, 300}), ("pni", {100, 200}), ("transit", {200, 300})])
