@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from app.bgp import calls
 from app.bgp.client import GobgpClient
-from app.bgp.proto import gobgp_pb2 as pb
+from app.bgp.dialect import Dialect
 from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import changes, our_routes
+from app.bgp.wire import RouteReader, changes
 from app.config.inventory import Pop, Router, Session
 from app.contract import topics
 from app.errors import SpeakerError
@@ -92,8 +93,10 @@ class Echo:
                     await client.global_config()
                     held = self.held[router.name] = {}
                     await self._send(router, [_peer("peer_up", injector, asn)])
-                    async for paths in client.watch_best():
-                        await self._send(router, [self._change(router, held, path) for path in paths])
+                    dialect = await client.dialect()
+                    async for event in client._watch(calls.best_request(dialect)):
+                        records = [self._change(router, held, dialect, path) for path in event.table.paths]
+                        await self._send(router, [record for record in records if record is not None])
                 if self.held[router.name] is not None:
                     self.held[router.name] = None
                     await self._send(router, [_peer("peer_down", injector, asn)])
@@ -101,16 +104,17 @@ class Echo:
         finally:
             await client.close()
 
-    def _change(self, router: Router, held: dict[str, InjectedRoute], path: pb.Path) -> Record:
-        """Take over one change, and return the record of it."""
-        [prefix] = changes([path])
+    def _change(self, router: Router, held: dict[str, InjectedRoute], dialect: Dialect, path: bytes) -> Record | None:
+        """Take over one change, and return the record of it; None if it is of no route."""
+        if not (changed := changes(dialect, [path])):
+            return None
+        [(prefix, best)] = changed.items()
         counts, injector, before = self.changes[router.name], router.injector.address, held.get(prefix)
-        if path.is_withdraw:
+        if best is None:
             counts.withdrawn += held.pop(prefix, None) is not None
             return _withdrawal(injector, prefix)
         self.seen.add(prefix)
-        destination = pb.Destination(prefix=prefix, paths=[path])
-        route = held[prefix] = our_routes([destination], self._pop.marker_community)[prefix]
+        route = held[prefix] = RouteReader(self._pop.marker_community).read(dialect, [path])[prefix]
         if before != route:
             is_renewal = before is not None and before.leased_until(route.lease_end_s) == route
             counts.renewed += is_renewal

@@ -17,7 +17,8 @@ import grpc
 import msgspec
 from aiokafka.errors import KafkaError
 
-from app.bgp.client import OPTIONS, SERVICE
+from app.bgp.calls import OPTIONS
+from app.bgp.dialect import Gobgp3
 from app.bgp.proto import gobgp_pb2 as pb
 from app.clock import Clock, SystemClock, utc
 from app.config.inventory import Pop, load_pop
@@ -287,7 +288,7 @@ class EdgeRig(ActuatorRig):
         self.place = place
         channel = grpc.aio.insecure_channel(stack.r1_grpc, options=OPTIONS)
         self._peer = channel.unary_stream(
-            f"{SERVICE}/ListPeer", pb.ListPeerRequest.SerializeToString, pb.ListPeerResponse.FromString
+            f"{Gobgp3.service}/ListPeer", pb.ListPeerRequest.SerializeToString, pb.ListPeerResponse.FromString
         )
 
     async def at_edges(self) -> dict[str, int]:
