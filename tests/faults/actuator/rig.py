@@ -291,6 +291,9 @@ class EdgeRig(ActuatorRig):
             f"{Gobgp3.service}/ListPeer", pb.ListPeerRequest.SerializeToString, pb.ListPeerResponse.FromString
         )
 
+    async def start_reapers(self, lease_s: float) -> None:
+        """The stack has started them, with the lease of its settings."""
+
     async def at_edges(self) -> dict[str, int]:
         """How many of our routes each edge has from its injector; 0 without a session."""
         r1, r2 = self.pop.router
