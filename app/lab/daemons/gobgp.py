@@ -146,6 +146,7 @@ def _neighbour(site: Site, neighbour: PeerOfGobgp) -> str:
         maximum_prefix=neighbour.maximum_prefix,
         send_max=neighbour.send_max,
         receive=str(neighbour.receives_all_paths).lower(),
+        end_of_rib=str(neighbour.send_max > 0 or neighbour.receives_all_paths).lower(),
     )
 
 
