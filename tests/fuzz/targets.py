@@ -196,11 +196,11 @@ def targets(tally: Tally | None = None) -> list[Target]:
             "actuator-decisions",
             published["decision"] + decisions(),
             lambda values, rng: actuator().decide(values),
-            150,
+            60,
         ),
-        Target("actuator-fields", (), lambda values, rng: actuator().make_and_decide(values), 40),
+        Target("actuator-fields", (), lambda values, rng: actuator().make_and_decide(values), 30),
         Target(
-            "actuator-orders", published["control"], lambda values, rng: actuator().order(ordered(values, rng)), 160
+            "actuator-orders", published["control"], lambda values, rng: actuator().order(ordered(values, rng)), 210
         ),
         *(Target(f"page-{topic}", seeds, page(topic), 100) for topic, seeds in read_by_page.items()),
         Target("commands", everything, commands, 40),
