@@ -7,11 +7,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from tests.faults.actuator.light import AWAY, LightRig, on_injectors
 from tests.faults.actuator.rig import NATURAL_PEER, Place, prefixes
 from tests.faults.actuator.verdict import Trial
-from tests.integration.bgp import eventually
 
 PEER, ROUTER = "127.0.0.32", "r2"
 OVERRIDES = 20
@@ -41,17 +41,19 @@ async def end_frozen(trial: Trial) -> None:
 
 async def dead(rig: LightRig, place: Place) -> None:
     """SIGKILL."""
-    await place.runner.kill(f"injector-{ROUTER}")
+    await rig.kill_gobgpd(place, ROUTER)
 
 
 async def frozen(rig: LightRig, place: Place) -> None:
-    """SIGSTOP, until the reaper ends it."""
-    os.kill(place.runner.pid(f"injector-{ROUTER}"), signal.SIGSTOP)
+    """SIGSTOP, until the reaper ends it. It is not started again."""
+    pid = place.runner.pid(f"injector-{ROUTER}")
+    os.kill(pid, signal.SIGSTOP)
 
     async def is_ended() -> bool:
-        return f"injector-{ROUTER}" in place.runner.ended
+        return not Path(f"/proc/{pid}").exists()
 
-    await eventually(is_ended)
+    await rig.until(is_ended, lambda: "no reaper ended a frozen gobgpd")
+    await place.runner.stop(f"injector-{ROUTER}")
 
 
 async def lose_one(trial: Trial, breaks: Callable[[LightRig, Place], Awaitable[None]]) -> None:
