@@ -158,7 +158,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-        services.append(StateServer(views(assembled.pops), settings.actuator_port, probes=probes))
+        services.append(StateServer(views(assembled.pops), settings.actuator_port, "actuator_port", probes=probes))
     return app, services
 
 

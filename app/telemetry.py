@@ -102,7 +102,7 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     watchdog = Watchdog(app, fence, clock)
     probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
     answers = {"explain": partial(explain, telemetry)}
-    return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, answers, probes)]
+    return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, "state_port", answers, probes)]
 
 
 def is_doubtful(state: routes.RoutesState, pop: Pop, clock: Clock, router: str) -> bool:
