@@ -21,12 +21,13 @@ from app.actuation.reconciler import Timing
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import BgpSpeaker
-from app.clock import Clock, SystemClock
+from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Actuation, ActuatorStatus, Decision
 from app.feeds.rib_feed import RibFeed
-from app.gauges import watch_actuator, watch_orders, watch_routes
+from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
+from app.kafka.broker_time import ClockWatch
 from app.kafka.orders import ControlReader, Orders
 from app.stream.app import ExactApp
 from app.stream.exact import Reading
@@ -121,9 +122,9 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
     return ActuatorCell(state, actuators, ready)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
+def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
     """The whole actuator of a cell with what runs beside it, not started."""
-    settings, pops = deployment.settings, deployment.cell(cell)
+    settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
@@ -152,9 +153,14 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         watch_actuator(app, clock, name, assembled.pops[name])
     for reader in readers:
         watch_orders(reader)
+    watch_clock(clock)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
-    jobs = (*(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
+    jobs = (
+        ClockWatch(settings.kafka, clock).run,
+        *(reader.run for reader in readers),
+        *(actuator.run for actuator in assembled.pops.values()),
+    )
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}

@@ -13,7 +13,7 @@ from agents.routes import RoutesState
 from app import metrics
 from app.actuation.pop_actuator import PopActuator
 from app.actuation.speaker_state import SpeakerState
-from app.clock import Clock
+from app.clock import BrokerClock, Clock
 from app.config.inventory import Pop
 from app.contract import topics
 from app.kafka.orders import ControlReader
@@ -63,6 +63,16 @@ def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator)
     metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.reconciler.halts))
     for router, speaker in actuator.reconciler.speakers.items():
         _watch_speaker(pop, router, speaker)
+
+
+def watch_clock(clock: BrokerClock) -> None:
+    """Set up the gauge for the clock of this host; NaN until the broker has said its time."""
+
+    def ahead_s() -> float:
+        ahead = clock.host_ahead_s
+        return nan if ahead is None else ahead
+
+    metrics.CLOCK_OFFSET.set_function(ahead_s)
 
 
 def watch_orders(reader: ControlReader) -> None:

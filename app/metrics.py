@@ -14,6 +14,7 @@ LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that ha
 UNPUBLISHED = Counter("autopilot_unpublished_records", "Records that were dropped instead of published", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
 UNDATED = Counter("autopilot_undated_records", "Input records whose time in Kafka no calendar has", ["topic"])
+CLOCK_OFFSET = Gauge("autopilot_clock_offset_seconds", "How far this host's clock is ahead of the broker's")
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "One flush of an agent: write, changelog, publish, acknowledge")
 
 WATERMARK = Gauge("autopilot_watermark_seconds", "Unix time up to which the flows of a PoP are complete", ["pop"])

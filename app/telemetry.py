@@ -14,11 +14,12 @@ from agents import counters, flows, routes
 from agents.decide import CycleInputs, PopDecider
 from agents.sources import sources
 from app import native
-from app.clock import Clock, SystemClock
+from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Sources
-from app.gauges import watch_inputs, watch_routes
+from app.gauges import watch_clock, watch_inputs, watch_routes
+from app.kafka.broker_time import ClockWatch
 from app.stream.app import ExactApp
 from app.stream.exact import Reading, recovered
 from app.stream.fence import StallFence
@@ -27,7 +28,7 @@ from app.stream.offsets import committed, end_offset
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
-from app.stream.worker import create_app, run
+from app.stream.worker import Background, create_app, run
 from app.te.routing.natural import NaturalRouting
 from app.te.traffic.windows import ClosedWindow
 from app.web.state_server import StateServer, Views
@@ -88,9 +89,9 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     return TelemetryCell(routes_state, counters_state, flows_state)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
+def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
     """The whole telemetry app of a cell with its watchdog and state server, not started."""
-    settings, pops = deployment.settings, deployment.cell(cell)
+    settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
     app = create_app(f"autopilot-telemetry-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     ports = TelemetryPorts(app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence))
@@ -98,11 +99,13 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
     for pop in pops.values():
         watch_inputs(app, clock, pop, telemetry.flows, telemetry.counters)
         watch_routes(app, clock, pop, telemetry.routes, partial(is_doubtful, telemetry.routes, pop, clock))
+    watch_clock(clock)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
     probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
     answers = {"explain": partial(explain, telemetry)}
-    return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, "state_port", answers, probes)]
+    server = StateServer(views(app, telemetry), settings.state_port, "state_port", answers, probes)
+    return app, [watchdog, Background(ClockWatch(settings.kafka, clock).run), server]
 
 
 def is_doubtful(state: routes.RoutesState, pop: Pop, clock: Clock, router: str) -> bool:
