@@ -141,7 +141,7 @@ def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, l
         partial(attach_reader, app, fence=fence),
         partial(actuate.attach, app),
         follow_orders,
-        open_gobgpd,
+        partial(open_gobgpd, clock),
         Path(settings.halt_file).exists,
         Reaper.start,
         outbox.put,
@@ -173,10 +173,10 @@ def is_doubtful(actuator: PopActuator, router: str) -> bool:
     return actuator.heard(router).doubtful
 
 
-def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
+def open_gobgpd(clock: Clock, pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
     """Two connections to the gobgpd beside a router; SpeakerError if another process writes to it."""
     target, marker = router.injector.grpc, pop.marker_community
-    return GobgpSpeaker(target, marker), BlockingGobgp(target, marker)
+    return GobgpSpeaker(target, marker, clock=clock), BlockingGobgp(target, marker)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:

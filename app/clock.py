@@ -38,7 +38,7 @@ class SteadyClock:
         return self._base.monotonic_s()
 
 
-class Answer(NamedTuple):
+class BrokerTime(NamedTuple):
     """What a broker's answer says of its clock: the Unix time it read between two moments of our monotonic time."""
 
     asked_s: float
@@ -61,9 +61,9 @@ class BrokerClock(SteadyClock):
 
     def __init__(self, base: Clock) -> None:
         super().__init__(base)
-        self._answers: deque[Answer] = deque(maxlen=self.ANSWERS_KEPT)
+        self._answers: deque[BrokerTime] = deque(maxlen=self.ANSWERS_KEPT)
 
-    def take(self, answer: Answer) -> None:
+    def take(self, answer: BrokerTime) -> None:
         """Set this clock by one more answer."""
         self._answers.append(answer)
         best = min(self._answers, key=lambda each: each.delay_s)

@@ -1,6 +1,7 @@
 """Composition root of `autopilot reaper`: one small process beside each gobgpd, with no Kafka, Faust or inventory.
 
 It withdraws what is past the lease that it carries, and everything while the halt file exists or cannot be looked at.
+A route says how long its lease is, gobgpd says since when it has the route: no clock but this host's has to be right.
 A gobgpd that does not answer for `FROZEN_S` is ended: its routes go with its session.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from app.actuation.leases import Leases
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
-from app.clock import Clock, SystemClock
+from app.clock import Clock, SteadyClock, SystemClock
 from app.errors import SpeakerError
 
 EVERY_S, GRACE_S, FROZEN_S = 1.0, 2.0, 4.0
@@ -94,9 +95,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--halt-file", type=Path, default=Path("/etc/autopilot/halt"), help="as `halt_file`")
     parser.add_argument("--lease-s", type=float, default=300.0, help="as `pacing.lease_s`")
     options = parser.parse_args(argv)
-    clock = SystemClock()
+    clock = SteadyClock(SystemClock())
     reaper = RouteReaper(
-        BlockingGobgp(options.target, options.marker),
+        BlockingGobgp(options.target, options.marker, in_host_time=True),
         clock,
         options.lease_s,
         lambda: halted(options.halt_file),

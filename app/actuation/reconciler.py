@@ -215,6 +215,9 @@ class Reconciler:
         elif self._stale:
             self._stale = False
             self._look_for_doubt()
+            for prefix in [each for each, entry in self.overrides.entries.items() if entry.state == "unclaimed"]:
+                for route in self.held(prefix).values():  # found before the broker had said its time
+                    self.overrides.adopt(prefix, route)
             self.overrides.wait_again()
             self._plan(list(self.overrides.entries))
         return not self._stale

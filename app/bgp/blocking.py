@@ -27,10 +27,14 @@ class BlockingSpeaker(Protocol):
 
 
 class BlockingGobgp:
-    """The gobgpd at `target`, over blocking gRPC calls with a deadline of TIMEOUT_S."""
+    """The gobgpd at `target`, over blocking gRPC calls with a deadline of TIMEOUT_S.
 
-    def __init__(self, target: str, marker: str) -> None:
+    With `in_host_time` leases end by the clock of the daemon's host (see wire.our_routes).
+    """
+
+    def __init__(self, target: str, marker: str, in_host_time: bool = False) -> None:
         self._target = target
+        self._in_host_time = in_host_time
         self._marker = marker
         self._channel = grpc.insecure_channel(target, options=OPTIONS)
         self._list = self._channel.unary_stream(
@@ -49,7 +53,8 @@ class BlockingGobgp:
             ]
         except grpc.RpcError as error:
             raise failed(self._target, "ListPath", error) from error
-        return our_routes((response.destination for response in responses), self._marker)
+        destinations = (response.destination for response in responses)
+        return our_routes(destinations, self._marker, self._in_host_time)
 
     def withdraw(self, prefixes: list[str]) -> None:
         """Remove our routes for these prefixes; SpeakerError if gobgpd does not answer."""

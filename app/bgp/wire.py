@@ -59,13 +59,21 @@ class Attributes(NamedTuple):
     communities: tuple[str, ...] = ()
     large_communities: tuple[tuple[int, int, int], ...] = ()
 
+    @property
+    def large_community(self) -> tuple[int, int, int]:
+        """The only one that our routes have."""
+        return self.large_communities[0] if self.large_communities else (0, 0, 0)
 
-def announcement(route: InjectedRoute) -> pb.Path:
-    """Return the message that announces `route`; GoBGP replaces its route with the same prefix."""
+
+def announcement(route: InjectedRoute, sent_s: int = 0) -> pb.Path:
+    """Return the message that announces `route`; GoBGP replaces its route with the same prefix.
+
+    `sent_s` is the time in Unix seconds by the clock that the lease goes by; 0 if that is not known.
+    """
     # An empty attribute would reset FRR's session with the injector, and all our routes with it.
     assert route.communities, f"{route.prefix}: every route of ours carries its marker"
     assert len(route.as_path) <= AS_PATH_MAX, f"{route.prefix}: an AS path of {len(route.as_path)} numbers"
-    admin, lease_end_s, rest = route.large_community
+    admin, lease_end_s, _ = route.large_community
     attributes: list[Message] = [
         pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
         pb.AsPathAttribute(segments=list(_segments(route.as_path))),
@@ -73,7 +81,7 @@ def announcement(route: InjectedRoute) -> pb.Path:
         pb.LocalPrefAttribute(local_pref=route.local_pref),
         pb.CommunitiesAttribute(communities=[community_number(text) for text in route.communities]),
         pb.LargeCommunitiesAttribute(
-            communities=[pb.LargeCommunity(global_admin=admin, local_data1=lease_end_s, local_data2=rest)]
+            communities=[pb.LargeCommunity(global_admin=admin, local_data1=lease_end_s, local_data2=sent_s)]
         ),
     ]
     if route.med is not None:
@@ -95,14 +103,24 @@ def withdrawal(prefix: str) -> pb.Path:
     return path
 
 
-def our_routes(destinations: Iterable[pb.Destination], marker: str) -> dict[str, InjectedRoute]:
-    """Return the routes that were added over gRPC and carry `marker`, by prefix."""
+def our_routes(
+    destinations: Iterable[pb.Destination], marker: str, in_host_time: bool = False
+) -> dict[str, InjectedRoute]:
+    """Return the routes that were added over gRPC and carry `marker`, by prefix.
+
+    With `in_host_time` their leases end by the clock of the daemon's host, however far that is from the sender's: as
+    long after the daemon took the route as the lease had left when it was sent.
+    """
     routes: dict[str, InjectedRoute] = {}
     for destination in destinations:
         for path in destination.paths:
             attributes = read_attributes(path.pattrs)
             if path.neighbor_ip == LOCAL and marker in attributes.communities:
-                routes[destination.prefix] = _route(destination.prefix, attributes)
+                route = _route(destination.prefix, attributes)
+                _, lease_end_s, sent_s = attributes.large_community
+                if in_host_time and sent_s:
+                    route = route.leased_until(path.age.seconds + lease_end_s - sent_s)
+                routes[destination.prefix] = route
     return routes
 
 
@@ -168,6 +186,7 @@ def _value(attribute: Message) -> dict[str, typing.Any]:
 
 
 def _route(prefix: str, attributes: Attributes) -> InjectedRoute:
+    asn, lease_end_s, _ = attributes.large_community
     return InjectedRoute(
         prefix=prefix,
         next_hop=attributes.next_hop,
@@ -176,7 +195,7 @@ def _route(prefix: str, attributes: Attributes) -> InjectedRoute:
         med=attributes.med,
         local_pref=attributes.local_pref if attributes.local_pref is not None else 100,
         communities=attributes.communities,
-        large_community=attributes.large_communities[0] if attributes.large_communities else (0, 0, 0),
+        large_community=(asn, lease_end_s, 0),
     )
 
 

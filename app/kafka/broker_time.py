@@ -6,7 +6,7 @@ import logging
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from app.clock import Answer, BrokerClock, Clock
+from app.clock import BrokerClock, BrokerTime, Clock
 from app.config.settings import Kafka
 from app.contract.topics import CLOCK
 from app.errors import DaemonError
@@ -85,4 +85,4 @@ async def _ask(producer: AIOKafkaProducer, clock: BrokerClock) -> None:
         if answer.timestamp_type != BY_BROKER:
             change = f"kafka-configs --alter --topic {CLOCK.name} --add-config message.timestamp.type=LogAppendTime"
             raise DaemonError(f"topic {CLOCK.name} has the time of its writers; use `{change}`")
-        clock.take(Answer(asked_s, answer.timestamp / 1000, answered_s))
+        clock.take(BrokerTime(asked_s, answer.timestamp / 1000, answered_s))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from app.clock import Answer, BrokerClock, SteadyClock
+from app.clock import BrokerClock, BrokerTime, SteadyClock
 
 BROKER_S = 1_800_000_000.0
 
@@ -27,7 +27,7 @@ class Host:
         self.true_s += there_s
         broker_s = BROKER_S + self.true_s
         self.true_s += back_s
-        clock.take(Answer(asked_s, broker_s, self.monotonic_s()))
+        clock.take(BrokerTime(asked_s, broker_s, self.monotonic_s()))
 
 
 @pytest.mark.parametrize("ahead_s", [-600.0, 0.0, 600.0])
@@ -59,7 +59,7 @@ def test_a_broker_with_another_clock_is_followed_when_the_old_answers_are_gone()
     clock = BrokerClock(host)
     host.asks(clock, 0.001, 0.001)
     for _ in range(BrokerClock.ANSWERS_KEPT):
-        clock.take(Answer(host.monotonic_s(), host.now_s() + 42.0, host.monotonic_s() + 1.0))
+        clock.take(BrokerTime(host.monotonic_s(), host.now_s() + 42.0, host.monotonic_s() + 1.0))
     assert clock.host_ahead_s == pytest.approx(-41.5)
 
 

@@ -1,4 +1,7 @@
+import datetime
+
 from google.protobuf import any_pb2 as _any_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -42,9 +45,10 @@ class Family(_message.Message):
     def __init__(self, afi: _Optional[_Union[Family.Afi, str]] = ..., safi: _Optional[_Union[Family.Safi, str]] = ...) -> None: ...
 
 class Path(_message.Message):
-    __slots__ = ("nlri", "pattrs", "best", "is_withdraw", "family", "neighbor_ip", "identifier")
+    __slots__ = ("nlri", "pattrs", "age", "best", "is_withdraw", "family", "neighbor_ip", "identifier")
     NLRI_FIELD_NUMBER: _ClassVar[int]
     PATTRS_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
     IS_WITHDRAW_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
@@ -52,12 +56,13 @@ class Path(_message.Message):
     IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
     nlri: _any_pb2.Any
     pattrs: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    age: _timestamp_pb2.Timestamp
     best: bool
     is_withdraw: bool
     family: Family
     neighbor_ip: str
     identifier: int
-    def __init__(self, nlri: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., pattrs: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., best: _Optional[bool] = ..., is_withdraw: _Optional[bool] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., neighbor_ip: _Optional[str] = ..., identifier: _Optional[int] = ...) -> None: ...
+    def __init__(self, nlri: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., pattrs: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., age: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., best: _Optional[bool] = ..., is_withdraw: _Optional[bool] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., neighbor_ip: _Optional[str] = ..., identifier: _Optional[int] = ...) -> None: ...
 
 class Destination(_message.Message):
     __slots__ = ("prefix", "paths")
