@@ -29,7 +29,8 @@ from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
 from app.kafka.broker_time import ClockWatch
 from app.kafka.orders import ControlReader, Orders
-from app.stream.app import ExactApp
+from app.reload import Read, Reload
+from app.stream.app import ExactApp, between_events
 from app.stream.exact import Reading
 from app.stream.fence import StallFence
 from app.stream.offsets import end_offset
@@ -71,11 +72,16 @@ class ActuatorPorts(NamedTuple):
 
 
 class ActuatorCell(NamedTuple):
-    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act."""
+    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act.
+
+    `reconfigure` makes them go on with other settings, and other inventories of the same PoPs and routers; call it
+    between two events.
+    """
 
     routes: routes.RoutesState
     pops: Mapping[str, PopActuator]
     ready: Callable[[str], bool]
+    reconfigure: Callable[[Mapping[str, Pop], Settings], None]
 
 
 def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) -> ActuatorCell:
@@ -119,11 +125,17 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
     ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
-    return ActuatorCell(state, actuators, ready)
+
+    def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
+        state.reconfigure(new_pops)
+        for name, pop in new_pops.items():
+            actuators[name].reconfigure(pop, new_settings.mode)
+
+    return ActuatorCell(state, actuators, ready, reconfigure)
 
 
-def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
-    """The whole actuator of a cell with what runs beside it, not started."""
+def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
+    """The whole actuator of a cell with what runs beside it, not started. `read` is for a reload."""
     settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
@@ -134,6 +146,14 @@ def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, l
         readers.append(ControlReader(settings.kafka, on_change))
         return readers[-1]
 
+    async def apply(_: Deployment, new: Deployment) -> None:
+        async with between_events(app.readers):
+            assembled.reconfigure(new.cell(cell), new.settings)
+
+    def report(status: ActuatorStatus) -> None:
+        outbox.report(msgspec.structs.replace(status, worker=reload.state()))
+
+    reload = Reload("actuator", cell, deployment, read, apply, clock)
     ports = ActuatorPorts(
         app,
         clock,
@@ -145,7 +165,7 @@ def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, l
         Path(settings.halt_file).exists,
         Reaper.start,
         outbox.put,
-        outbox.report,
+        report,
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():
@@ -158,13 +178,21 @@ def build(deployment: Deployment, cell: str, system: Clock) -> tuple[ExactApp, l
     watchdog = Watchdog(app, fence, clock)
     jobs = (
         ClockWatch(settings.kafka, clock).run,
+        reload.run,
         *(reader.run for reader in readers),
         *(actuator.run for actuator in assembled.pops.values()),
     )
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-        services.append(StateServer(views(assembled.pops), settings.actuator_port, "actuator_port", probes=probes))
+        services.append(
+            StateServer(
+                {**views(assembled.pops), "reload": reload.preview},
+                settings.actuator_port,
+                "actuator_port",
+                probes=probes,
+            )
+        )
     return app, services
 
 
@@ -187,7 +215,7 @@ def views(actuators: Mapping[str, PopActuator]) -> Views:
     }
 
 
-def main(deployment: Deployment, cell: str) -> None:
-    """Run the actuator of one cell until a signal."""
-    app, services = build(deployment, cell, SystemClock())
+def main(deployment: Deployment, cell: str, read: Read) -> None:
+    """Run the actuator of one cell until a signal; at SIGHUP it takes over what `read` returns."""
+    app, services = build(deployment, cell, read, SystemClock())
     run(app, *services, wait_for_broker=True)  # routes left by an earlier run expire even without Kafka

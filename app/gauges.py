@@ -1,9 +1,9 @@
 """Gauges computed at each scrape: ages from the clock, lags from the consumer, counts from what is in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import nan
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import Gauge
 
@@ -16,6 +16,7 @@ from app.actuation.speaker_state import SpeakerState
 from app.clock import BrokerClock, Clock
 from app.config.inventory import Pop
 from app.contract import topics
+from app.contract.schemas import Feed
 from app.kafka.orders import ControlReader
 from app.stream.app import ExactApp
 from app.stream.offsets import committed, end_offset
@@ -31,6 +32,16 @@ def watch_inputs(app: ExactApp, clock: Clock, pop: Pop, flows: FlowsState[Any], 
     _age(metrics.WINDOW_AGE.labels(name), clock.now_s, lambda: flows.accounts[name].progress.closed_up_to_s)
     for link in pop.links:
         _watch_link(clock, pop, link, counters)
+
+
+def forget_links(before: Mapping[str, Pop], after: Mapping[str, Pop]) -> None:
+    """Take links that left the inventory out of the metrics, whose last values would stand for ever."""
+    known, left = ({link for pop in pops.values() for link in pop.links} for pops in (before, after))
+    for link in known - left:
+        for gauge in (metrics.COUNTER_AGE, *metrics.OF_LINKS):
+            gauge.remove(link)
+        for state in get_args(Feed):
+            metrics.LINK_FEED.remove(link, state)
 
 
 def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> None:

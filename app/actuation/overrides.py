@@ -75,6 +75,15 @@ class Overrides:
         self._lease_s = lease_s
         self._lost: dict[OverrideSource, float] = {}
 
+    def reconfigure(self, pop: Pop) -> None:
+        """Judge by another inventory of the same routers from now on."""
+        self.pop = pop
+
+    def end_leases(self) -> None:
+        """End every lease now: all overrides go in order, at the pace of leases that end."""
+        for entry in self.entries.values():
+            entry.lease_until_s = min(entry.lease_until_s, self._clock.monotonic_s())
+
     def apply(self, decision: Decision, held: RoutesHeld, gate: Gate, on_refused: OnRefused) -> set[str]:
         """Take over a decision and return the prefixes it touches; a repeated or older decision touches none."""
         if (decision.epoch, decision.seq) <= self.newest:

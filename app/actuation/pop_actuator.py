@@ -83,6 +83,19 @@ class PopActuator:
         elif self._mode == "dry-run" and decision.mode != "observe":
             self.dry.follow(decision)
 
+    def reconfigure(self, pop: Pop, mode: Mode) -> None:
+        """Go on with another inventory of the same routers and another mode.
+
+        Overrides of a mode that is left end in order, at the pace of leases that end.
+        """
+        for reconciler in (self.reconciler, self.dry):
+            reconciler.reconfigure(pop)
+        if self._mode == "auto" != mode:
+            self.reconciler.overrides.end_leases()
+        if self._mode == "dry-run" != mode:
+            self.dry.overrides.end_leases()
+        self._pop, self._mode = pop, mode
+
     def rib_changed(self, prefixes: Sequence[str]) -> None:
         """Reconsider these prefixes: BMP reported a change of their paths."""
         self.reconciler.rib_changed(prefixes)
@@ -100,6 +113,8 @@ class PopActuator:
             async with asyncio.TaskGroup() as tasks:
                 for job in self.jobs():
                     tasks.create_task(job)
+                if self._mode != "dry-run":  # it may be one later
+                    tasks.create_task(Driver(self.dry, self._memory, self._ports.clock).run())
         finally:
             await self._close()
 

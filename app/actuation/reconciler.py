@@ -20,6 +20,7 @@ from app.actuation.safe_order import PrefixSight, settled, to_hold, to_leave
 from app.actuation.speaker_state import SpeakerState, Work
 from app.bgp.speaker import InjectedRoute
 from app.clock import Clock
+from app.config.inventory import Pop
 from app.contract.schemas import Decision, Override
 from app.te.decision.plan import ROUTER_DOUBTFUL
 
@@ -77,6 +78,11 @@ class Reconciler:
         self._next_ends_s = 0.0
         self._doubtful: frozenset[str] = frozenset()  # as of the last tick or decision
         self._doubted_until: Mapping[str, float] = {}  # as of then, too
+
+    def reconfigure(self, pop: Pop) -> None:
+        """Go on with another inventory of the same routers."""
+        self._witness.pop = pop
+        self.overrides.reconfigure(pop)
 
     def follow(self, decision: Decision) -> None:
         """Follow a decision; while halted, only remember its number."""

@@ -2,5 +2,5 @@
 
 May import anything below it.
 Read: main, options, output, tables, check, injectors, situation, show, explain, explain_text, latency,
-latency_stages, watch, rendering, sizing, docs.
+latency_stages, watch, rendering, control, reloads, sizing, docs.
 """
