@@ -21,27 +21,27 @@ _KINDS: Final[dict[str, type[Message]]] = {f"{_TYPE_URL}{name}": getattr(pb, nam
 
 
 class PathTable(IntEnum):
-    """Tables of paths: what is chosen from, and what a neighbour has sent."""
+    """Tables of paths, counted from a dialect's `first`: what is chosen from, and what a neighbour has sent."""
 
     GLOBAL = 0
     ADJ_IN = 2
 
 
 class Watch(IntEnum):
-    """What a watcher of paths is told: changes of the best paths, or of those that neighbours have sent."""
+    """What a watcher of paths is told, counted in the same way: changes of the best paths, or of those received."""
 
     BEST = 0
     ADJIN = 1
 
 
 class Lookup(IntEnum):
-    """Which prefixes a listing is about."""
+    """Which prefixes a listing is about, counted in the same way."""
 
     EXACT = 0
 
 
 class PeerEvent(IntEnum):
-    """What a watcher of peers is told first about each of them, at the end of that, and at every change."""
+    """What a watcher of peers is told first about each of them, at the end of that, and at every change; in both."""
 
     INIT = 1
     END_OF_INIT = 2
@@ -49,13 +49,10 @@ class PeerEvent(IntEnum):
 
 
 class Gobgp3:
-    """GoBGP 3: what may be of several kinds is an Any."""
+    """GoBGP 3: what may be of several kinds is an Any. `first` is the number of the first value of most enums."""
 
     service = "/apipb.GobgpApi"
-
-    def number(self, value: PathTable | Watch | Lookup) -> int:
-        """Return the number of an enum's value."""
-        return value
+    first = 0
 
     def pack(self, message: Message) -> bytes:
         """Return an NLRI or attribute as a path holds it."""
@@ -69,13 +66,10 @@ class Gobgp3:
 
 
 class Gobgp4:
-    """GoBGP 4: what may be of several kinds is a oneof, and most enums begin with an "unspecified"."""
+    """GoBGP 4: what may be of several kinds is a oneof, and most enums have an "unspecified" in front."""
 
     service = "/api.GoBgpService"
-
-    def number(self, value: PathTable | Watch | Lookup) -> int:
-        """Return the number of an enum's value."""
-        return value + 1
+    first = 1
 
     def pack(self, message: Message) -> bytes:
         """Return an NLRI or attribute as a path holds it."""

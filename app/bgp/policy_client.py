@@ -1,14 +1,14 @@
-"""Reads the policies of a GoBGP 3 over gRPC. It changes nothing."""
+"""Reads the policies of a GoBGP 3 or 4 over gRPC. It changes nothing."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import grpc
 from google.protobuf.message import Message
 
-from app.bgp.calls import Deadline, failed
+from app.bgp.calls import Deadline, failed, serialize
 from app.bgp.client import GobgpClient
-from app.bgp.dialect import Gobgp3
+from app.bgp.dialect import Dialect
 from app.bgp.proto import policy_pb2 as pb
 
 
@@ -23,31 +23,32 @@ class GobgpPolicies(NamedTuple):
 
 
 async def read_policies(target: str, timeout_s: float) -> GobgpPolicies:
-    """The policies of the gobgpd at `target`; SpeakerError if they cannot be read, for example from GoBGP 4."""
+    """The policies of the gobgpd at `target`, in the numbers of GoBGP 3; SpeakerError if they cannot be read."""
     client = GobgpClient(target, Deadline(timeout_s))
     channel = grpc.aio.insecure_channel(target)
 
     async def every(call: str, request: Message, response: type[Message]) -> list[Any]:
-        stream = channel.unary_stream(f"{Gobgp3.service}/{call}", type(request).SerializeToString, response.FromString)
+        stream = channel.unary_stream(f"{dialect.service}/{call}", serialize, response.FromString)
         try:
             return [each async for each in stream(request, timeout=timeout_s)]
         except grpc.aio.AioRpcError as error:
             raise failed(target, call, error) from error
 
     try:
-        config = await client.global_config()
+        config, dialect = await client.global_config(), await client.dialect()
         peers = await every("ListPeer", pb.ListPeerRequest(), pb.ListPeerResponse)
         dynamic = await every("ListDynamicNeighbor", pb.ListDynamicNeighborRequest(), pb.ListDynamicNeighborResponse)
-        sets = [
-            each.defined_set
-            for kind in (pb.PREFIX, pb.NEIGHBOR, pb.COMMUNITY)
-            for each in await every(
-                "ListDefinedSet", pb.ListDefinedSetRequest(defined_type=kind), pb.ListDefinedSetResponse
-            )
-        ]
+        sets = []
+        for kind in (pb.PREFIX, pb.NEIGHBOR, pb.COMMUNITY):
+            request = pb.ListDefinedSetRequest(defined_type=dialect.first + kind)
+            for answer in await every("ListDefinedSet", request, pb.ListDefinedSetResponse):
+                answer.defined_set.defined_type = kind
+                sets.append(answer.defined_set)
         assigned = await every(
             "ListPolicyAssignment", pb.ListPolicyAssignmentRequest(), pb.ListPolicyAssignmentResponse
         )
+        for each in assigned:
+            _count_from_0(each.assignment, dialect)
     finally:
         await channel.close()
         await client.close()
@@ -58,3 +59,12 @@ async def read_policies(target: str, timeout_s: float) -> GobgpPolicies:
         sets,
         [each.assignment for each in assigned],
     )
+
+
+def _count_from_0(assignment: pb.PolicyAssignment, dialect: Dialect) -> None:
+    """Give the match types the numbers that they have in GoBGP 3."""
+    for policy in assignment.policies:
+        for statement in policy.statements:
+            for _, condition in statement.conditions.ListFields():
+                if isinstance(condition, pb.MatchSet):
+                    condition.type = cast(pb.MatchSet.Type, condition.type - dialect.first)

@@ -124,8 +124,9 @@ class _Reader:
         families = [version for family in conditions.afi_safi_in if (version := _version(family)) is not None]
         others = (
             *(conditions.HasField(field) for field in ("as_path_set", "as_path_length", "ext_community_set")),
-            *(conditions.HasField("large_community_set"), conditions.next_hop_in_list, len(families) > 1),
-            conditions.rpki_result > 0,
+            *(conditions.HasField(field) for field in ("large_community_set", "community_count")),
+            *(conditions.HasField(field) for field in ("local_pref_eq", "med_eq")),
+            *(conditions.next_hop_in_list, len(families) > 1, conditions.origin, conditions.rpki_result > 0),
         )
         return read._replace(
             source=SOURCES.get(conditions.route_type),

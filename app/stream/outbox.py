@@ -6,7 +6,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    BrokerNotAvailableError,
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+    ProducerClosed,
+    ReplicaNotAvailableError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
 from faust.exceptions import FaustError
 
 from app import metrics
@@ -21,7 +32,21 @@ BATCH = 500
 RETRY_S = 1.0
 
 Send = Callable[[], Awaitable[Any]]
-FOR_EVER = (MessageSizeTooLargeError, RecordListTooLargeError)
+# What the broker lacks, or our right to write; no record is to blame, though aiokafka does not call these retriable.
+# Faust has errors of its own for a producer that is not there yet.
+OF_THE_BROKER = (
+    AuthenticationFailedError,
+    BrokerNotAvailableError,
+    ClusterAuthorizationFailedError,
+    FaustError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+    OSError,  # a TimeoutError, too
+    ProducerClosed,
+    ReplicaNotAvailableError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +93,9 @@ class Outbox:
             await self._error(self._publisher.take())
 
     async def _send(self, batch: Sequence[Send]) -> None:
-        """Send until the broker confirms it; a record that it would refuse for ever is dropped, the others are not."""
+        """Send until the broker confirms it; a record that can never be sent is dropped, the others are not."""
         while (error := await self._error(batch)) is not None:
-            if not isinstance(error.__cause__ or error, FOR_EVER):
+            if not is_of_record(error):
                 waiting, reason = len(batch) + len(self._waiting), client.describe(error)
                 log.warning("actuations: %s; %d records wait, %d were lost", reason, waiting, self._lost)
                 await asyncio.sleep(RETRY_S)
@@ -87,10 +112,18 @@ class Outbox:
         try:
             async with asyncio.timeout(SEND_WITHIN_S):
                 await asyncio.gather(*[await send() for send in batch])
-        except (KafkaError, FaustError, TimeoutError) as error:
+        except Exception as error:  # whatever a record does to an encoder or a client, the next ones have to go out
             return error
         return None
 
     def _lose(self) -> None:
         self._lost += 1
         metrics.UNPUBLISHED.labels(topics.ACTUATIONS.name).inc()
+
+
+def is_of_record(error: Exception) -> bool:
+    """Whether an error of sending a record will come again each time, however long the broker is given."""
+    cause = error.__cause__ or error  # Faust wraps what aiokafka raises
+    if isinstance(cause, KafkaError) and cause.retriable:
+        return False
+    return not isinstance(cause, OF_THE_BROKER)

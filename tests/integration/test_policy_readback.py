@@ -185,11 +185,14 @@ MARKER = 'conditions.bgp-conditions.match-community-set.community-set = "autopil
         ('"ipv6-unicast"', '"ipv6-flowspec"', "its session with 127.0.0.11 does not carry this family: add"),
     ],
 )
-async def test_an_injector_says_what_is_missing_when_one_item_is(old: str, new: str, said: str | None) -> None:
+@pytest.mark.parametrize("major", [3, 4])
+async def test_an_injector_says_what_is_missing_when_one_item_is(
+    major: int, old: str, new: str, said: str | None
+) -> None:
     config = injector_config(a_pop(), a_pop().router[0])
     assert old in config
     changed = config.replace(old, new) if old else config + new
-    async with running(("injector", changed)) as [daemon]:
+    async with running(("injector", changed), major=major) as [daemon]:
         pop = only(a_pop(), daemon.target)
         problems = (await of_injectors({pop.name: pop}, {(pop.name, ROUTER): True}))[pop.name, ROUTER]
     if said is None:
@@ -233,7 +236,10 @@ def elsewhere(name: str) -> str:
          "its neighbor-set autopilot-injector is empty, so it matches every neighbour: name one"),
     ],
 )  # fmt: skip
-async def test_a_gobgpd_edge_says_what_is_missing_when_one_item_is(old: str, new: str, said: str | None) -> None:
+@pytest.mark.parametrize("major", [3, 4])
+async def test_a_gobgpd_edge_says_what_is_missing_when_one_item_is(
+    major: int, old: str, new: str, said: str | None
+) -> None:
     pop = a_pop()
     config = router_config(pop, pop.router[0], "gobgp", Collector("127.0.0.1", 1))
     assert old in config
@@ -241,7 +247,7 @@ async def test_a_gobgpd_edge_says_what_is_missing_when_one_item_is(old: str, new
     for number in (1, 2, 3):
         changed += f'[[neighbors]]\nconfig.neighbor-address = "127.0.0.3{number}"\nconfig.peer-as = 6460{number}\n'
         changed += "".join(f'[[neighbors.afi-safis]]\nconfig.afi-safi-name = "ipv{v}-unicast"\n' for v in (4, 6))
-    async with running(("edge", changed)) as [daemon]:
+    async with running(("edge", changed), major=major) as [daemon]:
         pop = only(pop, daemon.target)
         problems = (await of_routers({pop.name: pop}, {(pop.name, ROUTER): daemon.target}))[pop.name, ROUTER]
     if said is None:

@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61pp/bgp/proto/policy.proto\x12\x16\x61utopilot.gobgp_policy\"#\n\x06\x46\x61mily\x12\x0b\n\x03\x61\x66i\x18\x01 \x01(\r\x12\x0c\n\x04safi\x18\x02 \x01(\r\"\x11\n\x0fListPeerRequest\">\n\x10ListPeerResponse\x12*\n\x04peer\x18\x01 \x01(\x0b\x32\x1c.autopilot.gobgp_policy.Peer\"j\n\x04Peer\x12.\n\x04\x63onf\x18\x02 \x01(\x0b\x32 .autopilot.gobgp_policy.PeerConf\x12\x32\n\tafi_safis\x18\n \x03(\x0b\x32\x1f.autopilot.gobgp_policy.AfiSafi\"R\n\x08PeerConf\x12\x18\n\x10neighbor_address\x18\x04 \x01(\t\x12\x10\n\x08peer_asn\x18\x05 \x01(\r\x12\x1a\n\x12neighbor_interface\x18\x0b \x01(\t\"\xb1\x01\n\x07\x41\x66iSafi\x12\x35\n\x06\x63onfig\x18\x02 \x01(\x0b\x32%.autopilot.gobgp_policy.AfiSafiConfig\x12:\n\rprefix_limits\x18\x07 \x01(\x0b\x32#.autopilot.gobgp_policy.PrefixLimit\x12\x33\n\tadd_paths\x18\n \x01(\x0b\x32 .autopilot.gobgp_policy.AddPaths\"?\n\rAfiSafiConfig\x12.\n\x06\x66\x61mily\x18\x01 \x01(\x0b\x32\x1e.autopilot.gobgp_policy.Family\"#\n\x0bPrefixLimit\x12\x14\n\x0cmax_prefixes\x18\x02 \x01(\r\"B\n\x08\x41\x64\x64Paths\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32&.autopilot.gobgp_policy.AddPathsConfig\"3\n\x0e\x41\x64\x64PathsConfig\x12\x0f\n\x07receive\x18\x01 \x01(\x08\x12\x10\n\x08send_max\x18\x02 \x01(\r\"\x1c\n\x1aListDynamicNeighborRequest\"`\n\x1bListDynamicNeighborResponse\x12\x41\n\x10\x64ynamic_neighbor\x18\x01 \x01(\x0b\x32\'.autopilot.gobgp_policy.DynamicNeighbor\"!\n\x0f\x44ynamicNeighbor\x12\x0e\n\x06prefix\x18\x01 \x01(\t\"R\n\x15ListDefinedSetRequest\x12\x39\n\x0c\x64\x65\x66ined_type\x18\x01 \x01(\x0e\x32#.autopilot.gobgp_policy.DefinedType\"Q\n\x16ListDefinedSetResponse\x12\x37\n\x0b\x64\x65\x66ined_set\x18\x01 \x01(\x0b\x32\".autopilot.gobgp_policy.DefinedSet\"\x95\x01\n\nDefinedSet\x12\x39\n\x0c\x64\x65\x66ined_type\x18\x01 \x01(\x0e\x32#.autopilot.gobgp_policy.DefinedType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04list\x18\x03 \x03(\t\x12\x30\n\x08prefixes\x18\x04 \x03(\x0b\x32\x1e.autopilot.gobgp_policy.Prefix\"\x1b\n\x06Prefix\x12\x11\n\tip_prefix\x18\x01 \x01(\t\"\x1d\n\x1bListPolicyAssignmentRequest\"\\\n\x1cListPolicyAssignmentResponse\x12<\n\nassignment\x18\x01 \x01(\x0b\x32(.autopilot.gobgp_policy.PolicyAssignment\"\xcb\x01\n\x10PolicyAssignment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12:\n\tdirection\x18\x02 \x01(\x0e\x32\'.autopilot.gobgp_policy.PolicyDirection\x12\x30\n\x08policies\x18\x04 \x03(\x0b\x32\x1e.autopilot.gobgp_policy.Policy\x12;\n\x0e\x64\x65\x66\x61ult_action\x18\x05 \x01(\x0e\x32#.autopilot.gobgp_policy.RouteAction\"M\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\nstatements\x18\x02 \x03(\x0b\x32!.autopilot.gobgp_policy.Statement\"\x83\x01\n\tStatement\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\nconditions\x18\x02 \x01(\x0b\x32\".autopilot.gobgp_policy.Conditions\x12\x30\n\x07\x61\x63tions\x18\x03 \x01(\x0b\x32\x1f.autopilot.gobgp_policy.Actions\"s\n\x08MatchSet\x12\x33\n\x04type\x18\x01 \x01(\x0e\x32%.autopilot.gobgp_policy.MatchSet.Type\x12\x0c\n\x04name\x18\x02 \x01(\t\"$\n\x04Type\x12\x07\n\x03\x41NY\x10\x00\x12\x07\n\x03\x41LL\x10\x01\x12\n\n\x06INVERT\x10\x02\"\x0e\n\x0c\x41sPathLength\"\x9c\x04\n\nConditions\x12\x34\n\nprefix_set\x18\x01 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x36\n\x0cneighbor_set\x18\x02 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12<\n\x0e\x61s_path_length\x18\x03 \x01(\x0b\x32$.autopilot.gobgp_policy.AsPathLength\x12\x35\n\x0b\x61s_path_set\x18\x04 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x37\n\rcommunity_set\x18\x05 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12;\n\x11\x65xt_community_set\x18\x06 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x13\n\x0brpki_result\x18\x07 \x01(\x05\x12\x12\n\nroute_type\x18\x08 \x01(\r\x12=\n\x13large_community_set\x18\t \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x18\n\x10next_hop_in_list\x18\n \x03(\t\x12\x33\n\x0b\x61\x66i_safi_in\x18\x0b \x03(\x0b\x32\x1e.autopilot.gobgp_policy.Family\"\x81\x01\n\x07\x41\x63tions\x12\x39\n\x0croute_action\x18\x01 \x01(\x0e\x32#.autopilot.gobgp_policy.RouteAction\x12;\n\nlocal_pref\x18\x07 \x01(\x0b\x32\'.autopilot.gobgp_policy.LocalPrefAction\" \n\x0fLocalPrefAction\x12\r\n\x05value\x18\x01 \x01(\r*L\n\x0b\x44\x65\x66inedType\x12\n\n\x06PREFIX\x10\x00\x12\x0c\n\x08NEIGHBOR\x10\x01\x12\x07\n\x03TAG\x10\x02\x12\x0b\n\x07\x41S_PATH\x10\x03\x12\r\n\tCOMMUNITY\x10\x04*6\n\x0fPolicyDirection\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06IMPORT\x10\x01\x12\n\n\x06\x45XPORT\x10\x02*/\n\x0bRouteAction\x12\x08\n\x04NONE\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61pp/bgp/proto/policy.proto\x12\x16\x61utopilot.gobgp_policy\"#\n\x06\x46\x61mily\x12\x0b\n\x03\x61\x66i\x18\x01 \x01(\r\x12\x0c\n\x04safi\x18\x02 \x01(\r\"\x11\n\x0fListPeerRequest\">\n\x10ListPeerResponse\x12*\n\x04peer\x18\x01 \x01(\x0b\x32\x1c.autopilot.gobgp_policy.Peer\"j\n\x04Peer\x12.\n\x04\x63onf\x18\x02 \x01(\x0b\x32 .autopilot.gobgp_policy.PeerConf\x12\x32\n\tafi_safis\x18\n \x03(\x0b\x32\x1f.autopilot.gobgp_policy.AfiSafi\"R\n\x08PeerConf\x12\x18\n\x10neighbor_address\x18\x04 \x01(\t\x12\x10\n\x08peer_asn\x18\x05 \x01(\r\x12\x1a\n\x12neighbor_interface\x18\x0b \x01(\t\"\xb1\x01\n\x07\x41\x66iSafi\x12\x35\n\x06\x63onfig\x18\x02 \x01(\x0b\x32%.autopilot.gobgp_policy.AfiSafiConfig\x12:\n\rprefix_limits\x18\x07 \x01(\x0b\x32#.autopilot.gobgp_policy.PrefixLimit\x12\x33\n\tadd_paths\x18\n \x01(\x0b\x32 .autopilot.gobgp_policy.AddPaths\"?\n\rAfiSafiConfig\x12.\n\x06\x66\x61mily\x18\x01 \x01(\x0b\x32\x1e.autopilot.gobgp_policy.Family\"#\n\x0bPrefixLimit\x12\x14\n\x0cmax_prefixes\x18\x02 \x01(\r\"B\n\x08\x41\x64\x64Paths\x12\x36\n\x06\x63onfig\x18\x01 \x01(\x0b\x32&.autopilot.gobgp_policy.AddPathsConfig\"3\n\x0e\x41\x64\x64PathsConfig\x12\x0f\n\x07receive\x18\x01 \x01(\x08\x12\x10\n\x08send_max\x18\x02 \x01(\r\"\x1c\n\x1aListDynamicNeighborRequest\"`\n\x1bListDynamicNeighborResponse\x12\x41\n\x10\x64ynamic_neighbor\x18\x01 \x01(\x0b\x32\'.autopilot.gobgp_policy.DynamicNeighbor\"!\n\x0f\x44ynamicNeighbor\x12\x0e\n\x06prefix\x18\x01 \x01(\t\"-\n\x15ListDefinedSetRequest\x12\x14\n\x0c\x64\x65\x66ined_type\x18\x01 \x01(\r\"Q\n\x16ListDefinedSetResponse\x12\x37\n\x0b\x64\x65\x66ined_set\x18\x01 \x01(\x0b\x32\".autopilot.gobgp_policy.DefinedSet\"\x95\x01\n\nDefinedSet\x12\x39\n\x0c\x64\x65\x66ined_type\x18\x01 \x01(\x0e\x32#.autopilot.gobgp_policy.DefinedType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04list\x18\x03 \x03(\t\x12\x30\n\x08prefixes\x18\x04 \x03(\x0b\x32\x1e.autopilot.gobgp_policy.Prefix\"\x1b\n\x06Prefix\x12\x11\n\tip_prefix\x18\x01 \x01(\t\"\x1d\n\x1bListPolicyAssignmentRequest\"\\\n\x1cListPolicyAssignmentResponse\x12<\n\nassignment\x18\x01 \x01(\x0b\x32(.autopilot.gobgp_policy.PolicyAssignment\"\xcb\x01\n\x10PolicyAssignment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12:\n\tdirection\x18\x02 \x01(\x0e\x32\'.autopilot.gobgp_policy.PolicyDirection\x12\x30\n\x08policies\x18\x04 \x03(\x0b\x32\x1e.autopilot.gobgp_policy.Policy\x12;\n\x0e\x64\x65\x66\x61ult_action\x18\x05 \x01(\x0e\x32#.autopilot.gobgp_policy.RouteAction\"M\n\x06Policy\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\nstatements\x18\x02 \x03(\x0b\x32!.autopilot.gobgp_policy.Statement\"\x83\x01\n\tStatement\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\nconditions\x18\x02 \x01(\x0b\x32\".autopilot.gobgp_policy.Conditions\x12\x30\n\x07\x61\x63tions\x18\x03 \x01(\x0b\x32\x1f.autopilot.gobgp_policy.Actions\"s\n\x08MatchSet\x12\x33\n\x04type\x18\x01 \x01(\x0e\x32%.autopilot.gobgp_policy.MatchSet.Type\x12\x0c\n\x04name\x18\x02 \x01(\t\"$\n\x04Type\x12\x07\n\x03\x41NY\x10\x00\x12\x07\n\x03\x41LL\x10\x01\x12\n\n\x06INVERT\x10\x02\"\x0e\n\x0c\x41sPathLength\"\xd5\x05\n\nConditions\x12\x34\n\nprefix_set\x18\x01 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x36\n\x0cneighbor_set\x18\x02 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12<\n\x0e\x61s_path_length\x18\x03 \x01(\x0b\x32$.autopilot.gobgp_policy.AsPathLength\x12\x35\n\x0b\x61s_path_set\x18\x04 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x37\n\rcommunity_set\x18\x05 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12;\n\x11\x65xt_community_set\x18\x06 \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x13\n\x0brpki_result\x18\x07 \x01(\x05\x12\x12\n\nroute_type\x18\x08 \x01(\r\x12=\n\x13large_community_set\x18\t \x01(\x0b\x32 .autopilot.gobgp_policy.MatchSet\x12\x18\n\x10next_hop_in_list\x18\n \x03(\t\x12\x33\n\x0b\x61\x66i_safi_in\x18\x0b \x03(\x0b\x32\x1e.autopilot.gobgp_policy.Family\x12:\n\x0f\x63ommunity_count\x18\x0c \x01(\x0b\x32!.autopilot.gobgp_policy.Condition\x12\x0e\n\x06origin\x18\r \x01(\r\x12\x38\n\rlocal_pref_eq\x18\x0e \x01(\x0b\x32!.autopilot.gobgp_policy.Condition\x12\x31\n\x06med_eq\x18\x0f \x01(\x0b\x32!.autopilot.gobgp_policy.Condition\"\x0b\n\tCondition\"\x81\x01\n\x07\x41\x63tions\x12\x39\n\x0croute_action\x18\x01 \x01(\x0e\x32#.autopilot.gobgp_policy.RouteAction\x12;\n\nlocal_pref\x18\x07 \x01(\x0b\x32\'.autopilot.gobgp_policy.LocalPrefAction\" \n\x0fLocalPrefAction\x12\r\n\x05value\x18\x01 \x01(\r*L\n\x0b\x44\x65\x66inedType\x12\n\n\x06PREFIX\x10\x00\x12\x0c\n\x08NEIGHBOR\x10\x01\x12\x07\n\x03TAG\x10\x02\x12\x0b\n\x07\x41S_PATH\x10\x03\x12\r\n\tCOMMUNITY\x10\x04*6\n\x0fPolicyDirection\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06IMPORT\x10\x01\x12\n\n\x06\x45XPORT\x10\x02*/\n\x0bRouteAction\x12\x08\n\x04NONE\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'app.bgp.proto.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DEFINEDTYPE']._serialized_start=2666
-  _globals['_DEFINEDTYPE']._serialized_end=2742
-  _globals['_POLICYDIRECTION']._serialized_start=2744
-  _globals['_POLICYDIRECTION']._serialized_end=2798
-  _globals['_ROUTEACTION']._serialized_start=2800
-  _globals['_ROUTEACTION']._serialized_end=2847
+  _globals['_DEFINEDTYPE']._serialized_start=2827
+  _globals['_DEFINEDTYPE']._serialized_end=2903
+  _globals['_POLICYDIRECTION']._serialized_start=2905
+  _globals['_POLICYDIRECTION']._serialized_end=2959
+  _globals['_ROUTEACTION']._serialized_start=2961
+  _globals['_ROUTEACTION']._serialized_end=3008
   _globals['_FAMILY']._serialized_start=54
   _globals['_FAMILY']._serialized_end=89
   _globals['_LISTPEERREQUEST']._serialized_start=91
@@ -64,33 +64,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DYNAMICNEIGHBOR']._serialized_start=897
   _globals['_DYNAMICNEIGHBOR']._serialized_end=930
   _globals['_LISTDEFINEDSETREQUEST']._serialized_start=932
-  _globals['_LISTDEFINEDSETREQUEST']._serialized_end=1014
-  _globals['_LISTDEFINEDSETRESPONSE']._serialized_start=1016
-  _globals['_LISTDEFINEDSETRESPONSE']._serialized_end=1097
-  _globals['_DEFINEDSET']._serialized_start=1100
-  _globals['_DEFINEDSET']._serialized_end=1249
-  _globals['_PREFIX']._serialized_start=1251
-  _globals['_PREFIX']._serialized_end=1278
-  _globals['_LISTPOLICYASSIGNMENTREQUEST']._serialized_start=1280
-  _globals['_LISTPOLICYASSIGNMENTREQUEST']._serialized_end=1309
-  _globals['_LISTPOLICYASSIGNMENTRESPONSE']._serialized_start=1311
-  _globals['_LISTPOLICYASSIGNMENTRESPONSE']._serialized_end=1403
-  _globals['_POLICYASSIGNMENT']._serialized_start=1406
-  _globals['_POLICYASSIGNMENT']._serialized_end=1609
-  _globals['_POLICY']._serialized_start=1611
-  _globals['_POLICY']._serialized_end=1688
-  _globals['_STATEMENT']._serialized_start=1691
-  _globals['_STATEMENT']._serialized_end=1822
-  _globals['_MATCHSET']._serialized_start=1824
-  _globals['_MATCHSET']._serialized_end=1939
-  _globals['_MATCHSET_TYPE']._serialized_start=1903
-  _globals['_MATCHSET_TYPE']._serialized_end=1939
-  _globals['_ASPATHLENGTH']._serialized_start=1941
-  _globals['_ASPATHLENGTH']._serialized_end=1955
-  _globals['_CONDITIONS']._serialized_start=1958
-  _globals['_CONDITIONS']._serialized_end=2498
-  _globals['_ACTIONS']._serialized_start=2501
-  _globals['_ACTIONS']._serialized_end=2630
-  _globals['_LOCALPREFACTION']._serialized_start=2632
-  _globals['_LOCALPREFACTION']._serialized_end=2664
+  _globals['_LISTDEFINEDSETREQUEST']._serialized_end=977
+  _globals['_LISTDEFINEDSETRESPONSE']._serialized_start=979
+  _globals['_LISTDEFINEDSETRESPONSE']._serialized_end=1060
+  _globals['_DEFINEDSET']._serialized_start=1063
+  _globals['_DEFINEDSET']._serialized_end=1212
+  _globals['_PREFIX']._serialized_start=1214
+  _globals['_PREFIX']._serialized_end=1241
+  _globals['_LISTPOLICYASSIGNMENTREQUEST']._serialized_start=1243
+  _globals['_LISTPOLICYASSIGNMENTREQUEST']._serialized_end=1272
+  _globals['_LISTPOLICYASSIGNMENTRESPONSE']._serialized_start=1274
+  _globals['_LISTPOLICYASSIGNMENTRESPONSE']._serialized_end=1366
+  _globals['_POLICYASSIGNMENT']._serialized_start=1369
+  _globals['_POLICYASSIGNMENT']._serialized_end=1572
+  _globals['_POLICY']._serialized_start=1574
+  _globals['_POLICY']._serialized_end=1651
+  _globals['_STATEMENT']._serialized_start=1654
+  _globals['_STATEMENT']._serialized_end=1785
+  _globals['_MATCHSET']._serialized_start=1787
+  _globals['_MATCHSET']._serialized_end=1902
+  _globals['_MATCHSET_TYPE']._serialized_start=1866
+  _globals['_MATCHSET_TYPE']._serialized_end=1902
+  _globals['_ASPATHLENGTH']._serialized_start=1904
+  _globals['_ASPATHLENGTH']._serialized_end=1918
+  _globals['_CONDITIONS']._serialized_start=1921
+  _globals['_CONDITIONS']._serialized_end=2646
+  _globals['_CONDITION']._serialized_start=2648
+  _globals['_CONDITION']._serialized_end=2659
+  _globals['_ACTIONS']._serialized_start=2662
+  _globals['_ACTIONS']._serialized_end=2791
+  _globals['_LOCALPREFACTION']._serialized_start=2793
+  _globals['_LOCALPREFACTION']._serialized_end=2825
 # @@protoc_insertion_point(module_scope)

@@ -129,8 +129,8 @@ class DynamicNeighbor(_message.Message):
 class ListDefinedSetRequest(_message.Message):
     __slots__ = ("defined_type",)
     DEFINED_TYPE_FIELD_NUMBER: _ClassVar[int]
-    defined_type: DefinedType
-    def __init__(self, defined_type: _Optional[_Union[DefinedType, str]] = ...) -> None: ...
+    defined_type: int
+    def __init__(self, defined_type: _Optional[int] = ...) -> None: ...
 
 class ListDefinedSetResponse(_message.Message):
     __slots__ = ("defined_set",)
@@ -217,7 +217,7 @@ class AsPathLength(_message.Message):
     def __init__(self) -> None: ...
 
 class Conditions(_message.Message):
-    __slots__ = ("prefix_set", "neighbor_set", "as_path_length", "as_path_set", "community_set", "ext_community_set", "rpki_result", "route_type", "large_community_set", "next_hop_in_list", "afi_safi_in")
+    __slots__ = ("prefix_set", "neighbor_set", "as_path_length", "as_path_set", "community_set", "ext_community_set", "rpki_result", "route_type", "large_community_set", "next_hop_in_list", "afi_safi_in", "community_count", "origin", "local_pref_eq", "med_eq")
     PREFIX_SET_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOR_SET_FIELD_NUMBER: _ClassVar[int]
     AS_PATH_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -229,6 +229,10 @@ class Conditions(_message.Message):
     LARGE_COMMUNITY_SET_FIELD_NUMBER: _ClassVar[int]
     NEXT_HOP_IN_LIST_FIELD_NUMBER: _ClassVar[int]
     AFI_SAFI_IN_FIELD_NUMBER: _ClassVar[int]
+    COMMUNITY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_PREF_EQ_FIELD_NUMBER: _ClassVar[int]
+    MED_EQ_FIELD_NUMBER: _ClassVar[int]
     prefix_set: MatchSet
     neighbor_set: MatchSet
     as_path_length: AsPathLength
@@ -240,7 +244,15 @@ class Conditions(_message.Message):
     large_community_set: MatchSet
     next_hop_in_list: _containers.RepeatedScalarFieldContainer[str]
     afi_safi_in: _containers.RepeatedCompositeFieldContainer[Family]
-    def __init__(self, prefix_set: _Optional[_Union[MatchSet, _Mapping]] = ..., neighbor_set: _Optional[_Union[MatchSet, _Mapping]] = ..., as_path_length: _Optional[_Union[AsPathLength, _Mapping]] = ..., as_path_set: _Optional[_Union[MatchSet, _Mapping]] = ..., community_set: _Optional[_Union[MatchSet, _Mapping]] = ..., ext_community_set: _Optional[_Union[MatchSet, _Mapping]] = ..., rpki_result: _Optional[int] = ..., route_type: _Optional[int] = ..., large_community_set: _Optional[_Union[MatchSet, _Mapping]] = ..., next_hop_in_list: _Optional[_Iterable[str]] = ..., afi_safi_in: _Optional[_Iterable[_Union[Family, _Mapping]]] = ...) -> None: ...
+    community_count: Condition
+    origin: int
+    local_pref_eq: Condition
+    med_eq: Condition
+    def __init__(self, prefix_set: _Optional[_Union[MatchSet, _Mapping]] = ..., neighbor_set: _Optional[_Union[MatchSet, _Mapping]] = ..., as_path_length: _Optional[_Union[AsPathLength, _Mapping]] = ..., as_path_set: _Optional[_Union[MatchSet, _Mapping]] = ..., community_set: _Optional[_Union[MatchSet, _Mapping]] = ..., ext_community_set: _Optional[_Union[MatchSet, _Mapping]] = ..., rpki_result: _Optional[int] = ..., route_type: _Optional[int] = ..., large_community_set: _Optional[_Union[MatchSet, _Mapping]] = ..., next_hop_in_list: _Optional[_Iterable[str]] = ..., afi_safi_in: _Optional[_Iterable[_Union[Family, _Mapping]]] = ..., community_count: _Optional[_Union[Condition, _Mapping]] = ..., origin: _Optional[int] = ..., local_pref_eq: _Optional[_Union[Condition, _Mapping]] = ..., med_eq: _Optional[_Union[Condition, _Mapping]] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Actions(_message.Message):
     __slots__ = ("route_action", "local_pref")

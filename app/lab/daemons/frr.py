@@ -22,9 +22,14 @@ def vty_socket(site: Site, router: Router) -> Path:
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
-    """Start the edge router and wait until it answers commands."""
+    """Start the edge router with the lab's configuration and wait until it answers commands."""
     other = next(peer for peer in pop.router if peer is not router)
-    config = site.write(f"{router.name}.conf", edge_config(site, pop, router, other))
+    await start(runner, site, router, edge_config(site, pop, router, other))
+
+
+async def start(runner: Runner, site: Site, router: Router, text: str) -> None:
+    """Start bgpd with this configuration as an edge router, and wait until it answers commands."""
+    config = site.write(f"{router.name}.conf", text)
     directory = site.make_directory(router.name)
     argv = (
         *(binary("bgpd"), "-Z", "-n", "-S", "-M", "bmp", "-f", str(config)),

@@ -1,15 +1,26 @@
 """What waits for Kafka: it leaves in order, whenever the broker is there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
-from faust.exceptions import ProducerSendError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    MessageSizeTooLargeError,
+    NotEnoughReplicasError,
+    PolicyViolationError,
+    RecordTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownError,
+)
+from faust.exceptions import NotReady, ProducerSendError
 
+from app import metrics
 from app.clock import ManualClock, utc
+from app.contract import topics
 from app.contract.schemas import Actuation, ActuatorStatus
 from app.stream.outbox import Outbox
 from app.stream.publish import Publisher
@@ -17,12 +28,14 @@ from tests.patience import PATIENCE_S
 
 
 class Broker:
-    """Takes what it is sent, but for the first `away` times."""
+    """Takes what it is sent, but for the first `away` times, when it fails with `error`, and the `refused` records."""
 
-    def __init__(self, away: float = 0, too_large: Sequence[str] = (), too_large_for_faust: Sequence[str] = ()) -> None:
+    def __init__(
+        self, away: float = 0, error: Exception | None = None, refused: Mapping[str, Exception] | None = None
+    ) -> None:
         self.away = away
-        self.too_large = too_large
-        self.too_large_for_faust = too_large_for_faust
+        self.error = error or KafkaConnectionError()
+        self.refused = refused or {}
         self.taken: list[str] = []
         self._queue: list[Callable[[], Awaitable[Any]]] = []
 
@@ -30,11 +43,9 @@ class Broker:
         async def send() -> Awaitable[None]:
             if self.away:
                 self.away -= 1
-                raise KafkaConnectionError
-            if value.id in self.too_large:
-                raise MessageSizeTooLargeError
-            if value.id in self.too_large_for_faust:
-                raise ProducerSendError("Error while sending") from MessageSizeTooLargeError()
+                raise self.error
+            if value.id in self.refused:
+                raise self.refused[value.id]
             self.taken.append(value.id)
             answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             answer.set_result(None)
@@ -75,16 +86,54 @@ async def test_records_leave_in_order() -> None:
     assert await delivered(Broker(), "1", "2", "3") == ["1", "2", "3"]
 
 
-async def test_a_broker_that_is_away_gets_them_when_it_is_back() -> None:
-    assert await delivered(Broker(away=1), "1", "2") == ["1", "2"]
+def wrapped(error: Exception) -> ProducerSendError:
+    """As Faust's producer raises it."""
+    wrapping = ProducerSendError("Error while sending")
+    wrapping.__cause__ = error
+    return wrapping
 
 
-@pytest.mark.parametrize("refused", [{"too_large": ["2", "4"]}, {"too_large_for_faust": ["2", "4"]}])
-async def test_a_record_that_no_broker_takes_is_dropped_and_the_others_are_sent(
-    refused: dict[str, Any], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "error",
+    [
+        KafkaConnectionError(),
+        NotEnoughReplicasError(),
+        wrapped(NotEnoughReplicasError()),
+        TopicAuthorizationFailedError(),  # somebody will mend it
+        NotReady("Producer service not yet started"),
+        TimeoutError(),
+        ConnectionResetError(),
+    ],
+    ids=repr,
+)
+async def test_a_broker_that_is_away_gets_them_when_it_is_back(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
+    assert await delivered(Broker(away=3, error=error), "1", "2") == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MessageSizeTooLargeError(),
+        wrapped(MessageSizeTooLargeError()),
+        RecordTooLargeError(),
+        InvalidTimestampError(),
+        PolicyViolationError(),
+        UnknownError(),
+        AssertionError("Key and value can't be both None"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    ],
+    ids=repr,
+)
+async def test_a_record_that_can_never_be_sent_is_dropped_and_counted_and_the_others_are_sent(
+    error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It was sent again every second, and nothing else was published any more."""
-    broker = Broker(**refused)
+    broker = Broker(refused={"2": error, "4": error})
+    dropped = metrics.UNPUBLISHED.labels(topics.ACTUATIONS.name)
+    before = dropped._value.get()
     outbox = Outbox(cast(Publisher, broker), lambda: True)
     for number in range(1, 6):
         outbox.put(record(str(number)))
@@ -95,6 +144,7 @@ async def test_a_record_that_no_broker_takes_is_dropped_and_the_others_are_sent(
     task.cancel()
     assert broker.taken == ["1", "1", "3", "5"], "readers drop repeats by their id"
     assert sum("a record is dropped" in message for message in caplog.messages) == 2
+    assert dropped._value.get() == before + 2
 
 
 async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
