@@ -214,7 +214,7 @@ def check(
     if offline:
         found = asyncio.run(checks.offline_report(deployment, configs))
     else:
-        found = asyncio.run(checks.report(deployment, SystemClock().now_s(), not create_topics, configs))
+        found = asyncio.run(checks.report(deployment, SystemClock(), not create_topics, configs))
     if as_json or dump:
         effective = {"effective": deployment} if dump else {}
         print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})

@@ -6,7 +6,6 @@ What is stale is not announced, what is live is not dropped, and all of it ends 
 import asyncio
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -29,7 +28,6 @@ LEASE_S = 45.0  # about the shortest for windows of 10 s
 EVERY_S = 2.0
 CLOCK = SystemClock()
 LIVE, STALE, _ = PREFIXES
-[FAKETIME] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
 
 
 class Windows:
@@ -67,16 +65,16 @@ async def told(stack: Stack) -> list[Actuation]:
     return [msgspec.json.decode(record.value, type=Actuation) for record in records]
 
 
-def actuator(stack: Stack) -> list[str]:
-    return [sys.executable, "-m", "app", "actuator", "--cell", POP, "--config", str(stack.settings_file)]
+def actuator(stack: Stack, skew_s: int) -> list[str]:
+    skewed = [sys.executable, "-m", "tests.faults.skewed", str(skew_s)]
+    return [*skewed, "actuator", "--cell", POP, "--config", str(stack.settings_file)]
 
 
 async def a_host_that_is(skew_s: int, stack: Stack, windows: Windows) -> None:
     """Its actuator follows, survives a kill, and lets go when nobody decides any more."""
     name = f"actuator{skew_s:+d}"
-    fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{skew_s:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     begun = len(await told(stack))
-    await stack.spawn(name, actuator(stack), fake)
+    await stack.spawn(name, actuator(stack, skew_s))
 
     async def follows() -> bool:
         await windows.decide(move(LIVE))
@@ -126,8 +124,10 @@ async def stays(stack: Stack, windows: Windows) -> None:
 
 async def test_ten_minutes_either_way_announce_nothing_stale_and_drop_nothing_live(daemons: None) -> None:
     settings = {"mode": "auto", "pacing": {"lease_s": LEASE_S}}
-    async with Stack(INVENTORY, announced(), StackOptions(settings=settings)) as stack:
-        async with AIOKafkaProducer(bootstrap_servers=stack.kafka.broker) as producer:
-            windows = Windows(producer)
-            for skew_s in (600, -600):
-                await a_host_that_is(skew_s, stack, windows)
+    async with (
+        Stack(INVENTORY, announced(), StackOptions(settings=settings)) as stack,
+        AIOKafkaProducer(bootstrap_servers=stack.kafka.broker) as producer,
+    ):
+        windows = Windows(producer)
+        for skew_s in (600, -600):
+            await a_host_that_is(skew_s, stack, windows)

@@ -40,7 +40,7 @@ SETTLED = ("standing", "unclaimed")
 def make_actuator(pop: Pop, rib: Rib, clock: Clock, publish: "Journal") -> PopActuator:
     """The actuator of production on real gobgpds, without Kafka around it."""
     ports = PopPorts(
-        clock, partial(open_gobgpd, pop), publish, lambda: True, lambda: False, lambda status: None, new_owner()
+        clock, partial(open_gobgpd, clock, pop), publish, lambda: True, lambda: False, lambda status: None, new_owner()
     )
     return PopActuator(pop, rib, "auto", Timing(), ports)
 
