@@ -14,7 +14,7 @@ BUDGETS_S = {
     "tests/cases": 300,
     "tests/app": 10,
     "tests/app/actuation": 30,
-    "tests/app/bgp": 15,
+    "tests/app/bgp": 30,
     "tests/app/cli": 15,
     "tests/app/config": 5,
     "tests/app/contract": 5,

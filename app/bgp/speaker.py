@@ -9,7 +9,7 @@ from app.errors import SpeakerError
 from app.te.routing.path import Origin
 
 NO_EXPORT = "65535:65281"
-NOTE_MAX_BYTES = 1024  # key and value together
+NOTE_KEY_MAX_BYTES, NOTE_MAX_BYTES = 16, 1024
 
 
 class InjectedRoute(msgspec.Struct, frozen=True):
@@ -63,7 +63,7 @@ class BgpSpeaker(Protocol):
         """Return the notes that stand in the daemon, by key. They are sent to no router and end with the daemon."""
 
     async def put_note(self, key: str, value: bytes) -> None:
-        """Write a note, or replace the one with this key: the last writer wins. At most NOTE_MAX_BYTES each."""
+        """Write a note, or replace the one with this key: the last writer wins. SpeakerError if it is too long."""
 
     async def remove_note(self, key: str) -> None:
         """Remove a note; a key that is not there is no error."""
@@ -88,5 +88,7 @@ class BgpSpeaker(Protocol):
 
 def check_note(key: str, value: bytes) -> None:
     """Refuse a note that does not fit: SpeakerError."""
-    if (size := len(key.encode()) + len(value)) > NOTE_MAX_BYTES:
-        raise SpeakerError(f"note {key[:40]!r}: {size} bytes with its key, at most {NOTE_MAX_BYTES} fit")
+    if not 0 < len(key.encode()) <= NOTE_KEY_MAX_BYTES:
+        raise SpeakerError(f"note {key[:40]!r}: a key has 1 to {NOTE_KEY_MAX_BYTES} bytes")
+    if len(value) > NOTE_MAX_BYTES:
+        raise SpeakerError(f"note {key!r}: {len(value)} bytes, at most {NOTE_MAX_BYTES} fit")

@@ -1,6 +1,5 @@
 """Translation between our routes and notes and GoBGP's messages, in both directions. Pure."""
 
-import hashlib
 import ipaddress
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from google.protobuf.message import Message
 
 from app.bgp.dialect import Dialect
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.speaker import InjectedRoute
+from app.bgp.speaker import NOTE_KEY_MAX_BYTES, InjectedRoute
 from app.te.routing.path import Origin
 
 ORIGINS: tuple[Origin, ...] = ("igp", "egp", "incomplete")
@@ -25,7 +24,7 @@ AS_SEQUENCE = 2
 LOCAL = ("<nil>", "")  # neighbor_ip of a route that was added over gRPC, in GoBGP 3 and 4
 # Notes are routes of a family that routers do not speak (IPv6 encapsulation, RFC 5512), so none of them is ever sent.
 # GoBGP 3.10 takes no routes of its own key-value family over gRPC.
-NOTES = pb.Family(afi=2, safi=7)
+NOTES = pb.Family(afi=2, safi=7)  # a note's key is its address
 NOTE_ATTRIBUTE = 255  # reserved for development by RFC 2042
 OPTIONAL = 0x80
 SENDS, RECEIVES = 2, 1  # bits of the ADD-PATH capability's mode
@@ -42,7 +41,7 @@ class BestPath(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """The path attributes that we understand; absent ones are None or empty. `note` is one of ours, with its key."""
+    """The path attributes that we understand; absent ones are None or empty. `note` is one of ours."""
 
     origin: Origin = "incomplete"
     as_path: tuple[int, ...] = ()
@@ -51,7 +50,7 @@ class Attributes(NamedTuple):
     local_pref: int | None = None
     communities: tuple[str, ...] = ()
     large_communities: tuple[tuple[int, int, int], ...] = ()
-    note: tuple[str, bytes] | None = None
+    note: bytes | None = None
 
     @property
     def large_community(self) -> tuple[int, int, int]:
@@ -106,17 +105,15 @@ def withdrawal(dialect: Dialect, prefix: str) -> pb.Path:
 
 def note(dialect: Dialect, key: str, value: bytes | None) -> pb.Path:
     """Return the message that writes a note under `key`, or removes it if the value is None."""
-    name = key.encode()
-    address = ipaddress.IPv6Address(hashlib.blake2b(name, digest_size=16).digest())
+    address = ipaddress.IPv6Address(key.encode().ljust(NOTE_KEY_MAX_BYTES, b"\0"))
     path = pb.Path(family=NOTES, nlri=dialect.pack(pb.EncapsulationNLRI(address=str(address))))
     if value is None:
         path.is_withdraw = True
         return path
-    content = bytes([len(name) >> 8, len(name) & 255]) + name + value
     attributes: tuple[Message, ...] = (
         pb.OriginAttribute(),
         pb.NextHopAttribute(next_hop="::1"),
-        pb.UnknownAttribute(flags=OPTIONAL, type=NOTE_ATTRIBUTE, value=content),
+        pb.UnknownAttribute(flags=OPTIONAL, type=NOTE_ATTRIBUTE, value=value),
     )
     path.pattrs.extend(map(dialect.pack, attributes))
     return path
@@ -124,7 +121,11 @@ def note(dialect: Dialect, key: str, value: bytes | None) -> pb.Path:
 
 def notes(paths: Iterable[SeenPath]) -> dict[str, bytes]:
     """Return the notes among these paths, by key."""
-    return dict(path.attributes.note for path in paths if path.local and path.attributes.note)
+    return {
+        _note_key(path.prefix): path.attributes.note
+        for path in paths
+        if path.local and path.attributes.note is not None
+    }
 
 
 def seen(dialect: Dialect, destination: pb.Destination) -> Iterator[SeenPath]:
@@ -257,14 +258,13 @@ def _value(attribute: Message) -> dict[str, typing.Any]:
             ]
             return {"large_communities": tuple(large)}
         case pb.UnknownAttribute():
-            return {"note": _note(attribute.value)} if attribute.type == NOTE_ATTRIBUTE else {}
+            return {"note": attribute.value} if attribute.type == NOTE_ATTRIBUTE else {}
         case _:
             raise AssertionError(f"no reader for {attribute.DESCRIPTOR.full_name}")
 
 
-def _note(content: bytes) -> tuple[str, bytes]:
-    end = 2 + (content[0] << 8 | content[1])
-    return content[2:end].decode(), content[end:]
+def _note_key(address: str) -> str:
+    return ipaddress.IPv6Address(address).packed.rstrip(b"\0").decode(errors="replace")
 
 
 def _segments(as_path: Sequence[int]) -> Iterator[pb.AsSegment]:

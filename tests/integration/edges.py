@@ -69,7 +69,7 @@ class Edge:
         local = f'transport.config.local-address = "{INJECTOR_ADDRESS}"'
         assert local in config
         config = config.replace(local, f"{local}\ntransport.config.remote-port = {self.site.ports.bgp}")
-        await gobgp._start(self.runner, self.site, f"injector-{ROUTER}", config)
+        await gobgp.start(self.runner, self.site, f"injector-{ROUTER}", config)
 
     async def start_neighbours(self) -> None:
         sessions = [session for link in self.pop.link if link.router == ROUTER for session in link.sessions]
@@ -217,7 +217,7 @@ class Gobgp(Edge):
                 f"{local}\n{passive}\n"
                 + "".join(f'[[neighbors.afi-safis]]\nconfig.afi-safi-name = "{family}-unicast"\n' for family in BOTH)
             )
-        await gobgp._start(self.runner, self.site, ROUTER, head + rendered)
+        await gobgp.start(self.runner, self.site, ROUTER, head + rendered)
         for prefix in self.pop.own_prefixes[:2]:
             await self._own(prefix)
 

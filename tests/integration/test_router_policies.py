@@ -1,5 +1,7 @@
 """What `autopilot render routers` writes, on real daemons: our routes are taken and not passed on, and no others."""
 
+import asyncio
+
 import pytest
 
 from tests.integration.bgp import eventually
@@ -88,3 +90,30 @@ async def test_the_injector_sends_only_what_has_our_marker() -> None:
         await eventually(lambda: stands(router, PREFIXES[0]))
         sent = await router.sent()
         assert sent == {PREFIXES[0]}
+
+
+ROUTE_MONITORING, STATISTICS, POST_POLICY = 0, 1, 0x40  # RFC 7854, sections 4.1, 4.2
+PER_PEER_HEADER, END_OF_RIB_MAX = 42, 30  # bytes
+
+
+@pytest.mark.parametrize("platform", ["frr", "gobgp"])
+async def test_bmp_shows_the_table_after_policy_and_sends_statistics(platform: str) -> None:
+    kinds: set[tuple[int, bool]] = set()
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                header = await reader.readexactly(6)
+                body = await reader.readexactly(int.from_bytes(header[1:5]) - len(header))
+                is_end_of_rib = header[5] == ROUTE_MONITORING and len(body) - PER_PEER_HEADER <= END_OF_RIB_MAX
+                if header[5] in (ROUTE_MONITORING, STATISTICS) and not is_end_of_rib:
+                    kinds.add((header[5], bool(body[1] & POST_POLICY)))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    async def seen() -> bool:
+        return (ROUTE_MONITORING, True) in kinds and STATISTICS in {kind for kind, _ in kinds}
+
+    async with edge(platform) as router, await asyncio.start_server(collect, "127.0.0.1", router.site.ports.bmp):
+        await eventually(seen)
+    assert (ROUTE_MONITORING, False) not in kinds

@@ -19,7 +19,7 @@ OFFERED_PATHS = 16  # of a prefix, from an edge to its injector
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, export_policy: bool) -> None:
     """Start the edge router and make it announce the PoP's own prefixes. `export_policy=False` lets every route out."""
     other = next(peer for peer in pop.router if peer is not router)
-    await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
+    await start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
         family, hop = "ipv6" if ":" in prefix else "ipv4", router.loopback(prefix)
         await gobgp(
@@ -36,7 +36,7 @@ async def start_injector(
     config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector, marker=marker)
     for address in filter(None, (router.ibgp_address, mirror_address)):
         config += _neighbour(site, PeerOfGobgp(address, pop.asn, injector, passive=False, receives_all_paths=True))
-    await _start(runner, site, f"injector-{router.name}", config, restarts_max=5)  # its reaper may end it
+    await start(runner, site, f"injector-{router.name}", config, restarts_max=5)  # its reaper may end it
 
 
 def target(site: Site, name: str) -> str:
@@ -146,6 +146,7 @@ def _neighbour(site: Site, neighbour: PeerOfGobgp) -> str:
         maximum_prefix=neighbour.maximum_prefix,
         send_max=neighbour.send_max,
         receive=str(neighbour.receives_all_paths).lower(),
+        end_of_rib=str(neighbour.send_max > 0 or neighbour.receives_all_paths).lower(),
     )
 
 
@@ -153,7 +154,8 @@ def _quoted(values: Iterable[str]) -> str:
     return ", ".join(f'"{value}"' for value in values)
 
 
-async def _start(runner: Runner, site: Site, name: str, config: str, restarts_max: int = 0) -> None:
+async def start(runner: Runner, site: Site, name: str, config: str, restarts_max: int = 0) -> None:
+    """Start a gobgpd with this configuration, and wait until its BGP server answers."""
     path = site.write(f"{name}.toml", config)
     grpc = target(site, name)
     argv = (binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)

@@ -11,7 +11,7 @@ from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.memory import MemorySpeaker
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.speaker import NOTE_MAX_BYTES, BgpSpeaker
+from app.bgp.speaker import NOTE_KEY_MAX_BYTES, NOTE_MAX_BYTES, BgpSpeaker
 from app.bgp.wire import AS_PATH_MAX, SEGMENT_MAX, announcement, read_attributes
 from app.clock import ManualClock, SystemClock
 from app.errors import SpeakerError
@@ -97,10 +97,14 @@ async def test_notes_are_written_replaced_and_removed(speaker: BgpSpeaker) -> No
 
 
 async def test_a_note_has_a_bound(speaker: BgpSpeaker) -> None:
-    await speaker.put_note("key", b"x" * (NOTE_MAX_BYTES - 3))
-    with pytest.raises(SpeakerError, match=r"note 'key': 1025 bytes with its key, at most 1024 fit"):
-        await speaker.put_note("key", b"x" * (NOTE_MAX_BYTES - 2))
-    assert await speaker.notes() == {"key": b"x" * (NOTE_MAX_BYTES - 3)}
+    longest, value = "k" * NOTE_KEY_MAX_BYTES, b"x" * NOTE_MAX_BYTES
+    await speaker.put_note(longest, value)
+    with pytest.raises(SpeakerError, match=r"note 'key': 1025 bytes, at most 1024 fit"):
+        await speaker.put_note("key", value + b"x")
+    for key in ("", longest + "k"):
+        with pytest.raises(SpeakerError, match=r"a key has 1 to 16 bytes"):
+            await speaker.put_note(key, b"")
+    assert await speaker.notes() == {longest: value}
 
 
 async def test_routes_and_notes_do_not_mix(speaker: BgpSpeaker) -> None:
