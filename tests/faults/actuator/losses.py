@@ -58,11 +58,12 @@ async def lose(trial: Trial, broken: Broken, limit_s: float, overrides: int = OV
             await rig.start_neighbour(peer, announced(rig.pop, peer, mine))
             rig.decider.overrides = {rig.pop.name: tuple(move(rig.pop, peer, prefix) for prefix in mine)}
             await rig.all_there(overrides)
+            rig.actuator.exits.clear()
             async with broken(rig):
                 began_s = rig.clock.monotonic_s()
                 await rig.stack.kill_neighbour(peer)
                 await trial.gone(rig.count, began_s, limit_s)
+                rig.no_exits(trial)  # when the broker is back, it starts anew on purpose
                 rig.decider.overrides = {rig.pop.name: ()}
             trial.say(f"{trial.seconds[-1]} s")
         trial.leaked += rig.leaked()
-        rig.no_exits(trial)
