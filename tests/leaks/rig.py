@@ -144,7 +144,7 @@ class Rig:
         for edge in self.edges:
             await edge.start(runner, self._leaky)
         for router in self.pop.router:
-            await gobgp._start(runner, site, f"injector-{router.name}", configs.injector(site, self.pop, router))
+            await gobgp.start(runner, site, f"injector-{router.name}", configs.injector(site, self.pop, router))
         self.watch = Watch(self.pop, self.truth, site, runner)
         await self.watch.start()
         sessions = [(self.pop.routers[link.router], session) for link in self.pop.link for session in link.sessions]
