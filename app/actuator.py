@@ -22,15 +22,17 @@ from app.actuation.pop_actuator import PopActuator
 from app.actuation.timing import Timing
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import BgpSpeaker
-from app.clock import Clock, SystemClock
+from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Actuation, ActuatorStatus, Decision
 from app.errors import SpeakerError
 from app.feeds.rib_feed import RibFeed
-from app.gauges import watch_actuator, watch_orders, watch_routes
+from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
+from app.kafka.broker_time import ClockWatch
 from app.kafka.orders import ControlReader, Orders
-from app.stream.app import ExactApp
+from app.reload import Read, Reload
+from app.stream.app import ExactApp, between_events
 from app.stream.cut_off import CutOff
 from app.stream.exact import Reading
 from app.stream.fence import StallFence
@@ -73,11 +75,16 @@ class ActuatorPorts(NamedTuple):
 
 
 class ActuatorCell(NamedTuple):
-    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act."""
+    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act.
+
+    `reconfigure` makes them go on with other settings, and other inventories of the same PoPs and routers; call it
+    between two events.
+    """
 
     routes: routes.RoutesState
     pops: Mapping[str, PopActuator]
     ready: Callable[[str], bool]
+    reconfigure: Callable[[Mapping[str, Pop], Settings], None]
 
 
 def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) -> ActuatorCell:
@@ -121,12 +128,18 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
     ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
-    return ActuatorCell(state, actuators, ready)
+
+    def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
+        state.reconfigure(new_pops)
+        for name, pop in new_pops.items():
+            actuators[name].reconfigure(pop, new_settings.mode)
+
+    return ActuatorCell(state, actuators, ready, reconfigure)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
-    """The whole actuator of a cell with what runs beside it, not started."""
-    settings, pops = deployment.settings, deployment.cell(cell)
+def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
+    """The whole actuator of a cell with what runs beside it, not started. `read` is for a reload."""
+    settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
@@ -137,6 +150,14 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         readers.append(ControlReader(settings.kafka, on_change))
         return readers[-1]
 
+    async def apply(_: Deployment, new: Deployment) -> None:
+        async with between_events(app.readers):
+            assembled.reconfigure(new.cell(cell), new.settings)
+
+    def report(status: ActuatorStatus) -> None:
+        outbox.report(msgspec.structs.replace(status, worker=reload.state()))
+
+    reload = Reload("actuator", cell, deployment, read, apply, clock)
     ports = ActuatorPorts(
         app,
         clock,
@@ -144,10 +165,10 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         partial(attach_reader, app, fence=fence, end=cut_off),
         partial(actuate.attach, app, cut_off),
         follow_orders,
-        open_gobgpd,
+        partial(open_gobgpd, clock),
         partial(is_halted, Path(settings.halt_file)),
         outbox.put,
-        outbox.report,
+        report,
         new_owner(),
     )
     assembled = assemble(pops, settings, ports)
@@ -156,13 +177,27 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         watch_actuator(app, clock, name, assembled.pops[name])
     for reader in readers:
         watch_orders(reader)
+    watch_clock(clock)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
-    jobs = (cut_off.run, *(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
+    jobs = (
+        cut_off.run,
+        ClockWatch(settings.kafka, clock).run,
+        reload.run,
+        *(reader.run for reader in readers),
+        *(actuator.run for actuator in assembled.pops.values()),
+    )
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-        services.append(StateServer(views(assembled.pops), settings.actuator_port, probes=probes))
+        services.append(
+            StateServer(
+                {**views(assembled.pops), "reload": reload.preview},
+                settings.actuator_port,
+                "actuator_port",
+                probes=probes,
+            )
+        )
     return app, services
 
 
@@ -171,14 +206,14 @@ def is_doubtful(actuator: PopActuator, router: str) -> bool:
     return actuator.heard(router).doubtful
 
 
-def open_gobgpd(pop: Pop, router: Router) -> BgpSpeaker:
+def open_gobgpd(clock: Clock, pop: Pop, router: Router) -> BgpSpeaker:
     """A connection to the gobgpd beside a router; SpeakerError if anybody on the way could write there, too."""
     if not router.injector.grpc.startswith("unix://"):
         raise SpeakerError(
             f"{router.injector.grpc}: nothing is announced over TCP, which protects nothing yet:"
             " set `injector.grpc` to unix:///PATH and run the actuator beside its gobgpds"
         )
-    return GobgpSpeaker(router.injector.grpc, pop.marker_community, router=router.ibgp_address)
+    return GobgpSpeaker(router.injector.grpc, pop.marker_community, router=router.ibgp_address, clock=clock)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:
@@ -189,7 +224,7 @@ def views(actuators: Mapping[str, PopActuator]) -> Views:
     }
 
 
-def main(deployment: Deployment, cell: str) -> None:
-    """Run the actuator of one cell until a signal."""
-    app, services = build(deployment, cell, SystemClock())
+def main(deployment: Deployment, cell: str, read: Read) -> None:
+    """Run the actuator of one cell until a signal; at SIGHUP it takes over what `read` returns."""
+    app, services = build(deployment, cell, read, SystemClock())
     run(app, *services, wait_for_broker=True)  # routes left by an earlier run expire even without Kafka

@@ -14,6 +14,9 @@ LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that ha
 UNPUBLISHED = Counter("autopilot_unpublished_records", "Records that were dropped instead of published", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
 UNDATED = Counter("autopilot_undated_records", "Input records whose time in Kafka no calendar has", ["topic"])
+CONFIG = Gauge("autopilot_config_seconds", "Unix time since which the configuration of this hash is in use", ["hash"])
+RELOADS = Counter("autopilot_config_reloads", "Times that the configuration was read again", ["result"])
+CLOCK_OFFSET = Gauge("autopilot_clock_offset_seconds", "How far this host's clock is ahead of the broker's")
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "One flush of an agent: write, changelog, publish, acknowledge")
 
 WATERMARK = Gauge("autopilot_watermark_seconds", "Unix time up to which the flows of a PoP are complete", ["pop"])
@@ -46,6 +49,7 @@ LINK_CARRIED = Gauge("autopilot_link_carried_ratio", "Carried load of a link, sh
 LINK_DROPPED = Gauge("autopilot_link_dropped_ratio", "Dropped load of a link, share of capacity", ["link"])
 LINK_NATURAL = Gauge("autopilot_link_natural_ratio", "Load of a link without overrides, share of capacity", ["link"])
 LINK_ERROR = Gauge("autopilot_link_error_ratio", "95 % sampling error of a link's flow estimate", ["link"])
+OF_LINKS = (LINK_CARRIED, LINK_DROPPED, LINK_NATURAL, LINK_ERROR)
 LINK_FEED = Gauge(
     "autopilot_link_feed", "1 for the state that a link's feed is in, 0 for the others", ["link", "state"]
 )

@@ -1,6 +1,7 @@
 """Composition root of `autopilot reaper`: one small process beside each gobgpd, with no Kafka, Faust or inventory.
 
 It withdraws what is past the lease that it carries, and everything while the halt file exists or cannot be looked at.
+A route says how long its lease is, gobgpd says since when it has the route: no clock but this host's has to be right.
 A gobgpd that does not answer for `FROZEN_S` is ended: its routes go with its session.
 """
 
@@ -18,7 +19,7 @@ from app.actuation.halt_file import is_halted
 from app.actuation.leases import Leases
 from app.actuation.reaper_note import KEY
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
-from app.clock import Clock, SystemClock
+from app.clock import Clock, SteadyClock, SystemClock
 from app.errors import SpeakerError
 
 EVERY_S, GRACE_S, FROZEN_S = 1.0, 2.0, 3.5
@@ -97,8 +98,8 @@ def end_peer(target: str) -> None:
 def run(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
     """Look after the gobgpd at `target` until a signal."""
     reaper = RouteReaper(
-        BlockingGobgp(target, marker),
-        SystemClock(),
+        BlockingGobgp(target, marker, in_host_time=True),
+        SteadyClock(SystemClock()),
         lease_s,
         lambda: is_halted(halt_file),
         lambda: end_peer(target),

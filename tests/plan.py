@@ -93,6 +93,7 @@ ROOTS = (
     Room("app.telemetry", "`autopilot telemetry`: windows, detection, decision", ANYTHING, faust=True),
     Room("app.actuator", "`autopilot actuator`: decisions to the routers", ANYTHING, faust=True),
     Room("app.view", "`autopilot view`: the web page", ANYTHING),
+    Room("app.reload", "a changed configuration is taken over at SIGHUP", (*BASE, "app.metrics")),
     Room("app.gauges", "gauges that are computed when they are scraped", ANYTHING, faust=True),
 )
 SHARED = (Room("app.te.cycle_state", "what one cycle hands to the next", BASE),)

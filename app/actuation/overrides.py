@@ -45,6 +45,7 @@ class Entry(msgspec.Struct):
     routes: dict[str, InjectedRoute] = {}
     is_settled: bool = False
     is_behind: bool = False  # the live path has other attributes
+    is_judged: bool = False  # by the present inventory
     announced: bool = False
     decided_s: float = 0.0
     number: Number = NOBODYS
@@ -117,7 +118,7 @@ class Overrides:
         """Go on with another inventory: every override is judged anew when the next decision asks for it."""
         self.pop = pop
         for entry in self.entries.values():
-            entry.path = None
+            entry.is_judged = False
 
     def apply(self, decision: Decision, judge: Judge) -> set[str]:
         """Take over a decision, newer than the last one, and return the prefixes that it changes.
@@ -134,7 +135,7 @@ class Overrides:
         new, changed = 0, set()
         for override in decision.overrides:
             entry = self.entries.get(override.prefix)
-            if entry is not None and entry.wanted and entry.path is not None and _same_move(entry.override, override):
+            if entry is not None and entry.wanted and entry.is_judged and _same_move(entry.override, override):
                 self._renew(entry, override, terms)
                 continue
             changed.add(override.prefix)
@@ -211,6 +212,7 @@ class Overrides:
             entry.state, entry.since_s = "standing", self._clock.monotonic_s()
         self._renew(entry, override, terms)
         self.copy(entry, path)
+        entry.is_judged = True
         return None
 
     def _new_move(self, override: Override, terms: _Terms, path: Path, judge: Judge) -> Refusal | None:

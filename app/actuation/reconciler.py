@@ -217,6 +217,9 @@ class Reconciler:
             self._stale = False
             self._taken_back.clear()
             self._doubt.look()
+            for prefix in [each for each, entry in self.overrides.entries.items() if entry.state == "unclaimed"]:
+                for route in self._gate.held(prefix).values():  # maybe found before the broker had said its time
+                    self.overrides.adopt(prefix, route)
             self.overrides.wait_again()
             waiting, self._waiting = self._waiting, None
             touched = self.overrides.apply(waiting, self._gate) if waiting is not None and not self.halts else set()

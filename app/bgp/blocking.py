@@ -31,11 +31,16 @@ class BlockingSpeaker(Protocol):
 
 
 class BlockingGobgp:
-    """The gobgpd at `target`, GoBGP 3 or 4, over blocking gRPC calls with deadlines."""
+    """The gobgpd at `target`, GoBGP 3 or 4, over blocking gRPC calls with deadlines.
 
-    def __init__(self, target: str, marker: str, deadline: Deadline = calls.DEADLINE) -> None:
+    With `in_host_time` leases end by the clock of the daemon's host (see RouteReader).
+    """
+
+    def __init__(
+        self, target: str, marker: str, deadline: Deadline = calls.DEADLINE, in_host_time: bool = False
+    ) -> None:
         self._target = target
-        self._reader = RouteReader(marker)
+        self._reader = RouteReader(marker, in_host_time)
         self._deadline = deadline
         self._channel = grpc.insecure_channel(target, options=calls.OPTIONS)
         self._known: Dialect | None = None

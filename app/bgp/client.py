@@ -96,10 +96,10 @@ class GobgpClient:
         async for event in self._watch(calls.received_request(await self.dialect())):
             yield event
 
-    async def announce(self, routes: Iterable[InjectedRoute]) -> None:
-        """Add routes in order; after one that the daemon refuses, the rest are not sent."""
+    async def announce(self, routes: Iterable[InjectedRoute], sent_s: int = 0) -> None:
+        """Add routes in order; after one that the daemon refuses, the rest are not sent. `sent_s` as in wire."""
         dialect = await self.dialect()
-        await self.send([announcement(dialect, route) for route in routes])
+        await self.send([announcement(dialect, route, sent_s) for route in routes])
 
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         """Remove the routes that were added over gRPC for these prefixes."""

@@ -9,6 +9,7 @@ from app.bgp.dialect import PeerEvent
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute, check_note
 from app.bgp.wire import FAMILIES, NOTES, RouteReader, families_with_all_paths, has_sent_all, note, notes, prefix_of
+from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
 
 END_OF_RIB_EVERY_S = 0.5
@@ -17,15 +18,24 @@ END_OF_RIB_EVERY_S = 0.5
 class GobgpSpeaker:
     """The speaker at `target` (`unix:///path`, or `host:port` on loopback). Our routes are those with `marker`.
 
-    `router` is the address of its session with the edge router; it may be left out if there is no other session.
+    `router` is the address of its session with the edge router; it may be left out if there is no other session. Leases
+    go by `clock`.
     """
 
-    def __init__(self, target: str, marker: str, deadline: Deadline = DEADLINE, router: str = "") -> None:
+    def __init__(
+        self,
+        target: str,
+        marker: str,
+        deadline: Deadline = DEADLINE,
+        router: str = "",
+        clock: Clock | None = None,
+    ) -> None:
         """Call this inside a running event loop."""
         self._client = GobgpClient(target, deadline)
         self._marker = marker
         self._reader = RouteReader(marker)
         self._router = router
+        self._clock = clock or SystemClock()
 
     async def probe(self) -> None:
         await self._client.global_config()
@@ -34,7 +44,7 @@ class GobgpSpeaker:
         return await self._client.routes(self._reader)
 
     async def announce(self, routes: Iterable[InjectedRoute]) -> None:
-        await self._client.announce(routes)
+        await self._client.announce(routes, round(self._clock.now_s()))
 
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         await self._client.withdraw(prefixes)

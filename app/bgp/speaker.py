@@ -16,7 +16,8 @@ class InjectedRoute(msgspec.Struct, frozen=True):
     """One override as one router receives it: a copy of the source path with our local-pref and communities.
 
     `communities` are `AS:value` texts, sorted. `large_community` is our AS, the end of the route's lease in Unix
-    seconds, and a number that is 0 for now. The lease rides on the route, so no restart of anybody makes it longer.
+    seconds, and 0: on the wire that is when the route was sent, in Unix seconds of the same clock. The lease rides on
+    the route, so no restart of anybody makes it longer.
     """
 
     prefix: str

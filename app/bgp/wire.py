@@ -52,6 +52,11 @@ class Attributes(NamedTuple):
     large_communities: tuple[tuple[int, int, int], ...] = ()
     note: bytes | None = None
 
+    @property
+    def large_community(self) -> tuple[int, int, int]:
+        """The only one that our routes have."""
+        return self.large_communities[0] if self.large_communities else (0, 0, 0)
+
 
 class SeenPath(NamedTuple):
     """One path of one prefix in a table. `neighbor_ip` is the neighbour it came from, one of LOCAL if none."""
@@ -67,12 +72,15 @@ class SeenPath(NamedTuple):
         return self.neighbor_ip in LOCAL
 
 
-def announcement(dialect: Dialect, route: InjectedRoute) -> pb.Path:
-    """Return the message that announces `route`; GoBGP replaces its route with the same prefix."""
+def announcement(dialect: Dialect, route: InjectedRoute, sent_s: int = 0) -> pb.Path:
+    """Return the message that announces `route`; GoBGP replaces its route with the same prefix.
+
+    `sent_s` is the time in Unix seconds by the clock that the lease goes by; 0 if that is not known.
+    """
     # An empty attribute would reset FRR's session with the injector, and all our routes with it.
     assert route.communities, f"{route.prefix}: every route of ours carries its marker"
     assert len(route.as_path) <= AS_PATH_MAX, f"{route.prefix}: an AS path of {len(route.as_path)} numbers"
-    admin, lease_end_s, rest = route.large_community
+    admin, lease_end_s, _ = route.large_community
     attributes: list[Message] = [
         pb.OriginAttribute(origin=ORIGINS.index(route.origin)),
         pb.AsPathAttribute(segments=list(_segments(route.as_path))),
@@ -80,7 +88,7 @@ def announcement(dialect: Dialect, route: InjectedRoute) -> pb.Path:
         pb.LocalPrefAttribute(local_pref=route.local_pref),
         pb.CommunitiesAttribute(communities=[community_number(text) for text in route.communities]),
         pb.LargeCommunitiesAttribute(
-            communities=[pb.LargeCommunity(global_admin=admin, local_data1=lease_end_s, local_data2=rest)]
+            communities=[pb.LargeCommunity(global_admin=admin, local_data1=lease_end_s, local_data2=sent_s)]
         ),
     ]
     if route.med is not None:
@@ -129,11 +137,14 @@ def seen(dialect: Dialect, destination: pb.Destination) -> Iterator[SeenPath]:
 class RouteReader:
     """Reads our routes, which carry `marker`, from the best paths of a gobgpd.
 
-    Most are as they were the last time, byte for byte, and are not unpacked again.
+    With `in_host_time` their leases end by the clock of the daemon's host, however far that is from the sender's: as
+    long after the daemon took the route as the lease had left when it was sent. Most paths are as they were the last
+    time, byte for byte, and are not unpacked again.
     """
 
-    def __init__(self, marker: str) -> None:
+    def __init__(self, marker: str, in_host_time: bool = False) -> None:
         self._marker = marker
+        self._in_host_time = in_host_time
         self._known: dict[bytes, InjectedRoute | None] = {}
 
     def read(self, dialect: Dialect, paths: Iterable[bytes]) -> dict[str, InjectedRoute]:
@@ -148,7 +159,13 @@ class RouteReader:
         if path.neighbor_ip not in LOCAL or path.family.safi != UNICAST:
             return None
         attributes = read_attributes(dialect, path.pattrs)
-        return _route(prefix_of(dialect, path), attributes) if self._marker in attributes.communities else None
+        if self._marker not in attributes.communities:
+            return None
+        route = _route(prefix_of(dialect, path), attributes)
+        _, lease_end_s, sent_s = attributes.large_community
+        if self._in_host_time and sent_s:
+            return route.leased_until(path.age.seconds + lease_end_s - sent_s)
+        return route
 
 
 def changes(dialect: Dialect, paths: Iterable[bytes]) -> dict[str, BestPath | None]:
@@ -264,6 +281,7 @@ def _best(dialect: Dialect, path: pb.Path) -> BestPath:
 
 
 def _route(prefix: str, attributes: Attributes) -> InjectedRoute:
+    asn, lease_end_s, _ = attributes.large_community
     return InjectedRoute(
         prefix=prefix,
         next_hop=attributes.next_hop,
@@ -272,7 +290,7 @@ def _route(prefix: str, attributes: Attributes) -> InjectedRoute:
         med=attributes.med,
         local_pref=attributes.local_pref if attributes.local_pref is not None else 100,
         communities=attributes.communities,
-        large_community=attributes.large_communities[0] if attributes.large_communities else (0, 0, 0),
+        large_community=(asn, lease_end_s, 0),
     )
 
 

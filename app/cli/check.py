@@ -15,6 +15,7 @@ from app.cli.decision_size import TOPIC_BYTES_DEFAULT, budget_problem, topic_pro
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.policies import Key, of_injectors, of_routers
 from app.cli.situation import halt_lines, situation
+from app.clock import Clock
 from app.config import endpoints, folders
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
@@ -25,6 +26,7 @@ from app.errors import DaemonError
 from app.feeds.bmp_notices import ASK_FOR_STATISTICS
 from app.kafka import client
 from app.kafka.admin import create_topics, missing_topics
+from app.kafka.broker_time import host_ahead_s, warning
 from app.kafka.read import unreadable_batches
 from app.web.conditions import Seen, actuator_state, components, sentence
 
@@ -68,20 +70,22 @@ class Report(msgspec.Struct, frozen=True):
 
 
 async def report(
-    deployment: Deployment, now_s: float, running: bool = True, configs: Mapping[Key, str] | None = None
+    deployment: Deployment, clock: Clock, running: bool = True, configs: Mapping[Key, str] | None = None
 ) -> Report:
-    """Check the environment, the broker's topics and, if `running`, every part that should be running.
+    """Check the environment, the broker's topics and time, and, if `running`, every part that should be running.
 
     While topics are missing nothing can be running, so nothing else is asked. `configs` says where the policy of a
     router is read (see policies).
     """
     configs = configs or {}
     problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment)]
-    (found, complete), read = await asyncio.gather(_broker_problems(deployment), of_routers(deployment.pops, configs))
+    (found, complete), read = await asyncio.gather(
+        _broker_problems(deployment, clock), of_routers(deployment.pops, configs)
+    )
     problems += router_lines(read)
     if not complete or not running:
         return Report([*problems, *found], marks_of(deployment))
-    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
+    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, clock.now_s()))
     routers = {
         f"{name}/{router.name}": _router(
             router, answers[name, router.name], now.seen[name], read.get((name, router.name))
@@ -217,18 +221,29 @@ def foreign_packages() -> list[str]:
     ]
 
 
-async def _broker_problems(deployment: Deployment) -> tuple[list[str], bool]:
-    """The problems of the broker and its topics, and whether every topic can be read."""
+async def _broker_problems(deployment: Deployment, clock: Clock) -> tuple[list[str], bool]:
+    """The problems of the broker, its topics and its time, and whether every topic can be read."""
     kafka, wanted = deployment.settings.kafka, topics.named(deployment.pops)
     try:
         async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
             existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
             problems = await _topic_problems(admin, deployment, existing)
             problems += await _input_problems(kafka, existing.keys(), list(deployment.pops))
-            return problems, wanted.keys() <= existing.keys()
+            if not (is_complete := wanted.keys() <= existing.keys()):
+                return problems, is_complete
     except (KafkaError, TimeoutError) as error:
         text = f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
         return [text], False
+    return [*problems, *await _clock_problems(kafka, clock)], is_complete
+
+
+async def _clock_problems(kafka: Kafka, clock: Clock) -> list[str]:
+    """What is wrong with the clock of this host, or why the broker does not say."""
+    try:
+        problem = warning(await host_ahead_s(kafka, clock))
+    except DaemonError as error:
+        return [str(error)]
+    return [problem] if problem else []
 
 
 async def _topic_problems(admin: AIOKafkaAdminClient, deployment: Deployment, existing: Mapping[str, Any]) -> list[str]:
@@ -251,7 +266,12 @@ async def _topic_problems(admin: AIOKafkaAdminClient, deployment: Deployment, ex
             if len(partition["isr"]) < len(partition["replicas"])
         )
     configs = await _configs(admin, present)
-    return [*problems, *_cleanup_problems(configs, present), *_size_problems(configs, deployment.pops)]
+    return [
+        *problems,
+        *_cleanup_problems(configs, present),
+        *_timestamp_problems(configs, present),
+        *_size_problems(configs, deployment.pops),
+    ]
 
 
 async def _input_problems(kafka: Kafka, existing: Collection[str], pops: Collection[str]) -> list[str]:
@@ -287,6 +307,16 @@ def _cleanup_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[
                 f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}; use"
                 f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name].cleanup}]`"
             )
+
+
+def _timestamp_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Topic]) -> Iterator[str]:
+    """A problem for each topic whose records should have the broker's time and do not; `clock` says so when asked."""
+    key = "message.timestamp.type"
+    for name, values in configs.items():
+        by = wanted[name].config.get(key)
+        if by and name != topics.CLOCK.name and (found := values.get(key)) != by:
+            change = f"use `kafka-configs --alter --topic {name} --add-config {key}={by}`"
+            yield f"topic {name}: {key} is {found}, must be {by}; {change}"
 
 
 def _size_problems(configs: Mapping[str, Mapping[str, str]], pops: Mapping[str, Pop]) -> Iterator[str]:

@@ -12,7 +12,10 @@ HOUR_MS = 3_600_000
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One topic; if `name` contains `<pop>`, one topic per PoP. `schema` is None for topics that we only read."""
+    """One topic; if `name` contains `<pop>`, one topic per PoP. `schema` is None for records that are not ours.
+
+    With `broker_time` the broker writes its own time into each record, in place of its writer's.
+    """
 
     name: str
     key: str
@@ -23,6 +26,7 @@ class Topic(msgspec.Struct, frozen=True):
     readers: str
     record: str = ""
     schema: str | None = None
+    broker_time: bool = False
 
     def for_pop(self, pop: str) -> str:
         """The real name of this topic for one PoP."""
@@ -34,6 +38,8 @@ class Topic(msgspec.Struct, frozen=True):
         config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if "compact" in self.cleanup:
             config["segment.ms"] = str(HOUR_MS)
+        if self.broker_time:
+            config["message.timestamp.type"] = "LogAppendTime"
         return config
 
 
@@ -77,6 +83,7 @@ DECISIONS = Topic(
     "actuator, view, anyone",
     "the whole desired set of overrides, with congestion, releases and refusals",
     "decision/1",
+    broker_time=True,
 )
 LINK_UTILIZATION = Topic(
     "link-utilization",
@@ -155,6 +162,17 @@ DEAD_LETTERS = Topic(
     "bytes that could not be used, and why",
     "dead-letter/1",
 )
+CLOCK = Topic(
+    "clock",
+    "none",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "telemetry, actuator",
+    "nobody",
+    "nothing: the broker's confirmation says its time, by which its writer knows how wrong its own clock is",
+    broker_time=True,
+)
 
 INPUTS = (FLOWS, COUNTERS, BMP)
 ALL = (
@@ -167,6 +185,7 @@ ALL = (
     ACTUATOR_STATUS,
     CONTROL,
     DEAD_LETTERS,
+    CLOCK,
 )
 
 

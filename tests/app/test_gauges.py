@@ -97,7 +97,7 @@ def test_routes_tell_what_is_held_of_each_router() -> None:
 def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
     clock, pop = ManualClock(T0 + 20.0), demo_pop()
     ignore: Callable[[object], None] = list[object]().append
-    ports = PopPorts(clock, partial(open_gobgpd, pop), ignore, lambda: True, lambda: False, ignore, "me")
+    ports = PopPorts(clock, partial(open_gobgpd, clock, pop), ignore, lambda: True, lambda: False, ignore, "me")
     actuator = PopActuator(pop, Rib(), "auto", Timing(), ports)
     watch_actuator(app_of(**{DECISIONS: 9}), clock, POP, actuator)
     assert value("autopilot_consumer_lag_records", topic=DECISIONS) == 2

@@ -1,6 +1,7 @@
 """`autopilot check` against a real broker: what is missing, how it is made, and who is dead."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +27,11 @@ pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 POP = "rhv1000"
 
 
-async def check(folder: Path, *arguments: str) -> tuple[int | None, list[str], str]:
+async def check(
+    folder: Path, *arguments: str, program: tuple[str, ...] = ("app",)
+) -> tuple[int | None, list[str], str]:
     """Exit status, problems, and what it told."""
-    argv = (sys.executable, "-m", "app", "check", "--json", "--config", str(folder / "autopilot.toml"), *arguments)
+    argv = (sys.executable, "-m", *program, "check", "--json", "--config", str(folder / "autopilot.toml"), *arguments)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
     out, err = await process.communicate()
@@ -59,13 +62,37 @@ async def test_a_topic_that_refuses_the_largest_decision_is_named(tmp_path: Path
         (tmp_path / "autopilot.toml").write_text(to_toml(settings))
         assert await check(tmp_path, "--create-topics") == (0, [], "")
         async with client.started(client.admin(reached_at(broker))) as admin:
-            small = {"max.message.bytes": "100000", "cleanup.policy": topics.DECISIONS.cleanup}
+            small = {**topics.DECISIONS.config, "max.message.bytes": "100000"}
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, decisions, configs=small)])
         status, problems, _ = await check(tmp_path, "--create-topics")
     assert status == 1
     (said,) = problems
     assert said.startswith(f"topic {decisions}: max.message.bytes is 100,000, and a decision of {POP} may have ")
     assert f"--topic {decisions} --add-config max.message.bytes=1048588`, or lower budgets.max_overrides to " in said
+
+
+async def test_topics_with_the_time_of_their_writers_and_a_wrong_clock_are_named(tmp_path: Path) -> None:
+    decisions, clock = topics.DECISIONS.for_pop(POP), topics.CLOCK.name
+    (tmp_path / INVENTORY.name).write_text(INVENTORY.read_text())
+    wanted = topics.named([POP])
+    async with kafka(wanted) as broker:
+        settings: dict[str, object] = {"pops": [INVENTORY.name], "kafka": {"broker": broker, "replication_factor": 1}}
+        (tmp_path / "autopilot.toml").write_text(to_toml(settings))
+        status, problems, _ = await check(tmp_path, "--create-topics", program=("tests.faults.skewed", "600"))
+        assert status == 1
+        (said,) = problems
+        assert re.match(r"the clock of this host is (599|60\d)\.\d s ahead of the broker's", said)
+        async with client.started(client.admin(reached_at(broker))) as admin:
+            for name in (decisions, clock):
+                config = {**wanted[name].config, "message.timestamp.type": "CreateTime"}
+                await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=config)])
+        status, problems, _ = await check(tmp_path, "--create-topics")
+    assert status == 1
+    assert [problem.partition("; use ")[0] for problem in problems] == [
+        f"topic {decisions}: message.timestamp.type is CreateTime, must be LogAppendTime",
+        f"topic {clock} has the time of its writers",
+    ]
+    assert all("--add-config message.timestamp.type=LogAppendTime`" in problem for problem in problems)
 
 
 async def test_too_many_replicas_are_refused_with_the_key(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def plant(stack: Stack, sim_pop: SimPop) -> None:
                     med=None,
                     local_pref=stack.pop.override_local_pref,
                     communities=(stack.pop.marker_community, "65535:65281"),
-                    large_community=(stack.pop.asn, 1, 1),
+                    large_community=(stack.pop.asn, 1, 0),
                 )
             ]
         )

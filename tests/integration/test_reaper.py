@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,18 @@ from tests.integration.bgp import eventually
 pytestmark = [pytest.mark.services]
 
 CLOCK = SystemClock()
+LEASE_S = 4
 STANDS, ENDED = "203.0.113.0/24", "198.51.100.0/24"
+
+
+class SkewedClock(SystemClock):
+    """The clock of another host, by whose time leases are written."""
+
+    def __init__(self, ahead_s: float) -> None:
+        self._ahead_s = ahead_s
+
+    def now_s(self) -> float:
+        return super().now_s() + self._ahead_s
 
 
 @asynccontextmanager
@@ -72,4 +84,34 @@ async def test_it_ends_leases_obeys_the_halt_file_and_ends_a_frozen_daemon(tmp_p
             frozen_s = CLOCK.monotonic_s()
             await daemon.ended()
             assert CLOCK.monotonic_s() - frozen_s < 15, "5 s on a machine with time"
+        await speaker.close()
+
+
+@pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
+async def test_clocks_ten_minutes_apart_end_no_lease_early_and_none_late(tmp_path: Path, ahead_s: float) -> None:
+    """Not even of a reaper that is started again, which saw no lease begin."""
+    clock = SkewedClock(ahead_s)
+    async with running(("alone", ALONE)) as [daemon]:
+        speaker = GobgpSpeaker(daemon.target, MARKER, clock=clock)
+
+        async def announce() -> None:
+            """A lease that is renewed, and one that is not."""
+            await speaker.announce([route(STANDS).leased_until(round(clock.now_s()) + LEASE_S)])
+
+        async def is_gone(prefix: str) -> bool:
+            return prefix not in await speaker.routes()
+
+        await speaker.announce([route(ENDED).leased_until(round(clock.now_s()) + LEASE_S)])
+        began_s = clock.monotonic_s()
+        for _ in range(5):
+            async with reaper(daemon.target, tmp_path / "halt"):
+                for _ in range(3):
+                    await announce()
+                    await asyncio.sleep(0.5)
+                    assert not await is_gone(STANDS), "a live lease was ended"
+                    assert clock.monotonic_s() - began_s > LEASE_S - 1 or not await is_gone(ENDED)
+        async with reaper(daemon.target, tmp_path / "halt"):
+            for prefix in (ENDED, STANDS):
+                await eventually(partial(is_gone, prefix))
+        assert clock.monotonic_s() - began_s < 30, "both leases were over after 13 s"
         await speaker.close()

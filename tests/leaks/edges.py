@@ -57,7 +57,7 @@ class GobgpEdge:
 
     async def start(self, runner: Runner, leaky: bool) -> None:
         config = configs.gobgpd(self._site, self._pop, self._router, leaky)
-        await gobgp._start(runner, self._site, self.name, config)
+        await gobgp.start(runner, self._site, self.name, config)
         for prefix in self._pop.own_prefixes:
             family, hop = "ipv6" if ":" in prefix else "ipv4", self._router.loopback(prefix)
             await gobgp.gobgp(self._grpc, "global", "rib", "add", prefix, "nexthop", hop, "-a", family)

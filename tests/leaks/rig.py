@@ -41,7 +41,7 @@ SETTLED = ("standing", "unclaimed")
 def make_actuator(pop: Pop, rib: Rib, clock: Clock, publish: "Journal") -> PopActuator:
     """The actuator of production on real gobgpds, without Kafka around it."""
     ports = PopPorts(
-        clock, partial(open_gobgpd, pop), publish, lambda: True, lambda: False, lambda status: None, new_owner()
+        clock, partial(open_gobgpd, clock, pop), publish, lambda: True, lambda: False, lambda status: None, new_owner()
     )
     return PopActuator(pop, rib, "auto", Timing(), ports)
 
@@ -149,7 +149,7 @@ class Rig:
         for edge in self.edges:
             await edge.start(runner, self._leaky)
         for router in self.pop.router:
-            await gobgp._start(runner, site, f"injector-{router.name}", configs.injector(site, self.pop, router))
+            await gobgp.start(runner, site, f"injector-{router.name}", configs.injector(site, self.pop, router))
         self.watch = Watch(self.pop, self.truth, site, runner)
         await self.watch.start()
         sessions = [(self.pop.routers[link.router], session) for link in self.pop.link for session in link.sessions]

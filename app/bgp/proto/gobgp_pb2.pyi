@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -16,9 +19,10 @@ class Family(_message.Message):
     def __init__(self, afi: _Optional[int] = ..., safi: _Optional[int] = ...) -> None: ...
 
 class Path(_message.Message):
-    __slots__ = ("nlri", "pattrs", "best", "is_withdraw", "family", "neighbor_ip", "identifier")
+    __slots__ = ("nlri", "pattrs", "age", "best", "is_withdraw", "family", "neighbor_ip", "identifier")
     NLRI_FIELD_NUMBER: _ClassVar[int]
     PATTRS_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
     IS_WITHDRAW_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
@@ -26,12 +30,13 @@ class Path(_message.Message):
     IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
     nlri: bytes
     pattrs: _containers.RepeatedScalarFieldContainer[bytes]
+    age: _timestamp_pb2.Timestamp
     best: bool
     is_withdraw: bool
     family: Family
     neighbor_ip: str
     identifier: int
-    def __init__(self, nlri: _Optional[bytes] = ..., pattrs: _Optional[_Iterable[bytes]] = ..., best: _Optional[bool] = ..., is_withdraw: _Optional[bool] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., neighbor_ip: _Optional[str] = ..., identifier: _Optional[int] = ...) -> None: ...
+    def __init__(self, nlri: _Optional[bytes] = ..., pattrs: _Optional[_Iterable[bytes]] = ..., age: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., best: _Optional[bool] = ..., is_withdraw: _Optional[bool] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., neighbor_ip: _Optional[str] = ..., identifier: _Optional[int] = ...) -> None: ...
 
 class Destination(_message.Message):
     __slots__ = ("prefix", "paths")

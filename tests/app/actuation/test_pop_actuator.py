@@ -45,7 +45,7 @@ class Rig:
         self.halt_file = folder / "halt"
         ports = PopPorts(
             SystemClock(),
-            partial(open_gobgpd, self.pop),
+            partial(open_gobgpd, SystemClock(), self.pop),
             self.records.append,
             lambda: True,
             self.halt_file.exists,

@@ -95,6 +95,7 @@ async def test_another_inventory_judges_at_the_next_decision() -> None:
     drained = tuple(msgspec.structs.replace(link, drain=link.name == "et2") for link in story.pop.link)
     story.reconciler.reconfigure(msgspec.structs.replace(story.pop, link=drained))
     until_s = story.reconciler.overrides.entries[PREFIX].lease_until_s
+    story.reconciler.rib_changed([PREFIX])
     story.clock.advance(10)
     story.decide(override(exit=2))
     assert await story.settle() == []

@@ -1,9 +1,11 @@
 """Stories of starts and stops: the actuator is new, everything is halted, and the limits that bind."""
 
 import msgspec
+import pytest
 
 from app.actuation.describe import describe_overrides, describe_speakers
 from app.actuation.timing import Timing
+from app.clock import ManualClock
 from app.contract.schemas import SourcePath
 from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.story import Story
@@ -83,6 +85,30 @@ async def test_a_crash_loop_makes_no_lease_longer() -> None:
     for _ in range(4):
         story.start(Timing())
         await story.wait(15)
+    assert story.holding() == {}
+
+
+class UnknownTime(ManualClock):
+    """The clock of a host that is wrong by so many seconds, until the broker has said its time."""
+
+    def __init__(self, now_s: float, ahead_s: float) -> None:
+        super().__init__(now_s)
+        self.ahead_s = ahead_s
+
+    def now_s(self) -> float:
+        return super().now_s() + self.ahead_s
+
+
+@pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
+async def test_a_lease_found_before_the_time_is_known_ends_when_it_says(ahead_s: float) -> None:
+    story = await standing()
+    story.clock = clock = UnknownTime(story.clock.now_s(), ahead_s)
+    story.ready = False
+    story.start(Timing())
+    assert await story.wait(5) == []
+    clock.ahead_s, story.ready = 0.0, True
+    assert await story.wait(240) == []
+    await story.wait(50)
     assert story.holding() == {}
 
 

@@ -13,6 +13,7 @@ from app.bgp.memory import MemorySpeaker
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import NOTE_KEY_MAX_BYTES, NOTE_MAX_BYTES, BgpSpeaker
 from app.bgp.wire import AS_PATH_MAX, SEGMENT_MAX, announcement, read_attributes
+from app.clock import ManualClock, SystemClock
 from app.errors import SpeakerError
 from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
@@ -40,7 +41,7 @@ async def test_what_is_announced_is_read_back_attribute_by_attribute(speaker: Bg
     routes = [
         route("203.0.113.0/24", "198.51.100.9", med=50),
         route("203.0.113.0/25", "192.0.2.11", origin="incomplete", med=0),
-        route("2001:db8:7::/48", "2001:db8:ffff::9", origin="egp", large_community=(64512, 2**32 - 1, 2**32 - 1)),
+        route("2001:db8:7::/48", "2001:db8:ffff::9", origin="egp", large_community=(64512, 2**32 - 1, 0)),
     ]
     await speaker.announce(routes)
     assert await speaker.routes() == {each.prefix: each for each in routes}
@@ -56,7 +57,7 @@ async def test_an_as_path_of_any_length_is_read_back(speaker: BgpSpeaker, number
 
 async def test_announcing_again_replaces(speaker: BgpSpeaker) -> None:
     await speaker.announce([route(next_hop="198.51.100.9")])
-    changed = route(next_hop="198.51.100.1", as_path=(64601, 65010), large_community=(64512, 8, 1))
+    changed = route(next_hop="198.51.100.1", as_path=(64601, 65010), large_community=(64512, 8, 0))
     await speaker.announce([changed])
     await speaker.announce([changed])
     assert await speaker.routes() == {changed.prefix: changed}
@@ -127,6 +128,31 @@ async def test_a_blocking_speaker_sees_writes_and_withdraws_the_same(major: int)
         assert blocking.routes() == await speaker.routes() == {kept.prefix: kept}
         assert await speaker.notes() == {"reaper": b"1"}
         blocking.close()
+        await speaker.close()
+
+
+@pytest.mark.parametrize("major", REAL)
+@pytest.mark.parametrize("ahead_s", [-600.0, 0.0, 600.0])
+async def test_a_lease_ends_by_the_clock_of_the_daemons_host_when_it_is_asked_so(major: int, ahead_s: float) -> None:
+    """However far that is from the clock that the lease was written by; a renewal counts from its own moment on."""
+    host, lease_s = SystemClock(), 300
+    sender = ManualClock(host.now_s() + ahead_s)
+    leased = [each.leased_until(round(sender.now_s()) + lease_s) for each in (route(), route("198.18.7.0/24"))]
+    async with running(("alone", ALONE), major=major) as [daemon]:
+        speaker = GobgpSpeaker(daemon.target, MARKER, clock=sender)
+        there = BlockingGobgp(daemon.target, MARKER, in_host_time=True)
+
+        def left_s() -> dict[str, float]:
+            return {prefix: each.lease_end_s - host.now_s() for prefix, each in there.routes().items()}
+
+        await speaker.announce(leased)
+        first = left_s()
+        assert first == pytest.approx(dict.fromkeys((each.prefix for each in leased), lease_s), abs=3)
+        sender.advance(100)  # as if that had passed
+        await speaker.announce(leased[:1])
+        assert left_s() == pytest.approx(first | {leased[0].prefix: lease_s - 100}, abs=3)
+        assert await speaker.routes() == {each.prefix: each for each in leased}
+        there.close()
         await speaker.close()
 
 

@@ -12,7 +12,7 @@ from app.cli import check, situation
 from app.cli.check import Report, own_contradictions, unwritable
 from app.cli.injectors import InjectorAnswer
 from app.cli.show import Halts
-from app.clock import utc
+from app.clock import Clock, ManualClock, utc
 from app.config.inventory import Injector, Pop
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Control, Notice, RouterHeard
@@ -40,7 +40,7 @@ async def reported(
     """The report on the demo's PoP, of which this was seen, and whose gobgpds answer well unless given otherwise."""
     pop = demo_pop()
 
-    async def no_problem(_: Deployment) -> tuple[list[str], bool]:
+    async def no_problem(*_: object) -> tuple[list[str], bool]:
         return [], True
 
     async def asked(_: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnswer]:
@@ -56,7 +56,7 @@ async def reported(
     monkeypatch.setattr(check, "ask_all", asked)
     monkeypatch.setattr(check, "of_injectors", judged)
     monkeypatch.setattr(check, "situation", known)
-    return await check.report(Deployment(settings or Settings(pops=("a",)), {POP: pop}), seen.now_s)
+    return await check.report(Deployment(settings or Settings(pops=("a",)), {POP: pop}), ManualClock(seen.now_s))
 
 
 async def test_a_deployment_that_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ async def test_routers_that_were_never_heard_are_named(monkeypatch: pytest.Monke
 def test_the_document_and_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: dict[str, Any] = {"problems": ["rhv1000: x"]}
 
-    async def report(deployment: Deployment, now_s: float, running: bool, configs: object) -> Report:
+    async def report(deployment: Deployment, clock: Clock, running: bool, configs: object) -> Report:
         assert running
         assert configs == {}
         return Report(**answers)
