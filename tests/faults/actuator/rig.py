@@ -284,9 +284,6 @@ class EdgeRig(ActuatorRig):
         self._r1 = GobgpClient(stack.r1_grpc)
         self._channel = grpc.aio.insecure_channel(stack.r1_grpc, options=calls.OPTIONS)
 
-    async def start_reapers(self, lease_s: float) -> None:
-        """The stack has started them, with the lease of its settings."""
-
     async def at_edges(self) -> dict[str, int]:
         """How many of our routes each edge has from its injector; 0 without a session."""
         r1, r2 = self.pop.router
