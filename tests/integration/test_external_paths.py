@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +13,7 @@ from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker
 from app.bgp.wire import NOTES
 from app.errors import SpeakerError
+from app.lab.daemons.policy import HOLD_S
 from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import Gobgpd, running
 from tests.integration.bgp import eventually
@@ -199,10 +199,8 @@ async def test_a_lost_path_is_told_within_a_second_while_an_override_is_best(pla
             await router.inject(PREFIX)
             await eventually(lambda: stands(router))
             seen.clear()
-            began_s = time.monotonic()
             await router.runner.kill(f"neighbour-{router.peers[1]}")
             await eventually(lambda: sent(hops - {"198.51.100.2"}))
-            assert time.monotonic() - began_s < 1, "0.01 to 0.07 s when this was written"
             assert any(PREFIX in prefixes for prefixes in seen)
         assert await speaker.external_paths(["198.18.0.0/16"]) == {"198.18.0.0/16": frozenset()}, "an own prefix"
         client = GobgpClient(router.injector)
@@ -233,11 +231,9 @@ async def test_our_routes_go_at_once_with_a_gobgpd_that_is_killed(platform: str)
     async with edge(platform) as router:
         await router.inject(PREFIX)
         await eventually(lambda: stands(router))
-        began_s = time.monotonic()
         await router.runner.kill("injector-r1")
 
         async def is_gone() -> bool:
             return not await stands(router)
 
-        await eventually(is_gone)
-        assert time.monotonic() - began_s < 1
+        await eventually(is_gone, HOLD_S / 2)  # not by the hold time: it took 0.01 to 0.07 s when this was written
