@@ -17,6 +17,7 @@ PEER, ROUTER = "127.0.0.32", "r2"
 OVERRIDES = 20
 AWAY_S = 45.0  # longer than a lease, and than an override waits to be confirmed
 SERVED_S, REPAIRED_S, ENDED_S = 5.0, 10.0, 5.0
+STARTED_S = 20.0  # an actuator needs up to 16 s to start on a busy machine
 
 
 async def end_frozen(trial: Trial) -> None:
@@ -91,7 +92,7 @@ async def missing(trial: Trial) -> None:
     mine = prefixes(OVERRIDES)
     async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}, pops=2, away=ROUTER) as rig:
         first, second = rig.places.values()
-        await _served(trial, rig, first, mine)
+        await _served(trial, rig, first, mine, STARTED_S)
         back_s = rig.clock.monotonic_s()
         (second.site.run_dir / AWAY).symlink_to(".")
         await rig.restart_gobgpd(second, ROUTER)
@@ -100,14 +101,14 @@ async def missing(trial: Trial) -> None:
         rig.no_exits(trial)
 
 
-async def _served(trial: Trial, rig: LightRig, place: Place, wanted: list[str]) -> None:
+async def _served(trial: Trial, rig: LightRig, place: Place, wanted: list[str], limit_s: float = SERVED_S) -> None:
     """Decide these moves everywhere; the gobgpds of one PoP must have them soon."""
     began_s = rig.clock.monotonic_s()
     await rig.decide(PEER, wanted, place.pop.name)
     served_s = rig.clock.monotonic_s() - began_s
     trial.worst("others_served_s", served_s)
-    if served_s > SERVED_S:
-        trial.problems.append(f"another PoP was served after {served_s:.1f} s, {SERVED_S:g} s are allowed")
+    if served_s > limit_s:
+        trial.problems.append(f"another PoP was served after {served_s:.1f} s, {limit_s:g} s are allowed")
 
 
 def _withdrawn(rig: LightRig) -> int:
