@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agents.actuate import Following, decode
 from app.contract.decoding import Rejected
 from app.contract.schemas import OVERRIDES_MAX, Decision
+from app.contract.topics import DECISION_BYTES_MAX
 from app.stream.consumer import Record
 from app.stream.fetching import Hole
 from tests.agents.outbox import Outbox

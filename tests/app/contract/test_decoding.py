@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from app.clock import utc
 from app.contract.decoding import (
-    DECISION_BYTES_MAX,
     RAW_BYTES_MAX,
     REASON_CHARS_MAX,
     Read,
@@ -18,6 +17,7 @@ from app.contract.decoding import (
     reader_of,
 )
 from app.contract.schemas import PUBLISHED, Control
+from app.contract.topics import DECISION_BYTES_MAX
 from tests.fuzz.corpus import example
 
 ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))
