@@ -1,7 +1,7 @@
 """A small client of GoBGP 3 and 4 over gRPC. Every call but a watch has a deadline, which grows with its work."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -80,9 +80,9 @@ class GobgpClient:
         answers = self._list("ListPath", request, len(prefixes))
         return [path async for answer in answers for path in seen(dialect, answer.destination)]
 
-    async def peers(self) -> list[pb.Peer]:
-        """Return its configured BGP sessions, with their state and the number of routes in each direction."""
-        answers = self._list("ListPeer", pb.ListPeerRequest(enable_advertised=True))
+    async def peers(self, advertised: bool = True) -> list[pb.Peer]:
+        """Return the BGP sessions, their states and numbers of routes; gobgpd has to compute the `advertised` ones."""
+        answers = self._list("ListPeer", pb.ListPeerRequest(enable_advertised=advertised))
         return [answer.peer async for answer in answers]
 
     async def watch_best(self) -> AsyncIterator[dict[str, BestPath | None]]:
@@ -91,7 +91,7 @@ class GobgpClient:
         async for event in self._watch(calls.best_request(dialect)):
             yield changes(dialect, event.table.paths)
 
-    async def watch_received(self) -> AsyncGenerator[pb.WatchEventResponse, None]:
+    async def watch_received(self) -> AsyncIterator[pb.WatchEventResponse]:
         """Yield the state of every session, then its changes and those of the paths received, until cancelled."""
         async for event in self._watch(calls.received_request(await self.dialect())):
             yield event
