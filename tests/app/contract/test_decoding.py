@@ -82,7 +82,7 @@ def test_reasons_and_bytes_are_cut() -> None:
 
 def test_nothing_is_no_record() -> None:
     assert reason(None) == reason(b"") == "an empty record"
-    assert "at most 8388608 are accepted" in reason(b" " * (DECISION_BYTES_MAX + 1))
+    assert "at most 12500000 are accepted" in reason(b" " * (DECISION_BYTES_MAX + 1))
     assert reason(b"[" * 200_000) != ""
 
 
