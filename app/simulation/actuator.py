@@ -98,6 +98,7 @@ class ProcessSpeaker:
         """Close the connection. The routes stay in the speaker."""
 
     async def _wait(self) -> None:
+        self._process.check()  # what a dead process does when it is buried takes no time
         await asyncio.sleep(self._process.world.rng.uniform(*ANSWER_S))
         self._process.check()
 
