@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import grpc
 from google.protobuf.message import Message
 
-from app.bgp.calls import Deadline, failed
-from app.bgp.client import GobgpClient
+from app.bgp.calls import Deadline
+from app.bgp.client import GobgpClient, failed
 from app.bgp.dialect import Gobgp3
 from app.bgp.proto import policy_pb2 as pb
 
