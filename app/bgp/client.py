@@ -13,6 +13,14 @@ from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import FAMILIES, BestPath, RouteReader, SeenPath, announcement, changes, seen, withdrawal
+from app.errors import SpeakerError
+
+OPTIONS = (
+    ("grpc.max_receive_message_length", calls.MESSAGE_MAX_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # how long one attempt may take: a busy host needs more than 100 ms
+    ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
+)
 
 
 class GobgpClient:
@@ -25,7 +33,7 @@ class GobgpClient:
     def __init__(self, target: str, deadline: Deadline = calls.DEADLINE) -> None:
         self.target = target
         self._deadline = deadline
-        self._channel = grpc.aio.insecure_channel(target, options=calls.OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         self._dialect: Dialect | None = None
 
     async def global_config(self) -> pb.Global:
@@ -35,8 +43,8 @@ class GobgpClient:
             try:
                 answer: pb.GetBgpResponse = await get(pb.GetBgpRequest(), timeout=self._deadline.of())
             except grpc.aio.AioRpcError as error:
-                if not calls.unknown(error) or dialect is DIALECTS[-1]:
-                    raise calls.failed(self.target, "GetBgp", error) from error
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED or dialect is DIALECTS[-1]:
+                    raise failed(self.target, "GetBgp", error) from error
             else:
                 self._dialect = dialect
                 break
@@ -147,6 +155,11 @@ class GobgpClient:
         try:
             yield
         except grpc.aio.AioRpcError as error:
-            if calls.unknown(error):
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 self._dialect = None  # another version may have been started since
-            raise calls.failed(self.target, call, error) from error
+            raise failed(self.target, call, error) from error
+
+
+def failed(target: str, call: str, error: grpc.aio.AioRpcError) -> SpeakerError:
+    """Return the SpeakerError of a failed call."""
+    return calls.failed(target, call, error.code().name, error.details())

@@ -1,7 +1,14 @@
 """The reaper of one gobgpd, without a gobgpd."""
 
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
 from app.actuation.reaper_note import KEY
 from app.bgp.speaker import InjectedRoute
+from app.cli.reap import reaper
 from app.clock import ManualClock
 from app.errors import SpeakerError
 from app.reaper import FROZEN_S, GRACE_S, HUNG_S, LISTED_PER_S, Daemon, RouteReaper
@@ -132,3 +139,16 @@ def test_it_leaves_a_sign_of_life_each_time() -> None:
     first = rig.daemon.noted[KEY]
     rig.wait(1)
     assert rig.daemon.noted[KEY] != first
+
+
+def test_it_is_started_without_what_is_large() -> None:
+    show = "import sys, app.cli.reap, app.reaper; print(*{'grpc', 'asyncio', 'ssl', 'numpy', 'faust'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", show], check=True, capture_output=True, text=True).stdout == "\n"
+
+
+@pytest.mark.parametrize("target", ["gobgp", "unix://gobgp.sock", "127.0.0.1"])
+def test_a_target_that_is_no_address_is_named(target: str) -> None:
+    result = CliRunner().invoke(reaper, ["--target", target, "--marker", "64512:911"])
+    assert result.exit_code == 2
+    assert f"Invalid value for '--target': '{target}' " in result.output
+    assert "unix:///PATH" in result.output

@@ -18,7 +18,7 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from app.bgp import calls
-from app.bgp.client import GobgpClient
+from app.bgp.client import OPTIONS, GobgpClient
 from app.bgp.proto import gobgp_pb2 as pb
 from app.clock import Clock, SystemClock, utc
 from app.config.inventory import Pop, load_pop
@@ -282,7 +282,7 @@ class EdgeRig(ActuatorRig):
         self.pop = stack.pop
         self.place = place
         self._r1 = GobgpClient(stack.r1_grpc)
-        self._channel = grpc.aio.insecure_channel(stack.r1_grpc, options=calls.OPTIONS)
+        self._channel = grpc.aio.insecure_channel(stack.r1_grpc, options=OPTIONS)
 
     async def at_edges(self) -> dict[str, int]:
         """How many of our routes each edge has from its injector; 0 without a session."""
