@@ -14,7 +14,7 @@ from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.due import DueQueue
 from app.actuation.gate import Gate
-from app.actuation.journal import NOBODYS, REPAIRED, Action, Journal, Number, RouteChange
+from app.actuation.journal import NOBODYS, REPAIRED, Journal, Number, RouteChange
 from app.actuation.overrides import Entry, Overrides
 from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
 from app.actuation.session_witness import Hops, SessionWitness
@@ -30,6 +30,7 @@ from app.te.routing.path import Path
 
 log = logging.getLogger(__name__)
 NOT_HEARD = "router-not-heard"
+Confirmed = dict[str, list[RouteChange]]  # by router
 
 
 class Reconciler:
@@ -171,7 +172,7 @@ class Reconciler:
         """Take over what the speaker of `router` holds: adopt routes that nobody decided, repair what is missing."""
         differences = self.speakers[router].relist(routes)
         for action, route, reason in differences:
-            self._tell(action, router, [RouteChange(route, reason, self._number(route.prefix))])
+            self._journal.routes(action, router, [RouteChange(route, reason, self._number(route.prefix))])
         for prefix in routes.keys() - self.overrides.entries.keys():
             self.overrides.adopt(prefix, routes[prefix])
             self._due.put(prefix, self._clock.monotonic_s())
@@ -190,7 +191,7 @@ class Reconciler:
                 if entry.state == "adding" and entry.exit is not None and entry.exit.router == router:
                     self._journal.observe_delay(metrics.ANNOUNCE_SECONDS, entry.decided_s)
         self._plan([change.route.prefix for change in changes])
-        self._tell("announced", router, changes)
+        self._journal.routes("announced", router, changes)
 
     def withdrawn(self, router: str, prefixes: Iterable[str]) -> None:
         """Note that the speaker of `router` withdrew these prefixes."""
@@ -201,7 +202,7 @@ class Reconciler:
             if route is None or not self.sessions.has_lost(router, prefix, route.next_hop):
                 self.sessions.forget(router, prefix)
         self._plan(prefixes)
-        self._tell("withdrawn", router, changes)
+        self._journal.routes("withdrawn", router, changes)
 
     def failed(self, router: str, unanswered: Iterable[InjectedRoute] = ()) -> None:
         """Note that the speaker of `router` did not answer: what it holds is unknown, maybe `unanswered`, too."""
@@ -229,17 +230,20 @@ class Reconciler:
     def _plan(self, prefixes: Iterable[str]) -> None:
         """Bring the targets of these prefixes up to date, and call `on_work` for each speaker that differs."""
         is_fresh = self._fresh()
+        confirmed: Confirmed = {}
         for prefix in prefixes:
             if not is_fresh:
                 if not self._gate.is_taken_back(prefix):
                     continue
                 self._taken_back.add(prefix)
-            wanted = self._wanted(prefix) if is_fresh else {}
+            wanted = self._wanted(prefix, confirmed) if is_fresh else {}
             for router, speaker in self.speakers.items():
                 if speaker.aim(prefix, wanted.get(router)):
                     self.on_work(router)
+        for router, changes in confirmed.items():
+            self._journal.routes("confirmed", router, changes)
 
-    def _wanted(self, prefix: str) -> Mapping[str, InjectedRoute]:
+    def _wanted(self, prefix: str, confirmed: Confirmed) -> Mapping[str, InjectedRoute]:
         """Return the routes that the speakers should hold for this prefix, after updating its entry."""
         held, entry = self._gate.held(prefix), self.overrides.entries.get(prefix)
         if entry is None or self.halts:
@@ -249,7 +253,7 @@ class Reconciler:
         path = self._gate.live_path(entry.override) if entry.override is not None else None
         alive = partial(self._alive, entry, path)
         sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, alive)
-        self._move_on(entry, path, sight)
+        self._move_on(entry, path, sight, confirmed)
         match entry.state:
             case "adding" | "standing":
                 assert entry.exit is not None, "a decision set the exit"
@@ -272,7 +276,7 @@ class Reconciler:
             return path is not None
         return self._gate.alive(entry.prefix, router, next_hop)
 
-    def _move_on(self, entry: Entry, path: Path | None, sight: PrefixSight) -> None:
+    def _move_on(self, entry: Entry, path: Path | None, sight: PrefixSight, confirmed: Confirmed) -> None:
         """Move an entry to its next state; `path` is the live path that it copies."""
         now_s = self._clock.monotonic_s()
         if entry.going:
@@ -283,7 +287,7 @@ class Reconciler:
             return
         if not entry.wanted:
             return
-        self._publish_confirmed(entry, sight)
+        self._note_confirmed(entry, sight, confirmed)
         if path is None:
             self.overrides.lose(entry)
             return
@@ -318,9 +322,6 @@ class Reconciler:
         """
         up_s = max((self.speakers[router].up_since_s for router in entry.routes), default=0.0)
         return max(entry.since_s, up_s) + self.timing.confirm_s
-
-    def _tell(self, action: Action, router: str, changes: list[RouteChange]) -> None:
-        self._journal.routes(action, router, changes)
 
     def _number(self, prefix: str) -> Number:
         """The number of the decision that wants an override, if one does."""
@@ -364,14 +365,15 @@ class Reconciler:
         has_begun = present is not None and present.next_hop == entry.routes[router].next_hop
         return not has_begun and router in self._doubt.routers
 
-    def _publish_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
+    def _note_confirmed(self, entry: Entry, sight: PrefixSight, confirmed: Confirmed) -> None:
+        """Add the routes that their routers show for the first time."""
         for router, route in sight.actual.items():
-            confirmed = self.speakers[router].confirmed
-            before = confirmed.get(entry.prefix)
+            known = self.speakers[router].confirmed
+            before = known.get(entry.prefix)
             is_news = before is None or not same(before, route)
             if is_news and sight.shows(router, route) and router not in self._doubt.routers:
-                confirmed[entry.prefix] = route
-                self._tell("confirmed", router, [RouteChange(route, entry.reason, entry.number)])
+                known[entry.prefix] = route
+                confirmed.setdefault(router, []).append(RouteChange(route, entry.reason, entry.number))
 
     def _bar(self, entry: Entry, sight: PrefixSight) -> None:
         """Allow no new moves for a while on the routers that do not show this one."""
