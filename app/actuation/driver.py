@@ -13,6 +13,7 @@ from app.clock import Clock
 from app.errors import SpeakerError
 
 LISTED_PER_S = 500  # routes that are looked at, on average: looking must not cost what acting needs
+TOGETHER_S = 0.05  # what is announced waits so long for more
 # A router may send a path anew by taking it back first. Only what is missing this much later, too, is lost.
 SURE_S = 0.2
 
@@ -87,7 +88,8 @@ class SpeakerDriver:
             raise
         self._reconciler.announced(self._router, routes)
         self._follow([route.prefix for route in routes])
-        self._wake.set()  # there may be more than are announced at once
+        if self._reconciler.work(self._router).announce:
+            self._wake.set()  # there are more than are announced at once
 
     async def _look(self, speaker: BgpSpeaker) -> None:
         """Look whose the speaker is, and what it holds if that is due or it restarted, which its notes show."""
@@ -135,6 +137,8 @@ class SpeakerDriver:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._look_every_s()):
                     await self._wake.wait()
+                if not self._reconciler.work(self._router).withdraw:
+                    await asyncio.sleep(TOGETHER_S)
             self._wake.clear()
 
     # the router's own paths

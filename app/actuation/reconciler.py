@@ -16,6 +16,7 @@ from app.actuation.due import DueQueue
 from app.actuation.gate import Gate
 from app.actuation.journal import NOBODYS, REPAIRED, Journal, Number, RouteChange
 from app.actuation.overrides import Entry, Overrides
+from app.actuation.render import copied
 from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
 from app.actuation.session_witness import Hops, SessionWitness
 from app.actuation.speaker_state import SpeakerState, Work
@@ -30,6 +31,7 @@ from app.te.routing.path import Path
 
 log = logging.getLogger(__name__)
 NOT_HEARD = "router-not-heard"
+CONFIRMED_PER_S = 100  # how many overrides at least a PoP takes, routers and BMP together
 Confirmed = dict[str, list[RouteChange]]  # by router
 
 
@@ -310,7 +312,7 @@ class Reconciler:
     def _refresh(self, entry: Entry, path: Path) -> None:
         """Follow the attributes of the live path, but not more often than every `refresh_s`."""
         before = entry.path
-        entry.is_behind = before is None or (before is not path and _attributes(before) != _attributes(path))
+        entry.is_behind = before is None or (before is not path and copied(before) != copied(path))
         is_due = before is None or self._clock.monotonic_s() - entry.copied_s >= self.timing.refresh_s
         if entry.is_behind and is_due:
             self.overrides.copy(entry, path)
@@ -321,7 +323,8 @@ class Reconciler:
         When they come back, what they lost is announced again.
         """
         up_s = max((self.speakers[router].up_since_s for router in entry.routes), default=0.0)
-        return max(entry.since_s, up_s) + self.timing.confirm_s
+        work_s = len(self.overrides.entries) / CONFIRMED_PER_S
+        return max(entry.since_s, up_s) + self.timing.confirm_s + work_s
 
     def _number(self, prefix: str) -> Number:
         """The number of the decision that wants an override, if one does."""
@@ -395,8 +398,3 @@ class Reconciler:
         if entry is None or entry.going:
             return entry.reason if entry else "nobody decided it"
         return "source-path-lost" if entry.state == "unclaimed" or prefix in self._taken_back else "exit-not-shown"
-
-
-def _attributes(path: Path) -> tuple[object, ...]:
-    """What an override copies of a path."""
-    return path.as_path, path.origin, path.med
