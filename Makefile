@@ -41,7 +41,7 @@ bench: install .cache/bench-venv/installed ## records a second beside other engi
 	@tests/bench/kafka_streams/build.sh
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-fuzz: .venv/installed ## mutated records through every reader, a quarter of an hour (ARGS='60 --seed 2')
+fuzz: .venv/installed ## mutated records through every reader, ten minutes (ARGS='60 --seed 2')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 faults: install ## kill, freeze, fill and cut off workers; count every byte and route

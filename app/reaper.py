@@ -2,7 +2,7 @@
 
 It withdraws what is past the lease that it carries, and everything while the halt file exists or cannot be looked at.
 A route says how long its lease is, gobgpd says since when it has the route: no clock but this host's has to be right.
-A gobgpd that does not answer for `FROZEN_S` is ended: its routes go with its session.
+A gobgpd that does not answer is ended: its routes go with its session.
 """
 
 import os
@@ -19,50 +19,98 @@ from app.actuation.halt_file import is_halted
 from app.actuation.leases import Leases
 from app.actuation.reaper_note import KEY
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
+from app.bgp.calls import Deadline
 from app.clock import Clock, SteadyClock, SystemClock
 from app.errors import SpeakerError
 
-EVERY_S, GRACE_S, FROZEN_S = 1.0, 2.0, 3.5
+EVERY_S, AGAIN_S, GRACE_S = 1.0, 0.2, 2.0
+ANSWER = Deadline(base_s=1.0)
+FROZEN_S, HUNG_S = 3.0, 15.0  # without an answer: of a daemon that uses no CPU, of one that does
 LISTED_PER_S = 1000  # routes that are looked at, on average
 
 
+class Daemon:
+    """The process that listens on a unix socket; of another target nothing is known."""
+
+    def __init__(self, target: str) -> None:
+        self._socket = Path(target.removeprefix("unix://")) if target.startswith("unix://") else None
+
+    def cpu_s(self) -> float:
+        """CPU seconds that it has used, in user and kernel mode; 0 if that cannot be known."""
+        try:
+            fields = Path(f"/proc/{self._pid()}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self) -> None:
+        """Kill it, and remove its socket, which would keep its successor from starting; OSError if it is not there."""
+        os.kill(self._pid(), signal.SIGKILL)
+        assert self._socket is not None, "it has a process"
+        self._socket.unlink(missing_ok=True)
+
+    def _pid(self) -> int:
+        if self._socket is None:
+            raise OSError("no process is known behind TCP")
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(1.0)
+            peer.connect(str(self._socket))
+            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid: int = struct.unpack("3i", credentials)[0]
+        return pid
+
+
 class RouteReaper:
-    """The reaper of one gobgpd. `end` ends that daemon, `say` writes a line for people."""
+    """The reaper of one gobgpd, whose process is `daemon`. `say` writes a line for people."""
 
     def __init__(
         self,
         speaker: BlockingSpeaker,
+        daemon: Daemon,
         clock: Clock,
         lease_s: float,
         halted: Callable[[], bool],
-        end: Callable[[], None],
         say: Callable[[str], None],
     ) -> None:
         self._speaker = speaker
+        self._daemon = daemon
         self._clock = clock
         self._leases = Leases(clock, lease_s, GRACE_S)
         self._halted = halted
-        self._end = end
         self._say = say
         self._answered_s = clock.monotonic_s()
+        self._worked_s: float | None = None  # CPU seconds that the daemon had used when it did not answer last
         self._looks = 0
         self._list_s = 0.0
 
+    @property
+    def answered(self) -> bool:
+        """Whether the daemon answered the last look."""
+        return self._worked_s is None
+
     def look(self) -> list[str]:
         """Leave a sign of life, withdraw what has to go, and end the daemon if it is frozen; return the prefixes."""
-        now_s = self._clock.monotonic_s()
         try:
             self._looks += 1
             self._speaker.put_note(KEY, str(self._looks).encode())
-            prefixes = self._withdraw(self._halted())
-            self._answered_s = self._clock.monotonic_s()
-            return prefixes
+            self._answered_s, self._worked_s = self._clock.monotonic_s(), None
+            return self._withdraw(self._halted())
         except SpeakerError as error:
-            if now_s - self._answered_s > FROZEN_S:
-                self._say(f"{error}; ending it")
-                self._end()
-                self._answered_s = now_s
+            self._judge(error)
             return []
+
+    def _judge(self, error: SpeakerError) -> None:
+        """End a daemon that does not answer: soon if it does nothing else either, later if it is only very busy."""
+        before_s, self._worked_s = self._worked_s, self._daemon.cpu_s()
+        silent_s = self._clock.monotonic_s() - self._answered_s
+        if silent_s < (FROZEN_S if before_s == self._worked_s else HUNG_S):
+            return
+        self._say(f"{error}; ending it")
+        try:
+            self._daemon.end()
+        except OSError as problem:
+            self._say(f"it cannot be ended: {problem}")
+        self._answered_s = self._clock.monotonic_s()
 
     def _withdraw(self, is_halted: bool) -> list[str]:
         """Withdraw what is past its lease, or everything. The routes are not listed more often than may be needed."""
@@ -81,33 +129,19 @@ class RouteReaper:
         return prefixes
 
 
-def end_peer(target: str) -> None:
-    """Kill the process that listens on a unix socket; for another target nothing is known of it."""
-    if not target.startswith("unix://"):
-        return
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(1.0)
-        try:
-            peer.connect(target.removeprefix("unix://"))
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            os.kill(struct.unpack("3i", credentials)[0], signal.SIGKILL)
-        except OSError as error:
-            print(f"{target}: cannot be ended: {error}", file=sys.stderr, flush=True)
-
-
 def run(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
     """Look after the gobgpd at `target` until a signal."""
     reaper = RouteReaper(
-        BlockingGobgp(target, marker, in_host_time=True),
+        BlockingGobgp(target, marker, ANSWER, in_host_time=True),
+        Daemon(target),
         SteadyClock(SystemClock()),
         lease_s,
         lambda: is_halted(halt_file),
-        lambda: end_peer(target),
         lambda text: print(f"{target}: {text}", file=sys.stderr, flush=True),
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     reaper.look()
-    while not stop.wait(EVERY_S):
+    while not stop.wait(EVERY_S if reaper.answered else AGAIN_S):
         reaper.look()

@@ -190,9 +190,10 @@ class Driver:
                 tasks.create_task(self._tick())
                 for driver in self.routers.values():
                     tasks.create_task(driver.run())
-        finally:
+        except asyncio.CancelledError:
             for driver in self.routers.values():
                 await driver.close()
+            raise
 
     def _on_work(self, router: str) -> None:
         if router in self.routers:

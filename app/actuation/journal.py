@@ -87,7 +87,7 @@ class Journal:
         metrics.ACTUATIONS.labels(self._pop, known, action).inc()
         self._publish(
             Actuation(
-                id=f"{self._pop}/{router}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",
+                id=f"{self._pop}/{known}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",
                 pop=self._pop,
                 router=router,
                 prefix=prefix,

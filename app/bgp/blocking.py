@@ -1,12 +1,13 @@
 """A BGP speaker for processes and threads without an event loop: it reads and removes our routes, and writes notes."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
-import grpc
+from google.protobuf.message import Message
 
 from app.bgp import calls
+from app.bgp.blocking_channel import BlockingChannel, CallError
 from app.bgp.calls import Deadline
 from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
@@ -42,24 +43,14 @@ class BlockingGobgp:
         self._target = target
         self._reader = RouteReader(marker, in_host_time)
         self._deadline = deadline
-        self._channel = grpc.insecure_channel(target, options=calls.OPTIONS)
+        self._channel = BlockingChannel(target)
         self._known: Dialect | None = None
 
     def routes(self) -> dict[str, InjectedRoute]:
         """Return the routes that carry our marker, by prefix; SpeakerError if gobgpd does not answer."""
         dialect = self._dialect()
-        paths = 0
-        for request in calls.size_requests(dialect):
-            with self._errors("GetTable"):
-                size = self._channel.unary_unary(*calls.method(dialect, "GetTable"))
-                paths += size(request, timeout=self._deadline.of()).num_path
-        with self._errors("WatchEvent"):
-            watch = self._channel.unary_stream(*calls.method(dialect, "WatchEvent"))
-            event = watch(calls.best_request(dialect), timeout=self._deadline.of(paths))
-            try:
-                best: pb.WatchEventResponse = next(event)
-            finally:
-                event.cancel()
+        paths = sum(self._call(dialect, "GetTable", [size]).num_path for size in calls.size_requests(dialect))
+        best = self._call(dialect, "WatchEvent", [calls.best_request(dialect)], paths)
         return self._reader.read(dialect, best.table.paths)
 
     def withdraw(self, prefixes: list[str]) -> None:
@@ -80,12 +71,12 @@ class BlockingGobgp:
     def _dialect(self) -> Dialect:
         """How this daemon speaks: it is asked at first, and again after a call that it did not know."""
         for dialect in () if self._known else DIALECTS:
-            get = self._channel.unary_unary(*calls.method(dialect, "GetBgp"))
+            path, serialize, _ = calls.method(dialect, "GetBgp")
             try:
-                get(pb.GetBgpRequest(), timeout=self._deadline.of())
-            except grpc.RpcError as error:
-                if not calls.unknown(error) or dialect is DIALECTS[-1]:
-                    raise calls.failed(self._target, "GetBgp", error) from error
+                self._channel.call(path, [serialize(pb.GetBgpRequest())], self._deadline.of())
+            except CallError as error:
+                if error.status != calls.UNKNOWN_CALL or dialect is DIALECTS[-1]:
+                    raise calls.failed(self._target, "GetBgp", error.status, error.details) from error
             else:
                 self._known = dialect
                 break
@@ -93,15 +84,19 @@ class BlockingGobgp:
         return self._known
 
     def _send(self, dialect: Dialect, paths: Sequence[pb.Path]) -> None:
-        with self._errors("AddPathStream"):
-            add = self._channel.stream_unary(*calls.method(dialect, "AddPathStream"))
-            add(calls.batches(dialect, paths), timeout=self._deadline.of(len(paths)))
+        self._call(dialect, "AddPathStream", calls.batches(dialect, paths), len(paths))
+
+    def _call(self, dialect: Dialect, name: str, requests: Iterable[Message], paths: int = 0) -> Any:
+        path, serialize, parse = calls.method(dialect, name)
+        with self._errors(name):
+            timeout_s, is_endless = self._deadline.of(paths), name == "WatchEvent"
+            return parse(self._channel.call(path, map(serialize, requests), timeout_s, first=is_endless))
 
     @contextlib.contextmanager
     def _errors(self, call: str) -> Iterator[None]:
         try:
             yield
-        except grpc.RpcError as error:
-            if calls.unknown(error):
+        except CallError as error:
+            if error.status == calls.UNKNOWN_CALL:
                 self._known = None  # another version may have been started since
-            raise calls.failed(self._target, call, error) from error
+            raise calls.failed(self._target, call, error.status, error.details) from error

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import grpc
 from google.protobuf.message import Message
 
 from app.bgp.dialect import Dialect, Lookup, PathTable, Watch
@@ -12,12 +11,8 @@ from app.bgp.wire import FAMILIES
 from app.errors import SpeakerError
 
 BATCH = 500  # paths in a message; GoBGP takes the lock of its table once per message
-OPTIONS = (
-    ("grpc.max_receive_message_length", 256 << 20),  # a table is one message of 450 bytes a route
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 2000),  # how long one attempt may take: a busy host needs more than 100 ms
-    ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
-)
+MESSAGE_MAX_BYTES: Final = 256 << 20  # a table is one message of 450 bytes a route
+UNKNOWN_CALL: Final = "UNIMPLEMENTED"  # status of a call that another version or program does not know
 
 ANSWERS: Final[Mapping[str, type[Message]]] = {
     "GetBgp": pb.GetBgpResponse,
@@ -49,7 +44,7 @@ def serialize(message: Message) -> bytes:
 
 
 def method(dialect: Dialect, name: str) -> tuple[str, Callable[[Message], bytes], Callable[[bytes], Message]]:
-    """Return what grpc wants to know of a call: its path, and how its requests and answers are written."""
+    """Return the path of a call, and how its requests and answers are written."""
     return f"{dialect.service}/{name}", serialize, ANSWERS[name].FromString
 
 
@@ -97,18 +92,13 @@ def received_paths_request(
     )
 
 
-def unknown(error: grpc.RpcError) -> bool:
-    """Whether the daemon does not know the call: it is another version or program."""
-    return error.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-def failed(target: str, call: str, error: grpc.RpcError) -> SpeakerError:
-    """Return the SpeakerError of a failed gRPC call: what went wrong, and what to do about it."""
-    code, details = error.code(), error.details() or "no details"
+def failed(target: str, call: str, status: str, details: str | None) -> SpeakerError:
+    """Return the SpeakerError of a call that failed with this gRPC status: what is wrong, and what to do about it."""
+    details = details or "no details"
     cause = details.rpartition(": ")[2].rstrip("]")  # gRPC wraps it in a line of its own state
     reason = {
-        grpc.StatusCode.UNAVAILABLE: f"no connection ({cause}); is gobgpd running with --api-hosts at this address?",
-        grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; gobgpd hangs or is overloaded: restart it if this lasts",
-        grpc.StatusCode.UNIMPLEMENTED: "unknown call; another program or version listens here: run gobgpd 3 or 4",
-    }.get(code, f"{code.name.lower()}: {details}; see gobgpd's log")
+        "UNAVAILABLE": f"no connection ({cause}); is gobgpd running with --api-hosts at this address?",
+        "DEADLINE_EXCEEDED": "no answer in time; gobgpd hangs or is overloaded: restart it if this lasts",
+        UNKNOWN_CALL: "unknown call; another program or version listens here: run gobgpd 3 or 4",
+    }.get(status, f"{status.lower()}: {details}; see gobgpd's log")
     return SpeakerError(f"{target}: {call} failed: {reason}")

@@ -1,7 +1,7 @@
 """A small client of GoBGP 3 and 4 over gRPC. Every call but a watch has a deadline, which grows with its work."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -13,6 +13,14 @@ from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute
 from app.bgp.wire import FAMILIES, BestPath, RouteReader, SeenPath, announcement, changes, seen, withdrawal
+from app.errors import SpeakerError
+
+OPTIONS = (
+    ("grpc.max_receive_message_length", calls.MESSAGE_MAX_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # how long one attempt may take: a busy host needs more than 100 ms
+    ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
+)
 
 
 class GobgpClient:
@@ -25,7 +33,7 @@ class GobgpClient:
     def __init__(self, target: str, deadline: Deadline = calls.DEADLINE) -> None:
         self.target = target
         self._deadline = deadline
-        self._channel = grpc.aio.insecure_channel(target, options=calls.OPTIONS)
+        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         self._dialect: Dialect | None = None
 
     async def global_config(self) -> pb.Global:
@@ -35,8 +43,8 @@ class GobgpClient:
             try:
                 answer: pb.GetBgpResponse = await get(pb.GetBgpRequest(), timeout=self._deadline.of())
             except grpc.aio.AioRpcError as error:
-                if not calls.unknown(error) or dialect is DIALECTS[-1]:
-                    raise calls.failed(self.target, "GetBgp", error) from error
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED or dialect is DIALECTS[-1]:
+                    raise failed(self.target, "GetBgp", error) from error
             else:
                 self._dialect = dialect
                 break
@@ -80,9 +88,9 @@ class GobgpClient:
         answers = self._list("ListPath", request, len(prefixes))
         return [path async for answer in answers for path in seen(dialect, answer.destination)]
 
-    async def peers(self) -> list[pb.Peer]:
-        """Return its configured BGP sessions, with their state and the number of routes in each direction."""
-        answers = self._list("ListPeer", pb.ListPeerRequest(enable_advertised=True))
+    async def peers(self, advertised: bool = True) -> list[pb.Peer]:
+        """Return the BGP sessions, their states and numbers of routes; gobgpd has to compute the `advertised` ones."""
+        answers = self._list("ListPeer", pb.ListPeerRequest(enable_advertised=advertised))
         return [answer.peer async for answer in answers]
 
     async def watch_best(self) -> AsyncIterator[dict[str, BestPath | None]]:
@@ -91,7 +99,7 @@ class GobgpClient:
         async for event in self._watch(calls.best_request(dialect)):
             yield changes(dialect, event.table.paths)
 
-    async def watch_received(self) -> AsyncGenerator[pb.WatchEventResponse, None]:
+    async def watch_received(self) -> AsyncIterator[pb.WatchEventResponse]:
         """Yield the state of every session, then its changes and those of the paths received, until cancelled."""
         async for event in self._watch(calls.received_request(await self.dialect())):
             yield event
@@ -147,6 +155,11 @@ class GobgpClient:
         try:
             yield
         except grpc.aio.AioRpcError as error:
-            if calls.unknown(error):
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 self._dialect = None  # another version may have been started since
-            raise calls.failed(self.target, call, error) from error
+            raise failed(self.target, call, error) from error
+
+
+def failed(target: str, call: str, error: grpc.aio.AioRpcError) -> SpeakerError:
+    """Return the SpeakerError of a failed call."""
+    return calls.failed(target, call, error.code().name, error.details())

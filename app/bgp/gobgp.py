@@ -8,11 +8,21 @@ from app.bgp.client import GobgpClient
 from app.bgp.dialect import PeerEvent
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute, check_note
-from app.bgp.wire import FAMILIES, NOTES, RouteReader, families_with_all_paths, has_sent_all, note, notes, prefix_of
+from app.bgp.wire import (
+    FAMILIES,
+    NOTES,
+    RouteReader,
+    families_with_all_paths,
+    has_sent_all,
+    is_established,
+    note,
+    notes,
+    prefix_of,
+)
 from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
 
-END_OF_RIB_EVERY_S = 0.5
+END_OF_RIB_EVERY_S = 1.0
 
 
 class GobgpSpeaker:
@@ -73,42 +83,30 @@ class GobgpSpeaker:
         return {prefix: frozenset(hops) for prefix, hops in next_hops.items()}
 
     async def watch_external(self) -> AsyncIterator[set[str]]:
-        router = (await self._peer()).conf.neighbor_address
-        dialect = await self._client.dialect()
-        was_up, is_complete = False, False
-        events = self._client.watch_received()
-        next_event = asyncio.ensure_future(anext(events))
-        try:
-            while True:
-                # No event tells of the router's End-of-RIB.
-                await asyncio.wait({next_event}, timeout=None if is_complete else END_OF_RIB_EVERY_S)
-                if not next_event.done():
-                    if is_complete := await self._has_sent_all():
-                        yield set()
-                    continue
-                event = next_event.result()
-                next_event = asyncio.ensure_future(anext(events))
-                if event.HasField("table"):
-                    paths = map(pb.Path.FromString, event.table.paths)
-                    if changed := {prefix_of(dialect, path) for path in paths if path.neighbor_ip == router}:
-                        yield changed
-                elif event.peer.type == PeerEvent.END_OF_INIT:
-                    yield set()
-                elif event.peer.peer.conf.neighbor_address == router:
-                    is_up = event.peer.peer.state.session_state == pb.PeerState.ESTABLISHED
-                    if event.peer.type == PeerEvent.STATE and is_up is not was_up:
-                        is_complete = False
-                        yield set()
-                    was_up = is_up
-        except StopAsyncIteration:
-            raise SpeakerError(f"{self._client.target}: gobgpd ended the watch; is it stopping?") from None
-        finally:
-            next_event.cancel()
-            await asyncio.wait({next_event})
-            await events.aclose()
+        yield set()
+        while True:
+            # A whole table is not told path by path. No event tells of its end.
+            while not await self._has_sent_all():
+                await asyncio.sleep(END_OF_RIB_EVERY_S)
+            async for changed in self._changes():
+                yield changed
+            yield set()
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _changes(self) -> AsyncIterator[set[str]]:
+        """As `watch_external`, until the session with the router goes."""
+        dialect, router = await self._client.dialect(), (await self._peer()).conf.neighbor_address
+        async for event in self._client.watch_received():
+            if event.HasField("table"):
+                paths = map(pb.Path.FromString, event.table.paths)
+                if changed := {prefix_of(dialect, path) for path in paths if path.neighbor_ip == router}:
+                    yield changed
+            elif event.peer.type == PeerEvent.END_OF_INIT:
+                yield set()
+            elif event.peer.peer.conf.neighbor_address == router and not is_established(event.peer.peer):
+                return
 
     async def _has_sent_all(self) -> bool:
         peer, dialect = await self._peer(), await self._client.dialect()
@@ -117,7 +115,7 @@ class GobgpSpeaker:
 
     async def _peer(self) -> pb.Peer:
         """The session with the router."""
-        peers = await self._client.peers()
+        peers = await self._client.peers(advertised=False)
         found = [peer for peer in peers if self._router in ("", peer.conf.neighbor_address)]
         if len(found) != 1:
             known = ", ".join(sorted(peer.conf.neighbor_address for peer in peers)) or "none"

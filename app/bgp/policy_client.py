@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, cast
 import grpc
 from google.protobuf.message import Message
 
-from app.bgp.calls import Deadline, failed, serialize
-from app.bgp.client import GobgpClient
+from app.bgp.calls import Deadline, serialize
+from app.bgp.client import GobgpClient, failed
 from app.bgp.dialect import Dialect
 from app.bgp.proto import policy_pb2 as pb
 

@@ -78,8 +78,8 @@ class BgpSpeaker(Protocol):
     def watch_external(self) -> AsyncIterator[set[str]]:
         """Yield the prefixes whose external paths were announced or withdrawn, of both families, until cancelled.
 
-        An empty set means that any may have changed: it comes first, when the watch stands, and whenever the session
-        with the router comes or goes. Raises SpeakerError when the daemon goes away.
+        An empty set means that any may have changed: it comes first, when the router has sent everything, and when the
+        session with it goes. Raises SpeakerError when the daemon goes away.
         """
 
     async def close(self) -> None:

@@ -184,9 +184,14 @@ def prefix_of(dialect: Dialect, path: pb.Path) -> str:
     return f"{nlri.prefix}/{nlri.prefix_len}"
 
 
+def is_established(peer: pb.Peer) -> bool:
+    """Whether the session with this peer is up."""
+    return peer.state.session_state == pb.PeerState.ESTABLISHED
+
+
 def families_with_all_paths(dialect: Dialect, peer: pb.Peer) -> list[pb.Family]:
     """Return the unicast families in which this peer sends us more than its best path (ADD-PATH)."""
-    if peer.state.session_state != pb.PeerState.ESTABLISHED:
+    if not is_established(peer):
         return []
     theirs, ours = (_add_path(dialect, packed) for packed in (peer.state.remote_cap, peer.state.local_cap))
     return [each for each in FAMILIES if theirs.get(each.afi, 0) & SENDS and ours.get(each.afi, 0) & RECEIVES]

@@ -4,11 +4,10 @@ import msgspec
 
 from app.config.inventory import Link, Pop
 from app.contract.schemas import Exit, NaturalExit, Override, SourcePath
-from app.stream.publish import PUBLISHED_BYTES_MAX
+from app.contract.topics import DECISION_BYTES_MAX, ENVELOPE_BYTES
 from app.te.routing.path import AS_PATH_MAX
 
 FIXED_BYTES = 64 * 1024  # the rest of a decision: congestion and refusals of each link
-ENVELOPE_BYTES = 1024  # what Kafka adds to a record, in round numbers
 BPS = 123_456_789_012.34567
 TOPIC_BYTES_DEFAULT = 1_048_588  # max.message.bytes of a topic, where nobody says otherwise
 
@@ -36,25 +35,26 @@ def decision_bytes(pop: Pop) -> int:
 
 def budget_problem(pop: Pop) -> str | None:
     """What is wrong with the budget, if a decision of that size is not published at all."""
-    if (size := decision_bytes(pop)) <= PUBLISHED_BYTES_MAX:
+    if (size := decision_bytes(pop)) <= DECISION_BYTES_MAX:
         return None
-    most = (PUBLISHED_BYTES_MAX - FIXED_BYTES) // override_bytes(pop)
+    most = (DECISION_BYTES_MAX - FIXED_BYTES) // override_bytes(pop)
     return (
         f"{pop.name}: budgets.max_overrides {pop.budgets.max_overrides:,} allows a decision of {size:,} bytes"
         f" ({override_bytes(pop):,} an override with {AS_PATH_MAX} AS numbers), and no record above"
-        f" {PUBLISHED_BYTES_MAX:,} is published: lower it to {most:,}"
+        f" {DECISION_BYTES_MAX:,} is published: lower it to {most:,}"
     )
 
 
 def topic_problem(pop: Pop, topic: str, max_message_bytes: int) -> str | None:
     """What is wrong with the topic's limit, if the broker would refuse a decision that is published."""
-    needed = min(decision_bytes(pop), PUBLISHED_BYTES_MAX) + ENVELOPE_BYTES
+    needed = min(decision_bytes(pop), DECISION_BYTES_MAX) + ENVELOPE_BYTES
     if needed <= max_message_bytes:
         return None
+    wanted = DECISION_BYTES_MAX + ENVELOPE_BYTES
     most = max(0, (max_message_bytes - ENVELOPE_BYTES - FIXED_BYTES) // override_bytes(pop))
     return (
         f"topic {topic}: max.message.bytes is {max_message_bytes:,}, and a decision of {pop.name} may have {needed:,}"
-        f" bytes: use `kafka-configs --alter --topic {topic} --add-config max.message.bytes={TOPIC_BYTES_DEFAULT}`, or"
+        f" bytes: use `kafka-configs --alter --topic {topic} --add-config max.message.bytes={wanted}`, or"
         f" lower budgets.max_overrides to {most:,}"
     )
 

@@ -4,9 +4,24 @@ from pathlib import Path
 
 import click
 
+from app.config import endpoints
+
+
+def _target(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        return endpoints.grpc(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}") from error
+
 
 @click.command()
-@click.option("--target", required=True, metavar="ADDRESS", help="gRPC address of the gobgpd: unix:///PATH.")
+@click.option(
+    "--target",
+    required=True,
+    metavar="ADDRESS",
+    callback=_target,
+    help="gRPC address of the gobgpd: unix:///PATH.",
+)
 @click.option("--marker", required=True, help="Community of our routes, as `marker_community` in the inventory.")
 @click.option(
     "--halt-file",

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 import msgspec
 
 HOUR_MS = 3_600_000
+RECORD_BYTES_MAX = 900_000  # with its envelope below what brokers and producers take by default
+# A decision is one record, however many overrides it has: 10,000 with long AS paths have 12 MB.
+DECISION_BYTES_MAX = 12_500_000
+ENVELOPE_BYTES = 64 * 1024  # what Kafka adds to a record, and some room
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -27,6 +31,7 @@ class Topic(msgspec.Struct, frozen=True):
     record: str = ""
     schema: str | None = None
     broker_time: bool = False
+    record_bytes_max: int = RECORD_BYTES_MAX
 
     def for_pop(self, pop: str) -> str:
         """The real name of this topic for one PoP."""
@@ -40,6 +45,8 @@ class Topic(msgspec.Struct, frozen=True):
             config["segment.ms"] = str(HOUR_MS)
         if self.broker_time:
             config["message.timestamp.type"] = "LogAppendTime"
+        if self.record_bytes_max > RECORD_BYTES_MAX:
+            config["max.message.bytes"] = str(self.record_bytes_max + ENVELOPE_BYTES)
         return config
 
 
@@ -84,6 +91,7 @@ DECISIONS = Topic(
     "the whole desired set of overrides, with congestion, releases and refusals",
     "decision/1",
     broker_time=True,
+    record_bytes_max=DECISION_BYTES_MAX,
 )
 LINK_UTILIZATION = Topic(
     "link-utilization",
@@ -187,6 +195,11 @@ ALL = (
     DEAD_LETTERS,
     CLOCK,
 )
+
+
+def record_bytes_max(name: str) -> int:
+    """How large a record may be that is published to the topic of this name."""
+    return DECISION_BYTES_MAX if name.startswith(DECISIONS.for_pop("")) else RECORD_BYTES_MAX
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:

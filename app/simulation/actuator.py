@@ -13,7 +13,7 @@ from app.config.inventory import Pop, Router
 from app.config.settings import Settings
 from app.contract.schemas import Actuation, Decision
 from app.errors import SpeakerError
-from app.reaper import EVERY_S, RouteReaper
+from app.reaper import EVERY_S, Daemon, RouteReaper
 from app.simulation.loop import SkewedClock
 from app.simulation.network import SimulatedNetwork
 from app.simulation.worker import Stream, Worker
@@ -98,6 +98,7 @@ class ProcessSpeaker:
         """Close the connection. The routes stay in the speaker."""
 
     async def _wait(self) -> None:
+        self._process.check()  # what a dead process does when it is buried takes no time
         await asyncio.sleep(self._process.world.rng.uniform(*ANSWER_S))
         self._process.check()
 
@@ -138,15 +139,30 @@ class BlockingMemory:
         return speaker
 
 
+class SimulatedDaemon(Daemon):
+    """The process of a speaker; a supervisor starts it again at once."""
+
+    def __init__(self, network: SimulatedNetwork, router: str) -> None:
+        self._network, self._router = network, router
+
+    def cpu_s(self) -> float:
+        """It never works while it does not answer."""
+        return 0.0
+
+    def end(self) -> None:
+        """End it; its routes are lost."""
+        self._network.restart_speaker(self._router)
+
+
 def start_reaper(network: SimulatedNetwork, router: str, skew_s: float) -> None:
     """Let a reaper look after the speaker of a router until the end of the run. It ends a speaker that is down."""
     world, lease_s = network.world, network.lease_s
     reaper = RouteReaper(
         BlockingMemory(network, router),
+        SimulatedDaemon(network, router),
         SkewedClock(world, skew_s),
         lease_s,
         lambda: False,
-        lambda: network.restart_speaker(router),
         world.note,
     )
     world.every(EVERY_S, reaper.look)

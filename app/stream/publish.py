@@ -16,8 +16,6 @@ from app.contract.decoding import Rejected
 from app.contract.schemas import DeadLetter
 from app.stream.fetching import Hole, Record
 
-PUBLISHED_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size and a topic's max.message.bytes
-
 log = logging.getLogger(__name__)
 
 
@@ -36,9 +34,9 @@ class Publisher:
         A record that no broker would accept is not queued: it would end each worker that meets it again.
         """
         encoded = msgspec.json.encode(value)
-        if len(encoded) > PUBLISHED_BYTES_MAX:
+        if len(encoded) > (bytes_max := topics.record_bytes_max(topic)):
             metrics.UNPUBLISHED.labels(topic).inc()
-            log.error("%s: a record of %d bytes is not published: at most %d", topic, len(encoded), PUBLISHED_BYTES_MAX)
+            log.error("%s: a record of %d bytes is not published: at most %d", topic, len(encoded), bytes_max)
             return
         channel = self._channels.get(topic) or self._channels.setdefault(topic, self._app.topic(topic))
         send = partial(channel.send, key=key.encode(), value=encoded)

@@ -1,21 +1,28 @@
 """The reaper of one gobgpd, without a gobgpd."""
 
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
 from app.actuation.reaper_note import KEY
 from app.bgp.speaker import InjectedRoute
+from app.cli.reap import reaper
 from app.clock import ManualClock
 from app.errors import SpeakerError
-from app.reaper import FROZEN_S, GRACE_S, LISTED_PER_S, RouteReaper
+from app.reaper import FROZEN_S, GRACE_S, HUNG_S, LISTED_PER_S, Daemon, RouteReaper
 from tests.app.actuation.routes import route
 
 
-class Daemon:
+class Gobgpd(Daemon):
     """A gobgpd that answers unless `frozen`, and counts how often it is listed."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
         self.held: dict[str, InjectedRoute] = {}
         self.noted: dict[str, bytes] = {}
-        self.frozen, self.listed, self.ended = False, 0, 0
+        self.frozen, self.listed, self.ended, self.worked_s = False, 0, 0, 0.0
 
     def lease(self, prefix: str, seconds: float) -> None:
         self.held[prefix] = route(prefix).leased_until(round(self.clock.now_s() + seconds))
@@ -40,6 +47,9 @@ class Daemon:
     def end(self) -> None:
         self.ended += 1
 
+    def cpu_s(self) -> float:
+        return self.worked_s
+
     def _answer(self) -> None:
         if self.frozen:
             raise SpeakerError("no answer in time")
@@ -48,12 +58,10 @@ class Daemon:
 class Rig:
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.daemon = Daemon(self.clock)
+        self.daemon = Gobgpd(self.clock)
         self.halted = False
         self.said: list[str] = []
-        self.reaper = RouteReaper(
-            self.daemon, self.clock, 300.0, lambda: self.halted, self.daemon.end, self.said.append
-        )
+        self.reaper = RouteReaper(self.daemon, self.daemon, self.clock, 300.0, lambda: self.halted, self.said.append)
 
     def wait(self, seconds: float) -> None:
         for _ in range(round(seconds)):
@@ -103,6 +111,18 @@ def test_a_frozen_daemon_is_ended_and_one_that_is_slow_once_is_not() -> None:
     assert rig.daemon.ended == 1
 
 
+def test_a_daemon_that_is_only_busy_gets_more_time() -> None:
+    rig = Rig()
+    rig.daemon.frozen = True
+    for second in range(round(HUNG_S) - 1):
+        rig.daemon.worked_s = second
+        rig.wait(1)
+    assert rig.daemon.ended == 0
+    rig.daemon.worked_s += 1
+    rig.wait(1)
+    assert rig.daemon.ended == 1
+
+
 def test_looking_at_many_routes_is_rare_and_still_in_time() -> None:
     rig = Rig()
     for number in range(5 * LISTED_PER_S):
@@ -119,3 +139,16 @@ def test_it_leaves_a_sign_of_life_each_time() -> None:
     first = rig.daemon.noted[KEY]
     rig.wait(1)
     assert rig.daemon.noted[KEY] != first
+
+
+def test_it_is_started_without_what_is_large() -> None:
+    show = "import sys, app.cli.reap, app.reaper; print(*{'grpc', 'asyncio', 'ssl', 'numpy', 'faust'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", show], check=True, capture_output=True, text=True).stdout == "\n"
+
+
+@pytest.mark.parametrize("target", ["gobgp", "unix://gobgp.sock", "127.0.0.1"])
+def test_a_target_that_is_no_address_is_named(target: str) -> None:
+    result = CliRunner().invoke(reaper, ["--target", target, "--marker", "64512:911"])
+    assert result.exit_code == 2
+    assert f"Invalid value for '--target': '{target}' " in result.output
+    assert "unix:///PATH" in result.output

@@ -25,11 +25,11 @@ from app.clock import ManualClock, utc
 from app.contract import topics
 from app.contract.decoding import RAW_BYTES_MAX, Read, reader_of
 from app.contract.schemas import Actuation, Control, DeadLetter, Decision
+from app.contract.topics import RECORD_BYTES_MAX
 from app.kafka.orders import ALL, Orders
 from app.stream.app import ExactApp
 from app.stream.fetching import Record
 from app.stream.incarnations import Found, Inputs
-from app.stream.publish import PUBLISHED_BYTES_MAX
 from tests.fuzz import corpus
 from tests.fuzz.corpus import NOW_S, POP
 from tests.fuzz.mutation import Mutator
@@ -220,7 +220,7 @@ class Actuator:
         (encoded,) = letters
         letter = read_letter(encoded)
         assert isinstance(letter, DeadLetter), letter
-        assert len(encoded) <= PUBLISHED_BYTES_MAX
+        assert len(encoded) <= RECORD_BYTES_MAX
         assert letter.raw == value[:RAW_BYTES_MAX]
         assert letter.reason, "a dead letter without a reason"
         if letter.reason.startswith("it cannot be followed"):
@@ -244,7 +244,7 @@ class Actuator:
         encoded = msgspec.json.encode(record)
         assert record.reason or record.action != "refused", f"refused without a reason: {record}"
         assert isinstance(read_actuation(encoded), Actuation), f"{read_actuation(encoded)}: {record}"
-        assert len(encoded) < PUBLISHED_BYTES_MAX
+        assert len(encoded) < RECORD_BYTES_MAX
         if record.action == "refused":
             self._tally[f"refused: {record.reason}"] += 1
             self._reasons.setdefault(record.prefix, set()).add(record.reason)

@@ -30,6 +30,7 @@ from tests.fuzz.worlds import Readers, Telemetry, fresh
 ROUNDS_OF_A_WORLD = 40
 LINES_TOGETHER = 4
 Row = tuple[Any, ...]
+Keyed = tuple[bytes | None, bytes | None]
 Run = Callable[[Sequence[bytes], random.Random], None]
 
 
@@ -128,6 +129,21 @@ def fetched(values: Sequence[bytes], rng: random.Random) -> None:
             pass
 
 
+def keyed(values: Sequence[bytes], rng: random.Random) -> list[Keyed]:
+    """These records under keys of all kinds, some of them deleted."""
+    return [
+        (rng.choice((b"*", POP.encode(), None, b"\xff")), rng.choice((value, value, value, None))) for value in values
+    ]
+
+
+def ordered(values: Sequence[bytes], rng: random.Random) -> list[Keyed]:
+    """These orders, about half of them under the key that they say."""
+    records: list[Keyed] = [(b"*" if b'"pop":"*"' in value else POP.encode(), value) for value in values]
+    records += keyed(values, rng)
+    rng.shuffle(records)
+    return records[: len(values)]
+
+
 def targets(tally: Tally | None = None) -> list[Target]:
     """All targets, with worlds of their own. `tally` counts what became of decisions and orders."""
     telemetry, readers = fresh(Telemetry, ROUNDS_OF_A_WORLD), fresh(Readers, ROUNDS_OF_A_WORLD)
@@ -141,19 +157,6 @@ def targets(tally: Tally | None = None) -> list[Target]:
         topics.ACTUATIONS.name: published["actuation"],
         topics.DECISIONS.for_pop(POP): published["decision"],
     }
-
-    def keyed(values: Sequence[bytes], rng: random.Random) -> list[tuple[bytes | None, bytes | None]]:
-        return [
-            (rng.choice((b"*", POP.encode(), None, b"\xff")), rng.choice((value, value, value, None)))
-            for value in values
-        ]
-
-    def orders(values: Sequence[bytes], rng: random.Random) -> None:
-        """With their own key or another one, and deleted ones among them."""
-        own = [(b"*" if b'"pop":"*"' in value else POP.encode(), value) for value in values]
-        records: list[tuple[bytes | None, bytes | None]] = [*own, *keyed(values, rng)]
-        rng.shuffle(records)
-        actuator().order(records[: len(values)])
 
     def agent(topic: str) -> Run:
         def run(values: Sequence[bytes], rng: random.Random) -> None:
@@ -193,10 +196,12 @@ def targets(tally: Tally | None = None) -> list[Target]:
             "actuator-decisions",
             published["decision"] + decisions(),
             lambda values, rng: actuator().decide(values),
-            150,
+            60,
         ),
-        Target("actuator-fields", (), lambda values, rng: actuator().make_and_decide(values), 40),
-        Target("actuator-orders", published["control"], orders, 160),
+        Target("actuator-fields", (), lambda values, rng: actuator().make_and_decide(values), 30),
+        Target(
+            "actuator-orders", published["control"], lambda values, rng: actuator().order(ordered(values, rng)), 210
+        ),
         *(Target(f"page-{topic}", seeds, page(topic), 100) for topic, seeds in read_by_page.items()),
         Target("commands", everything, commands, 40),
     ]

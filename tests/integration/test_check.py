@@ -68,7 +68,7 @@ async def test_a_topic_that_refuses_the_largest_decision_is_named(tmp_path: Path
     assert status == 1
     (said,) = problems
     assert said.startswith(f"topic {decisions}: max.message.bytes is 100,000, and a decision of {POP} may have ")
-    assert f"--topic {decisions} --add-config max.message.bytes=1048588`, or lower budgets.max_overrides to " in said
+    assert f"--topic {decisions} --add-config max.message.bytes=12565536`, or lower budgets.max_overrides to " in said
 
 
 async def test_topics_with_the_time_of_their_writers_and_a_wrong_clock_are_named(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The reaper as a process beside a real gobgpd: no Kafka, no actuator."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -56,6 +55,12 @@ async def reaper(target: str, halt_file: Path) -> AsyncIterator[asyncio.subproce
         assert await process.wait() == 0
 
 
+def memory_kib(pid: int, what: str) -> int:
+    """What /proc says of a process, such as VmRSS (now) or VmHWM (at most so far)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
+
+
 async def test_it_ends_leases_obeys_the_halt_file_and_ends_a_frozen_daemon(tmp_path: Path) -> None:
     halt_file, now_s = tmp_path / "halt", int(CLOCK.now_s())
     async with running(("alone", ALONE)) as [daemon]:
@@ -71,15 +76,18 @@ async def test_it_ends_leases_obeys_the_halt_file_and_ends_a_frozen_daemon(tmp_p
                 return await held() == {STANDS}
 
             await eventually(only_one_stands)
-            resident_kb = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
-            assert int(resident_kb) * os.sysconf("SC_PAGE_SIZE") < 40 << 20
+            assert memory_kib(process.pid, "VmRSS") < 32 * 1024, "26 MiB when this was written"
 
+            many = [route(f"10.{number >> 8}.{number & 255}.0/24") for number in range(2000)]
+            await speaker.announce(each.leased_until(now_s + 200) for each in many)
             halt_file.touch()
 
             async def nothing_stands() -> bool:
                 return await held() == set()
 
             await eventually(nothing_stands)
+            assert memory_kib(process.pid, "VmHWM") < 40 * 1024, "31 MiB when this was written"
+
             daemon.freeze()
             frozen_s = CLOCK.monotonic_s()
             await daemon.ended()

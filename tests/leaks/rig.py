@@ -19,6 +19,7 @@ from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, load_pop
 from app.contract.decoding import Rejected
 from app.contract.schemas import Actuation
+from app.errors import AutopilotError
 from app.lab.daemons import exabgp, gobgp
 from app.lab.daemons.deployment import write_inventory
 from app.lab.daemons.machine import make_run_dir, open_site
@@ -101,8 +102,12 @@ class Rig:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while not self.has_ended and missing is not None:
-                    await self._look()
-                    if (missing := self._unsettled()) is not None:
+                    try:
+                        await self._look()
+                        missing = self._unsettled()
+                    except (AutopilotError, OSError, EOFError) as error:  # an edge does not answer: has it ended?
+                        missing = str(error)
+                    if missing is not None:
                         await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise AssertionError(f"not settled after {PATIENCE_S:g} s: {missing}; logs: {self.run_dir}") from None

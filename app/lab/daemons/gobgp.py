@@ -158,7 +158,9 @@ async def start(runner: Runner, site: Site, name: str, config: str, restarts_max
     """Start a gobgpd with this configuration, and wait until its BGP server answers."""
     path = site.write(f"{name}.toml", config)
     grpc = target(site, name)
-    argv = (binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
+    # One that was killed leaves its socket behind, and the next one would not start.
+    unlink = ("sh", "-c", 'rm -f "$0" && exec "$@"', grpc.removeprefix("unix://"))
+    argv = (*unlink, binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
 
     async def has_started() -> str | None:
         """It answers before its BGP server has started, without an AS, and refuses routes."""

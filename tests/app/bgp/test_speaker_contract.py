@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.bgp.blocking import BlockingGobgp
+from app.bgp.calls import Deadline
 from app.bgp.client import GobgpClient
 from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.gobgp import GobgpSpeaker
@@ -157,6 +158,39 @@ async def test_a_lease_ends_by_the_clock_of_the_daemons_host_when_it_is_asked_so
 
 
 @pytest.mark.parametrize("major", REAL)
+async def test_a_blocking_speaker_reads_and_withdraws_ten_thousand_routes(major: int) -> None:
+    async with running(("alone", ALONE), major=major) as [daemon]:
+        speaker, blocking = GobgpSpeaker(daemon.target, MARKER), BlockingGobgp(daemon.target, MARKER)
+        many = [route(f"10.{number >> 8}.{number & 255}.0/24") for number in range(10_000)]
+        await speaker.announce(many)
+        assert blocking.routes() == {each.prefix: each for each in many}
+        blocking.withdraw([each.prefix for each in many[1:]])
+        assert blocking.routes() == {many[0].prefix: many[0]}
+        blocking.close()
+        await speaker.close()
+
+
+@pytest.mark.services
+async def test_a_blocking_speaker_outlives_a_daemon_that_is_frozen_ended_and_started_again() -> None:
+    async with running(("alone", ALONE)) as [daemon]:
+        blocking = BlockingGobgp(daemon.target, MARKER, Deadline(base_s=2.0, per_1000_s=0.05))
+        assert blocking.routes() == {}
+        daemon.freeze()
+        for ask in (lambda: blocking.withdraw(["192.0.2.0/24"] * 10_000), blocking.routes):
+            began_s = time.perf_counter()
+            with pytest.raises(SpeakerError, match="no answer in time"):
+                ask()
+            assert time.perf_counter() - began_s < 10, "2.5 s and 2 s on a machine with time"
+        await daemon.stop()
+        with pytest.raises(SpeakerError, match="is gobgpd running"):
+            blocking.routes()
+        await daemon.start()
+        blocking.put_note("reaper", b"1")
+        assert blocking.routes() == {}
+        blocking.close()
+
+
+@pytest.mark.parametrize("major", REAL)
 async def test_ten_thousand_routes_are_read_within_a_few_milliseconds_each_time_but_the_first(major: int) -> None:
     async with running(("alone", ALONE), major=major) as [daemon]:
         speaker = GobgpSpeaker(daemon.target, MARKER)
@@ -214,6 +248,20 @@ async def test_the_other_major_version_may_be_started_there() -> None:
         await speaker.announce([route()])
         assert await speaker.routes() == {route().prefix: route()}
         await speaker.close()
+
+
+@pytest.mark.services
+async def test_a_blocking_speaker_asks_again_which_version_is_there() -> None:
+    async with running(("alone", ALONE)) as [daemon]:
+        blocking = BlockingGobgp(daemon.target, MARKER)
+        assert blocking.routes() == {}
+        await daemon.stop()
+        daemon.major = 4
+        await daemon.start()
+        with pytest.raises(SpeakerError, match="another program or version listens here"):
+            blocking.routes()
+        assert blocking.routes() == {}
+        blocking.close()
 
 
 async def _recovered(speaker: BgpSpeaker) -> object:

@@ -6,7 +6,7 @@ import pytest
 from app.cli.decision_size import budget_problem, decision_bytes, override_bytes, topic_problem
 from app.config.inventory import Pop
 from app.contract.schemas import Override
-from app.stream.publish import PUBLISHED_BYTES_MAX
+from app.contract.topics import DECISION_BYTES_MAX
 from app.te.routing.path import AS_PATH_MAX
 from tests.app.actuation.pop import POP, override
 from tests.pops import demo_pop
@@ -33,12 +33,12 @@ def test_no_override_of_the_pop_is_larger_than_the_one_that_is_measured() -> Non
 
 def test_a_budget_whose_decision_is_not_published_is_refused_with_one_that_is() -> None:
     assert budget_problem(budgeted(200)) is None
-    pop = budgeted(2000)
+    pop = budgeted(20_000)
     said = budget_problem(pop)
     assert said is not None
-    assert said.startswith("rhv1000: budgets.max_overrides 2,000 allows a decision of ")
+    assert said.startswith("rhv1000: budgets.max_overrides 20,000 allows a decision of ")
     most = int(said.rpartition(" ")[2].replace(",", ""))
-    assert decision_bytes(budgeted(most)) <= PUBLISHED_BYTES_MAX < decision_bytes(budgeted(most + 1))
+    assert decision_bytes(budgeted(most)) <= DECISION_BYTES_MAX < decision_bytes(budgeted(most + 1))
 
 
 @pytest.mark.parametrize(("max_message_bytes", "is_well"), [(1_048_588, True), (400_000, True), (300_000, False)])
@@ -48,5 +48,5 @@ def test_a_topic_that_takes_no_such_record_is_named(max_message_bytes: int, is_w
         assert said is None
     else:
         assert said is not None
-        assert "--topic decisions-rhv1000 --add-config max.message.bytes=1048588" in said
+        assert "--topic decisions-rhv1000 --add-config max.message.bytes=12565536" in said
         assert said.startswith("topic decisions-rhv1000: max.message.bytes is 300,000, and a decision of rhv1000 may")

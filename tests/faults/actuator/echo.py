@@ -12,11 +12,8 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from app.bgp import calls
 from app.bgp.client import GobgpClient
-from app.bgp.dialect import Dialect
-from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import RouteReader, changes
+from app.bgp.wire import BestPath
 from app.config.inventory import Pop, Router, Session
 from app.contract import topics
 from app.errors import SpeakerError
@@ -41,7 +38,7 @@ class Echo:
     """The BMP of one PoP. `held` are our routes in each router's gobgpd, None while it does not answer."""
 
     def __init__(self, pop: Pop, targets: Mapping[str, str], producer: AIOKafkaProducer) -> None:
-        self.held: dict[str, dict[str, InjectedRoute] | None] = dict.fromkeys(pop.routers)
+        self.held: dict[str, dict[str, BestPath] | None] = dict.fromkeys(pop.routers)
         self.changes = {router: Changes() for router in pop.routers}
         self.seen: set[str] = set()  # prefixes that any gobgpd ever held
         self._producer = producer
@@ -93,10 +90,9 @@ class Echo:
                     await client.global_config()
                     held = self.held[router.name] = {}
                     await self._send(router, [_peer("peer_up", injector, asn)])
-                    dialect = await client.dialect()
-                    async for event in client._watch(calls.best_request(dialect)):
-                        records = [self._change(router, held, dialect, path) for path in event.table.paths]
-                        await self._send(router, [record for record in records if record is not None])
+                    async for changed in client.watch_best():
+                        records = [self._change(router, held, prefix, path) for prefix, path in changed.items()]
+                        await self._send(router, records)
                 if self.held[router.name] is not None:
                     self.held[router.name] = None
                     await self._send(router, [_peer("peer_down", injector, asn)])
@@ -104,23 +100,18 @@ class Echo:
         finally:
             await client.close()
 
-    def _change(self, router: Router, held: dict[str, InjectedRoute], dialect: Dialect, path: bytes) -> Record | None:
-        """Take over one change, and return the record of it; None if it is of no route."""
-        if not (changed := changes(dialect, [path])):
-            return None
-        [(prefix, best)] = changed.items()
+    def _change(self, router: Router, held: dict[str, BestPath], prefix: str, path: BestPath | None) -> Record:
+        """Take over one change, and return the record of it. One in which nothing differs renews a lease."""
         counts, injector, before = self.changes[router.name], router.injector.address, held.get(prefix)
-        if best is None:
+        if path is None:
             counts.withdrawn += held.pop(prefix, None) is not None
             return _withdrawal(injector, prefix)
+        held[prefix] = path
         self.seen.add(prefix)
-        route = held[prefix] = RouteReader(self._pop.marker_community).read(dialect, [path])[prefix]
-        if before != route:
-            is_renewal = before is not None and before.leased_until(route.lease_end_s) == route
-            counts.renewed += is_renewal
-            counts.announced += not is_renewal
-        update = _update(injector, prefix, route.next_hop, route.as_path, route.med)
-        return update | {"comms": " ".join(route.communities), "local_pref": route.local_pref}
+        counts.renewed += path == before
+        counts.announced += path != before
+        update = _update(injector, prefix, path.next_hop, path.as_path, MED)
+        return update | {"comms": " ".join(path.communities), "local_pref": path.local_pref}
 
     async def _send(self, router: Router, records: Iterable[Record]) -> None:
         port = 50000 + self._pop.router.index(router)
@@ -147,6 +138,6 @@ def _withdrawal(peer: str, prefix: str) -> Record:
     return _route(peer, prefix) | {"log_type": "withdraw"}
 
 
-def _update(peer: str, prefix: str, next_hop: str, as_path: Sequence[int], med: int | None) -> Record:
+def _update(peer: str, prefix: str, next_hop: str, as_path: Sequence[int], med: int) -> Record:
     path = {"bgp_nexthop": next_hop, "as_path": " ".join(map(str, as_path)), "origin": "i", "med": med}
     return _route(peer, prefix) | {"log_type": "update"} | path

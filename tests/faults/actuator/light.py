@@ -4,6 +4,7 @@ What a router would show over BMP is written by an Echo.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from app.lab.daemons.deployment import with_sockets_in, write_inventory, write_s
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import Site, open_site
 from app.lab.daemons.ports import free_port
-from app.lab.daemons.runner import Runner
+from app.lab.daemons.runner import Program, Runner
 from tests.faults.actuator.echo import Echo
 from tests.faults.actuator.rig import (
     LEASE_S,
@@ -45,6 +46,15 @@ class LightRig(ActuatorRig):
     ) -> None:
         super().__init__(places, broker, settings_file, decider)
         self.echoes = echoes
+
+    async def start_reapers(self) -> None:
+        """One beside each gobgpd."""
+        for place in self.places.values():
+            for router in place.pop.routers:
+                ours = ("--target", place.target(router), "--marker", place.pop.marker_community)
+                more = ("--halt-file", str(self.halt_file), "--lease-s", str(self.lease_s))
+                argv = (sys.executable, "-m", "app", "reaper", *ours, *more)
+                await place.runner.start(Program(name=f"reaper-{router}", argv=argv, keeps_user=True))
 
     async def decide(self, peer: str, wanted: Sequence[str], *pops: str) -> None:
         """Decide these moves in every PoP, and wait until all gobgpds of these PoPs hold them, or of all."""
@@ -114,7 +124,8 @@ async def on_injectors(
             exit_.push_async_callback(stop, asyncio.create_task(echoes[name].run(), name=f"echo of {name}"))
         decider = Decider(kafka, SystemClock())
         rig = LightRig(places, Broker(site, runner), settings_file, decider, echoes)
-        await rig.start(exit_, LEASE_S)
+        await rig.start_reapers()
+        await rig.start(exit_)
         yield rig
 
 

@@ -39,7 +39,7 @@ async def long_paths(trial: Trial) -> None:
         trial.problems += [
             f"{name} reset its session with its injector {count} times" for name, count in lost.items() if count
         ]
-        trial.problems += [f"{name} ended with {code}" for name, code in rig.place.runner.ended.items()]
+        trial.problems += [f"{name} ended {count} times" for name, count in rig.place.runner.restarts.items() if count]
         trial.leaked += rig.leaked()
         rig.no_exits(trial)
 

@@ -7,16 +7,17 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from tests.faults.actuator.light import AWAY, LightRig, on_injectors
 from tests.faults.actuator.rig import NATURAL_PEER, Place, prefixes
 from tests.faults.actuator.verdict import Trial
-from tests.integration.bgp import eventually
 
 PEER, ROUTER = "127.0.0.32", "r2"
 OVERRIDES = 20
 AWAY_S = 45.0  # longer than a lease, and than an override waits to be confirmed
 SERVED_S, REPAIRED_S, ENDED_S = 5.0, 10.0, 5.0
+STARTED_S = 20.0  # an actuator needs up to 16 s to start on a busy machine
 
 
 async def end_frozen(trial: Trial) -> None:
@@ -41,17 +42,19 @@ async def end_frozen(trial: Trial) -> None:
 
 async def dead(rig: LightRig, place: Place) -> None:
     """SIGKILL."""
-    await place.runner.kill(f"injector-{ROUTER}")
+    await rig.kill_gobgpd(place, ROUTER)
 
 
 async def frozen(rig: LightRig, place: Place) -> None:
-    """SIGSTOP, until the reaper ends it."""
-    os.kill(place.runner.pid(f"injector-{ROUTER}"), signal.SIGSTOP)
+    """SIGSTOP, until the reaper ends it. It is not started again."""
+    pid = place.runner.pid(f"injector-{ROUTER}")
+    os.kill(pid, signal.SIGSTOP)
 
     async def is_ended() -> bool:
-        return f"injector-{ROUTER}" in place.runner.ended
+        return not Path(f"/proc/{pid}").exists()
 
-    await eventually(is_ended)
+    await rig.until(is_ended, lambda: "no reaper ended a frozen gobgpd")
+    await place.runner.stop(f"injector-{ROUTER}")
 
 
 async def lose_one(trial: Trial, breaks: Callable[[LightRig, Place], Awaitable[None]]) -> None:
@@ -89,7 +92,7 @@ async def missing(trial: Trial) -> None:
     mine = prefixes(OVERRIDES)
     async with on_injectors(trial, {NATURAL_PEER: mine, PEER: mine}, pops=2, away=ROUTER) as rig:
         first, second = rig.places.values()
-        await _served(trial, rig, first, mine)
+        await _served(trial, rig, first, mine, STARTED_S)
         back_s = rig.clock.monotonic_s()
         (second.site.run_dir / AWAY).symlink_to(".")
         await rig.restart_gobgpd(second, ROUTER)
@@ -98,14 +101,14 @@ async def missing(trial: Trial) -> None:
         rig.no_exits(trial)
 
 
-async def _served(trial: Trial, rig: LightRig, place: Place, wanted: list[str]) -> None:
+async def _served(trial: Trial, rig: LightRig, place: Place, wanted: list[str], limit_s: float = SERVED_S) -> None:
     """Decide these moves everywhere; the gobgpds of one PoP must have them soon."""
     began_s = rig.clock.monotonic_s()
     await rig.decide(PEER, wanted, place.pop.name)
     served_s = rig.clock.monotonic_s() - began_s
     trial.worst("others_served_s", served_s)
-    if served_s > SERVED_S:
-        trial.problems.append(f"another PoP was served after {served_s:.1f} s, {SERVED_S:g} s are allowed")
+    if served_s > limit_s:
+        trial.problems.append(f"another PoP was served after {served_s:.1f} s, {limit_s:g} s are allowed")
 
 
 def _withdrawn(rig: LightRig) -> int:

@@ -17,8 +17,8 @@ import grpc
 import msgspec
 from aiokafka.errors import KafkaError
 
-from app.bgp.calls import OPTIONS
-from app.bgp.dialect import Gobgp3
+from app.bgp import calls
+from app.bgp.client import OPTIONS, GobgpClient
 from app.bgp.proto import gobgp_pb2 as pb
 from app.clock import Clock, SystemClock, utc
 from app.config.inventory import Pop, load_pop
@@ -32,7 +32,7 @@ from app.lab.daemons import exabgp, frr, gobgp
 from app.lab.daemons.kafka import reached_at, start_kafka
 from app.lab.daemons.machine import Site
 from app.lab.daemons.ports import free_port
-from app.lab.daemons.runner import Program, Runner
+from app.lab.daemons.runner import Runner
 from app.lab.daemons.stack import Stack, StackOptions
 from app.lab.pop.model import Announcement
 from tests.faults.actuator.verdict import GIVE_UP_S, Trial
@@ -165,7 +165,7 @@ class Decider:
 
 
 class ActuatorRig:
-    """One cell: its actuator, a reaper beside every gobgpd, and a Decider. Enter it when the gobgpds run."""
+    """One cell: its actuator, its gobgpds, each with a reaper beside it, and a Decider."""
 
     lease_s = LEASE_S
 
@@ -203,22 +203,12 @@ class ActuatorRig:
     def halt_file(self) -> Path:
         return self.settings_file.parent / "halt"
 
-    async def start(self, exit_: AsyncExitStack, lease_s: float) -> None:
-        """Start reapers, actuator and Decider; `exit_` ends the last two."""
-        await self.start_reapers(lease_s)
+    async def start(self, exit_: AsyncExitStack) -> None:
+        """Start actuator and Decider; `exit_` ends them."""
         await self.actuator.start()
         exit_.push_async_callback(self.actuator.stop)
         deciding = asyncio.create_task(self.decider.run(), name="decider")
         exit_.push_async_callback(stop, deciding)
-
-    async def start_reapers(self, lease_s: float) -> None:
-        """One beside each gobgpd."""
-        for place in self.places.values():
-            for router in place.pop.routers:
-                ours = ("--target", place.target(router), "--marker", place.pop.marker_community)
-                more = ("--halt-file", str(self.halt_file), "--lease-s", str(lease_s))
-                argv = (sys.executable, "-m", "app", "reaper", *ours, *more)
-                await place.runner.start(Program(name=f"reaper-{router}", argv=argv, keeps_user=True))
 
     async def write(self, topic: str, key: bytes, value: bytes) -> None:
         """Write any record."""
@@ -269,6 +259,11 @@ class ActuatorRig:
         del ends[-signal.SIGKILL]
         trial.problems += [f"the actuator ended with {code}" for code in ends.elements()]
 
+    async def kill_gobgpd(self, place: Place, router: str) -> None:
+        """SIGKILL an injector, and do not start it again."""
+        os.kill(place.runner.pid(f"injector-{router}"), signal.SIGKILL)
+        await place.runner.stop(f"injector-{router}")
+
     async def restart_gobgpd(self, place: Place, router: str) -> None:
         """Start an injector again that was killed, by us or by its reaper."""
         await place.runner.stop(f"injector-{router}")
@@ -286,19 +281,15 @@ class EdgeRig(ActuatorRig):
         self.stack = stack
         self.pop = stack.pop
         self.place = place
-        channel = grpc.aio.insecure_channel(stack.r1_grpc, options=OPTIONS)
-        self._peer = channel.unary_stream(
-            f"{Gobgp3.service}/ListPeer", pb.ListPeerRequest.SerializeToString, pb.ListPeerResponse.FromString
-        )
-
-    async def start_reapers(self, lease_s: float) -> None:
-        """The stack has started them, with the lease of its settings."""
+        self._r1 = GobgpClient(stack.r1_grpc)
+        self._channel = grpc.aio.insecure_channel(stack.r1_grpc, options=OPTIONS)
 
     async def at_edges(self) -> dict[str, int]:
         """How many of our routes each edge has from its injector; 0 without a session."""
         r1, r2 = self.pop.router
         request = pb.ListPeerRequest(address=r1.injector.address)
-        [peer] = [response.peer async for response in self._peer(request, timeout=30.0)]
+        peers = self._channel.unary_stream(*calls.method(await self._r1.dialect(), "ListPeer"))
+        [peer] = [answer.peer async for answer in peers(request, timeout=30.0)]  # without the costly advertised ones
         up = peer.state.session_state == pb.PeerState.ESTABLISHED
         summary = await frr.vty(self.stack.r2_vty, "show bgp ipv4 unicast summary json")
         shown = summary.get("peers", {}).get(r2.injector.address, {})
@@ -373,7 +364,7 @@ async def on_edges(
         stack = await exit_.enter_async_context(Stack(inventory, starts_with, options))
         decider = Decider(stack.kafka, SystemClock(), renewal)
         rig = EdgeRig(stack, decider)
-        await rig.start(exit_, renewal.lease_s)
+        await rig.start(exit_)
         yield rig
 
 
