@@ -6,7 +6,6 @@ import sys
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["reaper"]:
-        sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio, which gRPC imports, can do without these 4 MB
         from app.cli.reap import reaper
 
         reaper(sys.argv[2:], prog_name="autopilot reaper")

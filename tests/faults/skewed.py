@@ -1,22 +1,16 @@
 """A worker with a wrong clock: `python -m tests.faults.skewed SECONDS` and what `autopilot` takes.
 
-All of the process is ahead or behind, Kafka's client too, as on a node whose time service is broken.
+All of the process is ahead or behind, its C libraries too, as on a node whose time service is broken.
 """
 
+import os
 import sys
-import time
+from pathlib import Path
 
-_right_s = time.time
-_skew_s = float(sys.argv.pop(1))
-
-
-def _skewed_s() -> float:
-    return _right_s() + _skew_s
-
+[LIBFAKETIME] = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
 
 if __name__ == "__main__":
-    time.time = _skewed_s
-
-    from app.__main__ import main  # only now: others may keep the function
-
-    main()
+    seconds, *arguments = sys.argv[1:]
+    # gRPC's deadlines are made in Python and kept in C: with time.time() alone replaced, all would be over at once.
+    fake = {"LD_PRELOAD": str(LIBFAKETIME), "FAKETIME": f"{float(seconds):+g}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    os.execve(sys.executable, [sys.executable, "-m", "app", *arguments], os.environ | fake)

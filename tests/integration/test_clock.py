@@ -85,6 +85,11 @@ async def a_host_that_is(skew_s: int, stack: Stack, windows: Windows) -> None:
     await windows.decide(move(LIVE), move(STALE), age_s=580.0)
     speaker = GobgpSpeaker(stack.pop.routers["r1"].injector.grpc, stack.pop.marker_community)
 
+    async def refused_it() -> bool:
+        return any(record.prefix == STALE for record in (await told(stack))[begun:])
+
+    await eventually(refused_it)
+
     async def was_just_renewed() -> bool:
         await windows.decide(move(LIVE))
         return (await speaker.routes())[LIVE].lease_end_s - CLOCK.now_s() > LEASE_S - 5
