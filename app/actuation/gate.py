@@ -14,6 +14,8 @@ from app.contract.schemas import Override
 from app.te.decision.plan import ROUTER_DOUBTFUL
 from app.te.routing.path import Path
 
+REAPED_S = 10.0  # after the end of its lease, no route is left
+
 
 class Gate:
     """The Judge of the overrides of one PoP: what it refuses is published."""
@@ -35,8 +37,13 @@ class Gate:
         self._journal = journal
 
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
-        """Return our routes for this prefix in the speakers, by router."""
-        return {router: speaker.held[prefix] for router, speaker in self._speakers.items() if prefix in speaker.held}
+        """Return our routes for this prefix in the speakers, by router.
+
+        One that does not answer has none whose lease ended: its reaper, or its end, took them.
+        """
+        held = {router: speaker.held[prefix] for router, speaker in self._speakers.items() if prefix in speaker.held}
+        gone_s = self._clock.now_s() - REAPED_S
+        return {r: route for r, route in held.items() if self._speakers[r].reachable or route.lease_end_s > gone_s}
 
     def live_path(self, override: Override) -> Path | None:
         """The live path that an override copies; None if it was lost by what either witness says."""

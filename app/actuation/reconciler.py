@@ -150,20 +150,19 @@ class Reconciler:
             return work
         return Work([prefix for prefix in work.withdraw if prefix in self._taken_back], [])
 
+    def leaves_at(self, router: str, prefix: str) -> bool:
+        """Whether `exits_at` has this prefix."""
+        route = self.speakers[router].held.get(prefix)
+        return self.sessions.knows(router, prefix) or (route is not None and route.next_hop not in self._loopbacks)
+
+    def forget_waiting(self) -> None:
+        """Drop the decision that waits for BMP: the mode does not allow to follow it any more."""
+        self._waiting = None
+
     def exits_at(self, router: str) -> set[str]:
         """The prefixes that leave the PoP at this router by what its speaker holds, or did until it lost their path."""
         held = self.speakers[router].held
         return {p for p, route in held.items() if route.next_hop not in self._loopbacks} | self.sessions.known(router)
-
-    def would_lose(self, router: str, hops: Mapping[str, Hops]) -> bool:
-        """Whether an override would lose its path by what this router sends now."""
-        held = self.speakers[router].held
-        return any(
-            prefix in held
-            and held[prefix].next_hop not in now
-            and not self.sessions.has_lost(router, prefix, held[prefix].next_hop)
-            for prefix, now in hops.items()
-        )
 
     def owns(self, router: str, is_mine: bool, holder: str | None) -> None:
         """Note whether the speaker of `router` is ours to write to, and who else's it is."""

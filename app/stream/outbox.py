@@ -25,7 +25,7 @@ from app.contract.schemas import Actuation, ActuatorStatus
 from app.kafka import client
 
 SEND_WITHIN_S = 10.0
-WAITING_MAX = 10_000
+WAITING_MAX = 100_000  # a halt of 10,000 overrides on two routers is 20,000 records
 BATCH = 500
 RETRY_S = 1.0
 
