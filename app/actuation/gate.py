@@ -14,6 +14,7 @@ from app.contract.schemas import Override
 from app.te.decision.plan import ROUTER_DOUBTFUL
 from app.te.routing.path import Path
 
+BEGINS_S = 10.0
 REAPED_S = 10.0  # after the end of its lease, no route is left
 
 
@@ -35,6 +36,14 @@ class Gate:
         self._doubt = doubt
         self._clock = clock
         self._journal = journal
+        self._began_s, self._has_begun = clock.monotonic_s(), False
+
+    def has_begun(self) -> bool:
+        """Whether it is known of each speaker whose it is; a missing one is waited for at the start for BEGINS_S."""
+        if not self._has_begun:
+            is_known = all(speaker.owned or speaker.holder is not None for speaker in self._speakers.values())
+            self._has_begun = is_known or self._clock.monotonic_s() - self._began_s > BEGINS_S
+        return self._has_begun
 
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
         """Return our routes for this prefix in the speakers, by router.

@@ -63,7 +63,7 @@ class Reconciler:
         self._stale = True
         self._due = DueQueue()
         self._taken_back: set[str] = set()  # prefixes whose path a router took back while BMP was not read
-        self._waiting: Decision | None = None  # the newest decision that came before BMP was read
+        self._waiting: Decision | None = None  # the newest that came too early
         self._doubt = Doubt(witness, clock, timing.doubt_lease_s, ready)
         self._gate = Gate(witness, self.sessions, self.speakers, self._doubt, clock, journal)
         self._terms = Terms(self.overrides, self._doubt, clock, timing, self._loopbacks)
@@ -76,27 +76,24 @@ class Reconciler:
     # what comes in
 
     def follow(self, decision: Decision) -> bool:
-        """Follow a decision, at once or as soon as BMP was read; while halted, only remember its number.
-
-        Return whether it is followed. One that is not newer than the last one is not.
-        """
-        pop, newest = decision.pop, self.overrides.newest
-        if (decision.epoch, decision.seq) <= newest:
+        """Follow a decision, at once or as soon as it can be judged; return whether it is newer and not halted."""
+        pop, newest, number = decision.pop, self.overrides.newest, (decision.epoch, decision.seq)
+        if number <= newest:
             if decision.epoch < newest[0]:
                 log.warning(
                     "ignored a decision of epoch %d after one of epoch %d: there are two writers, or a clock was wrong",
                     decision.epoch,
                     newest[0],
-                    extra={"pop": pop, "decision": f"{decision.epoch}.{decision.seq}"},
+                    extra={"pop": pop},
                 )
             metrics.DECISIONS_IGNORED.labels(pop, "older").inc()
             return False
         if self.halts:
-            self.overrides.newest = decision.epoch, decision.seq
+            self.overrides.newest = number
             metrics.DECISIONS_IGNORED.labels(pop, "halted").inc()
             return False
-        if not self._fresh():
-            if self._waiting is None or (decision.epoch, decision.seq) > (self._waiting.epoch, self._waiting.seq):
+        if not (self._fresh() and self._gate.has_begun()):
+            if self._waiting is None or number > (self._waiting.epoch, self._waiting.seq):
                 self._waiting = decision
             return True
         self._doubt.look()
@@ -135,8 +132,15 @@ class Reconciler:
         self._loopbacks = pop.router_by_loopback
         self.overrides.reconfigure(pop)
 
+    def _follow_waiting(self) -> None:
+        """Apply the decision that waited, as soon as it can be judged."""
+        if self._waiting is not None and not self.halts and not self._stale and self._gate.has_begun():
+            waiting, self._waiting = self._waiting, None
+            self._plan(self.overrides.apply(waiting, self._gate))
+
     def tick(self) -> None:
         """Act on time. Call it at least every `tick_s`."""
+        self._follow_waiting()
         now_s = self._clock.monotonic_s()
         everywhere = self._doubt.look() | self._look_for_sessions(now_s)
         self._plan(list(self.overrides.entries) if everywhere else self._due.take(now_s))
@@ -156,7 +160,7 @@ class Reconciler:
         return self.sessions.knows(router, prefix) or (route is not None and route.next_hop not in self._loopbacks)
 
     def forget_waiting(self) -> None:
-        """Drop the decision that waits for BMP: the mode does not allow to follow it any more."""
+        """Drop the decision that waits: the mode does not allow to follow it any more."""
         self._waiting = None
 
     def exits_at(self, router: str) -> set[str]:
@@ -223,9 +227,8 @@ class Reconciler:
                 for route in self._gate.held(prefix).values():  # maybe found before the broker had said its time
                     self.overrides.adopt(prefix, route)
             self.overrides.wait_again()
-            waiting, self._waiting = self._waiting, None
-            touched = self.overrides.apply(waiting, self._gate) if waiting is not None and not self.halts else set()
-            self._plan(touched | self.overrides.entries.keys())
+            self._plan(list(self.overrides.entries))
+            self._follow_waiting()
         return not self._stale
 
     def _plan(self, prefixes: Iterable[str]) -> None:
