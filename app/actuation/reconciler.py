@@ -80,12 +80,8 @@ class Reconciler:
         pop, newest, number = decision.pop, self.overrides.newest, (decision.epoch, decision.seq)
         if number <= newest:
             if decision.epoch < newest[0]:
-                log.warning(
-                    "ignored a decision of epoch %d after one of epoch %d: there are two writers, or a clock was wrong",
-                    decision.epoch,
-                    newest[0],
-                    extra={"pop": pop},
-                )
+                text = "ignored a decision of epoch %d after one of %d: there are two writers, or a clock was wrong"
+                log.warning(text, decision.epoch, newest[0], extra={"pop": pop})
             metrics.DECISIONS_IGNORED.labels(pop, "older").inc()
             return False
         if self.halts:
