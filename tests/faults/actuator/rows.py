@@ -38,7 +38,7 @@ ROUTE_FAULTS = (
     RouteFault("a gobgpd is frozen", partial(parts.lose_one, breaks=parts.frozen), 2),
     RouteFault("gobgpd frozen until it is ended", parts.end_frozen, 10, 2),
     RouteFault("long AS paths", long_paths.long_paths, 2, 2),
-    RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3, 1),
+    RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
     RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
     RouteFault("second actuator: auto", partial(writers.watch, mode="auto", reads=True), 1),
     RouteFault("second actuator: auto, standby", partial(writers.watch, mode="auto", reads=False), 1, 1),
@@ -52,7 +52,7 @@ ROUTE_FAULTS = (
     RouteFault("telemetry and actuator begin again", records.same_again, 2),
     RouteFault("actuator's clock 10 min ahead", partial(records.wrong_clock, skew_s=600.0), 1, 1),
     RouteFault("actuator's clock 10 min behind", partial(records.wrong_clock, skew_s=-600.0), 1, 1),
-    RouteFault("5,000 leases end", partial(records.hold_end, overrides=5_000), 1, 1),
+    RouteFault("5,000 leases end", partial(records.hold_end, overrides=5_000), 1),
 )
 
 
