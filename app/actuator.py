@@ -30,6 +30,7 @@ from app.errors import SpeakerError
 from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
 from app.kafka.broker_time import ClockWatch
+from app.kafka.direct import DirectPublisher
 from app.kafka.orders import ControlReader, Orders
 from app.reload import Read, Reload
 from app.stream.app import ExactApp, between_events
@@ -142,7 +143,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
     settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
+    outbox = Outbox(DirectPublisher(settings.kafka))
     cut_off = CutOff(settings.kafka)
     readers: list[ControlReader] = []
 

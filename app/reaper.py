@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
-from math import inf
+from math import inf, nan
 from pathlib import Path
 
 from app.actuation.halt_file import is_halted
@@ -20,12 +20,13 @@ from app.actuation.leases import Leases
 from app.actuation.reaper_note import KEY
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
 from app.bgp.calls import Deadline
-from app.clock import Clock, SteadyClock, SystemClock
+from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
 
 EVERY_S, AGAIN_S, GRACE_S = 1.0, 0.2, 2.0
 ANSWER = Deadline(base_s=1.0)
 FROZEN_S, HUNG_S = 3.0, 15.0  # without an answer: of a daemon that uses no CPU, of one that does
+ENDS_WITHIN_S = 2  # from SIGKILL until its socket may be removed
 LISTED_PER_S = 1000  # routes that are looked at, on average
 
 
@@ -36,18 +37,22 @@ class Daemon:
         self._socket = Path(target.removeprefix("unix://")) if target.startswith("unix://") else None
 
     def cpu_s(self) -> float:
-        """CPU seconds that it has used, in user and kernel mode; 0 if that cannot be known."""
+        """CPU seconds that it has used, in user and kernel mode; NaN, which equals nothing, if that is not known."""
         try:
             fields = Path(f"/proc/{self._pid()}/stat").read_text().rpartition(")")[2].split()
         except OSError:
-            return 0.0
+            return nan
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         """Kill it, and remove its socket, which would keep its successor from starting; OSError if it is not there."""
-        os.kill(self._pid(), signal.SIGKILL)
+        pid = self._pid()
+        os.kill(pid, signal.SIGKILL)
         assert self._socket is not None, "it has a process"
-        self._socket.unlink(missing_ok=True)
+        for _ in range(ENDS_WITHIN_S * 50):
+            if not Path(f"/proc/{pid}").exists():
+                return self._socket.unlink(missing_ok=True)
+            threading.Event().wait(0.02)
 
     def _pid(self) -> int:
         if self._socket is None:
@@ -57,6 +62,8 @@ class Daemon:
             peer.connect(str(self._socket))
             credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid: int = struct.unpack("3i", credentials)[0]
+        if pid <= 0:  # it lives in another PID namespace
+            raise OSError("its process is not visible from here")
         return pid
 
 
@@ -93,8 +100,9 @@ class RouteReaper:
         try:
             self._looks += 1
             self._speaker.put_note(KEY, str(self._looks).encode())
+            prefixes = self._withdraw(self._halted())
             self._answered_s, self._worked_s = self._clock.monotonic_s(), None
-            return self._withdraw(self._halted())
+            return prefixes
         except SpeakerError as error:
             self._judge(error)
             return []
@@ -134,7 +142,7 @@ def run(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
     reaper = RouteReaper(
         BlockingGobgp(target, marker, ANSWER, in_host_time=True),
         Daemon(target),
-        SteadyClock(SystemClock()),
+        SystemClock(),
         lease_s,
         lambda: is_halted(halt_file),
         lambda text: print(f"{target}: {text}", file=sys.stderr, flush=True),

@@ -52,7 +52,7 @@ ROOMS = (
         "decoders of what collectors write, and where every sampled byte goes",
         (*BASE, "app.te.routing", "app.te.traffic", "app.native"),
     ),
-    Room("app.kafka", "the one door to Kafka, and readers of our own topics", BASE),
+    Room("app.kafka", "the one door to Kafka, and readers of our own topics", (*BASE, "app.metrics")),
     Room("tables", "one table a file: key, value, bound on its size", (*BASE, "app.te", "app.feeds"), faust=True),
     Room(
         "app.stream",

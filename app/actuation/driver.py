@@ -13,6 +13,7 @@ from app.clock import Clock
 from app.errors import SpeakerError
 
 LISTED_PER_S = 500  # routes that are looked at, on average: looking must not cost what acting needs
+TOGETHER_S = 0.05  # what is announced waits so long for more
 # A router may send a path anew by taking it back first. Only what is missing this much later, too, is lost.
 SURE_S = 0.2
 
@@ -60,7 +61,8 @@ class SpeakerDriver:
             await self._withdraw(speaker)
             await self._announce(speaker)
             self._is_told = False
-        except SpeakerError as error:
+        except Exception as error:  # whatever it is, it must not reach another router
+            self._note_failure("it cannot be written to", error)
             self._failed(error)
 
     async def close(self) -> None:
@@ -87,7 +89,8 @@ class SpeakerDriver:
             raise
         self._reconciler.announced(self._router, routes)
         self._follow([route.prefix for route in routes])
-        self._wake.set()  # there may be more than are announced at once
+        if self._reconciler.work(self._router).announce:
+            self._wake.set()  # there are more than are announced at once
 
     async def _look(self, speaker: BgpSpeaker) -> None:
         """Look whose the speaker is, and what it holds if that is due or it restarted, which its notes show."""
@@ -115,13 +118,20 @@ class SpeakerDriver:
         if claim.holder is not None and claim.holder != before:
             text = "router %s: its gobgpd belongs to %s, so this process leaves it alone: stop one of the two"
             log.warning(text, self._router, claim.holder, extra=context)
-        if was_mine and not claim.is_mine:
+        if was_mine is not claim.is_mine:
             self._listed_s = -1e9  # it restarted, or somebody else wrote there
         self._reconciler.owns(self._router, claim.is_mine, claim.holder)
         if note is not None:
             await speaker.put_note(KEY, note)
+            claim.written()
 
-    def _failed(self, error: SpeakerError) -> None:
+    def _note_failure(self, what: str, error: Exception) -> None:
+        """Log what is not simply a speaker that does not answer."""
+        if not isinstance(error, SpeakerError):
+            context = {"pop": self._reconciler.overrides.pop.name, "router": self._router}
+            log.error("router %s: %s", self._router, what, exc_info=error, extra=context)
+
+    def _failed(self, error: Exception) -> None:
         if not self._is_told:
             context = {"pop": self._reconciler.overrides.pop.name, "router": self._router}
             log.warning("router %s: %s", self._router, error, extra=context)
@@ -135,23 +145,29 @@ class SpeakerDriver:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._look_every_s()):
                     await self._wake.wait()
+                if not self._reconciler.work(self._router).withdraw:
+                    await asyncio.sleep(TOGETHER_S)
             self._wake.clear()
 
     # the router's own paths
 
     def _follow(self, prefixes: Sequence[str]) -> None:
         """Ask the router soon about those of these prefixes that leave the PoP there; if none is given, about all."""
-        exits = self._reconciler.exits_at(self._router)
-        self._unasked |= exits.intersection(prefixes) if prefixes else exits
+        if prefixes:
+            self._unasked |= {prefix for prefix in prefixes if self._reconciler.leaves_at(self._router, prefix)}
+        else:
+            self._unasked |= self._reconciler.exits_at(self._router)
         if self._unasked:
             self._has_unasked.set()
 
     async def _watch(self) -> None:
         while True:
-            with contextlib.suppress(SpeakerError):
+            try:
                 if self._speaker is not None:
                     async for prefixes in self._speaker.watch_external():
                         self._follow(list(prefixes))
+            except Exception as error:
+                self._note_failure("its paths cannot be watched", error)
             await asyncio.sleep(self._reconciler.timing.list_every_s)
 
     async def _ask(self) -> None:
@@ -159,15 +175,21 @@ class SpeakerDriver:
             await self._has_unasked.wait()
             self._has_unasked.clear()
             prefixes, self._unasked = self._unasked, set()
-            with contextlib.suppress(SpeakerError):
+            try:
                 await self.ask(prefixes)
+            except Exception as error:
+                self._note_failure("its paths cannot be read", error)
+                self._unasked |= prefixes
+                self._has_unasked.set()
+                await asyncio.sleep(self._reconciler.timing.tick_s)
 
     async def ask(self, prefixes: set[str]) -> None:
         """Ask the router which external paths it has for these prefixes; SpeakerError if the speaker fails."""
         if self._speaker is None:
             return
         paths = await self._speaker.external_paths(prefixes)
-        if self._reconciler.would_lose(self._router, paths):
+        held = self._reconciler.speakers[self._router].held
+        if self._reconciler.sessions.would_lose(self._router, paths, held):
             await asyncio.sleep(SURE_S)
             paths = await self._speaker.external_paths(prefixes)
         self._reconciler.sent_by(self._router, prefixes, paths)

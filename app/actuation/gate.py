@@ -14,6 +14,9 @@ from app.contract.schemas import Override
 from app.te.decision.plan import ROUTER_DOUBTFUL
 from app.te.routing.path import Path
 
+BEGINS_S = 10.0
+REAPED_S = 10.0  # after the end of its lease, no route is left
+
 
 class Gate:
     """The Judge of the overrides of one PoP: what it refuses is published."""
@@ -33,10 +36,23 @@ class Gate:
         self._doubt = doubt
         self._clock = clock
         self._journal = journal
+        self._began_s, self._has_begun = clock.monotonic_s(), False
+
+    def has_begun(self) -> bool:
+        """Whether it is known of each speaker whose it is; a missing one is waited for at the start for BEGINS_S."""
+        if not self._has_begun:
+            is_known = all(speaker.owned or speaker.holder is not None for speaker in self._speakers.values())
+            self._has_begun = is_known or self._clock.monotonic_s() - self._began_s > BEGINS_S
+        return self._has_begun
 
     def held(self, prefix: str) -> dict[str, InjectedRoute]:
-        """Return our routes for this prefix in the speakers, by router."""
-        return {router: speaker.held[prefix] for router, speaker in self._speakers.items() if prefix in speaker.held}
+        """Return our routes for this prefix in the speakers, by router.
+
+        One that does not answer has none whose lease ended: its reaper, or its end, took them.
+        """
+        held = {router: speaker.held[prefix] for router, speaker in self._speakers.items() if prefix in speaker.held}
+        gone_s = self._clock.now_s() - REAPED_S
+        return {r: route for r, route in held.items() if self._speakers[r].reachable or route.lease_end_s > gone_s}
 
     def live_path(self, override: Override) -> Path | None:
         """The live path that an override copies; None if it was lost by what either witness says."""

@@ -79,7 +79,8 @@ class Journal:
     def _log(self, action: Action, router: str, prefixes: Sequence[str], reason: str) -> None:
         some = ", ".join(prefixes[:NAMED])
         more = f" and {len(prefixes) - NAMED} more" if len(prefixes) > NAMED else ""
-        log.info("%s: %s%s %s, %s", router, some, more, action, reason, extra={"pop": self._pop, "router": router})
+        context = {"pop": self._pop, "router": router} | ({"prefix": prefixes[0]} if len(prefixes) == 1 else {})
+        log.info("%s: %s%s %s, %s", router, some, more, action, reason, extra=context)
 
     def _put(self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, number: Number) -> None:
         now_s, (epoch, seq) = self._clock.now_s(), number

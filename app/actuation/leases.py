@@ -25,25 +25,24 @@ def _spread(prefix: str) -> float:
 
 
 class Leases:
-    """Judges leases: none counts for longer than `lease_s` from when it was first seen, whatever it says."""
+    """Judges leases. What is left of one is looked up once, when it is first seen, and is never more than `lease_s`.
+
+    So neither a step of the clock nor what somebody wrote makes it longer, or shorter.
+    """
 
     def __init__(self, clock: Clock, lease_s: float, grace_s: float) -> None:
         self._clock = clock
         self._lease_s = lease_s
         self._grace_s = grace_s
-        self._seen_s: dict[tuple[str, int], float] = {}
+        self._ends_s: dict[tuple[str, int], float] = {}
 
     def ended(self, routes: Sequence[InjectedRoute]) -> list[InjectedRoute]:
         """The routes whose lease ended more than `grace_s` ago. Call it with all routes: others are forgotten."""
         now_s, unix_s = self._clock.monotonic_s(), self._clock.now_s()
-        leases = {(route.prefix, route.lease_end_s) for route in routes}
-        self._seen_s = {lease: self._seen_s.get(lease, now_s) for lease in leases}
-        return [
-            route
-            for route in routes
-            if max(
-                unix_s - route.lease_end_s,
-                now_s - self._seen_s[route.prefix, route.lease_end_s] - self._lease_s,
-            )
-            > self._grace_s
-        ]
+        ends_s = {}
+        for route in routes:
+            lease = route.prefix, route.lease_end_s
+            left_s = min(route.lease_end_s - unix_s, self._lease_s)
+            ends_s[lease] = self._ends_s.get(lease, now_s + left_s)
+        self._ends_s = ends_s
+        return [route for route in routes if now_s - ends_s[route.prefix, route.lease_end_s] > self._grace_s]

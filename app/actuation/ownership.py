@@ -19,6 +19,7 @@ RENEW_S = 2.0
 # From a first claim until the claimant may write: longer than a write may take, so that of two writers that saw no
 # claim both have written by then, and only the later one reads its own.
 SETTLE_S = 2.5
+LOOKS_APART_S = 3 * RENEW_S  # a claim that was not looked at for longer is watched anew
 
 
 class Note(msgspec.Struct):
@@ -45,14 +46,18 @@ class Claim:
         self.holder: str | None = None
         self._clock = clock
         self._owner = owner
-        self._claimed_s = self._written_s = 0.0
+        self._claimed_s = self._written_s = self._looked_s = clock.monotonic_s()
         self._renewal = 0
+        self._is_first = False
         self._other: bytes | None = None
         self._other_s = 0.0
 
     def look(self, seen: bytes | None, ready: bool) -> bytes | None:
         """Judge the claim that the gobgpd has now; return the one to write there, or None to leave it as it is."""
         now_s, note = self._clock.monotonic_s(), standing(seen)
+        if now_s - self._looked_s > LOOKS_APART_S:
+            self._other = None  # nobody knows whether it was renewed meanwhile
+        self._looked_s = now_s
         if note is not None and note.owner == self._owner:
             self.is_mine = now_s - self._claimed_s >= SETTLE_S
             return self._write(ready) if now_s - self._written_s >= RENEW_S else None
@@ -60,8 +65,13 @@ class Claim:
         if note is not None and not self._has_lapsed(seen, note, ready):
             self.holder = note.owner
             return None
-        self._claimed_s = now_s
+        self._claimed_s, self._is_first = now_s, True
         return self._write(ready)
+
+    def written(self) -> None:
+        """The gobgpd has the claim that `look` returned: if it is a first one, time counts from now."""
+        if not self.is_mine and self._is_first:
+            self._claimed_s, self._is_first = self._clock.monotonic_s(), False
 
     def _has_lapsed(self, seen: bytes | None, note: Note, ready: bool) -> bool:
         now_s = self._clock.monotonic_s()

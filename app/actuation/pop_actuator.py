@@ -87,6 +87,8 @@ class PopActuator:
         self.dry.reconfigure(pop)
         if mode == "auto":
             self._is_auto.set()
+        else:
+            self.reconciler.forget_waiting()
 
     def follow(self, decision: Decision) -> None:
         """Follow a decision as far as its mode and the mode of this actuator allow."""
@@ -96,6 +98,8 @@ class PopActuator:
             is_followed = self.dry.follow(decision)
         else:
             is_followed = True  # as far as the modes allow
+        if decision.mode != "auto":
+            self.reconciler.forget_waiting()
         if is_followed:
             self.decided_s, self._decision = decision.made_at.timestamp(), f"{decision.epoch}.{decision.seq}"
 

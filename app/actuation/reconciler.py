@@ -14,8 +14,9 @@ from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.due import DueQueue
 from app.actuation.gate import Gate
-from app.actuation.journal import NOBODYS, REPAIRED, Action, Journal, Number, RouteChange
+from app.actuation.journal import NOBODYS, REPAIRED, Journal, Number, RouteChange
 from app.actuation.overrides import Entry, Overrides
+from app.actuation.render import copied
 from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
 from app.actuation.session_witness import Hops, SessionWitness
 from app.actuation.speaker_state import SpeakerState, Work
@@ -30,6 +31,8 @@ from app.te.routing.path import Path
 
 log = logging.getLogger(__name__)
 NOT_HEARD = "router-not-heard"
+CONFIRMED_PER_S = 100  # how many overrides at least a PoP takes, routers and BMP together
+Confirmed = dict[str, list[RouteChange]]  # by router
 
 
 class Reconciler:
@@ -60,7 +63,7 @@ class Reconciler:
         self._stale = True
         self._due = DueQueue()
         self._taken_back: set[str] = set()  # prefixes whose path a router took back while BMP was not read
-        self._waiting: Decision | None = None  # the newest decision that came before BMP was read
+        self._waiting: Decision | None = None  # the newest that came too early
         self._doubt = Doubt(witness, clock, timing.doubt_lease_s, ready)
         self._gate = Gate(witness, self.sessions, self.speakers, self._doubt, clock, journal)
         self._terms = Terms(self.overrides, self._doubt, clock, timing, self._loopbacks)
@@ -73,27 +76,20 @@ class Reconciler:
     # what comes in
 
     def follow(self, decision: Decision) -> bool:
-        """Follow a decision, at once or as soon as BMP was read; while halted, only remember its number.
-
-        Return whether it is followed. One that is not newer than the last one is not.
-        """
-        pop, newest = decision.pop, self.overrides.newest
-        if (decision.epoch, decision.seq) <= newest:
+        """Follow a decision, at once or as soon as it can be judged; return whether it is newer and not halted."""
+        pop, newest, number = decision.pop, self.overrides.newest, (decision.epoch, decision.seq)
+        if number <= newest:
             if decision.epoch < newest[0]:
-                log.warning(
-                    "ignored a decision of epoch %d after one of epoch %d: there are two writers, or a clock was wrong",
-                    decision.epoch,
-                    newest[0],
-                    extra={"pop": pop, "decision": f"{decision.epoch}.{decision.seq}"},
-                )
+                text = "ignored a decision of epoch %d after one of %d: there are two writers, or a clock was wrong"
+                log.warning(text, decision.epoch, newest[0], extra={"pop": pop})
             metrics.DECISIONS_IGNORED.labels(pop, "older").inc()
             return False
         if self.halts:
-            self.overrides.newest = decision.epoch, decision.seq
+            self.overrides.newest = number
             metrics.DECISIONS_IGNORED.labels(pop, "halted").inc()
             return False
-        if not self._fresh():
-            if self._waiting is None or (decision.epoch, decision.seq) > (self._waiting.epoch, self._waiting.seq):
+        if not (self._fresh() and self._gate.has_begun()):
+            if self._waiting is None or number > (self._waiting.epoch, self._waiting.seq):
                 self._waiting = decision
             return True
         self._doubt.look()
@@ -132,8 +128,15 @@ class Reconciler:
         self._loopbacks = pop.router_by_loopback
         self.overrides.reconfigure(pop)
 
+    def _follow_waiting(self) -> None:
+        """Apply the decision that waited, as soon as it can be judged."""
+        if self._waiting is not None and not self.halts and not self._stale and self._gate.has_begun():
+            waiting, self._waiting = self._waiting, None
+            self._plan(self.overrides.apply(waiting, self._gate))
+
     def tick(self) -> None:
         """Act on time. Call it at least every `tick_s`."""
+        self._follow_waiting()
         now_s = self._clock.monotonic_s()
         everywhere = self._doubt.look() | self._look_for_sessions(now_s)
         self._plan(list(self.overrides.entries) if everywhere else self._due.take(now_s))
@@ -147,20 +150,19 @@ class Reconciler:
             return work
         return Work([prefix for prefix in work.withdraw if prefix in self._taken_back], [])
 
+    def leaves_at(self, router: str, prefix: str) -> bool:
+        """Whether `exits_at` has this prefix."""
+        route = self.speakers[router].held.get(prefix)
+        return self.sessions.knows(router, prefix) or (route is not None and route.next_hop not in self._loopbacks)
+
+    def forget_waiting(self) -> None:
+        """Drop the decision that waits: the mode does not allow to follow it any more."""
+        self._waiting = None
+
     def exits_at(self, router: str) -> set[str]:
         """The prefixes that leave the PoP at this router by what its speaker holds, or did until it lost their path."""
         held = self.speakers[router].held
         return {p for p, route in held.items() if route.next_hop not in self._loopbacks} | self.sessions.known(router)
-
-    def would_lose(self, router: str, hops: Mapping[str, Hops]) -> bool:
-        """Whether an override would lose its path by what this router sends now."""
-        held = self.speakers[router].held
-        return any(
-            prefix in held
-            and held[prefix].next_hop not in now
-            and not self.sessions.has_lost(router, prefix, held[prefix].next_hop)
-            for prefix, now in hops.items()
-        )
 
     def owns(self, router: str, is_mine: bool, holder: str | None) -> None:
         """Note whether the speaker of `router` is ours to write to, and who else's it is."""
@@ -171,7 +173,7 @@ class Reconciler:
         """Take over what the speaker of `router` holds: adopt routes that nobody decided, repair what is missing."""
         differences = self.speakers[router].relist(routes)
         for action, route, reason in differences:
-            self._tell(action, router, [RouteChange(route, reason, self._number(route.prefix))])
+            self._journal.routes(action, router, [RouteChange(route, reason, self._number(route.prefix))])
         for prefix in routes.keys() - self.overrides.entries.keys():
             self.overrides.adopt(prefix, routes[prefix])
             self._due.put(prefix, self._clock.monotonic_s())
@@ -190,7 +192,7 @@ class Reconciler:
                 if entry.state == "adding" and entry.exit is not None and entry.exit.router == router:
                     self._journal.observe_delay(metrics.ANNOUNCE_SECONDS, entry.decided_s)
         self._plan([change.route.prefix for change in changes])
-        self._tell("announced", router, changes)
+        self._journal.routes("announced", router, changes)
 
     def withdrawn(self, router: str, prefixes: Iterable[str]) -> None:
         """Note that the speaker of `router` withdrew these prefixes."""
@@ -201,7 +203,7 @@ class Reconciler:
             if route is None or not self.sessions.has_lost(router, prefix, route.next_hop):
                 self.sessions.forget(router, prefix)
         self._plan(prefixes)
-        self._tell("withdrawn", router, changes)
+        self._journal.routes("withdrawn", router, changes)
 
     def failed(self, router: str, unanswered: Iterable[InjectedRoute] = ()) -> None:
         """Note that the speaker of `router` did not answer: what it holds is unknown, maybe `unanswered`, too."""
@@ -221,25 +223,27 @@ class Reconciler:
                 for route in self._gate.held(prefix).values():  # maybe found before the broker had said its time
                     self.overrides.adopt(prefix, route)
             self.overrides.wait_again()
-            waiting, self._waiting = self._waiting, None
-            touched = self.overrides.apply(waiting, self._gate) if waiting is not None and not self.halts else set()
-            self._plan(touched | self.overrides.entries.keys())
+            self._plan(list(self.overrides.entries))
+            self._follow_waiting()
         return not self._stale
 
     def _plan(self, prefixes: Iterable[str]) -> None:
         """Bring the targets of these prefixes up to date, and call `on_work` for each speaker that differs."""
         is_fresh = self._fresh()
+        confirmed: Confirmed = {}
         for prefix in prefixes:
             if not is_fresh:
                 if not self._gate.is_taken_back(prefix):
                     continue
                 self._taken_back.add(prefix)
-            wanted = self._wanted(prefix) if is_fresh else {}
+            wanted = self._wanted(prefix, confirmed) if is_fresh else {}
             for router, speaker in self.speakers.items():
                 if speaker.aim(prefix, wanted.get(router)):
                     self.on_work(router)
+        for router, changes in confirmed.items():
+            self._journal.routes("confirmed", router, changes)
 
-    def _wanted(self, prefix: str) -> Mapping[str, InjectedRoute]:
+    def _wanted(self, prefix: str, confirmed: Confirmed) -> Mapping[str, InjectedRoute]:
         """Return the routes that the speakers should hold for this prefix, after updating its entry."""
         held, entry = self._gate.held(prefix), self.overrides.entries.get(prefix)
         if entry is None or self.halts:
@@ -249,7 +253,7 @@ class Reconciler:
         path = self._gate.live_path(entry.override) if entry.override is not None else None
         alive = partial(self._alive, entry, path)
         sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, alive)
-        self._move_on(entry, path, sight)
+        self._move_on(entry, path, sight, confirmed)
         match entry.state:
             case "adding" | "standing":
                 assert entry.exit is not None, "a decision set the exit"
@@ -272,7 +276,7 @@ class Reconciler:
             return path is not None
         return self._gate.alive(entry.prefix, router, next_hop)
 
-    def _move_on(self, entry: Entry, path: Path | None, sight: PrefixSight) -> None:
+    def _move_on(self, entry: Entry, path: Path | None, sight: PrefixSight, confirmed: Confirmed) -> None:
         """Move an entry to its next state; `path` is the live path that it copies."""
         now_s = self._clock.monotonic_s()
         if entry.going:
@@ -283,7 +287,7 @@ class Reconciler:
             return
         if not entry.wanted:
             return
-        self._publish_confirmed(entry, sight)
+        self._note_confirmed(entry, sight, confirmed)
         if path is None:
             self.overrides.lose(entry)
             return
@@ -306,7 +310,7 @@ class Reconciler:
     def _refresh(self, entry: Entry, path: Path) -> None:
         """Follow the attributes of the live path, but not more often than every `refresh_s`."""
         before = entry.path
-        entry.is_behind = before is None or (before is not path and _attributes(before) != _attributes(path))
+        entry.is_behind = before is None or (before is not path and copied(before) != copied(path))
         is_due = before is None or self._clock.monotonic_s() - entry.copied_s >= self.timing.refresh_s
         if entry.is_behind and is_due:
             self.overrides.copy(entry, path)
@@ -317,10 +321,8 @@ class Reconciler:
         When they come back, what they lost is announced again.
         """
         up_s = max((self.speakers[router].up_since_s for router in entry.routes), default=0.0)
-        return max(entry.since_s, up_s) + self.timing.confirm_s
-
-    def _tell(self, action: Action, router: str, changes: list[RouteChange]) -> None:
-        self._journal.routes(action, router, changes)
+        work_s = len(self.overrides.entries) / CONFIRMED_PER_S
+        return max(entry.since_s, up_s) + self.timing.confirm_s + work_s
 
     def _number(self, prefix: str) -> Number:
         """The number of the decision that wants an override, if one does."""
@@ -364,14 +366,15 @@ class Reconciler:
         has_begun = present is not None and present.next_hop == entry.routes[router].next_hop
         return not has_begun and router in self._doubt.routers
 
-    def _publish_confirmed(self, entry: Entry, sight: PrefixSight) -> None:
+    def _note_confirmed(self, entry: Entry, sight: PrefixSight, confirmed: Confirmed) -> None:
+        """Add the routes that their routers show for the first time."""
         for router, route in sight.actual.items():
-            confirmed = self.speakers[router].confirmed
-            before = confirmed.get(entry.prefix)
+            known = self.speakers[router].confirmed
+            before = known.get(entry.prefix)
             is_news = before is None or not same(before, route)
             if is_news and sight.shows(router, route) and router not in self._doubt.routers:
-                confirmed[entry.prefix] = route
-                self._tell("confirmed", router, [RouteChange(route, entry.reason, entry.number)])
+                known[entry.prefix] = route
+                confirmed.setdefault(router, []).append(RouteChange(route, entry.reason, entry.number))
 
     def _bar(self, entry: Entry, sight: PrefixSight) -> None:
         """Allow no new moves for a while on the routers that do not show this one."""
@@ -393,8 +396,3 @@ class Reconciler:
         if entry is None or entry.going:
             return entry.reason if entry else "nobody decided it"
         return "source-path-lost" if entry.state == "unclaimed" or prefix in self._taken_back else "exit-not-shown"
-
-
-def _attributes(path: Path) -> tuple[object, ...]:
-    """What an override copies of a path."""
-    return path.as_path, path.origin, path.med

@@ -27,3 +27,8 @@ def render(pop: Pop, override: Override, path: Path | None, lease_end_s: int) ->
         )
         for router in override.inject_on
     }
+
+
+def copied(path: Path) -> tuple[object, ...]:
+    """What an override copies of a path."""
+    return path.as_path, path.origin, path.med

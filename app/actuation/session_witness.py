@@ -5,6 +5,8 @@ Routers send all their paths there (ADD-PATH, RFC 7911). Of a router that does n
 
 from collections.abc import Iterable, Mapping
 
+from app.bgp.speaker import InjectedRoute
+
 Hops = frozenset[str]
 
 
@@ -30,9 +32,22 @@ class SessionWitness:
         hops = self._hops.get(router, {}).get(prefix)
         return hops is not None and next_hop not in hops
 
+    def would_lose(self, router: str, hops: Mapping[str, Hops], held: Mapping[str, InjectedRoute]) -> bool:
+        """Whether one of the routes held by its speaker would lose its path by what this router sends now."""
+        return any(
+            (route := held.get(prefix)) is not None
+            and route.next_hop not in now
+            and not self.has_lost(router, prefix, route.next_hop)
+            for prefix, now in hops.items()
+        )
+
     def forget(self, router: str, prefix: str) -> None:
         """Forget a prefix without override on this router; not one that was lost, until it is back."""
         self._hops.get(router, {}).pop(prefix, None)
+
+    def knows(self, router: str, prefix: str) -> bool:
+        """Whether the router's paths for this prefix are known."""
+        return prefix in self._hops.get(router, ())
 
     def known(self, router: str) -> set[str]:
         """The prefixes of which the router's paths are known."""

@@ -248,7 +248,7 @@ class _Call:
         return int.from_bytes(self._body[1:PREFIX_BYTES]) if len(self._body) >= PREFIX_BYTES else 0
 
     def _has_message(self) -> bool:
-        return PREFIX_BYTES <= PREFIX_BYTES + self._length() <= len(self._body)
+        return len(self._body) >= PREFIX_BYTES + self._length()
 
     def _is_grpc(self) -> bool:
         return self._headers.get(b"content-type", b"").startswith(b"application/grpc")

@@ -67,9 +67,11 @@ class GobgpClient:
             watch = self._channel.unary_stream(*calls.method(dialect, "WatchEvent"))
             event = watch(calls.best_request(dialect), timeout=self._deadline.of(paths))
             try:
-                best: pb.WatchEventResponse = await event.read()
+                best = await event.read()
             finally:
                 event.cancel()
+        if not isinstance(best, pb.WatchEventResponse):
+            raise SpeakerError(f"{self.target}: WatchEvent failed: gobgpd ended it without an answer")
         return reader.read(dialect, best.table.paths)
 
     async def paths(self, *families: pb.Family) -> list[SeenPath]:

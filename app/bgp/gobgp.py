@@ -11,6 +11,7 @@ from app.bgp.speaker import InjectedRoute, check_note
 from app.bgp.wire import (
     FAMILIES,
     NOTES,
+    UNICAST,
     RouteReader,
     families_with_all_paths,
     has_sent_all,
@@ -100,8 +101,9 @@ class GobgpSpeaker:
         dialect, router = await self._client.dialect(), (await self._peer()).conf.neighbor_address
         async for event in self._client.watch_received():
             if event.HasField("table"):
-                paths = map(pb.Path.FromString, event.table.paths)
-                if changed := {prefix_of(dialect, path) for path in paths if path.neighbor_ip == router}:
+                paths = [pb.Path.FromString(packed) for packed in event.table.paths]
+                sent = [path for path in paths if path.neighbor_ip == router and path.family.safi == UNICAST]
+                if changed := {prefix_of(dialect, path) for path in sent}:
                     yield changed
             elif event.peer.type == PeerEvent.END_OF_INIT:
                 yield set()

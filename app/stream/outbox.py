@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -18,27 +18,23 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
 )
-from faust.exceptions import FaustError
 
 from app import metrics
 from app.contract import topics
 from app.contract.schemas import Actuation, ActuatorStatus
 from app.kafka import client
-from app.stream.publish import Publisher
 
 SEND_WITHIN_S = 10.0
-WAITING_MAX = 10_000
+WAITING_MAX = 100_000  # a halt of 10,000 overrides on two routers is 20,000 records
 BATCH = 500
 RETRY_S = 1.0
 
 Send = Callable[[], Awaitable[Any]]
 # What the broker lacks, or our right to write; no record is to blame, though aiokafka does not call these retriable.
-# Faust has errors of its own for a producer that is not there yet.
 OF_THE_BROKER = (
     AuthenticationFailedError,
     BrokerNotAvailableError,
     ClusterAuthorizationFailedError,
-    FaustError,
     KafkaTimeoutError,
     KafkaUnavailableError,
     OSError,  # a TimeoutError, too
@@ -51,15 +47,27 @@ OF_THE_BROKER = (
 log = logging.getLogger(__name__)
 
 
+class OutboxPublisher(Protocol):
+    """Where an outbox sends its records (app/kafka/direct.py)."""
+
+    def put(self, topic: str, key: str, value: Actuation | ActuatorStatus) -> None:
+        """Queue one record."""
+
+    def take(self) -> Sequence[Send]:
+        """Return all queued sends, and empty the queue."""
+
+    async def close(self) -> None:
+        """Send what is on its way, and close the connection."""
+
+
 class Outbox:
     """Records on their way to Kafka, in order. An unreachable broker delays the records, never the caller of `put`.
 
     At most WAITING_MAX wait behind the batch that is being sent; each further record replaces the oldest.
     """
 
-    def __init__(self, publisher: Publisher, broker_answers: Callable[[], bool]) -> None:
+    def __init__(self, publisher: OutboxPublisher) -> None:
         self._publisher = publisher
-        self._broker_answers = broker_answers
         self._waiting: deque[Send] = deque(maxlen=WAITING_MAX)
         self._statuses: dict[str, ActuatorStatus] = {}
         self._has_records = asyncio.Event()
@@ -80,8 +88,13 @@ class Outbox:
 
     async def run(self) -> None:
         """Send until cancelled. Unconfirmed records are sent again; readers drop repeats by their ids."""
-        while not self._broker_answers():  # a Faust producer that failed to start once never starts
-            await asyncio.sleep(RETRY_S)
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            await self._publisher.close()
+            raise
+
+    async def _run(self) -> None:
         while True:
             await self._has_records.wait()
             self._has_records.clear()
@@ -123,7 +136,6 @@ class Outbox:
 
 def is_of_record(error: Exception) -> bool:
     """Whether an error of sending a record will come again each time, however long the broker is given."""
-    cause = error.__cause__ or error  # Faust wraps what aiokafka raises
-    if isinstance(cause, KafkaError) and cause.retriable:
+    if isinstance(error, KafkaError) and error.retriable:
         return False
-    return not isinstance(cause, OF_THE_BROKER)
+    return not isinstance(error, OF_THE_BROKER)

@@ -1,7 +1,9 @@
 """The reaper of one gobgpd, without a gobgpd."""
 
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +17,18 @@ from app.reaper import FROZEN_S, GRACE_S, HUNG_S, LISTED_PER_S, Daemon, RouteRea
 from tests.app.actuation.routes import route
 
 
+class SteppedClock(ManualClock):
+    """A clock whose wall time somebody sets."""
+
+    stepped_s = 0.0
+
+    def now_s(self) -> float:
+        return super().now_s() + self.stepped_s
+
+    def step(self, seconds: float) -> None:
+        self.stepped_s += seconds
+
+
 class Gobgpd(Daemon):
     """A gobgpd that answers unless `frozen`, and counts how often it is listed."""
 
@@ -22,13 +36,15 @@ class Gobgpd(Daemon):
         self.clock = clock
         self.held: dict[str, InjectedRoute] = {}
         self.noted: dict[str, bytes] = {}
-        self.frozen, self.listed, self.ended, self.worked_s = False, 0, 0, 0.0
+        self.frozen, self.unlistable, self.listed, self.ended, self.worked_s = False, False, 0, 0, 0.0
 
     def lease(self, prefix: str, seconds: float) -> None:
         self.held[prefix] = route(prefix).leased_until(round(self.clock.now_s() + seconds))
 
     def routes(self) -> dict[str, InjectedRoute]:
         self._answer()
+        if self.unlistable:
+            raise SpeakerError("the table is too large")
         self.listed += 1
         return dict(self.held)
 
@@ -57,7 +73,7 @@ class Gobgpd(Daemon):
 
 class Rig:
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self.clock = SteppedClock()
         self.daemon = Gobgpd(self.clock)
         self.halted = False
         self.said: list[str] = []
@@ -152,3 +168,38 @@ def test_a_target_that_is_no_address_is_named(target: str) -> None:
     assert result.exit_code == 2
     assert f"Invalid value for '--target': '{target}' " in result.output
     assert "unix:///PATH" in result.output
+
+
+def test_a_daemon_that_takes_notes_and_cannot_be_listed_is_ended() -> None:
+    rig = Rig()
+    rig.daemon.lease("203.0.113.0/24", 20)
+    rig.wait(2)
+    rig.daemon.unlistable = True
+    rig.wait(20 + GRACE_S + FROZEN_S + 2)
+    assert rig.daemon.ended > 0
+
+
+def test_a_process_that_cannot_be_seen_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another PID namespace its number reads as 0, which would be ourselves."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        monkeypatch.setattr("app.reaper.struct.unpack", lambda *_: (0, 0, 0))
+        daemon = Daemon(f"unix://{path}")
+        with pytest.raises(OSError, match="not visible"):
+            daemon.end()
+        assert path.exists()
+        assert daemon.cpu_s() != daemon.cpu_s(), "unknown equals nothing"
+
+
+@pytest.mark.parametrize("step_s", [-600.0, 600.0])
+def test_a_step_of_the_clock_changes_no_lease_that_was_seen(step_s: float) -> None:
+    rig = Rig()
+    rig.daemon.lease("203.0.113.0/24", 60)
+    rig.wait(1)
+    rig.clock.step(step_s)
+    rig.wait(58)
+    assert rig.daemon.held
+    rig.wait(3 + GRACE_S)
+    assert not rig.daemon.held

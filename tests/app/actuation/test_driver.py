@@ -102,3 +102,29 @@ async def test_a_speaker_that_is_down_is_told_of_once(caplog: pytest.LogCaptureF
     await story.wait(30)
     assert len(caplog.records) == 1
     assert "router r1: memory speaker: ListPath failed" in caplog.text
+
+
+class FaultySpeaker(LoggedSpeaker):
+    """Raises what nobody expects, once, wherever it is asked first."""
+
+    faults = 1
+
+    async def external_paths(self, prefixes: Iterable[str]) -> dict[str, frozenset[str]]:
+        if self.faults:
+            self.faults -= 1
+            raise AttributeError("no such field")
+        return await super().external_paths(prefixes)
+
+
+async def test_paths_that_could_not_be_asked_about_are_asked_about_again() -> None:
+    story = Story(timing=Timing(tick_s=0.01))
+    faulty = story.speakers["r1"] = FaultySpeaker("r1", story.log)
+    story.start(story.reconciler.timing)
+    async with driven(story):
+        story.decide(override(exit=2))
+        await until(lambda: bool(story.holding()))
+        story.echo()
+        await until(lambda: story.holding() == TO_ET2)
+        faulty.router_sends(PREFIX, "198.51.100.1")
+        await until(lambda: story.holding() == {})
+    assert faulty.faults == 0

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiokafka.errors import (
@@ -16,14 +16,12 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownError,
 )
-from faust.exceptions import NotReady, ProducerSendError
 
 from app import metrics
 from app.clock import ManualClock, utc
 from app.contract import topics
 from app.contract.schemas import Actuation, ActuatorStatus
 from app.stream.outbox import Outbox
-from app.stream.publish import Publisher
 from tests.patience import PATIENCE_S
 
 
@@ -57,6 +55,9 @@ class Broker:
         queue, self._queue = self._queue, []
         return queue
 
+    async def close(self) -> None:
+        """Nothing is on its way."""
+
 
 def record(id: str) -> Actuation:
     return Actuation(
@@ -71,7 +72,7 @@ def status(id: str, pop: str) -> ActuatorStatus:
 
 
 async def delivered(broker: Broker, *ids: str) -> list[str]:
-    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    outbox = Outbox(broker)
     task = asyncio.create_task(outbox.run())
     for id in ids:
         outbox.put(record(id))
@@ -86,21 +87,12 @@ async def test_records_leave_in_order() -> None:
     assert await delivered(Broker(), "1", "2", "3") == ["1", "2", "3"]
 
 
-def wrapped(error: Exception) -> ProducerSendError:
-    """As Faust's producer raises it."""
-    wrapping = ProducerSendError("Error while sending")
-    wrapping.__cause__ = error
-    return wrapping
-
-
 @pytest.mark.parametrize(
     "error",
     [
         KafkaConnectionError(),
         NotEnoughReplicasError(),
-        wrapped(NotEnoughReplicasError()),
         TopicAuthorizationFailedError(),  # somebody will mend it
-        NotReady("Producer service not yet started"),
         TimeoutError(),
         ConnectionResetError(),
     ],
@@ -117,7 +109,6 @@ async def test_a_broker_that_is_away_gets_them_when_it_is_back(
     "error",
     [
         MessageSizeTooLargeError(),
-        wrapped(MessageSizeTooLargeError()),
         RecordTooLargeError(),
         InvalidTimestampError(),
         PolicyViolationError(),
@@ -134,7 +125,7 @@ async def test_a_record_that_can_never_be_sent_is_dropped_and_counted_and_the_ot
     broker = Broker(refused={"2": error, "4": error})
     dropped = metrics.UNPUBLISHED.labels(topics.ACTUATIONS.name)
     before = dropped._value.get()
-    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    outbox = Outbox(broker)
     for number in range(1, 6):
         outbox.put(record(str(number)))
     task = asyncio.create_task(outbox.run())
@@ -147,26 +138,6 @@ async def test_a_record_that_can_never_be_sent_is_dropped_and_counted_and_the_ot
     assert dropped._value.get() == before + 2
 
 
-async def test_nothing_is_sent_before_a_broker_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
-    broker, asked = Broker(), 0
-
-    def answers() -> bool:
-        nonlocal asked
-        asked += 1
-        assert not broker.taken
-        return asked > 3
-
-    outbox = Outbox(cast(Publisher, broker), answers)
-    outbox.put(record("1"))
-    task = asyncio.create_task(outbox.run())
-    async with asyncio.timeout(PATIENCE_S):
-        while not broker.taken:
-            await asyncio.sleep(0.01)
-    task.cancel()
-    assert asked == 4
-
-
 async def test_while_the_broker_is_away_the_oldest_make_room(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,7 +145,7 @@ async def test_while_the_broker_is_away_the_oldest_make_room(
     monkeypatch.setattr("app.stream.outbox.BATCH", 2)
     monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
     broker = Broker(away=inf)
-    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    outbox = Outbox(broker)
     for number in range(5):
         outbox.put(record(str(number)))
     task = asyncio.create_task(outbox.run())
@@ -196,7 +167,7 @@ async def test_of_signs_of_life_the_newest_is_sent_and_a_lost_one_is_not_repeate
 ) -> None:
     monkeypatch.setattr("app.stream.outbox.RETRY_S", 0.01)
     broker = Broker()
-    outbox = Outbox(cast(Publisher, broker), lambda: True)
+    outbox = Outbox(broker)
     for number in (1, 2):
         outbox.report(status(f"a{number}", "a"))
     outbox.report(status("b1", "b"))

@@ -1,0 +1,63 @@
+"""Publishes records by a producer of its own, for what must not wait behind a worker's changelogs, nor hold them up."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from app import metrics
+from app.config.settings import Kafka
+from app.contract import topics
+from app.kafka import client
+
+ANSWER_MS = 4500
+BATCH_BYTES = 256 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class DirectPublisher:
+    """A queue of records to publish. The producer is started by the first record; KafkaError if no broker answers."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+        self._queue: list[Callable[[], Awaitable[Any]]] = []
+
+    def put(self, topic: str, key: str, value: msgspec.Struct) -> None:
+        """Queue one record as JSON; one that no broker would accept is counted and dropped."""
+        encoded = msgspec.json.encode(value)
+        if len(encoded) > (bytes_max := topics.record_bytes_max(topic)):
+            metrics.UNPUBLISHED.labels(topic).inc()
+            log.error("%s: a record of %d bytes is not published: at most %d", topic, len(encoded), bytes_max)
+            return
+        self._queue.append(partial(self._send, topic, key.encode(), encoded))
+
+    def take(self) -> list[Callable[[], Awaitable[Any]]]:
+        """Return all queued sends, and empty the queue: await each, and then what it returns for the confirmation."""
+        queue, self._queue = self._queue, []
+        return queue
+
+    async def close(self) -> None:
+        """Send what the producer still has, and close it."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def _send(self, topic: str, key: bytes, value: bytes) -> Awaitable[Any]:
+        async with self._starting:
+            if self._producer is None:
+                options = {"linger_ms": 5, "max_batch_size": BATCH_BYTES, "request_timeout_ms": ANSWER_MS}
+                producer = client.producer(self._kafka, **options)
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+        confirmed: Awaitable[Any] = await self._producer.send(topic, value, key=key)
+        return confirmed
