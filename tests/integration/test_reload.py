@@ -108,8 +108,8 @@ async def a_drain_a_budget_and_dry_run(made: Deployed, prefix: str) -> None:
     gone = await made.told("withdrawn", 4)
     assert all(record.reason.endswith("-ended") for record in gone), "as leases that end"
     await made.telemetry.decide(move(prefix))
-    [refused] = await made.told("refused", 1)
-    assert (refused.prefix, refused.reason) == (prefix, "link-drained")
+    refused = await made.newest(topics.ACTUATIONS.name, lambda record: record["prefix"] == prefix)
+    assert (refused["action"], refused["reason"]) == ("refused", "link-drained")
     status = await made.newest(topics.ACTUATOR_STATUS.name, lambda record: record["mode"] == "dry-run")
     hash_ = status["worker"]["config"]
     assert f"configuration {hash_} is in use" in said
