@@ -27,13 +27,14 @@ class SpeakerDriver:
     def __init__(self, reconciler: Reconciler, router: str, open_: Open, clock: Clock, owner: str | None) -> None:
         self._reconciler = reconciler
         self._router = router
+        self._state = reconciler.speakers[router]
+        self._context = {"pop": reconciler.overrides.pop.name, "router": router}
         self._open = open_
         self._clock = clock
         self._speaker: BgpSpeaker | None = None
         self._claim = Claim(clock, owner) if owner is not None else None
         self._reaper = ReaperWatch(clock)
         self._wake = asyncio.Event()
-        self._stands = asyncio.Event()
         self._listed_s = self._claimed_s = -1e9
         self._is_told = False
         self._unasked: set[str] = set()  # prefixes of which the router may have changed its paths
@@ -97,27 +98,25 @@ class SpeakerDriver:
         now_s = self._clock.monotonic_s()
         if now_s - self._claimed_s >= self._look_every_s():
             notes = await speaker.notes()
-            self._reconciler.speakers[self._router].guarded = self._reaper.guards(notes)
+            self._state.guarded = self._reaper.guards(notes)
             if self._claim is not None:
                 await self._look_at_claim(speaker, self._claim, notes.get(KEY))
             self._claimed_s = now_s
-        held = len(self._reconciler.speakers[self._router].held)
-        every_s = max(self._reconciler.timing.list_every_s, held / LISTED_PER_S)
-        if now_s - self._listed_s >= every_s or not self._reconciler.speakers[self._router].certain:
+        every_s = max(self._reconciler.timing.list_every_s, len(self._state.held) / LISTED_PER_S)
+        if now_s - self._listed_s >= every_s or not self._state.certain:
             self._reconciler.listed(self._router, await speaker.routes())
             self._listed_s = now_s
 
     def _look_every_s(self) -> float:
         timing = self._reconciler.timing
-        return RENEW_S if self._reconciler.speakers[self._router].owned else min(timing.tick_s, RENEW_S)
+        return RENEW_S if self._state.owned else min(timing.tick_s, RENEW_S)
 
     async def _look_at_claim(self, speaker: BgpSpeaker, claim: Claim, seen: bytes | None) -> None:
         was_mine, before = claim.is_mine, claim.holder
         note = claim.look(seen, self._reconciler.ready())
-        context = {"pop": self._reconciler.overrides.pop.name, "router": self._router}
         if claim.holder is not None and claim.holder != before:
             text = "router %s: its gobgpd belongs to %s, so this process leaves it alone: stop one of the two"
-            log.warning(text, self._router, claim.holder, extra=context)
+            log.warning(text, self._router, claim.holder, extra=self._context)
         if was_mine is not claim.is_mine:
             self._listed_s = -1e9  # it restarted, or somebody else wrote there
         self._reconciler.owns(self._router, claim.is_mine, claim.holder)
@@ -128,13 +127,11 @@ class SpeakerDriver:
     def _note_failure(self, what: str, error: Exception) -> None:
         """Log what is not simply a speaker that does not answer."""
         if not isinstance(error, SpeakerError):
-            context = {"pop": self._reconciler.overrides.pop.name, "router": self._router}
-            log.error("router %s: %s", self._router, what, exc_info=error, extra=context)
+            log.error("router %s: %s", self._router, what, exc_info=error, extra=self._context)
 
     def _failed(self, error: Exception) -> None:
         if not self._is_told:
-            context = {"pop": self._reconciler.overrides.pop.name, "router": self._router}
-            log.warning("router %s: %s", self._router, error, extra=context)
+            log.warning("router %s: %s", self._router, error, extra=self._context)
         self._is_told = True
         self._claimed_s = -1e9
         self._reconciler.failed(self._router)
@@ -188,8 +185,7 @@ class SpeakerDriver:
         if self._speaker is None:
             return
         paths = await self._speaker.external_paths(prefixes)
-        held = self._reconciler.speakers[self._router].held
-        if self._reconciler.sessions.would_lose(self._router, paths, held):
+        if self._reconciler.sessions.would_lose(self._router, paths, self._state.held):
             await asyncio.sleep(SURE_S)
             paths = await self._speaker.external_paths(prefixes)
         self._reconciler.sent_by(self._router, prefixes, paths)

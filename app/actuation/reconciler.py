@@ -125,14 +125,11 @@ class Reconciler:
     def reconfigure(self, pop: Pop) -> None:
         """Go on with another inventory that has the same routers; each override is judged by it when it is renewed."""
         self._witness.pop = pop
-        self._loopbacks = pop.router_by_loopback
         self.overrides.reconfigure(pop)
 
-    def _follow_waiting(self) -> None:
-        """Apply the decision that waited, as soon as it can be judged."""
-        if self._waiting is not None and not self.halts and not self._stale and self._gate.has_begun():
-            waiting, self._waiting = self._waiting, None
-            self._plan(self.overrides.apply(waiting, self._gate))
+    def forget_waiting(self) -> None:
+        """Drop the decision that waits: the mode does not allow to follow it any more."""
+        self._waiting = None
 
     def tick(self) -> None:
         """Act on time. Call it at least every `tick_s`."""
@@ -154,10 +151,6 @@ class Reconciler:
         """Whether `exits_at` has this prefix."""
         route = self.speakers[router].held.get(prefix)
         return self.sessions.knows(router, prefix) or (route is not None and route.next_hop not in self._loopbacks)
-
-    def forget_waiting(self) -> None:
-        """Drop the decision that waits: the mode does not allow to follow it any more."""
-        self._waiting = None
 
     def exits_at(self, router: str) -> set[str]:
         """The prefixes that leave the PoP at this router by what its speaker holds, or did until it lost their path."""
@@ -210,6 +203,12 @@ class Reconciler:
         self.speakers[router].doubt(unanswered)
 
     # how targets follow
+
+    def _follow_waiting(self) -> None:
+        """Apply the decision that waited, as soon as it can be judged."""
+        if self._waiting is not None and not self.halts and not self._stale and self._gate.has_begun():
+            waiting, self._waiting = self._waiting, None
+            self._plan(self.overrides.apply(waiting, self._gate))
 
     def _fresh(self) -> bool:
         """Whether targets are valid: BMP was read to its end, or everything must go. After a gap, recreate them."""

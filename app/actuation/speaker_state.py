@@ -112,9 +112,9 @@ class SpeakerState(msgspec.Struct):
     def relist(self, routes: Mapping[str, InjectedRoute]) -> list[Difference]:
         """Take over what the speaker really holds; return the differences to what was known."""
         differences = list(self._differences(routes))
-        for difference in differences:
-            self.confirmed.pop(difference.route.prefix, None)
-        changed = {prefix for prefix in self.held.keys() | routes.keys() if self.held.get(prefix) != routes.get(prefix)}
+        changed = {difference.route.prefix for difference in differences}
+        for prefix in changed:
+            self.confirmed.pop(prefix, None)
         changed |= self.sent
         self.held, self.certain, self.listed, self.reachable = dict(routes), True, True, True
         self.sent.clear()

@@ -1,7 +1,6 @@
 """Publishes records by a producer of its own, for what must not wait behind a worker's changelogs, nor hold them up."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -9,15 +8,12 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from app import metrics
 from app.config.settings import Kafka
-from app.contract import topics
 from app.kafka import client
+from app.kafka.encoding import encoded
 
 ANSWER_MS = 4500
 BATCH_BYTES = 256 * 1024
-
-log = logging.getLogger(__name__)
 
 
 class DirectPublisher:
@@ -31,12 +27,8 @@ class DirectPublisher:
 
     def put(self, topic: str, key: str, value: msgspec.Struct) -> None:
         """Queue one record as JSON; one that no broker would accept is counted and dropped."""
-        encoded = msgspec.json.encode(value)
-        if len(encoded) > (bytes_max := topics.record_bytes_max(topic)):
-            metrics.UNPUBLISHED.labels(topic).inc()
-            log.error("%s: a record of %d bytes is not published: at most %d", topic, len(encoded), bytes_max)
-            return
-        self._queue.append(partial(self._send, topic, key.encode(), encoded))
+        if (record := encoded(topic, value)) is not None:
+            self._queue.append(partial(self._send, topic, key.encode(), record))
 
     def take(self) -> list[Callable[[], Awaitable[Any]]]:
         """Return all queued sends, and empty the queue: await each, and then what it returns for the confirmation."""
