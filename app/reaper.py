@@ -5,6 +5,7 @@ A route says how long its lease is, gobgpd says since when it has the route: no 
 A gobgpd that does not answer is ended: its routes go with its session.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from app.actuation.leases import Leases
 from app.actuation.reaper_note import KEY
 from app.bgp.blocking import BlockingGobgp, BlockingSpeaker
 from app.bgp.calls import Deadline
+from app.bgp.speaker import RESET_ABOVE
 from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
 
@@ -131,6 +133,9 @@ class RouteReaper:
         if prefixes:
             why = "halted" if is_halted else "past their lease"
             self._say(f"withdrawing {len(prefixes)} routes, {why}: {', '.join(prefixes[:10])}")
+            if is_halted and len(prefixes) > RESET_ABOVE:
+                with contextlib.suppress(SpeakerError):  # withdrawing will show it, too
+                    self._speaker.reset("autopilot: halted by file")
             self._speaker.withdraw(prefixes)
         first_end_s = min((route.lease_end_s for route in routes), default=inf) - self._clock.now_s() + GRACE_S
         self._list_s = now_s + min(len(routes) / LISTED_PER_S, max(0.0, first_end_s))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from app.actuation.ownership import KEY, RENEW_S, Claim
 from app.actuation.reaper_note import ReaperWatch
 from app.actuation.reconciler import Reconciler
-from app.bgp.speaker import BgpSpeaker
+from app.bgp.speaker import RESET_ABOVE, BgpSpeaker
 from app.clock import Clock
 from app.errors import SpeakerError
 
@@ -76,8 +76,15 @@ class SpeakerDriver:
 
     async def _withdraw(self, speaker: BgpSpeaker) -> None:
         if prefixes := self._reconciler.work(self._router).withdraw:
+            if self._reconciler.halts and len(prefixes) > RESET_ABOVE:
+                await self._reset(speaker)
             await speaker.withdraw(prefixes)
             self._reconciler.withdrawn(self._router, prefixes)
+
+    async def _reset(self, speaker: BgpSpeaker) -> None:
+        """End the session, so that the router drops all routes at once; what fails here, withdrawing will show."""
+        with contextlib.suppress(SpeakerError):
+            await speaker.reset(f"autopilot: halted by {', '.join(sorted(self._reconciler.halts))}")
 
     async def _announce(self, speaker: BgpSpeaker) -> None:
         routes = self._reconciler.work(self._router).announce

@@ -24,6 +24,9 @@ class BlockingSpeaker(Protocol):
     def withdraw(self, prefixes: list[str]) -> None:
         """Remove our routes for these prefixes."""
 
+    def reset(self, reason: str) -> None:
+        """End every session, as BgpSpeaker does."""
+
     def put_note(self, key: str, value: bytes) -> None:
         """Write a note into the daemon, or replace the one with this key."""
 
@@ -57,6 +60,10 @@ class BlockingGobgp:
         """Remove our routes for these prefixes; SpeakerError if gobgpd does not answer."""
         dialect = self._dialect()
         self._send(dialect, [withdrawal(dialect, prefix) for prefix in prefixes])
+
+    def reset(self, reason: str) -> None:
+        """End every session; each comes back by itself. SpeakerError if gobgpd does not answer."""
+        self._call(self._dialect(), "ResetPeer", [calls.reset_request(reason)])
 
     def put_note(self, key: str, value: bytes) -> None:
         """Write a note, or replace the one with this key; SpeakerError if gobgpd does not answer."""

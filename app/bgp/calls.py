@@ -12,6 +12,7 @@ from app.errors import SpeakerError
 
 BATCH = 500  # paths in a message; GoBGP takes the lock of its table once per message
 MESSAGE_MAX_BYTES: Final = 256 << 20  # a table is one message of 450 bytes a route
+REASON_MAX_BYTES: Final = 128  # what routers that know only RFC 8203 can read
 UNKNOWN_CALL: Final = "UNIMPLEMENTED"  # status of a call that another version or program does not know
 
 ANSWERS: Final[Mapping[str, type[Message]]] = {
@@ -21,6 +22,7 @@ ANSWERS: Final[Mapping[str, type[Message]]] = {
     "ListPath": pb.ListPathResponse,
     "WatchEvent": pb.WatchEventResponse,
     "AddPathStream": pb.AddPathStreamResponse,
+    "ResetPeer": pb.ResetPeerResponse,
 }
 
 
@@ -78,6 +80,11 @@ def received_request(dialect: Dialect) -> pb.WatchEventRequest:
 def table_request(dialect: Dialect, family: pb.Family) -> pb.ListPathRequest:
     """Return the request for every path of a family, chosen or not."""
     return pb.ListPathRequest(table_type=dialect.first + PathTable.GLOBAL, family=family)
+
+
+def reset_request(reason: str) -> pb.ResetPeerRequest:
+    """Return the request to end every session; the routers log the reason (RFC 9003)."""
+    return pb.ResetPeerRequest(communication=reason.encode()[:REASON_MAX_BYTES].decode(errors="ignore"))
 
 
 def received_paths_request(

@@ -117,6 +117,10 @@ class GobgpClient:
         dialect = await self.dialect()
         await self.send([withdrawal(dialect, prefix) for prefix in prefixes])
 
+    async def reset(self, reason: str) -> None:
+        """End every session; each comes back by itself."""
+        await self._ask("ResetPeer", calls.reset_request(reason))
+
     async def send(self, paths: Sequence[pb.Path]) -> None:
         """Add paths, or remove those with `is_withdraw`, in order."""
         if not paths:

@@ -60,6 +60,9 @@ class GobgpSpeaker:
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         await self._client.withdraw(prefixes)
 
+    async def reset(self, reason: str) -> None:
+        await self._client.reset(reason)
+
     async def notes(self) -> dict[str, bytes]:
         return notes(await self._client.paths(NOTES))
 

@@ -8,7 +8,7 @@ from app.errors import SpeakerError
 
 
 class MemorySpeaker:
-    """A speaker that keeps its routes in `held`, and its notes in `noted`.
+    """A speaker that keeps its routes in `held`, its notes in `noted`, and why it was reset in `resets`.
 
     While `down` is set, every call fails as with a stopped gobgpd; `lose` acts like a restart of gobgpd. The router
     sends no external paths until `router_sends` says which.
@@ -17,6 +17,7 @@ class MemorySpeaker:
     def __init__(self) -> None:
         self.held: dict[str, InjectedRoute] = {}
         self.noted: dict[str, bytes] = {}
+        self.resets: list[str] = []
         self.down = False
         self._external: dict[str, frozenset[str]] | None = None
         self._watchers: set[asyncio.Queue[set[str]]] = set()
@@ -36,6 +37,10 @@ class MemorySpeaker:
         self._answer("AddPathStream")
         for prefix in prefixes:
             self.held.pop(prefix, None)
+
+    async def reset(self, reason: str) -> None:
+        self._answer("ResetPeer")
+        self.resets.append(reason)
 
     async def notes(self) -> dict[str, bytes]:
         self._answer("ListPath")

@@ -9,6 +9,8 @@ from app.errors import SpeakerError
 from app.te.routing.path import Origin
 
 NO_EXPORT = "65535:65281"
+RESET_ABOVE = 1000  # routes: to withdraw more than these at once, the session is ended
+IDLE_S = 10  # so long it then stays down at least; ours is set in gobgpd's configuration
 NOTE_KEY_MAX_BYTES, NOTE_MAX_BYTES = 16, 1024
 
 
@@ -58,6 +60,12 @@ class BgpSpeaker(Protocol):
 
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         """Remove our routes for these prefixes; a prefix that is not there is no error."""
+
+    async def reset(self, reason: str) -> None:
+        """End the session with the router, which then drops all our routes at once.
+
+        It comes back by itself after IDLE_S or later, with what is held then. The router logs the reason.
+        """
 
     async def notes(self) -> dict[str, bytes]:
         """Return the notes that stand in the daemon, by key. They are sent to no router and end with the daemon."""

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from app.bgp.speaker import IDLE_S, RESET_ABOVE
 from app.config.inventory import Link, Pop, Router, Session
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def _render(template: str, pop: Pop, router: Router, **values: Any) -> str:
         maximum_prefix=router.maximum_prefix,
         paths=OFFERED_PATHS,
         own=own,
+        reset_above=RESET_ABOVE,
+        idle_s=IDLE_S,
         families=families_of(pop, router),
         neighbours=neighbours(pop, router),
         **values,

@@ -68,6 +68,10 @@ class ProcessSpeaker:
         await self._speaker.withdraw(prefixes)
         self._changed()
 
+    async def reset(self, reason: str) -> None:
+        """End the session with the router; no run has as many routes as that takes."""
+        raise NotImplementedError(reason)
+
     async def notes(self) -> dict[str, bytes]:
         """The notes in the speaker, by key."""
         await self._wait()
@@ -124,6 +128,10 @@ class BlockingMemory:
             self._speaker().held.pop(prefix, None)
             self._network.world.note(f"{self._router} reaped {prefix}")
         self._network.speaker_changed(self._router)
+
+    def reset(self, reason: str) -> None:
+        """End the session with the router; no run has as many routes as that takes."""
+        raise NotImplementedError(reason)
 
     def put_note(self, key: str, value: bytes) -> None:
         """Write a note into the speaker."""

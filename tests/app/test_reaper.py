@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.actuation.reaper_note import KEY
-from app.bgp.speaker import InjectedRoute
+from app.bgp.speaker import RESET_ABOVE, InjectedRoute
 from app.cli.reap import reaper
 from app.clock import ManualClock
 from app.errors import SpeakerError
@@ -36,6 +36,7 @@ class Gobgpd(Daemon):
         self.clock = clock
         self.held: dict[str, InjectedRoute] = {}
         self.noted: dict[str, bytes] = {}
+        self.resets: list[str] = []
         self.frozen, self.unlistable, self.listed, self.ended, self.worked_s = False, False, 0, 0, 0.0
 
     def lease(self, prefix: str, seconds: float) -> None:
@@ -52,6 +53,10 @@ class Gobgpd(Daemon):
         self._answer()
         for prefix in prefixes:
             del self.held[prefix]
+
+    def reset(self, reason: str) -> None:
+        self._answer()
+        self.resets.append(reason)
 
     def put_note(self, key: str, value: bytes) -> None:
         self._answer()
@@ -112,6 +117,17 @@ def test_a_halt_takes_everything_at_once() -> None:
     rig.halted = True
     rig.wait(1)
     assert not rig.daemon.held
+
+
+@pytest.mark.parametrize(("routes", "resets"), [(RESET_ABOVE, 0), (RESET_ABOVE + 1, 1)])
+def test_a_halt_of_many_routes_ends_the_session_as_well(routes: int, resets: int) -> None:
+    rig = Rig()
+    for number in range(routes):
+        rig.daemon.lease(f"20.{number // 256}.{number % 256}.0/24", 200)
+    rig.halted = True
+    rig.wait(2)
+    assert not rig.daemon.held
+    assert len(rig.daemon.resets) == resets
 
 
 def test_a_frozen_daemon_is_ended_and_one_that_is_slow_once_is_not() -> None:

@@ -50,6 +50,7 @@ transport.config.passive-mode = {"true" if listens else "false"}
 timers.config.hold-time = 9
 timers.config.keepalive-interval = 3
 timers.config.connect-retry = 2
+timers.config.idle-hold-time-after-reset = 1
 
 [[neighbors.afi-safis]]
 config.afi-safi-name = "ipv4-unicast"
@@ -79,6 +80,7 @@ class Rig:
         )
         self.rib = Rib()
         self.records: list[Actuation] = []
+        self.at_edge: set[str] = set()
         journal = Journal(self.pop, SystemClock(), self.records.append, dry=False)
         self.reconciler = Reconciler(BmpWitness(self.pop, self.rib), SystemClock(), journal, lambda: True)
         self.driver = Driver(self.reconciler, {"r1": lambda: self.speaker}, SystemClock())
@@ -124,6 +126,14 @@ class Rig:
         best = await self.round()
         return all(best[prefix].local for prefix in PREFIXES)
 
+    async def is_empty(self) -> bool:
+        """Whether the edge has nothing from the injector; it is only looked at."""
+        self.at_edge = {path.prefix for path in await self.edge.paths() if path.neighbor_ip == INJECTOR}
+        return not self.at_edge
+
+    async def is_back(self) -> bool:
+        return not await self.is_empty()
+
     def told(self, action: str) -> list[str]:
         return sorted(each.prefix for each in self.records if each.action == action)
 
@@ -157,6 +167,15 @@ async def test_overrides_are_best_on_the_edge_as_copies_with_our_marks_and_go_ag
         await eventually(made.natural)
         assert made.told("withdrawn") == sorted(PREFIXES)
         assert made.reconciler.overrides.entries == {}
+
+
+async def test_a_reset_takes_everything_from_the_edge_and_what_is_held_then_comes_back() -> None:
+    async with rig() as made:
+        await made.speaker.reset("autopilot: halted by file")
+        await eventually(made.is_empty)
+        await made.speaker.withdraw([PREFIX])
+        await eventually(made.is_back)
+        assert made.at_edge == {PREFIX6}
 
 
 async def test_a_restarted_injector_is_filled_again_and_nothing_is_lost_on_the_way() -> None:

@@ -196,6 +196,18 @@ class GetTableResponse(_message.Message):
     num_path: int
     def __init__(self, num_path: _Optional[int] = ...) -> None: ...
 
+class ResetPeerRequest(_message.Message):
+    __slots__ = ("address", "communication")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    COMMUNICATION_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    communication: str
+    def __init__(self, address: _Optional[str] = ..., communication: _Optional[str] = ...) -> None: ...
+
+class ResetPeerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class AddPathStreamRequest(_message.Message):
     __slots__ = ("table_type", "paths")
     TABLE_TYPE_FIELD_NUMBER: _ClassVar[int]

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from app.bgp.speaker import IDLE_S
 from app.config.inventory import Pop, Router
 from app.errors import DaemonError
 from app.lab.daemons.commands import output
@@ -143,6 +144,7 @@ def _neighbour(site: Site, neighbour: PeerOfGobgp) -> str:
         passive=str(neighbour.passive).lower(),
         hold_s=HOLD_S,
         keepalive_s=KEEPALIVE_S,
+        idle_s=IDLE_S,
         maximum_prefix=neighbour.maximum_prefix,
         send_max=neighbour.send_max,
         receive=str(neighbour.receives_all_paths).lower(),

@@ -82,6 +82,19 @@ async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
         await until(lambda: story.holding() == {"r2": "192.0.2.11"})
 
 
+@pytest.mark.parametrize("above", [0, 1])
+async def test_a_halt_of_many_routes_ends_the_sessions_too(above: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.actuation.driver.RESET_ABOVE", above)
+    story = Story()
+    story.decide(override(exit=2))
+    await story.settle()
+    story.reconciler.halt("control", on=True)
+    await story.settle()
+    assert story.holding() == {}
+    reasons = [] if above else ["autopilot: halted by control"]
+    assert [story.speakers[router].resets for router in ("r1", "r2")] == [reasons, reasons]
+
+
 async def test_an_answer_that_was_lost_is_found_by_listing() -> None:
     story = Story()
     story.speakers["r1"] = LossySpeaker("r1", story.log)

@@ -26,7 +26,7 @@ MAJORS = dict(zip(DIALECTS, (3, 4), strict=True))
 RENAMED = {"Nlri": "NLRI", "GetBgpResponse.config": "global"}
 OURS = {"Condition"}  # has no field
 NEW_CONDITIONS = {f"Conditions.{name}" for name in ("community_count", "origin", "local_pref_eq", "med_eq")}
-ONLY_IN_4 = {"Nlri", "Attribute", "Capability", "AddPathStreamResponse"} | NEW_CONDITIONS
+ONLY_IN_4 = {"Nlri", "Attribute", "Capability", "AddPathStreamResponse", "ResetPeerResponse"} | NEW_CONDITIONS
 WATCHED = "WatchEventRequest.Table.Filter.Type"
 BYTES = (FieldDescriptorProto.TYPE_MESSAGE, FieldDescriptorProto.TYPE_BYTES, FieldDescriptorProto.TYPE_STRING)
 

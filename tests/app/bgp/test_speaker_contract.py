@@ -86,6 +86,12 @@ async def test_many_routes_go_in_and_out_in_batches(speaker: BgpSpeaker) -> None
     assert await speaker.routes() == {}
 
 
+async def test_a_reset_keeps_the_routes(speaker: BgpSpeaker) -> None:
+    await speaker.announce([route()])
+    await speaker.reset("halted by control " * 20)
+    assert await speaker.routes() == {route().prefix: route()}
+
+
 async def test_notes_are_written_replaced_and_removed(speaker: BgpSpeaker) -> None:
     assert await speaker.notes() == {}
     await speaker.put_note("owner", b"first")
