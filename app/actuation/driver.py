@@ -84,7 +84,7 @@ class SpeakerDriver:
     async def _reset(self, speaker: BgpSpeaker) -> None:
         """End the session, so that the router drops all routes at once; what fails here, withdrawing will show."""
         with contextlib.suppress(SpeakerError):
-            await speaker.reset(f"autopilot: halted by {', '.join(sorted(self._reconciler.halts))}")
+            await speaker.reset(f"autopilot: {self._reconciler.halted_by}")
 
     async def _announce(self, speaker: BgpSpeaker) -> None:
         routes = self._reconciler.work(self._router).announce

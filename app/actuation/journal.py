@@ -30,6 +30,15 @@ class RouteChange(NamedTuple):
     number: Number = NOBODYS
 
 
+class Line(NamedTuple):
+    """What differs between the records of one action at one router."""
+
+    prefix: str
+    next_hop: str | None
+    reason: str
+    number: Number
+
+
 class Journal:
     """Publishes the actuations of one PoP. A dry run publishes what it would do and what it refused, nothing else."""
 
@@ -47,10 +56,12 @@ class Journal:
             return
         action = WOULD[action] if self._dry else action
         prefixes: dict[str, list[str]] = {}
-        for route, reason, number in changes:
+        for route, reason, _ in changes:
             self._refused.pop(route.prefix, None)
-            self._put(action, router, route.prefix, reason, route.next_hop, number)
             prefixes.setdefault(reason, []).append(route.prefix)
+        self._put(
+            action, router, [Line(route.prefix, route.next_hop, reason, number) for route, reason, number in changes]
+        )
         for reason, named in prefixes.items():
             self._log(action, router, named, reason)
 
@@ -74,7 +85,7 @@ class Journal:
         self._refused[prefix] = reason, router
         at = router or egress.router
         self._log("refused", at, [prefix], reason)
-        self._put("refused", at, prefix, reason, egress.next_hop, number)
+        self._put("refused", at, [Line(prefix, egress.next_hop, reason, number)])
 
     def _log(self, action: Action, router: str, prefixes: Sequence[str], reason: str) -> None:
         some = ", ".join(prefixes[:NAMED])
@@ -82,21 +93,23 @@ class Journal:
         context = {"pop": self._pop, "router": router} | ({"prefix": prefixes[0]} if len(prefixes) == 1 else {})
         log.info("%s: %s%s %s, %s", router, some, more, action, reason, extra=context)
 
-    def _put(self, action: Action, router: str, prefix: str, reason: str, next_hop: str | None, number: Number) -> None:
-        now_s, (epoch, seq) = self._clock.now_s(), number
+    def _put(self, action: Action, router: str, lines: Sequence[Line]) -> None:
+        now_s = self._clock.now_s()
+        at, at_ms = utc(now_s), round(now_s * 1000)
         known = router if router in self._routers else "unknown"  # a decision may name any
-        metrics.ACTUATIONS.labels(self._pop, known, action).inc()
-        self._publish(
-            Actuation(
-                id=f"{self._pop}/{known}/{prefix}/{action}/{epoch}.{seq}/{round(now_s * 1000)}",
-                pop=self._pop,
-                router=router,
-                prefix=prefix,
-                action=action,
-                reason=reason,
-                next_hop=next_hop,
-                epoch=epoch,
-                seq=seq,
-                at=utc(now_s),
+        metrics.ACTUATIONS.labels(self._pop, known, action).inc(len(lines))
+        for prefix, next_hop, reason, (epoch, seq) in lines:
+            self._publish(
+                Actuation(
+                    id=f"{self._pop}/{known}/{prefix}/{action}/{epoch}.{seq}/{at_ms}",
+                    pop=self._pop,
+                    router=router,
+                    prefix=prefix,
+                    action=action,
+                    reason=reason,
+                    next_hop=next_hop,
+                    epoch=epoch,
+                    seq=seq,
+                    at=at,
+                )
             )
-        )

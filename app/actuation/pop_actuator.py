@@ -20,6 +20,7 @@ from app.te.routing.heard import always_heard
 from app.te.routing.rib import Rib
 
 REPORT_S = 5.0
+HALT_FILE_S = 0.25  # how often the halt file is looked at
 
 
 class PopPorts(NamedTuple):
@@ -143,10 +144,10 @@ class PopActuator:
         await self._driver.run()
 
     async def _watch(self) -> None:
-        """Look at the halt file, every tick."""
+        """Look at the halt file, again and again."""
         while True:
             self.halt("file", self._ports.halted())
-            await asyncio.sleep(self.reconciler.timing.tick_s)
+            await asyncio.sleep(HALT_FILE_S)
 
     async def _report(self) -> None:
         """Publish a sign of life every REPORT_S seconds; before the first, each gobgpd had the time to answer."""

@@ -69,6 +69,11 @@ class Reconciler:
         self._terms = Terms(self.overrides, self._doubt, clock, timing, self._loopbacks)
 
     @property
+    def halted_by(self) -> str:
+        """Why all routes are withdrawn, while any kill switch is on."""
+        return f"halted by {', '.join(sorted(self.halts))}"
+
+    @property
     def doubtful(self) -> frozenset[str]:
         """The routers on which nothing new is announced, because BMP is silent."""
         return self._doubt.routers
@@ -391,7 +396,7 @@ class Reconciler:
         """Return the reason for a withdrawal that was just made."""
         entry = self.overrides.entries.get(prefix)
         if self.halts:
-            return f"halted by {', '.join(sorted(self.halts))}"
+            return self.halted_by
         if entry is None or entry.going:
             return entry.reason if entry else "nobody decided it"
         return "source-path-lost" if entry.state == "unclaimed" or prefix in self._taken_back else "exit-not-shown"

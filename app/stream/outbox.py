@@ -27,7 +27,7 @@ from app.kafka import client
 SEND_WITHIN_S = 10.0
 WAITING_MAX = 100_000  # a halt of 10,000 overrides on two routers is 20,000 records
 BATCH = 500
-BETWEEN_S = 0.25  # batches: what acts, and the routers that follow, come before what reports it
+BATCH_EVERY_S = 0.5  # while more than a batch waits: to act comes first, and the routers that follow
 RETRY_S = 1.0
 
 Send = Callable[[], Awaitable[Any]]
@@ -100,9 +100,9 @@ class Outbox:
             await self._has_records.wait()
             self._has_records.clear()
             while self._waiting:
+                if len(self._waiting) > BATCH:
+                    await asyncio.sleep(BATCH_EVERY_S)
                 await self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
-                if self._waiting:
-                    await asyncio.sleep(BETWEEN_S)
             statuses, self._statuses = self._statuses, {}
             for status in statuses.values():
                 self._publisher.put(topics.ACTUATOR_STATUS.name, status.pop, status)
