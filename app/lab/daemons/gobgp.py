@@ -160,8 +160,9 @@ async def start(runner: Runner, site: Site, name: str, config: str, restarts_max
     """Start a gobgpd with this configuration, and wait until its BGP server answers."""
     path = site.write(f"{name}.toml", config)
     grpc = target(site, name)
-    # One that was killed leaves its socket behind, and the next one would not start.
-    unlink = ("sh", "-c", 'rm -f "$0" && exec "$@"', grpc.removeprefix("unix://"))
+    # One that was killed leaves its socket behind, and the next one would not start. All share this machine's cores, so
+    # none should spend them on its garbage.
+    unlink = ("sh", "-c", 'export GOGC=400; rm -f "$0" && exec "$@"', grpc.removeprefix("unix://"))
     argv = (*unlink, binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
 
     async def has_started() -> str | None:

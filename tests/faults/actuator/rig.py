@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import grpc
 import msgspec
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.bgp import calls
@@ -309,6 +310,17 @@ class EdgeRig(ActuatorRig):
             return set((await self.at_edges()).values()) == {count}
 
         await self.until(are, lambda: f"not all of {count} overrides are on both edges")
+
+    async def all_published(self, count: int) -> None:
+        """Wait until `actuations` has so many records: each route is announced and confirmed."""
+
+        async def are() -> bool:
+            async with client.started(client.consumer(self.kafka)) as consumer:
+                partition = TopicPartition(topics.ACTUATIONS.name, 0)
+                ends: int = (await consumer.end_offsets([partition]))[partition]
+                return ends >= count
+
+        await self.until(are, lambda: f"not all of {count} records are in {topics.ACTUATIONS.name}")
 
     async def start_neighbour(self, peer: str, routes: Sequence[Announcement]) -> None:
         """Start a neighbour again with other routes, and wait until its edge has them."""

@@ -9,12 +9,13 @@ from tests.faults.actuator.verdict import Trial
 PEER = "127.0.0.32"
 CPU_SHARE_MAX = 0.05
 REST_S, SHORT_REST_S = DEFAULT.lease_s, 20.0  # every route is renewed once in a lease
+FILE_LOOKED_AT_S = 0.25
 
 
 async def hold_many(trial: Trial, overrides: int, halt_s: float) -> None:
     """The row: decide so many overrides, let them rest, halt them by order and by file; `trial.times` rounds.
 
-    With a single round they rest only briefly, so that nothing is renewed meanwhile.
+    They rest once what was done is published. With a single round that is brief, so that nothing is renewed meanwhile.
     """
     many = prefixes(overrides)
     async with on_edges(trial, {NATURAL_PEER: many, PEER: many}, overrides, DEFAULT) as rig:
@@ -24,13 +25,14 @@ async def hold_many(trial: Trial, overrides: int, halt_s: float) -> None:
             trial.say(f"complete after {complete_s:.1f} s")
             if number == 0:
                 trial.figures |= await first(rig, complete_s)
+                await rig.all_published(4 * overrides)
                 trial.figures |= await rest(rig, REST_S if trial.times > 1 else SHORT_REST_S)
                 if trial.figures["rest_cpu_share"] > CPU_SHARE_MAX:
                     trial.problems.append(f"holding them takes {trial.figures['rest_cpu_share']:.1%} of a core")
                 trial.say(str(trial.figures))
             await halted_by_order(trial, rig, halt_s)
             await decide_all(rig, wanted)
-            await halted_by_file(trial, rig, halt_s)
+            await halted_by_file(trial, rig, halt_s + FILE_LOOKED_AT_S)
         trial.leaked += rig.leaked()
         rig.no_exits(trial)
 
@@ -62,12 +64,12 @@ async def rest(rig: EdgeRig, seconds: float) -> dict[str, float]:
 
 
 async def halted_by_order(trial: Trial, rig: EdgeRig, limit_s: float) -> None:
-    """`autopilot halt`, from its start on, then `autopilot resume`."""
+    """`autopilot halt`, from the end of that command on, then `autopilot resume`."""
     began_s = rig.clock.monotonic_s()
-    ordering = asyncio.create_task(rig.command("halt"))
-    halt_s = await trial.gone(rig.count, began_s, limit_s)
-    await ordering
-    trial.worst("halt_s", halt_s)
+    await rig.command("halt")
+    ordered_s = rig.clock.monotonic_s()
+    trial.worst("halt_command_s", ordered_s - began_s)
+    trial.worst("halt_s", await trial.gone(rig.count, ordered_s, limit_s))
     await rig.command("resume")
 
 
