@@ -92,7 +92,7 @@ class SpeakerDriver:
             return
         try:
             await speaker.announce(routes)
-        except SpeakerError:
+        except Exception:
             self._reconciler.failed(self._router, routes)
             raise
         self._reconciler.announced(self._router, routes)

@@ -19,7 +19,9 @@ REMEMBERED = 10_000
 NAMED = 10  # prefixes in a line of the log; the records have them all
 Number = tuple[int, int]  # (epoch, seq) of a decision
 NOBODYS: Number = (0, 0)
-REPAIRED = "repaired"  # the reason of a route that is announced again
+# The reasons of a route that is announced again: it was gone, or its path has other attributes.
+REPAIRED, FOLLOWED = "repaired", "path-changed"
+AGAIN = {REPAIRED, FOLLOWED}
 
 
 class RouteChange(NamedTuple):
@@ -64,6 +66,11 @@ class Journal:
         )
         for reason, named in prefixes.items():
             self._log(action, router, named, reason)
+
+    def renewed(self, router: str, routes: int) -> None:
+        """Count routes whose lease was renewed: nothing else changed, so there is nothing to publish."""
+        if routes and not self._dry:
+            metrics.LEASES_RENEWED.labels(self._pop, router).inc(routes)
 
     def observe_delay(self, stage: Histogram, decided_s: float) -> None:
         """Record how long after its decision (Unix seconds) an override reached a stage; a dry run reaches none.

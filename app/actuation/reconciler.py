@@ -14,7 +14,7 @@ from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.due import DueQueue
 from app.actuation.gate import Gate
-from app.actuation.journal import NOBODYS, REPAIRED, Journal, Number, RouteChange
+from app.actuation.journal import FOLLOWED, NOBODYS, REPAIRED, Journal, Number, RouteChange
 from app.actuation.overrides import Entry, Overrides
 from app.actuation.render import copied
 from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
@@ -179,18 +179,25 @@ class Reconciler:
 
     def announced(self, router: str, routes: Iterable[InjectedRoute]) -> None:
         """Note that the speaker of `router` took these routes."""
-        speaker, changes = self.speakers[router], []
+        routes, speaker, changes = list(routes), self.speakers[router], []
         for route in routes:
+            before = speaker.held.get(route.prefix)
             speaker.take(route)
             entry = self.overrides.entries.get(route.prefix)
-            reason = entry.reason if entry is not None and entry.state == "adding" else REPAIRED
-            changes.append(RouteChange(route, reason, self._number(route.prefix)))
             if entry is not None:
                 entry.announced = True
-                if entry.state == "adding" and entry.exit is not None and entry.exit.router == router:
-                    self._journal.observe_delay(metrics.ANNOUNCE_SECONDS, entry.decided_s)
-        self._plan([change.route.prefix for change in changes])
+            if not same(before, route):
+                changes.append(self._announcement(router, route, before is None, entry))
+        self._plan([route.prefix for route in routes])
         self._journal.routes("announced", router, changes)
+        self._journal.renewed(router, len(routes) - len(changes))
+
+    def _announcement(self, router: str, route: InjectedRoute, is_new: bool, entry: Entry | None) -> RouteChange:
+        if entry is None or entry.state != "adding":
+            return RouteChange(route, REPAIRED if is_new else FOLLOWED, self._number(route.prefix))
+        if entry.exit is not None and entry.exit.router == router:
+            self._journal.observe_delay(metrics.ANNOUNCE_SECONDS, entry.decided_s)
+        return RouteChange(route, entry.reason, entry.number)
 
     def withdrawn(self, router: str, prefixes: Iterable[str]) -> None:
         """Note that the speaker of `router` withdrew these prefixes."""

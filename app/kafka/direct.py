@@ -42,14 +42,26 @@ class DirectPublisher:
 
     async def _send(self, topic: str, key: bytes, value: bytes) -> Awaitable[Any]:
         async with self._starting:
+            if self._producer is not None and has_ended(self._producer):
+                ended, self._producer = self._producer, None
+                await ended.stop()
             if self._producer is None:
-                options = {"linger_ms": 5, "max_batch_size": BATCH_BYTES, "request_timeout_ms": ANSWER_MS}
-                producer = client.producer(self._kafka, **options)
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
+                self._producer = await self._started()
         confirmed: Awaitable[Any] = await self._producer.send(topic, value, key=key)
         return confirmed
+
+    async def _started(self) -> AIOKafkaProducer:
+        options = {"linger_ms": 5, "max_batch_size": BATCH_BYTES, "request_timeout_ms": ANSWER_MS}
+        producer = client.producer(self._kafka, **options)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+
+def has_ended(producer: AIOKafkaProducer) -> bool:
+    """Whether a producer will never send again: an error that aiokafka does not know ended its task."""
+    task: asyncio.Task[None] = producer._sender.sender_task
+    return task.done()

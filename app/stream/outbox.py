@@ -139,6 +139,6 @@ class Outbox:
 
 def is_of_record(error: Exception) -> bool:
     """Whether an error of sending a record will come again each time, however long the broker is given."""
-    if isinstance(error, KafkaError) and error.retriable:
+    if isinstance(error, KafkaError) and (error.retriable or type(error) is KafkaError):  # of no kind: its sender ended
         return False
     return not isinstance(error, OF_THE_BROKER)

@@ -37,6 +37,36 @@ def record(number: int, reason: str) -> Actuation:
     )  # fmt: skip
 
 
+async def test_a_producer_whose_sender_ended_is_replaced_and_no_record_is_lost(
+    daemons: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with kafka({TOPIC: topics.ACTUATIONS}) as broker:
+        publisher = DirectPublisher(reached_at(broker))
+        outbox = Outbox(publisher)
+        sending = asyncio.create_task(outbox.run())
+        outbox.put(record(1, "a reason"))
+        await records_until(broker, TOPIC, lambda records: len(records) == 1)
+        first = publisher._producer
+        assert first is not None
+        with monkeypatch.context() as patched:
+
+            def fail(*_: object) -> None:
+                raise AttributeError("what nobody expects")
+
+            patched.setattr(first._message_accumulator, "drain_by_nodes", fail)
+            outbox.put(record(2, "a reason"))
+
+            async def has_ended() -> bool:
+                return bool(first._sender.sender_task.done())
+
+            await eventually(has_ended)
+        outbox.put(record(3, "a reason"))
+        found = await records_until(broker, TOPIC, lambda records: len(records) >= 3)
+        sending.cancel()
+        await asyncio.wait([sending])
+    assert {each["id"] for each in found} == {"1", "2", "3"}
+
+
 async def test_a_record_that_its_topic_will_never_take_is_dropped_and_the_rest_of_its_batch_goes(daemons: None) -> None:
     topic = NarrowTopic(**{key: getattr(topics.ACTUATIONS, key) for key in topics.ACTUATIONS.__struct_fields__})
     dropped = metrics.UNPUBLISHED.labels(TOPIC)

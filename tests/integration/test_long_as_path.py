@@ -66,6 +66,12 @@ async def takes_paths_of(name: str, *lengths: int) -> None:
 
         await eventually(all_there)
         assert await resets(site, name) == 0
+        await injector.reset("a session that is reset is counted")
+
+        async def is_counted() -> bool:
+            return await resets(site, name) == 1
+
+        await eventually(is_counted)
         await injector.close()
 
 

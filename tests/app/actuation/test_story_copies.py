@@ -44,6 +44,7 @@ async def test_a_decision_that_names_another_path_is_refused_and_a_standing_one_
     live(story, (64602, 65099, 65010))
     await story.settle()
     assert {speaker.held[PREFIX].as_path for speaker in story.speakers.values()} == {(64602, 65099, 65010)}
+    assert story.told("announced")[3:] == [(router, "path-changed") for router in ("r1", "r2", "r3")]
     story.decide(override(exit=2))
     assert await story.settle() == [], "telemetry has not seen it yet"
 

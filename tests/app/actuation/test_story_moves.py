@@ -89,6 +89,7 @@ async def test_a_lease_is_renewed_on_the_routers_after_two_thirds_of_it() -> Non
         if second + 10 == 230:
             assert announced < 3 * len(prefixes), "not all at once"
     assert announced == 3 * len(prefixes)
+    assert len(story.told("announced", prefixes[0])) == 3, "a renewed lease is no news"
     ends_s = {route.lease_end_s - story.clock.now_s() for route in story.speakers["r1"].held.values()}
     assert min(ends_s) >= 200
     assert max(ends_s) <= 300
