@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from app.bgp.calls import Deadline
 from app.bgp.client import GobgpClient
+from app.bgp.dialect import Dialect
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.wire import RouteReader
+from app.bgp.wire import RouteReader, families_with_all_paths, has_sent_all
 from app.config.inventory import Pop, Router
 from app.contract.schemas import InjectorStatus
 from app.errors import SpeakerError
@@ -22,13 +23,15 @@ NOT_READABLE = "not readable"
 class InjectorAnswer(NamedTuple):
     """What a gobgpd says: the problem with it or its session (None: all is well), and the routes in each direction.
 
-    `held` routes of ours are in it, `advertised` go to the router, and `received` came from the router.
+    `held` routes of ours are in it, `advertised` go to the router, and `received` came from the router. `lacks` is what
+    keeps it from seeing that the router lost a path, None if nothing does.
     """
 
     problem: str | None
     held: int = 0
     advertised: int = 0
     received: int = 0
+    lacks: str | None = None
 
 
 async def ask_all(pops: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnswer]:
@@ -50,6 +53,7 @@ async def ask(pop: Pop, router: Router) -> InjectorAnswer:
     try:
         config, peers = await client.global_config(), await client.peers()
         held = len(await client.routes(RouteReader(pop.marker_community)))
+        dialect = await client.dialect()
     except SpeakerError as error:
         return InjectorAnswer(str(error))
     finally:
@@ -63,7 +67,16 @@ async def ask(pop: Pop, router: Router) -> InjectorAnswer:
         return InjectorAnswer(f"the gobgpd at {router.injector.grpc} {missing}")
     families = [family.state for family in peer.afi_safis]
     advertised, received = sum(one.advertised for one in families), sum(one.received for one in families)
-    return InjectorAnswer(_session_problem(router, peer), held, advertised, received)
+    return InjectorAnswer(_session_problem(router, peer), held, advertised, received, _lacks(dialect, peer))
+
+
+def _lacks(dialect: Dialect, peer: pb.Peer) -> str | None:
+    seen = families_with_all_paths(dialect, peer)
+    if not seen:
+        return "ADD-PATH: it sends its best paths only"
+    if not all(has_sent_all(peer, family) for family in seen):
+        return "End-of-RIB: it has not said that it sent all; offer graceful restart, without which none comes"
+    return None
 
 
 def _session_problem(router: Router, peer: pb.Peer) -> str | None:
@@ -121,5 +134,10 @@ def policy_problem(answer: InjectorAnswer) -> str | None:
         return (
             "the router sends nothing to its injector, which so cannot see that a path is lost: let it send every path"
             " of its eBGP neighbours there, with ADD-PATH (`autopilot render routers`)"
+        )
+    if answer.problem is None and answer.lacks is not None:
+        return (
+            f"the injector cannot see that the router lost a path, for want of {answer.lacks} (`autopilot render"
+            " routers`)"
         )
     return None

@@ -39,6 +39,33 @@ def beside(grpc: str) -> tuple[Pop, Router]:
 
 
 @pytest.mark.services
+@pytest.mark.parametrize(("restarts", "lacks"), [(True, None), (False, "End-of-RIB")])
+async def test_a_router_that_sends_every_path_must_also_say_that_it_has(restarts: bool, lacks: str | None) -> None:
+    port = free_port()
+    family = """
+graceful-restart.config.enabled = {restarts}
+[[neighbors.afi-safis]]
+config.afi-safi-name = "ipv4-unicast"
+add-paths.config.{paths}
+"""
+    injector = CONFIG.format(me=ME, peer=ROUTER, port=port, passive="false")
+    edge = CONFIG.format(me=ROUTER, peer=ME, port=port, passive="true")
+    injector += family.format(restarts=str(restarts).lower(), paths="receive = true")
+    edge += family.format(restarts=str(restarts).lower(), paths="send-max = 8")
+    async with running(("injector", injector), ("edge", edge)) as [daemon, router_daemon]:
+        pop, router = beside(daemon.target)
+        theirs = GobgpClient(router_daemon.target)
+        await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
+        async with asyncio.timeout(PATIENCE_S):
+            while (answer := await ask(pop, router)).received != 1 or (answer.lacks or "").split(":")[0] != (
+                lacks or ""
+            ):
+                await asyncio.sleep(0.1)
+        assert lacks is None or lacks in str(policy_problem(answer))
+        await theirs.close()
+
+
+@pytest.mark.services
 async def test_a_session_that_is_up_and_what_passes_it() -> None:
     port = free_port()
     injector = CONFIG.format(me=ME, peer=ROUTER, port=port, passive="false")
@@ -49,13 +76,16 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
         await ours.announce([route("203.0.113.0/24", "198.51.100.2")])
         await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
         async with asyncio.timeout(PATIENCE_S):
-            while (answer := await ask(pop, router)) != InjectorAnswer(None, 1, 1, 1):
+            while (answer := await ask(pop, router))[:4] != (None, 1, 1, 1):
                 await asyncio.sleep(0.1)
         assert injector_state(router, answer, None) == "ok"
-        assert policy_problem(answer) is None
-        problem = policy_problem(answer._replace(received=0))
-        assert problem is not None
-        assert problem.startswith("the router sends nothing to its injector")
+        assert answer.lacks == "ADD-PATH: it sends its best paths only"
+        assert policy_problem(answer._replace(lacks=None)) is None
+        for wrong, start in (
+            (answer, "the injector cannot see that the router lost a path, for want of ADD-PATH"),
+            (answer._replace(received=0), "the router sends nothing to its injector"),
+        ):
+            assert (policy_problem(wrong) or "").startswith(start)
         await ours.close()
         await theirs.close()
 
