@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.journal import Journal, Number
-from app.actuation.overrides import Refusal
+from app.actuation.overrides import Entry, Refusal
 from app.actuation.session_witness import SessionWitness
 from app.actuation.speaker_state import SpeakerState
 from app.bgp.speaker import InjectedRoute
@@ -53,6 +53,19 @@ class Gate:
         held = {router: speaker.held[prefix] for router, speaker in self._speakers.items() if prefix in speaker.held}
         gone_s = self._clock.now_s() - REAPED_S
         return {r: route for r, route in held.items() if self._speakers[r].reachable or route.lease_end_s > gone_s}
+
+    def shown(self, entry: Entry, held: Mapping[str, InjectedRoute]) -> dict[str, str]:
+        """Our routes as the routers show them. Of a doubtful one that is not the exit, its speaker has to do.
+
+        Else a router whose BMP is lost for days would stop all moves of its PoP: each would wait to be shown by it.
+        """
+        shown = {r: hop for r in self._speakers if (hop := self._witness.shown(r, entry.prefix)) is not None}
+        if entry.wanted and entry.exit is not None:
+            for router in self._doubt.routers - {entry.exit.router}:
+                shown.pop(router, None)
+                if router in held:
+                    shown[router] = held[router].next_hop
+        return shown
 
     def live_path(self, override: Override) -> Path | None:
         """The live path that an override copies; None if it was lost by what either witness says."""

@@ -263,7 +263,7 @@ class Reconciler:
             return {}
         path = self._gate.live_path(entry.override) if entry.override is not None else None
         alive = partial(self._alive, entry, path)
-        sight = PrefixSight(held, self._shown(entry, held), self._loopbacks, alive)
+        sight = PrefixSight(held, self._gate.shown(entry, held), self._loopbacks, alive)
         self._move_on(entry, path, sight, confirmed)
         match entry.state:
             case "adding" | "standing":
@@ -339,19 +339,6 @@ class Reconciler:
         """The number of the decision that wants an override, if one does."""
         entry = self.overrides.entries.get(prefix)
         return entry.number if entry is not None else NOBODYS
-
-    def _shown(self, entry: Entry, held: Mapping[str, InjectedRoute]) -> dict[str, str]:
-        """Our routes as the routers show them. Of a doubtful one that is not the exit, its speaker has to do.
-
-        Else a router whose BMP is lost for days would stop all moves of its PoP: each would wait to be shown by it.
-        """
-        shown = {r: hop for r in self.speakers if (hop := self._witness.shown(r, entry.prefix)) is not None}
-        if entry.wanted and entry.exit is not None:
-            for router in self._doubt.routers - {entry.exit.router}:
-                shown.pop(router, None)
-                if router in held:
-                    shown[router] = held[router].next_hop
-        return shown
 
     def _is_blind(self, sight: PrefixSight) -> bool:
         """Whether a router that is sent to another one will not show when it no longer is: its speaker has to do."""

@@ -28,7 +28,7 @@ ROUTE_FAULTS = (
     RouteFault(
         "actuator in a crash loop, broker dead", partial(leases.end, dies=leases.in_a_loop, broker_dies=True), 25
     ),
-    RouteFault("neighbour dies", partial(losses.lose, broken=losses.nothing, limit_s=2.0), 20, 2),
+    RouteFault("neighbour dies", partial(losses.lose, broken=losses.nothing, limit_s=2.0), 20),
     RouteFault("neighbour dies, Kafka frozen", partial(losses.lose, broken=losses.kafka_frozen, limit_s=5.0), 4, 1),
     RouteFault("neighbour dies, Kafka dead", partial(losses.lose, broken=losses.kafka_dead, limit_s=5.0), 4),
     RouteFault("neighbour dies, BMP collector dead", partial(losses.lose, broken=losses.bmp_dead, limit_s=5.0), 4, 1),
@@ -37,7 +37,7 @@ ROUTE_FAULTS = (
     RouteFault("a gobgpd dies", partial(parts.lose_one, breaks=parts.dead), 2, 1),
     RouteFault("a gobgpd is frozen", partial(parts.lose_one, breaks=parts.frozen), 2),
     RouteFault("gobgpd frozen until it is ended", parts.end_frozen, 10, 2),
-    RouteFault("long AS paths", long_paths.long_paths, 2, 2),
+    RouteFault("long AS paths", long_paths.long_paths, 2),
     RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
     RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
     RouteFault("second actuator: auto", partial(writers.watch, mode="auto", reads=True), 1),
@@ -50,8 +50,8 @@ ROUTE_FAULTS = (
     RouteFault("one router of two", partial(records.wrong_override, wrong=records.ONE_ROUTER), 1, 1),
     RouteFault("source path flaps", records.flapping, 1, 1),
     RouteFault("telemetry and actuator begin again", records.same_again, 2),
-    RouteFault("actuator's clock 10 min ahead", partial(records.wrong_clock, skew_s=600.0), 1, 1),
-    RouteFault("actuator's clock 10 min behind", partial(records.wrong_clock, skew_s=-600.0), 1, 1),
+    RouteFault("actuator's clock 10 min ahead", partial(records.wrong_clock, skew_s=600.0), 1),
+    RouteFault("actuator's clock 10 min behind", partial(records.wrong_clock, skew_s=-600.0), 1),
     RouteFault("5,000 leases end", partial(records.hold_end, overrides=5_000), 1),
 )
 
