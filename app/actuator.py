@@ -144,7 +144,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     outbox = Outbox(DirectPublisher(settings.kafka))
-    cut_off = CutOff(settings.kafka)
+    cut_off = CutOff(settings.kafka, outbox.drained)
     readers: list[ControlReader] = []
 
     def follow_orders(on_change: Callable[[Orders], None]) -> FollowedOrders:

@@ -83,7 +83,9 @@ SPEAKER_UP = Gauge("autopilot_speaker_up", "1 while the gobgpd beside a router a
 ROUTES_HELD = Gauge("autopilot_routes_held", "Our routes in the gobgpd beside a router", ["pop", "router"])
 ROUTES_DRIFT = Gauge("autopilot_routes_drift", "Routes that a gobgpd lacks, or has and should not", ["pop", "router"])
 ACTUATIONS = Counter("autopilot_actuations", "Actions at a router's injector", ["pop", "router", "action"])
-LEASES_RENEWED = Counter("autopilot_leases_renewed", "Routes sent again only to renew their lease", ["pop", "router"])
+LEASES_RENEWED = Counter(
+    "autopilot_leases_renewed", "Routes sent again only with another end of their lease", ["pop", "router"]
+)
 REAPER_UP = Gauge("autopilot_reaper_up", "1 while a reaper looks after the gobgpd of a router", ["pop", "router"])
 SPEAKER_OWNED = Gauge("autopilot_speaker_owned", "1 while a gobgpd is ours to write to", ["pop", "router"])
 

@@ -5,7 +5,6 @@ A route says how long its lease is, gobgpd says since when it has the route: no 
 A gobgpd that does not answer is ended: its routes go with its session.
 """
 
-import contextlib
 import os
 import signal
 import socket
@@ -134,8 +133,10 @@ class RouteReaper:
             why = "halted" if is_halted else "past their lease"
             self._say(f"withdrawing {len(prefixes)} routes, {why}: {', '.join(prefixes[:10])}")
             if is_halted and len(prefixes) > RESET_ABOVE:
-                with contextlib.suppress(SpeakerError):  # withdrawing will show it, too
+                try:
                     self._speaker.reset("autopilot: halted by file")
+                except SpeakerError as error:  # they go without it, one by one
+                    self._say(str(error))
             self._speaker.withdraw(prefixes)
         first_end_s = min((route.lease_end_s for route in routes), default=inf) - self._clock.now_s() + GRACE_S
         self._list_s = now_s + min(len(routes) / LISTED_PER_S, max(0.0, first_end_s))

@@ -82,9 +82,11 @@ class SpeakerDriver:
             self._reconciler.withdrawn(self._router, prefixes)
 
     async def _reset(self, speaker: BgpSpeaker) -> None:
-        """End the session, so that the router drops all routes at once; what fails here, withdrawing will show."""
-        with contextlib.suppress(SpeakerError):
+        """End the session, so that the router drops all routes at once; without it they go one by one."""
+        try:
             await speaker.reset(f"autopilot: {self._reconciler.halted_by}")
+        except SpeakerError as error:
+            log.warning("router %s: %s", self._router, error, extra=self._context)
 
     async def _announce(self, speaker: BgpSpeaker) -> None:
         routes = self._reconciler.work(self._router).announce

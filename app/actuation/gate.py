@@ -6,6 +6,7 @@ from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.journal import Journal, Number
 from app.actuation.overrides import Entry, Refusal
+from app.actuation.safe_order import PrefixSight
 from app.actuation.session_witness import SessionWitness
 from app.actuation.speaker_state import SpeakerState
 from app.bgp.speaker import InjectedRoute
@@ -86,6 +87,22 @@ class Gate:
             for router, route in self.held(prefix).items()
             if route.next_hop not in self._witness.pop.router_by_loopback
         )
+
+    def is_blind(self, sight: PrefixSight) -> bool:
+        """Whether a router that is sent to another one will not show when it no longer is: its speaker has to do."""
+        shown = sight.shown.items()
+        return any(
+            router in self._doubt.routers and next_hop in self._witness.pop.router_by_loopback
+            for router, next_hop in shown
+        )
+
+    def must_not_begin(self, entry: Entry, sight: PrefixSight) -> bool:
+        """Whether BMP of its exit's router fell silent after an override was decided and before it was announced."""
+        assert entry.exit is not None, "a decision set the exit"
+        router = entry.exit.router
+        present = sight.actual.get(router)
+        has_begun = present is not None and present.next_hop == entry.routes[router].next_hop
+        return not has_begun and router in self._doubt.routers
 
     def gate(self, override: Override) -> Refusal | None:
         """Return why this override cannot be added or changed now."""

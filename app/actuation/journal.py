@@ -19,7 +19,7 @@ REMEMBERED = 10_000
 NAMED = 10  # prefixes in a line of the log; the records have them all
 Number = tuple[int, int]  # (epoch, seq) of a decision
 NOBODYS: Number = (0, 0)
-# The reasons of a route that is announced again: it was gone, or its path has other attributes.
+# The reasons of a route that is announced again: it was gone or changed, or its path has other attributes.
 REPAIRED, FOLLOWED = "repaired", "path-changed"
 AGAIN = {REPAIRED, FOLLOWED}
 
@@ -68,7 +68,7 @@ class Journal:
             self._log(action, router, named, reason)
 
     def renewed(self, router: str, routes: int) -> None:
-        """Count routes whose lease was renewed: nothing else changed, so there is nothing to publish."""
+        """Count routes of which only the lease changed: there is nothing to publish."""
         if routes and not self._dry:
             metrics.LEASES_RENEWED.labels(self._pop, router).inc(routes)
 

@@ -98,17 +98,12 @@ class Judge(Protocol):
 
 
 class Overrides:
-    """The entries of one PoP, by prefix.
-
-    `newest` is the (epoch, seq) of the last decision; `absent` is how many wanted entries it neither contained nor
-    released.
-    """
+    """The entries of one PoP, by prefix. `newest` is the (epoch, seq) of the last decision."""
 
     def __init__(self, pop: Pop, clock: Clock, lease_s: float) -> None:
         self.pop = pop
         self.entries: dict[str, Entry] = {}
         self.newest = (-1, -1)
-        self.absent = 0
         self._clock = clock
         self._lease_s = lease_s
         self._damping = Damping(clock)
@@ -148,8 +143,6 @@ class Overrides:
             if released.prefix not in named and (entry := self.entries.get(released.prefix)) is not None:
                 self.leave(entry, f"released: {released.reason}")
                 changed.add(released.prefix)
-        touched = named | {released.prefix for released in decision.released}
-        self.absent = sum(entry.wanted and entry.prefix not in touched for entry in self.entries.values())
         return changed
 
     def adopt(self, prefix: str, route: InjectedRoute) -> None:

@@ -14,7 +14,7 @@ from app.actuation.bmp_witness import BmpWitness
 from app.actuation.doubt import Doubt
 from app.actuation.due import DueQueue
 from app.actuation.gate import Gate
-from app.actuation.journal import FOLLOWED, NOBODYS, REPAIRED, Journal, Number, RouteChange
+from app.actuation.journal import FOLLOWED, NOBODYS, REPAIRED, Action, Journal, Number, RouteChange
 from app.actuation.overrides import Entry, Overrides
 from app.actuation.render import copied
 from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
@@ -170,8 +170,11 @@ class Reconciler:
     def listed(self, router: str, routes: Mapping[str, InjectedRoute]) -> None:
         """Take over what the speaker of `router` holds: adopt routes that nobody decided, repair what is missing."""
         differences = self.speakers[router].relist(routes)
+        changes: dict[Action, list[RouteChange]] = {}
         for action, route, reason in differences:
-            self._journal.routes(action, router, [RouteChange(route, reason, self._number(route.prefix))])
+            changes.setdefault(action, []).append(RouteChange(route, reason, self._number(route.prefix)))
+        for action, of_action in changes.items():
+            self._journal.routes(action, router, of_action)
         for prefix in routes.keys() - self.overrides.entries.keys():
             self.overrides.adopt(prefix, routes[prefix])
             self._due.put(prefix, self._clock.monotonic_s())
@@ -187,14 +190,17 @@ class Reconciler:
             if entry is not None:
                 entry.announced = True
             if not same(before, route):
-                changes.append(self._announcement(router, route, before is None, entry))
+                changes.append(self._announcement(router, route, before, entry))
         self._plan([route.prefix for route in routes])
         self._journal.routes("announced", router, changes)
         self._journal.renewed(router, len(routes) - len(changes))
 
-    def _announcement(self, router: str, route: InjectedRoute, is_new: bool, entry: Entry | None) -> RouteChange:
+    def _announcement(
+        self, router: str, route: InjectedRoute, before: InjectedRoute | None, entry: Entry | None
+    ) -> RouteChange:
         if entry is None or entry.state != "adding":
-            return RouteChange(route, REPAIRED if is_new else FOLLOWED, self._number(route.prefix))
+            is_copy = before is not None and copied(before) != copied(route)
+            return RouteChange(route, FOLLOWED if is_copy else REPAIRED, self._number(route.prefix))
         if entry.exit is not None and entry.exit.router == router:
             self._journal.observe_delay(metrics.ANNOUNCE_SECONDS, entry.decided_s)
         return RouteChange(route, entry.reason, entry.number)
@@ -220,7 +226,12 @@ class Reconciler:
         """Apply the decision that waited, as soon as it can be judged."""
         if self._waiting is not None and not self.halts and not self._stale and self._gate.has_begun():
             waiting, self._waiting = self._waiting, None
-            self._plan(self.overrides.apply(waiting, self._gate))
+            try:
+                changed = self.overrides.apply(waiting, self._gate)
+            except Exception:  # it is the same after each start: to end here would be for ever
+                log.exception("the decision %d.%d cannot be followed", waiting.epoch, waiting.seq)
+                return
+            self._plan(changed)
 
     def _fresh(self) -> bool:
         """Whether targets are valid: BMP was read to its end, or everything must go. After a gap, recreate them."""
@@ -268,12 +279,12 @@ class Reconciler:
         match entry.state:
             case "adding" | "standing":
                 assert entry.exit is not None, "a decision set the exit"
-                wanted = to_hold(sight, self._terms.leased(entry), entry.exit.router, self._terms.is_due)
+                wanted = to_hold(sight, self._terms.leased(entry, held), entry.exit.router, self._terms.is_due)
             case "unclaimed":
                 wanted = sight.safe()
             case "leaving" | "lost":  # routes that no longer lead out go at once, the others in order
                 waited_s = self._clock.monotonic_s() - entry.since_s
-                wanted = to_leave(sight, self._is_blind(sight) or waited_s > self.timing.confirm_s)
+                wanted = to_leave(sight, self._gate.is_blind(sight) or waited_s > self.timing.confirm_s)
         if held or entry.wanted:
             self._due.put(prefix, self._terms.next_look_s(entry, held, self._confirmed_by_s(entry)))
         else:
@@ -310,7 +321,7 @@ class Reconciler:
             if entry.state == "adding":
                 self._journal.observe_delay(metrics.ROUTE_SECONDS, entry.decided_s)
             entry.state, entry.is_settled = "standing", True
-        elif entry.state == "adding" and self._must_not_begin(entry, sight):
+        elif entry.state == "adding" and self._gate.must_not_begin(entry, sight):
             self.overrides.leave(entry, ROUTER_DOUBTFUL)
         elif entry.state == "adding" and now_s > entry.add_until_s and not sight.actual.keys() >= entry.routes.keys():
             self.overrides.leave(entry, "add-window-ended")
@@ -340,11 +351,6 @@ class Reconciler:
         entry = self.overrides.entries.get(prefix)
         return entry.number if entry is not None else NOBODYS
 
-    def _is_blind(self, sight: PrefixSight) -> bool:
-        """Whether a router that is sent to another one will not show when it no longer is: its speaker has to do."""
-        shown = sight.shown.items()
-        return any(router in self._doubt.routers and next_hop in self._loopbacks for router, next_hop in shown)
-
     # what may be relied on
 
     def _look_for_sessions(self, now_s: float) -> bool:
@@ -355,14 +361,6 @@ class Reconciler:
             if is_up != (speaker.up_since_s < inf):
                 speaker.up_since_s, changed = (now_s if is_up else inf), True
         return changed
-
-    def _must_not_begin(self, entry: Entry, sight: PrefixSight) -> bool:
-        """Whether BMP of its exit's router fell silent after an override was decided and before it was announced."""
-        assert entry.exit is not None, "a decision set the exit"
-        router = entry.exit.router
-        present = sight.actual.get(router)
-        has_begun = present is not None and present.next_hop == entry.routes[router].next_hop
-        return not has_begun and router in self._doubt.routers
 
     def _note_confirmed(self, entry: Entry, sight: PrefixSight, confirmed: Confirmed) -> None:
         """Add the routes that their routers show for the first time."""

@@ -29,6 +29,6 @@ def render(pop: Pop, override: Override, path: Path | None, lease_end_s: int) ->
     }
 
 
-def copied(path: Path) -> tuple[object, ...]:
+def copied(path: Path | InjectedRoute) -> tuple[object, ...]:
     """What an override copies of a path."""
     return path.as_path, path.origin, path.med

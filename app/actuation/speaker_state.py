@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.actuation.journal import Action
+from app.actuation.safe_order import same
 from app.bgp.speaker import InjectedRoute
 from app.contract.schemas import InjectorStatus
 
@@ -111,10 +112,10 @@ class SpeakerState(msgspec.Struct):
 
     def relist(self, routes: Mapping[str, InjectedRoute]) -> list[Difference]:
         """Take over what the speaker really holds; return the differences to what was known."""
-        differences = list(self._differences(routes))
-        changed = {difference.route.prefix for difference in differences}
-        for prefix in changed:
-            self.confirmed.pop(prefix, None)
+        changed = {each for each in self.held.keys() | routes.keys() if self.held.get(each) != routes.get(each)}
+        differences = list(self._differences(routes, changed))
+        for difference in differences:
+            self.confirmed.pop(difference.route.prefix, None)
         changed |= self.sent
         self.held, self.certain, self.listed, self.reachable = dict(routes), True, True, True
         self.sent.clear()
@@ -122,11 +123,11 @@ class SpeakerState(msgspec.Struct):
             self._compare(prefix)
         return differences
 
-    def _differences(self, routes: Mapping[str, InjectedRoute]) -> Iterator[Difference]:
-        for prefix in self.held.keys() | routes.keys():
+    def _differences(self, routes: Mapping[str, InjectedRoute], changed: Iterable[str]) -> Iterator[Difference]:
+        for prefix in changed:
             before, now, target = self.held.get(prefix), routes.get(prefix), self.target.get(prefix)
-            if now == before:
-                continue
+            if now is not None and same(before, now):
+                continue  # a renewal whose answer did not come
             if now is not None and now == target:
                 yield Difference("announced", now, "seen after a failure")
             elif now is not None and not self.listed:

@@ -27,12 +27,18 @@ class Terms:
         self._timing = timing
         self._loopbacks = loopbacks
 
-    def leased(self, entry: Entry) -> Routes:
-        """The routes of an override, leased for as long as it may stay; less while its exit's router is doubted."""
+    def leased(self, entry: Entry, held: Routes) -> Routes:
+        """The routes of an override, leased for as long as it may stay; less while its exit's router is doubted.
+
+        A router that is sent to the exit never gets more than the exit has: if nobody renews, that one must go first.
+        """
         assert entry.exit is not None, "a decision set the exit"
+        exit_router = entry.exit.router
         until_s = self._overrides.unix_s(self._until_s(entry, {}))
+        at_exit = held.get(exit_router)
+        others_s = until_s if at_exit is None else min(until_s, at_exit.lease_end_s)
         return {
-            router: route.leased_until(until_s if router == entry.exit.router else until_s - EXIT_LAST_S)
+            router: route.leased_until(until_s if router == exit_router else others_s - EXIT_LAST_S)
             for router, route in entry.routes.items()
         }
 

@@ -72,10 +72,10 @@ async def ask(pop: Pop, router: Router) -> InjectorAnswer:
 
 def _lacks(dialect: Dialect, peer: pb.Peer) -> str | None:
     seen = families_with_all_paths(dialect, peer)
-    if not seen:
+    if any(family.state.received and family.state.family not in seen for family in peer.afi_safis):
         return "ADD-PATH: it sends its best paths only"
     if not all(has_sent_all(peer, family) for family in seen):
-        return "End-of-RIB: it has not said that it sent all; offer graceful restart, without which none comes"
+        return "End-of-RIB: it still sends, or offers no graceful restart, without which none comes"
     return None
 
 

@@ -4,8 +4,9 @@ Until then everything in it that needs no broker goes on. To go on reading after
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiokafka.errors import KafkaError
 
@@ -15,15 +16,20 @@ from app.stream.fence import die
 
 LOOK_EVERY_S = 1.0
 ANSWER_S = 3.0
+DRAIN_S = 10.0  # not longer: nothing renews a lease meanwhile
 
 log = logging.getLogger(__name__)
 
 
 class CutOff:
-    """Called with the reason why an agent cannot go on; that agent must not do anything any more."""
+    """Called with the reason why an agent cannot go on; that agent must not do anything any more.
 
-    def __init__(self, kafka: Kafka, end: Callable[[str], None] = die) -> None:
+    `drained` waits until the broker has what was done meanwhile.
+    """
+
+    def __init__(self, kafka: Kafka, drained: Callable[[], Awaitable[None]], end: Callable[[str], None] = die) -> None:
         self._kafka = kafka
+        self._drained = drained
         self._end = end
         self._reason = ""
         self._is_cut_off = asyncio.Event()
@@ -39,6 +45,8 @@ class CutOff:
         await self._is_cut_off.wait()
         while not await self._answers():
             await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drained(), DRAIN_S)
         self._end(self._reason)
 
     async def _answers(self) -> bool:

@@ -72,6 +72,8 @@ class Outbox:
         self._waiting: deque[Send] = deque(maxlen=WAITING_MAX)
         self._statuses: dict[str, ActuatorStatus] = {}
         self._has_records = asyncio.Event()
+        self._is_drained = asyncio.Event()
+        self._is_drained.set()
         self._lost = 0
 
     def put(self, record: Actuation) -> None:
@@ -80,18 +82,29 @@ class Outbox:
         if len(self._waiting) == WAITING_MAX:
             self._lose()
         self._waiting.extend(self._publisher.take())
+        self._is_drained.clear()
         self._has_records.set()
 
     def report(self, status: ActuatorStatus) -> None:
-        """Queue a sign of life: the newest of each PoP is sent once, behind the records; a lost one is not repeated."""
+        """Queue a sign of life: the newest of each PoP is sent once, between batches; a lost one is not repeated."""
         self._statuses[status.pop] = status
         self._has_records.set()
 
+    async def drained(self) -> None:
+        """Wait until the broker has confirmed every record."""
+        await self._is_drained.wait()
+
     async def run(self) -> None:
-        """Send until cancelled. Unconfirmed records are sent again; readers drop repeats by their ids."""
+        """Send until cancelled, and then what still waits, all at once, if the broker answers.
+
+        Unconfirmed records are sent again; readers drop repeats by their ids.
+        """
         try:
             await self._run()
         except asyncio.CancelledError:
+            if (error := await self._error(list(self._waiting))) is not None:
+                log.error("actuations: %d records are lost: %s", len(self._waiting), client.describe(error))
+                metrics.UNPUBLISHED.labels(topics.ACTUATIONS.name).inc(len(self._waiting))
             await self._publisher.close()
             raise
 
@@ -103,10 +116,15 @@ class Outbox:
                 if len(self._waiting) > BATCH:
                     await asyncio.sleep(BATCH_EVERY_S)
                 await self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
-            statuses, self._statuses = self._statuses, {}
-            for status in statuses.values():
-                self._publisher.put(topics.ACTUATOR_STATUS.name, status.pop, status)
-            await self._error(self._publisher.take())
+                await self._send_statuses()
+            self._is_drained.set()
+            await self._send_statuses()
+
+    async def _send_statuses(self) -> None:
+        statuses, self._statuses = self._statuses, {}
+        for status in statuses.values():
+            self._publisher.put(topics.ACTUATOR_STATUS.name, status.pop, status)
+        await self._error(self._publisher.take())
 
     async def _send(self, batch: Sequence[Send]) -> None:
         """Send until the broker confirms it; a record that can never be sent is dropped, the others are not."""

@@ -83,6 +83,36 @@ async def delivered(broker: Broker, *ids: str) -> list[str]:
     return broker.taken
 
 
+async def test_signs_of_life_do_not_wait_behind_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.stream.outbox.BATCH_EVERY_S", 0.01)
+    monkeypatch.setattr("app.stream.outbox.BATCH", 2)
+    broker = Broker()
+    outbox = Outbox(broker)
+    for number in range(9):
+        outbox.put(record(str(number)))
+    outbox.report(status("alive", "rhv1000"))
+    task = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(PATIENCE_S):
+        await outbox.drained()
+    task.cancel()
+    assert broker.taken.index("alive") == 2
+
+
+@pytest.mark.parametrize(("away", "lost"), [(0, 0), (inf, 9)])
+async def test_what_waits_at_the_end_is_sent_or_counted_as_lost(away: float, lost: int) -> None:
+    broker, counted = Broker(away=away), metrics.UNPUBLISHED.labels(topics.ACTUATIONS.name)
+    before = counted._value.get()
+    outbox = Outbox(broker)
+    task = asyncio.create_task(outbox.run())
+    await asyncio.sleep(0)  # it runs
+    for number in range(9):
+        outbox.put(record(str(number)))
+    task.cancel()
+    await asyncio.wait([task])
+    assert len(broker.taken) == 9 - lost
+    assert counted._value.get() == before + lost
+
+
 async def test_records_leave_in_order() -> None:
     assert await delivered(Broker(), "1", "2", "3") == ["1", "2", "3"]
 
