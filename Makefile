@@ -5,11 +5,11 @@ ARGS ?=
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
-.PHONY: help demo test unit check format docs bench fuzz faults soak install
+.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak install
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 	@echo "  ARGS are passed on, for example: make demo ARGS='--scenario no-room --json'"
 
 demo: install ## show the whole loop on real daemons, about five minutes
@@ -34,18 +34,22 @@ docs: .venv/installed ## write the pages that are made from the code
 	@$(BIN)/python -m app.contract.docs
 	@$(BIN)/python -m app.config.docs
 	@$(BIN)/python -m app.cli.docs
+	@$(BIN)/python -m app.routers.docs
 	@$(BIN)/python -m tests.plan
 
 bench: install .cache/bench-venv/installed ## records a second beside other engines
 	@tests/bench/kafka_streams/build.sh
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-fuzz: .venv/installed ## mutated bytes through every reader, ten minutes (ARGS='60 --seed 2')
+fuzz: .venv/installed ## mutated records through every reader, ten minutes (ARGS='60 --seed 2')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-faults: install ## kill, freeze, fill and cut off workers; count every byte
+faults: install ## kill, freeze, fill and cut off workers; count every byte and route
 	AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/pytest tests/long >&2
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+leak-test: install ## 10,000 decisions against real edges: does a route of ours leak? 20 minutes
+	@$(BIN)/python -m tests.leaks $(ARGS)
 
 soak: install ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -1,5 +1,6 @@
 """The decisions agent: passes `decisions-<pop>` to the actuator. Each record is the whole set, so it has no table."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +9,6 @@ from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of, rejected
 from app.contract.schemas import Decision
 from app.stream.app import ExactApp
-from app.stream.fence import die
 from app.stream.fetching import Hole, Record
 from app.stream.publish import Publisher
 from app.stream.worker import source
@@ -69,12 +69,13 @@ class Following:
         return None
 
 
-def attach(app: ExactApp, following: Following) -> None:
-    """Attach the decisions agent to an app."""
+def attach(app: ExactApp, end: Callable[[str], None], following: Following) -> None:
+    """Attach the decisions agent to an app; `end` is called when it cannot go on."""
 
     @app.agent(source(app, *following.topics), name="decisions")
     async def decisions(stream: Any) -> None:
         try:
             await following.run(stream)
         except Exception as error:  # Faust would acknowledge the event and go on without this agent
-            die(f"decisions: {type(error).__name__}: {error}")
+            end(f"decisions: {type(error).__name__}: {error}")
+            await asyncio.Event().wait()

@@ -49,6 +49,10 @@ class CountersState:
         self._publisher = publisher
         self.reset()
 
+    def reconfigure(self, pops: Mapping[str, Pop]) -> None:
+        """Go on with other inventories of the same PoPs and routers."""
+        self._pops = {topics.COUNTERS.for_pop(name): pop for name, pop in pops.items()}
+
     def reset(self) -> None:
         """Forget all readings and everything queued."""
         self._ports: dict[str, Port] = {}

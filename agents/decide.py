@@ -52,18 +52,22 @@ class PopDecider:
         publisher: Publisher,
         clock: Clock,
     ) -> None:
-        self._pop = pop
-        self._settings = settings
-        self._natural = natural
         self._inputs = inputs
         self._publisher = publisher
         self._clock = clock
-        windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
-        self._observer = Observer(natural)
-        self._history: deque[dict[str, LinkWindow]] = deque(maxlen=windows)
+        self._history: deque[dict[str, LinkWindow]] = deque()
+        self.reconfigure(pop, settings, natural)
         self.cycle = CycleRow(epoch=int(clock.now_s()), seq=0, state=CycleState())
         self.last: CycleResult | None = None
         self._plans: deque[Plan] = deque(maxlen=1)  # that of the last decision, for `explain`
+
+    def reconfigure(self, pop: Pop, settings: Settings, natural: NaturalRouting) -> None:
+        """Decide by another inventory and other settings from the next window on, with the same history and state."""
+        windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
+        known = [{link: seen[link] for link in seen if link in pop.links} for seen in self._history]
+        self._pop, self._settings, self._natural = pop, settings, natural
+        self._observer = Observer(natural)
+        self._history = deque(known, maxlen=windows)
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         """Resume from the rows: the history of closed windows, and an epoch above every earlier one."""

@@ -94,16 +94,25 @@ class FlowsState(Generic[D]):
         self._publisher.drop()
         self._final_rows.clear()
 
+    def reconfigure(self, pops: Mapping[str, Pop]) -> None:
+        """Go on with other inventories of the same PoPs and routers; the deciders have a method of their own."""
+        self._pops = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}
+        for name, account in self.accounts.items():
+            account.reconfigure(pops[name])
+
     def load(self) -> None:
         """Rebuild from the rows: open windows to add to, closed windows for the history of shares."""
         self.reset()
-        for name, account in self.accounts.items():
+        for pop in self._pops.values():
+            name, account = pop.name, self.accounts[pop.name]
             account.progress = self._congestion.progress.get(progress_key(name)) or Progress()
             self._written_s[name] = account.progress.open_from_s
             closed = []
             for key, row in self._rows.items(f"{name}|"):
                 _, start_s, link = parts_of(key)
                 self._stored.put(key, row.sums.applied)
+                if link not in pop.links:
+                    continue  # it left the inventory; its rows go when they are too old
                 # A row may be ahead of the progress row: a window that is open by the progress row is closed again.
                 if start_s >= account.progress.open_from_s:
                     account.open[start_s, link] = row.sums

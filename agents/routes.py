@@ -51,6 +51,12 @@ class RoutesState:
         self._ahead: dict[str, tuple[float, float]] = {}  # PoP -> time of its newest record, and how far it was ahead
         self.reset()
 
+    def reconfigure(self, pops: Mapping[str, Pop]) -> None:
+        """Go on with other inventories of the same PoPs and routers."""
+        self._pops = {topics.BMP.for_pop(name): pop for name, pop in pops.items()}
+        for name, feed in self.feeds.items():
+            feed.reconfigure(pops[name])
+
     def reset(self) -> None:
         """Forget paths and sessions; the Rib objects stay, because others refer to them."""
         for rib in self.ribs.values():

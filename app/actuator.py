@@ -1,8 +1,8 @@
 """Composition root of `autopilot actuator`: decisions and routes from Kafka, overrides to the gobgpds.
 
 Faust runs only the two readers. The PoPs' actuators and the reader of the control topic start before it, and go on
-while it recovers, stalls or waits for a broker. The simulation runs `assemble`, too: what differs between the two
-worlds comes in as ActuatorPorts.
+while it recovers, stalls, waits for a broker or is cut off from it. The simulation runs `assemble`, too: what differs
+between the two worlds comes in as ActuatorPorts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,19 +15,26 @@ import msgspec
 
 from agents import actuate, routes
 from app.actuation import pop_actuator
+from app.actuation.describe import describe_overrides, describe_speakers
+from app.actuation.halt_file import is_halted
+from app.actuation.ownership import new_owner
 from app.actuation.pop_actuator import PopActuator
-from app.actuation.reaper import BlockingGobgp, BlockingSpeaker, Reaper
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import BgpSpeaker
-from app.clock import Clock, SystemClock
+from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Actuation, ActuatorStatus, Decision
+from app.errors import SpeakerError
 from app.feeds.rib_feed import RibFeed
-from app.gauges import watch_actuator, watch_orders, watch_routes
+from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
+from app.kafka.broker_time import ClockWatch
+from app.kafka.direct import DirectPublisher
 from app.kafka.orders import ControlReader, Orders
-from app.stream.app import ExactApp
+from app.reload import Read, Reload
+from app.stream.app import ExactApp, between_events
+from app.stream.cut_off import CutOff
 from app.stream.exact import Reading
 from app.stream.fence import StallFence
 from app.stream.offsets import end_offset
@@ -50,7 +57,7 @@ class FollowedOrders(Protocol):
 class ActuatorPorts(NamedTuple):
     """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted`, `run_reaper` and `report` go to each PopActuator (see PopPorts).
+    `open_speaker`, `halted`, `report` and `owner` go to each PopActuator (see PopPorts).
     """
 
     app: ExactApp
@@ -59,21 +66,26 @@ class ActuatorPorts(NamedTuple):
     read: Callable[[Reading], None]
     follow_decisions: Callable[[actuate.Following], None]
     follow_orders: Callable[[Callable[[Orders], None]], FollowedOrders]
-    open_speaker: Callable[[Pop, Router], tuple[BgpSpeaker, BlockingSpeaker]]
+    open_speaker: Callable[[Pop, Router], BgpSpeaker]
     halted: Callable[[], bool]
-    run_reaper: Callable[[Reaper], None]
     publish: Callable[[Actuation], None]
     report: Callable[[ActuatorStatus], None]
+    owner: str
     timing: Timing = Timing()
     pace: Pace = Pace()
 
 
 class ActuatorCell(NamedTuple):
-    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act."""
+    """What runs for one cell. The PoPs' actuators are not open yet; `ready(pop)` returns whether one may act.
+
+    `reconfigure` makes them go on with other settings, and other inventories of the same PoPs and routers; call it
+    between two events.
+    """
 
     routes: routes.RoutesState
     pops: Mapping[str, PopActuator]
     ready: Callable[[str], bool]
+    reconfigure: Callable[[Mapping[str, Pop], Settings], None]
 
 
 def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) -> ActuatorCell:
@@ -110,40 +122,55 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
             ports.publish,
             partial(ready, name),
             ports.halted,
-            ports.run_reaper,
             ports.report,
+            ports.owner,
             routes.BmpHearing(partial(feed_of, name), partial(routes_read, name), clock),
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
     ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
-    return ActuatorCell(state, actuators, ready)
+
+    def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
+        state.reconfigure(new_pops)
+        for name, pop in new_pops.items():
+            actuators[name].reconfigure(pop, new_settings.mode)
+
+    return ActuatorCell(state, actuators, ready, reconfigure)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
-    """The whole actuator of a cell with what runs beside it, not started."""
-    settings, pops = deployment.settings, deployment.cell(cell)
+def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
+    """The whole actuator of a cell with what runs beside it, not started. `read` is for a reload."""
+    settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
     app = create_app(f"autopilot-actuator-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    outbox = Outbox(Publisher(app, clock), broker_answers=lambda: bool(app.inputs.ids))
+    outbox = Outbox(DirectPublisher(settings.kafka))
+    cut_off = CutOff(settings.kafka, outbox.drained)
     readers: list[ControlReader] = []
 
     def follow_orders(on_change: Callable[[Orders], None]) -> FollowedOrders:
         readers.append(ControlReader(settings.kafka, on_change))
         return readers[-1]
 
+    async def apply(_: Deployment, new: Deployment) -> None:
+        async with between_events(app.readers):
+            assembled.reconfigure(new.cell(cell), new.settings)
+
+    def report(status: ActuatorStatus) -> None:
+        outbox.report(msgspec.structs.replace(status, worker=reload.state()))
+
+    reload = Reload("actuator", cell, deployment, read, apply, clock)
     ports = ActuatorPorts(
         app,
         clock,
         partial(open_table, app),
-        partial(attach_reader, app, fence=fence),
-        partial(actuate.attach, app),
+        partial(attach_reader, app, fence=fence, end=cut_off),
+        partial(actuate.attach, app, cut_off),
         follow_orders,
-        open_gobgpd,
-        Path(settings.halt_file).exists,
-        Reaper.start,
+        partial(open_gobgpd, clock),
+        partial(is_halted, Path(settings.halt_file)),
         outbox.put,
-        outbox.report,
+        report,
+        new_owner(),
     )
     assembled = assemble(pops, settings, ports)
     for name, pop in pops.items():
@@ -151,13 +178,27 @@ def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, li
         watch_actuator(app, clock, name, assembled.pops[name])
     for reader in readers:
         watch_orders(reader)
+    watch_clock(clock)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
-    jobs = (*(reader.run for reader in readers), *(actuator.run for actuator in assembled.pops.values()))
+    jobs = (
+        cut_off.run,
+        ClockWatch(settings.kafka, clock).run,
+        reload.run,
+        *(reader.run for reader in readers),
+        *(actuator.run for actuator in assembled.pops.values()),
+    )
     services: list[mode.Service] = [watchdog, Background(outbox.run, *jobs)]
     if settings.actuator_port:
         probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
-        services.append(StateServer(views(assembled.pops), settings.actuator_port, probes=probes))
+        services.append(
+            StateServer(
+                {**views(assembled.pops), "reload": reload.preview},
+                settings.actuator_port,
+                "actuator_port",
+                probes=probes,
+            )
+        )
     return app, services
 
 
@@ -166,21 +207,25 @@ def is_doubtful(actuator: PopActuator, router: str) -> bool:
     return actuator.heard(router).doubtful
 
 
-def open_gobgpd(pop: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
-    """Two connections to the gobgpd beside a router; SpeakerError if another process writes to it."""
-    target, marker = router.injector.grpc, pop.marker_community
-    return GobgpSpeaker(target, marker), BlockingGobgp(target, marker)
+def open_gobgpd(clock: Clock, pop: Pop, router: Router) -> BgpSpeaker:
+    """A connection to the gobgpd beside a router; SpeakerError if anybody on the way could write there, too."""
+    if not router.injector.grpc.startswith("unix://"):
+        raise SpeakerError(
+            f"{router.injector.grpc}: nothing is announced over TCP, which protects nothing yet:"
+            " set `injector.grpc` to unix:///PATH and run the actuator beside its gobgpds"
+        )
+    return GobgpSpeaker(router.injector.grpc, pop.marker_community, router=router.ibgp_address, clock=clock)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:
     """The pages of the state server: every override with its state, and the state of each speaker, per PoP."""
     return {
-        "overrides": lambda: {name: actuator.reconciler.describe_overrides() for name, actuator in actuators.items()},
-        "speakers": lambda: {name: actuator.reconciler.describe_speakers() for name, actuator in actuators.items()},
+        "overrides": lambda: {name: describe_overrides(actuator.reconciler) for name, actuator in actuators.items()},
+        "speakers": lambda: {name: describe_speakers(actuator.reconciler) for name, actuator in actuators.items()},
     }
 
 
-def main(deployment: Deployment, cell: str) -> None:
-    """Run the actuator of one cell until a signal."""
-    app, services = build(deployment, cell, SystemClock())
+def main(deployment: Deployment, cell: str, read: Read) -> None:
+    """Run the actuator of one cell until a signal; at SIGHUP it takes over what `read` returns."""
+    app, services = build(deployment, cell, read, SystemClock())
     run(app, *services, wait_for_broker=True)  # routes left by an earlier run expire even without Kafka

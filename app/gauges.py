@@ -1,9 +1,9 @@
 """Gauges computed at each scrape: ages from the clock, lags from the consumer, counts from what is in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import nan
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import Gauge
 
@@ -13,9 +13,10 @@ from agents.routes import RoutesState
 from app import metrics
 from app.actuation.pop_actuator import PopActuator
 from app.actuation.speaker_state import SpeakerState
-from app.clock import Clock
+from app.clock import BrokerClock, Clock
 from app.config.inventory import Pop
 from app.contract import topics
+from app.contract.schemas import Feed
 from app.kafka.orders import ControlReader
 from app.stream.app import ExactApp
 from app.stream.offsets import committed, end_offset
@@ -31,6 +32,16 @@ def watch_inputs(app: ExactApp, clock: Clock, pop: Pop, flows: FlowsState[Any], 
     _age(metrics.WINDOW_AGE.labels(name), clock.now_s, lambda: flows.accounts[name].progress.closed_up_to_s)
     for link in pop.links:
         _watch_link(clock, pop, link, counters)
+
+
+def forget_links(before: Mapping[str, Pop], after: Mapping[str, Pop]) -> None:
+    """Take links that left the inventory out of the metrics, whose last values would stand for ever."""
+    known, left = ({link for pop in pops.values() for link in pop.links} for pops in (before, after))
+    for link in known - left:
+        for gauge in (metrics.COUNTER_AGE, *metrics.OF_LINKS):
+            gauge.remove(link)
+        for state in get_args(Feed):
+            metrics.LINK_FEED.remove(link, state)
 
 
 def _watch_link(clock: Clock, pop: Pop, link: str, counters: CountersState) -> None:
@@ -55,14 +66,23 @@ def _watch_router(clock: Clock, pop: str, router: str, routes: RoutesState) -> N
 
 
 def watch_actuator(app: ExactApp, clock: Clock, pop: str, actuator: PopActuator) -> None:
-    """Set up the gauges for decisions, kill switches, reaper and speakers of one PoP."""
+    """Set up the gauges for decisions, kill switches, reapers and speakers of one PoP."""
     topic = topics.DECISIONS.for_pop(pop)
     _lag(app, topic, lambda: committed(app, topic))
     _age(metrics.DECISION_AGE.labels(pop), clock.now_s, lambda: actuator.decided_s)
-    _age(metrics.REAPER_AGE.labels(pop), clock.monotonic_s, lambda: actuator.reaped_s)
     metrics.HALTED.labels(pop).set_function(lambda: bool(actuator.reconciler.halts))
     for router, speaker in actuator.reconciler.speakers.items():
         _watch_speaker(pop, router, speaker)
+
+
+def watch_clock(clock: BrokerClock) -> None:
+    """Set up the gauge for the clock of this host; NaN until the broker has said its time."""
+
+    def ahead_s() -> float:
+        ahead = clock.host_ahead_s
+        return nan if ahead is None else ahead
+
+    metrics.CLOCK_OFFSET.set_function(ahead_s)
 
 
 def watch_orders(reader: ControlReader) -> None:
@@ -72,10 +92,10 @@ def watch_orders(reader: ControlReader) -> None:
 
 def _watch_speaker(pop: str, router: str, speaker: SpeakerState) -> None:
     metrics.SPEAKER_UP.labels(pop, router).set_function(lambda: speaker.reachable)
+    metrics.SPEAKER_OWNED.labels(pop, router).set_function(lambda: speaker.owned)
+    metrics.REAPER_UP.labels(pop, router).set_function(lambda: speaker.guarded is True)
     metrics.ROUTES_HELD.labels(pop, router).set_function(lambda: len(speaker.held))
-    metrics.ROUTES_DRIFT.labels(pop, router).set_function(
-        lambda: len(speaker.work.withdraw) + len(speaker.work.announce)
-    )
+    metrics.ROUTES_DRIFT.labels(pop, router).set_function(lambda: len(speaker.differing))
 
 
 def _lag(app: ExactApp, topic: str, next_offset: Callable[[], int]) -> None:

@@ -14,6 +14,9 @@ LAG = Gauge("autopilot_consumer_lag_records", "Records of an input topic that ha
 UNPUBLISHED = Counter("autopilot_unpublished_records", "Records that were dropped instead of published", ["topic"])
 DEAD_LETTERS = Counter("autopilot_dead_letters", "Records that could not be used", ["topic"])
 UNDATED = Counter("autopilot_undated_records", "Input records whose time in Kafka no calendar has", ["topic"])
+CONFIG = Gauge("autopilot_config_seconds", "Unix time since which the configuration of this hash is in use", ["hash"])
+RELOADS = Counter("autopilot_config_reloads", "Times that the configuration was read again", ["result"])
+CLOCK_OFFSET = Gauge("autopilot_clock_offset_seconds", "How far this host's clock is ahead of the broker's")
 FLUSH_SECONDS = Histogram("autopilot_flush_seconds", "One flush of an agent: write, changelog, publish, acknowledge")
 
 WATERMARK = Gauge("autopilot_watermark_seconds", "Unix time up to which the flows of a PoP are complete", ["pop"])
@@ -46,6 +49,7 @@ LINK_CARRIED = Gauge("autopilot_link_carried_ratio", "Carried load of a link, sh
 LINK_DROPPED = Gauge("autopilot_link_dropped_ratio", "Dropped load of a link, share of capacity", ["link"])
 LINK_NATURAL = Gauge("autopilot_link_natural_ratio", "Load of a link without overrides, share of capacity", ["link"])
 LINK_ERROR = Gauge("autopilot_link_error_ratio", "95 % sampling error of a link's flow estimate", ["link"])
+OF_LINKS = (LINK_CARRIED, LINK_DROPPED, LINK_NATURAL, LINK_ERROR)
 LINK_FEED = Gauge(
     "autopilot_link_feed", "1 for the state that a link's feed is in, 0 for the others", ["link", "state"]
 )
@@ -72,13 +76,18 @@ ANNOUNCE_SECONDS = Histogram(
 ROUTE_SECONDS = Histogram(
     "autopilot_route_seconds", "From a decision until all its routers show the route", ["pop"], buckets=LATENCIES_S
 )
-DECISION_AGE = Gauge("autopilot_decision_age_seconds", "Age of the newest decision that the actuator has read", ["pop"])
+DECISION_AGE = Gauge("autopilot_decision_age_seconds", "Age of the last decision that was followed", ["pop"])
+DECISIONS_IGNORED = Counter("autopilot_decisions_ignored", "Decisions that were not followed", ["pop", "reason"])
 HALTED = Gauge("autopilot_halted", "1 while a kill switch is on", ["pop"])
 SPEAKER_UP = Gauge("autopilot_speaker_up", "1 while the gobgpd beside a router answers", ["pop", "router"])
 ROUTES_HELD = Gauge("autopilot_routes_held", "Our routes in the gobgpd beside a router", ["pop", "router"])
 ROUTES_DRIFT = Gauge("autopilot_routes_drift", "Routes that a gobgpd lacks, or has and should not", ["pop", "router"])
 ACTUATIONS = Counter("autopilot_actuations", "Actions at a router's injector", ["pop", "router", "action"])
-REAPER_AGE = Gauge("autopilot_reaper_age_seconds", "Time since the reaper last looked", ["pop"])
+LEASES_RENEWED = Counter(
+    "autopilot_leases_renewed", "Routes sent again only with another end of their lease", ["pop", "router"]
+)
+REAPER_UP = Gauge("autopilot_reaper_up", "1 while a reaper looks after the gobgpd of a router", ["pop", "router"])
+SPEAKER_OWNED = Gauge("autopilot_speaker_owned", "1 while a gobgpd is ours to write to", ["pop", "router"])
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
 UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])

@@ -9,17 +9,20 @@ from functools import partial
 from typing import NamedTuple
 
 import mode
+import msgspec
 
 from agents import counters, flows, routes
 from agents.decide import CycleInputs, PopDecider
 from agents.sources import sources
 from app import native
-from app.clock import Clock, SystemClock
+from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Settings
-from app.contract.schemas import Sources
-from app.gauges import watch_inputs, watch_routes
-from app.stream.app import ExactApp
+from app.contract.schemas import Sources, WorkerState
+from app.gauges import forget_links, watch_clock, watch_inputs, watch_routes
+from app.kafka.broker_time import ClockWatch
+from app.reload import Read, Reload
+from app.stream.app import ExactApp, between_events
 from app.stream.exact import Reading, recovered
 from app.stream.fence import StallFence
 from app.stream.final_rows import FinalRows
@@ -27,7 +30,7 @@ from app.stream.offsets import committed, end_offset
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
 from app.stream.watchdog import Watchdog
-from app.stream.worker import create_app, run
+from app.stream.worker import Background, create_app, run
 from app.te.routing.natural import NaturalRouting
 from app.te.traffic.windows import ClosedWindow
 from app.web.state_server import StateServer, Views
@@ -48,14 +51,20 @@ class TelemetryPorts(NamedTuple):
     open_table: OpenTable
     read: Callable[[Reading], None]
     pace: Pace = Pace()
+    worker: Callable[[], WorkerState | None] = lambda: None
 
 
 class TelemetryCell(NamedTuple):
-    """The states of the agents of one cell."""
+    """The states of the agents of one cell.
+
+    `reconfigure` makes all of them go on with other settings, and other inventories of the same PoPs and routers; call
+    it between two events.
+    """
 
     routes: routes.RoutesState
     counters: counters.CountersState
     flows: flows.FlowsState[PopDecider]
+    reconfigure: Callable[[Mapping[str, Pop], Settings], None]
 
 
 def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts) -> TelemetryCell:
@@ -75,7 +84,17 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
         return PopDecider(pop, settings, natural[pop.name], inputs, publisher, clock)
 
     def sources_of(pop: Pop, window: ClosedWindow) -> Sources:
-        return sources(pop, window, flows_state, counters_state, routes_state)
+        record = sources(pop, window, flows_state, counters_state, routes_state)
+        return msgspec.structs.replace(record, worker=ports.worker())
+
+    def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
+        nonlocal settings
+        settings = new_settings
+        for state in (routes_state, counters_state, flows_state):
+            state.reconfigure(new_pops)
+        for name, pop in new_pops.items():
+            natural[name] = natural[name].with_pop(pop)
+            flows_state.deciders[name].reconfigure(pop, settings, natural[name])
 
     final_rows = FinalRows(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
     tables = flows.FlowTables(link_windows, congestion, final_rows, partial(committed, app))
@@ -85,24 +104,40 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     ports.read(routes.reading(routes_state, rib_table))
     ports.read(counters.reading(counters_state, interfaces))
     ports.read(flows.reading(flows_state))
-    return TelemetryCell(routes_state, counters_state, flows_state)
+    return TelemetryCell(routes_state, counters_state, flows_state, reconfigure)
 
 
-def build(deployment: Deployment, cell: str, clock: Clock) -> tuple[ExactApp, list[mode.Service]]:
-    """The whole telemetry app of a cell with its watchdog and state server, not started."""
-    settings, pops = deployment.settings, deployment.cell(cell)
+def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
+    """The whole telemetry app of a cell with its watchdog and state server, not started. `read` is for a reload."""
+    settings, clock = deployment.settings, BrokerClock(system)
     app = create_app(f"autopilot-telemetry-{cell}", settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
-    ports = TelemetryPorts(app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence))
-    telemetry = assemble(pops, settings, ports)
-    for pop in pops.values():
-        watch_inputs(app, clock, pop, telemetry.flows, telemetry.counters)
-        watch_routes(app, clock, pop, telemetry.routes, partial(is_doubtful, telemetry.routes, pop, clock))
+
+    async def apply(old: Deployment, new: Deployment) -> None:
+        async with between_events(app.readers):
+            telemetry.reconfigure(new.cell(cell), new.settings)
+        forget_links(old.cell(cell), new.cell(cell))
+        watch(new.cell(cell))
+
+    def watch(pops: Mapping[str, Pop]) -> None:
+        for pop in pops.values():
+            watch_inputs(app, clock, pop, telemetry.flows, telemetry.counters)
+            watch_routes(app, clock, pop, telemetry.routes, partial(is_doubtful, telemetry.routes, pop, clock))
+
+    reload = Reload("telemetry", cell, deployment, read, apply, clock)
+    ports = TelemetryPorts(
+        app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence), worker=reload.state
+    )
+    telemetry = assemble(deployment.cell(cell), settings, ports)
+    watch(deployment.cell(cell))
+    watch_clock(clock)
     fence.start()
     watchdog = Watchdog(app, fence, clock)
     probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
     answers = {"explain": partial(explain, telemetry)}
-    return app, [watchdog, StateServer(views(app, telemetry), settings.state_port, answers, probes)]
+    pages = {**views(app, telemetry), "reload": reload.preview}
+    server = StateServer(pages, settings.state_port, "state_port", answers, probes)
+    return app, [watchdog, Background(ClockWatch(settings.kafka, clock).run, reload.run), server]
 
 
 def is_doubtful(state: routes.RoutesState, pop: Pop, clock: Clock, router: str) -> bool:
@@ -132,9 +167,9 @@ def explain(telemetry: TelemetryCell, name: str, of: str) -> object:
     return deciders[name].explain(of)
 
 
-def main(deployment: Deployment, cell: str) -> None:
-    """Run the worker of one cell until a signal."""
+def main(deployment: Deployment, cell: str, read: Read) -> None:
+    """Run the worker of one cell until a signal; at SIGHUP it takes over what `read` returns."""
     if native.library is None:
         log.warning("app/native is not compiled, so flows are read more slowly; reinstall with a C compiler")
-    app, services = build(deployment, cell, SystemClock())
+    app, services = build(deployment, cell, read, SystemClock())
     run(app, *services)

@@ -16,7 +16,7 @@ settings.load_profile("patient")
 
 
 # They take minutes, mostly waiting.
-LONGEST = ("test_demo.py", "test_faults_short.py", "test_demo_shows.py", "test_foreign.py")
+LONGEST = ("test_demo.py", "test_faults_short.py", "test_actuator_faults.py", "test_demo_shows.py", "test_foreign.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist names the groups in its own

@@ -43,11 +43,16 @@ ROOMS = (
     Room("app.te.explain", "how we say why", (*BASE, *TE[:5])),
     Room("app.bgp", "the BGP speaker: its protocol, GoBGP, a fake in memory", (*BASE, "app.te.routing")),
     Room(
+        "app.routers",
+        "the routers' own last line: their configuration rendered, read back and judged",
+        (*BASE, "app.bgp"),
+    ),
+    Room(
         "app.feeds",
         "decoders of what collectors write, and where every sampled byte goes",
         (*BASE, "app.te.routing", "app.te.traffic", "app.native"),
     ),
-    Room("app.kafka", "the one door to Kafka, and readers of our own topics", BASE),
+    Room("app.kafka", "the one door to Kafka, and readers of our own topics", (*BASE, "app.metrics")),
     Room("tables", "one table a file: key, value, bound on its size", (*BASE, "app.te", "app.feeds"), faust=True),
     Room(
         "app.stream",
@@ -72,17 +77,23 @@ ROOMS = (
     Room(
         "app.lab.daemons",
         "Kafka, pmacct, GoBGP, FRR and ExaBGP on loopback",
-        (*BASE, "app.kafka", "app.lab.pop.model", "app.lab.pop.vty"),
+        (*BASE, "app.bgp", "app.kafka", "app.lab.pop.model", "app.lab.pop.vty"),
     ),
     Room("app.lab.demo", "`make demo`: a story on both, and its verdict", ANYTHING),
     Room("app.simulation", "the same product in virtual time, with faults and invariants", ANYTHING, faust=True),
     Room("app.cli", "the command `autopilot`", ANYTHING),
 )
 ROOTS = (
-    Room("app.__main__", "`python -m app`", ("app.cli",)),
+    Room("app.__main__", "`python -m app`", ("app.cli", "app.reaper")),
+    Room(
+        "app.reaper",
+        "`autopilot reaper`: ends leases beside each gobgpd",
+        ("app.actuation", "app.bgp", "app.clock", "app.errors"),
+    ),
     Room("app.telemetry", "`autopilot telemetry`: windows, detection, decision", ANYTHING, faust=True),
     Room("app.actuator", "`autopilot actuator`: decisions to the routers", ANYTHING, faust=True),
     Room("app.view", "`autopilot view`: the web page", ANYTHING),
+    Room("app.reload", "a changed configuration is taken over at SIGHUP", (*BASE, "app.metrics")),
     Room("app.gauges", "gauges that are computed when they are scraped", ANYTHING, faust=True),
 )
 SHARED = (Room("app.te.cycle_state", "what one cycle hands to the next", BASE),)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from app.actuation.bmp_witness import BmpWitness, HeardOf, Shown
+from app.actuation.bmp_witness import BmpWitness, HeardOf
 from app.bgp.memory import MemorySpeaker
 from app.config.inventory import Pop
 from app.te.routing.rib import Rib
@@ -15,9 +15,9 @@ class DryRunWitness(BmpWitness):
         super().__init__(pop, rib, heard)
         self._speakers = speakers
 
-    def shown(self, router: str, prefix: str) -> Shown | None:
+    def shown(self, router: str, prefix: str) -> str | None:
         route = self._speakers[router].held.get(prefix)
-        return None if route is None else Shown(route.next_hop, route.epoch)
+        return None if route is None else route.next_hop
 
     def injector_up(self, router: str) -> bool:
         return True

@@ -8,19 +8,17 @@ last, and a route towards a router stays only while that router shows, over BMP,
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
-from app.actuation.bmp_witness import Shown
 from app.bgp.speaker import InjectedRoute
 
 RoutesByRouter = Mapping[str, InjectedRoute]  # by router
+IsDue = Callable[[InjectedRoute, InjectedRoute], bool]  # present, wanted -> send the other lease
 
 
 class PrefixSight(NamedTuple):
     """The state of one prefix in the speakers, in the routers' Adj-RIB-In, and in the neighbours' announcements."""
 
     actual: RoutesByRouter
-    shown: Mapping[str, Shown]
+    shown: Mapping[str, str]  # next hop by router
     loopbacks: Mapping[str, str]  # loopback -> router
     alive: Callable[[str, str], bool]  # (router, external next hop) -> its path is usable
 
@@ -28,9 +26,9 @@ class PrefixSight(NamedTuple):
         """Whether traffic from `router` to `next_hop` reaches a live external path over routes that routers show."""
         if (onward := self.loopbacks.get(next_hop)) is None:
             return self.alive(router, next_hop)
-        if onward in seen or (route := self.shown.get(onward)) is None:
+        if onward in seen or (further := self.shown.get(onward)) is None:
             return False
-        return self.leads_out(onward, route.next_hop, seen | {onward})
+        return self.leads_out(onward, further, seen | {onward})
 
     def safe(self) -> dict[str, InjectedRoute]:
         """Return the routes in the speakers that lead out of the PoP, by router."""
@@ -40,25 +38,31 @@ class PrefixSight(NamedTuple):
         """Return the routers that others are sent to, by what speakers hold and, unless trusted, what routers show."""
         hops = {(router, route.next_hop) for router, route in self.actual.items()}
         if not trust_speakers:
-            hops |= {(router, shown.next_hop) for router, shown in self.shown.items()}
+            hops |= set(self.shown.items())
         return {self.loopbacks[hop] for router, hop in hops if self.loopbacks.get(hop, router) != router}
 
     def shows(self, router: str, route: InjectedRoute) -> bool:
-        """Whether the router shows this route, with the same epoch."""
-        return self.shown.get(router) == Shown(route.next_hop, route.epoch)
+        """Whether the router shows our route with this next hop."""
+        return self.shown.get(router) == route.next_hop
+
+
+def never(present: InjectedRoute, wanted: InjectedRoute) -> bool:
+    """No lease is renewed."""
+    return False
 
 
 def same(present: InjectedRoute | None, wanted: InjectedRoute) -> bool:
-    """Whether two routes differ at most in the seq of their decision: a renewal alone is not sent to the routers."""
-    if present is None or present.epoch != wanted.epoch:
-        return False
-    return present == msgspec.structs.replace(wanted, large_community=present.large_community)
+    """Whether two routes differ at most in the end of their lease."""
+    return present is not None and present == wanted.leased_until(present.lease_end_s)
 
 
-def to_hold(sight: PrefixSight, want: RoutesByRouter, exit_router: str) -> dict[str, InjectedRoute]:
+def to_hold(
+    sight: PrefixSight, want: RoutesByRouter, exit_router: str, is_due: IsDue = never
+) -> dict[str, InjectedRoute]:
     """Return the next safe step towards `want`, by router.
 
-    The exit gets its route at once, the others once the exit shows it; until then they keep what is safe.
+    The exit gets its route at once, the others once the exit shows it; until then they keep what is safe. A route that
+    differs only in its lease is left alone unless that `is_due`.
     """
     confirmed = sight.shows(exit_router, want[exit_router])
     safe = sight.safe()
@@ -66,7 +70,7 @@ def to_hold(sight: PrefixSight, want: RoutesByRouter, exit_router: str) -> dict[
     for router, route in want.items():
         if router == exit_router or confirmed:
             present = sight.actual.get(router)
-            hold[router] = present if present is not None and same(present, route) else route
+            hold[router] = present if present and same(present, route) and not is_due(present, route) else route
         elif router in safe:
             hold[router] = safe[router]
     return hold

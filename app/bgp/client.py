@@ -1,19 +1,22 @@
-"""A small GoBGP 3 client over gRPC that lists, adds and removes paths. Every call but `watch_best` has a deadline."""
+"""A small client of GoBGP 3 and 4 over gRPC. Every call but a watch has a deadline, which grows with its work."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
 
 import grpc
-from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
+from app.bgp import calls
+from app.bgp.calls import Deadline
+from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.wire import FAMILIES
+from app.bgp.speaker import InjectedRoute
+from app.bgp.wire import FAMILIES, BestPath, RouteReader, SeenPath, announcement, changes, seen, withdrawal
 from app.errors import SpeakerError
 
-SERVICE = "/apipb.GobgpApi"
-SERVICE_4 = "/api.GoBgpService"
-BATCH = 500  # paths in a message; GoBGP takes the lock of its table once per message
 OPTIONS = (
-    ("grpc.max_receive_message_length", 256 << 20),  # one destination per message, but the default of 4 MiB is tight
+    ("grpc.max_receive_message_length", calls.MESSAGE_MAX_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2000),  # how long one attempt may take: a busy host needs more than 100 ms
     ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
@@ -23,118 +26,146 @@ OPTIONS = (
 class GobgpClient:
     """A client of the gobgpd at `target` (`unix:///path` or `host:port`).
 
-    It connects on first use. Every method raises SpeakerError when the call fails.
+    It connects on first use, and asks the daemon which major version it is. Every method raises SpeakerError when its
+    call fails.
     """
 
-    def __init__(self, target: str, timeout_s: float = 2.0) -> None:
+    def __init__(self, target: str, deadline: Deadline = calls.DEADLINE) -> None:
         self.target = target
-        self._timeout_s = timeout_s
+        self._deadline = deadline
         self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
-        self._list = self._channel.unary_stream(
-            f"{SERVICE}/ListPath", pb.ListPathRequest.SerializeToString, pb.ListPathResponse.FromString
-        )
-        self._peers = self._channel.unary_stream(
-            f"{SERVICE}/ListPeer", pb.ListPeerRequest.SerializeToString, pb.ListPeerResponse.FromString
-        )
-        self._watch = self._channel.unary_stream(
-            f"{SERVICE}/WatchEvent", pb.WatchEventRequest.SerializeToString, pb.WatchEventResponse.FromString
-        )
-        self._send = self._channel.stream_unary(
-            f"{SERVICE}/AddPathStream", pb.AddPathStreamRequest.SerializeToString, Empty.FromString
-        )
+        self._dialect: Dialect | None = None
 
     async def global_config(self) -> pb.Global:
-        """Return the daemon's AS and router id; SpeakerError says so if it is GoBGP 4."""
-        try:
-            response: pb.GetBgpResponse = await self._get_bgp(SERVICE)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED and await self._is_version_4():
-                raise SpeakerError(
-                    f"{self.target}: this is GoBGP 4, but Autopilot speaks GoBGP 3: run gobgpd 3.x here"
-                ) from error
-            raise self._failed("GetBgp", error) from error
-        return response.config
+        """Return the daemon's AS and router id; SpeakerError if it is neither GoBGP 3 nor 4."""
+        for dialect in DIALECTS:
+            get = self._channel.unary_unary(*calls.method(dialect, "GetBgp"))
+            try:
+                answer: pb.GetBgpResponse = await get(pb.GetBgpRequest(), timeout=self._deadline.of())
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED or dialect is DIALECTS[-1]:
+                    raise failed(self.target, "GetBgp", error) from error
+            else:
+                self._dialect = dialect
+                break
+        return answer.config
 
-    async def destinations(self) -> list[pb.Destination]:
-        """Return the global table of both families with every path; the best path of each prefix is flagged."""
-        destinations: list[pb.Destination] = []
-        try:
-            for family in FAMILIES:
-                request = pb.ListPathRequest(table_type=pb.GLOBAL, family=family)
-                responses = self._list(request, timeout=self._timeout_s)
-                destinations.extend([response.destination async for response in responses])
-        except grpc.aio.AioRpcError as error:
-            raise self._failed("ListPath", error) from error
-        return destinations
+    async def dialect(self) -> Dialect:
+        """Return how this daemon speaks: it is asked at first, and again after a call that it did not know."""
+        if self._dialect is None:
+            await self.global_config()
+        assert self._dialect is not None
+        return self._dialect
 
-    async def peers(self) -> list[pb.Peer]:
-        """Return its configured BGP sessions, with their state and the number of routes in each direction."""
-        try:
-            request = pb.ListPeerRequest(enable_advertised=True)
-            return [response.peer async for response in self._peers(request, timeout=self._timeout_s)]
-        except grpc.aio.AioRpcError as error:
-            raise self._failed("ListPeer", error) from error
+    async def routes(self, reader: RouteReader) -> dict[str, InjectedRoute]:
+        """Return the routes that the reader finds, by prefix."""
+        dialect = await self.dialect()
+        paths = 0
+        for request in calls.size_requests(dialect):
+            paths += (await self._ask("GetTable", request)).num_path
+        with self._errors("WatchEvent"):
+            watch = self._channel.unary_stream(*calls.method(dialect, "WatchEvent"))
+            event = watch(calls.best_request(dialect), timeout=self._deadline.of(paths))
+            try:
+                best = await event.read()
+            finally:
+                event.cancel()
+        if not isinstance(best, pb.WatchEventResponse):
+            raise SpeakerError(f"{self.target}: WatchEvent failed: gobgpd ended it without an answer")
+        return reader.read(dialect, best.table.paths)
 
-    async def watch_best(self) -> AsyncIterator[Sequence[pb.Path]]:
-        """Yield the best paths of the global table, then every change of them as it happens, until cancelled."""
-        best = pb.WatchEventRequest.Table.Filter(type=pb.WatchEventRequest.Table.Filter.BEST, init=True)
-        request = pb.WatchEventRequest(table=pb.WatchEventRequest.Table(filters=[best]))
-        try:
-            async for event in self._watch(request):
-                yield event.table.paths
-        except grpc.aio.AioRpcError as error:
-            raise self._failed("WatchEvent", error) from error
+    async def paths(self, *families: pb.Family) -> list[SeenPath]:
+        """Return every path of the global table, of both unicast families or of those given."""
+        dialect = await self.dialect()
+        found: list[SeenPath] = []
+        for family in families or FAMILIES:
+            async for answer in self._list("ListPath", calls.table_request(dialect, family)):
+                found.extend(seen(dialect, answer.destination))
+        return found
 
-    async def send(self, paths: Iterable[pb.Path]) -> None:
-        """Add paths, or remove those with `is_withdraw`, in order. After a refused path, the rest are not sent."""
-        batches = list(requests(list(paths)))
-        if not batches:
+    async def received_paths(self, neighbour: str, family: pb.Family, prefixes: Sequence[str]) -> list[SeenPath]:
+        """Return the paths of exactly these prefixes that a neighbour has sent, accepted or not."""
+        dialect = await self.dialect()
+        request = calls.received_paths_request(dialect, neighbour, family, prefixes)
+        answers = self._list("ListPath", request, len(prefixes))
+        return [path async for answer in answers for path in seen(dialect, answer.destination)]
+
+    async def peers(self, advertised: bool = True) -> list[pb.Peer]:
+        """Return the BGP sessions, their states and numbers of routes; gobgpd has to compute the `advertised` ones."""
+        answers = self._list("ListPeer", pb.ListPeerRequest(enable_advertised=advertised))
+        return [answer.peer async for answer in answers]
+
+    async def watch_best(self) -> AsyncIterator[dict[str, BestPath | None]]:
+        """Yield the best path of every prefix, then every change as it happens, until cancelled."""
+        dialect = await self.dialect()
+        async for event in self._watch(calls.best_request(dialect)):
+            yield changes(dialect, event.table.paths)
+
+    async def watch_received(self) -> AsyncIterator[pb.WatchEventResponse]:
+        """Yield the state of every session, then its changes and those of the paths received, until cancelled."""
+        async for event in self._watch(calls.received_request(await self.dialect())):
+            yield event
+
+    async def announce(self, routes: Iterable[InjectedRoute], sent_s: int = 0) -> None:
+        """Add routes in order; after one that the daemon refuses, the rest are not sent. `sent_s` as in wire."""
+        dialect = await self.dialect()
+        await self.send([announcement(dialect, route, sent_s) for route in routes])
+
+    async def withdraw(self, prefixes: Iterable[str]) -> None:
+        """Remove the routes that were added over gRPC for these prefixes."""
+        # Path by path, never DeletePath: without a path, DeletePath removes every local route.
+        dialect = await self.dialect()
+        await self.send([withdrawal(dialect, prefix) for prefix in prefixes])
+
+    async def reset(self, reason: str) -> None:
+        """End every session; each comes back by itself."""
+        await self._ask("ResetPeer", calls.reset_request(reason))
+
+    async def send(self, paths: Sequence[pb.Path]) -> None:
+        """Add paths, or remove those with `is_withdraw`, in order."""
+        if not paths:
             return
-        try:
-            await self._send(_stream(batches), timeout=self._timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise self._failed("AddPathStream", error) from error
+        dialect = await self.dialect()
+
+        async def stream() -> AsyncIterator[pb.AddPathStreamRequest]:
+            for batch in calls.batches(dialect, paths):
+                yield batch
+
+        with self._errors("AddPathStream"):
+            add = self._channel.stream_unary(*calls.method(dialect, "AddPathStream"))
+            await add(stream(), timeout=self._deadline.of(len(paths)))
 
     async def close(self) -> None:
         """Close the connection."""
         await self._channel.close()
 
-    async def _get_bgp(self, service: str) -> pb.GetBgpResponse:
-        call = self._channel.unary_unary(
-            f"{service}/GetBgp", pb.GetBgpRequest.SerializeToString, pb.GetBgpResponse.FromString
-        )
-        response: pb.GetBgpResponse = await call(pb.GetBgpRequest(), timeout=self._timeout_s)
-        return response
+    async def _ask(self, name: str, request: Message) -> Any:
+        with self._errors(name):
+            ask = self._channel.unary_unary(*calls.method(await self.dialect(), name))
+            return await ask(request, timeout=self._deadline.of())
 
-    async def _is_version_4(self) -> bool:
+    async def _list(self, name: str, request: Message, paths: int = 0) -> AsyncIterator[Any]:
+        method = calls.method(await self.dialect(), name)
+        with self._errors(name):
+            async for answer in self._channel.unary_stream(*method)(request, timeout=self._deadline.of(paths)):
+                yield answer
+
+    async def _watch(self, request: pb.WatchEventRequest) -> AsyncIterator[pb.WatchEventResponse]:
+        method = calls.method(await self.dialect(), "WatchEvent")
+        with self._errors("WatchEvent"):
+            async for event in self._channel.unary_stream(*method)(request):
+                yield event
+
+    @contextlib.contextmanager
+    def _errors(self, call: str) -> Iterator[None]:
         try:
-            await self._get_bgp(SERVICE_4)
-        except grpc.aio.AioRpcError:
-            return False
-        return True
-
-    def _failed(self, call: str, error: grpc.aio.AioRpcError) -> SpeakerError:
-        return failed(self.target, call, error)
+            yield
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                self._dialect = None  # another version may have been started since
+            raise failed(self.target, call, error) from error
 
 
-def requests(paths: Sequence[pb.Path]) -> Iterable[pb.AddPathStreamRequest]:
-    """Yield AddPathStream requests of at most BATCH paths each, in the order of `paths`."""
-    for start in range(0, len(paths), BATCH):
-        yield pb.AddPathStreamRequest(table_type=pb.GLOBAL, paths=paths[start : start + BATCH])
-
-
-def failed(target: str, call: str, error: grpc.RpcError) -> SpeakerError:
-    """Return the SpeakerError of a failed gRPC call: what went wrong, and what to do about it."""
-    code, details = error.code(), error.details() or "no details"
-    cause = details.rpartition(": ")[2].rstrip("]")  # gRPC wraps it in a line of its own state
-    reason = {
-        grpc.StatusCode.UNAVAILABLE: f"no connection ({cause}); is gobgpd running with --api-hosts at this address?",
-        grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; gobgpd hangs or is overloaded: restart it if this lasts",
-        grpc.StatusCode.UNIMPLEMENTED: "unknown call; another program or major version listens here: run gobgpd 3.x",
-    }.get(code, f"{code.name.lower()}: {details}; see gobgpd's log")
-    return SpeakerError(f"{target}: {call} failed: {reason}")
-
-
-async def _stream(batches: list[pb.AddPathStreamRequest]) -> AsyncIterator[pb.AddPathStreamRequest]:
-    for batch in batches:
-        yield batch
+def failed(target: str, call: str, error: grpc.aio.AioRpcError) -> SpeakerError:
+    """Return the SpeakerError of a failed call."""
+    return calls.failed(target, call, error.code().name, error.details())

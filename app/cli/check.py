@@ -11,9 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from app.cli.decision_size import TOPIC_BYTES_DEFAULT, budget_problem, topic_problem
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
+from app.cli.policies import Key, of_injectors, of_routers
 from app.cli.situation import halt_lines, situation
-from app.config import folders
+from app.clock import Clock
+from app.config import endpoints, folders
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
@@ -23,6 +26,7 @@ from app.errors import DaemonError
 from app.feeds.bmp_notices import ASK_FOR_STATISTICS
 from app.kafka import client
 from app.kafka.admin import create_topics, missing_topics
+from app.kafka.broker_time import host_ahead_s, warning
 from app.kafka.read import unreadable_batches
 from app.web.conditions import Seen, actuator_state, components, sentence
 
@@ -65,21 +69,32 @@ class Report(msgspec.Struct, frozen=True):
     components: dict[str, dict[str, str]] = {}
 
 
-async def report(deployment: Deployment, now_s: float, running: bool = True) -> Report:
-    """Check the environment, the broker's topics and, if `running`, every part that should be running.
+async def report(
+    deployment: Deployment, clock: Clock, running: bool = True, configs: Mapping[Key, str] | None = None
+) -> Report:
+    """Check the environment, the broker's topics and time, and, if `running`, every part that should be running.
 
-    While topics are missing nothing can be running, so nothing else is asked.
+    While topics are missing nothing can be running, so nothing else is asked. `configs` says where the policy of a
+    router is read (see policies).
     """
-    problems = [*foreign_packages(), *unwritable(deployment.settings)]
-    found, complete = await _broker_problems(deployment)
+    configs = configs or {}
+    problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment)]
+    (found, complete), read = await asyncio.gather(
+        _broker_problems(deployment, clock), of_routers(deployment.pops, configs)
+    )
+    problems += router_lines(read)
     if not complete or not running:
         return Report([*problems, *found], marks_of(deployment))
-    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, now_s))
+    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, clock.now_s()))
     routers = {
-        f"{name}/{router.name}": _router(router, answers[name, router.name], now.seen[name])
+        f"{name}/{router.name}": _router(
+            router, answers[name, router.name], now.seen[name], read.get((name, router.name))
+        )
         for name, pop in deployment.pops.items()
         for router in pop.router
     }
+    wrong = await of_injectors(deployment.pops, {key: answer.problem is None for key, answer in answers.items()})
+    problems += router_lines(wrong, "injector: ")
     problems += [*found, *halt_lines(now.halts)]
     for name, pop in deployment.pops.items():
         # What was never seen is named with the command that starts it, and statistics with their router.
@@ -92,10 +107,29 @@ async def report(deployment: Deployment, now_s: float, running: bool = True) -> 
     return Report(problems, marks_of(deployment), routers, states)
 
 
-def offline_report(deployment: Deployment) -> Report:
-    """Check the environment and the folders of the settings, without asking anybody."""
-    problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True)]
-    return Report(problems, marks_of(deployment))
+async def offline_report(deployment: Deployment, configs: Mapping[Key, str]) -> Report:
+    """Check the environment, the folders of the settings and the routers' policies, without asking the broker."""
+    problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True), *own_contradictions(deployment)]
+    return Report([*problems, *router_lines(await of_routers(deployment.pops, configs))], marks_of(deployment))
+
+
+def own_contradictions(deployment: Deployment) -> list[str]:
+    """Return what the files ask for and cannot be had: decisions too large to publish, unguarded ways to a gobgpd."""
+    problems = [problem for pop in deployment.pops.values() if (problem := budget_problem(pop)) is not None]
+    if deployment.settings.mode == "auto":
+        problems += [
+            f"{pop.name}/{router.name}: injector.grpc {router.injector.grpc} needs mutual TLS, which is not supported"
+            " yet: use unix:///PATH, and run the actuator beside its gobgpds"
+            for pop in deployment.pops.values()
+            for router in pop.router
+            if not router.injector.grpc.startswith(endpoints.UNIX)
+        ]
+    return problems
+
+
+def router_lines(problems: Mapping[Key, list[str]], part: str = "") -> list[str]:
+    """Return each problem with the name of its router."""
+    return [f"{pop}/{router}: {part}{text}" for (pop, router), texts in problems.items() for text in texts]
 
 
 def marks_of(deployment: Deployment) -> dict[str, Marks]:
@@ -126,7 +160,7 @@ def _sentence(name: str, router: RouterReport) -> str:
     )
 
 
-def _router(router: Router, answer: InjectorAnswer, seen: Seen) -> RouterReport:
+def _router(router: Router, answer: InjectorAnswer, seen: Seen, read: list[str] | None) -> RouterReport:
     heard = seen.sources.routers.get(router.name, RouterHeard()) if seen.sources else RouterHeard()
     ages = (
         None if at is None else round(seen.now_s - at.timestamp(), 1) for at in (heard.flows, heard.counters, heard.bmp)
@@ -134,7 +168,7 @@ def _router(router: Router, answer: InjectorAnswer, seen: Seen) -> RouterReport:
     status = seen.status.injectors.get(router.name) if seen.status and actuator_state(seen) == "up" else None
     flows_s, counters_s, bmp_s = ages
     injector = injector_state(router, answer, status)
-    return RouterReport(flows_s, counters_s, bmp_s, heard.bmp_statistics, injector, policy(answer, status))
+    return RouterReport(flows_s, counters_s, bmp_s, heard.bmp_statistics, injector, policy(answer, status, read))
 
 
 def _router_problems(name: str, routers: Mapping[str, RouterReport], answer: InjectorAnswer) -> Iterator[str]:
@@ -187,23 +221,33 @@ def foreign_packages() -> list[str]:
     ]
 
 
-async def _broker_problems(deployment: Deployment) -> tuple[list[str], bool]:
-    """The problems of the broker and its topics, and whether every topic can be read."""
+async def _broker_problems(deployment: Deployment, clock: Clock) -> tuple[list[str], bool]:
+    """The problems of the broker, its topics and its time, and whether every topic can be read."""
     kafka, wanted = deployment.settings.kafka, topics.named(deployment.pops)
     try:
         async with asyncio.timeout(ANSWER_S), client.started(client.admin(kafka, ANSWER_S)) as admin:
             existing = {entry["topic"]: entry for entry in await admin.describe_topics()}
-            problems = await _topic_problems(admin, wanted, existing)
+            problems = await _topic_problems(admin, deployment, existing)
             problems += await _input_problems(kafka, existing.keys(), list(deployment.pops))
-            return problems, wanted.keys() <= existing.keys()
+            if not (is_complete := wanted.keys() <= existing.keys()):
+                return problems, is_complete
     except (KafkaError, TimeoutError) as error:
         text = f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
         return [text], False
+    return [*problems, *await _clock_problems(kafka, clock)], is_complete
 
 
-async def _topic_problems(
-    admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic], existing: Mapping[str, Any]
-) -> list[str]:
+async def _clock_problems(kafka: Kafka, clock: Clock) -> list[str]:
+    """What is wrong with the clock of this host, or why the broker does not say."""
+    try:
+        problem = warning(await host_ahead_s(kafka, clock))
+    except DaemonError as error:
+        return [str(error)]
+    return [problem] if problem else []
+
+
+async def _topic_problems(admin: AIOKafkaAdminClient, deployment: Deployment, existing: Mapping[str, Any]) -> list[str]:
+    wanted = topics.named(deployment.pops)
     problems = [
         f"topic {name}: missing; create it ({_describe(topic)}), or all of them with `check --create-topics`"
         for name, topic in wanted.items()
@@ -221,7 +265,13 @@ async def _topic_problems(
             for partition in partitions
             if len(partition["isr"]) < len(partition["replicas"])
         )
-    return problems + await _cleanup_problems(admin, present)
+    configs = await _configs(admin, present)
+    return [
+        *problems,
+        *_cleanup_problems(configs, present),
+        *_timestamp_problems(configs, present),
+        *_size_problems(configs, deployment.pops),
+    ]
 
 
 async def _input_problems(kafka: Kafka, existing: Collection[str], pops: Collection[str]) -> list[str]:
@@ -237,20 +287,45 @@ async def _input_problems(kafka: Kafka, existing: Collection[str], pops: Collect
     ]
 
 
-async def _cleanup_problems(admin: AIOKafkaAdminClient, wanted: Mapping[str, Topic]) -> list[str]:
-    """Return a problem for each topic with another cleanup policy: holes in the offsets of an input must mean loss."""
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    problems = []
-    for response in await admin.describe_configs(resources) if resources else []:
-        for resource in response.resources:
-            name, values = resource[3], {entry[0]: entry[1] for entry in resource[4]}
-            policy = {part.strip() for part in values.get("cleanup.policy", "delete").split(",")}
-            if policy != set(wanted[name].cleanup.split(",")):
-                problems.append(
-                    f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}; use"
-                    f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name].cleanup}]`"
-                )
-    return problems
+async def _configs(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, dict[str, str]]:
+    """The configuration in effect of each of these topics."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    responses = await admin.describe_configs(resources) if resources else []
+    return {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for response in responses
+        for resource in response.resources
+    }
+
+
+def _cleanup_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Topic]) -> Iterator[str]:
+    """A problem for each topic with another cleanup policy: holes in the offsets of an input must mean loss."""
+    for name, values in configs.items():
+        policy = {part.strip() for part in values.get("cleanup.policy", "delete").split(",")}
+        if policy != set(wanted[name].cleanup.split(",")):
+            yield (
+                f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}; use"
+                f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name].cleanup}]`"
+            )
+
+
+def _timestamp_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Topic]) -> Iterator[str]:
+    """A problem for each topic whose records should have the broker's time and do not; `clock` says so when asked."""
+    key = "message.timestamp.type"
+    for name, values in configs.items():
+        by = wanted[name].config.get(key)
+        if by and name != topics.CLOCK.name and (found := values.get(key)) != by:
+            change = f"use `kafka-configs --alter --topic {name} --add-config {key}={by}`"
+            yield f"topic {name}: {key} is {found}, must be {by}; {change}"
+
+
+def _size_problems(configs: Mapping[str, Mapping[str, str]], pops: Mapping[str, Pop]) -> Iterator[str]:
+    """A problem for each topic whose broker would refuse the largest decision of its PoP."""
+    for pop in pops.values():
+        topic = topics.DECISIONS.for_pop(pop.name)
+        bytes_max = int(configs.get(topic, {}).get("max.message.bytes", TOPIC_BYTES_DEFAULT))
+        if (problem := topic_problem(pop, topic, bytes_max)) is not None:
+            yield problem
 
 
 def _describe(topic: Topic) -> str:

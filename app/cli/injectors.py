@@ -1,19 +1,21 @@
 """What `autopilot check` asks the gobgpd beside each router: is it there, and is its session with the router up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from app.bgp.calls import Deadline
 from app.bgp.client import GobgpClient
+from app.bgp.dialect import Dialect
 from app.bgp.proto import gobgp_pb2 as pb
-from app.bgp.wire import our_routes
+from app.bgp.wire import RouteReader, families_with_all_paths, has_sent_all
 from app.config.inventory import Pop, Router
 from app.contract.schemas import InjectorStatus
 from app.errors import SpeakerError
 
 AT_ONCE = 50  # gobgpds
-ANSWER_S = 3.0
+ANSWER = Deadline(base_s=3.0)
 OK = "ok"
 NOT_READABLE = "not readable"
 
@@ -21,13 +23,15 @@ NOT_READABLE = "not readable"
 class InjectorAnswer(NamedTuple):
     """What a gobgpd says: the problem with it or its session (None: all is well), and the routes in each direction.
 
-    `held` routes of ours are in it, `advertised` go to the router, and `received` came from the router.
+    `held` routes of ours are in it, `advertised` go to the router, and `received` came from the router. `lacks` is what
+    keeps it from seeing that the router lost a path, None if nothing does.
     """
 
     problem: str | None
     held: int = 0
     advertised: int = 0
     received: int = 0
+    lacks: str | None = None
 
 
 async def ask_all(pops: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnswer]:
@@ -45,10 +49,11 @@ async def ask_all(pops: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnsw
 
 async def ask(pop: Pop, router: Router) -> InjectorAnswer:
     """Ask the gobgpd beside one router."""
-    client = GobgpClient(router.injector.grpc, ANSWER_S)
+    client = GobgpClient(router.injector.grpc, ANSWER)
     try:
         config, peers = await client.global_config(), await client.peers()
-        held = len(our_routes(await client.destinations(), pop.marker_community))
+        held = len(await client.routes(RouteReader(pop.marker_community)))
+        dialect = await client.dialect()
     except SpeakerError as error:
         return InjectorAnswer(str(error))
     finally:
@@ -62,7 +67,16 @@ async def ask(pop: Pop, router: Router) -> InjectorAnswer:
         return InjectorAnswer(f"the gobgpd at {router.injector.grpc} {missing}")
     families = [family.state for family in peer.afi_safis]
     advertised, received = sum(one.advertised for one in families), sum(one.received for one in families)
-    return InjectorAnswer(_session_problem(router, peer), held, advertised, received)
+    return InjectorAnswer(_session_problem(router, peer), held, advertised, received, _lacks(dialect, peer))
+
+
+def _lacks(dialect: Dialect, peer: pb.Peer) -> str | None:
+    seen = families_with_all_paths(dialect, peer)
+    if any(family.state.received and family.state.family not in seen for family in peer.afi_safis):
+        return "ADD-PATH: it sends its best paths only"
+    if not all(has_sent_all(peer, family) for family in seen):
+        return "End-of-RIB: it still sends, or offers no graceful restart, without which none comes"
+    return None
 
 
 def _session_problem(router: Router, peer: pb.Peer) -> str | None:
@@ -87,13 +101,17 @@ def injector_state(router: Router, answer: InjectorAnswer, status: InjectorStatu
     return OK if elsewhere and status is not None and status.reachable else answer.problem
 
 
-def policy(answer: InjectorAnswer, status: InjectorStatus | None) -> dict[str, str]:
+def policy(
+    answer: InjectorAnswer, status: InjectorStatus | None, problems: Collection[str] | None = None
+) -> dict[str, str]:
     """What the router imports from its injector and exports to it and to others, as far as anything shows it.
 
     A router shows our routes over BMP after its import policy; nobody but its neighbours sees what it sends to them.
+    `problems` is what its own configuration lacks, None if it was not read.
     """
+    neighbours = NOT_READABLE if problems is None else "see its problems" if problems else "own prefixes only"
     if answer.problem is not None:
-        return {"import": NOT_READABLE, "export": NOT_READABLE}
+        return {"import": NOT_READABLE, "export": NOT_READABLE if problems is None else f"to neighbours {neighbours}"}
     if not answer.held:
         accepts = f"{NOT_READABLE} while no override stands there"
     elif answer.advertised < answer.held:
@@ -106,15 +124,20 @@ def policy(answer: InjectorAnswer, status: InjectorStatus | None) -> dict[str, s
         accepts = f"takes our routes: all {answer.held} are shown over BMP"
     else:
         accepts = f"only {status.shown} of our {answer.held} routes are shown over BMP"
-    sends = f"{answer.received} routes" if answer.received else "nothing"
-    return {"import": accepts, "export": f"{sends} to its injector; to neighbours {NOT_READABLE}"}
+    sends = f"{answer.received} paths" if answer.received else "nothing"
+    return {"import": accepts, "export": f"{sends} to its injector; to neighbours {neighbours}"}
 
 
 def policy_problem(answer: InjectorAnswer) -> str | None:
     """What is wrong with the router's policies, as far as the gobgpd can tell; None if nothing is."""
-    if answer.problem is None and answer.received:
+    if answer.problem is None and not answer.received:
         return (
-            f"the router sends {answer.received} routes to its injector; it should send none there: deny all in its"
-            " export policy"
+            "the router sends nothing to its injector, which so cannot see that a path is lost: let it send every path"
+            " of its eBGP neighbours there, with ADD-PATH (`autopilot render routers`)"
+        )
+    if answer.problem is None and answer.lacks is not None:
+        return (
+            f"the injector cannot see that the router lost a path, for want of {answer.lacks} (`autopilot render"
+            " routers`)"
         )
     return None

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 import numpy as np
 
-from app.actuation.journal import REPAIRED
+from app.actuation.journal import AGAIN
 from app.contract.schemas import Actuation, Congestion, Decision, Override
 
 Stage = Literal[
@@ -211,7 +211,7 @@ def route_of(move: DecidedMove, by_prefix: ByPrefix) -> RouteTimes:
         actuation.at
         for actuation in done
         if actuation.action == "announced"
-        and actuation.reason != REPAIRED
+        and actuation.reason not in AGAIN
         and (actuation.router, actuation.next_hop) == (egress.router, egress.next_hop)
     ]
     shown: dict[str, datetime] = {}

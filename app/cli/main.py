@@ -1,9 +1,8 @@
 """The command `autopilot`: it prints text for people, and with `--json` one document as the last line on stdout."""
 
 import asyncio
-import getpass
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ import click
 import msgspec
 
 from app import logs
-from app.cli.options import cell_option, json_option, pop_option, with_deployment
+from app.cli.control import halt, reload, resume
+from app.cli.options import cell_option, json_option, pop_option, with_deployment, with_files
 from app.cli.output import (
     errors,
     for_people,
@@ -23,6 +23,7 @@ from app.cli.output import (
     print_table,
     print_what_can_be_printed,
 )
+from app.cli.reap import reaper
 from app.cli.rendering import render
 from app.clock import SystemClock
 from app.config.settings import Deployment
@@ -81,7 +82,8 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
 
 
-main.add_command(render)
+for command in (render, reaper, halt, resume, reload):
+    main.add_command(command)
 
 
 @main.command()
@@ -123,30 +125,44 @@ def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_js
 @cell_option
 @click.option("--instance", help="Name of a second worker of the cell on this host; it gets its own data directory.")
 @click.option("--state-port", type=click.IntRange(1, 65535), help="Port of a second worker, instead of state_port.")
-@with_deployment
-def telemetry(deployment: Deployment, cell: str, instance: str | None, state_port: int | None) -> None:
+@with_files
+def telemetry(read: Callable[[], Deployment], cell: str, instance: str | None, state_port: int | None) -> None:
     """Run the telemetry worker of one cell. It counts traffic by window, detects congestion and decides.
 
-    With kafka.standby_replicas = 1 a second worker of the cell is a hot standby.
+    With kafka.standby_replicas = 1 a second worker of the cell is a hot standby. At SIGHUP it takes over a changed
+    configuration (see `reload`).
     """
+    from app.reload import hold
+
+    hold()
     from app import telemetry as process
 
+    def read_instance() -> Deployment:
+        return read().instance(instance, state_port)
+
+    deployment = read_instance()
     deployment.cell(cell)  # an unknown cell is wrong usage
-    deployment = deployment.instance(instance, state_port)
     with worker(deployment):
-        process.main(deployment, cell)
+        process.main(deployment, cell, read_instance)
 
 
 @main.command()
 @cell_option
-@with_deployment
-def actuator(deployment: Deployment, cell: str) -> None:
-    """Run the actuator of one cell. It carries decisions out through the gobgpd beside each router."""
+@with_files
+def actuator(read: Callable[[], Deployment], cell: str) -> None:
+    """Run the actuator of one cell. It carries decisions out through the gobgpd beside each router.
+
+    At SIGHUP it takes over a changed configuration (see `reload`).
+    """
+    from app.reload import hold
+
+    hold()
     from app import actuator as process
 
+    deployment = read()
     deployment.cell(cell)  # an unknown cell is wrong usage
     with worker(deployment):
-        process.main(deployment, cell)
+        process.main(deployment, cell, read)
 
 
 @main.command()
@@ -165,21 +181,40 @@ def view(deployment: Deployment, host: str, truth: Path | None) -> None:
 @click.option("--dump", is_flag=True, help="Print the effective configuration, as JSON.")
 @click.option("--offline", is_flag=True, help="Check only the files, without asking the broker.")
 @click.option("--create-topics", is_flag=True, help="Create the topics that the broker lacks, and check only them.")
+@click.option(
+    "--router-config",
+    "router_configs",
+    metavar="ROUTER=WHERE",
+    multiple=True,
+    help="Read this router's policies too: a file with FRR's running configuration, the folder of its vty sockets, or"
+    " the gRPC address of a gobgpd that is the router itself. May be repeated.",
+)
 @json_option
 @with_deployment
-def check(deployment: Deployment, dump: bool, offline: bool, create_topics: bool, as_json: bool) -> None:
-    """List every problem of the configuration, the topics and the running parts, and what to do about each."""
+def check(
+    deployment: Deployment,
+    dump: bool,
+    offline: bool,
+    create_topics: bool,
+    router_configs: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List every problem of the configuration, the topics, the policies and the running parts, and what to do about
+    each.
+    """
     from app.cli import check as checks
+    from app.cli.policies import by_router
 
     if offline and create_topics:
         raise click.UsageError("--create-topics needs the broker: leave out --offline")
+    configs = by_router(deployment.pops, router_configs)
     if create_topics:
         for name in asyncio.run(checks.create_missing(deployment)):
             errors.print(f"created {name}", markup=False)
     if offline:
-        found = checks.offline_report(deployment)
+        found = asyncio.run(checks.offline_report(deployment, configs))
     else:
-        found = asyncio.run(checks.report(deployment, SystemClock().now_s(), running=not create_topics))
+        found = asyncio.run(checks.report(deployment, SystemClock(), not create_topics, configs))
     if as_json or dump:
         effective = {"effective": deployment} if dump else {}
         print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})
@@ -345,29 +380,3 @@ def simulate(
     else:
         click.echo(text(document))
     raise SystemExit(EXIT_FAILED if document["violations"] else 0)
-
-
-def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
-    from app.cli.show import chosen
-    from app.kafka.orders import ALL, send_control
-
-    chosen(deployment, pop)
-    kafka = deployment.settings.kafka
-    asyncio.run(send_control(kafka, pop or ALL, halted, getpass.getuser(), SystemClock()))
-    click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
-
-
-@main.command()
-@pop_option
-@with_deployment
-def halt(deployment: Deployment, pop: str | None) -> None:
-    """Withdraw every override and announce no new ones, until `resume`."""
-    _order(deployment, pop, halted=True)
-
-
-@main.command()
-@pop_option
-@with_deployment
-def resume(deployment: Deployment, pop: str | None) -> None:
-    """Let the actuators announce overrides again."""
-    _order(deployment, pop, halted=False)

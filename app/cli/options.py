@@ -1,19 +1,30 @@
 """Options that several commands of `autopilot` share."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from app.config.settings import load
+from app.config.settings import Deployment, load
 
 T = TypeVar("T")
 
 
 def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
     """Add `--config` to a command and pass it the deployment loaded from there."""
+
+    @with_files
+    @wraps(command)
+    def run(read: Callable[[], Deployment], **kwargs: Any) -> T:
+        return command(read(), **kwargs)
+
+    return run
+
+
+def with_files(command: Callable[..., T]) -> Callable[..., T]:
+    """Add `--config` to a command and pass it what loads the deployment from there, now and later."""
 
     @click.option(
         "--config",
@@ -26,7 +37,7 @@ def with_deployment(command: Callable[..., T]) -> Callable[..., T]:
     )
     @wraps(command)
     def run(config: Path, **kwargs: Any) -> T:
-        return command(load(config), **kwargs)
+        return command(partial(load, config), **kwargs)
 
     return run
 

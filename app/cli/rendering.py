@@ -1,13 +1,18 @@
 """`autopilot render`: files for the programs beside us, made from the inventory."""
 
+import ipaddress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
 
 from app.cli.options import pop_option, with_deployment
+from app.config import endpoints
 from app.config.collectors import collector_files
+from app.config.inventory import Pop
 from app.config.settings import Deployment
 from app.errors import ConfigError, EnvironmentProblem
+from app.routers.router_files import PLATFORMS, Collector, router_files
 
 
 @click.group()
@@ -15,26 +20,61 @@ def render() -> None:
     """Write files for the programs beside us, from the inventory."""
 
 
-@render.command("collectors")
-@pop_option
-@click.option(
+OUT_OPTION = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=".",
     show_default=True,
     help="Folder of the files; with several PoPs, each gets its own in it.",
 )
+
+
+@render.command("collectors")
+@pop_option
+@OUT_OPTION
 @with_deployment
 def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> None:
     """Write whom sfacctd and pmbmpd should hear (sfacctd_allow_file, bmp_daemon_allow_file), and the lines of their
     configuration that name these files, the number of BMP peers, and a producer that keeps the order of messages.
     """
-    for path in write_collectors(deployment, pop, out):
+    for path in write_files(deployment, pop, out, collector_files):
         click.echo(path)
 
 
-def write_collectors(deployment: Deployment, pop: str | None, out: Path) -> list[Path]:
-    """Write the files of pmacct's collectors for these PoPs and return their paths.
+@render.command("routers")
+@click.option("--platform", type=click.Choice(list(PLATFORMS)), required=True, help="What the routers run.")
+@click.option(
+    "--bmp",
+    metavar="ADDRESS:PORT",
+    required=True,
+    help="Where pmbmpd listens (bmp_daemon_ip and bmp_daemon_port).",
+)
+@pop_option
+@OUT_OPTION
+@with_deployment
+def render_routers(deployment: Deployment, platform: str, bmp: str, pop: str | None, out: Path) -> None:
+    """Write for each edge router what to add to its configuration (sessions, policies, limits, BMP), and the whole
+    configuration of the gobgpd beside it.
+    """
+    collector = _collector(bmp)
+    for path in write_files(deployment, pop, out, lambda of, _: router_files(of, platform, collector)):
+        click.echo(path)
+
+
+def _collector(listens: str) -> Collector:
+    try:
+        address, _, port = endpoints.host_port(listens, "write ADDRESS:PORT or [IPV6]:PORT").rpartition(":")
+        ipaddress.ip_address(address := address.strip("[]"))
+    except ValueError as error:
+        text = str(error) if str(error).startswith(("is ", "has ")) else "has a name; write the digits of its address"
+        raise click.BadParameter(f"{listens!r} {text}", param_hint="--bmp") from None
+    return Collector(address, int(port))
+
+
+def write_files(
+    deployment: Deployment, pop: str | None, out: Path, render: Callable[[Pop, Path], Mapping[str, str]]
+) -> list[Path]:
+    """Write what `render` makes of each of these PoPs, file by file, and return their paths.
 
     A single PoP's are in `out` itself, else those of each PoP are in a folder with its name. EnvironmentProblem if a
     file cannot be written.
@@ -46,7 +86,7 @@ def write_collectors(deployment: Deployment, pop: str | None, out: Path) -> list
     for name in names:
         folder = (out if len(names) == 1 else out / name).absolute()
         try:
-            files = collector_files(deployment.pops[name], folder)
+            files = render(deployment.pops[name], folder)
             folder.mkdir(parents=True, exist_ok=True)
             for file, text in files.items():
                 (folder / file).write_text(text, encoding="utf-8")

@@ -2,5 +2,5 @@
 
 May import: contract, logs.
 Read: settings, settings_rules, thresholds, inventory, inventory_rules, interfaces, collectors, forms, endpoints, keys,
-toml, folders, docs.
+toml, folders, changes, docs.
 """

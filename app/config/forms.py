@@ -24,7 +24,7 @@ TOPIC_NAME_MAX = 100  # Kafka's bound is 249; our names stand in those of topics
 TEXT_MAX = 255
 LINK_ID_MAX = NAME_MAX - 112  # ids of records add a prefix, an action, numbers and times to one
 WINDOW_MAX_S = 600  # the page keeps half an hour, so three windows
-OVERRIDES_MAX = 1000  # up to 700 bytes each, and a decision is one record of at most 0.9 MB
+OVERRIDES_MAX = 10_000  # what a decision may have (app/contract/schemas.py), as one record
 RESERVED_ASNS = (  # IANA's registry of AS numbers
     (range(1), "is no AS number (RFC 7607); write the neighbour's or your own"),
     (range(23456, 23457), "is AS_TRANS (RFC 6793), which stands for a number of 4 bytes; write that number"),

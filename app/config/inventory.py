@@ -23,7 +23,7 @@ class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits on what Autopilot may do in this PoP; no decision can exceed them."""
 
     max_overrides: forms.Overrides = 200
-    """Overrides of this PoP at the same time, 2,000 at most. Change: begin with 20, raise it as you learn to trust
+    """Overrides of this PoP at the same time, 10,000 at most. Change: begin with 20, raise it as you learn to trust
     it.
     """
     max_moved_share: forms.Share = 0.30

@@ -48,7 +48,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Everything a process needs besides the inventories, whose files `pops` lists.
 
     `pops`, `data_dir` and `halt_file` are relative to the folder of the settings file; absolute paths stay. Each
-    process opens the ports that it is given, so several cells on one host need a settings file each.
+    process opens the port that it is given, on loopback, so several cells on one host need a settings file each; a
+    worker whose port is taken runs all the same, without its metrics.
     """
 
     RENAMED: ClassVar = {"marks": "thresholds"}
@@ -73,8 +74,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
     on one host.
     """
-    actuator_port: forms.PortOrNone = 0
-    """Port, or 0 for none. The same for the actuator, on loopback. Change: set it to scrape the actuator's metrics."""
+    actuator_port: forms.PortOrNone = 6071
+    """Port, or 0 for none. The same for the actuator, on loopback. Change: for several actuators on one host."""
     view_port: forms.Port = 6072
     """Port of the web page. Change: if 6072 is taken."""
     halt_file: forms.Text = "halt"

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from app.contract.topics import DECISION_BYTES_MAX
+
 RAW_BYTES_MAX = 64 * 1024
 REASON_CHARS_MAX = 300
-RECORD_BYTES_MAX = 8 * 1024 * 1024  # of a record of our own: a decision of 10,000 overrides has about 4 MB
 
 T = TypeVar("T")
 
@@ -54,6 +55,6 @@ def reader_of(kind: Any) -> Read[T]:
     decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
 
     def read(raw: bytes | None) -> T | Rejected:
-        return decode_or_rejected(decode, raw or b"", RECORD_BYTES_MAX)
+        return decode_or_rejected(decode, raw or b"", DECISION_BYTES_MAX)
 
     return read

@@ -28,6 +28,9 @@ FOOT = """
 The inputs must not be compacted: a hole in their offsets means loss, and a worker that sees one ends itself and starts
 again from its last commit. Their writers may use any codec, and transactions: what was aborted is not read.
 
+Records of `decisions-<pop>` and `clock` carry the broker's time (`message.timestamp.type=LogAppendTime`), all others
+that of their writer.
+
 Our own records carry a `schema` field (`app/contract/schemas.py`); the same command generates the JSON Schemas in
 [schemas](schemas). A record may be sent twice. Drop repeats by the `id` of `link-utilization`, `prefix-traffic` and
 `actuations`, by epoch and seq of a decision, and by topic, partition and offset of a dead letter.

@@ -24,6 +24,14 @@ KINDS = {
         " routes may be out of date",
         "Start pmbmpd, and see whether it reaches the broker.",
     ),
+    "clock-wrong": Meaning(
+        "the clock of the host of telemetry or actuator is more than 5 s from the broker's; it goes by the broker's",
+        "Let NTP (chrony) set the clock of that host.",
+    ),
+    "config-differs": Meaning(
+        "telemetry and actuator run with different configurations",
+        "Put the same files on both hosts, then `autopilot reload` there, or restart them.",
+    ),
     "telemetry-silent": Meaning(
         "no window was published for three windows, or none was ever seen, although sfacctd writes",
         "Start telemetry; its log says why it ended.",

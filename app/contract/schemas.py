@@ -201,6 +201,18 @@ class Notice(msgspec.Struct, frozen=True):
             msgspec.structs.force_setattr(self, key, printable(text)[:chars_max])
 
 
+class WorkerState(msgspec.Struct, frozen=True):
+    """How a worker runs: with which configuration and since when, and how far its host's clock is wrong.
+
+    `config` is a hash that workers with the same files share. `clock_ahead_s` is how far the clock of its host is ahead
+    of the broker's, in seconds; None until that is known.
+    """
+
+    config: Name
+    config_since: Moment
+    clock_ahead_s: Number | None
+
+
 class Sources(Dated, frozen=True, kw_only=True):
     """Which routers of a PoP were heard when a window closed, and what is wrong with its inputs."""
 
@@ -211,6 +223,7 @@ class Sources(Dated, frozen=True, kw_only=True):
     window_s: Seconds
     routers: Annotated[dict[Name, RouterHeard], AtMost]
     notices: Annotated[tuple[Notice, ...], AtMost] = ()
+    worker: WorkerState | None = None
 
 
 class PrefixShare(msgspec.Struct, frozen=True):
@@ -254,13 +267,16 @@ class InjectorStatus(msgspec.Struct, frozen=True):
     """The gobgpd beside a router, as the actuator sees it.
 
     `held` and `wanted` are the routes of ours that it holds and should hold, `shown` those of them that its router has
-    shown over BMP.
+    shown over BMP. `holder` is another writer that owns it, if one does. `guarded` says whether an `autopilot reaper`
+    looks after it, null while that is not known.
     """
 
     reachable: bool
     held: Count
     wanted: Count
     shown: Count
+    holder: Text | None = None
+    guarded: bool | None = None
 
 
 class ActuatorStatus(Dated, frozen=True, kw_only=True):
@@ -278,6 +294,7 @@ class ActuatorStatus(Dated, frozen=True, kw_only=True):
     halted_by: tuple[Name, ...]
     decision: Name | None
     injectors: dict[Name, InjectorStatus]
+    worker: WorkerState | None = None
 
 
 class Control(Dated, frozen=True, kw_only=True):

@@ -9,10 +9,17 @@ from collections.abc import Iterable
 import msgspec
 
 HOUR_MS = 3_600_000
+RECORD_BYTES_MAX = 900_000  # with its envelope below what brokers and producers take by default
+# A decision is one record, however many overrides it has: 10,000 with long AS paths have 12 MB.
+DECISION_BYTES_MAX = 12_500_000
+ENVELOPE_BYTES = 64 * 1024  # what Kafka adds to a record, and some room
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """One topic; if `name` contains `<pop>`, one topic per PoP. `schema` is None for topics that we only read."""
+    """One topic; if `name` contains `<pop>`, one topic per PoP. `schema` is None for records that are not ours.
+
+    With `broker_time` the broker writes its own time into each record, in place of its writer's.
+    """
 
     name: str
     key: str
@@ -23,6 +30,8 @@ class Topic(msgspec.Struct, frozen=True):
     readers: str
     record: str = ""
     schema: str | None = None
+    broker_time: bool = False
+    record_bytes_max: int = RECORD_BYTES_MAX
 
     def for_pop(self, pop: str) -> str:
         """The real name of this topic for one PoP."""
@@ -34,6 +43,10 @@ class Topic(msgspec.Struct, frozen=True):
         config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if "compact" in self.cleanup:
             config["segment.ms"] = str(HOUR_MS)
+        if self.broker_time:
+            config["message.timestamp.type"] = "LogAppendTime"
+        if self.record_bytes_max > RECORD_BYTES_MAX:
+            config["max.message.bytes"] = str(self.record_bytes_max + ENVELOPE_BYTES)
         return config
 
 
@@ -77,6 +90,8 @@ DECISIONS = Topic(
     "actuator, view, anyone",
     "the whole desired set of overrides, with congestion, releases and refusals",
     "decision/1",
+    broker_time=True,
+    record_bytes_max=DECISION_BYTES_MAX,
 )
 LINK_UTILIZATION = Topic(
     "link-utilization",
@@ -155,6 +170,17 @@ DEAD_LETTERS = Topic(
     "bytes that could not be used, and why",
     "dead-letter/1",
 )
+CLOCK = Topic(
+    "clock",
+    "none",
+    1,
+    24 * HOUR_MS,
+    "delete",
+    "telemetry, actuator",
+    "nobody",
+    "nothing: the broker's confirmation says its time, by which its writer knows how wrong its own clock is",
+    broker_time=True,
+)
 
 INPUTS = (FLOWS, COUNTERS, BMP)
 ALL = (
@@ -167,7 +193,13 @@ ALL = (
     ACTUATOR_STATUS,
     CONTROL,
     DEAD_LETTERS,
+    CLOCK,
 )
+
+
+def record_bytes_max(name: str) -> int:
+    """How large a record may be that is published to the topic of this name."""
+    return DECISION_BYTES_MAX if name.startswith(DECISIONS.for_pop("")) else RECORD_BYTES_MAX
 
 
 def named(pops: Iterable[str]) -> dict[str, Topic]:

@@ -45,6 +45,11 @@ class Accounting:
         self._table_of = table_of
         self._pairs = PairIndex()
 
+    def reconfigure(self, pop: Pop) -> None:
+        """Go on with another inventory; what open windows have of links that are gone is dropped."""
+        self._pop, self._origins = pop, Origins(pop)
+        self.open = {slot: sums for slot, sums in self.open.items() if slot[1] in pop.links}
+
     def ingest(
         self, first: int, kafka_s: Sequence[float], messages: Sequence[bytes]
     ) -> Iterator[tuple[int, Rejected | Closed]]:

@@ -101,6 +101,10 @@ class SessionTracker:
         sessions.routers = {}
         self._forget_strangers()
 
+    def reconfigure(self, pop: Pop) -> None:
+        """Go on with another inventory of the same routers; sessions that are known stay whose they are."""
+        self._pop, self._identifier = pop, Identifier(pop)
+
     def _forget_strangers(self) -> None:
         """Forget routers that are not in the inventory any more."""
         known, memory = self._pop.routers, self._memory

@@ -34,6 +34,11 @@ class RibFeed:
             for peer, asn in peers.items():
                 rib.peer_up(router, peer, asn)
 
+    def reconfigure(self, pop: Pop) -> None:
+        """Go on with another inventory of the same routers."""
+        self.pop = pop
+        self.tracker.reconfigure(pop)
+
     def restore(
         self, applied: int, prefixes: Mapping[str, PathSet], stale: Mapping[str, Sequence[StalePlaces]]
     ) -> None:

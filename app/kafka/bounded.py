@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import cramjam
-import numpy as np
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -191,6 +190,8 @@ def uncompressed(raw: bytes | memoryview, codec: int) -> bytes:
     if codec not in CODECS:
         raise ValueError(f"a batch with the unknown compression codec {codec}")
     name, decompress = CODECS[codec]
+    import numpy as np  # slow to import, and `autopilot halt` must not wait for it
+
     out = np.empty(BATCH_BYTES_MAX, dtype=np.uint8).data  # costs only what is filled
     try:
         size = decompress(raw[HEAD_BYTES:], out)

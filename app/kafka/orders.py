@@ -40,32 +40,35 @@ class Orders:
     def take(self, key: bytes | None, value: bytes | None) -> Control | None:
         """Take one record and return its order if it is new.
 
-        A record that cannot be read, or that has another key than its PoP, is counted and changes nothing: Kafka keeps
-        the last record of each key, so an order under a wrong key could outlive the one that lifts it.
+        A record that cannot be read, that has another key than its PoP, or that deletes an order, is counted and
+        changes nothing. Kafka keeps the last record of each key, so an order under a wrong key could outlive the one
+        that lifts it; and nobody says by deleting a record that it is safe to go on.
         """
         name = (key or b"").decode(errors="replace")
         if value is None:
-            self._delete(name)
+            self._ignore_deletion(name)
             return None
         order = _read(value)
         if isinstance(order, Rejected):
             self._refuse(name, order.reason)
             return None
-        if order.pop != name:
+        if order.pop.encode() != key:
             self._refuse(name, f"it is an order for {order.pop}")
             return None
         before, self._orders[name] = self._orders.get(name), order
         return None if order == before else order
 
-    def _delete(self, name: str) -> None:
-        order = self._orders.pop(name, None)
+    def _ignore_deletion(self, name: str) -> None:
+        """Keep what was ordered. A process that starts after Kafka has dropped both records does not know the order."""
+        order = self._orders.get(name)
         if order is not None and order.halt:
-            log.warning("control: the order to halt %s was deleted, which lifts it", name, extra={"pop": name})
+            message = "control: the order to halt %s was deleted, but it stands here: lift it with `autopilot resume`"
+            log.warning(message, name, extra={"pop": name})
+        self._refuse(name, "it has no value, which changes no order")
 
     def _refuse(self, name: str, reason: str) -> None:
-        self.unreadable.note(
-            topics.CONTROL.name, f"the record of key {name[:100]!r}", f"{reason}; use `autopilot halt`"
-        )
+        which = f"the record of key {name[:100]!r}"
+        self.unreadable.note(topics.CONTROL.name, which, f"{reason}; use `autopilot halt` and `autopilot resume`")
 
     def halt(self, pop: str) -> Control | None:
         """The order that halts this PoP, or None; the order for all PoPs comes before its own."""

@@ -1,27 +1,28 @@
 """The actuator of a simulated run: the code of production on in-memory speakers and a simulated clock."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 
 from agents.actuate import Following
-from app.actuation.reaper import BlockingSpeaker, Reaper
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.actuator import ActuatorPorts, assemble
+from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import BgpSpeaker, InjectedRoute
 from app.config.inventory import Pop, Router
 from app.config.settings import Settings
 from app.contract.schemas import Actuation, Decision
 from app.errors import SpeakerError
+from app.reaper import EVERY_S, Daemon, RouteReaper
+from app.simulation.loop import SkewedClock
 from app.simulation.network import SimulatedNetwork
 from app.simulation.worker import Stream, Worker
 from tables.rib import Pace
 
 GROUP = "autopilot-actuator-p"
 ANSWER_S = (0.001, 0.03)
-GRACE_S = 10.0
-TIMING = Timing(confirm_s=10.0, bar_s=15.0, reap_grace_s=GRACE_S, doubt_lease_s=10.0)
-LOOK_S = 5.0
+TIMING = Timing(confirm_s=10.0, bar_s=15.0, doubt_lease_s=10.0)
+OnWrite = Callable[["SimulatedActuator", str], None]
 OnAnnounce = Callable[["SimulatedActuator", str, InjectedRoute, int], None]
 
 
@@ -29,10 +30,16 @@ class ProcessSpeaker:
     """One actuator's connection to a speaker. A call may take time, fail, or be applied and still report failure."""
 
     def __init__(
-        self, actuator: "SimulatedActuator", network: SimulatedNetwork, router: str, on_announce: "OnAnnounce"
+        self,
+        actuator: "SimulatedActuator",
+        network: SimulatedNetwork,
+        router: str,
+        on_announce: OnAnnounce,
+        on_write: OnWrite,
     ) -> None:
         self._actuator, self._network, self._router = actuator, network, router
-        self._process, self._speaker, self._on_announce = actuator.process, network.speakers[router], on_announce
+        self._process, self._speaker = actuator.process, network.speakers[router]
+        self._on_announce, self._on_write = on_announce, on_write
 
     async def probe(self) -> None:
         """Return after a moment, as a speaker that is alive does."""
@@ -47,6 +54,7 @@ class ProcessSpeaker:
         """Announce the routes, after calling `on_announce` for each; SpeakerError if it fails or the answer is lost."""
         offset = self._actuator.read_to
         await self._wait()
+        self._on_write(self._actuator, self._router)
         for route in routes:
             if not self._speaker.down:
                 self._on_announce(self._actuator, self._router, route, offset)
@@ -56,13 +64,45 @@ class ProcessSpeaker:
     async def withdraw(self, prefixes: Iterable[str]) -> None:
         """Withdraw the prefixes; SpeakerError if it fails or the answer is lost."""
         await self._wait()
+        self._on_write(self._actuator, self._router)
         await self._speaker.withdraw(prefixes)
         self._changed()
+
+    async def reset(self, reason: str) -> None:
+        """End the session with the router; no run has as many routes as that takes."""
+        raise NotImplementedError(reason)
+
+    async def notes(self) -> dict[str, bytes]:
+        """The notes in the speaker, by key."""
+        await self._wait()
+        return await self._speaker.notes()
+
+    async def put_note(self, key: str, value: bytes) -> None:
+        """Write a note; SpeakerError if it fails or the answer is lost."""
+        await self._wait()
+        await self._speaker.put_note(key, value)
+        self._changed()
+
+    async def remove_note(self, key: str) -> None:
+        """Remove a note; SpeakerError if it fails or the answer is lost."""
+        await self._wait()
+        await self._speaker.remove_note(key)
+        self._changed()
+
+    async def external_paths(self, prefixes: Iterable[str]) -> dict[str, frozenset[str]]:
+        """The next hops of the external paths that the router sends, by prefix."""
+        await self._wait()
+        return await self._speaker.external_paths(prefixes)
+
+    def watch_external(self) -> AsyncIterator[set[str]]:
+        """The changes of these paths."""
+        return self._speaker.watch_external()
 
     async def close(self) -> None:
         """Close the connection. The routes stay in the speaker."""
 
     async def _wait(self) -> None:
+        self._process.check()  # what a dead process does when it is buried takes no time
         await asyncio.sleep(self._process.world.rng.uniform(*ANSWER_S))
         self._process.check()
 
@@ -73,26 +113,67 @@ class ProcessSpeaker:
 
 
 class BlockingMemory:
-    """A speaker through the blocking connection of the reaper's thread."""
+    """A speaker through the blocking connection of its reaper, which is a process of its own."""
 
     def __init__(self, network: SimulatedNetwork, router: str) -> None:
         self._network, self._router = network, router
 
     def routes(self) -> dict[str, InjectedRoute]:
         """The routes in the speaker, by prefix; SpeakerError while it is down."""
-        speaker = self._network.speakers[self._router]
-        if speaker.down:
-            raise SpeakerError("it is down")
-        return dict(speaker.held)
+        return dict(self._speaker().held)
 
     def withdraw(self, prefixes: list[str]) -> None:
         """Remove the prefixes from the speaker."""
         for prefix in prefixes:
-            self._network.speakers[self._router].held.pop(prefix, None)
+            self._speaker().held.pop(prefix, None)
+            self._network.world.note(f"{self._router} reaped {prefix}")
         self._network.speaker_changed(self._router)
+
+    def reset(self, reason: str) -> None:
+        """End the session with the router; no run has as many routes as that takes."""
+        raise NotImplementedError(reason)
+
+    def put_note(self, key: str, value: bytes) -> None:
+        """Write a note into the speaker."""
+        self._speaker().noted[key] = value
 
     def close(self) -> None:
         """Close the connection. The routes stay in the speaker."""
+
+    def _speaker(self) -> MemorySpeaker:
+        speaker = self._network.speakers[self._router]
+        if speaker.down:
+            raise SpeakerError("it is down")
+        return speaker
+
+
+class SimulatedDaemon(Daemon):
+    """The process of a speaker; a supervisor starts it again at once."""
+
+    def __init__(self, network: SimulatedNetwork, router: str) -> None:
+        self._network, self._router = network, router
+
+    def cpu_s(self) -> float:
+        """It never works while it does not answer."""
+        return 0.0
+
+    def end(self) -> None:
+        """End it; its routes are lost."""
+        self._network.restart_speaker(self._router)
+
+
+def start_reaper(network: SimulatedNetwork, router: str, skew_s: float) -> None:
+    """Let a reaper look after the speaker of a router until the end of the run. It ends a speaker that is down."""
+    world, lease_s = network.world, network.lease_s
+    reaper = RouteReaper(
+        BlockingMemory(network, router),
+        SimulatedDaemon(network, router),
+        SkewedClock(world, skew_s),
+        lease_s,
+        lambda: False,
+        world.note,
+    )
+    world.every(EVERY_S, reaper.look)
 
 
 class NoOrders:
@@ -102,23 +183,22 @@ class NoOrders:
 
 
 class SimulatedActuator:
-    """One actuator process from its recovery to its end.
-
-    If `stuck`, its event loop stands still for good, but the reaper's thread still runs.
-    """
+    """One actuator process from its recovery to its end."""
 
     def __init__(
         self,
         worker: Worker,
         network: SimulatedNetwork,
         settings: Settings,
-        on_announce: OnAnnounce,
+        checks: tuple[OnAnnounce, OnWrite],
         pace: Pace,
     ) -> None:
-        self.worker, self.process, self.stuck = worker, worker.process, False
+        self.worker, self.process = worker, worker.process
         self.started_s = worker.process.world.now_s
-        self._network, self._on_announce = network, on_announce
+        self.owner = f"{self.process.name}-{next(network.numbers)}"
+        self._network, self._checks = network, checks
         self.add_until_s: dict[str, float] = {}
+        self.lost_s: dict[tuple[str, str, str | None], float] = {}  # when a decided override lost its path
         ports = ActuatorPorts(
             worker.app,
             worker.process.clock,
@@ -128,9 +208,9 @@ class SimulatedActuator:
             lambda on_change: NoOrders(),
             self._open_speaker,
             lambda: False,
-            self._run_reaper,
             self._note_actuation,
             lambda status: None,
+            self.owner,
             TIMING,
             pace,
         )
@@ -138,7 +218,6 @@ class SimulatedActuator:
         actuator = assemble({pop: network.pop}, settings, ports)
         self.routes, self.reconciler = actuator.routes, actuator.pops[pop].reconciler
         self.ready = partial(actuator.ready, pop)
-        actuator.pops[pop].open()
         for job in actuator.pops[pop].jobs():
             worker.process.spawn(job)
 
@@ -160,21 +239,10 @@ class SimulatedActuator:
         [topic] = following.topics
         self.process.spawn(following.run(Stream(self.worker, topic)))
 
-    def _open_speaker(self, _: Pop, router: Router) -> tuple[BgpSpeaker, BlockingSpeaker]:
-        speaker = ProcessSpeaker(self, self._network, router.name, self._on_announce)
-        return speaker, BlockingMemory(self._network, router.name)
+    def _open_speaker(self, _: Pop, router: Router) -> BgpSpeaker:
+        return ProcessSpeaker(self, self._network, router.name, *self._checks)
 
     def _note_actuation(self, record: Actuation) -> None:
+        if (record.action, record.reason) == ("withdrawn", "source-path-lost") and record.epoch:
+            self.lost_s[record.router, record.prefix, record.next_hop] = self.process.world.now_s
         self.process.world.note(f"{record.router} {record.action} {record.prefix} {record.next_hop}: {record.reason}")
-
-    def _run_reaper(self, reaper: Reaper) -> None:
-        """Stand in for the reaper's thread: it runs even if the event loop is stuck, but not in a frozen process."""
-
-        def look() -> None:
-            if self.process.alive:
-                if self.stuck or not self.process.frozen:
-                    for router, prefix in reaper.look():
-                        self.process.world.note(f"{router} reaped {prefix}")
-                self.process.world.after(LOOK_S, look)
-
-        self.process.world.after(LOOK_S, look)

@@ -94,10 +94,11 @@ class Broker:
         return True
 
     def lag(self, before_s: float) -> dict[str, int]:
-        """By "group topic", how many records from before `before_s` are not committed; only if there are any."""
+        """By "group topic", how many records from before `before_s` a living reader has not committed; only if any."""
         waiting = {
             f"{group} {topic}": sum(record.timestamp_s < before_s for record in self.topics.get(topic, [])[offset:])
             for (group, topic), offset in self.committed.items()
+            if self.owner[group].alive
         }
         return {reader: count for reader, count in waiting.items() if count}
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from app.simulation.loop import Died
+from app.simulation.loop import Died, Process
 from app.simulation.network import PREFIXES
 from app.simulation.run import Run
 from app.simulation.worker import Worker
@@ -20,6 +20,7 @@ class Faults:
         self.run, self.world, self.network, self.rng = run, run.world, run.network, run.world.rng
         self.injected: list[str] = []
         self.over = False
+        self.second: Process | None = None
         often = (
             self.kill_telemetry,
             self.kill_in_a_flush,
@@ -31,6 +32,7 @@ class Faults:
         )
         seldom = (
             self.freeze_actuator,
+            self.second_writer,
             self.broker_away,
             self.refuse_a_record,
             self.speaker_down,
@@ -50,6 +52,8 @@ class Faults:
     def stop(self) -> None:
         """End the time of faults and repair what is broken."""
         self.over = True
+        if self.second is not None:
+            self.second.kill("killed")
         self.run.broker.restore()
         for worker in (self.run.telemetry.worker, self.run.actuator.worker):
             worker.process.writes_left = -1
@@ -96,6 +100,13 @@ class Faults:
     def freeze_actuator(self) -> None:
         """Freeze the actuator for 1 to 9 s."""
         self._freeze(self.run.actuator.worker, self.rng.uniform(1.0, 9.0))
+
+    def second_writer(self) -> None:
+        """Start a second actuator by mistake; it lives for 5 to 30 s."""
+        self._note("a second actuator starts")
+        process = self.run.start_second_writer()
+        self._later(self.rng.uniform(5.0, 30.0), lambda: process.kill("killed"))
+        self.second = process
 
     def _kill(self, worker: Worker, wiped: bool | None = None) -> None:
         self._note(f"{worker.process.name} is killed, {self._wiped(worker, wiped)}")

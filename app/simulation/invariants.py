@@ -1,10 +1,11 @@
-"""The invariants I1 to I11 (docs/simulation.md), checked at every record, every announcement and every second."""
+"""The invariants I1 to I12 (docs/simulation.md), checked at every record, every announcement and every second."""
 
 from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
 
+from app.actuation.damping import FIRST_S
 from app.bgp.speaker import InjectedRoute
 from app.config.settings import Settings
 from app.contract import topics
@@ -27,12 +28,12 @@ from tables.store import HEADER, decoder_of
 
 T = TypeVar("T")
 LASTING_S = 6.0  # how soon a lost path's routes must be gone from a reachable speaker
-EPOCH_S = 30.0
 # Until paths are removed that a new BMP session did not refresh, on its router's next record.
 DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
+OWNED_S = 0.0
 
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
@@ -85,6 +86,8 @@ class Checks:
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
+        self._hold_until_s: dict[str, float] = {}  # by prefix, as the last decision says
+        self._owned_s: dict[tuple[str, str], float] = {}  # when (router, writer) was last allowed to write
         broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
         for record in broker.topics.get(topics.BMP.for_pop(self.pop.name), ()):
             self.bmp.take(record)
@@ -154,6 +157,7 @@ class Checks:
             f"I5 {len(decision.overrides)} overrides are decided, but only {most} are allowed",
         )
         wanted = {(override.prefix, override.exit.link) for override in decision.overrides}
+        self._hold_until_s |= {override.prefix: decision.hold_until.timestamp() for override in decision.overrides}
         held = self._before if sender is self._decider else self._earlier
         new = [override for override in decision.overrides if (override.prefix, override.exit.link) not in held]
         # Natural links with share 0 do not count: they were not seen to carry the prefix, and a silent link might.
@@ -181,6 +185,13 @@ class Checks:
         if hop not in self.pop.router_by_loopback:
             alive = self.bmp.was_alive(router, prefix, hop, offset)
             demand(alive, f"I3 {router} gets {prefix} via {hop}, which was in no Adj-RIB-In at offset {offset}")
+        lost_s_ago = now_s - actuator.lost_s.get((router, prefix, hop), 0.0)
+        demand(lost_s_ago >= FIRST_S, f"I12 {prefix} is back on {router} {lost_s_ago:.1f} s after its path was lost")
+        held_until_s = self._hold_until_s.get(prefix, 0.0)
+        demand(
+            route.lease_end_s <= held_until_s + 1,
+            f"I5 the lease of {prefix} on {router} ends {route.lease_end_s - held_until_s:.0f} s after its decision's",
+        )
         overridden = {held for speaker in self.network.speakers.values() for held in speaker.held} | {prefix}
         most = self.pop.budgets.max_overrides
         demand(len(overridden) <= most, f"I5 {len(overridden)} prefixes are overridden, but only {most} are allowed")
@@ -197,6 +208,14 @@ class Checks:
             )
         self._held_s[router, prefix, hop] = now_s
 
+    def wrote(self, actuator: SimulatedActuator, router: str) -> None:
+        """Check that a speaker is changed only by its owner; one that lost it reads that within seconds."""
+        owner, now_s = self.network.owner(router), self.world.now_s
+        if owner in (None, actuator.owner):
+            self._owned_s[router, actuator.owner] = now_s
+        last_s = self._owned_s.get((router, actuator.owner), 0.0)
+        demand(now_s - last_s <= OWNED_S, f"I6 {actuator.owner} changes {router}, which belongs to {owner}")
+
     # as time goes by
 
     def tick(self, actuator: SimulatedActuator | None) -> None:
@@ -212,28 +231,51 @@ class Checks:
 
     def _wrong(self, actuator: SimulatedActuator) -> Iterator[tuple[str, float]]:
         """(problem, seconds it may last) for every problem that the actuator could know about and fix."""
-        if not (actuator.process.alive and not actuator.process.frozen and self.broker.up and actuator.ready()):
+        if not actuator.process.alive or actuator.process.frozen:
             return
-        started_s_ago, lease_s = self.world.now_s - actuator.started_s, actuators.TIMING.doubt_lease_s
-        now_s, entries = actuator.process.clock.monotonic_s(), actuator.reconciler.overrides.entries
+        is_reading = self.broker.up and actuator.ready()
         for router, speaker in self.network.speakers.items():
-            settled = now_s - self.network.bmp_up_since_s[router] > DUMP_S and router not in self.network.bmp_down
-            silent_s = self.world.now_s - self.network.said_s[router]
-            for route in speaker.held.values() if not speaker.down else ():
-                outside = route.next_hop not in self.pop.router_by_loopback
-                if outside and silent_s > SILENCE_S + lease_s and started_s_ago > lease_s + RECOVERED_S:
-                    yield f"I3 {router} has {route.prefix} via {route.next_hop}, but its BMP is silent", LASTING_S
-            for route in speaker.held.values() if settled and not speaker.down else ():
-                about, entry = f"{router} has {route.prefix} via {route.next_hop}", entries.get(route.prefix)
-                outside = route.next_hop not in self.pop.router_by_loopback
-                if outside and not self.network.alive(router, route.prefix, route.next_hop):
-                    yield f"I3 {about}, which no neighbour announces", LASTING_S
-                if entry is None:
-                    yield f"I5 {about} without a lease", LASTING_S
-                elif entry.lease_until_s < now_s:
-                    yield f"I5 {about} beyond its lease", LASTING_S
-                elif entry.wanted and router in entry.routes and route.epoch != entry.routes[router].epoch:
-                    yield f"I6 {about} of epoch {route.epoch}, not {entry.routes[router].epoch}", EPOCH_S
+            if speaker.down or self.network.owner(router) != actuator.owner:
+                continue
+            if is_reading:
+                yield from self._doubted(actuator, router)
+            for route in speaker.held.values():
+                yield from self._leads_nowhere(actuator, router, route, is_reading)
+                if is_reading and self._has_settled(actuator, router):
+                    yield from self._outlives(actuator, router, route)
+
+    def _doubted(self, actuator: SimulatedActuator, router: str) -> Iterator[tuple[str, float]]:
+        started_s_ago, lease_s = self.world.now_s - actuator.started_s, actuators.TIMING.doubt_lease_s
+        silent_s = self.world.now_s - self.network.said_s[router]
+        for route in self.network.speakers[router].held.values():
+            outside = route.next_hop not in self.pop.router_by_loopback
+            if outside and silent_s > SILENCE_S + lease_s and started_s_ago > lease_s + RECOVERED_S:
+                yield f"I3 {router} has {route.prefix} via {route.next_hop}, but its BMP is silent", LASTING_S
+
+    def _has_settled(self, actuator: SimulatedActuator, router: str) -> bool:
+        """Whether the actuator has had the time to read the whole table of this router's BMP session."""
+        age_s = actuator.process.clock.monotonic_s() - self.network.bmp_up_since_s[router]
+        return age_s > DUMP_S and router not in self.network.bmp_down
+
+    def _leads_nowhere(
+        self, actuator: SimulatedActuator, router: str, route: InjectedRoute, is_reading: bool
+    ) -> Iterator[tuple[str, float]]:
+        """A lost path: BMP tells of it, or the paths that the router sends to its speaker, also without a broker."""
+        by_bmp = is_reading and self._has_settled(actuator, router)
+        outside = route.next_hop not in self.pop.router_by_loopback
+        is_told = outside and (by_bmp or self.network.has_add_path)
+        if is_told and not self.network.alive(router, route.prefix, route.next_hop):
+            yield f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces", LASTING_S
+
+    def _outlives(self, actuator: SimulatedActuator, router: str, route: InjectedRoute) -> Iterator[tuple[str, float]]:
+        about = f"{router} has {route.prefix} via {route.next_hop}"
+        entry, clock = actuator.reconciler.overrides.entries.get(route.prefix), actuator.process.clock
+        if entry is None:
+            yield f"I5 {about} without a lease", LASTING_S
+        elif entry.lease_until_s < clock.monotonic_s():
+            yield f"I5 {about} beyond its lease", LASTING_S
+        elif route.lease_end_s < clock.now_s():
+            yield f"I5 {about} beyond the lease that it carries", LASTING_S
 
 
 def bytes_of(row: LinkWindowRow) -> int:

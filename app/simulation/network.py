@@ -3,10 +3,13 @@
 This is the truth that invariants are checked against. BMP reports it to the product, late and sometimes not at all.
 """
 
+import itertools
 import random
 
 import msgspec
 
+from app.actuation.ownership import KEY as OWNER
+from app.actuation.ownership import standing
 from app.bgp.memory import MemorySpeaker
 from app.bgp.speaker import InjectedRoute
 from app.config.inventory import Budgets, Injector, Link, Pop, Router, Session
@@ -76,12 +79,16 @@ class SimulatedNetwork:
         self.bmp_up_since_s = dict.fromkeys(self.pop.routers, world.now_s)
         self.bmp_down: set[str] = set()
         self.said_s = dict.fromkeys(self.pop.routers, world.now_s)  # when a router last sent BMP
+        self.numbers = itertools.count(1)  # of the actuators of this run
+        self.lease_s = 0.0
+        self.has_add_path = traffic.random() < 0.7  # its routers send all their paths to their speakers
         self.unsure = 0.0  # chance that the answer of a speaker to a call it has applied is lost
         self._ports = dict.fromkeys(self.pop.routers, 40_000)  # of their BMP sessions
         self._due: set[str] = set()
         self.world.every(STATS_S, self._publish_stats)
         for router in self.pop.routers:
             self._dump(router)
+            self._send_paths(router)
 
     def _announcements(self, number: int, traffic: random.Random) -> dict[str, tuple[int, ...]]:
         """AS paths by prefix."""
@@ -125,6 +132,11 @@ class SimulatedNetwork:
         ]
         return min(best)[2] if best else None
 
+    def owner(self, router: str) -> str | None:
+        """Who owns a speaker by what stands in it."""
+        note = standing(self.speakers[router].noted.get(OWNER))
+        return None if note is None else note.owner
+
     def copied(self, peer: Peer) -> list[str]:
         """The prefixes that an override sends to this neighbour, sorted."""
         hops, held = self.sessions[peer].next_hops, self.speakers[peer[0]].held
@@ -136,24 +148,28 @@ class SimulatedNetwork:
         """Withdraw a prefix of this neighbour; does nothing if it does not announce it."""
         if self.announced[peer].pop(prefix, None) is not None and peer in self.up:
             self._publish(peer[0], _route(peer[1], prefix, log_type="withdraw"))
+            self._send_paths(peer[0])
 
     def announce(self, peer: Peer, prefix: str, as_path: tuple[int, ...]) -> None:
         """Announce a prefix from this neighbour."""
         self.announced[peer][prefix] = as_path
         if peer in self.up:
             self._publish_route(peer, prefix)
+            self._send_paths(peer[0])
 
     def down(self, peer: Peer) -> None:
         """Take the session with this neighbour down."""
         if peer in self.up:
             self.up.discard(peer)
             self._publish(peer[0], {"bmp_msg_type": "peer_down", "peer_ip": peer[1]})
+            self._send_paths(peer[0])
 
     def restore(self, peer: Peer) -> None:
         """Bring the session with this neighbour up again, with all its announcements."""
         if peer not in self.up:
             self.up.add(peer)
             self._publish_peer(peer)
+            self._send_paths(peer[0])
 
     def lose_bmp(self, router: str, is_reported: bool) -> None:
         """End the BMP session of a router; its changes go unreported until the session is restored.
@@ -180,7 +196,10 @@ class SimulatedNetwork:
     def restart_speaker(self, router: str) -> None:
         """Restart a speaker: its session drops and all its routes are lost."""
         injector = self.pop.routers[router].injector.address
+        self.speakers[router].down = False
         self.speakers[router].lose()
+        self.speakers[router].router_gone()
+        self._send_paths(router)
         self.shown[router].clear()
         self._publish(router, {"bmp_msg_type": "peer_down", "peer_ip": injector})
         self._publish(router, {"bmp_msg_type": "peer_up", "peer_ip": injector, "peer_asn": self.pop.asn})
@@ -196,6 +215,22 @@ class SimulatedNetwork:
             if shown.get(prefix) != held[prefix]:
                 shown[prefix] = held[prefix]
                 self._publish_override(router, held[prefix])
+
+    def _send_paths(self, router: str) -> None:
+        """Let a router send its external paths to its speaker a moment later, if it does that at all."""
+        if self.has_add_path:
+            self.world.after(self.world.rng.uniform(*DELAY_S), lambda: self._send_paths_now(router))
+
+    def _send_paths_now(self, router: str) -> None:
+        for prefix in PREFIXES:
+            self.speakers[router].router_sends(prefix, *sorted(self._hops(router, prefix)))
+
+    def _hops(self, router: str, prefix: str) -> set[str]:
+        return {
+            session.next_hops[0]
+            for peer, session in self.sessions.items()
+            if peer[0] == router and peer in self.up and prefix in self.announced[peer]
+        }
 
     # what BMP reports
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from app.simulation import actuator as actuators
 from app.simulation.ending import check_end, check_gone
 from app.simulation.faults import Faults
 from app.simulation.loop import Violation
 from app.simulation.run import END_S, FAULTS_S, LAG_S, SETTINGS, START_S, Run
+
+GONE_S = 10.0  # after the end of a lease
 
 
 class SeedOutcome(msgspec.Struct):
@@ -37,7 +38,7 @@ def play(run: Run, faults: Faults | None) -> None:
         check_end(run)
     else:
         run.lose_everything()
-        run.until(FAULTS_S + SETTINGS.pacing.lease_s + actuators.GRACE_S + 2 * actuators.LOOK_S)
+        run.until(FAULTS_S + SETTINGS.pacing.lease_s + GONE_S)
         check_gone(run)
 
 

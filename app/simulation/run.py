@@ -66,6 +66,9 @@ class Run:
         self.world.after(low_s, lambda: self._surge(surge))
         self.world.after(FAULTS_S - 5 if self.ends == "calm" else 1e6, lambda: self._surge(0.8))
         self.world.every(1.0, lambda: self.checks.tick(self.actuator))
+        self.network.lease_s = SETTINGS.pacing.lease_s
+        for router in self.network.pop.routers:
+            actuator.start_reaper(self.network, router, self._skew_s())
         self.start_telemetry()
         self.start_actuator()
 
@@ -83,8 +86,17 @@ class Run:
     def start_actuator(self) -> None:
         """Start an actuator process in place of the last one."""
         worker = self._worker("actuator", actuator.GROUP, self.actuator_disk)
-        on_announce = self.world.watched(self.checks.announced)
-        self.actuator = SimulatedActuator(worker, self.network, SETTINGS, on_announce, self.pace)
+        self.actuator = self._actuator(worker)
+
+    def start_second_writer(self) -> Process:
+        """Start another actuator that reads and decides like the first one, as by mistake; return its process."""
+        worker = self._worker("second writer", "autopilot-actuator-second", Disk())
+        self._actuator(worker)
+        return worker.process
+
+    def _actuator(self, worker: Worker) -> SimulatedActuator:
+        checks = self.world.watched(self.checks.announced), self.world.watched(self.checks.wrote)
+        return SimulatedActuator(worker, self.network, SETTINGS, checks, self.pace)
 
     def _worker(self, name: str, group: str, disk: Disk) -> Worker:
         """A new process on this machine, which now owns the group."""
@@ -96,6 +108,8 @@ class Run:
 
     def _ended(self, process: Process, reason: str) -> None:
         """Restart a process that ended, as a supervisor does, unless a successor already runs on another machine."""
+        if process.name == "second writer":
+            return
         if not reason.startswith(ALLOWED_ENDS):
             self.world.violation = Violation(f"I0 {process.name} ended by itself: {reason}")
         current, start = (
@@ -112,13 +126,9 @@ class Run:
         self.world.run_until(START_S + second)
 
     def lose_everything(self) -> None:
-        """Lose broker and telemetry for good. The actuator gets stuck, or restarts and can read nothing."""
+        """Lose broker, telemetry and actuator for good; the actuator may start once more and can read nothing."""
         self.restarts = self.broker.up = False
         self.telemetry.worker.process.kill("killed for good")
-        actuator = self.actuator
-        if not actuator.process.alive or self.world.rng.random() < 0.5:
-            actuator.process.kill("killed, to start without a broker")
+        self.actuator.process.kill("killed for good")
+        if self.world.rng.random() < 0.5:
             self.start_actuator()
-        else:
-            self.world.note("the event loop of the actuator stands still")
-            actuator.stuck, actuator.process.frozen_since_s = True, self.world.now_s

@@ -15,4 +15,5 @@ class SimulatedTelemetry:
     def __init__(self, worker: Worker, pop: Pop, settings: Settings, pace: Pace) -> None:
         self.worker = worker
         ports = TelemetryPorts(worker.app, worker.process.clock, worker.table, worker.read, pace)
-        self.routes, self.counters, self.flows = assemble({pop.name: pop}, settings, ports)
+        cell = assemble({pop.name: pop}, settings, ports)
+        self.routes, self.counters, self.flows = cell.routes, cell.counters, cell.flows

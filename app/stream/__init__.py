@@ -2,5 +2,5 @@
 
 May import: contract, config, kafka, feeds.rejected, metrics, tables.store.
 Read: exact, reading, app, worker, consumer, fetching, checksums, producer, startup, incarnations, recovery, fence,
-stall, watchdog, final_rows, publish, outbox, offsets.
+stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
 """

@@ -1,8 +1,8 @@
 """The Faust app of our workers, which also knows how to reach its broker and which incarnations its inputs have."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, cast
 
 import faust
@@ -35,11 +35,18 @@ class ExactApp(faust.App):
         await forget_together(self.readers)
 
 
-async def forget_together(readers: Sequence[Reader]) -> None:
-    """Clear all memories at once. Flows that met the routes of a memory already cleared would count as unroutable."""
+@asynccontextmanager
+async def between_events(readers: Sequence[Reader]) -> AsyncIterator[None]:
+    """No agent works on an event meanwhile."""
     async with AsyncExitStack() as held:
         for reader in readers:
             await held.enter_async_context(reader.lock)
+        yield
+
+
+async def forget_together(readers: Sequence[Reader]) -> None:
+    """Clear all memories at once. Flows that met the routes of a memory already cleared would count as unroutable."""
+    async with between_events(readers):
         for reader in readers:
             reader.forget()
 

@@ -91,6 +91,7 @@ class ExactReader:
         self._came = False  # whether an event came since the ticker looked
         self._is_catching_up = False  # whether full fetches came since the last commit
         self._flushed_s = 0.0
+        self._has_failed = False
         self._is_loaded = False  # not from a revocation until the tables are recovered
         app.readers.append(self)
 
@@ -115,7 +116,7 @@ class ExactReader:
             async for event in events.events():
                 await self._incarnations.wait_for_replay()
                 async with self.lock:
-                    if not self._is_current(event):
+                    if self._has_failed or not self._is_current(event):
                         continue
                     await self._accept(event)
                     if stream_is_dry(events) and not more_waits(event):
@@ -124,7 +125,7 @@ class ExactReader:
             raise
         except Exception as error:
             self._fail(error)
-            raise
+            await asyncio.Event().wait()  # Faust would acknowledge the event of an agent that ends
         finally:
             ticker.cancel()
 
@@ -188,9 +189,11 @@ class ExactReader:
                     await self._commit()
             except Exception as error:
                 self._fail(error)
+                return
 
     def _fail(self, error: Exception) -> None:
-        """End the process; if it was frozen, that is the reason, and not what then came too late."""
+        """Stop for good and end the process; if it was frozen, that is the reason, and not what then came too late."""
+        self._has_failed = True
         self._fence.check()
         self._end(f"{type(error).__name__}: {error}")
 

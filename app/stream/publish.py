@@ -1,6 +1,5 @@
 """The records to publish: queued while records are applied, sent and awaited by the next flush."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -14,11 +13,8 @@ from app.clock import Clock, utc
 from app.contract import topics
 from app.contract.decoding import Rejected
 from app.contract.schemas import DeadLetter
+from app.kafka.encoding import encoded
 from app.stream.fetching import Hole, Record
-
-PUBLISHED_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size and a topic's max.message.bytes
-
-log = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -35,13 +31,10 @@ class Publisher:
 
         A record that no broker would accept is not queued: it would end each worker that meets it again.
         """
-        encoded = msgspec.json.encode(value)
-        if len(encoded) > PUBLISHED_BYTES_MAX:
-            metrics.UNPUBLISHED.labels(topic).inc()
-            log.error("%s: a record of %d bytes is not published: at most %d", topic, len(encoded), PUBLISHED_BYTES_MAX)
+        if (record := encoded(topic, value)) is None:
             return
         channel = self._channels.get(topic) or self._channels.setdefault(topic, self._app.topic(topic))
-        send = partial(channel.send, key=key.encode(), value=encoded)
+        send = partial(channel.send, key=key.encode(), value=record)
         self._queue.append(send if sent is None else partial(_send, send, sent))
 
     def dead_letter(self, tp: TP, record: Record | Hole, rejected: Rejected) -> None:

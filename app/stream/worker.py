@@ -15,6 +15,7 @@ import mode
 from aiokafka.errors import KafkaError
 
 from app.config.settings import Settings
+from app.contract import topics
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka import client
 from app.stream.app import ExactApp
@@ -66,6 +67,7 @@ def create_app(app_id: str, settings: Settings) -> ExactApp:
         producer_request_timeout=4.5,
         producer_linger=0.005,
         producer_max_batch_size=PRODUCER_BATCH_BYTES,
+        producer_max_request_size=topics.DECISION_BYTES_MAX + topics.ENVELOPE_BYTES,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=MAX_FETCH_BYTES,
         stream_buffer_maxsize=64,  # events are whole batches

@@ -19,6 +19,7 @@ QUIET_WINDOWS = 3  # a window is published about 5 s after it ends: with three m
 ACTUATOR_QUIET_S = 20.0  # a sign of life comes every 5 s
 FLOWS_QUIET_S = 300.0  # a small network may send a sample a minute
 COUNTERS_QUIET_S = 60.0
+CLOCK_WRONG_S = 5.0
 
 State = Literal["up", "down", "unknown"]
 
@@ -55,7 +56,13 @@ def notices(pop: Pop, seen: Seen) -> tuple[Notice, ...]:
     """Everything that people should know now: what concerns the whole PoP first, then what telemetry reports."""
     reported = seen.sources.notices if seen.sources else ()
     known = {(notice.kind, notice.where) for notice in reported}
-    missed = (*_processes(pop, seen), *_switches(pop, seen), *_injectors(pop, seen), *_inputs(pop, seen))
+    missed = (
+        *_processes(pop, seen),
+        *_workers(pop, seen),
+        *_switches(pop, seen),
+        *_injectors(pop, seen),
+        *_inputs(pop, seen),
+    )
     return (*(notice for notice in missed if (notice.kind, notice.where) not in known), *reported)
 
 
@@ -169,6 +176,23 @@ def _processes(pop: Pop, seen: Seen) -> Iterator[Notice]:
         yield Notice("actuator-silent", name, f"{text} Is `autopilot actuator` running?")
 
 
+def _workers(pop: Pop, seen: Seen) -> Iterator[Notice]:
+    """What telemetry and actuator say of themselves, while they are heard: their clocks and their configurations."""
+    telemetry = seen.sources.worker if seen.sources and _telemetry(pop, seen) == "up" else None
+    actuator = seen.status.worker if seen.status and actuator_state(seen) == "up" else None
+    for name, worker in (("telemetry", telemetry), ("actuator", actuator)):
+        ahead_s = worker.clock_ahead_s if worker else None
+        if ahead_s is not None and abs(ahead_s) > CLOCK_WRONG_S:
+            way = "ahead of" if ahead_s > 0 else "behind"
+            text = (
+                f"The clock of the host of {name} is {abs(ahead_s):.0f} s {way} the broker's. Set it by NTP (chrony)."
+            )
+            yield Notice("clock-wrong", pop.name, text)
+    if telemetry and actuator and telemetry.config != actuator.config:
+        text = f"Telemetry runs with configuration {telemetry.config}, the actuator with {actuator.config}."
+        yield Notice("config-differs", pop.name, f"{text} Put the same files on both, and run `autopilot reload`.")
+
+
 def _switches(pop: Pop, seen: Seen) -> Iterator[Notice]:
     """What keeps a living actuator from announcing, besides `autopilot halt`, which is shown with its author."""
     if seen.status is None or actuator_state(seen) != "up":
@@ -179,7 +203,7 @@ def _switches(pop: Pop, seen: Seen) -> Iterator[Notice]:
     ours = seen.status.mode
     if seen.mode is not None and seen.mode != ours and "auto" in (seen.mode, ours):
         text = f"Telemetry runs in mode {seen.mode}, the actuator in mode {ours}: nothing is announced."
-        yield Notice("modes-differ", pop.name, f"{text} Set `mode` for both, and restart them.")
+        yield Notice("modes-differ", pop.name, f"{text} Set `mode` for both, and reload them (`autopilot reload`).")
 
 
 def _injectors(pop: Pop, seen: Seen) -> Iterator[Notice]:

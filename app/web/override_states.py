@@ -6,8 +6,8 @@ import msgspec
 
 from app.contract.schemas import Actuation, Decision, Override
 
-PREFIXES_MAX = 10_000
-ACTUATIONS_READ = 20_000  # of the last ones, by whoever wants to know how far overrides have come
+PREFIXES_MAX = 20_000
+ACTUATIONS_READ = 80_000  # of the last ones, by whoever wants to know how far overrides have come
 GONE = ("withdrawn", "would-withdraw")
 
 Progress = Literal["decided", "would-announce", "announced", "confirmed", "refused", "withdrawn"]

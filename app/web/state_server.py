@@ -5,6 +5,8 @@ the worker has one, `/readyz` (503 while it recovers or is behind, which is no r
 All of it is served from the agents' memory, never from an iterator over RocksDB.
 """
 
+import contextlib
+import logging
 from collections.abc import Callable, Mapping
 
 import mode
@@ -12,23 +14,61 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+HOST = "127.0.0.1"
+RETRY_S = 10.0
+
+log = logging.getLogger(__name__)
 Views = Mapping[str, Callable[[], object]]
 Answers = Mapping[str, Callable[[str, str], object]]  # by name; called with (pop, target), LookupError if unknown
 Probes = Mapping[str, Callable[[], tuple[bool, object]]]  # by path: whether all is well, and the document to return
 
 
 class StateServer(mode.Service):
-    """The HTTP server of a worker; it starts before the Faust app, so that it answers during recovery."""
+    """The HTTP server of a worker; it starts before the Faust app, so that it answers during recovery.
 
-    def __init__(self, views: Views, port: int, answers: Answers | None = None, probes: Probes | None = None) -> None:
+    `port_key` is the settings key of its port. A worker whose port is taken works without being seen, and tries again.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        port: int,
+        port_key: str,
+        answers: Answers | None = None,
+        probes: Probes | None = None,
+    ) -> None:
         super().__init__()
         self._runner = web.AppRunner(make_web(views, answers or {}, probes), access_log=None)
-        self._port = port
+        self._port, self._port_key = port, port_key
+        self._listens = False
 
     async def on_start(self) -> None:
         """Start to listen, on loopback only."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        try:
+            await self._listen()
+        except OSError as error:
+            log.warning(
+                "%s: %s:%d cannot be opened: %s; this worker runs without /metrics and /healthz until it can. Another"
+                " worker on this host needs a settings file with another %s",
+                self._port_key,
+                HOST,
+                self._port,
+                error.strerror or error,
+                self._port_key,
+            )
+
+    async def _listen(self) -> None:
+        await web.TCPSite(self._runner, HOST, self._port).start()
+        self._listens = True
+
+    @mode.Service.task
+    async def _try_again(self) -> None:
+        while not self._listens:
+            await self.sleep(RETRY_S)
+            with contextlib.suppress(OSError):
+                await self._listen()
+                log.info("%s: listens on %s:%d now", self._port_key, HOST, self._port)
 
     async def on_stop(self) -> None:
         """Stop listening."""

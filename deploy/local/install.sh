@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs what the local stack needs on Debian 12: daemons, Java and a C compiler with apt, Kafka's jars with Maven.
+# Installs what the local stack and its tests need on Debian 12: daemons, Java and a C compiler with apt, Kafka's jars with
+# Maven, and gobgpd 4 with a Go of its own.
 # Quick and silent if everything is installed. The daemons are started neither now nor at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev"
+packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime"
 policy=/usr/sbin/policy-rc.d
 
 missing() {
@@ -68,4 +69,5 @@ if [ -n "$wanted" ]; then
     # shellcheck disable=SC2086 # word splitting on purpose
     $sudo sh "$here/install.sh" --as-root $wanted
 fi
-exec "$here/kafka-jars.sh"
+"$here/kafka-jars.sh"
+exec "$here/gobgp4.sh"

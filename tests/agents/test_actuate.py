@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.actuate import Following, decode
-from app.contract.decoding import RECORD_BYTES_MAX, Rejected
+from app.contract.decoding import Rejected
 from app.contract.schemas import OVERRIDES_MAX, Decision
+from app.contract.topics import DECISION_BYTES_MAX
 from app.stream.consumer import Record
 from app.stream.fetching import Hole
 from tests.agents.outbox import Outbox
@@ -66,7 +67,7 @@ def test_a_decision_is_read_as_it_was_written() -> None:
         (encoded(made_at=datetime(2026, 11, 21, tzinfo=UTC)).replace(b"2026", b"9999"), "is not a time between"),
         (encoded(overrides=[override()] * (OVERRIDES_MAX + 1)), "Expected `array` of length <= 10000"),
         (encoded(barred="x" * 2001), "Expected `str` of length <= 2000"),
-        (encoded(barred="x" * RECORD_BYTES_MAX), "at most 8388608 are accepted"),
+        (encoded(barred="x" * DECISION_BYTES_MAX), "at most 12500000 are accepted"),
         (encoded(egress_mismatch_share=1e300), "Expected `float` <= 1e+18"),
         (encoded(mode="never"), "Invalid enum value"),
         (encoded(schema="decision/2"), "Invalid enum value"),

@@ -13,7 +13,20 @@ from app import metrics
 from app.clock import ManualClock, utc
 from app.config.inventory import Pop
 from app.config.settings import Settings
-from app.contract.schemas import Decision, Feed, LinkUtilization, Notice, PrefixTraffic, Sources
+from app.config.thresholds import Pacing
+from app.contract.schemas import (
+    Decision,
+    Exit,
+    Feed,
+    LinkUtilization,
+    NaturalExit,
+    Notice,
+    Override,
+    PrefixTraffic,
+    SourcePath,
+    Sources,
+)
+from app.te.cycle_state import StandingOverride
 from app.te.decision.records import TOP_PREFIXES
 from app.te.routing.natural import NaturalRouting
 from app.te.routing.path import Path
@@ -96,6 +109,9 @@ class Rig:
         self.sums[SURGED] = Sums(
             applied=3, size_bytes=10**9, samples=400, demand=Demand.of({("r1", "20.0.0.0/24"): (10**9, 400)})
         )
+
+    def reconfigure(self, pop: Pop, settings: Settings) -> None:
+        self.decider.reconfigure(pop, settings, NaturalRouting(pop, self.rib))
 
     def published(self, kind: type[Any]) -> list[Any]:
         return [record for _, record in self.outbox.records if isinstance(record, kind)]
@@ -244,3 +260,40 @@ def test_what_a_feed_is_worth_is_one_of_its_states() -> None:
     mismatch = REGISTRY.get_sample_value("autopilot_egress_mismatch_ratio", {"pop": "rhv1000"})
     assert mismatch is not None
     assert isnan(mismatch), "there was nothing to judge by"
+
+
+def test_another_mode_and_other_timers_hold_from_the_next_window_on() -> None:
+    rig = Rig()
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    rig.reconfigure(demo_pop(), Settings(pops=("rhv1000.toml",), mode="auto", pacing=Pacing(add_within_s=60)))
+    rig.decider.close(closed(T0 + 10, T0 + 24.5), rig.sums)
+    before, after = rig.published(Decision)
+    assert [decision.mode for decision in (before, after)] == ["dry-run", "auto"]
+    assert (after.epoch, after.seq) == (before.epoch, before.seq + 1)
+    assert (before.add_until, after.add_until) == (utc(T0 + 40), utc(T0 + 80))
+
+
+def test_a_link_that_leaves_the_inventory_leaves_the_history_and_what_was_moved_to_it_is_released() -> None:
+    rig = Rig()
+    move = Override(
+        prefix="20.0.0.0/24",
+        exit=Exit("r1", LYING, "127.0.0.32", "198.51.100.2"),
+        inject_on=("r1", "r2"),
+        natural=(NaturalExit("r1", SURGED, 1.0),),
+        source_path=SourcePath((64602, 65010), "igp", 10),
+        bps=1e9,
+        reason="a test",
+    )
+    rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    standing = StandingOverride(move, T0)
+    state = msgspec.structs.replace(rig.decider.cycle.state, held={move.prefix: standing})
+    rig.decider.cycle = msgspec.structs.replace(rig.decider.cycle, state=state)
+    pop = demo_pop()
+    links = tuple(link for link in pop.link if pop.link_id(link) != LYING)
+    rig.reconfigure(msgspec.structs.replace(pop, link=links), Settings(pops=("rhv1000.toml",)))
+    sums = {link: each for link, each in rig.sums.items() if link != LYING}
+    assert LYING not in rig.decider.close(closed(T0 + 10, T0 + 24.5), sums)
+    decision = rig.published(Decision)[-1]
+    assert decision.overrides == ()
+    assert [released.prefix for released in decision.released] == [move.prefix]
+    rig.decider.close(closed(T0 + 20, T0 + 34.5), sums)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from faust.types import TP
 
@@ -32,12 +33,14 @@ class Closings:
     def __init__(self) -> None:
         self.closed: list[int] = []
         self.loaded: list[int] = []
+        self.links: set[str] = set()
         self.closed_s = 0.0
         self.rates: Rates | None = None
         self.cycle = CycleRow(1, 0, CycleState())
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         self.loaded = sorted({start_s for start_s, _, _ in closed})
+        self.links = {link for _, link, _ in closed}
         self.cycle = cycle or self.cycle
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
@@ -55,6 +58,7 @@ class Rig:
         self.congestion = CongestionTable(memory_table("congestion"))
         self.committed = 0
         self.clock = ManualClock()
+        self.pop = demo_pop()
         self.restart()
 
     def restart(self) -> None:
@@ -63,7 +67,7 @@ class Rig:
 
         self.outbox = Outbox()
         self.state = FlowsState(
-            {"rhv1000": demo_pop()},
+            {"rhv1000": self.pop},
             WindowSettings(retention_s=30),
             FlowTables(
                 self.link_windows,
@@ -279,3 +283,43 @@ def test_revoking_forgets_what_was_not_flushed() -> None:
     assert rig.outbox.letters == []
     rig.state.write_rows()
     assert written(rig.link_windows.table) == []
+
+
+def test_a_link_that_left_the_inventory_does_not_keep_telemetry_from_starting() -> None:
+    """Its rows are there, of windows that are closed and of one that is open, until they are too old."""
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))])
+    rig.flush()
+    rig.restart()
+    assert SURGED in rig.closings.links
+    rig.pop = without(rig.pop, SURGED)
+    rig.restart()
+    assert rig.closings.loaded == [T0]
+    assert SURGED not in rig.closings.links
+    assert rig.state.accounts["rhv1000"].open == {}
+    rig.feed(purge(T0 + 24), first=4)
+    assert rig.closings.closed == [T0 + 10]
+    rig.committed = 6
+    rig.flush()
+    for start_s in (T0 + 20, T0 + 30, T0 + 40, T0 + 50):
+        rig.feed(purge(start_s + 14), first=rig.committed)
+        rig.committed += 2
+        rig.flush()
+    assert [key for key, _ in rig.link_windows.items() if SURGED in key] == []
+
+
+def test_an_inventory_that_changes_meanwhile_counts_from_the_next_record_on() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 4, flow(T0 + 3))])
+    [account] = rig.state.accounts.values()
+    assert {link for _, link in account.open} == {SURGED}
+    rig.state.reconfigure({"rhv1000": without(rig.pop, SURGED)})
+    assert account.open == {}
+    before = account.progress.unattributed_bytes.get("unknown-interface", 0)
+    rig.feed([(T0 + 5, flow(T0 + 3))], first=1)
+    assert account.progress.unattributed_bytes["unknown-interface"] > before
+    rig.state.write_rows()
+
+
+def without(pop: Pop, link: str) -> Pop:
+    return msgspec.structs.replace(pop, link=tuple(each for each in pop.link if pop.link_id(each) != link))

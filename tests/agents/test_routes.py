@@ -243,7 +243,7 @@ def test_a_path_of_a_peer_never_seen_up_is_kept_and_is_no_target() -> None:
     assert natural.alternates(PREFIX) == ()
     (path,) = rib.paths("r1", PREFIX).values()
     assert natural.barred(egress, path) == "session-down"
-    assert not BmpWitness(pop, rib).exit_alive(PREFIX, egress)
+    assert not BmpWitness(pop, rib).exit_path(PREFIX, egress)
     rig.feed("gobgpd_peer_up", first=2)
     assert [one.exit for one in natural.alternates(PREFIX)] == [egress]
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from prometheus_client import REGISTRY
 
 from app.actuation.pop_actuator import PopActuator, PopPorts
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.actuator import open_gobgpd
 from app.clock import ManualClock
 from app.gauges import watch_actuator, watch_inputs, watch_routes
@@ -97,12 +97,11 @@ def test_routes_tell_what_is_held_of_each_router() -> None:
 def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
     clock, pop = ManualClock(T0 + 20.0), demo_pop()
     ignore: Callable[[object], None] = list[object]().append
-    ports = PopPorts(clock, partial(open_gobgpd, pop), ignore, lambda: True, lambda: False, ignore, ignore)
+    ports = PopPorts(clock, partial(open_gobgpd, clock, pop), ignore, lambda: True, lambda: False, ignore, "me")
     actuator = PopActuator(pop, Rib(), "auto", Timing(), ports)
     watch_actuator(app_of(**{DECISIONS: 9}), clock, POP, actuator)
     assert value("autopilot_consumer_lag_records", topic=DECISIONS) == 2
-    for name in ("autopilot_decision_age_seconds", "autopilot_reaper_age_seconds"):
-        assert isnan(value(name, pop=POP))
+    assert isnan(value("autopilot_decision_age_seconds", pop=POP))
     assert value("autopilot_speaker_up", pop=POP, router="r1") == 0
 
     actuator.follow(decision(1, T0))

@@ -45,11 +45,15 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):  # it may end by itself at the same moment
             self.process.send_signal(number)
 
+    async def end(self) -> None:
+        """SIGKILL it, and do not start it again."""
+        await self._leave_alone()
+        self.signal(signal.SIGKILL)
+        await self.process.wait()
+
     async def stop(self) -> int:
         """SIGTERM, then SIGKILL; its exit code. Nothing happens to one that has ended and is not started again."""
-        self._supervisor.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._supervisor
+        await self._leave_alone()
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
@@ -58,6 +62,11 @@ class Worker:
             self.signal(signal.SIGKILL)
             code = await self.process.wait()
         return code
+
+    async def _leave_alone(self) -> None:
+        self._supervisor.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._supervisor
 
     async def _supervise(self) -> None:
         failures = 0

@@ -96,7 +96,7 @@ async def clock_wrong(rig: Rig) -> None:
         async with rig.fault():
             await rig.worker.stop()
             arguments = rig.arguments("worker", rig.worker.port)
-            rig.worker.argv = (right[0], "-m", "tests.faults.skewed", skew_s, *arguments)
+            rig.worker.argv = (right[0], "-m", "tests.faults.skewed", skew_s, "telemetry", *arguments)
             await rig.worker.start()
         await rig.goes_on()
     rig.worker.argv = right

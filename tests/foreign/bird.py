@@ -56,7 +56,7 @@ async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, inter
         hold_s=HOLD_S,
         keepalive_s=KEEPALIVE_S,
     )
-    await _start(runner, site, router.name, config)
+    await start(runner, site, router.name, config)
 
 
 async def start_neighbour(
@@ -80,7 +80,7 @@ async def start_neighbour(
     )
     for edge in edges:
         config += f"protocol bgp from edge {{ neighbor {edge} port {site.ports.bgp} as {pop.asn}; }}\n"
-    await _start(runner, site, link.name, config)
+    await start(runner, site, link.name, config)
 
 
 def established(site: Site, name: str) -> Probe:
@@ -121,12 +121,13 @@ async def heard(site: Site, link: str) -> set[str]:
 
 async def ask(site: Site, name: str, command: str) -> str:
     """The answer of this BIRD to a command."""
-    return await output(tool("birdc"), "-s", str(_socket(site, name)), command)
+    return await output(tool("birdc"), "-s", str(socket_of(site, name)), command)
 
 
-async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
+async def start(runner: Runner, site: Site, name: str, config: str) -> None:
+    """Start a BIRD and wait until it takes commands."""
     path = site.write(f"bird-{name}.conf", config)
-    socket = _socket(site, name)
+    socket = socket_of(site, name)
     argv = (tool("bird"), "-f", "-c", str(path), "-s", str(socket))
 
     async def answers() -> str | None:
@@ -136,7 +137,8 @@ async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
     await runner.start(Program(name=f"bird-{name}", argv=argv, keeps_user=True), answers)
 
 
-def _socket(site: Site, name: str) -> Path:
+def socket_of(site: Site, name: str) -> Path:
+    """The control socket of the BIRD with this name."""
     return site.path(f"bird-{name}.ctl")
 
 

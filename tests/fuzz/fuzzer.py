@@ -9,7 +9,6 @@ import msgspec
 
 from app.clock import Clock
 from tests.fuzz import corpus
-from tests.fuzz.mutation import Mutator
 from tests.fuzz.targets import Difference, Target
 
 WARM_ROUNDS = 3  # in which code and caches are loaded
@@ -36,6 +35,7 @@ class Result(msgspec.Struct, kw_only=True):
     rounds: int = 0
     inputs: int = 0
     by_target: dict[str, int] = {}
+    actuator: dict[str, int] = {}  # what became of decisions and orders
     crashes: int = 0
     differences: int = 0
     failures: list[Failure] = []
@@ -78,7 +78,7 @@ def fuzz(
 
 def _round(target: Target, result: Result) -> None:
     rng = corpus.rng(result.seed, target.name, result.rounds)
-    mutants = Mutator(target.seeds, rng).mutants(target.mutants)
+    mutants = target.make(rng)
     result.inputs += len(mutants)
     result.by_target[target.name] = result.by_target.get(target.name, 0) + len(mutants)
     try:

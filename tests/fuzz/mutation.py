@@ -29,7 +29,7 @@ class Mutator:
 
     def __init__(self, seeds: Sequence[bytes], rng: random.Random) -> None:
         self._seeds, self._rng = seeds, rng
-        self._trees = [json.loads(seed) for seed in seeds if seed[:1] == b"{" and b"\n{" not in seed]
+        self._trees = [tree for seed in seeds if (tree := _tree(seed)) is not None]
 
     def mutants(self, count: int) -> list[bytes]:
         """So many mutants, and now and then a seed as it is."""
@@ -81,6 +81,14 @@ class Mutator:
                 case _:
                     del made[at:]
         return bytes(made[:SIZE_MAX])
+
+
+def _tree(seed: bytes) -> Any:
+    """The record in a seed; None if it is not one."""
+    try:
+        return json.loads(seed) if seed[:1] == b"{" else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _places(tree: Any) -> list[tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
@@ -21,13 +22,15 @@ from app.stream.fetching import Hole, SourceRecords, Times
 from app.web.truth import _read as read_truth
 from tests.app.stream.test_fetching import signed
 from tests.fuzz import corpus
+from tests.fuzz.actuation import Actuator, Tally, decisions
 from tests.fuzz.corpus import POP
 from tests.fuzz.mutation import Mutator
-from tests.fuzz.worlds import Actuator, Readers, Telemetry, fresh
+from tests.fuzz.worlds import Readers, Telemetry, fresh
 
 ROUNDS_OF_A_WORLD = 40
 LINES_TOGETHER = 4
 Row = tuple[Any, ...]
+Keyed = tuple[bytes | None, bytes | None]
 Run = Callable[[Sequence[bytes], random.Random], None]
 
 
@@ -36,12 +39,18 @@ class Difference(Exception):
 
 
 class Target(NamedTuple):
-    """A reader, valid records for it, and how many mutants a round has."""
+    """A reader, valid records for it, and how many mutants a round has. Without records it gets random bytes."""
 
     name: str
     seeds: Sequence[bytes]
     run: Run
     mutants: int = 200
+
+    def make(self, rng: random.Random) -> list[bytes]:
+        """The inputs of a round."""
+        if not self.seeds:
+            return [rng.randbytes(8) for _ in range(self.mutants)]
+        return Mutator(self.seeds, rng).mutants(self.mutants)
 
 
 def rows(flows: FlowColumns) -> list[Row]:
@@ -120,10 +129,25 @@ def fetched(values: Sequence[bytes], rng: random.Random) -> None:
             pass
 
 
-def targets() -> list[Target]:
-    """All targets, with worlds of their own."""
-    telemetry, actuator = fresh(Telemetry, ROUNDS_OF_A_WORLD), fresh(Actuator, ROUNDS_OF_A_WORLD)
-    readers = fresh(Readers, ROUNDS_OF_A_WORLD)
+def keyed(values: Sequence[bytes], rng: random.Random) -> list[Keyed]:
+    """These records under keys of all kinds, some of them deleted."""
+    return [
+        (rng.choice((b"*", POP.encode(), None, b"\xff")), rng.choice((value, value, value, None))) for value in values
+    ]
+
+
+def ordered(values: Sequence[bytes], rng: random.Random) -> list[Keyed]:
+    """These orders, about half of them under the key that they say."""
+    records: list[Keyed] = [(b"*" if b'"pop":"*"' in value else POP.encode(), value) for value in values]
+    records += keyed(values, rng)
+    rng.shuffle(records)
+    return records[: len(values)]
+
+
+def targets(tally: Tally | None = None) -> list[Target]:
+    """All targets, with worlds of their own. `tally` counts what became of decisions and orders."""
+    telemetry, readers = fresh(Telemetry, ROUNDS_OF_A_WORLD), fresh(Readers, ROUNDS_OF_A_WORLD)
+    actuator = fresh(partial(Actuator, Counter() if tally is None else tally), ROUNDS_OF_A_WORLD)
     published = corpus.published()
     everything = [value for values in published.values() for value in values]
     inputs = {topics.FLOWS: corpus.flows(), topics.COUNTERS: corpus.counters(), topics.BMP: corpus.bmp()}
@@ -133,12 +157,6 @@ def targets() -> list[Target]:
         topics.ACTUATIONS.name: published["actuation"],
         topics.DECISIONS.for_pop(POP): published["decision"],
     }
-
-    def keyed(values: Sequence[bytes], rng: random.Random) -> list[tuple[bytes | None, bytes | None]]:
-        return [
-            (rng.choice((b"*", POP.encode(), None, b"\xff")), rng.choice((value, value, value, None)))
-            for value in values
-        ]
 
     def agent(topic: str) -> Run:
         def run(values: Sequence[bytes], rng: random.Random) -> None:
@@ -174,8 +192,16 @@ def targets() -> list[Target]:
             Target(f"agent-{topic.name.removesuffix('-<pop>')}", seeds, agent(topic.for_pop(POP)))
             for topic, seeds in inputs.items()
         ),
-        Target("actuator-decisions", published["decision"], lambda values, rng: actuator().decide(values), 100),
-        Target("actuator-orders", published["control"], lambda values, rng: actuator().order(keyed(values, rng)), 100),
+        Target(
+            "actuator-decisions",
+            published["decision"] + decisions(),
+            lambda values, rng: actuator().decide(values),
+            60,
+        ),
+        Target("actuator-fields", (), lambda values, rng: actuator().make_and_decide(values), 30),
+        Target(
+            "actuator-orders", published["control"], lambda values, rng: actuator().order(ordered(values, rng)), 210
+        ),
         *(Target(f"page-{topic}", seeds, page(topic), 100) for topic, seeds in read_by_page.items()),
         Target("commands", everything, commands, 40),
     ]

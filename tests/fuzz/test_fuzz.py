@@ -2,6 +2,7 @@
 
 import ctypes
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,38 @@ import pytest
 
 from agents.counters import CountersState
 from app import native
+from app.actuation.bmp_witness import BmpWitness
+from app.actuation.journal import Journal
 from app.clock import SystemClock
+from app.contract.schemas import Control
 from app.kafka.orders import Orders
 from app.native import Job
+from app.te.decision.guards import Guards
+from app.te.routing.path import Path as RoutePath
 from app.web.pop_model import PopModel
 from tests.fuzz import corpus, fuzzer
+from tests.fuzz.actuation import Actuator, Tally, decisions, read_order
 from tests.fuzz.fuzzer import Result, fuzz
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.targets import targets
 
 SHORT_S, SHORT_INPUTS = 8.0, 20_000
+DECISIONS = ("actuator-decisions", "actuator-fields")
 ROUNDS = 60  # in which a planted bug must be found
 
 
 def test_a_short_run_finds_nothing() -> None:
-    result = fuzz(targets(), Result(seed=1), SystemClock(), SHORT_S, SHORT_INPUTS, lambda line: None)
+    tally: Tally = Counter()
+    result = fuzz(targets(tally), Result(seed=1), SystemClock(), SHORT_S, SHORT_INPUTS, lambda line: None)
     assert [failure.error for failure in result.failures] == []
     assert result.grew_bytes < fuzzer.GROWTH_BYTES_MAX
     assert result.inputs >= SHORT_INPUTS
     assert set(result.by_target) == {target.name for target in targets()}
+    assert tally["ends"] == tally["announced_hostile"] == 0
+    assert tally["decisions"] >= sum(result.by_target[target] for target in DECISIONS)
+    assert tally["orders"] == result.by_target["actuator-orders"]
+    assert min(tally[what] for what in ("followed", "announced", "dead letters", "orders followed")) > 100
+    assert min(tally[f"refused: {reason}"] for reason in ("unknown-link", "own-prefix", "source-path-not-live")) > 0
 
 
 def test_the_same_seed_makes_the_same_inputs() -> None:
@@ -81,9 +95,48 @@ def a_counter_is_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CountersState, "_apply", counted)
 
 
+def our_own_prefixes_may_be_moved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Guards, "prefix", lambda self, prefix: None)
+
+
+def every_path_is_live(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BmpWitness, "exit_path", lambda self, prefix, exit, path: RoutePath(exit.peer, exit.next_hop, path))
+
+
+def refusals_are_silent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Journal, "refused", lambda self, *_: None)
+
+
+def a_deleted_order_is_lifted(patch: pytest.MonkeyPatch) -> None:
+    take = Orders.take
+
+    def taken(self: Orders, key: bytes | None, value: bytes | None) -> Any:
+        if value is None:
+            self._orders.pop((key or b"").decode(errors="replace"), None)
+        return take(self, key, value)
+
+    patch.setattr(Orders, "take", taken)
+
+
+def keys_say_nothing(patch: pytest.MonkeyPatch) -> None:
+    take = Orders.take
+
+    def taken(self: Orders, key: bytes | None, value: bytes | None) -> Any:
+        order = read_order(value)
+        return take(self, order.pop.encode() if isinstance(order, Control) else key, value)
+
+    patch.setattr(Orders, "take", taken)
+
+
 @pytest.mark.parametrize(
     ("target", "plant"),
     [
+        ("actuator-decisions", every_path_is_live),
+        ("actuator-fields", our_own_prefixes_may_be_moved),
+        ("actuator-fields", every_path_is_live),
+        ("actuator-fields", refusals_are_silent),
+        ("actuator-orders", a_deleted_order_is_lifted),
+        ("actuator-orders", keys_say_nothing),
         ("actuator-orders", bytes_of_latin_1),
         ("page-link-utilization", loads_are_believed),
         ("agent-sfacctd-counters", a_counter_is_believed),
@@ -119,6 +172,17 @@ def test_a_planted_difference_of_the_scanner_is_found(
     result = found("scanner")
     assert result.differences
     assert not result.ok
+
+
+@pytest.mark.parametrize("size", [600_000, 9_000_000])
+@pytest.mark.parametrize("key", ["prefix", "reason"])
+def test_a_text_of_any_size_is_one_small_dead_letter(key: str, size: int) -> None:
+    """Its refusal was a record that no broker takes, and nothing was published any more."""
+    tally: Tally = Counter()
+    value = next(value for value in decisions() if b'"prefix":"' in value)
+    place = f'"{key}":"'.encode()
+    Actuator(tally).decide([value.replace(place, place + b"2" * size, 1)])
+    assert tally == {"decisions": 1, "dead letters": 1}
 
 
 def test_memory_that_grows_is_a_failure() -> None:

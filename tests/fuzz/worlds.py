@@ -13,16 +13,12 @@ from click.testing import CliRunner
 from faust.types import TP
 from rich.console import Console
 
-from agents.actuate import Following
-from app import actuator, telemetry
-from app.actuator import ActuatorPorts
-from app.bgp.memory import MemorySpeaker
+from app import telemetry
 from app.cli.main import main
 from app.cli.watch import Screen
 from app.clock import ManualClock
 from app.config.settings import Settings, load
 from app.contract import topics
-from app.kafka.orders import Orders
 from app.stream.app import ExactApp
 from app.stream.consumer import Record
 from app.stream.exact import Reading
@@ -91,67 +87,6 @@ class Telemetry:
     def close_windows(self) -> None:
         """A purge that begins and ends: everything before it is complete."""
         self.take(topics.FLOWS.for_pop(POP), self._markers)
-
-
-class NoOrders:
-    """Nobody halts."""
-
-    caught_up = True
-
-
-class Actuator:
-    """The actuator of one PoP, whose speakers hold nothing."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(NOW_S)
-        self._following: list[Following] = []
-        self._number = 0
-        self._on_orders: list[Callable[[Orders], None]] = []
-        self._orders = Orders()
-        ports = ActuatorPorts(
-            fake_app(),
-            self.clock,
-            memory_table,
-            lambda reading: None,
-            self._following.append,
-            self._follow_orders,
-            lambda pop, router: (MemorySpeaker(), cast(Any, None)),
-            lambda: False,
-            lambda reaper: None,
-            lambda record: None,
-            lambda status: None,
-        )
-        self._pop = actuator.assemble({POP: demo_pop()}, SETTINGS, ports).pops[POP]
-
-    def _follow_orders(self, on_change: Callable[[Orders], None]) -> NoOrders:
-        self._on_orders.append(on_change)
-        return NoOrders()
-
-    def decide(self, values: Sequence[bytes]) -> None:
-        """Take records of the topic of decisions, each followed by a tick. What cannot be followed is an error here."""
-        (following,) = self._following
-        (topic,) = following.topics
-        for value in values:
-            self.clock.advance(PASSES_S)
-            self._number += 1
-            moved = moved_on(value, self.clock.now_s(), self._number)
-            rejected = following._take(topic, Record(self._number, self.clock.now_s(), None, moved))
-            assert rejected is None or not rejected.reason.startswith("it cannot be followed"), rejected.reason
-            self._act()
-
-    def order(self, values: Sequence[tuple[bytes | None, bytes | None]]) -> None:
-        """Take records of the topic of orders."""
-        for key, value in values:
-            self._orders.take(key, value)
-            self._on_orders[0](self._orders)
-        self._act()
-
-    def _act(self) -> None:
-        reconciler = self._pop.reconciler
-        reconciler.tick()
-        for router in reconciler.speakers:
-            reconciler.work(router)
-        msgspec.json.encode([reconciler.describe_overrides(), reconciler.describe_speakers()])
 
 
 @contextmanager

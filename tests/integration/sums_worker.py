@@ -135,7 +135,9 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[
     services: list[mode.Service] = [watchdog]
     if options.state_port:
         services.append(
-            StateServer({}, options.state_port, probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready})
+            StateServer(
+                {}, options.state_port, "state_port", probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready}
+            )
         )
     return app, services
 

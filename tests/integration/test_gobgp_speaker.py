@@ -15,7 +15,7 @@ from app.actuation.reconciler import Reconciler
 from app.bgp.client import GobgpClient
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import NO_EXPORT
-from app.bgp.wire import LOCAL, BestPath, announcement, changes, read_attributes
+from app.bgp.wire import SeenPath
 from app.clock import SystemClock
 from app.config.inventory import Injector
 from app.contract.schemas import Actuation
@@ -50,6 +50,7 @@ transport.config.passive-mode = {"true" if listens else "false"}
 timers.config.hold-time = 9
 timers.config.keepalive-interval = 3
 timers.config.connect-retry = 2
+timers.config.idle-hold-time-after-reset = 1
 
 [[neighbors.afi-safis]]
 config.afi-safi-name = "ipv4-unicast"
@@ -79,15 +80,16 @@ class Rig:
         )
         self.rib = Rib()
         self.records: list[Actuation] = []
-        journal = Journal("rhv1000", SystemClock(), self.records.append, dry=False)
+        self.at_edge: set[str] = set()
+        journal = Journal(self.pop, SystemClock(), self.records.append, dry=False)
         self.reconciler = Reconciler(BmpWitness(self.pop, self.rib), SystemClock(), journal, lambda: True)
-        self.driver = Driver(self.reconciler, {"r1": self.speaker}, SystemClock())
+        self.driver = Driver(self.reconciler, {"r1": lambda: self.speaker}, SystemClock())
 
     async def begin(self) -> None:
         """Natural paths on the edge and in the Rib; wait for the session."""
         hops = {prefix: exit_at(1, 6 if ":" in prefix else 4).next_hop for prefix in PREFIXES}
-        await self.edge.send(
-            announcement(route(prefix, hop, local_pref=100, communities=("64601:1",))) for prefix, hop in hops.items()
+        await self.edge.announce(
+            route(prefix, hop, local_pref=100, communities=("64601:1",)) for prefix, hop in hops.items()
         )
         for prefix in PREFIXES:
             where = exit_at(2, 6 if ":" in prefix else 4)
@@ -95,14 +97,9 @@ class Rig:
             self.rib.update("r1", prefix, Path(where.peer, where.next_hop, (64602, 65010)))
         self.rib.peer_up("r1", INJECTOR, 64512)
 
-    async def round(self) -> dict[str, BestPath]:
+    async def round(self) -> dict[str, SeenPath]:
         """What BMP would tell, one round of the driver, and what the edge uses now."""
-        held = {
-            destination.prefix: read_attributes(path.pattrs)
-            for destination in await self.edge.destinations()
-            for path in destination.paths
-            if path.neighbor_ip == INJECTOR
-        }
+        held = {path.prefix: path.attributes for path in await self.edge.paths() if path.neighbor_ip == INJECTOR}
         for prefix in PREFIXES:
             if (seen := held.get(prefix)) is None:
                 self.rib.withdraw("r1", prefix, INJECTOR)
@@ -112,10 +109,10 @@ class Rig:
                 INJECTOR, seen.next_hop, seen.as_path, communities=seen.communities, large_communities=large, ebgp=False
             )
             self.rib.update("r1", prefix, path)
+        self.reconciler.rib_changed(PREFIXES)
         self.reconciler.tick()
-        await self.driver.converge("r1")
-        best = [path for each in await self.edge.destinations() for path in each.paths if path.best]
-        return {prefix: path for prefix, path in changes(best).items() if path}
+        await self.driver.routers["r1"].converge()
+        return {path.prefix: path for path in await self.edge.paths() if path.best}
 
     def decide(self, seq: int, released: tuple[str, ...] = ()) -> None:
         wanted = [override(prefix, inject_on=("r1",)) for prefix in PREFIXES if prefix not in released]
@@ -127,7 +124,15 @@ class Rig:
 
     async def natural(self) -> bool:
         best = await self.round()
-        return all(best[prefix].neighbor_ip == LOCAL for prefix in PREFIXES)
+        return all(best[prefix].local for prefix in PREFIXES)
+
+    async def is_empty(self) -> bool:
+        """Whether the edge has nothing from the injector; it is only looked at."""
+        self.at_edge = {path.prefix for path in await self.edge.paths() if path.neighbor_ip == INJECTOR}
+        return not self.at_edge
+
+    async def is_back(self) -> bool:
+        return not await self.is_empty()
 
     def told(self, action: str) -> list[str]:
         return sorted(each.prefix for each in self.records if each.action == action)
@@ -152,15 +157,25 @@ async def test_overrides_are_best_on_the_edge_as_copies_with_our_marks_and_go_ag
     async with rig() as made:
         best = await made.round()
         for prefix in PREFIXES:
-            assert best[prefix].next_hop == exit_at(2, 6 if ":" in prefix else 4).next_hop
-            assert best[prefix].as_path == (64602, 65010)
-            assert best[prefix].local_pref == 1000
-            assert best[prefix].communities == (MARKER, NO_EXPORT)
+            shown = best[prefix].attributes
+            assert shown.next_hop == exit_at(2, 6 if ":" in prefix else 4).next_hop
+            assert shown.as_path == (64602, 65010)
+            assert shown.local_pref == 1000
+            assert shown.communities == (MARKER, NO_EXPORT)
         assert made.told("confirmed") == sorted(PREFIXES)
         made.decide(2, released=PREFIXES)
         await eventually(made.natural)
         assert made.told("withdrawn") == sorted(PREFIXES)
         assert made.reconciler.overrides.entries == {}
+
+
+async def test_a_reset_takes_everything_from_the_edge_and_what_is_held_then_comes_back() -> None:
+    async with rig() as made:
+        await made.speaker.reset("autopilot: halted by file")
+        await eventually(made.is_empty)
+        await made.speaker.withdraw([PREFIX])
+        await eventually(made.is_back)
+        assert made.at_edge == {PREFIX6}
 
 
 async def test_a_restarted_injector_is_filled_again_and_nothing_is_lost_on_the_way() -> None:

@@ -36,17 +36,15 @@ async def shown(site: Site, name: str) -> dict[str, int]:
     }
 
 
-async def resets(site: Site, name: str) -> int:
-    """How often the edge has lost the session with its injector."""
+async def session(site: Site, name: str) -> object:
+    """What changes when the edge loses the session with its injector: how often it did, or since when it is up."""
     router = POP.routers[name]
     if name == "r2":
         found = await frr.vty(frr.vty_socket(site, router), f"show bgp neighbors {router.injector.address} json")
-        dropped: int = found[router.injector.address]["connectionsDropped"]
-        return dropped
+        return found[router.injector.address]["connectionsDropped"]
     neighbours = await gobgp.gobgp(gobgp.target(site, name), "neighbor")
     [injector] = [each for each in neighbours if each["conf"]["neighbor_address"] == router.injector.address]
-    flops: int = injector["state"].get("flops", 0)
-    return flops
+    return injector["timers"]["state"].get("uptime")
 
 
 async def takes_paths_of(name: str, *lengths: int) -> None:
@@ -56,16 +54,24 @@ async def takes_paths_of(name: str, *lengths: int) -> None:
         injector = GobgpSpeaker(gobgp.target(site, f"injector-{name}"), MARKER)
         await injector.announce([route(prefix, hop) for prefix in OTHERS])
         wanted = dict.fromkeys(OTHERS, 2)
-        for place, length in enumerate(lengths):
-            prefix = f"20.0.{100 + place}.0/24"
-            await injector.announce([route(prefix, hop, as_path=(64602, *range(65001, 65000 + length)))])
-            wanted[prefix] = length
 
         async def all_there() -> bool:
             return await shown(site, name) == wanted
 
         await eventually(all_there)
-        assert await resets(site, name) == 0
+        before = await session(site, name)
+        for place, length in enumerate(lengths):
+            prefix = f"20.0.{100 + place}.0/24"
+            await injector.announce([route(prefix, hop, as_path=(64602, *range(65001, 65000 + length)))])
+            wanted[prefix] = length
+        await eventually(all_there)
+        assert await session(site, name) == before
+        await injector.reset("so that a change is seen to be one")
+
+        async def has_changed() -> bool:
+            return await session(site, name) != before
+
+        await eventually(has_changed)
         await injector.close()
 
 

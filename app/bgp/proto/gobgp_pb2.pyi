@@ -1,4 +1,6 @@
-from google.protobuf import any_pb2 as _any_pb2
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -8,56 +10,33 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class TableType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    GLOBAL: _ClassVar[TableType]
-    LOCAL: _ClassVar[TableType]
-    ADJ_IN: _ClassVar[TableType]
-    ADJ_OUT: _ClassVar[TableType]
-GLOBAL: TableType
-LOCAL: TableType
-ADJ_IN: TableType
-ADJ_OUT: TableType
-
 class Family(_message.Message):
     __slots__ = ("afi", "safi")
-    class Afi(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        AFI_UNKNOWN: _ClassVar[Family.Afi]
-        AFI_IP: _ClassVar[Family.Afi]
-        AFI_IP6: _ClassVar[Family.Afi]
-    AFI_UNKNOWN: Family.Afi
-    AFI_IP: Family.Afi
-    AFI_IP6: Family.Afi
-    class Safi(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        SAFI_UNKNOWN: _ClassVar[Family.Safi]
-        SAFI_UNICAST: _ClassVar[Family.Safi]
-    SAFI_UNKNOWN: Family.Safi
-    SAFI_UNICAST: Family.Safi
     AFI_FIELD_NUMBER: _ClassVar[int]
     SAFI_FIELD_NUMBER: _ClassVar[int]
-    afi: Family.Afi
-    safi: Family.Safi
-    def __init__(self, afi: _Optional[_Union[Family.Afi, str]] = ..., safi: _Optional[_Union[Family.Safi, str]] = ...) -> None: ...
+    afi: int
+    safi: int
+    def __init__(self, afi: _Optional[int] = ..., safi: _Optional[int] = ...) -> None: ...
 
 class Path(_message.Message):
-    __slots__ = ("nlri", "pattrs", "best", "is_withdraw", "family", "neighbor_ip", "identifier")
+    __slots__ = ("nlri", "pattrs", "age", "best", "is_withdraw", "family", "neighbor_ip", "identifier")
     NLRI_FIELD_NUMBER: _ClassVar[int]
     PATTRS_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
     IS_WITHDRAW_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOR_IP_FIELD_NUMBER: _ClassVar[int]
     IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
-    nlri: _any_pb2.Any
-    pattrs: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    nlri: bytes
+    pattrs: _containers.RepeatedScalarFieldContainer[bytes]
+    age: _timestamp_pb2.Timestamp
     best: bool
     is_withdraw: bool
     family: Family
     neighbor_ip: str
     identifier: int
-    def __init__(self, nlri: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., pattrs: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., best: _Optional[bool] = ..., is_withdraw: _Optional[bool] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., neighbor_ip: _Optional[str] = ..., identifier: _Optional[int] = ...) -> None: ...
+    def __init__(self, nlri: _Optional[bytes] = ..., pattrs: _Optional[_Iterable[bytes]] = ..., age: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., best: _Optional[bool] = ..., is_withdraw: _Optional[bool] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., neighbor_ip: _Optional[str] = ..., identifier: _Optional[int] = ...) -> None: ...
 
 class Destination(_message.Message):
     __slots__ = ("prefix", "paths")
@@ -118,7 +97,7 @@ class PeerConf(_message.Message):
     def __init__(self, neighbor_address: _Optional[str] = ..., peer_asn: _Optional[int] = ...) -> None: ...
 
 class PeerState(_message.Message):
-    __slots__ = ("session_state",)
+    __slots__ = ("session_state", "remote_cap", "local_cap")
     class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN: _ClassVar[PeerState.SessionState]
@@ -136,14 +115,32 @@ class PeerState(_message.Message):
     OPENCONFIRM: PeerState.SessionState
     ESTABLISHED: PeerState.SessionState
     SESSION_STATE_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_CAP_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_CAP_FIELD_NUMBER: _ClassVar[int]
     session_state: PeerState.SessionState
-    def __init__(self, session_state: _Optional[_Union[PeerState.SessionState, str]] = ...) -> None: ...
+    remote_cap: _containers.RepeatedScalarFieldContainer[bytes]
+    local_cap: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, session_state: _Optional[_Union[PeerState.SessionState, str]] = ..., remote_cap: _Optional[_Iterable[bytes]] = ..., local_cap: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class AfiSafi(_message.Message):
+    __slots__ = ("mp_graceful_restart", "state")
+    MP_GRACEFUL_RESTART_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    mp_graceful_restart: MpGracefulRestart
+    state: AfiSafiState
+    def __init__(self, mp_graceful_restart: _Optional[_Union[MpGracefulRestart, _Mapping]] = ..., state: _Optional[_Union[AfiSafiState, _Mapping]] = ...) -> None: ...
+
+class MpGracefulRestart(_message.Message):
     __slots__ = ("state",)
     STATE_FIELD_NUMBER: _ClassVar[int]
-    state: AfiSafiState
-    def __init__(self, state: _Optional[_Union[AfiSafiState, _Mapping]] = ...) -> None: ...
+    state: MpGracefulRestartState
+    def __init__(self, state: _Optional[_Union[MpGracefulRestartState, _Mapping]] = ...) -> None: ...
+
+class MpGracefulRestartState(_message.Message):
+    __slots__ = ("end_of_rib_received",)
+    END_OF_RIB_RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    end_of_rib_received: bool
+    def __init__(self, end_of_rib_received: _Optional[bool] = ...) -> None: ...
 
 class AfiSafiState(_message.Message):
     __slots__ = ("family", "enabled", "received", "accepted", "advertised")
@@ -159,15 +156,25 @@ class AfiSafiState(_message.Message):
     advertised: int
     def __init__(self, family: _Optional[_Union[Family, _Mapping]] = ..., enabled: _Optional[bool] = ..., received: _Optional[int] = ..., accepted: _Optional[int] = ..., advertised: _Optional[int] = ...) -> None: ...
 
+class TableLookupPrefix(_message.Message):
+    __slots__ = ("prefix", "type")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    prefix: str
+    type: int
+    def __init__(self, prefix: _Optional[str] = ..., type: _Optional[int] = ...) -> None: ...
+
 class ListPathRequest(_message.Message):
-    __slots__ = ("table_type", "name", "family")
+    __slots__ = ("table_type", "name", "family", "prefixes")
     TABLE_TYPE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
-    table_type: TableType
+    PREFIXES_FIELD_NUMBER: _ClassVar[int]
+    table_type: int
     name: str
     family: Family
-    def __init__(self, table_type: _Optional[_Union[TableType, str]] = ..., name: _Optional[str] = ..., family: _Optional[_Union[Family, _Mapping]] = ...) -> None: ...
+    prefixes: _containers.RepeatedCompositeFieldContainer[TableLookupPrefix]
+    def __init__(self, table_type: _Optional[int] = ..., name: _Optional[str] = ..., family: _Optional[_Union[Family, _Mapping]] = ..., prefixes: _Optional[_Iterable[_Union[TableLookupPrefix, _Mapping]]] = ...) -> None: ...
 
 class ListPathResponse(_message.Message):
     __slots__ = ("destination",)
@@ -175,50 +182,86 @@ class ListPathResponse(_message.Message):
     destination: Destination
     def __init__(self, destination: _Optional[_Union[Destination, _Mapping]] = ...) -> None: ...
 
+class GetTableRequest(_message.Message):
+    __slots__ = ("table_type", "family")
+    TABLE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    table_type: int
+    family: Family
+    def __init__(self, table_type: _Optional[int] = ..., family: _Optional[_Union[Family, _Mapping]] = ...) -> None: ...
+
+class GetTableResponse(_message.Message):
+    __slots__ = ("num_path",)
+    NUM_PATH_FIELD_NUMBER: _ClassVar[int]
+    num_path: int
+    def __init__(self, num_path: _Optional[int] = ...) -> None: ...
+
+class ResetPeerRequest(_message.Message):
+    __slots__ = ("address", "communication")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    COMMUNICATION_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    communication: str
+    def __init__(self, address: _Optional[str] = ..., communication: _Optional[str] = ...) -> None: ...
+
+class ResetPeerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class AddPathStreamRequest(_message.Message):
     __slots__ = ("table_type", "paths")
     TABLE_TYPE_FIELD_NUMBER: _ClassVar[int]
     PATHS_FIELD_NUMBER: _ClassVar[int]
-    table_type: TableType
+    table_type: int
     paths: _containers.RepeatedCompositeFieldContainer[Path]
-    def __init__(self, table_type: _Optional[_Union[TableType, str]] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
+    def __init__(self, table_type: _Optional[int] = ..., paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
+
+class AddPathStreamResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class WatchEventRequest(_message.Message):
-    __slots__ = ("table",)
+    __slots__ = ("peer", "table")
+    class Peer(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
     class Table(_message.Message):
         __slots__ = ("filters",)
         class Filter(_message.Message):
             __slots__ = ("type", "init")
-            class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-                __slots__ = ()
-                BEST: _ClassVar[WatchEventRequest.Table.Filter.Type]
-                ADJIN: _ClassVar[WatchEventRequest.Table.Filter.Type]
-                POST_POLICY: _ClassVar[WatchEventRequest.Table.Filter.Type]
-            BEST: WatchEventRequest.Table.Filter.Type
-            ADJIN: WatchEventRequest.Table.Filter.Type
-            POST_POLICY: WatchEventRequest.Table.Filter.Type
             TYPE_FIELD_NUMBER: _ClassVar[int]
             INIT_FIELD_NUMBER: _ClassVar[int]
-            type: WatchEventRequest.Table.Filter.Type
+            type: int
             init: bool
-            def __init__(self, type: _Optional[_Union[WatchEventRequest.Table.Filter.Type, str]] = ..., init: _Optional[bool] = ...) -> None: ...
+            def __init__(self, type: _Optional[int] = ..., init: _Optional[bool] = ...) -> None: ...
         FILTERS_FIELD_NUMBER: _ClassVar[int]
         filters: _containers.RepeatedCompositeFieldContainer[WatchEventRequest.Table.Filter]
         def __init__(self, filters: _Optional[_Iterable[_Union[WatchEventRequest.Table.Filter, _Mapping]]] = ...) -> None: ...
+    PEER_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    peer: WatchEventRequest.Peer
     table: WatchEventRequest.Table
-    def __init__(self, table: _Optional[_Union[WatchEventRequest.Table, _Mapping]] = ...) -> None: ...
+    def __init__(self, peer: _Optional[_Union[WatchEventRequest.Peer, _Mapping]] = ..., table: _Optional[_Union[WatchEventRequest.Table, _Mapping]] = ...) -> None: ...
 
 class WatchEventResponse(_message.Message):
-    __slots__ = ("table",)
+    __slots__ = ("peer", "table")
+    class PeerEvent(_message.Message):
+        __slots__ = ("type", "peer")
+        TYPE_FIELD_NUMBER: _ClassVar[int]
+        PEER_FIELD_NUMBER: _ClassVar[int]
+        type: int
+        peer: Peer
+        def __init__(self, type: _Optional[int] = ..., peer: _Optional[_Union[Peer, _Mapping]] = ...) -> None: ...
     class TableEvent(_message.Message):
         __slots__ = ("paths",)
         PATHS_FIELD_NUMBER: _ClassVar[int]
-        paths: _containers.RepeatedCompositeFieldContainer[Path]
-        def __init__(self, paths: _Optional[_Iterable[_Union[Path, _Mapping]]] = ...) -> None: ...
+        paths: _containers.RepeatedScalarFieldContainer[bytes]
+        def __init__(self, paths: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    PEER_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    peer: WatchEventResponse.PeerEvent
     table: WatchEventResponse.TableEvent
-    def __init__(self, table: _Optional[_Union[WatchEventResponse.TableEvent, _Mapping]] = ...) -> None: ...
+    def __init__(self, peer: _Optional[_Union[WatchEventResponse.PeerEvent, _Mapping]] = ..., table: _Optional[_Union[WatchEventResponse.TableEvent, _Mapping]] = ...) -> None: ...
 
 class IPAddressPrefix(_message.Message):
     __slots__ = ("prefix_len", "prefix")
@@ -228,6 +271,22 @@ class IPAddressPrefix(_message.Message):
     prefix: str
     def __init__(self, prefix_len: _Optional[int] = ..., prefix: _Optional[str] = ...) -> None: ...
 
+class EncapsulationNLRI(_message.Message):
+    __slots__ = ("address",)
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    def __init__(self, address: _Optional[str] = ...) -> None: ...
+
+class UnknownAttribute(_message.Message):
+    __slots__ = ("flags", "type", "value")
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    flags: int
+    type: int
+    value: bytes
+    def __init__(self, flags: _Optional[int] = ..., type: _Optional[int] = ..., value: _Optional[bytes] = ...) -> None: ...
+
 class OriginAttribute(_message.Message):
     __slots__ = ("origin",)
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
@@ -236,19 +295,11 @@ class OriginAttribute(_message.Message):
 
 class AsSegment(_message.Message):
     __slots__ = ("type", "numbers")
-    class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-        __slots__ = ()
-        UNKNOWN: _ClassVar[AsSegment.Type]
-        AS_SET: _ClassVar[AsSegment.Type]
-        AS_SEQUENCE: _ClassVar[AsSegment.Type]
-    UNKNOWN: AsSegment.Type
-    AS_SET: AsSegment.Type
-    AS_SEQUENCE: AsSegment.Type
     TYPE_FIELD_NUMBER: _ClassVar[int]
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
-    type: AsSegment.Type
+    type: int
     numbers: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, type: _Optional[_Union[AsSegment.Type, str]] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, type: _Optional[int] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class AsPathAttribute(_message.Message):
     __slots__ = ("segments",)
@@ -303,3 +354,53 @@ class MpReachNLRIAttribute(_message.Message):
     family: Family
     next_hops: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, family: _Optional[_Union[Family, _Mapping]] = ..., next_hops: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AddPathCapabilityTuple(_message.Message):
+    __slots__ = ("family", "mode")
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    family: Family
+    mode: int
+    def __init__(self, family: _Optional[_Union[Family, _Mapping]] = ..., mode: _Optional[int] = ...) -> None: ...
+
+class AddPathCapability(_message.Message):
+    __slots__ = ("tuples",)
+    TUPLES_FIELD_NUMBER: _ClassVar[int]
+    tuples: _containers.RepeatedCompositeFieldContainer[AddPathCapabilityTuple]
+    def __init__(self, tuples: _Optional[_Iterable[_Union[AddPathCapabilityTuple, _Mapping]]] = ...) -> None: ...
+
+class Nlri(_message.Message):
+    __slots__ = ("prefix", "encapsulation")
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ENCAPSULATION_FIELD_NUMBER: _ClassVar[int]
+    prefix: IPAddressPrefix
+    encapsulation: EncapsulationNLRI
+    def __init__(self, prefix: _Optional[_Union[IPAddressPrefix, _Mapping]] = ..., encapsulation: _Optional[_Union[EncapsulationNLRI, _Mapping]] = ...) -> None: ...
+
+class Attribute(_message.Message):
+    __slots__ = ("unknown", "origin", "as_path", "next_hop", "multi_exit_disc", "local_pref", "communities", "mp_reach", "large_communities")
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    AS_PATH_FIELD_NUMBER: _ClassVar[int]
+    NEXT_HOP_FIELD_NUMBER: _ClassVar[int]
+    MULTI_EXIT_DISC_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_PREF_FIELD_NUMBER: _ClassVar[int]
+    COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    MP_REACH_FIELD_NUMBER: _ClassVar[int]
+    LARGE_COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    unknown: UnknownAttribute
+    origin: OriginAttribute
+    as_path: AsPathAttribute
+    next_hop: NextHopAttribute
+    multi_exit_disc: MultiExitDiscAttribute
+    local_pref: LocalPrefAttribute
+    communities: CommunitiesAttribute
+    mp_reach: MpReachNLRIAttribute
+    large_communities: LargeCommunitiesAttribute
+    def __init__(self, unknown: _Optional[_Union[UnknownAttribute, _Mapping]] = ..., origin: _Optional[_Union[OriginAttribute, _Mapping]] = ..., as_path: _Optional[_Union[AsPathAttribute, _Mapping]] = ..., next_hop: _Optional[_Union[NextHopAttribute, _Mapping]] = ..., multi_exit_disc: _Optional[_Union[MultiExitDiscAttribute, _Mapping]] = ..., local_pref: _Optional[_Union[LocalPrefAttribute, _Mapping]] = ..., communities: _Optional[_Union[CommunitiesAttribute, _Mapping]] = ..., mp_reach: _Optional[_Union[MpReachNLRIAttribute, _Mapping]] = ..., large_communities: _Optional[_Union[LargeCommunitiesAttribute, _Mapping]] = ...) -> None: ...
+
+class Capability(_message.Message):
+    __slots__ = ("add_path",)
+    ADD_PATH_FIELD_NUMBER: _ClassVar[int]
+    add_path: AddPathCapability
+    def __init__(self, add_path: _Optional[_Union[AddPathCapability, _Mapping]] = ...) -> None: ...

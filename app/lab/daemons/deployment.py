@@ -31,6 +31,7 @@ def write_settings(run_dir: Path, inventory: Path, broker: str, overrides: Mappi
         "pops": [str(inventory.relative_to(run_dir))],
         "data_dir": str(run_dir / "data"),
         "halt_file": str(run_dir / "halt"),
+        "actuator_port": 0,  # several stacks may run at once
         "kafka": {"broker": broker, "replication_factor": 1},
     }
     path = run_dir / SETTINGS

@@ -36,7 +36,7 @@ async def start_neighbour(
     config = fill(
         "exabgp.conf",
         ear=ear,
-        received=_received_file(site, session.peer),
+        received=received_file(site, session.peer),
         edge=router.ibgp_address,
         router_id=session.peer,
         peer=session.peer,
@@ -64,7 +64,7 @@ def hears(site: Site, peer: str, prefixes: Sequence[str]) -> Probe:
 
 def received(site: Site, peer: str) -> list[str]:
     """Every announcement that reached the neighbour, in order: prefix and communities, separated by spaces."""
-    file = _received_file(site, peer)
+    file = received_file(site, peer)
     if not file.exists():
         return []
     # The last line may be incomplete: ExaBGP may still be writing it.
@@ -86,5 +86,6 @@ def _announcement(route: Announcement) -> str:
     return f"route {route.prefix} next-hop {route.next_hop} as-path [ {path} ]{med};"
 
 
-def _received_file(site: Site, peer: str) -> Path:
+def received_file(site: Site, peer: str) -> Path:
+    """Where a neighbour writes down what it receives, one JSON record a line."""
     return site.path(f"received-{peer}.jsonl")

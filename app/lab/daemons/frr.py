@@ -22,9 +22,14 @@ def vty_socket(site: Site, router: Router) -> Path:
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router) -> None:
-    """Start the edge router and wait until it answers commands."""
+    """Start the edge router with the lab's configuration and wait until it answers commands."""
     other = next(peer for peer in pop.router if peer is not router)
-    config = site.write(f"{router.name}.conf", edge_config(site, pop, router, other))
+    await start(runner, site, router, edge_config(site, pop, router, other))
+
+
+async def start(runner: Runner, site: Site, router: Router, text: str) -> None:
+    """Start bgpd with this configuration as an edge router, and wait until it answers commands."""
+    config = site.write(f"{router.name}.conf", text)
     directory = site.make_directory(router.name)
     argv = (
         *(binary("bgpd"), "-Z", "-n", "-S", "-M", "bmp", "-f", str(config)),
@@ -71,7 +76,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
     limit = f"maximum-prefix {router.maximum_prefix} restart {RESTART_AFTER_LIMIT_MIN}"
     injector = router.injector.address
     neighbours += [
-        _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit)),
+        _neighbour(site, router, Neighbour(injector, pop.asn, "FROM-INJECTOR", "TO-INJECTOR", limit, all_paths=True)),
         _neighbour(site, router, Neighbour(other.ibgp_address, pop.asn, "FROM-EDGE", "TO-EDGE", passive=False)),
     ]
     return fill(
@@ -111,6 +116,7 @@ class Neighbour(NamedTuple):
     export_map: str
     limit: str = ""  # on prefixes, in FRR's syntax; empty for no limit
     passive: bool = True
+    all_paths: bool = False  # whether it is sent every path (ADD-PATH), not only the best
 
 
 def _neighbour(site: Site, router: Router, neighbour: Neighbour) -> str:
@@ -123,5 +129,6 @@ def _neighbour(site: Site, router: Router, neighbour: Neighbour) -> str:
         address=router.ibgp_address,
         passive=f"neighbor {peer} passive" if neighbour.passive else "!",
         maximum_prefix=f"neighbor {peer} {neighbour.limit}" if neighbour.limit else "!",
+        all_paths=f"neighbor {peer} addpath-tx-all-paths" if neighbour.all_paths else "!",
         **{"import": neighbour.import_map, "export": neighbour.export_map},
     )

@@ -3,8 +3,9 @@
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from app.bgp.speaker import IDLE_S
 from app.config.inventory import Pop, Router
 from app.errors import DaemonError
 from app.lab.daemons.commands import output
@@ -13,12 +14,13 @@ from app.lab.daemons.policy import HOLD_S, KEEPALIVE_S, own_by_version, sessions
 from app.lab.daemons.runner import Probe, Program, Runner
 
 ESTABLISHED = 6
+OFFERED_PATHS = 16  # of a prefix, from an edge to its injector
 
 
 async def start_edge(runner: Runner, site: Site, pop: Pop, router: Router, export_policy: bool) -> None:
     """Start the edge router and make it announce the PoP's own prefixes. `export_policy=False` lets every route out."""
     other = next(peer for peer in pop.router if peer is not router)
-    await _start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
+    await start(runner, site, router.name, edge_config(site, pop, router, other, export_policy))
     for prefix in pop.own_prefixes:
         family, hop = "ipv6" if ":" in prefix else "ipv4", router.loopback(prefix)
         await gobgp(
@@ -31,10 +33,11 @@ async def start_injector(
 ) -> None:
     """Start the injector beside this edge router and wait until it answers; a mirror of the router gets the same."""
     injector = router.injector.address
-    config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector)
+    marker = pop.marker_community
+    config = fill("gobgpd-injector.toml", router=router.name, asn=pop.asn, address=injector, marker=marker)
     for address in filter(None, (router.ibgp_address, mirror_address)):
-        config += _neighbour(site, address, pop.asn, injector, passive=False)
-    await _start(runner, site, f"injector-{router.name}", config)
+        config += _neighbour(site, PeerOfGobgp(address, pop.asn, injector, passive=False, receives_all_paths=True))
+    await start(runner, site, f"injector-{router.name}", config, restarts_max=5)  # its reaper may end it
 
 
 def target(site: Site, name: str) -> str:
@@ -71,8 +74,14 @@ def _complete(peer: Mapping[str, Any], routes: int) -> bool:
 def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_policy: bool) -> str:
     """The gobgpd configuration of one edge router; `other` is the PoP's second edge."""
     preferences = sessions_by_local_pref(pop, router)
-    peers = [(session.peer, session.asn, 0) for sessions in preferences.values() for session in sessions]
-    inside = [(other.ibgp_address, pop.asn, 0), (router.injector.address, pop.asn, router.maximum_prefix)]
+    own_address = router.ibgp_address
+    peers = [
+        PeerOfGobgp(session.peer, session.asn, own_address) for sessions in preferences.values() for session in sessions
+    ]
+    inside = [
+        PeerOfGobgp(other.ibgp_address, pop.asn, own_address),
+        PeerOfGobgp(router.injector.address, pop.asn, own_address, router.maximum_prefix, send_max=OFFERED_PATHS),
+    ]
     own = {version: prefixes for version, prefixes in own_by_version(pop).items() if prefixes}
     exports = [f"export-own-ipv{version}" for version in own] if export_policy else ["export-all"]
     main = fill(
@@ -87,7 +96,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_poli
         bmp=site.ports.bmp,
         ebgp_imports=_quoted(f"import-{local_pref}" for local_pref in preferences),
         ebgp_exports=_quoted(exports),
-        ebgp=_quoted(peer for peer, _, _ in peers),
+        ebgp=_quoted(neighbour.peer for neighbour in peers),
         edge=other.ibgp_address,
         injector=router.injector.address,
         marker=pop.marker_community,
@@ -100,10 +109,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_poli
     ]
     parts += [_export_own(version, prefixes) for version, prefixes in own.items()]
     parts += [] if export_policy else [fill("gobgpd-export-all.toml")]
-    parts += [
-        _neighbour(site, peer, asn, router.ibgp_address, passive=True, maximum_prefix=limit)
-        for peer, asn, limit in (*peers, *inside)
-    ]
+    parts += [_neighbour(site, neighbour) for neighbour in (*peers, *inside)]
     return "".join(parts)
 
 
@@ -116,17 +122,33 @@ def _export_own(version: int, prefixes: Iterable[str]) -> str:
     return fill("gobgpd-export-own.toml", family=f"ipv{version}", prefixes=lines)
 
 
-def _neighbour(site: Site, peer: str, asn: int, address: str, *, passive: bool, maximum_prefix: int = 0) -> str:
+class PeerOfGobgp(NamedTuple):
+    """One BGP session of a gobgpd. `send_max` is how many paths of a prefix it sends there; 0 is the best alone."""
+
+    peer: str
+    asn: int
+    address: str
+    maximum_prefix: int = 0
+    passive: bool = True
+    send_max: int = 0
+    receives_all_paths: bool = False
+
+
+def _neighbour(site: Site, neighbour: PeerOfGobgp) -> str:
     return fill(
         "gobgpd-neighbour.toml",
-        peer=peer,
-        peer_asn=asn,
-        address=address,
+        peer=neighbour.peer,
+        peer_asn=neighbour.asn,
+        address=neighbour.address,
         bgp=site.ports.bgp,
-        passive=str(passive).lower(),
+        passive=str(neighbour.passive).lower(),
         hold_s=HOLD_S,
         keepalive_s=KEEPALIVE_S,
-        maximum_prefix=maximum_prefix,
+        idle_s=IDLE_S,
+        maximum_prefix=neighbour.maximum_prefix,
+        send_max=neighbour.send_max,
+        receive=str(neighbour.receives_all_paths).lower(),
+        end_of_rib=str(neighbour.send_max > 0 or neighbour.receives_all_paths).lower(),
     )
 
 
@@ -134,10 +156,14 @@ def _quoted(values: Iterable[str]) -> str:
     return ", ".join(f'"{value}"' for value in values)
 
 
-async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
+async def start(runner: Runner, site: Site, name: str, config: str, restarts_max: int = 0) -> None:
+    """Start a gobgpd with this configuration, and wait until its BGP server answers."""
     path = site.write(f"{name}.toml", config)
     grpc = target(site, name)
-    argv = (binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
+    # One that was killed leaves its socket behind, and the next one would not start. All share this machine's cores, so
+    # none should spend them on its garbage.
+    unlink = ("sh", "-c", 'export GOGC=400; rm -f "$0" && exec "$@"', grpc.removeprefix("unix://"))
+    argv = (*unlink, binary("gobgpd"), "-f", str(path), "-p", "--pprof-disable", "--api-hosts", grpc)
 
     async def has_started() -> str | None:
         """It answers before its BGP server has started, without an AS, and refuses routes."""
@@ -146,4 +172,4 @@ async def _start(runner: Runner, site: Site, name: str, config: str) -> None:
         except DaemonError as error:
             return str(error)
 
-    await runner.start(Program(name=name, argv=argv), has_started)
+    await runner.start(Program(name=name, argv=argv, restarts_max=restarts_max), has_started)

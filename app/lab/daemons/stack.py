@@ -5,6 +5,7 @@ Entering it returns when every daemon reports that it is up; leaving it stops al
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -162,11 +163,23 @@ class Stack:
         await frr.start_edge(self.runner, self.site, self.pop, r2)
         for router in self.pop.router:
             await gobgp.start_injector(self.runner, self.site, self.pop, router)
+            await self._start_reaper(router)
         for router, session in _sessions(self.pop):
             routes = self._routes.get(session.peer, ())
             await exabgp.start_neighbour(self.runner, self.site, self.pop, router, session, routes)
         await self._wait_for_sessions(r1, r2)
         self._progress("all BGP sessions are up")
+
+    async def _start_reaper(self, router: Router) -> None:
+        settings = self.deployment.settings
+        options = {
+            "--target": router.injector.grpc,
+            "--marker": self.pop.marker_community,
+            "--halt-file": settings.halt_file,
+            "--lease-s": str(settings.pacing.lease_s),
+        }
+        argv = [sys.executable, "-m", "app", "reaper", *(word for option in options.items() for word in option)]
+        await self.spawn(f"reaper-{router.name}", argv)
 
     async def _wait_for_sessions(self, r1: Router, r2: Router) -> None:
         await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)))

@@ -15,6 +15,7 @@ from app.lab.demo.killer import moment
 from app.lab.pop.pop import SimPop
 
 ROUTE_MAP = "PLANTED"
+LEASE_S = 300.0
 
 
 async def stray(context: RunContext, within_s: float) -> Planted:
@@ -33,7 +34,9 @@ async def stray(context: RunContext, within_s: float) -> Planted:
         return not await stands()
 
     route = [prefix, "nexthop", r2.loopback(prefix), "origin", "igp", "local-pref", str(pop.override_local_pref)]
-    await gobgp(injector, "global", "rib", "add", *route, "community", f"{pop.marker_community},no-export")
+    lease = f"{pop.asn}:{round(context.clock.now_s() + LEASE_S)}:0"  # without one, the reaper would be first
+    marks = ("community", f"{pop.marker_community},no-export", "large-community", lease)
+    await gobgp(injector, "global", "rib", "add", *route, *marks)
     from_s = await moment(context.clock, stands)
     gone_s = await moment(context.clock, gone, within_s)
     if left := gone_s == float("inf"):

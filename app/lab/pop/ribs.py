@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from app.bgp.client import GobgpClient
-from app.bgp.wire import BestPath, changes
+from app.bgp.wire import BestPath
 from app.errors import SpeakerError
 from app.lab.pop import vty
 from app.lab.pop.model import InstalledPath, RouterTable
@@ -49,8 +49,7 @@ class GobgpRib:
         return self._table
 
     async def _follow(self) -> None:
-        async for paths in self._client.watch_best():
-            changed = changes(paths)
+        async for changed in self._client.watch_best():
             unchanged = {prefix: path for prefix, path in self._table.items() if prefix not in changed}
             self._table = unchanged | {prefix: _installed(path) for prefix, path in changed.items() if path}
             self._complete.set()

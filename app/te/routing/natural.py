@@ -58,6 +58,12 @@ class NaturalRouting:
         self._exits: dict[tuple[str, str, str, int], Exit | None] = {}
         self._tables = TableCache()
 
+    def with_pop(self, pop: Pop) -> "NaturalRouting":
+        """Natural routing of the same Rib with another inventory; the prefix table, which knows none, is shared."""
+        other = NaturalRouting(pop, self.rib)
+        other._tables = self._tables
+        return other
+
     def routes(self, prefix: str) -> NaturalRoutes:
         """Natural routing of one prefix; empty if no router holds a path for it."""
         if self._version != self.rib.version:

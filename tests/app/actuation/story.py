@@ -3,14 +3,16 @@
 The network is an ideal one. What a speaker holds, its router shows over BMP when the story says `echo`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from app.actuation.bmp_witness import BmpWitness
 from app.actuation.driver import Driver
 from app.actuation.journal import Journal
-from app.actuation.reconciler import Reconciler, Timing
+from app.actuation.reconciler import Reconciler
+from app.actuation.timing import Timing
 from app.bgp.memory import MemorySpeaker
-from app.bgp.speaker import InjectedRoute
+from app.bgp.speaker import BgpSpeaker, InjectedRoute
 from app.clock import ManualClock
 from app.config.inventory import Pop
 from app.contract.schemas import Actuation, Override
@@ -61,12 +63,16 @@ class Story:
 
     def start(self, timing: Timing) -> None:
         """The actuator starts, or starts again with nothing in mind."""
-        journal = Journal(self.pop.name, self.clock, self.records.append, dry=False)
+        journal = Journal(self.pop, self.clock, self.records.append, dry=False)
         witness = BmpWitness(self.pop, self.rib, self.heard)
         self.reconciler = Reconciler(witness, self.clock, journal, lambda: self.ready, timing)
-        self.driver = Driver(self.reconciler, self.speakers, self.clock)
+        self.driver = Driver(self.reconciler, self.opens(), self.clock)
         for router, speaker in self.speakers.items():
             self.reconciler.listed(router, speaker.held)
+
+    def opens(self) -> dict[str, Callable[[], BgpSpeaker]]:
+        """How to connect to each speaker."""
+        return {router: partial(self.speakers.__getitem__, router) for router in self.speakers}
 
     def heard(self, router: str) -> Heard:
         """A router is silent from when `silence` was called; its session has its whole table otherwise."""
@@ -124,7 +130,7 @@ class Story:
         before = len(self.log)
         self.reconciler.tick()
         for router in order or self.speakers:
-            await self.driver.converge(router)
+            await self.driver.routers[router].converge()
         return self.log[before:]
 
     async def settle(self) -> list[str]:

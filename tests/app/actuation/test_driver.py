@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.bgp.speaker import InjectedRoute
 from app.errors import SpeakerError
 from tests.app.actuation.pop import PREFIX, override
@@ -82,6 +82,19 @@ async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
         await until(lambda: story.holding() == {"r2": "192.0.2.11"})
 
 
+@pytest.mark.parametrize("above", [0, 1])
+async def test_a_halt_of_many_routes_ends_the_sessions_too(above: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.actuation.driver.RESET_ABOVE", above)
+    story = Story()
+    story.decide(override(exit=2))
+    await story.settle()
+    story.reconciler.halt("control", on=True)
+    await story.settle()
+    assert story.holding() == {}
+    reasons = [] if above else ["autopilot: halted by control"]
+    assert [story.speakers[router].resets for router in ("r1", "r2")] == [reasons, reasons]
+
+
 async def test_an_answer_that_was_lost_is_found_by_listing() -> None:
     story = Story()
     story.speakers["r1"] = LossySpeaker("r1", story.log)
@@ -102,3 +115,29 @@ async def test_a_speaker_that_is_down_is_told_of_once(caplog: pytest.LogCaptureF
     await story.wait(30)
     assert len(caplog.records) == 1
     assert "router r1: memory speaker: ListPath failed" in caplog.text
+
+
+class FaultySpeaker(LoggedSpeaker):
+    """Raises what nobody expects, once, wherever it is asked first."""
+
+    faults = 1
+
+    async def external_paths(self, prefixes: Iterable[str]) -> dict[str, frozenset[str]]:
+        if self.faults:
+            self.faults -= 1
+            raise AttributeError("no such field")
+        return await super().external_paths(prefixes)
+
+
+async def test_paths_that_could_not_be_asked_about_are_asked_about_again() -> None:
+    story = Story(timing=Timing(tick_s=0.01))
+    faulty = story.speakers["r1"] = FaultySpeaker("r1", story.log)
+    story.start(story.reconciler.timing)
+    async with driven(story):
+        story.decide(override(exit=2))
+        await until(lambda: bool(story.holding()))
+        story.echo()
+        await until(lambda: story.holding() == TO_ET2)
+        faulty.router_sends(PREFIX, "198.51.100.1")
+        await until(lambda: story.holding() == {})
+    assert faulty.faults == 0

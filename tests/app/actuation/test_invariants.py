@@ -160,7 +160,7 @@ class Actuation(RuleBasedStateMachine):
         else:
             shown = self.witness.shown(exit_router, route.prefix)
             assert shown is not None, "sent to an exit that does not show its route"
-            assert self.witness.alive(exit_router, route.prefix, shown.next_hop), "sent to an exit with a dead path"
+            assert self.witness.alive(exit_router, route.prefix, shown), "sent to an exit with a dead path"
         if not self.restarted and (before is None or before.next_hop != route.next_hop):
             assert self.now_s <= self.add_until_s[route.prefix], "added after its time"
 
@@ -171,7 +171,7 @@ class Actuation(RuleBasedStateMachine):
             return
         for other in ROUTERS:
             shown = self.witness.shown(other, prefix)
-            assert shown is None or LOOPBACKS.get(shown.next_hop) != router, f"{other} is still sent to {router}"
+            assert shown is None or LOOPBACKS.get(shown) != router, f"{other} is still sent to {router}"
 
     def leads_out(self, prefix: str, router: str, next_hop: str) -> bool:
         """Along what routers show, at most once through each."""
@@ -180,7 +180,7 @@ class Actuation(RuleBasedStateMachine):
                 return self.witness.alive(router, prefix, next_hop)
             if (shown := self.witness.shown(onward, prefix)) is None:
                 return False
-            router, next_hop = onward, shown.next_hop
+            router, next_hop = onward, shown
         return False
 
     @property

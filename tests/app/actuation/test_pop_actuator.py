@@ -9,26 +9,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from app.actuation.ownership import KEY, new_owner
 from app.actuation.pop_actuator import PopActuator, PopPorts
-from app.actuation.reaper import Reaper
-from app.actuation.reconciler import Timing
+from app.actuation.timing import Timing
 from app.actuator import open_gobgpd
 from app.bgp.client import GobgpClient
-from app.bgp.lock import WriterLock
+from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import InjectedRoute
-from app.bgp.wire import announcement
 from app.clock import SystemClock
 from app.config.inventory import Injector, Pop
 from app.contract.schemas import Actuation, ActuatorStatus, InjectorStatus, Mode
-from app.errors import SpeakerError
 from app.te.routing.path import Path as BgpPath
 from app.te.routing.rib import Rib
 from tests.app.actuation.pop import POP, PREFIX, decision, exit_at, override
-from tests.app.actuation.routes import route
+from tests.app.actuation.routes import MARKER, route
 from tests.app.bgp.gobgpd import ALONE, running
 from tests.patience import PATIENCE_S
-
-MODES: tuple[Mode, ...] = ("observe", "dry-run", "auto")
 
 
 class Rig:
@@ -49,12 +45,12 @@ class Rig:
         self.halt_file = folder / "halt"
         ports = PopPorts(
             SystemClock(),
-            partial(open_gobgpd, self.pop),
+            partial(open_gobgpd, SystemClock(), self.pop),
             self.records.append,
             lambda: True,
             self.halt_file.exists,
-            Reaper.start,
             self.statuses.append,
+            new_owner(),
         )
         self.actuator = PopActuator(self.pop, self.rib, mode, Timing(), ports)
 
@@ -65,8 +61,12 @@ class Rig:
     def told(self) -> list[str]:
         return [each.action for each in self.records]
 
+    def is_owner(self) -> bool:
+        speaker = self.actuator.reconciler.speakers["r1"]
+        return speaker.owned and speaker.listed
+
     async def held(self) -> set[str]:
-        return {destination.prefix for destination in await self.client.destinations()}
+        return {path.prefix for path in await self.client.paths()}
 
     async def until_held(self, prefixes: set[str]) -> None:
         async with asyncio.timeout(PATIENCE_S):
@@ -79,17 +79,35 @@ class Rig:
                 await asyncio.sleep(0.02)
 
 
+async def cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def another_claim(speaker: GobgpSpeaker) -> None:
+    """Wait until the claim in a gobgpd has changed."""
+    before = (await speaker.notes())[KEY]
+    async with asyncio.timeout(PATIENCE_S):
+        while (await speaker.notes())[KEY] == before:
+            await asyncio.sleep(0.1)
+
+
+def leased(prefix: str) -> InjectedRoute:
+    """A route by et2 whose lease ends in five minutes."""
+    return route(prefix, exit_at(2).next_hop).leased_until(round(SystemClock().now_s()) + 300)
+
+
 @asynccontextmanager
 async def acting(folder: Path, mode: Mode, left: tuple[InjectedRoute, ...] = ()) -> AsyncIterator[Rig]:
     """The rig at work, on a gobgpd that an earlier run left these routes in."""
     async with running(("alone", ALONE)) as [daemon]:
         rig = Rig(daemon.target, folder, mode)
-        await rig.client.send([announcement(each) for each in left])
+        await rig.client.announce(left)
         task = asyncio.create_task(rig.actuator.run())
-        await rig.until(lambda: rig.actuator.reconciler.speakers["r1"].listed)
+        if mode == "auto":
+            await rig.until(rig.is_owner)
         yield rig
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled(task)
         await rig.client.close()
 
 
@@ -146,13 +164,34 @@ async def test_observe_tells_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("mode", MODES)
-async def test_what_was_left_is_guarded_in_every_mode(tmp_path: Path, mode: Mode) -> None:
-    async with acting(tmp_path, mode, left=(route(PREFIX, exit_at(2).next_hop),)) as rig:
+async def test_what_was_left_goes_with_its_path(tmp_path: Path) -> None:
+    async with acting(tmp_path, "auto", left=(leased(PREFIX),)) as rig:
         assert await rig.held() == {PREFIX}
         rig.actuator.rib_changed(rig.rib.peer_down("r1", exit_at(2).peer))
         await rig.until_held(set())
         assert rig.records[-1].reason == "source-path-lost"
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("mode", ["observe", "dry-run"])
+async def test_other_modes_leave_it_to_the_reaper(tmp_path: Path, mode: Mode) -> None:
+    async with acting(tmp_path, mode, left=(leased(PREFIX),)) as rig:
+        rig.actuator.rib_changed(rig.rib.peer_down("r1", exit_at(2).peer))
+        rig.decide(1)
+        await rig.until(lambda: rig.actuator.decided_s is not None)
+        assert (await rig.held(), await GobgpSpeaker(rig.client.target, MARKER).notes()) == ({PREFIX}, {})
+
+
+@pytest.mark.services
+async def test_from_auto_to_dry_run_what_stands_ends_with_its_lease(tmp_path: Path) -> None:
+    async with acting(tmp_path, "auto") as rig:
+        rig.decide(1)
+        await rig.until_held({PREFIX})
+        until_s = rig.actuator.reconciler.overrides.entries[PREFIX].lease_until_s
+        rig.actuator.reconfigure(rig.pop, "dry-run")
+        rig.decide(2)
+        await rig.until(lambda: "would-announce" in rig.told())
+        assert rig.actuator.reconciler.overrides.entries[PREFIX].lease_until_s == until_s
 
 
 @pytest.mark.services
@@ -174,20 +213,51 @@ async def test_a_stopped_actuator_leaves_its_routes(tmp_path: Path) -> None:
     async with running(("alone", ALONE)) as [daemon]:
         rig = Rig(daemon.target, tmp_path, "auto")
         task = asyncio.create_task(rig.actuator.run())
-        await rig.until(lambda: rig.actuator.reconciler.speakers["r1"].listed)
+        await rig.until(rig.is_owner)
         rig.decide(1)
         await rig.until_held({PREFIX})
-        task.cancel()
-        await asyncio.wait([task])
+        await cancelled(task)
         assert await rig.held() == {PREFIX}
         await rig.client.close()
 
 
-async def test_auto_does_not_start_beside_another_writer(tmp_path: Path) -> None:
-    lock = WriterLock(tmp_path / "s")
-    with pytest.raises(SpeakerError, match="stop it first"):
-        await Rig(f"unix://{tmp_path}/s", tmp_path, "auto").actuator.run()
-    lock.release()
+@pytest.mark.services
+async def test_nothing_is_touched_beside_another_owner(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with acting(tmp_path, "auto") as first:
+        first.decide(1)
+        await first.until_held({PREFIX})
+        second = Rig(first.client.target, tmp_path, "auto")
+        task = asyncio.create_task(second.actuator.run())
+        await second.until(lambda: second.actuator.reconciler.speakers["r1"].holder is not None)
+        second.decide(1)
+        second.actuator.rib_changed(second.rib.peer_down("r1", exit_at(2).peer))
+        await second.until(lambda: second.actuator.reconciler.speakers["r1"].differing == {PREFIX})
+        for _ in range(2):  # it looks as often as the owner renews its claim
+            await another_claim(GobgpSpeaker(first.client.target, MARKER))
+        assert await second.held() == {PREFIX}
+        assert "its gobgpd belongs to" in caplog.text
+        await cancelled(task)
+        await second.client.close()
+
+
+@pytest.mark.services
+async def test_an_owner_that_stops_makes_room_at_once(tmp_path: Path) -> None:
+    async with running(("alone", ALONE)) as [daemon]:
+        rig = Rig(daemon.target, tmp_path, "auto")
+        task = asyncio.create_task(rig.actuator.run())
+        await rig.until(rig.is_owner)
+        assert KEY in await GobgpSpeaker(daemon.target, MARKER).notes()
+        await cancelled(task)
+        assert KEY not in await GobgpSpeaker(daemon.target, MARKER).notes()
+        await rig.client.close()
+
+
+async def test_tcp_is_refused_in_auto_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig("127.0.0.1:50051", tmp_path, "auto")
+    task = asyncio.create_task(rig.actuator.run())
+    await rig.until(lambda: "nothing is announced over TCP" in caplog.text)
+    await cancelled(task)
+    await rig.client.close()
 
 
 @pytest.mark.parametrize("mode", ["observe", "dry-run"])
@@ -196,6 +266,5 @@ async def test_other_modes_do_without_an_injector(tmp_path: Path, mode: Mode) ->
     task = asyncio.create_task(rig.actuator.run())
     rig.decide(1)
     await rig.until(lambda: rig.told() == (["would-announce"] if mode == "dry-run" else []))
-    task.cancel()
-    await asyncio.wait([task])
+    await cancelled(task)
     await rig.client.close()

@@ -1,13 +1,12 @@
 """The safe steps, seen one by one."""
 
-from app.actuation.bmp_witness import Shown
 from app.actuation.render import render
 from app.actuation.safe_order import PrefixSight, same, settled, to_hold, to_leave
 from app.bgp.speaker import InjectedRoute
-from tests.app.actuation.pop import POP, override
+from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.routes import route
 
-VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), 7, 1) for exit in (1, 3, 4))  # exits r1, r2, r3
+VIA1, VIA2, VIA3 = (render(POP, override(exit=exit), None, 300) for exit in (1, 3, 4))  # exits r1, r2, r3
 
 
 def sight(
@@ -17,7 +16,7 @@ def sight(
     seen = actual if shown is None else shown
     return PrefixSight(
         actual,
-        {router: Shown(each.next_hop, each.epoch) for router, each in seen.items()},
+        {router: each.next_hop for router, each in seen.items()},
         POP.router_by_loopback,
         lambda router, next_hop: next_hop not in dead,
     )
@@ -31,16 +30,11 @@ def test_a_held_exit_that_does_not_show_is_not_enough() -> None:
     assert to_hold(sight({"r1": VIA1["r1"]}, shown={}), VIA1, "r1") == {"r1": VIA1["r1"]}
 
 
-def test_an_exit_that_shows_an_older_epoch_keeps_the_others_and_adds_none() -> None:
-    newer = render(POP, override(exit=1), 8, 1)
-    held = {"r1": VIA1["r1"], "r2": VIA1["r2"]}
-    assert to_hold(sight(held), newer, "r1") == {"r1": newer["r1"], "r2": VIA1["r2"]}
-
-
-def test_another_decision_number_alone_changes_nothing() -> None:
-    renewed = render(POP, override(exit=1), 7, 99)
+def test_a_longer_lease_changes_nothing_until_it_is_due() -> None:
+    renewed = render(POP, override(exit=1), None, 310)
     assert to_hold(sight(VIA1), renewed, "r1") == VIA1
     assert settled(sight(VIA1), renewed)
+    assert to_hold(sight(VIA1), renewed, "r1", lambda present, wanted: present.prefix == PREFIX) == renewed
 
 
 def test_a_router_no_longer_wanted_goes_once_nobody_is_sent_there() -> None:
@@ -74,8 +68,7 @@ def test_settled_is_held_and_shown_everywhere_and_nowhere_else() -> None:
     assert not settled(sight(VIA1), {"r1": VIA1["r1"]})
 
 
-def test_same_looks_at_everything_but_the_decisions_number() -> None:
-    assert same(route(large_community=(64512, 7, 1)), route(large_community=(64512, 7, 2)))
-    assert not same(route(large_community=(64512, 7, 1)), route(large_community=(64512, 8, 1)))
+def test_same_looks_at_everything_but_the_lease() -> None:
+    assert same(route().leased_until(1), route().leased_until(2))
     assert not same(route(med=1), route(med=2))
     assert not same(None, route())

@@ -5,12 +5,13 @@ from app.bgp.speaker import InjectedRoute
 from tests.app.actuation.routes import route
 
 ONE, CHANGED = route("203.0.0.0/24"), route("203.0.0.0/24", med=9)
+OTHER = route("203.0.2.0/24")
 
 
 def view(held: InjectedRoute | None, target: InjectedRoute | None) -> SpeakerState:
-    made = SpeakerState(certain=True, listed=True, reachable=True)
+    made = SpeakerState(certain=True, listed=True, reachable=True, owned=True)
     if held is not None:
-        made.held[held.prefix] = held
+        made.take(held)
     if target is not None:
         made.aim(target.prefix, target)
     return made
@@ -24,10 +25,20 @@ def test_work_is_the_way_from_what_is_held_to_what_should_be() -> None:
     assert view(ONE, CHANGED).work == Work([], [CHANGED])
 
 
-def test_nothing_is_done_on_a_guess() -> None:
+def test_nothing_is_announced_on_a_guess_but_withdrawn() -> None:
     unknown = view(None, ONE)
     unknown.certain = False
     assert unknown.work == Work([], [])
+    unwanted = view(ONE, None)
+    unwanted.certain = False
+    unwanted.doubt([OTHER])
+    assert set(unwanted.work.withdraw) == {ONE.prefix, OTHER.prefix}
+
+
+def test_nothing_is_done_at_somebody_elses_speaker() -> None:
+    foreign = view(ONE, None)
+    foreign.owned = False
+    assert foreign.work == Work([], [])
 
 
 def test_what_a_first_listing_shows_was_there_before_us() -> None:

@@ -64,9 +64,9 @@ async def test_another_exit_is_measured_anew() -> None:
 
 async def test_a_dry_run_is_not_measured() -> None:
     story = Story()
-    journal = Journal(story.pop.name, story.clock, story.records.append, dry=True)
+    journal = Journal(story.pop, story.clock, story.records.append, dry=True)
     story.reconciler = Reconciler(BmpWitness(story.pop, story.rib), story.clock, journal, lambda: True)
-    story.driver = Driver(story.reconciler, story.speakers, story.clock)
+    story.driver = Driver(story.reconciler, story.opens(), story.clock)
     for router in story.speakers:
         story.reconciler.listed(router, {})
     before = measured()

@@ -1,6 +1,8 @@
 """Stories of an override's life: it comes exit first, stays while it is wanted, and goes exit last."""
 
-from app.actuation.reconciler import Timing
+from itertools import pairwise
+
+from app.actuation.timing import Timing
 from tests.app.actuation.pop import PREFIX, PREFIX6, override
 from tests.app.actuation.story import Story
 
@@ -52,7 +54,7 @@ async def test_an_override_is_a_copy_of_its_source_path_with_our_marks() -> None
     held = story.speakers["r1"].held[PREFIX]
     assert (held.as_path, held.origin, held.med, held.local_pref) == ((64602, 65010), "igp", None, 1000)
     assert held.communities == ("64512:911", "65535:65281")
-    assert held.large_community == (64512, 7, 1)
+    assert held.large_community == (64512, round(story.clock.now_s()) + 300, 0)
 
 
 async def test_ipv6_goes_by_the_ipv6_loopback() -> None:
@@ -75,21 +77,48 @@ async def test_a_repeat_and_an_older_decision_change_nothing() -> None:
     assert story.holding() == TO_ET2
 
 
-async def test_renewals_alone_are_not_announced() -> None:
-    story = Story()
-    for _ in range(30):
-        story.decide(override(exit=2))
+async def test_a_lease_is_renewed_on_the_routers_after_two_thirds_of_it() -> None:
+    """Each prefix at a moment of its own between two thirds and five sixths."""
+    prefixes = [f"203.0.{number}.0/24" for number in range(40)]
+    story = Story(prefixes=prefixes)
+    for second in range(0, 300, 10):
+        story.decide(*(override(prefix, exit=2) for prefix in prefixes))
         await story.wait(10)
-    assert len(story.log) == 3
+        announced = len(story.log) - 3 * len(prefixes)
+        assert announced == 0 if second + 10 <= 200 else announced > 0
+        if second + 10 == 230:
+            assert announced < 3 * len(prefixes), "not all at once"
+    assert announced == 3 * len(prefixes)
+    assert len(story.told("announced", prefixes[0])) == 3, "a renewed lease is no news"
+    ends_s = {route.lease_end_s - story.clock.now_s() for route in story.speakers["r1"].held.values()}
+    assert min(ends_s) >= 200
+    assert max(ends_s) <= 300
 
 
-async def test_a_new_epoch_is_stamped_onto_every_router_without_a_gap() -> None:
+async def test_a_router_that_is_sent_to_the_exit_never_has_a_longer_lease_than_the_exit() -> None:
+    """Else, if nobody renews any more, the reapers would leave it pointing at a router that sends the traffic back."""
+    prefixes = [f"203.0.{number}.0/24" for number in range(20)]
+    story = Story(prefixes=prefixes)
+    for second in range(700):
+        if second % 10 == 0:
+            story.decide(*(override(prefix, exit=2) for prefix in prefixes))
+        if second == 450:
+            story.lose_speaker("r2")
+        await story.wait(1)
+        held = {router: speaker.held for router, speaker in story.speakers.items()}
+        for prefix in prefixes:
+            at_exit = held["r1"][prefix].lease_end_s if prefix in held["r1"] else 0
+            others = [held[router][prefix].lease_end_s for router in ("r2", "r3") if prefix in held[router]]
+            assert all(lease_end_s < at_exit for lease_end_s in others), second
+    assert len(others) == 2
+
+
+async def test_a_new_epoch_alone_announces_nothing() -> None:
     story = Story()
     story.decide(override(exit=2))
     await story.settle()
     story.decide(override(exit=2), epoch=8)
-    assert await story.settle() == [f"{router} + {PREFIX} > {hop}" for router, hop in TO_ET2.items()]
-    assert {speaker.held[PREFIX].epoch for speaker in story.speakers.values()} == {8}
+    assert await story.settle() == []
 
 
 async def test_another_next_hop_of_the_same_exit_leaves_the_others_alone() -> None:
@@ -119,26 +148,28 @@ async def test_absence_alone_holds_and_is_counted_until_the_hold_ends() -> None:
     story = Story()
     story.decide(override(exit=2))
     await story.settle()
-    for _ in range(29):
+    for _ in range(25):
         await story.wait(10)
         story.decide()
     assert story.holding() == TO_ET2
-    assert story.reconciler.overrides.absent == 1
-    await story.wait(11)
+    await story.wait(41)
     assert story.holding() == {}
-    assert story.told("withdrawn")[0][1] == "hold-ended"
+    assert story.told("withdrawn")[0][1] == "lease-ended"
 
 
-async def test_holds_end_at_a_pace() -> None:
-    prefixes = [f"203.0.{number}.0/24" for number in range(12)]
-    story = Story(prefixes=prefixes, timing=Timing(paced=5))
+async def test_leases_that_end_together_are_given_up_one_after_the_other() -> None:
+    """Between five sixths and 29 thirtieths of the lease, however many there are, and each in safe order."""
+    prefixes = [f"203.0.{number}.0/24" for number in range(40)]
+    story = Story(prefixes=prefixes)
     story.decide(*(override(prefix) for prefix in prefixes))
     await story.settle()
     left: list[int] = []
-    for _ in range(4):
-        await story.wait(1 if left else 300)
+    for _ in range(5):
+        await story.wait(10 if left else 250)
         left.append(sum(bool(story.holding(prefix)) for prefix in prefixes))
-    assert left == [7, 2, 0, 0]
+    assert left == sorted(left, reverse=True)
+    assert (left[0], left[-1]) == (40, 0)
+    assert max(before - after for before, after in pairwise(left)) < 20
 
 
 async def test_a_decision_adds_only_within_its_time() -> None:

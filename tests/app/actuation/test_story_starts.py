@@ -1,8 +1,11 @@
 """Stories of starts and stops: the actuator is new, everything is halted, and the limits that bind."""
 
 import msgspec
+import pytest
 
-from app.actuation.reconciler import Timing
+from app.actuation.describe import describe_overrides, describe_speakers
+from app.actuation.timing import Timing
+from app.clock import ManualClock
 from app.contract.schemas import SourcePath
 from tests.app.actuation.pop import POP, PREFIX, override
 from tests.app.actuation.story import Story
@@ -46,29 +49,66 @@ async def test_claiming_it_by_an_older_decision_does_not_shorten_its_hold() -> N
     story = await standing()
     story.start(Timing())
     story.decide(override(exit=2), age_s=290)
-    await story.wait(290)
+    await story.wait(250)
     assert story.holding() == TO_ET2
 
 
 async def test_people_see_what_is_held_and_why() -> None:
     story = await standing()
-    assert story.reconciler.describe_overrides() == {
+    assert describe_overrides(story.reconciler) == {
         PREFIX: {"state": "standing", "reason": "rhv1000/r1/et1 is congested", **TO_ET2}
     }
-    assert story.reconciler.describe_speakers()["r1"] == {
+    assert describe_speakers(story.reconciler)["r1"] == {
         "reachable": True,
         "held": 1,
         "wanted": 1,
         "doubtful": False,
+        "owned": True,
+        "holder": None,
     }
 
 
 async def test_a_restart_lets_go_of_what_nobody_decides_after_a_hold_in_safe_order() -> None:
     story = await standing()
     story.start(Timing())
-    assert await story.wait(299) == []
-    done = await story.wait(2)
+    assert await story.wait(250) == []
+    done = await story.wait(41)
     assert done[-1] == f"r1 - {PREFIX}"
+    assert story.holding() == {}
+
+
+async def test_a_crash_loop_makes_no_lease_longer() -> None:
+    story = await standing()
+    for _ in range(16):
+        story.start(Timing())
+        assert await story.wait(15) == []
+    for _ in range(4):
+        story.start(Timing())
+        await story.wait(15)
+    assert story.holding() == {}
+
+
+class UnknownTime(ManualClock):
+    """The clock of a host that is wrong by so many seconds, until the broker has said its time."""
+
+    def __init__(self, now_s: float, ahead_s: float) -> None:
+        super().__init__(now_s)
+        self.ahead_s = ahead_s
+
+    def now_s(self) -> float:
+        return super().now_s() + self.ahead_s
+
+
+@pytest.mark.parametrize("ahead_s", [-600.0, 600.0])
+async def test_a_lease_found_before_the_time_is_known_ends_when_it_says(ahead_s: float) -> None:
+    story = await standing()
+    story.clock = clock = UnknownTime(story.clock.now_s(), ahead_s)
+    story.ready = False
+    story.start(Timing())
+    assert await story.wait(5) == []
+    clock.ahead_s, story.ready = 0.0, True
+    assert await story.wait(240) == []
+    await story.wait(50)
     assert story.holding() == {}
 
 

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PROTO = "app/bgp/proto/gobgp.proto"
-GENERATED = ("app/bgp/proto/gobgp_pb2.py", "app/bgp/proto/gobgp_pb2.pyi")
+PROTOS = ("app/bgp/proto/gobgp.proto", "app/bgp/proto/policy.proto")
+GENERATED = tuple(proto.replace(".proto", suffix) for proto in PROTOS for suffix in ("_pb2.py", "_pb2.pyi"))
 
 
 def generate(into: Path) -> None:
     """Write the generated files under `into`; the module path is part of the content."""
-    arguments = [f"-I{ROOT}", f"--python_out={into}", f"--pyi_out={into}", PROTO]
+    arguments = [f"-I{ROOT}", f"--python_out={into}", f"--pyi_out={into}", *PROTOS]
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
 
 

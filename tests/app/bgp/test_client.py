@@ -1,13 +1,16 @@
-"""What the client says when the other side is not a GoBGP 3 that answers."""
+"""What the client says when the other side is no GoBGP, or one that does not answer as it should."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 
-from app.bgp.client import SERVICE, SERVICE_4, GobgpClient
+from app.bgp.calls import Deadline
+from app.bgp.client import GobgpClient
+from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
 from app.errors import SpeakerError
 from tests.patience import PATIENCE_S
@@ -25,7 +28,7 @@ async def serve(socket: Path, *handlers: grpc.GenericRpcHandler) -> grpc.aio.Ser
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[GobgpClient]:
-    made = GobgpClient(f"unix://{tmp_path}/s", timeout_s=0.5)
+    made = GobgpClient(f"unix://{tmp_path}/s", Deadline(base_s=0.5))
     yield made
     await made.close()
 
@@ -34,34 +37,48 @@ async def answer_global(_: object, __: object) -> pb.GetBgpResponse:
     return pb.GetBgpResponse(config=pb.Global(asn=64512))
 
 
-def answers_global(service: str) -> grpc.GenericRpcHandler:
-    method = grpc.unary_unary_rpc_method_handler(
+def answers(dialect: Dialect, **handlers: grpc.RpcMethodHandler) -> grpc.GenericRpcHandler:
+    """A daemon that speaks this dialect, and answers GetBgp and these calls."""
+    get = grpc.unary_unary_rpc_method_handler(
         answer_global, pb.GetBgpRequest.FromString, pb.GetBgpResponse.SerializeToString
     )
-    return grpc.method_handlers_generic_handler(service.removeprefix("/"), {"GetBgp": method})
+    return grpc.method_handlers_generic_handler(dialect.service.removeprefix("/"), {"GetBgp": get, **handlers})
 
 
-async def test_gobgp_4_is_named(tmp_path: Path, client: GobgpClient) -> None:
-    server = await serve(tmp_path / "s", answers_global(SERVICE_4))
-    with pytest.raises(SpeakerError, match=r"this is GoBGP 4, but Autopilot speaks GoBGP 3: run gobgpd 3"):
-        await client.global_config()
+@pytest.mark.parametrize("dialect", DIALECTS, ids=("3", "4"))
+async def test_the_version_is_asked_for(tmp_path: Path, client: GobgpClient, dialect: Dialect) -> None:
+    server = await serve(tmp_path / "s", answers(dialect))
+    assert await client.dialect() is dialect
     await server.stop(None)
 
 
-async def test_another_program_is_told_from_gobgp_4(tmp_path: Path, client: GobgpClient) -> None:
+async def test_another_version_may_be_started_there(tmp_path: Path, client: GobgpClient) -> None:
+    server = await serve(tmp_path / "s", answers(DIALECTS[0]))
+    await client.dialect()
+    await server.stop(None)
+    (tmp_path / "s").unlink(missing_ok=True)
+    server = await serve(tmp_path / "s", answers(DIALECTS[1]))
+    async with asyncio.timeout(PATIENCE_S):
+        while await client.dialect() is not DIALECTS[1]:
+            with contextlib.suppress(SpeakerError):
+                await client.peers()
+    await server.stop(None)
+
+
+async def test_another_program_is_named(tmp_path: Path, client: GobgpClient) -> None:
     server = await serve(tmp_path / "s")
-    with pytest.raises(SpeakerError, match="another program"):
+    with pytest.raises(SpeakerError, match="another program or version listens here: run gobgpd 3 or 4"):
         await client.global_config()
     await server.stop(None)
 
 
 async def test_nobody_there(client: GobgpClient) -> None:
     with pytest.raises(SpeakerError, match="is gobgpd running"):
-        await client.destinations()
+        await client.paths()
 
 
 async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> None:
-    server = await serve(tmp_path / "s", answers_global(SERVICE))
+    server = await serve(tmp_path / "s", answers(DIALECTS[0]))
     opened: list[asyncio.StreamWriter] = []
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +92,7 @@ async def test_a_busy_gobgpd_may_take_its_time_to_connect(tmp_path: Path) -> Non
         await asyncio.gather(pipe(reader, away), pipe(there, writer))
 
     busy = await asyncio.start_unix_server(late, tmp_path / "busy")
-    client = GobgpClient(f"unix://{tmp_path}/busy", timeout_s=PATIENCE_S)
+    client = GobgpClient(f"unix://{tmp_path}/busy", Deadline(PATIENCE_S))
     assert (await client.global_config()).asn == 64512
     await client.close()
     busy.close()
@@ -94,9 +111,12 @@ async def test_a_daemon_that_hangs_costs_the_deadline_and_no_more(tmp_path: Path
     method = grpc.unary_stream_rpc_method_handler(
         hang, pb.ListPathRequest.FromString, pb.ListPathResponse.SerializeToString
     )
-    server = await serve(
-        tmp_path / "s", grpc.method_handlers_generic_handler(SERVICE.removeprefix("/"), {"ListPath": method})
-    )
+    server = await serve(tmp_path / "s", answers(DIALECTS[0], ListPath=method))
     with pytest.raises(SpeakerError, match=r"ListPath failed: no answer in time; gobgpd hangs"):
-        await client.destinations()
+        await client.paths()
     await server.stop(None)
+
+
+def test_deadlines_grow_with_the_work() -> None:
+    assert Deadline().of() == 2
+    assert Deadline().of(10_000) == 12

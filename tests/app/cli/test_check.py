@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.cli import check, situation
-from app.cli.check import Report, unwritable
+from app.cli.check import Report, own_contradictions, unwritable
 from app.cli.injectors import InjectorAnswer
 from app.cli.show import Halts
-from app.clock import utc
-from app.config.inventory import Pop
+from app.clock import Clock, ManualClock, utc
+from app.config.inventory import Injector, Pop
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Control, Notice, RouterHeard
 from app.web.conditions import Seen, notices
@@ -24,6 +25,7 @@ POP = "rhv1000"
 END_S = 1_700_000_000 + WINDOW_S
 WELL = Seen(END_S + 5, WINDOW_S, sources(END_S - WINDOW_S), status(END_S), "auto", END_S, frozenset())
 HALT = Control(pop=POP, halt=True, by="ada", at=utc(END_S))
+WELL_ANSWERED = InjectorAnswer(None, received=900)
 DEAD = InjectorAnswer("unix:///injector-r1.sock: GetBgp failed: no connection; is gobgpd running?")
 
 
@@ -32,24 +34,29 @@ async def reported(
     seen: Seen,
     settings: Settings | None = None,
     halts: Halts | None = None,
+    wrong: dict[tuple[str, str], list[str]] | None = None,
     **answers: Any,
 ) -> Report:
     """The report on the demo's PoP, of which this was seen, and whose gobgpds answer well unless given otherwise."""
     pop = demo_pop()
 
-    async def no_problem(_: Deployment) -> tuple[list[str], bool]:
+    async def no_problem(*_: object) -> tuple[list[str], bool]:
         return [], True
 
     async def asked(_: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnswer]:
-        return {(POP, router): answers.get(router, InjectorAnswer(None)) for router in pop.routers}
+        return {(POP, router): answers.get(router, WELL_ANSWERED) for router in pop.routers}
+
+    async def judged(*_: object) -> dict[tuple[str, str], list[str]]:
+        return wrong or {}
 
     async def known(*_: object) -> situation.Situation:
         return situation.Situation(halts or {}, {POP: seen}, {POP: notices(pop, seen)})
 
     monkeypatch.setattr(check, "_broker_problems", no_problem)
     monkeypatch.setattr(check, "ask_all", asked)
+    monkeypatch.setattr(check, "of_injectors", judged)
     monkeypatch.setattr(check, "situation", known)
-    return await check.report(Deployment(settings or Settings(pops=("a",)), {POP: pop}), seen.now_s)
+    return await check.report(Deployment(settings or Settings(pops=("a",)), {POP: pop}), ManualClock(seen.now_s))
 
 
 async def test_a_deployment_that_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +70,7 @@ async def test_a_deployment_that_is_well(monkeypatch: pytest.MonkeyPatch) -> Non
     assert check.sentences(report)[0] == (
         "rhv1000/r1: heard: flows 5 s ago, counters 5 s ago, BMP 5 s ago (with statistics); injector: ok;"
         " imports: not readable while no override stands there;"
-        " exports: nothing to its injector; to neighbours not readable"
+        " exports: 900 paths to its injector; to neighbours not readable"
     )
 
 
@@ -102,11 +109,13 @@ async def test_what_telemetry_reports_is_a_problem_too(monkeypatch: pytest.Monke
     assert (await reported(monkeypatch, seen)).problems == [f"rhv1000: {differs.where}: {differs.text}"]
 
 
-async def test_a_router_without_heartbeat_and_one_that_exports_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_router_without_heartbeat_and_one_without_paths_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen = WELL._replace(sources=sources(END_S - WINDOW_S, r2=heard(END_S, statistics=False)))
-    report = await reported(monkeypatch, seen, r1=InjectorAnswer(None, received=800_000))
+    report = await reported(monkeypatch, seen, r1=InjectorAnswer(None))
     first, second = report.problems
-    assert first.startswith("rhv1000/r1: the router sends 800000 routes to its injector; it should send none there")
+    assert first.startswith("rhv1000/r1: the router sends nothing to its injector, which so cannot see that a path is")
     assert second.startswith(
         "rhv1000/r2: sends no BMP statistics, so it is doubted whenever it is quiet: let it send BMP statistics reports"
     )
@@ -135,8 +144,9 @@ async def test_routers_that_were_never_heard_are_named(monkeypatch: pytest.Monke
 def test_the_document_and_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: dict[str, Any] = {"problems": ["rhv1000: x"]}
 
-    async def report(deployment: Deployment, now_s: float, running: bool) -> Report:
+    async def report(deployment: Deployment, clock: Clock, running: bool, configs: object) -> Report:
         assert running
+        assert configs == {}
         return Report(**answers)
 
     monkeypatch.setattr(check, "report", report)
@@ -148,6 +158,29 @@ def test_the_document_and_the_exit_code(tmp_path: Path, monkeypatch: pytest.Monk
     answers["problems"] = []
     result = run("check", "--config", deployment(tmp_path))
     assert (result.exit_code, result.stdout) == (0, "No problems found.\n")
+
+
+async def test_what_a_gobgpd_lets_pass_is_named_with_its_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = await reported(monkeypatch, WELL, wrong={(POP, "r2"): ["it also speaks to 192.0.2.9"]})
+    assert report.problems == ["rhv1000/r2: injector: it also speaks to 192.0.2.9"]
+
+
+async def test_a_gobgpd_over_tcp_is_no_way_to_act(monkeypatch: pytest.MonkeyPatch) -> None:
+    injector = Injector("127.0.0.21", "203.0.113.101:50051")
+    router = msgspec.structs.replace(demo_pop().router[0], injector=injector)
+    pop = msgspec.structs.replace(demo_pop(), router=(router, demo_pop().router[1]))
+    said = [
+        own_contradictions(Deployment(Settings(pops=("a",), mode=mode), {POP: pop}))
+        for mode in ("auto", "dry-run", "observe")
+    ]
+    assert said == [
+        [
+            "rhv1000/r1: injector.grpc 203.0.113.101:50051 needs mutual TLS, which is not supported yet: use"
+            " unix:///PATH, and run the actuator beside its gobgpds"
+        ],
+        [],
+        [],
+    ]
 
 
 def test_it_says_what_the_policies_of_the_routers_must_match(tmp_path: Path) -> None:

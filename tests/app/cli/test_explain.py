@@ -30,6 +30,7 @@ from app.errors import ConfigError, DaemonError
 from app.kafka import read
 from app.lab.daemons.ports import free_port
 from app.te.explain.stories import AlternatePath, Estimate, Explained, Ingress, PrefixStory, explain_link
+from app.web.override_states import ACTUATIONS_READ
 from app.web.state_server import make_web
 from tests.app.cli.test_main import deployment, run
 from tests.app.kafka.memory import MemoryConsumer, Record, consuming_from
@@ -318,7 +319,7 @@ def test_watch_shows_links_and_overrides_and_ends_well(config: str, monkeypatch:
             "control": None,
             "sources": 10,
             "actuator-status": 10,
-            "actuations": 20_000,
+            "actuations": ACTUATIONS_READ,
         }
         for topic, record in (("link-utilization", window(9.5e10, 1.12e11)), ("decisions-rhv1000", newer)):
             yield Record(topic, msgspec.json.encode(record))

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from app.bgp.client import GobgpClient
-from app.bgp.wire import announcement
 from app.cli.injectors import InjectorAnswer, ask, injector_state, policy, policy_problem
 from app.config.inventory import Injector, Pop, Router
 from app.contract.schemas import InjectorStatus
@@ -40,6 +39,33 @@ def beside(grpc: str) -> tuple[Pop, Router]:
 
 
 @pytest.mark.services
+@pytest.mark.parametrize(("restarts", "lacks"), [(True, None), (False, "End-of-RIB")])
+async def test_a_router_that_sends_every_path_must_also_say_that_it_has(restarts: bool, lacks: str | None) -> None:
+    port = free_port()
+    family = """
+graceful-restart.config.enabled = {restarts}
+[[neighbors.afi-safis]]
+config.afi-safi-name = "ipv4-unicast"
+add-paths.config.{paths}
+"""
+    injector = CONFIG.format(me=ME, peer=ROUTER, port=port, passive="false")
+    edge = CONFIG.format(me=ROUTER, peer=ME, port=port, passive="true")
+    injector += family.format(restarts=str(restarts).lower(), paths="receive = true")
+    edge += family.format(restarts=str(restarts).lower(), paths="send-max = 8")
+    async with running(("injector", injector), ("edge", edge)) as [daemon, router_daemon]:
+        pop, router = beside(daemon.target)
+        theirs = GobgpClient(router_daemon.target)
+        await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
+        async with asyncio.timeout(PATIENCE_S):
+            while (answer := await ask(pop, router)).received != 1 or (answer.lacks or "").split(":")[0] != (
+                lacks or ""
+            ):
+                await asyncio.sleep(0.1)
+        assert lacks is None or lacks in str(policy_problem(answer))
+        await theirs.close()
+
+
+@pytest.mark.services
 async def test_a_session_that_is_up_and_what_passes_it() -> None:
     port = free_port()
     injector = CONFIG.format(me=ME, peer=ROUTER, port=port, passive="false")
@@ -47,15 +73,19 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
     async with running(("injector", injector), ("edge", edge)) as [daemon, router_daemon]:
         pop, router = beside(daemon.target)
         ours, theirs = GobgpClient(daemon.target), GobgpClient(router_daemon.target)
-        await ours.send([announcement(route("203.0.113.0/24", "198.51.100.2"))])
-        await theirs.send([announcement(route("203.0.112.0/24", "198.51.100.2"))])
+        await ours.announce([route("203.0.113.0/24", "198.51.100.2")])
+        await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
         async with asyncio.timeout(PATIENCE_S):
-            while (answer := await ask(pop, router)) != InjectorAnswer(None, 1, 1, 1):
+            while (answer := await ask(pop, router))[:4] != (None, 1, 1, 1):
                 await asyncio.sleep(0.1)
         assert injector_state(router, answer, None) == "ok"
-        problem = policy_problem(answer)
-        assert problem is not None
-        assert problem.startswith("the router sends 1 routes to its injector; it should send none there")
+        assert answer.lacks == "ADD-PATH: it sends its best paths only"
+        assert policy_problem(answer._replace(lacks=None)) is None
+        for wrong, start in (
+            (answer, "the injector cannot see that the router lost a path, for want of ADD-PATH"),
+            (answer._replace(received=0), "the router sends nothing to its injector"),
+        ):
+            assert (policy_problem(wrong) or "").startswith(start)
         await ours.close()
         await theirs.close()
 
@@ -118,7 +148,7 @@ def test_a_socket_of_another_host_is_judged_by_the_actuator_there(tmp_path: Path
             InjectorAnswer(None, 3, 3, 7),
             InjectorStatus(True, 3, 3, 1),
             "only 1 of our 3 routes are shown over BMP",
-            "7 routes to its injector",
+            "7 paths to its injector",
         ),
         (
             InjectorAnswer(None, 3, 3),
@@ -132,3 +162,11 @@ def test_policies_as_far_as_anything_shows_them(
     answer: InjectorAnswer, status: InjectorStatus | None, imports: str, exports: str
 ) -> None:
     assert policy(answer, status) == {"import": imports, "export": f"{exports}; to neighbours not readable"}
+
+
+@pytest.mark.parametrize(("problems", "said"), [([], "own prefixes only"), (["x"], "see its problems")])
+def test_exports_to_neighbours_are_known_where_the_configuration_is_read(problems: list[str], said: str) -> None:
+    assert policy(InjectorAnswer(None, received=7), None, problems)["export"] == (
+        f"7 paths to its injector; to neighbours {said}"
+    )
+    assert policy(InjectorAnswer("dead"), None, problems)["export"] == f"to neighbours {said}"

@@ -1,4 +1,4 @@
-"""`autopilot render collectors`: files beside each other, or a folder a PoP."""
+"""`autopilot render`: files beside each other, or a folder a PoP."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from app.cli.main import main
 from app.config.collectors import BMP_ALLOWED, FLOWS_ALLOWED, PMBMPD_LINES
+from app.routers.router_files import PLATFORMS
 from tests.pops import INVENTORY
 
 
@@ -20,8 +21,8 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def render(config: Path, *options: object) -> tuple[int, str]:
-    result = CliRunner().invoke(main, ["render", "collectors", "--config", str(config), *map(str, options)])
+def render(config: Path, *options: object, what: str = "collectors") -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["render", what, "--config", str(config), *map(str, options)])
     return result.exit_code, result.output
 
 
@@ -45,3 +46,34 @@ def test_what_is_wrong_is_said(config: Path, tmp_path: Path) -> None:
     code, printed = render(config, "--pop", "a", "--out", tmp_path / "taken" / "in")
     assert code == 1
     assert "choose another --out" in printed
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_each_router_has_a_file_of_its_platform_and_one_of_its_gobgpd(
+    config: Path, tmp_path: Path, platform: str
+) -> None:
+    options = ("--platform", platform, "--bmp", "[2001:db8::53]:1790", "--pop", "a", "--out", tmp_path / "out")
+    code, printed = render(config, *options, what="routers")
+    assert code == 0
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == sorted(
+        f"{router}.{name}" for router in ("r1", "r2") for name in (PLATFORMS[platform], "injector.toml")
+    )
+    assert all(name in printed for name in files)
+    text = (tmp_path / "out" / f"r2.{PLATFORMS[platform]}").read_text()
+    assert "127.0.0.22" in text
+    assert platform == "bird" or "2001:db8::53" in text
+
+
+@pytest.mark.parametrize(
+    ("bmp", "said"),
+    [
+        ("198.51.100.53", "'198.51.100.53' is not HOST:PORT; write ADDRESS:PORT"),
+        ("pmbmpd.example.net:1790", "'pmbmpd.example.net:1790' has a name; write the digits of its address"),
+        ("198.51.100.53:0", "has no port from 1 to 65535"),
+    ],
+)
+def test_where_pmbmpd_listens_is_an_address(config: Path, tmp_path: Path, bmp: str, said: str) -> None:
+    code, printed = render(config, "--platform", "frr", "--bmp", bmp, "--out", tmp_path, what="routers")
+    assert code == 2
+    assert said in " ".join(printed.replace("\u2502", "").split())

@@ -204,8 +204,8 @@ def test_a_four_byte_as_marks_with_another_number() -> None:
 @pytest.mark.parametrize(
     ("budgets", "problem"),
     [
-        (Budgets(max_overrides=-1), "budgets.max_overrides: -1 is out of range; write a number from 0 to 1000"),
-        (Budgets(max_overrides=1001), "budgets.max_overrides: 1001 is out of range; write a number from 0 to 1000"),
+        (Budgets(max_overrides=-1), "budgets.max_overrides: -1 is out of range; write a number from 0 to 10000"),
+        (Budgets(max_overrides=10_001), "budgets.max_overrides: 10001 is out of range; write a number from 0 to 10000"),
         (Budgets(max_new_per_cycle=-1), "budgets.max_new_per_cycle: -1 is out of range"),
         (Budgets(max_moved_share=-0.1), "budgets.max_moved_share: -0.1 is out of range; write a number from 0 to 1"),
         (Budgets(max_moved_share=nan), "budgets.max_moved_share: nan is out of range"),

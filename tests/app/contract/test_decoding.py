@@ -11,13 +11,13 @@ from app.clock import utc
 from app.contract.decoding import (
     RAW_BYTES_MAX,
     REASON_CHARS_MAX,
-    RECORD_BYTES_MAX,
     Read,
     Rejected,
     decode_or_rejected,
     reader_of,
 )
 from app.contract.schemas import PUBLISHED, Control
+from app.contract.topics import DECISION_BYTES_MAX
 from tests.fuzz.corpus import example
 
 ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))
@@ -82,7 +82,7 @@ def test_reasons_and_bytes_are_cut() -> None:
 
 def test_nothing_is_no_record() -> None:
     assert reason(None) == reason(b"") == "an empty record"
-    assert "at most 8388608 are accepted" in reason(b" " * (RECORD_BYTES_MAX + 1))
+    assert "at most 12500000 are accepted" in reason(b" " * (DECISION_BYTES_MAX + 1))
     assert reason(b"[" * 200_000) != ""
 
 

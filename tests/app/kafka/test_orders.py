@@ -60,9 +60,23 @@ def test_an_order_is_news_once() -> None:
     assert orders.take(*order("rhv1000", False)) is not None
 
 
-def test_a_tombstone_takes_an_order_away_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    assert not after(order("rhv1000", True), (b"rhv1000", None), (b"rhv1000", None)).halted("rhv1000")
-    assert caplog.messages == ["control: the order to halt rhv1000 was deleted, which lifts it"]
+@pytest.mark.parametrize("name", ["rhv1000", "*"])
+def test_a_tombstone_lifts_no_halt_and_says_so(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    key = name.encode()
+    orders = after(order(name, True), (key, None))
+    assert orders.halted("rhv1000")
+    assert orders.unreadable.records == {"control": 1}
+    assert f"the order to halt {name} was deleted, but it stands here: lift it with `autopilot resume`" in caplog.text
+    orders.take(*order(name, False))
+    assert not orders.halted("rhv1000")
+
+
+def test_a_tombstone_of_no_halt_is_counted_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    orders = after((b"fra1000", None), order("rhv1000", False), (b"rhv1000", None), (None, None))
+    assert not orders.halted("rhv1000")
+    assert orders.unreadable.records == {"control": 3}
+    assert "the record of key 'fra1000' cannot be read: it has no value, which changes no order" in caplog.text
+    assert "was deleted" not in caplog.text
 
 
 @pytest.mark.parametrize("value", [b"", b"junk", b'{"by": "caf\xe9"}', b"[" * 200_000, b"\xff" * 10_000])
@@ -79,6 +93,12 @@ def test_an_order_under_another_key_changes_nothing(caplog: pytest.LogCaptureFix
     assert orders.halted("rhv1000")
     assert orders.unreadable.records == {"control": 2}
     assert "the record of key 'harmless' cannot be read: it is an order for *" in caplog.text
+
+
+def test_an_order_without_a_key_is_for_nobody() -> None:
+    _, halts = order("", True)
+    orders = after((None, halts))
+    assert orders.unreadable.records == {"control": 1}
 
 
 async def test_an_order_that_no_broker_takes_says_what_else_to_do() -> None:

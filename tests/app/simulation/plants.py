@@ -1,15 +1,21 @@
 """Bugs to plant into the product, one line of the protocol or one guard each."""
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 import pytest
 
 from agents.flows import FlowsState
 from agents.routes import RoutesState
+from app.actuation.damping import Damping
+from app.actuation.doubt import Doubt
 from app.actuation.overrides import Overrides
-from app.actuation.reconciler import Reconciler
+from app.actuation.ownership import Claim
+from app.actuation.session_witness import SessionWitness
+from app.actuation.terms import Terms
 from app.feeds.accounting import Accounting
+from app.reaper import RouteReaper
 from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
@@ -101,24 +107,58 @@ def no_fence(patch: pytest.MonkeyPatch) -> None:
 def no_budget(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Budget, "allows", lambda self, bps, replaces=False: True)
     patch.setattr(Budget, "spend", lambda self, bps, replaces=False, times=1: None)
-    patch.setattr(Overrides, "_over_budget", lambda self, override, held, new: None)
+    patch.setattr(Overrides, "_over_budget", lambda self, override, new: None)
 
 
 def lost_paths_stay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Overrides, "lose", lambda self, entry: None)
 
 
-def holds_never_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Overrides, "expire", lambda self, limit: [])
+def leases_never_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Terms, "unwinds_at_s", lambda self, entry, held: inf)
+    no_reaper(patch)
+
+
+def no_reaper(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RouteReaper, "_withdraw", lambda self, is_halted: [])
+
+
+def a_restart_renews_leases(patch: pytest.MonkeyPatch) -> None:
+    adopt = Overrides.adopt
+
+    def generous(self: Any, prefix: str, route: Any) -> None:
+        adopt(self, prefix, route)
+        self.entries[prefix].lease_until_s = self._clock.monotonic_s() + 10 * self._lease_s
+
+    patch.setattr(Overrides, "adopt", generous)
+
+
+def nobody_owns(patch: pytest.MonkeyPatch) -> None:
+    look = Claim.look
+
+    def mine(self: Any, seen: Any, ready: bool) -> Any:
+        note = look(self, seen, ready)
+        self.is_mine = True
+        return note
+
+    patch.setattr(Claim, "look", mine)
+
+
+def one_witness(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SessionWitness, "has_lost", lambda self, router, prefix, next_hop: False)
+
+
+def no_damping(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Damping, "refusal", lambda self, prefix, egress, made_unix_s: None)
 
 
 def silence_is_believed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Reconciler, "_doubted_until_s", lambda self: {})
+    patch.setattr(Doubt, "until_s", lambda self, routers: inf)
 
 
 def moves_to_silent_routers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RoutesState, "doubtful", lambda self, pop, now_s: frozenset())
-    patch.setattr(Reconciler, "_look_for_doubt", lambda self: None)
+    patch.setattr(Doubt, "look", lambda self: False)
 
 
 PLANTS: dict[str, Plant] = {
@@ -134,7 +174,12 @@ PLANTS: dict[str, Plant] = {
         no_fence,
         no_budget,
         lost_paths_stay,
-        holds_never_end,
+        leases_never_end,
+        no_reaper,
+        a_restart_renews_leases,
+        nobody_owns,
+        one_witness,
+        no_damping,
         silence_is_believed,
         moves_to_silent_routers,
     )

@@ -8,7 +8,8 @@ import pytest
 
 from app.clock import ManualClock, utc
 from app.contract.schemas import Control
-from app.stream.publish import PUBLISHED_BYTES_MAX, Publisher
+from app.contract.topics import RECORD_BYTES_MAX
+from app.stream.publish import Publisher
 
 ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))
 
@@ -43,7 +44,7 @@ async def test_a_record_that_no_broker_would_take_is_left_out(caplog: pytest.Log
     """Each flush would fail at it, and so would the next worker."""
     app = Channels()
     publisher = Publisher(cast(faust.App, app), ManualClock())
-    publisher.put("control", "*", msgspec.structs.replace(ORDER, by="a" * PUBLISHED_BYTES_MAX))
+    publisher.put("control", "*", msgspec.structs.replace(ORDER, by="a" * RECORD_BYTES_MAX))
     publisher.put("control", "*", ORDER)
     assert [await send() for send in publisher.take()] == ["answer"]
     assert [key for key, _ in app.sent] == ["*"]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from app.clock import utc
-from app.contract.schemas import Mode, Notice, RouterHeard
+from app.contract.schemas import Mode, Notice, RouterHeard, WorkerState
 from app.web.conditions import Component, Seen, components, notices, sentence
 from tests.app.web.records import WINDOW_S, heard, sources, status
 from tests.pops import demo_pop
@@ -134,3 +134,24 @@ def test_parts_that_are_down_say_when_they_were_heard() -> None:
     old = msgspec.structs.replace(heard(END_S), bmp=utc(END_S - 40), doubtful=True)
     part = parts(WELL._replace(sources=sources(T0, r2=old)))["r2/BMP"]
     assert part == Component("BMP", "r2", "down", utc(END_S - 40))
+
+
+@pytest.mark.parametrize(
+    ("telemetry", "actuator", "expected"),
+    [
+        (("a", 0.1), ("a", -4.9), []),
+        (("a", None), ("a", None), []),
+        (("a", 5.1), ("a", 0.0), ["clock-wrong"]),
+        (("a", 0.0), ("a", -600.0), ["clock-wrong"]),
+        (("a", 0.0), ("b", 0.0), ["config-differs"]),
+    ],
+)
+def test_a_wrong_clock_and_files_that_differ_are_named(
+    telemetry: tuple[str, float | None], actuator: tuple[str, float | None], expected: list[str]
+) -> None:
+    def runs(config: str, ahead_s: float | None) -> WorkerState:
+        return WorkerState(config, utc(T0), ahead_s)
+
+    reported = msgspec.structs.replace(sources(T0), worker=runs(*telemetry))
+    living = msgspec.structs.replace(status(END_S), worker=runs(*actuator))
+    assert [kind for kind, _ in kinds(WELL._replace(sources=reported, status=living))] == expected

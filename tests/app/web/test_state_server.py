@@ -1,9 +1,16 @@
 """The read-only state server."""
 
+import asyncio
+import socket
+
 import msgspec
+import pytest
+from aiohttp import ClientError, ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
-from app.web.state_server import make_web
+from app.web import state_server
+from app.web.state_server import HOST, StateServer, make_web
+from tests.patience import PATIENCE_S
 
 
 class Row(msgspec.Struct):
@@ -49,3 +56,29 @@ async def test_probes_tell_recovery_from_death() -> None:
         assert (ready.status, await ready.json()) == (503, recovering[1])
     async with TestClient(TestServer(make_web({}, {}))) as client:
         assert (await client.get("/readyz")).status == 404, "who does not know must not say so"
+
+
+async def test_a_worker_whose_port_is_taken_says_which_key_and_runs_without_until_it_is_free(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_server, "RETRY_S", 0.05)
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        server = StateServer({}, port, "actuator_port")
+        await server.start()
+        assert f"actuator_port: {HOST}:{port} cannot be opened" in caplog.text
+        assert server.started
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not await answers(port):
+                await asyncio.sleep(0.05)
+    finally:
+        await server.stop()
+
+
+async def answers(port: int) -> bool:
+    try:
+        async with ClientSession() as session, session.get(f"http://{HOST}:{port}/healthz") as answer:
+            return answer.status == 200
+    except ClientError:
+        return False

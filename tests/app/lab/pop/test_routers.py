@@ -66,7 +66,7 @@ async def override(stack: Stack) -> list[str]:
                 med=None,
                 local_pref=inventory().override_local_pref,
                 communities=(MARKER, NO_EXPORT),
-                large_community=(inventory().asn, 1, 1),
+                large_community=(inventory().asn, round(SystemClock().now_s()) + 600, 0),
             )
             for route in routes
         )

@@ -1,0 +1,57 @@
+"""The commands that change what running workers do: `halt`, `resume`, `reload`."""
+
+import asyncio
+import getpass
+
+import click
+
+from app.cli.options import json_option, pop_option, with_deployment
+from app.cli.output import print_json
+from app.clock import SystemClock
+from app.config.settings import Deployment
+
+
+def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
+    from app.cli.show import chosen
+    from app.kafka.orders import ALL, send_control
+
+    chosen(deployment, pop)
+    kafka = deployment.settings.kafka
+    asyncio.run(send_control(kafka, pop or ALL, halted, getpass.getuser(), SystemClock()))
+    click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
+
+
+@click.command()
+@pop_option
+@with_deployment
+def halt(deployment: Deployment, pop: str | None) -> None:
+    """Withdraw every override and announce no new ones, until `resume`."""
+    _order(deployment, pop, halted=True)
+
+
+@click.command()
+@pop_option
+@with_deployment
+def resume(deployment: Deployment, pop: str | None) -> None:
+    """Let the actuators announce overrides again."""
+    _order(deployment, pop, halted=False)
+
+
+@click.command()
+@pop_option
+@json_option
+@with_deployment
+def reload(deployment: Deployment, pop: str | None, as_json: bool) -> None:
+    """Let the telemetry and actuator on this host take over a changed configuration: all of it, or nothing.
+
+    It lists what changes. If the files have a mistake, or a worker needs a restart for one of the changes, it says so
+    and changes nothing. On another host, send SIGHUP to the workers there; their logs say the same.
+    """
+    from app.cli import reloads
+
+    found = asyncio.run(reloads.reload(deployment, pop, SystemClock()))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join(reloads.lines(found)))
+    raise SystemExit(0 if found.reloaded else 1)
