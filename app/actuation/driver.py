@@ -86,7 +86,7 @@ class SpeakerDriver:
         try:
             await speaker.reset(f"autopilot: {self._reconciler.halted_by}")
         except SpeakerError as error:
-            log.warning("router %s: %s", self._router, error, extra=self._context)
+            self._warn(error)
 
     async def _announce(self, speaker: BgpSpeaker) -> None:
         routes = self._reconciler.work(self._router).announce
@@ -138,9 +138,12 @@ class SpeakerDriver:
         if not isinstance(error, SpeakerError):
             log.error("router %s: %s", self._router, what, exc_info=error, extra=self._context)
 
+    def _warn(self, error: Exception) -> None:
+        log.warning("router %s: %s", self._router, error, extra=self._context)
+
     def _failed(self, error: Exception) -> None:
         if not self._is_told:
-            log.warning("router %s: %s", self._router, error, extra=self._context)
+            self._warn(error)
         self._is_told = True
         self._claimed_s = -1e9
         self._reconciler.failed(self._router)

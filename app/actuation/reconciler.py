@@ -159,8 +159,8 @@ class Reconciler:
 
     def exits_at(self, router: str) -> set[str]:
         """The prefixes that leave the PoP at this router by what its speaker holds, or did until it lost their path."""
-        held = self.speakers[router].held
-        return {p for p, route in held.items() if route.next_hop not in self._loopbacks} | self.sessions.known(router)
+        prefixes = self.speakers[router].held.keys() | self.sessions.known(router)
+        return {prefix for prefix in prefixes if self.leaves_at(router, prefix)}
 
     def owns(self, router: str, is_mine: bool, holder: str | None) -> None:
         """Note whether the speaker of `router` is ours to write to, and who else's it is."""

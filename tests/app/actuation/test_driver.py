@@ -59,13 +59,18 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def is_moved(story: Story) -> None:
+    """A decision is announced at its exit, and once the router shows that, on all routers."""
+    story.decide(override(exit=2))
+    await until(lambda: bool(story.holding()))
+    story.echo()
+    await until(lambda: story.holding() == TO_ET2)
+
+
 async def test_a_decision_is_on_all_routers_without_waiting_for_a_tick() -> None:
     story = Story(timing=Timing(tick_s=3600, list_every_s=3600))
     async with driven(story):
-        story.decide(override(exit=2))
-        await until(lambda: bool(story.holding()))
-        story.echo()
-        await until(lambda: story.holding() == TO_ET2)
+        await is_moved(story)
 
 
 async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
@@ -73,10 +78,7 @@ async def test_a_gobgpd_that_hangs_holds_up_nobody_elses_withdrawal() -> None:
     hanging = story.speakers["r2"] = HangingSpeaker("r2", story.log)
     story.start(story.reconciler.timing)
     async with driven(story):
-        story.decide(override(exit=2))
-        await until(lambda: bool(story.holding()))
-        story.echo()
-        await until(lambda: story.holding() == TO_ET2)
+        await is_moved(story)
         hanging.hangs = True
         story.gone(2)
         await until(lambda: story.holding() == {"r2": "192.0.2.11"})
@@ -134,10 +136,7 @@ async def test_paths_that_could_not_be_asked_about_are_asked_about_again() -> No
     faulty = story.speakers["r1"] = FaultySpeaker("r1", story.log)
     story.start(story.reconciler.timing)
     async with driven(story):
-        story.decide(override(exit=2))
-        await until(lambda: bool(story.holding()))
-        story.echo()
-        await until(lambda: story.holding() == TO_ET2)
+        await is_moved(story)
         faulty.router_sends(PREFIX, "198.51.100.1")
         await until(lambda: story.holding() == {})
     assert faulty.faults == 0

@@ -1,6 +1,7 @@
 """What `check` learns from the gobgpd beside a router: real ones, with and without the session that they need."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,19 @@ def beside(grpc: str) -> tuple[Pop, Router]:
     return msgspec.structs.replace(POP, router=(router,)), router
 
 
+async def asked_until(pop: Pop, router: Router, is_right: Callable[[InjectorAnswer], bool]) -> InjectorAnswer:
+    """The first answer that is right: sessions take a while to come up, and to fail."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_right(answer := await ask(pop, router)):
+            await asyncio.sleep(0.1)
+    return answer
+
+
+def kind(lacks: str | None) -> str | None:
+    """What is lacking, without the explanation."""
+    return lacks and lacks.partition(":")[0]
+
+
 @pytest.mark.services
 @pytest.mark.parametrize(("restarts", "lacks"), [(True, None), (False, "End-of-RIB")])
 async def test_a_router_that_sends_every_path_must_also_say_that_it_has(restarts: bool, lacks: str | None) -> None:
@@ -56,11 +70,7 @@ add-paths.config.{paths}
         pop, router = beside(daemon.target)
         theirs = GobgpClient(router_daemon.target)
         await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
-        async with asyncio.timeout(PATIENCE_S):
-            while (answer := await ask(pop, router)).received != 1 or (answer.lacks or "").split(":")[0] != (
-                lacks or ""
-            ):
-                await asyncio.sleep(0.1)
+        answer = await asked_until(pop, router, lambda found: found.received == 1 and kind(found.lacks) == lacks)
         assert lacks is None or lacks in str(policy_problem(answer))
         await theirs.close()
 
@@ -75,9 +85,7 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
         ours, theirs = GobgpClient(daemon.target), GobgpClient(router_daemon.target)
         await ours.announce([route("203.0.113.0/24", "198.51.100.2")])
         await theirs.announce([route("203.0.112.0/24", "198.51.100.2")])
-        async with asyncio.timeout(PATIENCE_S):
-            while (answer := await ask(pop, router))[:4] != (None, 1, 1, 1):
-                await asyncio.sleep(0.1)
+        answer = await asked_until(pop, router, lambda found: found[:4] == (None, 1, 1, 1))
         assert injector_state(router, answer, None) == "ok"
         assert answer.lacks == "ADD-PATH: it sends its best paths only"
         assert policy_problem(answer._replace(lacks=None)) is None
@@ -106,9 +114,7 @@ async def test_a_session_that_is_up_and_what_passes_it() -> None:
 async def test_a_gobgpd_that_reaches_no_router(config: str, problem: str) -> None:
     async with running(("alone", config)) as [daemon]:
         pop, router = beside(daemon.target)
-        async with asyncio.timeout(PATIENCE_S):
-            while problem not in ((answer := await ask(pop, router)).problem or ""):
-                await asyncio.sleep(0.1)
+        answer = await asked_until(pop, router, lambda found: problem in (found.problem or ""))
         assert injector_state(router, answer, InjectorStatus(True, 0, 0, 0)) == answer.problem
 
 

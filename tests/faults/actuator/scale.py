@@ -2,6 +2,7 @@
 
 import asyncio
 
+from app.actuation.pop_actuator import HALT_FILE_S
 from app.contract.schemas import Override
 from tests.faults.actuator.rig import DEFAULT, NATURAL_PEER, EdgeRig, cpu_s, move, on_edges, prefixes, rss_mb
 from tests.faults.actuator.verdict import Trial
@@ -9,7 +10,6 @@ from tests.faults.actuator.verdict import Trial
 PEER = "127.0.0.32"
 CPU_SHARE_MAX = 0.05
 REST_S, SHORT_REST_S = DEFAULT.lease_s, 20.0  # every route is renewed once in a lease
-FILE_LOOKED_AT_S = 0.25
 
 
 async def hold_many(trial: Trial, overrides: int, halt_s: float) -> None:
@@ -32,7 +32,7 @@ async def hold_many(trial: Trial, overrides: int, halt_s: float) -> None:
                 trial.say(str(trial.figures))
             await halted_by_order(trial, rig, halt_s)
             await decide_all(rig, wanted)
-            await halted_by_file(trial, rig, halt_s + FILE_LOOKED_AT_S)
+            await halted_by_file(trial, rig, halt_s + HALT_FILE_S)
         trial.leaked += rig.leaked()
         rig.no_exits(trial)
 
