@@ -116,7 +116,7 @@ class Stream:
         self._log = worker.broker.read(worker.process, topic, self._wake)
         committed = worker.broker.committed.setdefault((worker.group, topic), 0)
         self._position = min(committed, worker.inputs.first.get(topic, committed))
-        worker.inputs.begin(topic, committed if self._position < committed else 0)
+        worker.inputs.begin(topic, range(self._position, len(self._log) if topic in worker.inputs.first else 0))
         worker.committed[self._tp] = self._position or None
         self._drop = worker.drops(self._position)
         self._repeat: BatchEvent | None = None

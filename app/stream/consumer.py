@@ -118,20 +118,22 @@ class BatchConsumer(Consumer):
                 yield tp, message
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek as Faust does, but further back if rows lag behind the commit: the records between are replayed."""
+        """Seek as Faust does, but further back if rows lag behind the commit: the records between are replayed.
+
+        Without a commit Faust does not seek: what was fetched since the assignment, and dropped, would be a hole. What
+        waits now in a topic with rows is read before any other topic, or flows would meet routes of long ago, or none.
+        """
         offsets = dict(await super().seek_to_committed())
         inputs = exact(self.app).inputs
-        committed = {
-            tp: offset
-            for tp, offset in offsets.items()
-            if offset is not None and inputs.first.get(tp.topic, offset) < offset
-        }
-        for tp in committed:
-            offsets[tp] = inputs.first[tp.topic]
-            await self.seek(ensure_TP(tp), offsets[tp])
-        earliest = await self.earliest_offsets(*committed) if committed else {}
-        for tp in offsets:
-            inputs.begin(tp.topic, committed[tp] if tp in committed and earliest[tp] < committed[tp] else 0)
+        sources = [tp for tp in map(ensure_TP, offsets) if not self._is_changelog_tp(tp)]
+        earliest, ends = await self.earliest_offsets(*sources), await self.highwaters(*sources)
+        for tp in sources:
+            committed = offsets[tp] or 0
+            first = min(committed, inputs.first.get(tp.topic, committed))
+            if first < committed or not committed:
+                offsets[tp] = first = max(first, earliest[tp])
+                await self.seek(tp, first)
+            inputs.begin(tp.topic, range(first, ends[tp] if tp.topic in inputs.first else 0))
         return offsets
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:

@@ -114,7 +114,7 @@ class ExactReader:
         ticker = asyncio.ensure_future(self._tick())
         try:
             async for event in events.events():
-                await self._incarnations.wait_for_replay()
+                await self._incarnations.wait_for_backlogs()
                 async with self.lock:
                     if self._has_failed or not self._is_current(event):
                         continue

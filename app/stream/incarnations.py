@@ -8,7 +8,6 @@ counts from it; otherwise a start after a crash between the two would choose ano
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -38,39 +37,43 @@ class Incarnation(msgspec.Struct, frozen=True):
 
 
 class Inputs:
-    """The topics that an app reads: their ids when it started, their bases, and which of them are being replayed."""
+    """The topics that an app reads: their ids when it started, their bases, and which of them the others wait for."""
 
     def __init__(self, ask: Ask) -> None:
         self.ids: Mapping[str, str] = {}
         self.bases: dict[str, int] = {}
-        self.first: dict[str, int] = {}  # the offset to read from, for topics whose rows are behind the commits
+        self.first: dict[str, int] = {}  # the offset to read from, for topics whose rows may be behind the commits
+        self.caught_up = 0  # records that were read while others waited: it shows that their wait goes on well
         self._ask = ask
-        self._replay_until: dict[str, int] = {}  # by topic, the offset at which its replay ends
-        self._replayed = asyncio.Event()
+        self._backlogs: dict[str, range] = {}  # by topic, the offsets that other topics wait for
+        self._are_read = asyncio.Event()
 
-    def begin(self, topic: str, replay_until: int = 0) -> None:
-        """Note that reading begins; the records before `replay_until` were applied before and are replayed."""
-        self._replay_until.pop(topic, None)
-        if replay_until:
-            self._replay_until[topic] = replay_until
+    def begin(self, topic: str, backlog: range = range(0)) -> None:
+        """Note that reading begins; other topics wait until these offsets were read."""
+        self._backlogs.pop(topic, None)
+        if backlog:
+            self._backlogs[topic] = backlog
         self._update()
 
     def reached(self, topic: str, offset: int) -> None:
-        """Note that every record before this offset is in memory, which may end the replay of the topic."""
-        if offset >= self._replay_until.get(topic, inf):
-            del self._replay_until[topic]
-            self._update()
+        """Note that every record before this offset is in memory, which may be all that others wait for."""
+        if (backlog := self._backlogs.pop(topic, None)) is None:
+            return
+        self.caught_up += offset - backlog.start
+        if offset < backlog.stop:
+            self._backlogs[topic] = range(offset, backlog.stop)
+        self._update()
 
     def _update(self) -> None:
-        if self._replay_until:
-            self._replayed.clear()
+        if self._backlogs:
+            self._are_read.clear()
         else:
-            self._replayed.set()
+            self._are_read.set()
 
-    async def wait_for_replay(self, topics: Collection[str]) -> None:
-        """Wait for the replay of other topics, but not if one of these is replayed itself."""
-        if self._replay_until and self._replay_until.keys().isdisjoint(topics):
-            await self._replayed.wait()
+    async def wait_for_backlogs(self, topics: Collection[str]) -> None:
+        """Wait until the backlogs of other topics are read, but not if one of these has one itself."""
+        if self._backlogs and self._backlogs.keys().isdisjoint(topics):
+            await self._are_read.wait()
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic or its commit is of another incarnation than at the start.
@@ -136,9 +139,9 @@ class Incarnations:
         """Note that every record before this offset is in memory (Inputs.reached)."""
         self._inputs.reached(topic, offset)
 
-    async def wait_for_replay(self) -> None:
-        """Wait for the replay of the app's other topics (Inputs.wait_for_replay)."""
-        await self._inputs.wait_for_replay(self._topics)
+    async def wait_for_backlogs(self) -> None:
+        """Wait for the backlogs of the app's other topics (Inputs.wait_for_backlogs)."""
+        await self._inputs.wait_for_backlogs(self._topics)
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic was recreated since the start (Inputs.verify)."""

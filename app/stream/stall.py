@@ -20,6 +20,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     stopping: bool  # asked to stop, or crashed
     step: tuple[object, ...]  # changes as long as a recovery makes progress
     owned: frozenset[str]  # the inputs that are assigned to this worker
+    caught_up: int = 0  # records of an input that were read while the others wait for it
     ids: Mapping[str, str] = {}  # of the inputs, when it started
 
 
@@ -96,4 +97,4 @@ def _watched(worker_status: WorkerStatus | None, group_status: GroupStatus | Non
         for topic in sorted(group_status.ends):
             if group_status.waiting(topic) > 0:
                 stall = "waiting records have not been committed" if topic in worker_status.owned else NOBODY
-                yield f"{topic}: {stall}", group_status.committed.get(topic)
+                yield f"{topic}: {stall}", (group_status.committed.get(topic), worker_status.caught_up)

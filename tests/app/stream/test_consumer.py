@@ -201,42 +201,95 @@ async def test_what_an_earlier_generation_fetched_is_not_yielded() -> None:
     assert (await yielded(consumer), consumer.sought) == ([], 0)
 
 
-@pytest.mark.parametrize("retained", ["all", "nothing"])
-async def test_what_rows_lack_is_read_again_though_it_was_committed(
-    retained: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both of Faust's seeks end here: where the flow stops, and at the end of a recovery."""
-    behind, whole, new = TP("behind", 0), TP("whole", 0), TP("new", 0)
+class Sought(BatchConsumer):
+    """A consumer of four topics, which notes where it seeks; what retention left begins at `earliest`.
 
-    async def committed(self: Any) -> dict[TP, int]:
-        return {behind: 70, whole: 70, new: cast(int, None)}
+    The first two have rows, which are complete up to 42 and up to the end. The third is sums, the last a changelog.
+    """
 
-    sought: list[tuple[TP, int]] = []
+    BEHIND, WHOLE, SUMS, CHANGELOG = (TP(topic, 0) for topic in ("behind", "whole", "sums", "changelog"))
 
-    async def seek(self: Any, tp: TP, offset: int) -> None:
-        sought.append((tp, offset))
+    def __init__(self, earliest: int) -> None:
+        self.sought: dict[TP, int] = {}
+        self.inputs = Inputs(cast(Any, None))
+        self.inputs.first = {"behind": 42, "whole": 71}
+        self.app = cast(Any, SimpleNamespace(inputs=self.inputs))
+        self._earliest = earliest
 
-    async def earliest(self: Any, *tps: TP) -> dict[TP, int]:
-        return dict.fromkeys(tps, 70 if retained == "nothing" else 0)
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return tp == self.CHANGELOG
+
+    async def seek(self, partition: TP, offset: int) -> None:
+        self.sought[partition] = offset
+
+    async def earliest_offsets(self, *partitions: TP) -> dict[TP, int]:
+        assert self.CHANGELOG not in partitions
+        return dict.fromkeys(partitions, self._earliest)
+
+    async def highwaters(self, *partitions: TP) -> dict[TP, int]:
+        return dict.fromkeys(partitions, 75)
+
+
+def commits(monkeypatch: pytest.MonkeyPatch, **offsets: int | None) -> dict[TP, int | None]:
+    """Let the group have committed these offsets, by topic."""
+    by_tp = {TP(topic, 0): offset for topic, offset in offsets.items()}
+
+    async def committed(self: Any) -> dict[TP, int | None]:
+        return by_tp
 
     monkeypatch.setattr(ThreadDelegateConsumer, "seek_to_committed", committed)
-    monkeypatch.setattr(BatchConsumer, "seek", seek)
-    monkeypatch.setattr(BatchConsumer, "earliest_offsets", earliest)
-    consumer = BatchConsumer.__new__(BatchConsumer)
-    inputs = Inputs(cast(Any, None))
-    inputs.first = {"behind": 42, "whole": 71}
-    monkeypatch.setattr(BatchConsumer, "app", SimpleNamespace(inputs=inputs), raising=False)
-    assert await consumer.seek_to_committed() == {behind: 42, whole: 70, new: None}
-    assert sought == [(behind, 42)]
-    waiting = asyncio.create_task(inputs.wait_for_replay(["whole"]))
+    return by_tp
+
+
+@pytest.mark.parametrize(("earliest", "first"), [(0, 42), (50, 50)])
+async def test_what_rows_lack_is_read_again_though_it_was_committed(
+    earliest: int, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both of Faust's seeks end here: where the flow stops, and at the end of a recovery."""
+    before = commits(monkeypatch, behind=70, whole=70, sums=70, changelog=None)
+    consumer = Sought(earliest)
+    assert await consumer.seek_to_committed() == before | {Sought.BEHIND: first}
+    assert consumer.sought == {Sought.BEHIND: first}
+
+
+@pytest.mark.parametrize("offset", [None, 0])
+async def test_without_a_commit_reading_begins_at_the_beginning(
+    offset: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust does not seek, so that what was fetched since the assignment was lost: seen with two first starts."""
+    commits(monkeypatch, behind=offset, sums=offset, changelog=None)
+    consumer = Sought(earliest=7)
+    assert await consumer.seek_to_committed() == {Sought.BEHIND: 7, Sought.SUMS: 7, Sought.CHANGELOG: None}
+    assert consumer.sought == {Sought.BEHIND: 7, Sought.SUMS: 7}
+
+
+async def test_others_wait_until_what_rows_lack_and_what_came_since_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flows that met the routes of long ago, or none yet, would count as unroutable."""
+    commits(monkeypatch, behind=None, sums=70)
+    consumer = Sought(earliest=0)
+    await consumer.seek_to_committed()
+    inputs = consumer.inputs
+    waiting = asyncio.create_task(inputs.wait_for_backlogs(["sums"]))
+    await asyncio.wait_for(inputs.wait_for_backlogs(["behind", "other"]), PATIENCE_S)  # who reads it itself
+    inputs.reached("behind", 74)
     await asyncio.sleep(0)
-    assert waiting.done() == (retained == "nothing"), "what retention removed does not come again"
-    await asyncio.wait_for(inputs.wait_for_replay(["behind", "new"]), PATIENCE_S)  # who reads it itself
-    inputs.reached("behind", 69)
-    await asyncio.sleep(0)
-    assert waiting.done() == (retained == "nothing")
-    inputs.reached("behind", 70)
+    assert not waiting.done()
+    assert inputs.caught_up == 74, "the watchdog sees that it goes on"
+    inputs.reached("behind", 75)
     await asyncio.wait_for(waiting, PATIENCE_S)
+    inputs.reached("behind", 99)
+    assert inputs.caught_up == 75
+
+
+@pytest.mark.parametrize(("committed", "earliest"), [(75, 0), (None, 75)])
+async def test_nobody_waits_for_a_topic_that_has_nothing_more(
+    committed: int | None, earliest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits(monkeypatch, whole=committed, sums=70)
+    consumer = Sought(earliest)
+    consumer.inputs.first["whole"] = 75
+    await consumer.seek_to_committed()
+    await asyncio.wait_for(consumer.inputs.wait_for_backlogs(["sums"]), PATIENCE_S)
 
 
 async def test_stopping_the_flow_waits_for_a_fetch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

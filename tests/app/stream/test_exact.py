@@ -130,7 +130,7 @@ class Unchanged:
     async def verify(self, topic: str) -> None:
         pass
 
-    async def wait_for_replay(self) -> None:
+    async def wait_for_backlogs(self) -> None:
         pass
 
     def reached(self, topic: str, offset: int) -> None:

@@ -172,13 +172,13 @@ async def test_verify_raises_where_the_topic_is_gone() -> None:
 
 
 @pytest.mark.parametrize(("generation", "taken"), [(1, {0, 1}), (2, set())])
-async def test_what_is_replay_is_waited_for_and_an_event_of_before_a_rebalance_let_go(
+async def test_a_backlog_is_waited_for_and_an_event_of_before_a_rebalance_let_go(
     generation: int, taken: set[int]
 ) -> None:
     world = World()
     made: Any = worker(world)
     made._app.consumer_generation_id = generation
-    made._app.inputs.begin("bmp", 7)
+    made._app.inputs.begin("bmp", range(7))
     stream: Any = Stream(world)
     del stream._left[1:]
     running = asyncio.create_task(made.run(stream))

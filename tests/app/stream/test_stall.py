@@ -36,6 +36,15 @@ def test_f03_f07_records_wait_and_none_is_committed() -> None:
     assert reason_after(list(looks[:7])) is None
 
 
+def test_others_that_wait_for_a_long_backlog_are_no_stall_while_it_is_read() -> None:
+    looks: list[tuple[WorkerStatus | None, GroupStatus | None]] = [
+        (msgspec.structs.replace(worker_status, caught_up=min(index, 7)), broker(end=100, committed=50))
+        for index, worker_status in enumerate(beating(RUNNING, 15))
+    ]
+    assert reason_after(looks[:14]) is None
+    assert reason_after(looks) == "flows: waiting records have not been committed for 70 s"
+
+
 def test_f07_nothing_was_ever_committed() -> None:
     looks = [(worker_status, broker(end=100, committed=None)) for worker_status in beating(RUNNING, 8)]
     assert reason_after(list(looks)) == "flows: waiting records have not been committed for 70 s"
