@@ -80,7 +80,10 @@ class ProcessSpeaker:
     async def put_note(self, key: str, value: bytes) -> None:
         """Write a note; SpeakerError if it fails or the answer is lost."""
         await self._wait()
+        before = self._network.owner(self._router)
         await self._speaker.put_note(key, value)
+        if self._network.owner(self._router) != before:
+            self._network.owned_s[self._router] = self._process.world.now_s
         self._changed()
 
     async def remove_note(self, key: str) -> None:

@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from app.actuation.damping import FIRST_S
+from app.actuation.ownership import SETTLE_S
 from app.bgp.speaker import InjectedRoute
 from app.config.settings import Settings
 from app.contract import topics
@@ -33,7 +34,6 @@ DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
-OWNED_S = 0.0
 
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
@@ -87,7 +87,6 @@ class Checks:
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
         self._hold_until_s: dict[str, float] = {}  # by prefix, as the last decision says
-        self._owned_s: dict[tuple[str, str], float] = {}  # when (router, writer) was last allowed to write
         broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
         for record in broker.topics.get(topics.BMP.for_pop(self.pop.name), ()):
             self.bmp.take(record)
@@ -209,12 +208,10 @@ class Checks:
         self._held_s[router, prefix, hop] = now_s
 
     def wrote(self, actuator: SimulatedActuator, router: str) -> None:
-        """Check that a speaker is changed only by its owner; one that lost it reads that within seconds."""
+        """Check that a speaker is changed only by its owner, and by the one before until the new one may write."""
         owner, now_s = self.network.owner(router), self.world.now_s
-        if owner in (None, actuator.owner):
-            self._owned_s[router, actuator.owner] = now_s
-        last_s = self._owned_s.get((router, actuator.owner), 0.0)
-        demand(now_s - last_s <= OWNED_S, f"I6 {actuator.owner} changes {router}, which belongs to {owner}")
+        mine = owner in (None, actuator.owner) or now_s - self.network.owned_s[router] <= SETTLE_S
+        demand(mine, f"I6 {actuator.owner} changes {router}, which belongs to {owner}")
 
     # as time goes by
 

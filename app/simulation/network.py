@@ -79,6 +79,7 @@ class SimulatedNetwork:
         self.bmp_up_since_s = dict.fromkeys(self.pop.routers, world.now_s)
         self.bmp_down: set[str] = set()
         self.said_s = dict.fromkeys(self.pop.routers, world.now_s)  # when a router last sent BMP
+        self.owned_s = dict.fromkeys(self.pop.routers, world.now_s)  # when its speaker got the owner that it has
         self.numbers = itertools.count(1)  # of the actuators of this run
         self.lease_s = 0.0
         self.has_add_path = traffic.random() < 0.7  # its routers send all their paths to their speakers
