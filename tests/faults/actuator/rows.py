@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from typing import NamedTuple
 
 from app.errors import AutopilotError, EnvironmentProblem
-from tests.faults.actuator import leases, long_paths, losses, parts, records, scale, writers
+from tests.faults.actuator import late, leases, long_paths, losses, parts, records, scale, writers
 from tests.faults.actuator.verdict import RouteOutcome, Trial
 
 
@@ -37,6 +37,7 @@ ROUTE_FAULTS = (
     RouteFault("a gobgpd dies", partial(parts.lose_one, breaks=parts.dead), 2, 1),
     RouteFault("a gobgpd is frozen", partial(parts.lose_one, breaks=parts.frozen), 2),
     RouteFault("gobgpd frozen until it is ended", parts.end_frozen, 10, 2),
+    RouteFault("a gobgpd answers late", late.lose_or_halt, 4, 1),
     RouteFault("long AS paths", long_paths.long_paths, 2),
     RouteFault("2,000 overrides", partial(scale.hold_many, overrides=2_000, halt_s=1.0), 3),
     RouteFault("10,000 overrides", partial(scale.hold_many, overrides=10_000, halt_s=4.0), 3),
