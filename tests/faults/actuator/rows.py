@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 from typing import NamedTuple
 
 from app.errors import AutopilotError, EnvironmentProblem
-from tests.faults.actuator import late, leases, long_paths, losses, parts, records, scale, writers
+from tests.faults.actuator import held, late, leases, long_paths, losses, parts, records, scale, writers
 from tests.faults.actuator.verdict import RouteOutcome, Trial
 
 
@@ -45,6 +45,10 @@ ROUTE_FAULTS = (
     RouteFault("second actuator: auto, standby", partial(writers.watch, mode="auto", reads=False), 1, 1),
     RouteFault("second actuator: dry-run", partial(writers.watch, mode="dry-run", reads=True), 1, 1),
     RouteFault("second actuator: observe", partial(writers.watch, mode="observe", reads=True), 1),
+    RouteFault("actuator frozen, another takes over", held.frozen_owner, 1),
+    RouteFault("every gobgpd dies while halted", held.halted_meanwhile, 2),
+    RouteFault("session of a gobgpd cleared", held.session_cleared, 4),
+    RouteFault("mode becomes dry-run", held.no_longer_auto, 1),
     RouteFault("bytes that are no text", records.bad_bytes, 2, 1),
     RouteFault("epoch of the far future", records.far_epoch, 2, 1),
     RouteFault("another AS path than the live one", partial(records.wrong_override, wrong=records.OTHER_PATH), 1, 1),

@@ -23,7 +23,7 @@ async def watch(trial: Trial, mode: Mode, reads: bool) -> None:
         for _ in range(trial.times):
             await rig.decide(PEER, mine)
             before = rig.changed()
-            second = _second(rig, mode, reads)
+            second = second_actuator(rig, mode, reads)
             await second.start()
             try:
                 await asyncio.sleep(LEASES * rig.lease_s)
@@ -38,7 +38,7 @@ async def watch(trial: Trial, mode: Mode, reads: bool) -> None:
             trial.seconds.append(0.0)
 
 
-def _second(rig: LightRig, mode: Mode, reads: bool) -> Worker:
+def second_actuator(rig: LightRig, mode: Mode, reads: bool) -> Worker:
     """The same cell with files of its own: only links lead to the gobgpds, so a lock beside them is another one."""
     [place] = rig.places.values()
     here = place.site.run_dir / "second"
