@@ -12,7 +12,7 @@ from tests.faults.actuator.verdict import Trial
 from tests.faults.actuator.writers import OVERRIDES, PEER, second_actuator
 
 FILLED_S = 10.0  # a gobgpd that comes back empty is filled within this time, unless all is halted
-BACK_S = 25.0  # a session that was cleared: routers wait a while before they connect again
+BACK_S = 45.0  # a session that was cleared: FRR connects again after 10 s, gobgpd after 30 s
 TAKEN_S = 20.0  # a claim lapses after 10 s, and the next owner settles first
 GRACE_S = 10.0  # after the end of a lease
 
