@@ -208,6 +208,10 @@ class CountersState:
                 yield renumbered(link, definition, to)
             yield from of_link(link, definition, ports, rates, now_s)
 
+    def checkpoint(self) -> Mapping[str, int]:
+        """Position by topic up to which the rows are complete."""
+        return {topic: self.progress[pop.name].applied for topic, pop in self._pops.items()}
+
     def write_rows(self) -> None:
         """Write the rows of all interfaces with new readings."""
         for key in sorted(self._dirty):
@@ -227,4 +231,5 @@ class CountersState:
 
 def reading(state: CountersState, table: InterfaceTable) -> Reading:
     """What the counters agent reads and keeps."""
-    return Reading("counters", state, state.topics, [table.table])
+    joined = {topics.COUNTERS.for_pop(name): [topics.FLOWS.for_pop(name)] for name in state.progress}
+    return Reading("counters", state, state.topics, [table.table], state.checkpoint, joined)

@@ -152,6 +152,10 @@ class FlowsState(Generic[D]):
                 progress.dead_letters += 1
                 self._publisher.dead_letter(tp, hole, hole.rejected)
 
+    def checkpoint(self) -> Mapping[str, int]:
+        """Position by topic up to which the rows are complete."""
+        return {topic: self.accounts[pop.name].progress.applied for topic, pop in self._pops.items()}
+
     def heard_s(self, pop: Pop) -> Mapping[str, float]:
         """Kafka's time of the purge that brought the last record of each router, in Unix seconds."""
         return self.accounts[pop.name].progress.heard_s
@@ -224,4 +228,7 @@ def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:
 
 def reading(state: FlowsState[Any]) -> Reading:
     """What the flows agent reads and keeps."""
-    return Reading("flows", state, state.topics, state.tables)
+    joined = {
+        topics.FLOWS.for_pop(name): [topics.BMP.for_pop(name), topics.COUNTERS.for_pop(name)] for name in state.accounts
+    }
+    return Reading("flows", state, state.topics, state.tables, state.checkpoint, joined, yields=True)

@@ -239,4 +239,4 @@ def summary(feed: RibFeed) -> dict[str, dict[str, int]]:
 
 def reading(state: RoutesState, table: RibTable) -> Reading:
     """What the routes agent reads and keeps."""
-    return Reading("routes", state, state.topics, [table.table], state.checkpoint)
+    return Reading("routes", state, state.topics, [table.table], state.checkpoint, leads=True)

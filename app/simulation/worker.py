@@ -13,6 +13,7 @@ from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
 from app.stream.incarnations import Found, Inputs
+from app.stream.joined import Joined, Reach
 from tables.store import ExactTable
 
 SESSION_TIMEOUT_S = 10.0
@@ -116,7 +117,9 @@ class Stream:
         self._log = worker.broker.read(worker.process, topic, self._wake)
         committed = worker.broker.committed.setdefault((worker.group, topic), 0)
         self._position = min(committed, worker.inputs.first.get(topic, committed))
-        worker.inputs.begin(topic, range(self._position, len(self._log) if topic in worker.inputs.first else 0))
+        worker.inputs.begins[topic] = self._position, range(0)
+        leads = topic in worker.inputs.leading
+        worker.reached[topic] = Reach(self._position, backlog=len(self._log) if leads else 0, by_time=not leads)
         worker.committed[self._tp] = self._position or None
         self._drop = worker.drops(self._position)
         self._repeat: BatchEvent | None = None
@@ -208,6 +211,9 @@ class Worker:
         self.streams: list[Stream] = []
         self.wiped = False  # whether the disk is lost with the process
         self.inputs = Inputs(self._ask)
+        self.reached: dict[str, Reach] = {}
+        self.joined = Joined(self._end)
+        self.joined.begin(self.reached)
         broker.owner[group] = process
         process.on_crash = self._crashed
         process.world.after(LOOK_S, self._look)
@@ -219,17 +225,12 @@ class Worker:
         async def earliest_offsets(tp: TP) -> dict[TP, int]:
             return {tp: 0}
 
-        def highwater(tp: TP) -> int | None:
-            return len(self.broker.topics[tp.topic]) if self.broker.up else None
-
         async def commit() -> None:
             self.process.check()
             for stream in self.streams:
                 stream.commit()
 
-        consumer = SimpleNamespace(
-            earliest_offsets=earliest_offsets, highwater=highwater, commit=commit, _committed_offset=self.committed
-        )
+        consumer = SimpleNamespace(earliest_offsets=earliest_offsets, commit=commit, _committed_offset=self.committed)
         conf = SimpleNamespace(id=self.group)
         app = SimpleNamespace(
             consumer=consumer,
@@ -238,6 +239,8 @@ class Worker:
             topic=self._channel,
             conf=conf,
             inputs=self.inputs,
+            joined=self.joined,
+            end=self._end,
         )
         return cast(ExactApp, app)
 
@@ -248,6 +251,9 @@ class Worker:
         reader = ExactReader(self.app, reading, self.fence, self.end)
         reader.load()
         self.process.spawn(reader.run(Stream(self, topic)))
+
+    def _end(self, topic: str) -> int | None:
+        return len(self.broker.topics[topic]) if self.broker.up else None
 
     async def _ask(self, topic: str) -> Found:
         return Found(self.inputs.ids[topic])

@@ -6,10 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, cast
 
 import faust
-from faust.types import AppT
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP, AppT
 
 from app.config.settings import Kafka
 from app.stream.incarnations import Ask, Inputs
+from app.stream.joined import Joined
 
 
 class Reader(Protocol):
@@ -27,9 +29,18 @@ class ExactApp(faust.App):
     def __init__(self, app_id: str, kafka: Kafka, ask: Ask, **options: Any) -> None:
         self.kafka = kafka
         self.inputs = Inputs(ask)
+        self.joined = Joined(self.end)
         self.readers: list[Reader] = []
         super().__init__(app_id, broker=f"kafka://{kafka.broker}", **options)
         self.on_partitions_revoked.connect(self._forget)
+
+    def end(self, topic: str) -> int | None:
+        """The offset at which the topic ended at the last fetch; None before the first fetch."""
+        consumer: Any = self.consumer
+        try:
+            return cast(int | None, consumer.highwater(TP(topic, 0)))
+        except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that the partition is assigned
+            return None
 
     async def _forget(self, *_: Any, **__: Any) -> None:
         await forget_together(self.readers)

@@ -26,6 +26,7 @@ from app.kafka import client
 from app.stream.app import exact
 from app.stream.checksums import check_answers
 from app.stream.fetching import Fetched, Hole, Record, gather_records
+from app.stream.joined import Reach
 
 __all__ = ["MAX_FETCH_BYTES", "BatchConsumer", "ConsumerThread", "Record", "is_full"]
 
@@ -118,22 +119,27 @@ class BatchConsumer(Consumer):
                 yield tp, message
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek as Faust does, but further back if rows lag behind the commit: the records between are replayed.
+        """Seek as Faust does, but further back if rows lack records that were committed: the rows are believed.
 
-        Without a commit Faust does not seek: what was fetched since the assignment, and dropped, would be a hole. What
-        waits now in a topic with rows is read before any other topic, or flows would meet routes of long ago, or none.
+        So nothing is lost where the commit is ahead of the rows: an administrator set it, or a changelog lost its end.
+        Without a commit Faust does not seek: what was fetched since the assignment, and dropped, would be a hole.
         """
         offsets = dict(await super().seek_to_committed())
-        inputs = exact(self.app).inputs
+        app = exact(self.app)
+        inputs, reached = app.inputs, dict[str, Reach]()
         sources = [tp for tp in map(ensure_TP, offsets) if not self._is_changelog_tp(tp)]
         earliest, ends = await self.earliest_offsets(*sources), await self.highwaters(*sources)
         for tp in sources:
             committed = offsets[tp] or 0
-            first = min(committed, inputs.first.get(tp.topic, committed))
-            if first < committed or not committed:
-                offsets[tp] = first = max(first, earliest[tp])
+            included = inputs.first.get(tp.topic, committed)
+            first = max(min(committed, included), earliest[tp])
+            if first != committed or not committed:
+                offsets[tp] = first
                 await self.seek(tp, first)
-            inputs.begin(tp.topic, range(first, ends[tp] if tp.topic in inputs.first else 0))
+            inputs.begins[tp.topic] = first, range(included, first) if 0 < included < first else range(0)
+            leads = tp.topic in inputs.leading
+            reached[tp.topic] = Reach(first, backlog=ends[tp] if leads else 0, by_time=not leads)
+        app.joined.begin(reached)
         return offsets
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:

@@ -8,9 +8,12 @@ the progress last, and only then acknowledges. Each step prevents a loss that wa
 import asyncio
 import contextlib
 import logging
+import operator
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from itertools import takewhile
+from math import inf
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 from faust.streams import _current_event
@@ -61,8 +64,11 @@ class State(Protocol):
 class Reading(NamedTuple):
     """What an agent with state reads and keeps; the last of its tables holds the progress.
 
-    If rows may be behind the acknowledged records, `checkpoint` returns up to which position of each topic they are
-    complete. Flushes go on until they have caught up, and a restart reads again what follows the checkpoint.
+    `checkpoint` returns up to which position of each topic the rows are complete, which may be behind the acknowledged
+    records. Flushes go on until they have caught up, and a restart reads again what follows the checkpoint.
+
+    Records wait for the topics in `joined`, by topic (joined.py), and at equal times, too, if it `yields`. If it
+    `leads`, the others wait for its backlog, whatever the times.
     """
 
     name: str
@@ -70,6 +76,9 @@ class Reading(NamedTuple):
     topics: Sequence[str]
     tables: Sequence[ExactTable]
     checkpoint: Callable[[], Mapping[str, int]] = dict
+    joined: Mapping[str, Sequence[str]] = {}
+    yields: bool = False
+    leads: bool = False
 
 
 class ExactReader:
@@ -81,6 +90,9 @@ class ExactReader:
         self._tables = reading.tables
         self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
         self._checkpoint = reading.checkpoint
+        self._joined, self._yields = reading.joined, reading.yields
+        if reading.leads:
+            app.inputs.leading |= set(reading.topics)
         self._fence = fence
         self._end = end
         self.lock = asyncio.Lock()
@@ -114,12 +126,8 @@ class ExactReader:
         ticker = asyncio.ensure_future(self._tick())
         try:
             async for event in events.events():
-                await self._incarnations.wait_for_backlogs()
-                async with self.lock:
-                    if self._has_failed or not self._is_current(event):
-                        continue
-                    await self._accept(event)
-                    if stream_is_dry(events) and not more_waits(event):
+                if await self._accept(event) and stream_is_dry(events) and not more_waits(event):
+                    async with self.lock:
                         await self._flush()
         except asyncio.CancelledError:
             raise
@@ -133,22 +141,62 @@ class ExactReader:
         """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
         return self._is_loaded and event.message.generation_id == self._app.consumer_generation_id
 
-    async def _accept(self, event: Any) -> None:
+    async def _accept(self, event: Any) -> bool:
+        """Apply an event, in parts where others must be read meanwhile; False if a rebalance came before its end."""
+        while True:
+            async with self.lock:
+                if self._has_failed or not self._is_current(event):
+                    return False
+                await self._verify(event)
+                if self._apply_due(event):
+                    self._held.append(event)
+                    self._is_catching_up |= more_waits(event)
+                    return True
+            await self._app.joined.moved()
+
+    async def _verify(self, event: Any) -> None:
+        """Before the first event, and before a repeat: records of a recreated topic would pass for repeats."""
         tp = event.message.tp
         first = event.value if isinstance(event.value, Hole) else event.value[0]
-        if tp not in self._next or first.offset < self._next[tp]:
-            await self._incarnations.verify(tp.topic)  # or records of a recreated topic would pass for repeats
+        if tp in self._next and first.offset >= self._next[tp]:
+            return
+        await self._incarnations.verify(tp.topic)
         if tp not in self._next:
-            self._next[tp] = await self._first_offset(tp)
-        if isinstance(event.value, Hole):
-            self._skip(tp, event.value)
-        elif records := self._new_records(tp, event.value):
-            self._state.apply(tp, records)
-        self._incarnations.reached(tp.topic, self._next[tp])
+            self._next[tp], missing = self._incarnations.begin(tp.topic)
+            if missing:
+                log.error("%s: retention removed %d records that nobody had read", tp.topic, len(missing))
+                metrics.MISSING.labels(tp.topic).inc(len(missing))
+                self._skip(tp, Hole(missing.start, missing.stop, first.timestamp_s, is_missing=True))
+
+    def _apply_due(self, event: Any) -> bool:
+        """Apply the records of an event that come before all that others have yet to read; whether these were all."""
+        tp, value = event.message.tp, event.value
+        items: Sequence[Record | Hole] = [value] if isinstance(value, Hole) else self._new_records(tp, value)
+        count = self._count_due(tp.topic, items)
+        if isinstance(value, Hole):
+            if count:
+                self._skip(tp, value)
+        elif count:
+            self._state.apply(tp, cast(Sequence[Record], items[:count]))
+            self._next[tp] += count
+        if count:
+            self._newest = event
+            self._came = True
+        if count < len(items):
+            event.value = value if isinstance(value, Hole) else items[count:]
+            self._app.joined.hold(tp.topic, items[count].timestamp_s)
+            return False
+        self._app.joined.reached(tp.topic, self._next[tp], items[-1].timestamp_s if items else None)
         event.value = event.message.value = None  # it would keep 100 MB a second until it is acknowledged
-        self._held.append(event)
-        self._came = True
-        self._is_catching_up |= more_waits(event)
+        return True
+
+    def _count_due(self, topic: str, items: Sequence[Record | Hole]) -> int:
+        """How many of these are due: those that come, by Kafka's time, before what the joined topics have next."""
+        until_s = self._app.joined.until_s(self._joined.get(topic, ()))
+        if until_s == inf:
+            return len(items)
+        is_due = operator.lt if self._yields else operator.le
+        return sum(1 for _ in takewhile(lambda item: is_due(item.timestamp_s, until_s), items))
 
     def _new_records(self, tp: TP, batch: list[Record]) -> list[Record]:
         """The batch without repeats, each record with its base; ExactnessError if an offset is missing."""
@@ -156,7 +204,6 @@ class ExactReader:
         offsets = [record.offset for record in batch]
         if offsets != list(range(due, due + len(offsets))):
             batch = in_order(tp, batch, due)
-        self._next[tp] = due + len(batch)
         return [msgspec.structs.replace(record, base=base) for record in batch] if base else batch
 
     def _skip(self, tp: TP, hole: Hole) -> None:
@@ -167,15 +214,6 @@ class ExactReader:
         if hole.next_offset > due:
             self._state.skip(tp, msgspec.structs.replace(hole, base=self._incarnations.base(tp.topic)))
             self._next[tp] = hole.next_offset
-
-    async def _first_offset(self, tp: TP) -> int:
-        """The offset that must come first: the committed one, or the earliest one that retention left."""
-        consumer: Any = self._app.consumer
-        committed: int = consumer._committed_offset[tp] or 0
-        earliest: int = (await consumer.earliest_offsets(tp))[tp]
-        if 0 < committed < earliest:
-            log.error("%s: retention removed %d records that nobody had read", tp.topic, earliest - committed)
-        return max(committed, earliest)
 
     async def _tick(self) -> None:
         """Flush when no later event causes a flush; an unacknowledged event would block every rebalance for ever."""
@@ -228,7 +266,7 @@ class ExactReader:
 
     def _is_behind(self) -> bool:
         """Whether some row lacks a record that was applied."""
-        return any(self._incarnations.first(tp.topic, due) < due for tp, due in self._next.items())
+        return any(self._incarnations.is_behind(tp.topic, due) for tp, due in self._next.items())
 
     async def _write(self, newest: Any) -> None:
         """Write the rows, publish, write the progress; the broker answers each step before the next begins."""

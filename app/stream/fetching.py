@@ -57,13 +57,17 @@ class Fetched(msgspec.Struct, gc=False):
 
 
 class Hole(msgspec.Struct, gc=False):
-    """Offsets without a record, from `offset` to before `next_offset`; `rejected` says why a batch cannot be read."""
+    """Offsets without a record, from `offset` to before `next_offset`; `rejected` says why a batch cannot be read.
+
+    If it `is_missing`, there were records, which retention removed before anybody had read them.
+    """
 
     offset: int
     next_offset: int
     timestamp_s: float
     rejected: Rejected | None = None
     base: int = 0
+    is_missing: bool = False
 
     @property
     def position(self) -> int:

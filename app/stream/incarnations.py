@@ -6,8 +6,7 @@ rows remember of earlier incarnations. Each base has a row of its own. It is in 
 counts from it; otherwise a start after a crash between the two would choose another base.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,43 +36,19 @@ class Incarnation(msgspec.Struct, frozen=True):
 
 
 class Inputs:
-    """The topics that an app reads: their ids when it started, their bases, and which of them the others wait for."""
+    """The topics that an app reads: their ids when it started, their bases, and where reading begins.
+
+    `first` are the offsets after what the rows include. `begins` are those from which reading began after the last
+    rebalance, with the offsets before them that rows lack and the topic has no more.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self.ids: Mapping[str, str] = {}
         self.bases: dict[str, int] = {}
-        self.first: dict[str, int] = {}  # the offset to read from, for topics whose rows may be behind the commits
-        self.caught_up = 0  # records that were read while others waited: it shows that their wait goes on well
+        self.first: dict[str, int] = {}
+        self.begins: dict[str, tuple[int, range]] = {}
+        self.leading: set[str] = set()  # topics whose backlog is read before any other
         self._ask = ask
-        self._backlogs: dict[str, range] = {}  # by topic, the offsets that other topics wait for
-        self._are_read = asyncio.Event()
-
-    def begin(self, topic: str, backlog: range = range(0)) -> None:
-        """Note that reading begins; other topics wait until these offsets were read."""
-        self._backlogs.pop(topic, None)
-        if backlog:
-            self._backlogs[topic] = backlog
-        self._update()
-
-    def reached(self, topic: str, offset: int) -> None:
-        """Note that every record before this offset is in memory, which may be all that others wait for."""
-        if (backlog := self._backlogs.pop(topic, None)) is None:
-            return
-        self.caught_up += offset - backlog.start
-        if offset < backlog.stop:
-            self._backlogs[topic] = range(offset, backlog.stop)
-        self._update()
-
-    def _update(self) -> None:
-        if self._backlogs:
-            self._are_read.clear()
-        else:
-            self._are_read.set()
-
-    async def wait_for_backlogs(self, topics: Collection[str]) -> None:
-        """Wait until the backlogs of other topics are read, but not if one of these has one itself."""
-        if self._backlogs and self._backlogs.keys().isdisjoint(topics):
-            await self._are_read.wait()
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic or its commit is of another incarnation than at the start.
@@ -126,22 +101,19 @@ class Incarnations:
         return self._inputs.bases[topic]
 
     def set_checkpoints(self, positions: Mapping[str, int]) -> None:
-        """Set up to which positions the rows are complete: a start reads again what follows, acknowledged or not."""
+        """Set up to which positions the rows are complete: a start reads again what follows, committed or not."""
         self._inputs.first.update(
             {topic: max(0, position + 1 - self.base(topic)) for topic, position in positions.items()}
         )
 
-    def first(self, topic: str, committed: int) -> int:
-        """The offset that a start reads first: the committed one, or an earlier one if rows are behind it."""
-        return min(committed, self._inputs.first.get(topic, committed))
+    def is_behind(self, topic: str, offset: int) -> bool:
+        """Whether the rows lack a record before this offset."""
+        return self._inputs.first.get(topic, offset) < offset
 
-    def reached(self, topic: str, offset: int) -> None:
-        """Note that every record before this offset is in memory (Inputs.reached)."""
-        self._inputs.reached(topic, offset)
-
-    async def wait_for_backlogs(self) -> None:
-        """Wait for the backlogs of the app's other topics (Inputs.wait_for_backlogs)."""
-        await self._inputs.wait_for_backlogs(self._topics)
+    def begin(self, topic: str) -> tuple[int, range]:
+        """The offset that comes first after a rebalance, or the offsets before it that retention removed unread."""
+        first, missing = self._inputs.begins[topic]
+        return (missing.start, missing) if missing else (first, missing)
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic was recreated since the start (Inputs.verify)."""

@@ -5,19 +5,12 @@ All results are positions (app/stream/incarnations.py), as rows count them.
 
 from typing import Any
 
-from faust.exceptions import ConsumerNotStarted
-from faust.types import TP
-
 from app.stream.app import ExactApp
 
 
 def end_offset(app: ExactApp, topic: str) -> int | None:
     """The position at which the topic ended at the last fetch; None before the first fetch."""
-    consumer: Any = app.consumer
-    try:
-        end: int | None = consumer.highwater(TP(topic, 0))
-    except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that the partition is assigned
-        return None
+    end = app.end(topic)
     return None if end is None else end + base(app, topic)
 
 

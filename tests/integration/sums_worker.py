@@ -99,10 +99,10 @@ class Stuck(ExactReader):
 
     after: int
 
-    async def _accept(self, event: Any) -> None:
+    async def _accept(self, event: Any) -> bool:
         if 0 <= self.after < event.message.offset:
             await asyncio.Event().wait()
-        await super()._accept(event)
+        return await super()._accept(event)
 
 
 def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[mode.Service]]:

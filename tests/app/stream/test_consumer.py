@@ -5,6 +5,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from importlib.metadata import version
+from math import inf
 from types import FunctionType, SimpleNamespace
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from app.stream import consumer
 from app.stream.consumer import BEHIND_BYTES, BEHIND_WAIT_MS, WAIT_MS, BatchConsumer, ConsumerThread, Record
 from app.stream.fetching import Fetched, Hole
 from app.stream.incarnations import Inputs
-from tests.patience import PATIENCE_S
+from app.stream.joined import Joined
 
 
 def test_the_pinned_faust_has_what_we_override() -> None:
@@ -204,16 +205,17 @@ async def test_what_an_earlier_generation_fetched_is_not_yielded() -> None:
 class Sought(BatchConsumer):
     """A consumer of four topics, which notes where it seeks; what retention left begins at `earliest`.
 
-    The first two have rows, which are complete up to 42 and up to the end. The third is sums, the last a changelog.
+    The rows of the first are complete up to 42, those of the second to the end; nobody has rows of the third. The last
+    is a changelog.
     """
 
-    BEHIND, WHOLE, SUMS, CHANGELOG = (TP(topic, 0) for topic in ("behind", "whole", "sums", "changelog"))
+    BEHIND, WHOLE, NEW, CHANGELOG = (TP(topic, 0) for topic in ("behind", "whole", "new", "changelog"))
 
     def __init__(self, earliest: int) -> None:
         self.sought: dict[TP, int] = {}
-        self.inputs = Inputs(cast(Any, None))
+        self.inputs, self.joined = Inputs(cast(Any, None)), Joined(lambda topic: 75)
         self.inputs.first = {"behind": 42, "whole": 71}
-        self.app = cast(Any, SimpleNamespace(inputs=self.inputs))
+        self.app = cast(Any, SimpleNamespace(inputs=self.inputs, joined=self.joined))
         self._earliest = earliest
 
     def _is_changelog_tp(self, tp: TP) -> bool:
@@ -241,15 +243,17 @@ def commits(monkeypatch: pytest.MonkeyPatch, **offsets: int | None) -> dict[TP, 
     return by_tp
 
 
-@pytest.mark.parametrize(("earliest", "first"), [(0, 42), (50, 50)])
+@pytest.mark.parametrize(("earliest", "first", "missing"), [(0, 42, range(0)), (50, 50, range(42, 50))])
 async def test_what_rows_lack_is_read_again_though_it_was_committed(
-    earliest: int, first: int, monkeypatch: pytest.MonkeyPatch
+    earliest: int, first: int, missing: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both of Faust's seeks end here: where the flow stops, and at the end of a recovery."""
-    before = commits(monkeypatch, behind=70, whole=70, sums=70, changelog=None)
+    before = commits(monkeypatch, behind=70, whole=70, new=70, changelog=None)
     consumer = Sought(earliest)
     assert await consumer.seek_to_committed() == before | {Sought.BEHIND: first}
     assert consumer.sought == {Sought.BEHIND: first}
+    assert consumer.inputs.begins["behind"] == (first, missing)
+    assert consumer.inputs.begins["whole"] == (70, range(0)), "what is in the rows is read again, and written again"
 
 
 @pytest.mark.parametrize("offset", [None, 0])
@@ -257,39 +261,22 @@ async def test_without_a_commit_reading_begins_at_the_beginning(
     offset: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Faust does not seek, so that what was fetched since the assignment was lost: seen with two first starts."""
-    commits(monkeypatch, behind=offset, sums=offset, changelog=None)
+    commits(monkeypatch, behind=offset, new=offset, changelog=None)
     consumer = Sought(earliest=7)
-    assert await consumer.seek_to_committed() == {Sought.BEHIND: 7, Sought.SUMS: 7, Sought.CHANGELOG: None}
-    assert consumer.sought == {Sought.BEHIND: 7, Sought.SUMS: 7}
+    assert await consumer.seek_to_committed() == {Sought.BEHIND: 7, Sought.NEW: 7, Sought.CHANGELOG: None}
+    assert consumer.sought == {Sought.BEHIND: 7, Sought.NEW: 7}
+    assert consumer.inputs.begins["new"] == (7, range(0)), "who never read it misses nothing"
 
 
-async def test_others_wait_until_what_rows_lack_and_what_came_since_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flows that met the routes of long ago, or none yet, would count as unroutable."""
-    commits(monkeypatch, behind=None, sums=70)
+async def test_the_backlog_of_a_leading_topic_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits(monkeypatch, behind=70, whole=70, new=70)
     consumer = Sought(earliest=0)
+    consumer.inputs.leading = {"behind"}
     await consumer.seek_to_committed()
-    inputs = consumer.inputs
-    waiting = asyncio.create_task(inputs.wait_for_backlogs(["sums"]))
-    await asyncio.wait_for(inputs.wait_for_backlogs(["behind", "other"]), PATIENCE_S)  # who reads it itself
-    inputs.reached("behind", 74)
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    assert inputs.caught_up == 74, "the watchdog sees that it goes on"
-    inputs.reached("behind", 75)
-    await asyncio.wait_for(waiting, PATIENCE_S)
-    inputs.reached("behind", 99)
-    assert inputs.caught_up == 75
-
-
-@pytest.mark.parametrize(("committed", "earliest"), [(75, 0), (None, 75)])
-async def test_nobody_waits_for_a_topic_that_has_nothing_more(
-    committed: int | None, earliest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits(monkeypatch, whole=committed, sums=70)
-    consumer = Sought(earliest)
-    consumer.inputs.first["whole"] = 75
-    await consumer.seek_to_committed()
-    await asyncio.wait_for(consumer.inputs.wait_for_backlogs(["sums"]), PATIENCE_S)
+    assert consumer.joined.until_s(["behind"]) == -inf
+    consumer.joined.reached("behind", 75, 1.0)
+    assert consumer.joined.until_s(["behind"]) == inf
+    assert consumer.joined.until_s(["new"]) == -inf, "the others are joined by time, and nothing was read yet"
 
 
 async def test_stopping_the_flow_waits_for_a_fetch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

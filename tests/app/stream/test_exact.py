@@ -16,6 +16,7 @@ from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
 from app.stream.fetching import Hole
+from app.stream.joined import Joined
 from tests.patience import PATIENCE_S
 
 SOURCE = TP("flows", 0)
@@ -110,7 +111,12 @@ class Table:
 
 
 class Unchanged:
-    """Incarnations of a topic that is never recreated."""
+    """Incarnations of a topic that is never recreated, and of which `missing` was removed unread."""
+
+    def __init__(self, first: int, missing: range) -> None:
+        self.first = first
+        self.missing = missing
+        self.whole: dict[str, int] = {}
 
     def load(self) -> None:
         pass
@@ -122,38 +128,34 @@ class Unchanged:
         return 0
 
     def set_checkpoints(self, positions: Mapping[str, int]) -> None:
-        self.firsts = {topic: position + 1 for topic, position in positions.items()}
+        self.whole = {topic: position + 1 for topic, position in positions.items()}
 
-    def first(self, topic: str, committed: int) -> int:
-        return min(committed, self.firsts.get(topic, committed))
+    def is_behind(self, topic: str, offset: int) -> bool:
+        return self.whole.get(topic, offset) < offset
+
+    def begin(self, topic: str) -> tuple[int, range]:
+        return self.missing.start if self.missing else self.first, self.missing
 
     async def verify(self, topic: str) -> None:
-        pass
-
-    async def wait_for_backlogs(self) -> None:
-        pass
-
-    def reached(self, topic: str, offset: int) -> None:
         pass
 
 
 def reader(
     log: list[str],
-    committed: int | None = 0,
+    committed: int = 0,
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
-    earliest: int = 0,
+    missing: range = range(0),
     checkpoint: Callable[[], Mapping[str, int]] = dict,
 ) -> ExactReader:
     """A reader that has recovered."""
 
-    async def earliest_offsets(tp: TP) -> dict[TP, int]:
-        return {tp: earliest}
-
     async def commit() -> None:
         log.append("commit")
 
-    consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed}, commit=commit)
-    app = cast(Any, SimpleNamespace(consumer=consumer, readers=[], inputs=None, consumer_generation_id=1))
+    consumer, joined = SimpleNamespace(commit=commit), Joined(lambda topic: None)
+    app = SimpleNamespace(consumer=consumer, readers=[], inputs=None, joined=joined, consumer_generation_id=1)
+        Any, SimpleNamespace(consumer=consumer, readers=[], inputs=None, joined=joined, consumer_generation_id=1)
+    )
 
     def end(reason: str) -> None:
         log.append(f"end: {reason}")
@@ -161,8 +163,8 @@ def reader(
 
     fence = StallFence(5.0, ManualClock(), end)
     reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint)
-    made = ExactReader(app, reading, fence, end)
-    made._incarnations = cast(Any, Unchanged())
+    made = ExactReader(cast(Any, app), reading, fence, end)
+    made._incarnations = cast(Any, Unchanged(committed, missing))
     made._is_loaded = True
     return made
 
@@ -238,8 +240,8 @@ async def test_it_goes_on_from_the_committed_offset() -> None:
 
 async def test_records_that_retention_removed_are_told(caplog: pytest.LogCaptureFixture) -> None:
     log: list[str] = []
-    removed = reader(log, committed=7, earliest=9)
-    await removed.run(Stream(log, [[9]]))
+    await reader(log, missing=range(7, 9)).run(Stream(log, [[9]]))
+    assert log[:2] == ["skip to 8", "apply 9"], "the state knows of them, too"
     assert log[-1] == "ack 9"
     assert caplog.messages == ["flows: retention removed 2 records that nobody had read"]
 

@@ -144,9 +144,10 @@ class Refusing(Stream):
 class PassesHoles(ExactReader):
     """What comes is applied."""
 
-    async def _accept(self, event: Any) -> None:
+    async def _accept(self, event: Any) -> bool:
         self._state.apply(event.message.tp, event.value)
         self._held.append(event)
+        return True
 
 
 @pytest.mark.parametrize(("reader", "lost"), [(ExactReader, 0), (PassesHoles, NUMBERS[2])])

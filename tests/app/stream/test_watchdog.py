@@ -32,7 +32,8 @@ class App:
             active_offsets={}, in_recovery=False, completed=SimpleNamespace(is_set=lambda: self.completed)
         )
         self.tables = SimpleNamespace(recovery=recovery)
-        self.inputs = SimpleNamespace(ids={"flows": "first"}, caught_up=0)
+        self.inputs = SimpleNamespace(ids={"flows": "first"})
+        self.joined = SimpleNamespace(steps=0)
         self.agents = {"flows": SimpleNamespace(channel=SimpleNamespace(topics=["flows"]))}
 
 

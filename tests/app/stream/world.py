@@ -19,6 +19,7 @@ from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
 from app.stream.fetching import Hole
 from app.stream.incarnations import Found, Incarnations, Inputs
+from app.stream.joined import Joined
 from tables.store import HEADER, Rows
 
 SOURCE = TP("numbers", 0)
@@ -193,13 +194,16 @@ class Sums:
     def write_progress(self) -> None:
         self.rows.put(PROGRESS, self._progress)
 
+    def checkpoint(self) -> dict[str, int]:
+        return {SOURCE.topic: self._progress.applied}
+
 
 class Stream:
-    """The batches from the committed offset on; `dropped` is an event that Faust lost at the end of its recovery."""
+    """The batches from the one with `first` on; `dropped` is an event that Faust lost at the end of its recovery."""
 
-    def __init__(self, world: World, dropped: int | None = None) -> None:
+    def __init__(self, world: World, dropped: int | None = None, first: int = 0) -> None:
         self._world = world
-        after = [batch for batch in BATCHES if batch[-1] >= world.committed]
+        after = [batch for batch in BATCHES if batch[-1] >= first]
         self._left = [batch for index, batch in enumerate(after) if index != dropped]
         self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: True))
 
@@ -230,16 +234,13 @@ def worker(
 ) -> ExactReader:
     """A worker that has just recovered from what the world holds."""
 
-    async def earliest(tp: TP) -> dict[TP, int]:
-        return {tp: 0}
-
-    consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
     tables = [cast(Any, Table(world))]
-    inputs = incarnations(world, tables)
-    app = SimpleNamespace(consumer=consumer, readers=[], inputs=inputs._inputs, consumer_generation_id=1)
-    reading = Reading("sums", state(world, tables[0]), [SOURCE.topic], tables)
+    inputs, sums = incarnations(world, tables)._inputs, state(world, tables[0])
+    app = SimpleNamespace(readers=[], inputs=inputs, joined=Joined(lambda topic: None), consumer_generation_id=1)
+    reading = Reading("sums", sums, [SOURCE.topic], tables, sums.checkpoint)
     made = reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
     made.load()
+    inputs.begins[SOURCE.topic] = min(world.committed, inputs.first[SOURCE.topic]), range(0)
     return made
 
 
@@ -257,4 +258,6 @@ def incarnations(world: World, tables: Sequence[Any]) -> Incarnations:
 async def live(world: World, dropped: int | None = None, **parts: Any) -> None:
     """One life of a worker: to the end of the source, to its kill or to its own end."""
     with suppress(Killed, Ended):
-        await worker(world, **parts).run(Stream(world, dropped))
+        made = worker(world, **parts)
+        first, _ = made._incarnations.begin(SOURCE.topic)
+        await made.run(Stream(world, dropped, first))

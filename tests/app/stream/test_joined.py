@@ -1,0 +1,118 @@
+"""Topics that are joined by time: what waits for what, and what waits for nobody."""
+
+import asyncio
+from collections.abc import Sequence
+from math import inf
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from faust.types import TP
+
+from app.clock import ManualClock
+from app.stream.consumer import Record
+from app.stream.exact import ExactReader, Reading
+from app.stream.fence import StallFence
+from app.stream.joined import Joined, Reach
+from tests.app.stream.test_exact import Event, Sums, Table, Unchanged
+from tests.patience import PATIENCE_S
+
+
+def joined(ends: dict[str, int | None], **reached: Reach) -> Joined:
+    made = Joined(ends.get)
+    made.begin(reached)
+    return made
+
+
+def test_a_topic_that_was_read_to_its_end_is_waited_for_by_nobody() -> None:
+    made = joined({"counters": 5}, counters=Reach(5, 0, by_time=True))
+    assert made.until_s(["counters"]) == inf
+
+
+def test_nobody_passes_a_topic_whose_end_is_not_known_yet() -> None:
+    made = joined({"counters": None}, counters=Reach(5, 0, by_time=True))
+    assert made.until_s(["counters"]) == -inf
+
+
+def test_others_may_go_as_far_as_the_next_record() -> None:
+    made = joined({"counters": 9}, counters=Reach(5, 0, by_time=True))
+    made.hold("counters", 100.0)
+    assert made.until_s(["counters"]) == 100.0
+    made.reached("counters", 6, 100.0)
+    assert made.until_s(["counters"]) == 100.0, "what comes next is not known, but it is not before"
+
+
+def test_a_leading_topic_is_waited_for_until_its_backlog_is_read() -> None:
+    made = joined({"bmp": 90}, bmp=Reach(5, 50, by_time=False))
+    made.hold("bmp", 100.0)
+    assert made.until_s(["bmp"]) == -inf
+    made.reached("bmp", 50, 100.0)
+    assert (made.until_s(["bmp"]), made.steps) == (inf, 1)
+    made.reached("bmp", 51, 101.0)
+    assert made.steps == 1, "the watchdog must not take what goes on beside a stall for progress"
+
+
+def test_a_topic_that_is_not_read_here_is_not_waited_for() -> None:
+    assert joined({}).until_s(["counters"]) == inf
+
+
+class World:
+    """Flows and counters, each with the times of its records, in events of some records each."""
+
+    def __init__(self, flows: Sequence[float], counters: Sequence[float]) -> None:
+        self.log: list[tuple[str, float]] = []
+        self.times = {"flows": flows, "counters": counters}
+        self.joined = Joined(lambda topic: len(self.times[topic]))
+        self.app = SimpleNamespace(readers=[], inputs=None, joined=self.joined, consumer_generation_id=1)
+        self.joined.begin({topic: Reach(0, 0, by_time=True) for topic in self.times})
+
+    def reader(self, topic: str, other: str, yields: bool) -> ExactReader:
+        applied = self.log
+
+        class Noting(Sums):
+            def apply(self, tp: TP, records: Sequence[Record]) -> None:
+                applied.extend((tp.topic, record.timestamp_s) for record in records)
+
+        table = cast(Any, Table([], lambda future: future.set_result(None)))
+        reading = Reading(topic, Noting([]), [topic], [table], joined={topic: [other]}, yields=yields)
+        made = ExactReader(cast(Any, self.app), reading, StallFence(5.0, ManualClock()), pytest.fail)
+        made._incarnations = cast(Any, Unchanged(0, range(0)))
+        made._is_loaded = True
+        return made
+
+    async def read(self, reader: ExactReader, topic: str, size: int) -> None:
+        times = self.times[topic]
+        for first in range(0, len(times), size):
+            records = [Record(first + i, at_s, None, b"") for i, at_s in enumerate(times[first : first + size])]
+            message = SimpleNamespace(
+                tp=TP(topic, 0), offset=records[-1].offset, serialized_value_size=0, generation_id=1
+            )
+            assert await reader._accept(Event(message, records))
+
+    async def run(self, size: int) -> list[tuple[str, float]]:
+        flows, counters = self.reader("flows", "counters", True), self.reader("counters", "flows", False)
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(self.read(flows, "flows", size), self.read(counters, "counters", size))
+        return self.log
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_a_backlog_is_applied_in_the_order_of_time_however_it_is_fetched(size: int) -> None:
+    """One fetch brings the flows of an hour; at equal times the counters go first."""
+    flows, counters = [float(at_s) for at_s in range(0, 60, 2)], [float(at_s) for at_s in range(0, 60, 3)]
+    applied = await World(flows, counters).run(size)
+    assert applied == sorted([("flows", at_s) for at_s in flows] + [("counters", at_s) for at_s in counters], key=_time)
+
+
+def _time(applied: tuple[str, float]) -> tuple[float, str]:
+    topic, at_s = applied
+    return at_s, topic
+
+
+async def test_a_silent_topic_blocks_nobody() -> None:
+    assert [at_s for _, at_s in await World([5.0, 6.0], []).run(1)] == [5.0, 6.0]
+
+
+async def test_times_that_go_back_block_nobody() -> None:
+    applied = await World([5.0, 1.0, 9.0], [7.0, 2.0]).run(3)
+    assert len(applied) == 5
