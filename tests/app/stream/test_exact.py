@@ -154,8 +154,6 @@ def reader(
 
     consumer, joined = SimpleNamespace(commit=commit), Joined(lambda topic: None)
     app = SimpleNamespace(consumer=consumer, readers=[], inputs=None, joined=joined, consumer_generation_id=1)
-        Any, SimpleNamespace(consumer=consumer, readers=[], inputs=None, joined=joined, consumer_generation_id=1)
-    )
 
     def end(reason: str) -> None:
         log.append(f"end: {reason}")
