@@ -222,6 +222,10 @@ class CountersState:
         """Return the queued dead letters; counters publish nothing else."""
         return self._publisher.take()
 
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Nothing that counters publish has to be final."""
+        return ()
+
     def write_progress(self) -> None:
         """Write the position up to which each PoP was read, for PoPs with records since the last flush."""
         for name in sorted(self._advanced):

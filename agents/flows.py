@@ -6,6 +6,7 @@ The watermark comes from the stream itself, so a replay closes the same windows 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from faust.types import TP
 
 from app import metrics
@@ -21,10 +22,10 @@ from app.stream.consumer import Record
 from app.stream.exact import Reading
 from app.stream.fetching import Hole
 from app.stream.final_rows import FinalRows
-from app.stream.publish import Publisher
+from app.stream.publish import Publisher, Queued
 from app.te.traffic.coverage import RecentShares
-from app.te.traffic.windows import ClosedWindow, Progress, Sums
-from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
+from app.te.traffic.windows import ClosedWindow, ClosingRef, Progress, Sums
+from tables.congestion import Closing, CongestionTable, CycleRow, closing_keys, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
 from tables.store import Rows
 
@@ -55,6 +56,13 @@ class FlowTables(NamedTuple):
     committed: Callable[[str], int]
 
 
+class Publishers(NamedTuple):
+    """Where dead letters are queued, and the records of each PoP's windows."""
+
+    letters: Publisher
+    windows: Mapping[str, Publisher]
+
+
 class FlowsState(Generic[D]):
     """One Accounting and one Decider per PoP, in front of `link_windows` and `congestion`."""
 
@@ -63,7 +71,7 @@ class FlowsState(Generic[D]):
         pops: Mapping[str, Pop],
         windows: WindowSettings,
         tables: FlowTables,
-        publisher: Publisher,
+        publishers: Publishers,
         new_decider: Callable[[Pop], D],
         new_table_of: Callable[[Pop], TableOf],
     ) -> None:
@@ -75,7 +83,7 @@ class FlowsState(Generic[D]):
         self._congestion = tables.congestion
         self._final_rows = tables.final_rows
         self._committed = tables.committed
-        self._publisher = publisher
+        self._letters, self._publishers = publishers
         self._new_decider = new_decider
         self._new_table_of = new_table_of
         self.reset()
@@ -91,7 +99,11 @@ class FlowsState(Generic[D]):
         # As loaded, with a new epoch: written before any decision of that epoch, because clocks of machines differ.
         self._begun: dict[str, CycleRow] = {}
         self._written_s = dict.fromkeys(self.accounts, 0)
-        self._publisher.drop()
+        self._closed: set[str] = set()  # PoPs with windows that were closed since the last flush
+        self._unsent: dict[str, list[Queued]] = {}  # records of closings that are in the rows
+        self._stale: dict[str, list[str]] = {}  # parts of closings that count no longer, once the next one does
+        for publisher in (self._letters, *self._publishers.values()):
+            publisher.drop()
         self._final_rows.clear()
 
     def reconfigure(self, pops: Mapping[str, Pop]) -> None:
@@ -120,8 +132,21 @@ class FlowsState(Generic[D]):
                     closed.append((start_s, link, row))
                     self._final_rows.put(key)
                 # Other rows were deleted, then written once more by a frozen worker: they will be deleted again.
-            self.deciders[name].load(closed, self._congestion.cycles.get(cycle_key(name)))
+            self.deciders[name].load(closed, self._load_closing(name, account.progress.closing))
             self._begun[name] = self.deciders[name].cycle
+
+    def _load_closing(self, pop: str, ref: ClosingRef | None) -> CycleRow | None:
+        """The cycle after the windows that were closed last, whose records are sent again unless they were sent."""
+        cycle = self._congestion.cycles.get(cycle_key(pop))
+        current = [] if ref is None else closing_keys(pop, ref)
+        self._stale[pop] = [key for key in self._congestion.closings(pop) if key not in current]
+        if ref is None:
+            return cycle
+        closing = self._congestion.closing(pop, ref)
+        if not ref.sent:
+            self._unsent[pop] = [Queued(*record) for record in closing.records]
+        epoch = closing.cycle.epoch if cycle is None else max(cycle.epoch, closing.cycle.epoch)
+        return msgspec.structs.replace(closing.cycle, epoch=epoch)
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         """Add messages of many flow records each, and decide on the windows that they close."""
@@ -130,12 +155,13 @@ class FlowsState(Generic[D]):
         times_s, messages = [record.timestamp_s for record in records], [record.value for record in records]
         for index, outcome in self.accounts[pop].ingest(records[0].position, times_s, messages):
             if isinstance(outcome, Rejected):
-                self._publisher.dead_letter(tp, records[index], outcome)
+                self._letters.dead_letter(tp, records[index], outcome)
             else:
                 progress = self.accounts[pop].progress
                 closed_s = min(records[index].timestamp_s, progress.newest_s)
                 window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
                 rows = self.deciders[pop].close(window, outcome.sums)
+                self._closed.add(pop)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
                 for link, row in rows.items():
                     if row.rates is not None and row.rates.carried_bps is not None:
@@ -150,7 +176,7 @@ class FlowsState(Generic[D]):
             progress.applied = hole.position
             if hole.rejected is not None:
                 progress.dead_letters += 1
-                self._publisher.dead_letter(tp, hole, hole.rejected)
+                self._letters.dead_letter(tp, hole, hole.rejected)
 
     def checkpoint(self) -> Mapping[str, int]:
         """Position by topic up to which the rows are complete."""
@@ -187,6 +213,20 @@ class FlowsState(Generic[D]):
         for pop, cycle in self._begun.items():
             self._congestion.cycles.put(cycle_key(pop), cycle)
         self._begun.clear()
+        for pop in sorted(self._closed):
+            self._write_closing(pop, self.accounts[pop].progress)
+        self._closed.clear()
+
+    def _write_closing(self, pop: str, progress: Progress) -> None:
+        """Write what the windows made that were closed since the last flush; the progress row will name it."""
+        for key in self._stale.pop(pop, ()):
+            self._congestion.delete_part(key)
+        if progress.closing is not None:
+            self._stale[pop] = closing_keys(pop, progress.closing)
+        records = self._publishers[pop].take_records()
+        closing = Closing(self.deciders[pop].cycle, [(each.topic, each.key, each.value) for each in records])
+        progress.closing = self._congestion.put_closing(pop, closing)
+        self._unsent[pop] = records
 
     def _expire(self) -> None:
         """Delete old rows, but never one that a replay from the committed offset could create again."""
@@ -200,18 +240,25 @@ class FlowsState(Generic[D]):
         return self._written_s[pop] - self._windows.retention_s
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
-        """Return the queued records of the windows closed since the last flush, and dead letters."""
-        return self._publisher.take()
+        """Return the queued dead letters, which are the same however often they are sent."""
+        return self._letters.take()
 
     def write_progress(self) -> None:
-        """Write the cycle, and last the progress, of PoPs with records since the last flush."""
+        """Write the progress of PoPs with records since the last flush."""
         for pop in sorted(self._advanced):
             account = self.accounts[pop]
-            self._congestion.cycles.put(cycle_key(pop), self.deciders[pop].cycle)
             self._congestion.progress.put(progress_key(pop), account.progress)
             self._written_s[pop] = account.progress.open_from_s
             _measure(pop, account.progress, self._recent[pop])
         self._advanced.clear()
+
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Return the records of the windows that were closed last: they are in the rows now."""
+        unsent, self._unsent = self._unsent, {}
+        for pop in unsent:
+            if (closing := self.accounts[pop].progress.closing) is not None:
+                closing.sent = True  # whoever fails to send them ends, and does not write this
+        return [self._publishers[pop].sending(record) for pop, records in unsent.items() for record in records]
 
 
 def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:

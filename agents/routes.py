@@ -163,6 +163,10 @@ class RoutesState:
         """Return the queued dead letters; routes publish nothing else."""
         return self._publisher.take()
 
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Nothing that routes publish has to be final."""
+        return ()
+
     def write_progress(self) -> None:
         """Write the position up to which the rows are complete, with the sessions as of then."""
         for kept in self._kept.values():

@@ -104,7 +104,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
     def on_change(pop: str, _: str, prefixes: Sequence[str]) -> None:
         actuators[pop].rib_changed(prefixes)
 
-    state = routes.RoutesState(pops, rib_table, Publisher(app, clock), on_change, partial(end_offset, app), ports.pace)
+    state = routes.RoutesState(pops, rib_table, Publisher(app), on_change, partial(end_offset, app), ports.pace)
     orders = ports.follow_orders(on_orders)
     routes_read = routes.RoutesRead(lambda: state.feeds, partial(end_offset, app))
 
@@ -128,7 +128,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
-    ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app, clock)))
+    ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app)))
 
     def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
         state.reconfigure(new_pops)

@@ -73,15 +73,15 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     rib_table, interfaces = open_rib(ports.open_table), open_interfaces(ports.open_table)
     link_windows, congestion = open_link_windows(ports.open_table), open_congestion(ports.open_table)
     routes_state = routes.RoutesState(
-        pops, rib_table, Publisher(app, clock), lambda *_: None, partial(end_offset, app), ports.pace
+        pops, rib_table, Publisher(app), lambda *_: None, partial(end_offset, app), ports.pace
     )
-    counters_state = counters.CountersState(pops, interfaces, Publisher(app, clock))
+    counters_state = counters.CountersState(pops, interfaces, Publisher(app))
     natural = {name: NaturalRouting(pop, routes_state.ribs[name]) for name, pop in pops.items()}
-    publisher = Publisher(app, clock)
+    publishers = flows.Publishers(Publisher(app), {name: Publisher(app) for name in pops})
 
     def new_decider(pop: Pop) -> PopDecider:
         inputs = CycleInputs(counters_state.rates, sources_of, routes_state.doubtful)
-        return PopDecider(pop, settings, natural[pop.name], inputs, publisher, clock)
+        return PopDecider(pop, settings, natural[pop.name], inputs, publishers.windows[pop.name], clock)
 
     def sources_of(pop: Pop, window: ClosedWindow) -> Sources:
         record = sources(pop, window, flows_state, counters_state, routes_state)
@@ -99,7 +99,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     final_rows = FinalRows(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
     tables = flows.FlowTables(link_windows, congestion, final_rows, partial(committed, app))
     flows_state = flows.FlowsState(
-        pops, settings.windows, tables, publisher, new_decider, lambda pop: natural[pop.name].table
+        pops, settings.windows, tables, publishers, new_decider, lambda pop: natural[pop.name].table
     )
     ports.read(routes.reading(routes_state, rib_table))
     ports.read(counters.reading(counters_state, interfaces))

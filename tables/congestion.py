@@ -1,14 +1,19 @@
 """`congestion`: what the decision remembers between cycles, and how far the flows of a PoP were read.
 
-Keys `pop|cycle` and `pop|progress`, one row each per PoP. Bound: two rows per PoP; the cycle row grows with the
-standing overrides. Only the flows agent writes it; the progress row is the last write of every flush.
+Keys `pop|cycle` and `pop|progress`, one row each per PoP, and `pop|closing|epoch|seq|part` for the windows that were
+closed last: the cycle after them, and the records to publish. Bound: two closings a PoP, which grow with the standing
+overrides and the links. Only the flows agent writes it. The progress row is the last write of every flush, and names
+the closing that counts.
 """
 
 import msgspec
 
+from app.errors import ExactnessError
 from app.te.cycle_state import CycleState
-from app.te.traffic.windows import Progress
+from app.te.traffic.windows import ClosingRef, Progress
 from tables.store import ExactTable, OpenTable, Rows
+
+PART_BYTES = 400_000
 
 
 class CycleRow(msgspec.Struct):
@@ -19,13 +24,57 @@ class CycleRow(msgspec.Struct):
     state: CycleState
 
 
+class Closing(msgspec.Struct):
+    """What closing windows made: the cycle after them, and the records to publish, as (topic, key, value)."""
+
+    cycle: CycleRow
+    records: list[tuple[str, str, bytes]]
+
+
+class ClosingPart(msgspec.Struct):
+    """A part of a packed Closing, which may be larger than a row."""
+
+    packed: bytes
+
+
 class CongestionTable:
-    """The `congestion` table with its cycle rows and progress rows."""
+    """The `congestion` table with its cycle rows, progress rows and closings."""
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
         self.cycles = Rows(table, CycleRow)
         self.progress = Rows(table, Progress, lambda row: row.applied)
+        self._parts = Rows(table, ClosingPart)
+
+    def put_closing(self, pop: str, closing: Closing) -> ClosingRef:
+        """Write a closing, under the number of its last decision, which no other process gives."""
+        packed = msgspec.msgpack.encode(closing)
+        starts = range(0, len(packed), PART_BYTES)
+        made = ClosingRef(closing.cycle.epoch, closing.cycle.seq, len(starts))
+        for key, start in zip(closing_keys(pop, made), starts, strict=True):
+            self._parts.put(key, ClosingPart(packed[start : start + PART_BYTES]))
+        return made
+
+    def closing(self, pop: str, ref: ClosingRef) -> Closing:
+        """Read the closing that a progress row names; ExactnessError if it is not there."""
+        parts = [self._parts.get(key) for key in closing_keys(pop, ref)]
+        try:
+            return msgspec.msgpack.decode(b"".join(part.packed for part in parts if part is not None), type=Closing)
+        except msgspec.DecodeError as error:
+            raise ExactnessError(f"{self.table.name}: the closing that {pop} is at is not whole: {error}") from error
+
+    def closings(self, pop: str) -> list[str]:
+        """The keys of all parts of closings of a PoP."""
+        return [key for key, _ in self._parts.items(f"{pop}|closing|")]
+
+    def delete_part(self, key: str) -> None:
+        """Delete a part of a closing."""
+        self._parts.delete(key)
+
+
+def closing_keys(pop: str, ref: ClosingRef) -> list[str]:
+    """The keys of the parts of a closing."""
+    return [f"{pop}|closing|{ref.epoch}|{ref.seq}|{number}" for number in range(ref.parts)]
 
 
 def cycle_key(pop: str) -> str:

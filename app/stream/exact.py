@@ -1,8 +1,8 @@
 """Exact state under at-least-once delivery: the loop of every agent with state.
 
-Records are applied in memory, each once and in order; a flush writes the rows, awaits the changelog, publishes, writes
-the progress last, and only then acknowledges. Each step prevents a loss that was seen under kill -9
-(docs/decisions/0001-exact-state.md).
+Records are applied in memory, each once and in order. A flush writes the rows, awaits the changelog, writes the
+progress last, publishes what the rows hold, and only then acknowledges. Each step prevents a loss that was seen under
+kill -9 (docs/decisions/0001-exact-state.md).
 """
 
 import asyncio
@@ -59,6 +59,12 @@ class State(Protocol):
 
     def write_progress(self) -> None:
         """Write the row that says up to which position all records are in rows and publications."""
+
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        """Return what may be sent only now that the progress row is written, and clear it.
+
+        It is in the rows: a start sends the same again, so that no record is ever published with other content.
+        """
 
 
 class Reading(NamedTuple):
@@ -251,7 +257,7 @@ class ExactReader:
 
     async def _flush(self) -> None:
         if not self._held and not self._is_behind():
-            return
+            return await self._publish_final()  # what the process before this one could not send
         self._fence.check()
         events, self._held = self._held, []
         self._newest = events[-1] if events else self._newest
@@ -277,11 +283,18 @@ class ExactReader:
         with current_event(newest):
             self._state.write_rows()
         await self._changelog_answered()
-        async with answered_in_time("what closed windows publish"):
+        async with answered_in_time("dead letters"):
             await asyncio.gather(*[await send() for send in self._state.publications()])
         with current_event(newest):
             self._state.write_progress()
         await self._changelog_answered()
+        await self._publish_final()
+
+    async def _publish_final(self) -> None:
+        if sends := self._state.final_publications():
+            self._fence.check()
+            async with answered_in_time("what closed windows publish"):
+                await asyncio.gather(*[await send() for send in sends])
 
     async def _changelog_answered(self) -> None:
         """Await every changelog record: Faust only logs one that failed, and commits all the same."""

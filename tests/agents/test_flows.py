@@ -1,22 +1,24 @@
 """The flows state in front of its tables: what is written when, what a restart takes up, and what expires."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 
 import msgspec
 import pytest
 from faust.types import TP
 
-from agents.flows import FlowsState, FlowTables
+from agents.flows import FlowsState, FlowTables, Publishers
 from app.clock import ManualClock
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
+from app.errors import ExactnessError
 from app.feeds.placing import TableOf
 from app.stream.consumer import Record
 from app.stream.final_rows import FinalRows
 from app.te.cycle_state import CycleState
 from app.te.traffic.lag import Rates
 from app.te.traffic.windows import ClosedWindow, Sums
-from tables.congestion import CongestionTable, CycleRow, cycle_key, progress_key
+from tables.congestion import Closing, CongestionTable, CycleRow, cycle_key, progress_key
 from tables.link_windows import LinkWindowRow, key_of
 from tests.agents.outbox import Outbox
 from tests.app.feeds.test_accounting import SURGED, T0, flow, purge, table_of
@@ -30,7 +32,8 @@ OPEN_KEY = key_of("rhv1000", T0, SURGED)
 class Closings:
     """A decider that decides nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, publish: Callable[[ClosedWindow], None]) -> None:
+        self.publish = publish
         self.closed: list[int] = []
         self.loaded: list[int] = []
         self.links: set[str] = set()
@@ -46,8 +49,16 @@ class Closings:
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         self.closed.append(window.start_s)
         self.closed_s = window.closed_s
-        self.cycle = CycleRow(1, self.cycle.seq + 1, CycleState())
+        self.cycle = CycleRow(self.cycle.epoch, self.cycle.seq + 1, CycleState())
+        self.publish(window)
         return {link: LinkWindowRow(of_link, self.rates, closed=True) for link, of_link in sums.items()}
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A record of a window, with a number that is never given twice."""
+
+    start_s: int
+    number: int
 
 
 class Rig:
@@ -57,6 +68,7 @@ class Rig:
         self.link_windows = memory_rows(LinkWindowRow)
         self.congestion = CongestionTable(memory_table("congestion"))
         self.committed = 0
+        self.numbers = count()
         self.clock = ManualClock()
         self.pop = demo_pop()
         self.restart()
@@ -75,11 +87,20 @@ class Rig:
                 FinalRows(20.0, self.clock.monotonic_s),
                 lambda topic: self.committed,
             ),
-            self.outbox.publisher,
-            lambda pop: Closings(),
+            Publishers(self.outbox.publisher, {"rhv1000": self.outbox.publisher}),
+            lambda pop: Closings(self.publish),
             new_table_of,
         )
         self.state.load()
+
+    def publish(self, window: ClosedWindow) -> None:
+        """What this process makes of a window, which no other process makes."""
+        self.outbox.put("sources", "rhv1000", Made(window.start_s, next(self.numbers)))
+
+    async def sent(self) -> list[Made]:
+        """What is sent after a flush."""
+        records = [await send() for send in self.state.final_publications()]
+        return [msgspec.json.decode(record.value, type=Made) for record in records]
 
     def feed(self, messages: Sequence[tuple[float, bytes]], first: int = 0) -> None:
         for offset, (kafka_s, message) in enumerate(messages, first):
@@ -129,9 +150,67 @@ def test_the_progress_row_is_written_last() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1))])
     begun = cycle_key("rhv1000")  # before anything is decided in its epoch
-    assert rig.flush() == [OPEN_KEY, begun, cycle_key("rhv1000"), progress_key("rhv1000")]
+    assert rig.flush() == [OPEN_KEY, begun, progress_key("rhv1000")]
     rig.feed([(T0 + 2.0, flow(T0 + 1))], first=1)
-    assert rig.flush() == [OPEN_KEY, cycle_key("rhv1000"), progress_key("rhv1000")]
+    assert rig.flush() == [OPEN_KEY, progress_key("rhv1000")]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_what_a_window_made_is_sent_again_as_it_was(sent: bool) -> None:
+    """The process is gone after the progress row, before or after it has sent; only a later row says which."""
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.flush()
+    made = await rig.sent() if sent else [Made(T0, 0)]
+    rig.restart()
+    assert (rig.closings.closed, rig.closings.cycle.seq) == ([], 1)
+    assert await rig.sent() == made == [Made(T0, 0)]
+    assert await rig.sent() == []
+
+
+async def test_what_was_sent_is_not_sent_again_once_the_rows_say_so() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.flush()
+    await rig.sent()
+    rig.feed([(T0 + 15.0, flow(T0 + 12))], first=3)
+    rig.flush()
+    rig.restart()
+    assert await rig.sent() == []
+    assert rig.closings.cycle.seq == 1, "the state is there all the same"
+
+
+async def test_a_crash_before_the_progress_row_takes_the_window_back() -> None:
+    """Nothing of it was sent, so it may become another one, and what the first one wrote goes."""
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.state.write_rows()
+    rig.restart()
+    assert await rig.sent() == []
+    rig.closings.cycle = CycleRow(2, 0, CycleState())
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.flush()
+    assert await rig.sent() == [Made(T0, 1)]
+    assert rig.congestion.closings("rhv1000") == ["rhv1000|closing|2|1|0"]
+
+
+async def test_no_more_than_two_closings_are_kept() -> None:
+    rig = Rig()
+    for number in range(5):
+        rig.feed([(T0 + 10.0 * number + 2.0, flow(T0 + 10 * number + 1)), *purge(T0 + 10 * number + 14)], 3 * number)
+        rig.flush()
+        await rig.sent()
+    assert len(rig.congestion.closings("rhv1000")) == 2
+
+
+def test_a_closing_may_be_larger_than_a_row() -> None:
+    table = CongestionTable(memory_table("congestion"))
+    closing = Closing(CycleRow(3, 7, CycleState()), [("decisions-p", "p", b"a" * 1_000_000)])
+    ref = table.put_closing("p", closing)
+    assert (ref.parts, table.closing("p", ref)) == (3, closing)
+    table.delete_part(table.closings("p")[1])
+    with pytest.raises(ExactnessError, match="the closing that p is at is not whole"):
+        table.closing("p", ref)
 
 
 def test_a_restart_goes_on_where_the_rows_end() -> None:

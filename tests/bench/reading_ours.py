@@ -50,6 +50,9 @@ class Counting:
     def write_progress(self) -> None:
         """As above."""
 
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        return ()
+
 
 def main() -> None:
     job = Job.from_argv()

@@ -9,7 +9,7 @@ from typing import Any
 from faust.types import TP
 
 from agents.decide import CycleInputs, PopDecider
-from agents.flows import FlowsState, FlowTables
+from agents.flows import FlowsState, FlowTables, Publishers
 from agents.sources import sources
 from app.clock import ManualClock
 from app.config.inventory import Pop
@@ -79,7 +79,7 @@ class ForgedWorld:
             {self.pop.name: self.pop},
             Settings(pops=("rhv1000.toml",)).windows,
             tables,
-            self.outbox.publisher,
+            Publishers(self.outbox.publisher, {self.pop.name: self.outbox.publisher}),
             decider,
             lambda pop: natural.table,
         )

@@ -23,7 +23,7 @@ from faust.types import TP
 
 from agents.counters import CountersState
 from agents.decide import CycleInputs, PopDecider
-from agents.flows import FlowsState, FlowTables
+from agents.flows import FlowsState, FlowTables, Publishers
 from agents.sources import sources
 from app.clock import ManualClock
 from app.config.inventory import Pop
@@ -92,7 +92,12 @@ class PortsRig:
             return PopDecider(pop, settings, self.natural, inputs, self.outbox.publisher, self.clock)
 
         self.flows = FlowsState(
-            pops, settings.windows, tables, self.outbox.publisher, new_decider, lambda _: self.natural.table
+            pops,
+            settings.windows,
+            tables,
+            Publishers(self.outbox.publisher, {self.pop.name: self.outbox.publisher}),
+            new_decider,
+            lambda _: self.natural.table,
         )
         self.counters.load()
         self.flows.load()

@@ -80,6 +80,9 @@ class Sums:
     def write_progress(self) -> None:
         """The rows say all there is to say."""
 
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        return ()
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a worker differs from the usual one; the last argument, as JSON."""

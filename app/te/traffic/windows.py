@@ -46,6 +46,18 @@ def quiet_until(clocks: Sequence[QuietClock]) -> float | None:
     return min(clock.at_s for clock in clocks if clock.lasts_s >= UNMARKED_MAX_S / 2)
 
 
+class ClosingRef(msgspec.Struct):
+    """Which rows hold what the last closing of windows made: the number of its decision (tables/congestion.py).
+
+    `sent` says that its records were published.
+    """
+
+    epoch: int
+    seq: int
+    parts: int
+    sent: bool = False
+
+
 class Progress(msgspec.Struct):
     """How far one PoP's flows are processed: the row that is written last. Bytes are scaled by the sampling rate.
 
@@ -71,6 +83,7 @@ class Progress(msgspec.Struct):
     unheard: list[str] = msgspec.field(default_factory=list)
     unplaced: Unplaced = msgspec.field(default_factory=Unplaced)
     rates: SampledRates = msgspec.field(default_factory=SampledRates)
+    closing: ClosingRef | None = None
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""

@@ -96,6 +96,9 @@ class Sums:
     def write_progress(self) -> None:
         self.log.append("progress")
 
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        return ()
+
 
 class Table:
     """The changelog side of a table: `answer` settles each record."""

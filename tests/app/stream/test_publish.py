@@ -6,7 +6,7 @@ import faust
 import msgspec
 import pytest
 
-from app.clock import ManualClock, utc
+from app.clock import utc
 from app.contract.schemas import Control
 from app.contract.topics import RECORD_BYTES_MAX
 from app.stream.publish import Publisher
@@ -30,7 +30,7 @@ class Channels:
 
 async def test_a_record_leaves_when_it_is_sent_and_then_says_so() -> None:
     app, told = Channels(), list[int]()
-    publisher = Publisher(cast(faust.App, app), ManualClock())
+    publisher = Publisher(cast(faust.App, app))
     publisher.put("control", "*", ORDER)
     publisher.put("control", "rhv1000", ORDER, sent=lambda: told.append(len(app.sent)))
     sends = publisher.take()
@@ -43,7 +43,7 @@ async def test_a_record_leaves_when_it_is_sent_and_then_says_so() -> None:
 async def test_a_record_that_no_broker_would_take_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """Each flush would fail at it, and so would the next worker."""
     app = Channels()
-    publisher = Publisher(cast(faust.App, app), ManualClock())
+    publisher = Publisher(cast(faust.App, app))
     publisher.put("control", "*", msgspec.structs.replace(ORDER, by="a" * RECORD_BYTES_MAX))
     publisher.put("control", "*", ORDER)
     assert [await send() for send in publisher.take()] == ["answer"]

@@ -194,6 +194,9 @@ class Sums:
     def write_progress(self) -> None:
         self.rows.put(PROGRESS, self._progress)
 
+    def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
+        return ()
+
     def checkpoint(self) -> dict[str, int]:
         return {SOURCE.topic: self._progress.applied}
 
