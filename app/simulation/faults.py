@@ -34,6 +34,7 @@ class Faults:
             self.freeze_actuator,
             self.second_writer,
             self.broker_away,
+            self.commits_set,
             self.refuse_a_record,
             self.speaker_down,
             self.speaker_restarts,
@@ -153,6 +154,14 @@ class Faults:
         self._note(f"the broker is away for {seconds:.1f} s")
         self.run.broker.up = False
         self._later(seconds, self.run.broker.restore)
+
+    def commits_set(self) -> None:
+        """Kill telemetry, and set its commits to the ends of its topics, as an administrator may by mistake."""
+        worker = self.run.telemetry.worker
+        self._kill(worker)
+        self._note("its commits are set to the end")
+        for stream in worker.streams:
+            stream.set_commit_to_end()
 
     def refuse_a_record(self) -> None:
         """Make the broker refuse one record of a process."""

@@ -1,4 +1,4 @@
-"""The invariants I1 to I12 (docs/simulation.md), checked at every record, every announcement and every second."""
+"""The invariants I1 to I13 (docs/simulation.md), checked at every record, every announcement and every second."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -47,7 +47,16 @@ class _Applied(msgspec.Struct):
     applied: int
 
 
+class _WindowRecord(msgspec.Struct):
+    """What tells a record of a window from others: its id, or the number of a decision."""
+
+    id: str | None = None
+    epoch: int = 0
+    seq: int = 0
+
+
 _applied = msgspec.msgpack.Decoder(_Applied)
+_window_record = msgspec.json.Decoder(_WindowRecord)
 
 
 def demand(holds: bool, message: str) -> None:
@@ -83,6 +92,10 @@ class Checks:
             set()
         )  # those of all decisions: a new process may continue from any of them
         self._published: dict[tuple[str, float], LinkUtilization] = {}
+        self._final: dict[tuple[str, str], bytes] = {}  # records of windows, by topic and id
+        decisions = topics.DECISIONS.for_pop(self.pop.name)
+        self._final_topics = {topic.name for topic in (topics.LINK_UTILIZATION, topics.PREFIX_TRAFFIC, topics.SOURCES)}
+        self._final_topics.add(decisions)
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
@@ -127,6 +140,8 @@ class Checks:
 
     def appended(self, topic: str, record: Record, sender: Process | None) -> None:
         """Check a record that was appended to a topic; `sender` is None for a record from outside."""
+        if topic in self._final_topics and not (sender is not None and sender.ghost) and self._is_repeat(topic, record):
+            return
         if topic == topics.BMP.for_pop(self.pop.name):
             self.bmp.take(record)
         elif topic == topics.LINK_UTILIZATION.name:
@@ -136,6 +151,14 @@ class Checks:
         elif topic == topics.DEAD_LETTERS.name:
             letter = readable(_letter, record.value)
             self.letters.add((letter.topic, letter.offset, letter.reason))
+
+    def _is_repeat(self, topic: str, record: Record) -> bool:
+        """Whether a record of a window was published before; it may come again, but never with another content."""
+        window = _window_record.decode(record.value)
+        name = f"{window.epoch}.{window.seq}" if window.id is None else window.id
+        before = self._final.setdefault((topic, name), record.value)
+        demand(before == record.value, f"I13 {topic} {name} is published again with another content")
+        return before is not record.value
 
     def _load_published(self, load: LinkUtilization, sender: Process | None) -> None:
         key = load.link, load.window_start.timestamp()

@@ -186,6 +186,10 @@ class Stream:
         if self._due and self._worker.broker.up and self._worker.process.world.rng.random() < IN_FLIGHT:
             self._worker.broker.commit(self._worker.process, self._worker.group, self._tp.topic, self._acked)
 
+    def set_commit_to_end(self) -> None:
+        """Commit, from outside, everything that is in the topic."""
+        self._worker.broker.committed[self._worker.group, self._tp.topic] = len(self._log)
+
     def commit(self) -> None:
         """Commit what was acknowledged, now or as soon as the process and the broker can."""
         process, broker = self._worker.process, self._worker.broker
