@@ -22,6 +22,7 @@ from app.errors import EnvironmentProblem
 from app.kafka.follow import Take, TopicsReader
 from app.kafka.orders import Orders
 from app.kafka.silence import SilenceWatch, watched
+from app.tasks import lasting
 from app.web.documents import PopView
 from app.web.hub import Hub
 from app.web.override_states import ACTUATIONS_READ
@@ -73,11 +74,9 @@ class View:
     async def run(self) -> None:
         """Read the topics and update the open pages until cancelled."""
         async with asyncio.TaskGroup() as jobs:
-            jobs.create_task(self._reader.run())
-            jobs.create_task(self._silence.run())
-            jobs.create_task(self._update_pages())
-            if self._truth:
-                jobs.create_task(self._truth.run())
+            truth = [self._truth.run()] if self._truth else []
+            for job in (self._reader.run(), self._silence.run(), self._update_pages(), *truth):
+                jobs.create_task(lasting(job))
 
     async def _update_pages(self) -> None:
         while True:

@@ -20,7 +20,7 @@ class Room(NamedTuple):
     faust: bool = False  # whether it may import Faust
 
 
-GROUND = ("app.errors", "app.clock")
+GROUND = ("app.errors", "app.clock", "app.tasks")
 BASE = (*GROUND, "app.contract", "app.config")
 TE = ("app.te.cycle_state", "app.te.routing", "app.te.traffic", "app.te.evidence", "app.te.decision", "app.te.explain")
 ANYTHING = ("app", "agents", "tables")
@@ -30,6 +30,7 @@ GROUND_FLOOR = (
     Room("app.clock", "the only place that reads a clock"),
     Room("app.logs", "one line a log record: JSON or text", GROUND),
     Room("app.metrics", "every metric, with its meaning"),
+    Room("app.tasks", "jobs that must not end without a word"),
     Room("app.native", "the two loops that every flow record passes, in C"),
 )
 ROOMS = (

@@ -11,6 +11,7 @@ from app.actuation.reconciler import Reconciler
 from app.bgp.speaker import RESET_ABOVE, BgpSpeaker
 from app.clock import Clock
 from app.errors import SpeakerError
+from app.tasks import lasting
 
 LISTED_PER_S = 500  # routes that are looked at, on average: looking must not cost what acting needs
 TOGETHER_S = 0.05  # what is announced waits so long for more
@@ -49,9 +50,8 @@ class SpeakerDriver:
     async def run(self) -> None:
         """Run until cancelled: do work as it comes up, look at the speaker regularly, and follow the router's paths."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._drive())
-            tasks.create_task(self._watch())
-            tasks.create_task(self._ask())
+            for job in (self._drive(), self._watch(), self._ask()):
+                tasks.create_task(lasting(job))
 
     async def converge(self) -> None:
         """Withdraw what must go, without waiting for anything; then look, and announce what is missing."""
@@ -217,9 +217,8 @@ class Driver:
         """Run until cancelled, then give up the claims; the routes stay."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._tick())
-                for driver in self.routers.values():
-                    tasks.create_task(driver.run())
+                for job in (self._tick(), *(driver.run() for driver in self.routers.values())):
+                    tasks.create_task(lasting(job))
         except asyncio.CancelledError:
             for driver in self.routers.values():
                 await driver.close()

@@ -16,6 +16,7 @@ from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, utc
 from app.config.inventory import Pop, Router
 from app.contract.schemas import Actuation, ActuatorStatus, Decision, Mode
+from app.tasks import lasting
 from app.te.routing.heard import always_heard
 from app.te.routing.rib import Rib
 
@@ -118,7 +119,7 @@ class PopActuator:
         """Run until cancelled. The routes stay, and the next actuator adopts them."""
         async with asyncio.TaskGroup() as tasks:
             for job in self.jobs():
-                tasks.create_task(job)
+                tasks.create_task(lasting(job))
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return the coroutines to run side by side, each until it is cancelled."""

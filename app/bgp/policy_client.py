@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.message import Message
 
 from app.bgp.calls import Deadline, serialize
-from app.bgp.client import GobgpClient, failed
+from app.bgp.client import GobgpClient, answering
 from app.bgp.dialect import Dialect
 from app.bgp.proto import policy_pb2 as pb
 
@@ -29,10 +29,8 @@ async def read_policies(target: str, timeout_s: float) -> GobgpPolicies:
 
     async def every(call: str, request: Message, response: type[Message]) -> list[Any]:
         stream = channel.unary_stream(f"{dialect.service}/{call}", serialize, response.FromString)
-        try:
+        with answering(target, call):
             return [each async for each in stream(request, timeout=timeout_s)]
-        except grpc.aio.AioRpcError as error:
-            raise failed(target, call, error) from error
 
     try:
         config, dialect = await client.global_config(), await client.dialect()

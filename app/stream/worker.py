@@ -25,6 +25,7 @@ from app.stream.fence import die
 from app.stream.producer import ClientProducer
 from app.stream.recovery import FailFastTable, FailFastTables
 from app.stream.startup import ask, prepare
+from app.tasks import lasting
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Background(mode.Service):
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        self._running = [asyncio.create_task(job()) for job in self._jobs]
+        self._running = [asyncio.create_task(lasting(job())) for job in self._jobs]
         for task in self._running:
             task.add_done_callback(_died)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -69,6 +70,53 @@ async def test_another_program_is_named(tmp_path: Path, client: GobgpClient) -> 
     server = await serve(tmp_path / "s")
     with pytest.raises(SpeakerError, match="another program or version listens here: run gobgpd 3 or 4"):
         await client.global_config()
+    await server.stop(None)
+
+
+async def test_a_call_that_grpc_cancels_by_itself_is_a_call_that_failed(
+    client: GobgpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a busy machine: the driver of one router ended without a word, and the others went on."""
+
+    class Cancelled:
+        def __call__(self, *_: object, timeout: float) -> asyncio.Future[None]:
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answer.cancel()
+            return answer
+
+    monkeypatch.setattr(client, "_dialect", DIALECTS[0])
+    for kind in ("unary_unary", "stream_unary"):
+        monkeypatch.setattr(client._channel, kind, lambda *_: Cancelled())
+    with pytest.raises(SpeakerError, match="no answer in time"):
+        await client.withdraw(["20.0.0.0/24"])
+    with pytest.raises(SpeakerError, match="no answer in time"):
+        await client.global_config()
+
+
+async def test_streams_whose_deadline_passes_on_a_busy_loop_never_end_their_task(tmp_path: Path) -> None:
+    """With grpcio alone, one or two of a hundred end with CancelledError."""
+
+    async def take(requests: AsyncIterator[pb.AddPathStreamRequest], _: object) -> pb.AddPathStreamResponse:
+        async for _ in requests:
+            pass
+        return pb.AddPathStreamResponse()
+
+    add = grpc.stream_unary_rpc_method_handler(
+        take, pb.AddPathStreamRequest.FromString, pb.AddPathStreamResponse.SerializeToString
+    )
+    server = await serve(tmp_path / "s", answers(DIALECTS[0], AddPathStream=add))
+    client = GobgpClient(f"unix://{tmp_path}/s", Deadline(base_s=0.002, per_1000_s=0.0))
+    paths = [pb.Path() for _ in range(2000)]
+    client._dialect = DIALECTS[0]
+    failed = 0
+    for number in range(400):
+        asyncio.get_running_loop().call_soon(time.sleep, number % 8 / 1000)
+        try:
+            await client.send(paths)
+        except SpeakerError:
+            failed += 1
+    assert failed > 0
+    await client.close()
     await server.stop(None)
 
 

@@ -1,0 +1,26 @@
+"""Tasks that must not end, and how to tell a cancellation that was asked for from one that nobody asked for."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled the current task. A library may raise CancelledError all the same."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def lasting(job: Coroutine[Any, Any, None]) -> None:
+    """Run a job that lasts until it is cancelled; RuntimeError if it ends before.
+
+    A TaskGroup passes over a task that ends with CancelledError, so that nobody would notice it.
+    """
+    name = getattr(job, "__qualname__", "a job")
+    try:
+        await job
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        raise RuntimeError(f"{name} ended with a cancellation that nobody asked for") from None
+    raise RuntimeError(f"{name} ended")
