@@ -1,8 +1,10 @@
 """Tasks that must not end, and how to tell a cancellation that was asked for from one that nobody asked for."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+Job = Callable[[], Coroutine[Any, Any, None]]
 
 
 def is_cancelled() -> bool:
@@ -11,16 +13,15 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def lasting(job: Coroutine[Any, Any, None]) -> None:
+async def lasting(job: Job) -> None:
     """Run a job that lasts until it is cancelled; RuntimeError if it ends before.
 
     A TaskGroup passes over a task that ends with CancelledError, so that nobody would notice it.
     """
-    name = getattr(job, "__qualname__", "a job")
     try:
-        await job
+        await job()
     except asyncio.CancelledError:
         if is_cancelled():
             raise
-        raise RuntimeError(f"{name} ended with a cancellation that nobody asked for") from None
-    raise RuntimeError(f"{name} ended")
+        raise RuntimeError(f"{job.__qualname__} ended with a cancellation that nobody asked for") from None
+    raise RuntimeError(f"{job.__qualname__} ended")

@@ -74,8 +74,8 @@ class View:
     async def run(self) -> None:
         """Read the topics and update the open pages until cancelled."""
         async with asyncio.TaskGroup() as jobs:
-            truth = [self._truth.run()] if self._truth else []
-            for job in (self._reader.run(), self._silence.run(), self._update_pages(), *truth):
+            truth = [self._truth.run] if self._truth else []
+            for job in (self._reader.run, self._silence.run, self._update_pages, *truth):
                 jobs.create_task(lasting(job))
 
     async def _update_pages(self) -> None:

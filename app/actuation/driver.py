@@ -50,7 +50,7 @@ class SpeakerDriver:
     async def run(self) -> None:
         """Run until cancelled: do work as it comes up, look at the speaker regularly, and follow the router's paths."""
         async with asyncio.TaskGroup() as tasks:
-            for job in (self._drive(), self._watch(), self._ask()):
+            for job in (self._drive, self._watch, self._ask):
                 tasks.create_task(lasting(job))
 
     async def converge(self) -> None:
@@ -217,7 +217,7 @@ class Driver:
         """Run until cancelled, then give up the claims; the routes stay."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for job in (self._tick(), *(driver.run() for driver in self.routers.values())):
+                for job in (self._tick, *(driver.run for driver in self.routers.values())):
                     tasks.create_task(lasting(job))
         except asyncio.CancelledError:
             for driver in self.routers.values():

@@ -1,9 +1,9 @@
 """The actuator of one PoP, put together: reconcilers, speakers, drivers and halt file. No Kafka."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from app.actuation.bmp_witness import BmpWitness, HeardOf
 from app.actuation.driver import Driver
@@ -16,7 +16,7 @@ from app.bgp.speaker import BgpSpeaker
 from app.clock import Clock, utc
 from app.config.inventory import Pop, Router
 from app.contract.schemas import Actuation, ActuatorStatus, Decision, Mode
-from app.tasks import lasting
+from app.tasks import Job, lasting
 from app.te.routing.heard import always_heard
 from app.te.routing.rib import Rib
 
@@ -121,9 +121,9 @@ class PopActuator:
             for job in self.jobs():
                 tasks.create_task(lasting(job))
 
-    def jobs(self) -> list[Coroutine[Any, Any, None]]:
-        """Return the coroutines to run side by side, each until it is cancelled."""
-        return [self._drive(), self._dry_driver.run(), self._watch(), self._report()]
+    def jobs(self) -> list[Job]:
+        """Return what to run side by side, each until it is cancelled."""
+        return [self._drive, self._dry_driver.run, self._watch, self._report]
 
     def status(self) -> ActuatorStatus:
         """Return the sign of life of this moment. Without auto mode, nothing is known of the injectors."""

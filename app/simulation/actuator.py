@@ -222,7 +222,7 @@ class SimulatedActuator:
         self.routes, self.reconciler = actuator.routes, actuator.pops[pop].reconciler
         self.ready = partial(actuator.ready, pop)
         for job in actuator.pops[pop].jobs():
-            worker.process.spawn(job)
+            worker.process.spawn(job())
 
     @property
     def read_to(self) -> int:

@@ -6,7 +6,6 @@ import gc
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from app.stream.fence import die
 from app.stream.producer import ClientProducer
 from app.stream.recovery import FailFastTable, FailFastTables
 from app.stream.startup import ask, prepare
-from app.tasks import lasting
+from app.tasks import Job, lasting
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +152,13 @@ class Waiting(mode.Service):
 class Background(mode.Service):
     """Coroutines that start before the Faust app and run as long as it does; if one ends, the process ends."""
 
-    def __init__(self, *jobs: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, *jobs: Job) -> None:
         super().__init__()
         self._jobs = jobs
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        self._running = [asyncio.create_task(lasting(job())) for job in self._jobs]
+        self._running = [asyncio.create_task(lasting(job)) for job in self._jobs]
         for task in self._running:
             task.add_done_callback(_died)
 
