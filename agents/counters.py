@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from app.stream.fetching import Hole
 from app.stream.publish import Publisher
 from app.te.evidence.counter_notices import never_read, of_link, renumbered
 from app.te.evidence.renumbering import note, successors
-from app.te.traffic.counters import Port, follow
+from app.te.traffic.counters import CounterSample, Port, follow
 from app.te.traffic.lag import (
     LinkPorts,
     PortView,
@@ -31,6 +32,7 @@ from app.te.traffic.lag import (
     refuted,
     views,
 )
+from app.te.traffic.windows import ClosedWindow
 from tables.interfaces import OTHERS_MAX, CountersProgress, InterfaceTable
 
 KEEP_S = 120.0
@@ -106,7 +108,7 @@ class CountersState:
             note(others, parsed.ifindex, parsed.at_s, OTHERS_MAX // len(pop.routers))
             return
         progress.records += not replay
-        self._take(pop, link, parsed, replay)
+        self._take(pop, link, parsed.ifindex, msgspec.structs.replace(parsed.sample, came_s=record.timestamp_s), replay)
 
     def skip(self, tp: TP, hole: Hole) -> None:
         """Go on behind offsets without a record."""
@@ -123,10 +125,10 @@ class CountersState:
     def _ignore(progress: CountersProgress, reason: str, replay: bool) -> None:
         progress.ignored[reason] = progress.ignored.get(reason, 0) + (not replay)
 
-    def _take(self, pop: Pop, link: str, counters: InterfaceCounters, replay: bool) -> None:
-        key = f"{pop.name}|{pop.links[link].router}|{counters.ifindex}"
+    def _take(self, pop: Pop, link: str, ifindex: int, sample: CounterSample, replay: bool) -> None:
+        key = f"{pop.name}|{pop.links[link].router}|{ifindex}"
         self._dirty.add(key)
-        port, sample = self._ports.setdefault(key, Port([])), counters.sample
+        port = self._ports.setdefault(key, Port([]))
         if sample in port.samples or sample in port.older:
             return  # of a replay
         if not port.add(sample):
@@ -151,21 +153,25 @@ class CountersState:
                 one.aggregate = ifindex in lag
                 self._dirty.add(f"{pop.name}|{pop.links[link].router}|{ifindex}")
 
-    def _link_ports(self, pop: Pop, link: str) -> LinkPorts:
+    def _link_ports(self, pop: Pop, link: str, until_s: float = inf) -> LinkPorts:
+        """The ports of a link with the readings that had come by this Kafka time."""
         definition = pop.links[link]
         keys = {ifindex: f"{pop.name}|{definition.router}|{ifindex}" for ifindex in definition.ports}
         return LinkPorts(
-            ports={ifindex: self._ports[key] for ifindex, key in keys.items() if key in self._ports},
+            ports={ifindex: self._ports[key].until(until_s) for ifindex, key in keys.items() if key in self._ports},
             lag=frozenset(definition.ifindexes) if definition.members else None,
             expected=len(definition.ports),
             configured_bps=definition.configured_bps,
         )
 
-    def rates(self, pop: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
-        """Loads of a link in a window by its counters; None if no counters of it were ever read."""
-        ports = self._link_ports(pop, link)
-        seen = views(ports, end_s)
-        rates = link_rates(ports, seen, start_s, end_s)
+    def rates(self, pop: Pop, link: str, window: ClosedWindow) -> Rates | None:
+        """Loads of a link in a window by its counters; None if no counters of it were ever read.
+
+        Readings that came after the window was closed do not count: after a restart they may be known before it is.
+        """
+        ports = self._link_ports(pop, link, window.closed_s)
+        seen = views(ports, window.end_s)
+        rates = link_rates(ports, seen, window.start_s, window.end_s)
         if rates is not None and self._successors(pop, link, seen):
             rates = msgspec.structs.replace(rates, renumbered=True)
         self._seen[link] = seen, rates
@@ -183,9 +189,18 @@ class CountersState:
         ports = self._link_ports(pop, link).ports.values()
         return max((port.samples[-1].at_s for port in ports if port.samples), default=None)
 
-    def heard_s(self, pop: Pop) -> Mapping[str, float]:
-        """Kafka's time of the last record from each router, in Unix seconds."""
-        return self.progress[pop.name].heard
+    def heard_s(self, pop: Pop, now_s: float) -> Mapping[str, float]:
+        """Kafka's time of the last record from each router up to `now_s`, in Unix seconds.
+
+        Of a router that was heard later as well, it is the last reading that counted.
+        """
+        heard = self.progress[pop.name].heard
+        return {router: at_s if at_s <= now_s else self._read_s(pop, router, now_s) for router, at_s in heard.items()}
+
+    def _read_s(self, pop: Pop, router: str, until_s: float) -> float:
+        ports = [port for key, port in self._ports.items() if key.startswith(f"{pop.name}|{router}|")]
+        came_s = [sample.came_s for port in ports for sample in port.samples if sample.came_s <= until_s]
+        return max(came_s, default=until_s)
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
         """What people should know of the links' counters at Kafka time `now_s`, as of the last closed window."""

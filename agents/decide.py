@@ -27,7 +27,7 @@ from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
 
 log = logging.getLogger(__name__)
-RatesOf = Callable[[Pop, str, float, float], Rates | None]
+RatesOf = Callable[[Pop, str, ClosedWindow], Rates | None]
 SourcesOf = Callable[[Pop, ClosedWindow], Sources]
 DoubtfulOf = Callable[[Pop, float], frozenset[str]]  # PoP, Kafka time -> routers whose paths may be out of date
 
@@ -82,9 +82,7 @@ class PopDecider:
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         """Decide on a closed window, queue its records, and return its final rows by link."""
         rows = {
-            link: LinkWindowRow(
-                link_sums, self._inputs.rates_of(self._pop, link, window.start_s, window.end_s), closed=True
-            )
+            link: LinkWindowRow(link_sums, self._inputs.rates_of(self._pop, link, window), closed=True)
             for link, link_sums in sums.items()
         }
         self._history.append({link: self._link_window(window.start_s, link, row) for link, row in rows.items()})

@@ -182,7 +182,7 @@ class FlowsState(Generic[D]):
         """Position by topic up to which the rows are complete."""
         return {topic: self.accounts[pop.name].progress.applied for topic, pop in self._pops.items()}
 
-    def heard_s(self, pop: Pop) -> Mapping[str, float]:
+    def heard_s(self, pop: Pop, now_s: float) -> Mapping[str, float]:
         """Kafka's time of the purge that brought the last record of each router, in Unix seconds."""
         return self.accounts[pop.name].progress.heard_s
 

@@ -123,7 +123,7 @@ class RoutesState:
             if hole.rejected is not None:
                 self._publisher.dead_letter(tp, hole, hole.rejected)
 
-    def heard_s(self, pop: Pop) -> Mapping[str, float]:
+    def heard_s(self, pop: Pop, now_s: float) -> Mapping[str, float]:
         """Kafka's time of the last record from each router, in Unix seconds."""
         return self.feeds[pop.name].sessions.heard
 

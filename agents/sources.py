@@ -16,8 +16,8 @@ from app.te.traffic.windows import ClosedWindow
 class Source(Protocol):
     """An agent that reads one kind of input of a PoP."""
 
-    def heard_s(self, pop: Pop) -> Mapping[str, float]:
-        """Kafka's time of the last record from each router, in Unix seconds; a router never heard is left out."""
+    def heard_s(self, pop: Pop, now_s: float) -> Mapping[str, float]:
+        """Kafka's time of the last record from each router up to `now_s`, in Unix seconds; not heard, left out."""
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
         """What people should know of this input at Kafka time `now_s`."""
@@ -36,7 +36,7 @@ class RoutesSource(Source, Protocol):
 def sources(pop: Pop, window: ClosedWindow, flows: Source, counters: Source, routes: RoutesSource) -> Sources:
     """The `sources` record of a closed window."""
     doubtful, statistics = routes.doubtful(pop, window.closed_s), routes.sends_statistics(pop)
-    flows_s, counters_s, bmp_s = flows.heard_s(pop), counters.heard_s(pop), routes.heard_s(pop)
+    flows_s, counters_s, bmp_s = (each.heard_s(pop, window.closed_s) for each in (flows, counters, routes))
     return Sources(
         id=f"{pop.name}@{window.start_s}",
         pop=pop.name,

@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -226,7 +226,9 @@ class Life:
         async def send(key: bytes, value: bytes) -> Awaitable[None]:
             self._world.step()
             self._world.said[topic, msgspec.json.decode(value).get("id", "")].add(value)
-            return asyncio.sleep(0)
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answer.set_result(None)
+            return answer
 
         return SimpleNamespace(send=send)
 
@@ -244,12 +246,13 @@ def recorded() -> Log:
             _append(log[topics.COUNTERS.for_pop(POP)], ports.T0 + at_s + 0.1, [record])
         else:
             marks = [{"event_type": kind, "writer_id": f"w/{at_s}"} for kind in ("purge_init", "purge_close")]
-            for index, part in enumerate(([marks[0]], list(ports._flows(CASE, at_s)), [marks[1]])):
+            parts: Sequence[Sequence[Mapping[str, object]]] = (marks[:1], list(ports._flows(CASE, at_s)), marks[1:])
+            for index, part in enumerate(parts):
                 _append(log[topics.FLOWS.for_pop(POP)], ports.T0 + at_s + 0.1 * index, part)
     return log
 
 
-def _append(log: list[Record], at_s: float, lines: Sequence[dict[str, object]]) -> None:
+def _append(log: list[Record], at_s: float, lines: Sequence[Mapping[str, object]]) -> None:
     log.append(Record(len(log), at_s, None, b"\n".join(json.dumps(line).encode() for line in lines)))
 
 
@@ -260,6 +263,10 @@ async def said(log: Log, kills: Sequence[Kill], seed: int) -> tuple[Said, int]:
         world.kill_at = world.steps + kill.steps
         with suppress(Killed):
             await Life(world, cut).run()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         world.recover(kill.wiped)
     world.kill_at = None
     await Life(world, cut).run()

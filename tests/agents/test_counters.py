@@ -1,6 +1,7 @@
 """The counters state: readings by interface, and the loads of links made of them."""
 
 import json
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from app.contract.schemas import Notice
 from app.stream.consumer import Record
 from app.te.evidence.counter_notices import renumbered
 from app.te.traffic.lag import Rates
+from app.te.traffic.windows import ClosedWindow
 from tables.interfaces import OTHERS_MAX, InterfaceTable
 from tests.agents.outbox import Outbox
 from tests.cases.ports import with_link
@@ -22,6 +24,10 @@ TOPIC = TP("sfacctd-counters-rhv1000", 0)
 RAW = json.loads((Path(__file__).parents[1] / "data" / "pmacct" / "counters.json").read_text())
 LINK = "rhv1000/r1/et-0/0/1"
 KEY = "rhv1000|r1|101"
+
+
+def window(start_s: float, end_s: float, closed_s: float = inf) -> ClosedWindow:
+    return ClosedWindow("rhv1000", int(start_s), int(end_s - start_s), closed_s)
 
 
 class Rig:
@@ -51,7 +57,7 @@ class Rig:
         self.poll(self.offset, at_s, **changes)
 
     def rates(self, start_s: float, end_s: float) -> Rates:
-        rates = self.state.rates(self.pop, LINK, start_s, end_s)
+        rates = self.state.rates(self.pop, LINK, window(start_s, end_s))
         assert rates is not None
         return rates
 
@@ -65,7 +71,7 @@ class Rig:
         return written(self.table.table)
 
     def carried_bps(self) -> float:
-        rates = self.state.rates(demo_pop(), LINK, 10, 20)
+        rates = self.state.rates(demo_pop(), LINK, window(10, 20))
         assert rates is not None
         assert rates.carried_bps is not None
         return rates.carried_bps
@@ -154,7 +160,7 @@ def test_an_agent_may_be_spelled_in_other_ways(agent: str) -> None:
     rig = Rig()
     rig.next(9.0, peer_ip_src=agent)
     rig.next(21.0, peer_ip_src="neither")
-    assert rig.state.heard_s(rig.pop) == {"r1": pytest.approx(9.2)}
+    assert rig.state.heard_s(rig.pop, inf) == {"r1": pytest.approx(9.2)}
     assert rig.state.progress["rhv1000"].ignored == {"unknown-router": 1}
 
 
@@ -184,13 +190,27 @@ def test_blocks_of_other_kinds_are_counted_and_no_dead_letters() -> None:
     assert rig.outbox.letters == []
 
 
+def test_a_window_knows_only_what_had_come_when_it_was_closed() -> None:
+    """After a restart counters may be further than flows: what is decided then must be what was decided before."""
+    rig = Rig()
+    for at_s in range(0, 31, 5):
+        rig.next(float(at_s))
+    early = rig.state.rates(rig.pop, LINK, window(10, 20, closed_s=20.5))
+    heard = rig.state.heard_s(rig.pop, 20.5)
+    other = Rig()
+    for at_s in range(0, 21, 5):
+        other.next(float(at_s))
+    assert early == other.state.rates(other.pop, LINK, window(10, 20, closed_s=20.5))
+    assert heard == other.state.heard_s(other.pop, 20.5) == {"r1": pytest.approx(20.2)}
+
+
 def test_who_was_heard_survives_a_restart() -> None:
     rig = Rig()
     rig.next(9.0)
     rig.next(11.0, ifIndex=999)
     rig.flush()
     rig.restart()
-    assert rig.state.heard_s(rig.pop) == {"r1": pytest.approx(11.2)}
+    assert rig.state.heard_s(rig.pop, inf) == {"r1": pytest.approx(11.2)}
 
 
 def test_what_readings_have_proven_survives_a_restart() -> None:

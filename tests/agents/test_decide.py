@@ -77,7 +77,7 @@ def nobody_doubtful(pop: Pop, now_s: float) -> frozenset[str]:
 class SilentSource:
     """An input of which nothing came."""
 
-    def heard_s(self, pop: Pop) -> dict[str, float]:
+    def heard_s(self, pop: Pop, now_s: float) -> dict[str, float]:
         return {}
 
     def notices(self, pop: Pop, now_s: float) -> list[Notice]:
@@ -97,8 +97,8 @@ class Rig:
         self.outbox, self.clock, self.rib, pop = Outbox(), ManualClock(T0 + 15.0), Rib(), demo_pop()
         self.rates = {SURGED: RATES}
 
-        def rates_of(_: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
-            assert end_s - start_s == 10
+        def rates_of(_: Pop, link: str, window: ClosedWindow) -> Rates | None:
+            assert window.length_s == 10
             return self.rates.get(link)
 
         settings = Settings(pops=("rhv1000.toml",))

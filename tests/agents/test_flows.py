@@ -347,7 +347,7 @@ def test_who_was_heard_and_what_is_wrong_outlive_a_restart() -> None:
     rig.feed([*strays, *purge(T0 + 14)])
     rig.flush()
     for _ in range(2):
-        assert rig.state.heard_s(pop) == {"r1": T0 + 14, "r2": T0 + 14}
+        assert rig.state.heard_s(pop, T0 + 14) == {"r1": T0 + 14, "r2": T0 + 14}
         (notice,) = rig.state.notices(pop, T0 + 14)
         assert (notice.kind, notice.where) == ("unknown-ingress", "r2")
         assert notice.text.startswith("50.00% of the bytes enter r2 (192.0.2.2) by ifIndex 77")

@@ -137,7 +137,7 @@ class ForgedWorld:
                     ours = Path(peer, hop, (), local_pref=1000, communities=marked, ebgp=False)
                     self.rib.update(router, prefix, ours)
 
-    def _rates(self, pop: Pop, link: str, start_s: float, end_s: float) -> Rates | None:
+    def _rates(self, pop: Pop, link: str, window: ClosedWindow) -> Rates | None:
         """As counters at the exact borders of the window would say: the load is steady."""
         capacity_bps = pop.links[link].configured_bps or 0.0
         if link not in HOPS:

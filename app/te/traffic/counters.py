@@ -34,6 +34,8 @@ T = TypeVar("T")
 class CounterSample(msgspec.Struct, frozen=True, array_like=True):
     """One reading of a port's counters. Octets are 64-bit counters; packets and discards wrap at 32 bits.
 
+    It was taken at `at_s`, and came at `came_s` by Kafka's time; 0 in rows from before that was remembered.
+
     `kind` is the ifType, 0 if unknown. `source` and `sequence` are the agent's number of the data source, and that of
     the sample within it; 0 if unknown.
     """
@@ -48,6 +50,7 @@ class CounterSample(msgspec.Struct, frozen=True, array_like=True):
     kind: int = 0
     source: int = 0
     sequence: int = 0
+    came_s: float = 0.0
 
 
 class Port(msgspec.Struct):
@@ -62,6 +65,12 @@ class Port(msgspec.Struct):
     refuted_bps: int = 0
     aggregate: bool | None = None
     older: list[CounterSample] = msgspec.field(default_factory=list)
+
+    def until(self, came_s: float) -> "Port":
+        """The same port with the readings that had come by this Kafka time."""
+        if not self.samples or self.samples[-1].came_s <= came_s:
+            return self
+        return msgspec.structs.replace(self, samples=[one for one in self.samples if one.came_s <= came_s])
 
     def add(self, sample: CounterSample) -> bool:
         """Whether it counts. An older one does not, until OLDER_MAX in a row show that a clock was ahead."""
