@@ -1,4 +1,7 @@
-"""A planted violation of the flush protocol, which the suite must catch: acknowledge first, write rows later."""
+"""A planted violation of the protocol, which the suite must catch: acknowledge first, write rows later, and believe it.
+
+Rows alone would show what they lack, and a start would read it again.
+"""
 
 import sys
 from typing import Any
@@ -17,6 +20,8 @@ class EarlyAck(ExactReader):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        incarnations: Any = self._incarnations
+        incarnations.set_checkpoints = lambda positions: None
         self._unwritten: list[Any] = []
         self._idle = 0  # flushes in a row without anything new: the ticker's
 

@@ -12,6 +12,8 @@ from tests.faults.judge import NAMED_MAX, Difference, compare_slots, compare_tot
 from tests.faults.ledger import Amounts, Slot
 from tests.faults.rig import CELL, WINDOWS, Moment, Rig
 
+BEGINS = 3  # windows
+
 
 class Outcome(msgspec.Struct):
     """One line of the table. `seconds_to_correct` is the worst of the row, None where output never became right."""
@@ -49,6 +51,8 @@ async def judge(rig: Rig, fault: str) -> Outcome:
             *_rows(feed, pop, history, stored),
             *await _progress(rig, pop, feed, told[pop]),
         ]
+        if rig.has_counters:
+            rig.problems += _without_counters(published)
         seconds += [_seconds_to_correct(feed, published, moment) for moment in rig.moments]
     rig.problems += [line for one in differences for line in one.named][:NAMED_MAX]
     correct = [one for one in seconds if one is not None]
@@ -81,6 +85,13 @@ async def _topics(rig: Rig, pop: str, feed: Feed, published: Sequence[evidence.P
         compare_slots("link-utilization", ledger.totals(), [(one.slot, one.amounts) for one in published]),
         compare_slots("prefix-traffic", ledger.prefixes(), prefixes),
     ]
+
+
+def _without_counters(published: Sequence[evidence.Published]) -> list[str]:
+    """Every window but the first ones, before which nothing was read, has the readings that are in Kafka."""
+    starts_s = sorted({one.slot.start_s for one in published})[BEGINS:]
+    bare = [one.slot for one in published if one.slot.start_s in starts_s and not one.record.counters]
+    return [f"{len(bare)} records of {len(published)} are without counters, such as {bare[0]}"] if bare else []
 
 
 def _rows(

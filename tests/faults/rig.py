@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from app.clock import SystemClock
 from app.config.inventory import load_pop
@@ -21,8 +23,10 @@ from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError, EnvironmentProblem
+from app.kafka import client
 from app.kafka.admin import create_topics
 from app.lab.daemons.deployment import with_sockets_in, write_inventory, write_settings
+from app.lab.daemons.kafka import reached_at
 from app.lab.daemons.ports import free_port
 from app.lab.demo.state_client import StateClient
 from app.te.traffic.windows import Progress
@@ -85,6 +89,7 @@ class Rig:
         self.clock = SystemClock()
         self.moments: list[Moment] = []
         self.problems: list[str] = []
+        self.has_counters = False  # whether every window must have them
         self.feeds: dict[str, Feed] = {}
         self.workers: list[Worker] = []
         self.brokers: Brokers
@@ -184,6 +189,25 @@ class Rig:
         producer = await self._exit.enter_async_context(exact_producer(self.broker))
         for feed in self.feeds.values():
             feed.producer = producer
+
+    async def set_commits_to_end(self) -> None:
+        """Commit the ends of all inputs for the group, once it has no members any more."""
+        inputs = [
+            TopicPartition(topic.for_pop(pop), 0)
+            for pop in self.feeds
+            for topic in (topics.FLOWS, topics.COUNTERS, topics.BMP)
+        ]
+
+        async def are_set() -> bool:
+            async with client.started(client.consumer(reached_at(self.broker), group_id=APP_ID)) as consumer:
+                consumer.assign(inputs)
+                try:
+                    await consumer.commit(await consumer.end_offsets(inputs))
+                except KafkaError:
+                    return False  # it still has a member
+                return True
+
+        await self.until(are_set, PATIENCE_S)
 
     async def active(self) -> Worker:
         """The worker that has taken most of the first PoP's flows; DaemonError when none answers."""

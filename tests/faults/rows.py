@@ -1,6 +1,7 @@
 """All rows of the table: the name of a fault, who does it, how often in a full run and in a short one."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from tests.faults import broker_faults as broker
@@ -27,6 +28,10 @@ FAULTS = (
     Fault("worker frozen, standby takes over", worker.frozen_with_standby, 4, 1, Setup(standby=True)),
     Fault("worker SIGKILL, standby takes over", worker.sigkill_with_standby, 6, 0, Setup(standby=True)),
     Fault("worker SIGTERM", worker.sigterm, 5),
+    Fault("commits set to the end", worker.commits_set, 3, 1),
+    Fault("outage of 40 s", partial(worker.outage, seconds=40.0), 2),
+    Fault("outage of 170 s", partial(worker.outage, seconds=170.0), 1),
+    Fault("pair killed, backlog", worker.pair_killed, 8, 0, Setup(standby=True)),
     Fault("worker disk full", worker.disk_full, 2, 0, Setup(disk_bytes=96 * 1024 * 1024)),
     Fault("worker clock wrong", worker.clock_wrong, 2),
     Fault("broker SIGKILL", broker.sigkill, 5, 1),

@@ -74,6 +74,35 @@ async def sigterm(rig: Rig) -> None:
     await rig.goes_on()
 
 
+async def commits_set(rig: Rig) -> None:
+    """An administrator sets the group's commits to the ends of its topics, past what the worker has read."""
+    async with rig.fault():
+        await rig.worker.end()
+        await asyncio.sleep(rig.random.uniform(4.0, 8.0))
+        await rig.set_commits_to_end()
+        await rig.worker.start()
+    await rig.goes_on()
+
+
+async def outage(rig: Rig, seconds: float) -> None:
+    """Nobody reads for a while; afterwards every window has its counters, for all of them are in Kafka."""
+    rig.has_counters = True
+    async with rig.fault():
+        await rig.worker.end()
+        await asyncio.sleep(seconds)
+        await rig.worker.start()
+    await rig.goes_on()
+
+
+async def pair_killed(rig: Rig) -> None:
+    """Both workers of a pair, at once, and started again at once on what came meanwhile."""
+    async with rig.fault():
+        await asyncio.gather(*(worker.end() for worker in rig.workers))
+        await asyncio.sleep(rig.random.uniform(2.0, 12.0))
+        await asyncio.gather(*(worker.start() for worker in rig.workers))
+    await rig.goes_on()
+
+
 async def disk_full(rig: Rig) -> None:
     """No byte is left on its disk for a while."""
     filler = rig.run_dir / "data" / "filler"
