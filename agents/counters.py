@@ -20,7 +20,7 @@ from app.stream.fetching import Hole
 from app.stream.publish import Publisher
 from app.te.evidence.counter_notices import never_read, of_link, renumbered
 from app.te.evidence.renumbering import note, successors
-from app.te.traffic.counters import CounterSample, Port, follow
+from app.te.traffic.counters import follow
 from app.te.traffic.lag import (
     LinkPorts,
     PortView,
@@ -32,6 +32,7 @@ from app.te.traffic.lag import (
     refuted,
     views,
 )
+from app.te.traffic.port import CounterSample, Port
 from app.te.traffic.windows import ClosedWindow
 from tables.interfaces import OTHERS_MAX, CountersProgress, InterfaceTable
 

@@ -9,7 +9,7 @@ rows need no offset.
 import msgspec
 
 from app.te.evidence.renumbering import OtherInterface
-from app.te.traffic.counters import Port
+from app.te.traffic.port import Port
 from tables.store import ExactTable, OpenTable, Rows
 
 OTHERS_MAX = 2000

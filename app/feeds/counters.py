@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from app.feeds.rejected import RECORD_BYTES_MAX, Rejected, decode_or_rejected
-from app.te.traffic.counters import CounterSample
+from app.te.traffic.port import CounterSample
 
 COUNTER_MAX = (1 << 64) - 1
 OPER_UP = 2  # ifStatus: bit 0 admin, bit 1 operational state (sFlow version 5, generic interface counters)

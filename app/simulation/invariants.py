@@ -56,7 +56,7 @@ class _WindowRecord(msgspec.Struct):
 
 
 _applied = msgspec.msgpack.Decoder(_Applied)
-_window_record = msgspec.json.Decoder(_WindowRecord)
+_window_record: Read[_WindowRecord] = reader_of(_WindowRecord)
 
 
 def demand(holds: bool, message: str) -> None:
@@ -154,7 +154,7 @@ class Checks:
 
     def _is_repeat(self, topic: str, record: Record) -> bool:
         """Whether a record of a window was published before; it may come again, but never with another content."""
-        window = _window_record.decode(record.value)
+        window = readable(_window_record, record.value)
         name = f"{window.epoch}.{window.seq}" if window.id is None else window.id
         before = self._final.setdefault((topic, name), record.value)
         demand(before == record.value, f"I13 {topic} {name} is published again with another content")

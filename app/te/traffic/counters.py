@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import inf
 from typing import NamedTuple, TypeVar
 
-import msgspec
+from app.te.traffic.port import CounterSample
 
 WRAP_32, WRAP_64 = 1 << 32, 1 << 64
 UNSUPPORTED = (WRAP_32 - 1, WRAP_64 - 1)
@@ -22,67 +22,13 @@ FRAME_USUAL_BYTES = 800  # of a discarded packet, where the counters name no pos
 SEQUENCE_AHEAD = 10_000  # samples that may be lost, or numbered for other ports, between two readings; and per second:
 SEQUENCE_AHEAD_PER_S = 1_000
 UNREAD_SHARE = 0.6  # windows close 4 s after their end by default: whatever the phase, each reading completes one
-RESTART, LOOK_BACK, OLDER_MAX = 2, 8, 3  # readings
+RESTART, LOOK_BACK = 2, 8  # readings
 PAIR_POLLS = 1.5  # two readings in a row take about two polls; what is forged lies between two true ones
 STEADY_S = 30.0  # of readings, beside which the age of the first and of the last one is small
 LAZY_S = 1.0  # below this, equal readings are one reading that was sent twice
 LAZY_SHARE = 0.01  # of the port's speed: less than this says nothing on how often an agent refreshes its counters
 
 T = TypeVar("T")
-
-
-class CounterSample(msgspec.Struct, frozen=True, array_like=True):
-    """One reading of a port's counters. Octets are 64-bit counters; packets and discards wrap at 32 bits.
-
-    It was taken at `at_s`, and came at `came_s` by Kafka's time; 0 in rows from before that was remembered.
-
-    `kind` is the ifType, 0 if unknown. `source` and `sequence` are the agent's number of the data source, and that of
-    the sample within it; 0 if unknown.
-    """
-
-    at_s: float
-    in_octets: int
-    out_octets: int
-    out_packets: int
-    out_discards: int
-    speed_bps: int
-    up: bool
-    kind: int = 0
-    source: int = 0
-    sequence: int = 0
-    came_s: float = 0.0
-
-
-class Port(msgspec.Struct):
-    """What is remembered of a port: its readings in order of time, and what they have proven.
-
-    `refuted_bps` is an ifSpeed that the port has exceeded. `aggregate` says whether it is the LAG of its link (True) or
-    a member (False); None if that is not known or the port is alone. `older` are the last readings in a row that were
-    older than the newest of `samples`.
-    """
-
-    samples: list[CounterSample]
-    refuted_bps: int = 0
-    aggregate: bool | None = None
-    older: list[CounterSample] = msgspec.field(default_factory=list)
-
-    def until(self, came_s: float) -> "Port":
-        """The same port with the readings that had come by this Kafka time."""
-        if not self.samples or self.samples[-1].came_s <= came_s:
-            return self
-        return msgspec.structs.replace(self, samples=[one for one in self.samples if one.came_s <= came_s])
-
-    def add(self, sample: CounterSample) -> bool:
-        """Whether it counts. An older one does not, until OLDER_MAX in a row show that a clock was ahead."""
-        if not self.samples or sample.at_s > self.samples[-1].at_s:
-            self.older.clear()
-            self.samples.append(sample)
-            return True
-        self.older = [*(one for one in self.older if one.at_s < sample.at_s), sample]
-        if len(self.older) < OLDER_MAX:
-            return False
-        self.samples, self.older = self.older, []
-        return True
 
 
 class Counted(NamedTuple):

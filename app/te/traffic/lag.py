@@ -17,14 +17,13 @@ from app.te.traffic.counters import (
     SPEED_MAX_BPS,
     UNSUPPORTED,
     WRAP_32,
-    CounterSample,
     Course,
-    Port,
     PortRates,
     follow,
     port_rates,
     settled,
 )
+from app.te.traffic.port import CounterSample, Port
 
 KIND_LAG = 161  # ifType ieee8023adLag
 SPEED_MIN_BPS = 10**7  # slower Ethernet does not exist: such a value is in Mb/s (ifHighSpeed) or means nothing

@@ -13,13 +13,13 @@ from app.te.traffic.counters import (
     UNSUPPORTED,
     WRAP_32,
     WRAP_64,
-    CounterSample,
     Course,
     PortRates,
     follow,
     port_rates,
     settled,
 )
+from app.te.traffic.port import CounterSample
 
 GIGABYTE = 10**9
 SPEED_BPS = 1e10

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from app.te.traffic.counters import UNSUPPORTED, CounterSample, Port, follow
+from app.te.traffic.counters import UNSUPPORTED, follow
 from app.te.traffic.lag import (
     KIND_LAG,
     LinkPorts,
@@ -18,6 +18,7 @@ from app.te.traffic.lag import (
     refuted,
     views,
 )
+from app.te.traffic.port import CounterSample, Port
 
 G = 10**9
 SECONDS = range(-30, 41, 5)
