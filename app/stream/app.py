@@ -10,6 +10,7 @@ from faust.types import AppT
 
 from app.config.settings import Kafka
 from app.stream.incarnations import Ask, Inputs
+from app.stream.membership import Membership
 
 
 class Reader(Protocol):
@@ -27,6 +28,7 @@ class ExactApp(faust.App):
     def __init__(self, app_id: str, kafka: Kafka, ask: Ask, **options: Any) -> None:
         self.kafka = kafka
         self.inputs = Inputs(ask)
+        self.membership = Membership(kafka.session_timeout_s)
         self.readers: list[Reader] = []
         super().__init__(app_id, broker=f"kafka://{kafka.broker}", **options)
         self.on_partitions_revoked.connect(self._forget)

@@ -16,6 +16,7 @@ from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.admin import create
 from app.kafka.topic_ids import topic_ids
+from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.incarnations import Found
 
@@ -25,8 +26,7 @@ DAY_MS = 86_400_000
 # A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
 # before both have been read: the rows show which is newer (tables/store.py).
 CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
-FIRST_GROUP_S = 30.0
-ANSWER_S = 5.0  # then the process ends and its supervisor tries again; a worker that hangs would go unnoticed
+RETRY_S = 0.5
 
 
 async def prepare(app: ExactApp) -> None:
@@ -43,12 +43,28 @@ def inputs_of(app: ExactApp) -> list[str]:
 
 
 async def ask(kafka: Kafka, group: str, topic: str) -> Found:
-    """Ask the broker for a topic's id and the mark of the group's commit; raises KafkaError or TimeoutError."""
-    async with asking(kafka) as admin:
-        ids = await topic_ids(admin, [topic])
-        commits = await commits_of(admin, group)
-    mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
-    return Found(ids.get(topic), mark)
+    """Ask the brokers for a topic's id and the mark of the group's commit; ExactnessError if none answers in time.
+
+    A broker that restarts refuses connections, or is not the coordinator any more: another one is asked.
+    """
+    [found] = await answered(f"the id and the commit of {topic}", kafka.answer_s, [_asked(kafka, group, topic)])
+    return found
+
+
+async def _asked(kafka: Kafka, group: str, topic: str) -> Found:
+    while True:
+        try:
+            async with asking(kafka) as admin:
+                ids = await topic_ids(admin, [topic])
+                commits = await commits_of(admin, group)
+        except (KafkaError, TimeoutError) as error:
+            if isinstance(error, KafkaError) and not error.retriable:
+                raise
+            log.warning("the id and the commit of %s: %s; asking again", topic, client.describe(error))
+            await asyncio.sleep(RETRY_S)
+        else:
+            mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
+            return Found(ids.get(topic), mark)
 
 
 async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -62,9 +78,9 @@ async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 
 @asynccontextmanager
-async def asking(kafka: Kafka, within_s: float = ANSWER_S) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A started admin client; KafkaError or TimeoutError unless all is answered within `within_s` seconds."""
-    async with asyncio.timeout(within_s), client.started(client.admin(kafka, within_s)) as admin:
+async def asking(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client; KafkaError or TimeoutError unless all is answered within `kafka.answer_s`."""
+    async with asyncio.timeout(kafka.answer_s), client.started(client.admin(kafka, kafka.answer_s)) as admin:
         yield admin
 
 
@@ -91,7 +107,7 @@ async def forget_old_commits(app: ExactApp) -> None:
     """
     group, known = app.conf.id, app.inputs
     try:
-        async with asking(app.kafka, FIRST_GROUP_S) as admin:
+        async with asking(app.kafka) as admin:
             commits = await commits_of(admin, group)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error

@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 0.5
 LOOK_EVERY_S = 5.0
 ASK_S = 10.0
-# Longer than the session timeout, a rebalance with a dead member and thirty tries to open a locked RocksDB; shorter
-# than the lease of overrides.
-PATIENCE_S = 60.0
+# With an answer of the broker, longer than a rebalance with a dead member and thirty tries to open a locked RocksDB;
+# shorter than the lease of overrides.
+PATIENCE_S = 30.0
 LOG_EVERY_S = 60.0
 READY_WITHIN_S = 10.0  # a ready worker has committed everything that is older
 
@@ -50,7 +50,7 @@ class Watchdog(mode.Service):
         fence: StallFence,
         clock: Clock,
         end: Callable[[str], None] = die,
-        patience_s: float = PATIENCE_S,
+        patience_s: float | None = None,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Watchdog(mode.Service):
         self._clock = clock
         self._end = end
         self._look_every_s = look_every_s
-        self._detector = StallDetector(patience_s)
+        self._detector = StallDetector(PATIENCE_S + app.kafka.answer_s if patience_s is None else patience_s)
         self._worker_status: WorkerStatus | None = None
         self._group_status: GroupStatus | None = None
         self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))

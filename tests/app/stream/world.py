@@ -14,6 +14,7 @@ import msgspec
 from faust.types import TP
 
 from app.clock import Clock, ManualClock
+from app.config.settings import Kafka
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -236,7 +237,7 @@ def worker(
     consumer = SimpleNamespace(earliest_offsets=earliest, _committed_offset={SOURCE: world.committed})
     tables = [cast(Any, Table(world))]
     inputs = incarnations(world, tables)
-    app = SimpleNamespace(consumer=consumer, readers=[], inputs=inputs._inputs, consumer_generation_id=1)
+    app = SimpleNamespace(consumer=consumer, readers=[], inputs=inputs._inputs, consumer_generation_id=1, kafka=Kafka())
     reading = Reading("sums", state(world, tables[0]), [SOURCE.topic], tables)
     made = reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
     made.load()
