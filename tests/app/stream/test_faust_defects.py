@@ -15,7 +15,7 @@ from faust.stores.rocksdb import RocksDBOptions
 from faust.transport.producer import ProducerBuffer
 
 from app.config.settings import Kafka, Settings
-from app.stream import startup as broker
+from app.contract import topics
 from app.stream.consumer import Record
 from app.stream.worker import create_app, source
 from tables.store import open_table
@@ -94,7 +94,7 @@ def test_f13_f16_f17_f23_f25_settings(app: faust.App, setting: str, value: objec
 
 
 def test_f17_changelogs_are_made_with_our_configuration() -> None:
-    assert {"cleanup.policy": "compact", "min.compaction.lag.ms": str(24 * 3_600_000)} == broker.CHANGELOG_CONFIG
+    assert {"cleanup.policy": "compact", "min.compaction.lag.ms": str(24 * 3_600_000)} == topics.CHANGELOG_CONFIG
 
 
 def test_a_standby_is_asked_of_faust(tmp_path: Path) -> None:
