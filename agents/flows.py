@@ -149,7 +149,7 @@ class FlowsState(Generic[D]):
         if hole.position > progress.applied:
             progress.applied = hole.position
             if hole.rejected is not None:
-                progress.dead_letters += 1
+                progress.dead_letters += hole.rejected.records
                 self._publisher.dead_letter(tp, hole, hole.rejected)
 
     def heard_s(self, pop: Pop) -> Mapping[str, float]:

@@ -73,7 +73,7 @@ class Checks:
         self.bmp = BmpHistory(self.pop)
         self.rows: dict[tuple[int, str], LinkWindowRow] = {}  # the newest row that landed, also if deleted since
         self.deleted: set[str] = set()
-        self.letters: set[tuple[str, int, str]] = set()
+        self.letters: set[tuple[str, int, int]] = set()
         self._flows = topics.FLOWS.for_pop(self.pop.name)
         self._applied: dict[str, int] = {}
         self._number = (-1, -1)
@@ -135,7 +135,7 @@ class Checks:
             self._decided(readable(_decision, record.value), sender)
         elif topic == topics.DEAD_LETTERS.name:
             letter = readable(_letter, record.value)
-            self.letters.add((letter.topic, letter.offset, letter.reason))
+            self.letters.add((letter.topic, letter.offset, letter.index))
 
     def _load_published(self, load: LinkUtilization, sender: Process | None) -> None:
         key = load.link, load.window_start.timestamp()
