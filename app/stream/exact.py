@@ -177,6 +177,7 @@ class ExactReader:
         earliest: int = (await consumer.earliest_offsets(tp))[tp]
         if 0 < committed < earliest:
             log.error("%s: retention removed %d records that nobody had read", tp.topic, earliest - committed)
+            await consumer._commit({tp: earliest})  # or a start after a kill would say it again, with what came since
         return max(committed, earliest)
 
     async def _tick(self) -> None:

@@ -17,6 +17,7 @@ from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.admin import create
 from app.kafka.topic_ids import TopicState, states_by_broker, topic_ids
+from app.logs import OFTEN
 from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.incarnations import Found
@@ -64,7 +65,7 @@ async def _asked(kafka: Kafka, group: str, topic: str) -> Found:
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, KafkaError) and not error.retriable:
                 raise
-            log.warning("the id and the commit of %s: %s; asking again", topic, client.describe(error))
+            log.warning("the id and the commit of %s: %s; asking again", topic, client.describe(error), extra=OFTEN)
             await asyncio.sleep(RETRY_S)
         else:
             mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")

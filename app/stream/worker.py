@@ -18,6 +18,7 @@ from app.config.settings import Settings
 from app.contract import topics
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka import client
+from app.logs import OFTEN
 from app.stream.app import ExactApp
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
@@ -147,7 +148,7 @@ class Waiting(mode.Service):
             try:
                 return await prepare(self._app)
             except (DaemonError, KafkaError) as error:
-                log.error("waiting: %s", client.describe(error))
+                log.error("waiting: %s", client.describe(error), extra=OFTEN)
                 await self.sleep(RETRY_S)
 
 

@@ -150,10 +150,11 @@ def reader(
     async def earliest_offsets(tp: TP) -> dict[TP, int]:
         return {tp: earliest}
 
-    async def commit() -> None:
-        log.append("commit")
+    async def commit(*offsets: Mapping[TP, int]) -> None:
+        log.append(" at ".join(["commit", *(str(offset[SOURCE]) for offset in offsets)]))
 
-    consumer = SimpleNamespace(earliest_offsets=earliest_offsets, _committed_offset={SOURCE: committed}, commit=commit)
+    consumer = SimpleNamespace(earliest_offsets=earliest_offsets, commit=commit, _commit=commit)
+    consumer._committed_offset = {SOURCE: committed}
     kafka = SimpleNamespace(answer_s=answer_s)
     app = cast(Any, SimpleNamespace(consumer=consumer, readers=[], inputs=None, consumer_generation_id=1, kafka=kafka))
 
@@ -242,7 +243,7 @@ async def test_records_that_retention_removed_are_told(caplog: pytest.LogCapture
     log: list[str] = []
     removed = reader(log, committed=7, earliest=9)
     await removed.run(Stream(log, [[9]]))
-    assert log[-1] == "ack 9"
+    assert (log[0], log[-1]) == ("commit at 9", "ack 9"), "a start after a kill does not say it again"
     assert caplog.messages == ["flows: retention removed 2 records that nobody had read"]
 
 
