@@ -52,7 +52,7 @@ class Following:
                 if (unusable := self._take(tp.topic, record)) is not None:
                     self._publisher.dead_letter(tp, record, unusable)
             for send in self._publisher.take():
-                await (await send())
+                await asyncio.shield(await send())  # at a stop Faust still sets the result
 
     def _take(self, topic: str, record: Record | Hole) -> Rejected | None:
         """Follow the decision in a record. Return why that is not possible, None if it is or if there is no record."""

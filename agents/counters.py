@@ -119,7 +119,7 @@ class CountersState:
         if hole.position > progress.applied:
             progress.applied = hole.position
             if hole.rejected is not None:
-                progress.dead_letters += 1
+                progress.dead_letters += hole.rejected.records
                 self._publisher.dead_letter(tp, hole, hole.rejected)
 
     @staticmethod

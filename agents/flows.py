@@ -175,7 +175,7 @@ class FlowsState(Generic[D]):
         if hole.position > progress.applied:
             progress.applied = hole.position
             if hole.rejected is not None:
-                progress.dead_letters += 1
+                progress.dead_letters += hole.rejected.records
                 self._letters.dead_letter(tp, hole, hole.rejected)
 
     def checkpoint(self) -> Mapping[str, int]:

@@ -91,6 +91,9 @@ REAPER_UP = Gauge("autopilot_reaper_up", "1 while a reaper looks after the gobgp
 SPEAKER_OWNED = Gauge("autopilot_speaker_owned", "1 while a gobgpd is ours to write to", ["pop", "router"])
 
 VIEW_PAGES = Gauge("autopilot_view_pages", "Open pages of the web view")
+UNREAD_PARTITIONS = Gauge(
+    "autopilot_unread_partitions", "Partitions of an input beyond its first, which nobody reads", ["topic"]
+)
 UNREADABLE = Gauge("autopilot_unreadable_records", "Records that the view or the actuator skipped", ["topic"])
 NOTICES = Gauge("autopilot_notices", "What is wrong with a PoP at the moment, by kind", ["pop", "kind"])
 COMPONENT_UP = Gauge(

@@ -96,7 +96,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
             natural[name] = natural[name].with_pop(pop)
             flows_state.deciders[name].reconfigure(pop, settings, natural[name])
 
-    final_rows = FinalRows(2 * settings.kafka.session_timeout_s, clock.monotonic_s)
+    final_rows = FinalRows(2 * settings.kafka.session_timeout_s + settings.kafka.answer_s, clock.monotonic_s)
     tables = flows.FlowTables(link_windows, congestion, final_rows, partial(committed, app))
     flows_state = flows.FlowsState(
         pops, settings.windows, tables, publishers, new_decider, lambda pop: natural[pop.name].table

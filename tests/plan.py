@@ -53,12 +53,12 @@ ROOMS = (
         "decoders of what collectors write, and where every sampled byte goes",
         (*BASE, "app.te.routing", "app.te.traffic", "app.native"),
     ),
-    Room("app.kafka", "the one door to Kafka, and readers of our own topics", (*BASE, "app.metrics")),
+    Room("app.kafka", "the one door to Kafka, and readers of our own topics", (*BASE, "app.logs", "app.metrics")),
     Room("tables", "one table a file: key, value, bound on its size", (*BASE, "app.te", "app.feeds"), faust=True),
     Room(
         "app.stream",
         "Faust made exact: batches, the flush protocol, the fence",
-        (*BASE, "app.kafka", "app.feeds.rejected", "app.metrics", "tables.store"),
+        (*BASE, "app.kafka", "app.feeds.rejected", "app.logs", "app.metrics", "tables.store"),
         faust=True,
     ),
     Room(

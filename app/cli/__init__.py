@@ -1,6 +1,6 @@
 """The command `autopilot`, put together in main from one file per subject.
 
 May import anything below it.
-Read: main, options, output, tables, check, injectors, policies, decision_size, situation, show, explain, explain_text,
-latency, latency_stages, watch, reap, rendering, control, reloads, sizing, docs.
+Read: main, options, output, tables, check, injectors, policies, decision_size, changelogs, situation, show, explain,
+explain_text, latency, latency_stages, watch, reap, rendering, control, reloads, sizing, docs.
 """

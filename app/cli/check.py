@@ -1,7 +1,7 @@
 """`autopilot check`: lists every problem of a deployment at once, and what to do about each."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from app.cli.changelogs import changelog_problems, changelogs
 from app.cli.decision_size import TOPIC_BYTES_DEFAULT, budget_problem, topic_problem
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.policies import Key, of_injectors, of_routers
@@ -259,19 +260,25 @@ async def _topic_problems(admin: AIOKafkaAdminClient, deployment: Deployment, ex
         if len(partitions) != topic.partitions:
             counts = f"it has {len(partitions)} partitions and needs {topic.partitions}"
             problems.append(f"topic {name}: {counts}; delete it and create it again")
-        problems.extend(
-            f"topic {name}: only {len(partition['isr'])} of {len(partition['replicas'])} replicas are in sync; see"
-            " which broker is down"
-            for partition in partitions
-            if len(partition["isr"]) < len(partition["replicas"])
-        )
-    configs = await _configs(admin, present)
+    ours = changelogs(existing, {deployment.cell_of(pop) for pop in deployment.pops})
+    for name in (*present, *ours):
+        problems += _replica_problems(name, existing[name]["partitions"])
+    configs, of_changelogs = await _configs(admin, present), await _configs(admin, ours)
+    for name, config in of_changelogs.items():
+        problems += changelog_problems(name, len(existing[name]["partitions"]), config)
     return [
         *problems,
         *_cleanup_problems(configs, present),
         *_timestamp_problems(configs, present),
         *_size_problems(configs, deployment.pops),
     ]
+
+
+def _replica_problems(name: str, partitions: Sequence[Any]) -> Iterator[str]:
+    """A problem for each partition that not all of its replicas have: the next failure could lose records."""
+    for partition in partitions:
+        if (in_sync := len(partition["isr"])) < (replicas := len(partition["replicas"])):
+            yield f"topic {name}: only {in_sync} of {replicas} replicas are in sync; see which broker is down"
 
 
 async def _input_problems(kafka: Kafka, existing: Collection[str], pops: Collection[str]) -> list[str]:

@@ -284,6 +284,7 @@ BmpSilence = Annotated[float, _typed(between(10, 600))]
 AtLeastOne = Annotated[int, _typed(between(1, UINT32_MAX))]
 Replicas = Annotated[int, _typed(between(1, 2**15 - 1))]
 SessionTimeout = Annotated[float, _typed(between(6, 1800))]  # the bounds of a broker's default configuration
+AnswerWait = Annotated[float, _typed(between(10, 300))]
 ZeroOrOne = Annotated[int, _typed(between(0, 1))]
 Seconds = Annotated[float, _typed(between(0, SECONDS_MAX))]
 SecondsAbove0 = Annotated[float, _typed(above(0, SECONDS_MAX))]

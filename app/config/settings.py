@@ -38,6 +38,10 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds, at least 6. A worker that the broker does not hear from for this long loses its work to a standby; a
     worker that was frozen for half of it ends itself. Change: longer if hosts pause often.
     """
+    answer_s: forms.AnswerWait = 30.0
+    """Seconds, at least 10. A worker whose broker answers a write later than this ends itself; time in which its host
+    gave it no CPU is not counted. Change: longer if the election of a leader takes longer.
+    """
     standby_replicas: forms.ZeroOrOne = 0
     """0 or 1. With 1 a second worker of a cell keeps its tables warm. Change: if a takeover must not wait for a
     recovery.

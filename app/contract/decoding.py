@@ -18,10 +18,15 @@ T = TypeVar("T")
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A record that cannot be used: its bytes, cut to RAW_BYTES_MAX, and the reason. It becomes a dead letter."""
+    """A record that cannot be used: its bytes, cut to RAW_BYTES_MAX, and the reason. It becomes a dead letter.
+
+    `index` is its line in a message of many, from 0 on; it may stand for several `records`.
+    """
 
     raw: bytes
     reason: str
+    index: int = 0
+    records: int = 1
 
 
 def printable(text: str) -> str:
@@ -32,10 +37,10 @@ def printable(text: str) -> str:
 Read = Callable[[bytes | None], T | Rejected]
 
 
-def rejected(raw: bytes, error: Exception) -> Rejected:
+def rejected(raw: bytes, error: Exception, records: int = 1) -> Rejected:
     """A Rejected of these bytes. The reason is cut too, because error messages quote the record."""
     reason = "nested too deep" if isinstance(error, RecursionError) else str(error) or type(error).__name__
-    return Rejected(raw[:RAW_BYTES_MAX], printable(reason[:REASON_CHARS_MAX]))
+    return Rejected(raw[:RAW_BYTES_MAX], printable(reason[:REASON_CHARS_MAX]), records=records)
 
 
 def decode_or_rejected(decode: Callable[[bytes], T], raw: bytes, bytes_max: int | None = None) -> T | Rejected:

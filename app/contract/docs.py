@@ -33,7 +33,8 @@ that of their writer.
 
 Our own records carry a `schema` field (`app/contract/schemas.py`); the same command generates the JSON Schemas in
 [schemas](schemas). A record may be sent twice. Drop repeats by the `id` of `link-utilization`, `prefix-traffic` and
-`actuations`, by epoch and seq of a decision, and by topic, partition and offset of a dead letter.
+`actuations`, by epoch and seq of a decision, and by topic, partition, offset and index of a dead letter, whose
+`records` say for how many it stands.
 """
 
 

@@ -308,12 +308,18 @@ class Control(Dated, frozen=True, kw_only=True):
 
 
 class DeadLetter(Dated, frozen=True, kw_only=True):
-    """Bytes that could not be used, where they came from, and why."""
+    """Bytes that could not be used, where they came from, and why.
+
+    `index` is their line in a message of many, from 0 on: topic, partition, offset and index name a letter. `records`
+    is for how many records it stands: beyond a limit the last letter of a message stands for all further lines.
+    """
 
     schema: Literal["dead-letter/1"] = "dead-letter/1"
     topic: Name
     partition: Count
     offset: Count
+    index: Count = 0
+    records: Count = 1
     reason: Text
     at: Moment
     raw: Annotated[bytes, msgspec.Meta(max_length=128 * 1024)]

@@ -13,6 +13,9 @@ RECORD_BYTES_MAX = 900_000  # with its envelope below what brokers and producers
 # A decision is one record, however many overrides it has: 10,000 with long AS paths have 12 MB.
 DECISION_BYTES_MAX = 12_500_000
 ENVELOPE_BYTES = 64 * 1024  # what Kafka adds to a record, and some room
+# A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
+# before both have been read: the rows show which is newer (tables/store.py).
+CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(24 * HOUR_MS)}
 
 
 class Topic(msgspec.Struct, frozen=True):

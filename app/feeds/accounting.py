@@ -11,7 +11,7 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.feeds.attribution import CLOCK_AHEAD_S, Attributed, Origins, attribute
-from app.feeds.batches import MARK, Batch, batches, read
+from app.feeds.batches import MARK, Batch, batches, numbered, read
 from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
 from app.feeds.rejected import Rejected
 from app.te.traffic.demand import Demand, PairIndex
@@ -82,8 +82,8 @@ class Accounting:
         matched = match(attributed, self._table_of, self._pairs)
         slots = slots_of(attributed, self._windows.length_s)
         self._add(parts(attributed, matched, slots), slots, position)
-        self.progress.dead_letters += len(batch.rejected)
-        for rejected in batch.rejected:
+        for rejected in numbered(messages[0], batch.rejected):  # only a message that is alone has any
+            self.progress.dead_letters += rejected.records
             yield index, rejected
         for marker in batch.markers:
             self.progress.mark(marker.kind, marker.writer, kafka_s[-1], self._windows.refresh_s)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from app.feeds.columns import FlowColumns, flows_of, joined
 from app.feeds.flows import Flow, Marker, decode
-from app.feeds.rejected import Rejected
+from app.feeds.rejected import RAW_BYTES_MAX, Rejected
 from app.feeds.scan import scan
 
 LARGE_BYTES = 16 * 1024  # message size: copying larger messages costs more than it saves
@@ -33,6 +35,14 @@ def batches(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
             begin = end
     if begin < len(messages):
         yield slice(begin, len(messages))
+
+
+def numbered(message: bytes, items: Sequence[Rejected]) -> Iterator[Rejected]:
+    """The rejected lines of one message, in their order, each with its index; what is no line follows the last."""
+    lines, index = enumerate(message.split(b"\n")), -1
+    for item in items:
+        index = next((i for i, line in lines if line[:RAW_BYTES_MAX] == item.raw), index + 1)
+        yield msgspec.structs.replace(item, index=index)
 
 
 def read(messages: Sequence[bytes]) -> Batch:

@@ -75,8 +75,8 @@ def decode(message: bytes) -> Iterator[Item | Rejected]:
         unusable += isinstance(parsed, Rejected)
         if unusable <= BAD_LINES_MAX or not isinstance(parsed, Rejected):
             yield parsed
-    if unusable > BAD_LINES_MAX:
-        yield rejected(message, ValueError(f"{unusable - BAD_LINES_MAX} more lines of this message cannot be used"))
+    if (more := unusable - BAD_LINES_MAX) > 0:
+        yield rejected(message, ValueError(f"{more} more lines of this message cannot be used"), more)
 
 
 def _decode_line(line: bytes) -> Item:

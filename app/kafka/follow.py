@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.config.settings import Kafka
 from app.kafka import client
 from app.kafka.unreadable import Unreadable
+from app.logs import OFTEN
 
 RETRY_S = 2.0
 POLL_MS = 500
@@ -58,7 +59,7 @@ class TopicsReader:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error))
+                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error), extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:

@@ -17,6 +17,7 @@ from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.read import read_topic
 from app.kafka.unreadable import Unreadable
+from app.logs import OFTEN
 
 ALL = "*"
 RETRY_S = 2.0
@@ -106,7 +107,8 @@ class ControlReader:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("control: broker %s: %s; trying again", self._kafka.broker, client.describe(error))
+                reason = client.describe(error)
+                log.warning("control: broker %s: %s; trying again", self._kafka.broker, reason, extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:

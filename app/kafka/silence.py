@@ -12,6 +12,7 @@ from app.config.settings import Kafka, Settings
 from app.contract import topics
 from app.errors import DaemonError
 from app.kafka import client
+from app.logs import OFTEN
 
 POLL_S = 10.0
 RETRY_S = 2.0
@@ -62,7 +63,7 @@ class SilenceWatch:
                         self._take(await _silent(consumer, self._quiet_s, self._clock.now_s()))
                         await asyncio.sleep(POLL_S)
             except KafkaError as error:
-                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error))
+                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error), extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
 
 

@@ -1,14 +1,15 @@
-"""Kafka's topic ids (KIP-516): a topic that was deleted and recreated has another id, and offsets from 0 on.
+"""What brokers say of topics: their partitions, and the ids (KIP-516) that tell a topic from one recreated.
 
 aiokafka 0.14 requests metadata only up to version 5, which has no ids; brokers return them since 3.0 (version 12).
 """
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
@@ -89,7 +90,44 @@ class TopicsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class([(NONE, name, {}) for name in self._names], False, False, {})
 
 
+class TopicState(NamedTuple):
+    """A topic as one broker knows it; without `has_leaders` it cannot be read or written everywhere yet."""
+
+    topic_id: str
+    partitions: int
+    has_leaders: bool
+
+
+async def topic_states(
+    admin: AIOKafkaAdminClient, names: Sequence[str], node_id: int | None = None
+) -> dict[str, TopicState]:
+    """The state of each of these topics that exists, by name; KafkaError if the broker does not answer.
+
+    Any broker is asked, or that of this id: the others may not know yet what has just been created.
+    """
+    response: Any = await admin._send_request(TopicsRequest(names), node_id)
+    return {
+        name: TopicState(str(topic_id), len(partitions), all(not error for error, *_ in partitions))
+        for error, name, topic_id, _, partitions, *_ in response.topics
+        if not error and topic_id != NONE
+    }
+
+
+async def states_by_broker(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[dict[str, TopicState]]:
+    """The same as each broker says that answers; KafkaError if none does."""
+    cluster: Any = admin._client.cluster
+    states: list[dict[str, TopicState]] = []
+    failure: KafkaError = NodeNotReadyError()
+    for node_id in sorted(broker.nodeId for broker in cluster.brokers()):
+        try:
+            states.append(await topic_states(admin, names, node_id))
+        except KafkaError as error:
+            failure = error
+    if not states:
+        raise failure
+    return states
+
+
 async def topic_ids(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
     """The id of each of these topics that exists, by name; KafkaError if the broker does not answer."""
-    response: Any = await admin._send_request(TopicsRequest(names))
-    return {entry[1]: str(entry[2]) for entry in response.topics if not entry[0] and entry[2] != NONE}
+    return {name: state.topic_id for name, state in (await topic_states(admin, names)).items()}

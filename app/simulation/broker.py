@@ -41,10 +41,13 @@ def apply(rows: dict[bytes, bytes], key: bytes, row: bytes | None) -> bool:
 
 
 class Broker:
-    """A broker whose topics have one partition each. While it is not `up`, nothing is fetched, stored or committed."""
+    """A broker whose topics have one partition each. While it is not `up`, nothing is fetched, stored or committed.
+
+    Records land within `slow_s` seconds, as while a leader is elected.
+    """
 
     def __init__(self, world: World) -> None:
-        self.world, self.up = world, True
+        self.world, self.up, self.slow_s = world, True, 0.0
         self.topics: dict[str, list[Record]] = {}
         self.changelogs: dict[str, Changelog] = {}
         self.committed: dict[tuple[str, str], int] = {}
@@ -118,7 +121,8 @@ class Producer:
         self._waiting.append((record, answer))
         if not self._due:
             self._due = True
-            self._later(self._process.world.rng.uniform(*LANDING_S))
+            rng = self._process.world.rng
+            self._later(rng.uniform(*LANDING_S) + rng.uniform(0.0, self._broker.slow_s))
         return answer
 
     def crashed(self) -> None:

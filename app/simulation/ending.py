@@ -51,7 +51,7 @@ def _check_bytes(run: Run, telemetry: SimulatedTelemetry) -> None:
     demand(
         reasons == dict(ledger.no_link), f"I1 unattributed bytes are {reasons}, but {dict(ledger.no_link)} were sent"
     )
-    letters = len({letter[:2] for letter in run.checks.letters if letter[0] == flows})
+    letters = sum(topic == flows for topic, *_ in run.checks.letters)
     demand(
         progress.dead_letters == ledger.bad_lines == letters,
         f"I1 {letters} dead letters for {ledger.bad_lines} bad lines",

@@ -35,6 +35,7 @@ class Faults:
             self.second_writer,
             self.broker_away,
             self.commits_set,
+            self.broker_slow,
             self.refuse_a_record,
             self.speaker_down,
             self.speaker_restarts,
@@ -56,6 +57,7 @@ class Faults:
         if self.second is not None:
             self.second.kill("killed")
         self.run.broker.restore()
+        self.run.broker.slow_s = 0.0
         for worker in (self.run.telemetry.worker, self.run.actuator.worker):
             worker.process.writes_left = -1
             self._thaw(worker)
@@ -162,6 +164,12 @@ class Faults:
         self._note("its commits are set to the end")
         for stream in worker.streams:
             stream.set_commit_to_end()
+
+    def broker_slow(self) -> None:
+        """Make the broker take up to 10 s for each answer, for 5 to 25 s. No process may end for it."""
+        self._note("the broker answers late")
+        self.run.broker.slow_s = 10.0
+        self._later(self.rng.uniform(5.0, 25.0), lambda: setattr(self.run.broker, "slow_s", 0.0))
 
     def refuse_a_record(self) -> None:
         """Make the broker refuse one record of a process."""

@@ -82,7 +82,7 @@ class Checks:
         self.bmp = BmpHistory(self.pop)
         self.rows: dict[tuple[int, str], LinkWindowRow] = {}  # the newest row that landed, also if deleted since
         self.deleted: set[str] = set()
-        self.letters: set[tuple[str, int, str]] = set()
+        self.letters: set[tuple[str, int, int]] = set()
         self._flows = topics.FLOWS.for_pop(self.pop.name)
         self._applied: dict[str, int] = {}
         self._number = (-1, -1)
@@ -150,7 +150,7 @@ class Checks:
             self._decided(readable(_decision, record.value), sender)
         elif topic == topics.DEAD_LETTERS.name:
             letter = readable(_letter, record.value)
-            self.letters.add((letter.topic, letter.offset, letter.reason))
+            self.letters.add((letter.topic, letter.offset, letter.index))
 
     def _is_repeat(self, topic: str, record: Record) -> bool:
         """Whether a record of a window was published before; it may come again, but never with another content."""

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from faust.types import TP
 
+from app.config.settings import Kafka
 from app.simulation.broker import Broker, Producer, apply
 from app.simulation.loop import Died, Process
 from app.stream.app import ExactApp
@@ -245,6 +246,7 @@ class Worker:
             inputs=self.inputs,
             joined=self.joined,
             end=self._end,
+            kafka=Kafka(session_timeout_s=SESSION_TIMEOUT_S),
         )
         return cast(ExactApp, app)
 

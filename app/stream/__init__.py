@@ -1,6 +1,6 @@
 """Faust made exact: batches instead of messages, rows before acknowledgements, and the process ends if either fails.
 
-May import: contract, config, kafka, feeds.rejected, metrics, tables.store.
-Read: exact, reading, joined, app, worker, consumer, fetching, checksums, producer, startup, incarnations, recovery,
-fence, stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
+May import: contract, config, kafka, feeds.rejected, logs, metrics, tables.store.
+Read: exact, answers, reading, joined, app, worker, consumer, fetching, checksums, producer, membership, startup,
+incarnations, recovery, fence, stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
 """

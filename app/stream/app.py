@@ -12,6 +12,7 @@ from faust.types import TP, AppT
 from app.config.settings import Kafka
 from app.stream.incarnations import Ask, Inputs
 from app.stream.joined import Joined
+from app.stream.membership import Membership
 
 
 class Reader(Protocol):
@@ -30,6 +31,7 @@ class ExactApp(faust.App):
         self.kafka = kafka
         self.inputs = Inputs(ask)
         self.joined = Joined(self.end)
+        self.membership = Membership(kafka.session_timeout_s)
         self.readers: list[Reader] = []
         super().__init__(app_id, broker=f"kafka://{kafka.broker}", **options)
         self.on_partitions_revoked.connect(self._forget)

@@ -10,7 +10,7 @@ transactions writes the records of an aborted one again, and they would count tw
 
 Relies on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
 `_new_consumer_thread`, `_create_consumer`, `_assignor`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_check_crcs`,
-`_fetch_max_wait_ms`): the versions are pinned and a test names them.
+`_coordinator`, `_fetch_max_wait_ms`): the versions are pinned and a test names them.
 """
 
 import asyncio
@@ -51,6 +51,7 @@ class ConsumerThread(AIOKafkaConsumerThread):
         gather_records(kafka_consumer._fetcher, lambda tp: not faust_consumer._is_changelog_tp(tp))
         if not kafka_consumer._check_crcs:
             check_answers(kafka_consumer._client)
+        exact(self.app).membership.watch(kafka_consumer._coordinator)
 
     def fetch_for(self, wait_ms: int) -> None:
         """Limit how long the next fetches wait for records, in ms; may be called from any thread."""

@@ -15,7 +15,6 @@ from app.kafka import client
 from app.stream.fence import die
 
 LOOK_EVERY_S = 1.0
-ANSWER_S = 3.0
 DRAIN_S = 10.0  # not longer: nothing renews a lease meanwhile
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,9 @@ class CutOff:
         self._end(self._reason)
 
     async def _answers(self) -> bool:
+        answer_s = self._kafka.answer_s
         try:
-            async with asyncio.timeout(ANSWER_S), client.started(client.admin(self._kafka, ANSWER_S)) as admin:
+            async with asyncio.timeout(answer_s), client.started(client.admin(self._kafka, answer_s)) as admin:
                 await admin.list_topics()
         except (KafkaError, TimeoutError, OSError):
             return False

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import operator
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import inf
 from typing import Any, NamedTuple, Protocol, cast
@@ -21,11 +21,13 @@ from faust.types import TP
 
 from app import metrics
 from app.errors import ExactnessError
+from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
 from app.stream.fetching import Hole
 from app.stream.incarnations import Incarnations
+from app.stream.membership import MembershipLost
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY_S = 5.0  # while the stream never runs dry
 WRITE_ON_EVERY_S = 2.0  # while no record comes and rows are behind
 LOOK_EVERY_S = 0.2
-ANSWER_S = 4.5  # less than half the session timeout: an old batch expires instead of being sent late
 
 
 class State(Protocol):
@@ -101,6 +102,7 @@ class ExactReader:
             app.inputs.leading |= set(reading.topics)
         self._fence = fence
         self._end = end
+        self._answer_s = app.kafka.answer_s
         self.lock = asyncio.Lock()
         self._held: list[Any] = []
         self._newest: Any = None
@@ -256,14 +258,21 @@ class ExactReader:
             await self._app.consumer.commit()
 
     async def _flush(self) -> None:
+        if not self._is_loaded:
+            return
         if not self._held and not self._is_behind():
-            return await self._publish_final()  # what the process before this one could not send
+            return await self._publish_final()  # what an earlier process could not send
         self._fence.check()
         events, self._held = self._held, []
         self._newest = events[-1] if events else self._newest
         self._flushed_s = asyncio.get_running_loop().time()
-        with metrics.FLUSH_SECONDS.time():
-            await self._write(self._newest)
+        try:
+            with metrics.FLUSH_SECONDS.time():
+                await self._write(self._newest)
+        except MembershipLost as error:
+            log.warning("%s; what the broker has not confirmed is read again, here or elsewhere", error)
+            self._is_loaded = False  # the rebalance that follows clears the memory, and loads it from the tables
+            return
         self._fence.check()
         self._incarnations.set_checkpoints(self._checkpoint())
         assert self._acknowledge is not None, "a flush without a stream"
@@ -283,8 +292,8 @@ class ExactReader:
         with current_event(newest):
             self._state.write_rows()
         await self._changelog_answered()
-        async with answered_in_time("dead letters"):
-            await asyncio.gather(*[await send() for send in self._state.publications()])
+        if dead_letters := self._state.publications():
+            await self._publish(dead_letters)
         with current_event(newest):
             self._state.write_progress()
         await self._changelog_answered()
@@ -293,14 +302,21 @@ class ExactReader:
     async def _publish_final(self) -> None:
         if sends := self._state.final_publications():
             self._fence.check()
-            async with answered_in_time("what closed windows publish"):
-                await asyncio.gather(*[await send() for send in sends])
+            await self._publish(sends)
 
     async def _changelog_answered(self) -> None:
         """Await every changelog record: Faust only logs one that failed, and commits all the same."""
         answers = [answer for table in self._tables for answer in table.take_unanswered()]
-        async with answered_in_time("the changelog"):
-            await asyncio.gather(*answers)
+        await answered("the changelog", self._answer_s, answers)
+
+    async def _publish(self, publications: Sequence[Callable[[], Awaitable[Any]]]) -> None:
+        """Send and await everything; the producer may have to ask for a topic first, which may take as long."""
+
+        async def send_all() -> list[Awaitable[Any]]:
+            return [await send() for send in publications]
+
+        [answers] = await answered("what closed windows publish", self._answer_s, [send_all()])
+        await answered("what closed windows publish", self._answer_s, answers)
 
     def forget(self) -> None:
         """Drop what was not flushed: the partition is read again from the committed offset, here or elsewhere."""
@@ -321,16 +337,6 @@ def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
             new.append(record)
             due += 1
     return new
-
-
-@contextlib.asynccontextmanager
-async def answered_in_time(sent: str) -> AsyncIterator[None]:
-    """Raise ExactnessError, which names what was sent, if the broker does not answer within ANSWER_S."""
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            yield
-    except TimeoutError as error:
-        raise ExactnessError(f"{sent}: no answer of the broker within {ANSWER_S:g} s") from error
 
 
 @contextlib.contextmanager

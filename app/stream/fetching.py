@@ -155,7 +155,8 @@ class SourceRecords:
         except Exception as error:
             reason = f"offsets {batch.base_offset} to {batch.next_offset - 1}: {error}"
             log.error("%s: %s", self._theirs._tp.topic, reason)
-            return self._hole(batch, rejected(batch.head, ValueError(reason)))
+            records = max(1, batch.next_offset - batch.base_offset)
+            return self._hole(batch, rejected(batch.head, ValueError(reason), records))
 
     def _is_passed_over(self, batch: BoundedBatch) -> bool:
         """Whether a batch marks the end of a transaction, or belongs to one that was aborted."""

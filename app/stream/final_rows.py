@@ -11,7 +11,8 @@ from itertools import takewhile
 class FinalRows:
     """Keys of final rows with the time of their last write, after which they are due in `after_s` seconds.
 
-    `after_s` is at least two session timeouts.
+    `after_s` is at least two session timeouts and what the broker may take to answer: a worker sends only while it is
+    sure of its membership, which is a session timeout, and what it sent may lie on its way.
     """
 
     def __init__(self, after_s: float, monotonic_s: Callable[[], float]) -> None:

@@ -23,6 +23,7 @@ from app import metrics
 from app.contract import topics
 from app.contract.schemas import Actuation, ActuatorStatus
 from app.kafka import client
+from app.logs import OFTEN
 
 SEND_WITHIN_S = 10.0
 WAITING_MAX = 100_000  # a halt of 10,000 overrides on two routers is 20,000 records
@@ -131,7 +132,7 @@ class Outbox:
         while (error := await self._error(batch)) is not None:
             if not is_of_record(error):
                 waiting, reason = len(batch) + len(self._waiting), client.describe(error)
-                log.warning("actuations: %s; %d records wait, %d were lost", reason, waiting, self._lost)
+                log.warning("actuations: %s; %d records wait, %d were lost", reason, waiting, self._lost, extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
             elif len(batch) > 1:
                 for send in batch:

@@ -51,11 +51,13 @@ class Publisher:
             topic=tp.topic,
             partition=tp.partition,
             offset=record.offset,
+            index=rejected.index,
+            records=rejected.records,
             reason=rejected.reason,
             at=utc(record.timestamp_s),
             raw=rejected.raw,
         )
-        metrics.DEAD_LETTERS.labels(tp.topic).inc()
+        metrics.DEAD_LETTERS.labels(tp.topic).inc(rejected.records)
         self.put(topics.DEAD_LETTERS.name, tp.topic, letter)
 
     def take(self) -> list[Callable[[], Awaitable[Any]]]:

@@ -31,6 +31,11 @@ class GroupStatus(msgspec.Struct, frozen=True):
     ends: dict[str, int]
     committed: dict[str, int]
     ids: dict[str, str] = {}
+    partitions: dict[str, int] = {}  # how many the topic has
+
+    def unread(self) -> dict[str, int]:
+        """By topic, how many partitions beyond the first it has; nobody reads them."""
+        return {topic: count - 1 for topic, count in self.partitions.items() if count > 1}
 
     def next(self, topic: str) -> int:
         """The first offset that is neither committed nor removed by retention."""

@@ -12,21 +12,20 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from app.config.settings import Kafka
+from app.contract.topics import CHANGELOG_CONFIG
 from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.admin import create
-from app.kafka.topic_ids import topic_ids
+from app.kafka.topic_ids import TopicState, states_by_broker, topic_ids
+from app.logs import OFTEN
+from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.incarnations import Found
 
 log = logging.getLogger(__name__)
 
-DAY_MS = 86_400_000
-# A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
-# before both have been read: the rows show which is newer (tables/store.py).
-CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
-FIRST_GROUP_S = 30.0
-ANSWER_S = 5.0  # then the process ends and its supervisor tries again; a worker that hangs would go unnoticed
+RETRY_S = 0.5
+LAG_S = 5.0  # how long a topic that has just been created may be unknown to a broker
 
 
 async def prepare(app: ExactApp) -> None:
@@ -34,6 +33,7 @@ async def prepare(app: ExactApp) -> None:
     app.inputs.ids = await input_ids(app.kafka, inputs_of(app))
     await forget_old_commits(app)
     await make_changelogs(app)
+    await known_topics(app.kafka, changelogs_of(app))
 
 
 def inputs_of(app: ExactApp) -> list[str]:
@@ -42,13 +42,34 @@ def inputs_of(app: ExactApp) -> list[str]:
     return sorted({topic for channel in channels for topic in channel.topics})
 
 
+def changelogs_of(app: ExactApp) -> list[str]:
+    """The changelogs of an app's tables, sorted."""
+    return sorted(str(table.changelog_topic_name) for table in app.tables.values())
+
+
 async def ask(kafka: Kafka, group: str, topic: str) -> Found:
-    """Ask the broker for a topic's id and the mark of the group's commit; raises KafkaError or TimeoutError."""
-    async with asking(kafka) as admin:
-        ids = await topic_ids(admin, [topic])
-        commits = await commits_of(admin, group)
-    mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
-    return Found(ids.get(topic), mark)
+    """Ask the brokers for a topic's id and the mark of the group's commit; ExactnessError if none answers in time.
+
+    A broker that restarts refuses connections, or is not the coordinator any more: another one is asked.
+    """
+    [found] = await answered(f"the id and the commit of {topic}", kafka.answer_s, [_asked(kafka, group, topic)])
+    return found
+
+
+async def _asked(kafka: Kafka, group: str, topic: str) -> Found:
+    while True:
+        try:
+            async with asking(kafka) as admin:
+                ids = await topic_ids(admin, [topic])
+                commits = await commits_of(admin, group)
+        except (KafkaError, TimeoutError) as error:
+            if isinstance(error, KafkaError) and not error.retriable:
+                raise
+            log.warning("the id and the commit of %s: %s; asking again", topic, client.describe(error), extra=OFTEN)
+            await asyncio.sleep(RETRY_S)
+        else:
+            mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
+            return Found(ids.get(topic), mark)
 
 
 async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -62,26 +83,55 @@ async def commits_of(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 
 @asynccontextmanager
-async def asking(kafka: Kafka, within_s: float = ANSWER_S) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A started admin client; KafkaError or TimeoutError unless all is answered within `within_s` seconds."""
-    async with asyncio.timeout(within_s), client.started(client.admin(kafka, within_s)) as admin:
+async def asking(kafka: Kafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client; KafkaError or TimeoutError unless all is answered within `kafka.answer_s`."""
+    async with asyncio.timeout(kafka.answer_s), client.started(client.admin(kafka, kafka.answer_s)) as admin:
         yield admin
 
 
 async def input_ids(kafka: Kafka, wanted: Sequence[str]) -> dict[str, str]:
-    """The ids of these topics; DaemonError if the broker does not answer or lacks one of them."""
+    """The ids of these topics; DaemonError if no broker answers, or if one is missing or has other partitions."""
+    return {name: state.topic_id for name, state in (await known_topics(kafka, wanted)).items()}
+
+
+async def known_topics(kafka: Kafka, wanted: Sequence[str]) -> dict[str, TopicState]:
+    """These topics, as soon as every broker knows them and their leaders; DaemonError if that does not come.
+
+    The group may be joined through any broker. One that lacks a topic would have Faust go on without it, until its
+    first write fails with a PartitionsMismatch (seen once in a dozen first starts).
+    """
+    unknown: set[str] = set()
     try:
         async with asking(kafka) as admin:
-            ids = await topic_ids(admin, wanted)
+            begun_s = asyncio.get_running_loop().time()
+            while True:
+                brokers = await states_by_broker(admin, wanted)
+                missing = {name for name in wanted if not any(name in states for states in brokers)}
+                unknown = {name for name in wanted if not all(_is_usable(states.get(name)) for states in brokers)}
+                if not unknown or (missing and asyncio.get_running_loop().time() - begun_s >= LAG_S):
+                    break
+                await asyncio.sleep(RETRY_S)
     except (KafkaError, TimeoutError) as error:
+        if unknown:
+            raise DaemonError(f"broker {kafka.broker}: {', '.join(sorted(unknown))}: no leader yet") from error
         raise DaemonError(
             f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
         ) from error
-    if missing := set(wanted) - set(ids):
+    if missing:
         raise DaemonError(
             f"broker {kafka.broker}: no topic {', '.join(sorted(missing))}; `autopilot check` shows how to create it"
         )
-    return ids
+    for name, state in brokers[0].items():
+        if state.partitions != 1:
+            raise DaemonError(
+                f"topic {name} has {state.partitions} partitions, and only the first of them would be read: what is in"
+                " the others would not be counted; `autopilot check` shows what to do"
+            )
+    return brokers[0]
+
+
+def _is_usable(state: TopicState | None) -> bool:
+    return state is not None and state.has_leaders
 
 
 async def forget_old_commits(app: ExactApp) -> None:
@@ -91,7 +141,7 @@ async def forget_old_commits(app: ExactApp) -> None:
     """
     group, known = app.conf.id, app.inputs
     try:
-        async with asking(app.kafka, FIRST_GROUP_S) as admin:
+        async with asking(app.kafka) as admin:
             commits = await commits_of(admin, group)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
@@ -111,11 +161,8 @@ async def forget_old_commits(app: ExactApp) -> None:
 
 
 async def make_changelogs(app: ExactApp) -> None:
-    """Create missing changelogs before Faust does: it may join its group before it knows a new topic.
-
-    Seen once in a dozen first starts: recovery without the partition, then PartitionsMismatch at the first write.
-    """
-    names = {str(table.changelog_topic_name) for table in app.tables.values()}
+    """Create missing changelogs before Faust does: it may join its group before it knows a new topic."""
+    names = set(changelogs_of(app))
     factor = app.kafka.replication_factor
     try:
         async with asking(app.kafka) as admin:

@@ -17,10 +17,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from app import metrics
 from app.clock import Clock
 from app.config.settings import Kafka
 from app.kafka import client
-from app.kafka.topic_ids import topic_ids
+from app.kafka.topic_ids import topic_states
 from app.stream.app import ExactApp
 from app.stream.consumer import READ_COMMITTED
 from app.stream.fence import StallFence, die
@@ -32,9 +33,9 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 0.5
 LOOK_EVERY_S = 5.0
 ASK_S = 10.0
-# Longer than the session timeout, a rebalance with a dead member and thirty tries to open a locked RocksDB; shorter
-# than the lease of overrides.
-PATIENCE_S = 60.0
+# With an answer of the broker, longer than a rebalance with a dead member and thirty tries to open a locked RocksDB;
+# shorter than the lease of overrides.
+PATIENCE_S = 30.0
 LOG_EVERY_S = 60.0
 READY_WITHIN_S = 10.0  # a ready worker has committed everything that is older
 
@@ -50,7 +51,7 @@ class Watchdog(mode.Service):
         fence: StallFence,
         clock: Clock,
         end: Callable[[str], None] = die,
-        patience_s: float = PATIENCE_S,
+        patience_s: float | None = None,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         super().__init__()
@@ -59,12 +60,13 @@ class Watchdog(mode.Service):
         self._clock = clock
         self._end = end
         self._look_every_s = look_every_s
-        self._detector = StallDetector(patience_s)
+        self._detector = StallDetector(PATIENCE_S + app.kafka.answer_s if patience_s is None else patience_s)
         self._worker_status: WorkerStatus | None = None
         self._group_status: GroupStatus | None = None
         self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))
         self._looked_s = self._answered_s = self._logged_s = clock.monotonic_s()
         self._missing: set[str] = set()
+        self._unread: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     async def on_start(self) -> None:
@@ -107,6 +109,7 @@ class Watchdog(mode.Service):
             self._answered_s = self._logged_s = now_s
             self._ends.append(group_status.ends)
             self._log_missing(set(inputs_of(self._app)) - group_status.ends.keys())
+            self._log_unread(group_status.unread())
         elif now_s - self._logged_s >= LOG_EVERY_S:
             self._logged_s = now_s
             log.warning("no broker has answered for %.0f s; still waiting", now_s - self._answered_s)
@@ -117,6 +120,19 @@ class Watchdog(mode.Service):
         if new := missing - self._missing:
             log.error("topic %s does not exist any more; waiting for it", ", ".join(sorted(new)))
         self._missing = missing
+
+    def _log_unread(self, unread: dict[str, int]) -> None:
+        for topic, count in unread.items():
+            if self._unread.get(topic) != count:
+                log.error(
+                    "topic %s has %d partitions, and only the first of them is read: what is in the others is not"
+                    " counted; delete the topic and create it again with one, `autopilot check` shows how",
+                    topic,
+                    count + 1,
+                )
+        for topic in unread | self._unread:
+            metrics.UNREAD_PARTITIONS.labels(topic).set(unread.get(topic, 0))
+        self._unread = unread
 
     def alive(self) -> ProbeAnswer:
         """The answer of `/healthz`. That it comes proves a live event loop; fence and watchdog must be alive, too."""
@@ -136,7 +152,8 @@ class Watchdog(mode.Service):
             else {}
         )
         ok = state in ("running", "standby")
-        return ok, {"ready": ok, "state": state, "waiting_records": waiting}
+        found = {"ready": ok, "state": state, "waiting_records": waiting}
+        return ok, found | ({"unread_partitions": self._unread} if self._unread else {})
 
     def _state(self) -> str:
         worker, group_status = self._worker_status, self._group_status
@@ -148,6 +165,8 @@ class Watchdog(mode.Service):
             return "no-broker"
         if self._missing:
             return "no-input"
+        if self._unread:
+            return "unread-partitions"
         if worker.recovering:
             return "recovering"
         if not worker.owned:
@@ -196,8 +215,8 @@ async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafk
 async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> GroupStatus:
     """Ask for the inputs' offsets and the group's commits; KafkaError or TimeoutError without an answer in ASK_S."""
     async with asyncio.timeout(ASK_S):
-        ids = await topic_ids(admin, topics)
-        partitions = {topic: TopicPartition(topic, 0) for topic in ids}
+        states = await topic_states(admin, topics)
+        partitions = {topic: TopicPartition(topic, 0) for topic in states}
         offsets = await admin.list_consumer_group_offsets(group)  # first: a commit is never above a later end
         begins = await consumer.beginning_offsets(list(partitions.values()))
         ends = await consumer.end_offsets(list(partitions.values()))
@@ -205,5 +224,6 @@ async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str
         begins={topic: begins[tp] for topic, tp in partitions.items()},
         ends={topic: ends[tp] for topic, tp in partitions.items()},
         committed={topic: offsets[tp].offset for topic, tp in partitions.items() if tp in offsets},
-        ids=ids,
+        ids={topic: state.topic_id for topic, state in states.items()},
+        partitions={topic: state.partitions for topic, state in states.items()},
     )

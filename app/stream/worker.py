@@ -17,6 +17,7 @@ from app.config.settings import Settings
 from app.contract import topics
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka import client
+from app.logs import OFTEN
 from app.stream.app import ExactApp
 from app.stream.checksums import BY_INSTRUCTION
 from app.stream.consumer import MAX_FETCH_BYTES, BatchConsumer
@@ -61,10 +62,12 @@ def create_app(app_id: str, settings: Settings) -> ExactApp:
         broker_session_timeout=kafka.session_timeout_s,
         broker_heartbeat_interval=1.0,
         broker_request_timeout=60.0,
+        broker_rebalance_timeout=4 * kafka.answer_s,  # the partitions stay until a flush of as many answers has ended
         broker_commit_interval=1.0,
         broker_max_poll_interval=120.0,
         broker_check_crcs=not BY_INSTRUCTION,  # checksums.py does it faster
-        producer_request_timeout=4.5,
+        # Longer than app/stream/answers.py waits, which does not count time in which this process had no CPU.
+        producer_request_timeout=4 * kafka.answer_s,
         producer_linger=0.005,
         producer_max_batch_size=PRODUCER_BATCH_BYTES,
         producer_max_request_size=topics.DECISION_BYTES_MAX + topics.ENVELOPE_BYTES,
@@ -145,7 +148,7 @@ class Waiting(mode.Service):
             try:
                 return await prepare(self._app)
             except (DaemonError, KafkaError) as error:
-                log.error("waiting: %s", client.describe(error))
+                log.error("waiting: %s", client.describe(error), extra=OFTEN)
                 await self.sleep(RETRY_S)
 
 

@@ -1,5 +1,6 @@
 """What of `decisions-<pop>` reaches the actuator, and what becomes a dead letter."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -115,3 +116,23 @@ async def test_a_batch_that_cannot_be_read_is_a_dead_letter_and_the_end_of_a_tra
             yield SimpleNamespace(message=SimpleNamespace(tp=TOPIC), value=hole)
 
     assert await letters_of(events(), lambda _: None) == ["decisions-rhv1000@3: why"]
+
+
+async def test_a_stop_leaves_the_answer_of_a_dead_letter_to_faust() -> None:
+    """Faust takes the result of it in a callback, where a cancelled one is an exception in the log."""
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    sent = asyncio.Event()
+
+    async def send() -> asyncio.Future[None]:
+        sent.set()
+        return answer
+
+    outbox = Outbox()
+    outbox.take = lambda: [send]  # type: ignore[method-assign]
+    following = Following(["rhv1000"], lambda decision: None, outbox.publisher)
+    running = asyncio.ensure_future(following.run(SimpleNamespace(events=lambda: stream(b"junk"))))
+    await sent.wait()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    assert not answer.cancelled()

@@ -26,7 +26,7 @@ AGENTS = [
     Agent(topics.COUNTERS.for_pop(POP), lambda cell: cell.counters.progress[POP].applied),
     Agent(topics.BMP.for_pop(POP), lambda cell: cell.routes.feeds[POP].sessions.applied),
 ]
-REFUSED = Hole(2, 6, NOW_S, Rejected(b"raw", "too large"))
+REFUSED = Hole(2, 6, NOW_S, Rejected(b"raw", "too large", records=4))
 
 
 @pytest.fixture(params=AGENTS, ids=lambda agent: agent.topic)

@@ -4,12 +4,13 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from app.logs import FIELDS, JsonFormatter
+from app.logs import CAUSES_MAX, FIELDS, OFTEN, JsonFormatter, OncePerMinute
 from tests.patience import PATIENCE_S
 
 
@@ -86,3 +87,66 @@ def test_text_is_for_people() -> None:
     assert first.endswith("ERROR aiokafka: group lost")
     with pytest.raises(ValueError, match=r"Extra data|Expecting"):
         json.loads(first)
+
+
+def said(lines: Sequence[tuple[float, logging.LogRecord]]) -> list[str]:
+    """The messages that pass, of these lines at these seconds."""
+    now_s = [0.0]
+    once = OncePerMinute(lambda: now_s[0])
+    passed = []
+    for now_s[0], made in lines:
+        if once.filter(made):
+            passed.append(made.getMessage())
+    return passed
+
+
+def of(name: str, message: str, *args: object, level: int = logging.WARNING, **extra: object) -> logging.LogRecord:
+    made = record(message, *args, **extra)
+    made.name, made.levelno = name, level
+    return made
+
+
+def test_a_broker_that_is_away_is_said_once_a_minute_for_each_cause() -> None:
+    """aiokafka and Faust logged 110 lines a second."""
+    lines = []
+    for number in range(130 * 55):
+        lines += [
+            (
+                number / 55,
+                of("aiokafka.client", "Unable connect to node with id %s: %s", number % 3, f"errno {number}"),
+            ),
+            (number / 55, of("faust.topics", f"_on_published error for message topic rib error late message {number}")),
+        ]
+    passed = said(lines)
+    assert len(passed) == 6
+    assert passed[2] == "Unable connect to node with id 0: errno 3300 (and 3299 times more since it was said)"
+
+
+def test_what_differs_is_said_at_once() -> None:
+    coordinator = "aiokafka.consumer.group_coordinator"
+    lines = [
+        of(coordinator, "Heartbeat failed for group %s because it is rebalancing", "g"),
+        of(coordinator, "Heartbeat failed: local member_id was not recognized"),
+        of(coordinator, "Heartbeat failed: local member_id was not recognized", level=logging.ERROR),
+        of("aiokafka.client", "Heartbeat failed: local member_id was not recognized"),
+        of(coordinator, "Joined group '%s'", "g", level=logging.INFO),
+        of(coordinator, "Joined group '%s'", "another", level=logging.INFO),
+    ]
+    assert len(said([(0.0, line) for line in lines])) == len(lines)
+
+
+def test_our_own_lines_are_all_said_but_those_about_what_is_tried_again() -> None:
+    moved = [(0.0, of("app.actuation.driver", "moved")) for _ in range(3)]
+    tries = [
+        (0.0, of("app.stream.outbox", "actuations: %s; %d records wait", reason, wait, **OFTEN))
+        for wait, reason in enumerate(["no connection", "no connection", "no answer"])
+    ]
+    assert said(moved) == ["moved"] * 3
+    assert said(tries) == ["actuations: no connection; 0 records wait", "actuations: no answer; 2 records wait"]
+
+
+def test_causes_take_a_bounded_room() -> None:
+    once = OncePerMinute(lambda: 0.0)
+    for number in range(2 * CAUSES_MAX):
+        once.filter(of("aiokafka.client", f"message {'x' * (number % 30)}{chr(0x4E00 + number)}"))
+    assert len(once._said) <= CAUSES_MAX

@@ -79,12 +79,13 @@ async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | Non
 
 
 async def dead_letters(broker: str, pop: str) -> int:
-    """How many different ones; a repeat after a restart is the same letter."""
+    """For how many records there are letters; a repeat after a restart is the same letter."""
     letters = [
         msgspec.json.decode(record.value, type=DeadLetter)
         for record in await read_topic(reached_at(broker), "dead-letters")
     ]
-    return len({(letter.offset, letter.raw) for letter in letters if letter.topic == topics.FLOWS.for_pop(pop)})
+    flows = topics.FLOWS.for_pop(pop)
+    return sum({(letter.offset, letter.index): letter.records for letter in letters if letter.topic == flows}.values())
 
 
 def disk(data_dir: Path) -> list[Row]:

@@ -3,6 +3,7 @@
 Its speakers are in memory. Their routers show over BMP what they hold, and the neighbours announce what Truth says.
 """
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -73,19 +74,20 @@ class FakeApp:
         self.inputs = Inputs(self._ask)
         self.consumer = SimpleNamespace(highwater=lambda tp: 0, _committed_offset={})  # all was read
         self.readers: list[Any] = []
+        loop = asyncio.new_event_loop()  # never run
+        self._confirmed = loop.create_future()
+        self._confirmed.set_result(None)
+        loop.close()
 
     def topic(self, name: str) -> Any:
-        async def send(*, key: bytes, value: bytes) -> Coroutine[Any, Any, None]:
+        async def send(*, key: bytes, value: bytes) -> asyncio.Future[None]:
             self.sent.append((name, value))
-            return _confirmed()
+            return self._confirmed
 
         return SimpleNamespace(send=send)
 
     async def _ask(self, topic: str) -> Found:
         return Found("one")
-
-
-async def _confirmed() -> None: ...
 
 
 class Stream:

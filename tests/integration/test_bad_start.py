@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import ClientError, ClientSession
 
@@ -96,6 +97,20 @@ async def test_a_missing_topic_is_named_and_awaited_by_the_actuator(tmp_path: Pa
             async with waiting(tmp_path, broker, reason, actuator_port=port):
                 await create_topics(reached_at(broker), {gone: there[gone]})
                 await eventually(lambda: is_ready(port))
+    except EnvironmentProblem as problem:
+        unavailable(problem)
+
+
+@pytest.mark.services
+async def test_an_input_with_more_partitions_is_named(tmp_path: Path) -> None:
+    """Faust's own answer was a PartitionsMismatch at the first record, at each start again."""
+    flows = topics.FLOWS.for_pop(POP)
+    two = msgspec.structs.replace(topics.FLOWS, name=flows, partitions=2)
+    try:
+        async with kafka({**topics.named([POP]), flows: two}) as broker:
+            text = await said(tmp_path, broker)
+            assert f"topic {flows} has 2 partitions, and only the first of them would be read" in text
+            assert "PartitionsMismatch" not in text
     except EnvironmentProblem as problem:
         unavailable(problem)
 

@@ -114,6 +114,24 @@ async def no_broker_answers(rig: Rig) -> None:
     await worker.ended(5.0)
 
 
+@pytest.mark.parametrize("late_s", [8.0, 14.0])
+async def test_a_broker_that_answers_late_ends_nobody(tmp_path: Path, late_s: float) -> None:
+    """Amid flushes; 14 s are longer than a session, so the group may have forgotten the worker meanwhile."""
+
+    async def answers_late(rig: Rig) -> None:
+        worker = await rig.start("a", session_timeout_s=10.0)
+        await rig.commits_past(await rig.commits() + 5 * BATCH)
+        async with rig.frozen_broker():
+            await asyncio.sleep(late_s)
+        await rig.commits_past(rig.load.sent + BATCH)
+        assert worker.process.returncode is None, worker.told()[-3000:]
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended(15.0) == 0
+        assert "Exception in callback" not in worker.told()
+
+    await on_a_rig(tmp_path, answers_late)
+
+
 async def f25_nothing_listens_in_public(rig: Rig) -> None:
     worker = await rig.start("a")
     await rig.commits_past(await rig.commits() + BATCH)

@@ -13,7 +13,7 @@ from app.config.settings import Kafka
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
-from app.contract.schemas import Actuation, Decision, LinkUtilization, Override, Sources
+from app.contract.schemas import Actuation, DeadLetter, Decision, LinkUtilization, Override, Sources
 from app.feeds import counters
 from app.feeds.counters import InterfaceCounters
 from app.feeds.flows import Marker, decode
@@ -53,7 +53,7 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
         surged_link=list(pop.links)[link],
         summary=summary,
         progress=await context.state.get("progress", ByteAccount),
-        dead_letters=len(await read_topic(stack.kafka, topics.DEAD_LETTERS.name)),
+        dead_letters=unusable(await published(stack.kafka, topics.DEAD_LETTERS.name, DeadLetter)),
         udp_drops=udp_drops(stack.sflow[1]),
         decisions=await published(stack.kafka, topics.DECISIONS.for_pop(pop.name), Decision),
         close_to_decision_s=await close_to_decision(stack.kafka, pop.name, windows, traffic_s),
@@ -84,6 +84,12 @@ async def observe(context: RunContext, story: Story, ready_s: float, traffic_s: 
             for notice in sources.notices
         ),
     )
+
+
+def unusable(letters: Sequence[DeadLetter]) -> int:
+    """For how many records there are dead letters; a repeat after a restart is the same letter."""
+    records = {(letter.topic, letter.partition, letter.offset, letter.index): letter.records for letter in letters}
+    return sum(records.values())
 
 
 async def published(kafka: Kafka, topic: str, kind: type[S]) -> tuple[S, ...]:

@@ -76,6 +76,25 @@ def test_a_message_of_junk_is_not_half_a_million_dead_letters() -> None:
     assert isinstance(parsed[-2], flows.Flow), "good lines are not lost among the bad"
     assert isinstance(parsed[-1], Rejected)
     assert f"{500_000 - flows.BAD_LINES_MAX} more lines" in parsed[-1].reason
+    assert sum(item.records for item in parsed if isinstance(item, Rejected)) == 500_000
+
+
+def test_equal_lines_of_a_message_make_letters_that_differ() -> None:
+    """Else a repeat after a restart could not be told from a second line with the same bytes."""
+    acc = account()
+    told = [item for _, item in acc.ingest(0, [T0 + 1.0], [b"\n".join([b"x", line(), b"", b"x", b"y", b"x"])])]
+    assert [(item.index, item.raw) for item in told if isinstance(item, Rejected)] == [
+        *((0, b"x"), (3, b"x"), (4, b"y"), (5, b"x"))
+    ]
+    assert acc.progress.dead_letters == 4
+
+
+def test_the_rest_of_a_message_follows_its_last_letter_and_is_counted() -> None:
+    acc = account()
+    told = [item for _, item in acc.ingest(0, [T0 + 1.0], [b"x\n" * 500 + line()])]
+    letters = [item for item in told if isinstance(item, Rejected)]
+    assert [item.index for item in letters] == list(range(flows.BAD_LINES_MAX + 1))
+    assert sum(item.records for item in letters) == acc.progress.dead_letters == 500
 
 
 def test_a_destination_that_is_no_address_is_unroutable_not_fatal() -> None:

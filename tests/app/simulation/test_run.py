@@ -12,7 +12,7 @@ from app.clock import ManualClock
 from app.simulation.campaign import EventLog, run_many, run_one
 from app.simulation.invariants import Checks
 from app.simulation.loop import Violation
-from app.simulation.play import run_seed
+from app.simulation.play import play, run_seed
 from app.simulation.run import FAULTS_S, START_S, Run
 
 SEEDS = range(12)
@@ -50,6 +50,18 @@ def test_a_violation_tells_its_number_step_and_last_events(monkeypatch: pytest.M
     assert outcome.step > 0
     assert 0 < outcome.at_s < FAULTS_S
     assert outcome.events
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_process_ends_because_the_broker_is_slow(seed: int) -> None:
+    lines: list[str] = []
+    run = Run(seed, with_faults=False, on_event=lines.append)
+    run.world.after(6.0, lambda: setattr(run.broker, "slow_s", 10.0))
+    run.world.after(FAULTS_S, lambda: setattr(run.broker, "slow_s", 0.0))
+    play(run, None)
+    before = lines[: next((index for index, line in enumerate(lines) if "killed for good" in line), len(lines))]
+    assert len(before) > 20
+    assert [line for line in before if " ends: " in line] == []
 
 
 def test_an_exception_of_the_product_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:

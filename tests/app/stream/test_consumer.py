@@ -174,18 +174,22 @@ async def test_the_thread_checks_answers_and_gathers_records_of_sources(
     theirs_checks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the start of its consumer on, and not those of changelogs; answers only where aiokafka does not check."""
-    fetcher, client, told = object(), object(), []
-    checked: list[object] = []
+    fetcher, client, coordinator, told = object(), object(), object(), []
+    checked, watched = list[object](), list[object]()
 
     async def started(self: Any) -> None:
-        self._consumer = SimpleNamespace(_fetcher=fetcher, _client=client, _check_crcs=theirs_checks)
+        self._consumer = SimpleNamespace(
+            _fetcher=fetcher, _client=client, _coordinator=coordinator, _check_crcs=theirs_checks
+        )
 
     monkeypatch.setattr(AIOKafkaConsumerThread, "on_start", started)
     monkeypatch.setattr(consumer, "gather_records", lambda *given: told.append(given))
     monkeypatch.setattr(consumer, "check_answers", checked.append)
     thread = ConsumerThread.__new__(ConsumerThread)
     thread.consumer = cast(Any, SimpleNamespace(_is_changelog_tp=lambda tp: tp != SOURCE))
+    thread.app = cast(Any, SimpleNamespace(membership=SimpleNamespace(watch=watched.append)))
     await thread.on_start()
+    assert watched == [coordinator], "its heartbeats say whether this worker may write"
     ((given, is_source),) = told
     assert (given, checked) == (fetcher, [] if theirs_checks else [client])
     assert (is_source(SOURCE), is_source(TP("rows-changelog", 0))) == (True, False)

@@ -10,7 +10,6 @@ import pytest
 from faust.types import TP
 
 from app.clock import ManualClock
-from app.stream import exact
 from app.stream.app import forget_together
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
@@ -148,6 +147,7 @@ def reader(
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     missing: range = range(0),
     checkpoint: Callable[[], Mapping[str, int]] = dict,
+    answer_s: float = 30.0,
 ) -> ExactReader:
     """A reader that has recovered."""
 
@@ -155,7 +155,10 @@ def reader(
         log.append("commit")
 
     consumer, joined = SimpleNamespace(commit=commit), Joined(lambda topic: None)
-    app = SimpleNamespace(consumer=consumer, readers=[], inputs=None, joined=joined, consumer_generation_id=1)
+    kafka = SimpleNamespace(answer_s=answer_s)
+    app = SimpleNamespace(
+        consumer=consumer, readers=[], inputs=None, joined=joined, consumer_generation_id=1, kafka=kafka
+    )
 
     def end(reason: str) -> None:
         log.append(f"end: {reason}")
@@ -269,11 +272,10 @@ async def test_a_failed_changelog_record_ends_the_process_before_the_ack() -> No
     assert "progress" not in log
 
 
-async def test_a_silent_changelog_ends_the_process_after_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, "ANSWER_S", 0.05)
+async def test_a_silent_changelog_ends_the_process_after_a_bound() -> None:
     log: list[str] = []
     with pytest.raises(Ended, match="ExactnessError: the changelog: no answer of the broker"):
-        await reader(log, answer=lambda future: None).run(Stream(log, [[0]]))
+        await reader(log, answer=lambda future: None, answer_s=0.05).run(Stream(log, [[0]]))
     assert "ack 0" not in log
 
 

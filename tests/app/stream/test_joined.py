@@ -10,6 +10,7 @@ import pytest
 from faust.types import TP
 
 from app.clock import ManualClock
+from app.config.settings import Kafka
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -63,7 +64,7 @@ class World:
         self.log: list[tuple[str, float]] = []
         self.times = {"flows": flows, "counters": counters}
         self.joined = Joined(lambda topic: len(self.times[topic]))
-        self.app = SimpleNamespace(readers=[], inputs=None, joined=self.joined, consumer_generation_id=1)
+        self.app = SimpleNamespace(readers=[], inputs=None, joined=self.joined, consumer_generation_id=1, kafka=Kafka())
         self.joined.begin({topic: Reach(0, 0, by_time=True) for topic in self.times})
 
     def reader(self, topic: str, other: str, yields: bool) -> ExactReader:

@@ -5,10 +5,13 @@ from typing import Any, cast
 import faust
 import msgspec
 import pytest
+from faust.types import TP
 
 from app.clock import utc
-from app.contract.schemas import Control
+from app.contract.decoding import Rejected
+from app.contract.schemas import Control, DeadLetter
 from app.contract.topics import RECORD_BYTES_MAX
+from app.stream.fetching import Record
 from app.stream.publish import Publisher
 
 ORDER = Control(pop="*", halt=True, by="ada", at=utc(0))
@@ -49,3 +52,15 @@ async def test_a_record_that_no_broker_would_take_is_left_out(caplog: pytest.Log
     assert [await send() for send in publisher.take()] == ["answer"]
     assert [key for key, _ in app.sent] == ["*"]
     assert "is not published: at most 900000" in caplog.text
+
+
+async def test_a_dead_letter_says_which_line_it_is_and_for_how_many_it_stands() -> None:
+    app = Channels()
+    publisher = Publisher(cast(faust.App, app))
+    record = Record(7, 0.0, None, b"x\nx")
+    for rejected in (Rejected(b"x", "no JSON", index=1), Rejected(b"x", "400 more lines", index=2, records=400)):
+        publisher.dead_letter(TP("flows", 0), record, rejected)
+    for send in publisher.take():
+        await send()
+    letters = [msgspec.json.decode(value, type=DeadLetter) for _, value in app.sent]
+    assert [(letter.offset, letter.index, letter.records) for letter in letters] == [(7, 1, 1), (7, 2, 400)]

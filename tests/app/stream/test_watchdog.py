@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from app import metrics
 from app.clock import ManualClock
 from app.config.settings import Kafka
 from app.stream import watchdog as module
@@ -120,6 +121,30 @@ def test_an_input_that_is_gone_is_told_once_and_waited_for(caplog: pytest.LogCap
         assert rig.watchdog.ready() == (False, {"ready": False, "state": "no-input", "waiting_records": {}})
     assert caplog.messages == ["topic flows does not exist any more; waiting for it"]
     assert rig.look(end=100, committed=100) == "running"
+    assert rig.ended == []
+
+
+def test_partitions_that_nobody_reads_are_said_and_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody adds one while the worker runs: its records would be missing without a word."""
+    rig = Rig()
+    rig.look(end=100, committed=100)
+    more = GroupStatus({"flows": 0}, {"flows": 100}, {"flows": 100}, {"flows": "first"}, {"flows": 3})
+    for _ in range(3):
+        rig.watchdog.look(more)
+    assert rig.watchdog.ready() == (
+        False,
+        {
+            "ready": False,
+            "state": "unread-partitions",
+            "waiting_records": {"flows": 0},
+            "unread_partitions": {"flows": 2},
+        },
+    )
+    [line] = caplog.messages
+    assert line.startswith("topic flows has 3 partitions, and only the first of them is read")
+    assert metrics.UNREAD_PARTITIONS.labels("flows")._value.get() == 2
+    assert rig.look(end=100, committed=100) == "running"
+    assert metrics.UNREAD_PARTITIONS.labels("flows")._value.get() == 0
     assert rig.ended == []
 
 

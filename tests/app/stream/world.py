@@ -14,6 +14,7 @@ import msgspec
 from faust.types import TP
 
 from app.clock import Clock, ManualClock
+from app.config.settings import Kafka
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -239,7 +240,8 @@ def worker(
 
     tables = [cast(Any, Table(world))]
     inputs, sums = incarnations(world, tables)._inputs, state(world, tables[0])
-    app = SimpleNamespace(readers=[], inputs=inputs, joined=Joined(lambda topic: None), consumer_generation_id=1)
+    joined = Joined(lambda topic: None)
+    app = SimpleNamespace(readers=[], inputs=inputs, joined=joined, consumer_generation_id=1, kafka=Kafka())
     reading = Reading("sums", sums, [SOURCE.topic], tables, sums.checkpoint)
     made = reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
     made.load()
