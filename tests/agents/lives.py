@@ -22,7 +22,7 @@ from agents.flows import FlowsState, FlowTables, Publishers
 from agents.sources import sources
 from app.clock import ManualClock
 from app.config.inventory import Pop
-from app.config.settings import Settings
+from app.config.settings import Kafka, Settings
 from app.contract import topics
 from app.contract.schemas import Sources
 from app.stream.consumer import Record
@@ -166,6 +166,7 @@ class Life:
             joined=Joined(self._end),
             consumer_generation_id=1,
             topic=self._channel,
+            kafka=Kafka(),
         )
         self._app.inputs.ids = dict.fromkeys(world.log, "the only one")
         pop = ports.with_link(demo_pop(), ports.LINK)
