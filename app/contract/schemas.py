@@ -144,7 +144,8 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
 
     `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
     contradict each other or are of another interface, and of a `silent` link nothing came, which does not mean that its
-    load is zero. `flow_ratio` is the flow estimate over the counters.
+    load is zero. `flow_ratio` is the flow estimate over the counters. A `reason` says why no more can be said:
+    `left-inventory` is the last record of a link that was taken out of the inventory while the window was open.
     """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"
@@ -170,6 +171,7 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
     flow_ratio: Number | None = None
     configured_bps: Number | None = None
     reported_bps: Number | None = None
+    reason: Text | None = None
 
 
 class RouterHeard(Dated, frozen=True):

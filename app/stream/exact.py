@@ -63,6 +63,8 @@ class Reading(NamedTuple):
 
     If rows may be behind the acknowledged records, `checkpoint` returns up to which position of each topic they are
     complete. Flushes go on until they have caught up, and a restart reads again what follows the checkpoint.
+    `write_premises` writes what the rows of this flush rely on and returns whether there was anything: the changelog
+    answers before the first of these rows is written.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Reading(NamedTuple):
     topics: Sequence[str]
     tables: Sequence[ExactTable]
     checkpoint: Callable[[], Mapping[str, int]] = dict
+    write_premises: Callable[[], bool] = bool
 
 
 class ExactReader:
@@ -81,6 +84,7 @@ class ExactReader:
         self._tables = reading.tables
         self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
         self._checkpoint = reading.checkpoint
+        self._write_premises = reading.write_premises
         self._fence = fence
         self._end = end
         self.lock = asyncio.Lock()
@@ -233,8 +237,8 @@ class ExactReader:
     async def _write(self, newest: Any) -> None:
         """Write the rows, publish, write the progress; the broker answers each step before the next begins."""
         with current_event(newest):
-            recreated = self._incarnations.write()
-        if recreated:
+            written = self._incarnations.write(), self._write_premises()
+        if any(written):
             await self._changelog_answered()
         with current_event(newest):
             self._state.write_rows()

@@ -143,6 +143,7 @@ def reader(
     answer: Callable[[asyncio.Future[None]], None] = lambda f: f.set_result(None),
     earliest: int = 0,
     checkpoint: Callable[[], Mapping[str, int]] = dict,
+    write_premises: Callable[[], bool] = bool,
 ) -> ExactReader:
     """A reader that has recovered."""
 
@@ -160,7 +161,7 @@ def reader(
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint)
+    reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint, write_premises)
     made = ExactReader(app, reading, fence, end)
     made._incarnations = cast(Any, Unchanged())
     made._is_loaded = True
