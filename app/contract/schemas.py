@@ -114,7 +114,7 @@ class Decision(Dated, frozen=True, kw_only=True):
     `closed_at` is Kafka's time of the purge marker that closed the window; any delay after it is ours.
     `egress_mismatch_share` is the share of the traffic we do not steer that left by another link than predicted; null
     if there was none to judge by.
-    `barred`, if set, says why nothing new is moved in this PoP.
+    `barred`, if set, says why nothing new is moved in this PoP. `window_s` is the length of the window; it may change.
     """
 
     schema: Literal["decision/1"] = "decision/1"
@@ -133,6 +133,7 @@ class Decision(Dated, frozen=True, kw_only=True):
     egress_mismatch_share: Number | None = None
     barred: Text | None = None
     closed_at: Moment | None = None
+    window_s: Seconds | None = None
 
 
 class LinkUtilization(Dated, frozen=True, kw_only=True):

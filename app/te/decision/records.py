@@ -112,6 +112,7 @@ def decision(
         egress_mismatch_share=result.egress_mismatch_share,
         barred=result.barred,
         closed_at=utc(window.closed_s),
+        window_s=window.length_s,
     )
 
 
