@@ -110,12 +110,9 @@ class Accounting:
     def _settle(self, position: int) -> None:
         """Add the premises of the configuration from this position on, if it is not what is used already."""
         windows, grid = self._windows, self._timing.grid
-        begun_s = [start_s + grid.length_at(start_s) for start_s, _ in self.open]
-        if begun_s or self.progress.closed_up_to_s is not None:
+        if grid.final_s != windows.length_s:
+            begun_s = [start_s + grid.length_at(start_s) for start_s, _ in self.open]
             grid = grid.changed(windows.length_s, max([self.progress.open_from_s, *begun_s]))
-        else:
-            grid = Grid(windows.length_s)
-        if grid != self._timing.grid:
             grid = grid.since(self.progress.open_from_s - windows.retention_s)
         timing = WindowTiming(grid, windows.grace_s, windows.refresh_s)
         settled = Premises(position, timing, FlowInventory.of(self._pop))

@@ -226,8 +226,3 @@ class Sums(msgspec.Struct):
         self.samples += part.samples_sum
         self.unroutable_bytes += part.unroutable_bytes
         self.heaviest_bytes = max(self.heaviest_bytes, part.heaviest_bytes)
-
-
-def window_of(at_s: float, length_s: int) -> int:
-    """The start of the window that contains the time `at_s`."""
-    return int(at_s // length_s) * length_s
