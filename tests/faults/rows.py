@@ -28,6 +28,8 @@ FAULTS = (
     Fault("worker SIGKILL, standby takes over", worker.sigkill_with_standby, 6, 0, Setup(standby=True)),
     Fault("worker SIGTERM", worker.sigterm, 5),
     Fault("worker disk full", worker.disk_full, 2, 0, Setup(disk_bytes=96 * 1024 * 1024)),
+    Fault("windows of another length", worker.other_windows, 3),
+    Fault("links leave, and come back renamed", worker.other_links, 2),
     Fault("worker clock wrong", worker.clock_wrong, 2),
     Fault("broker SIGKILL", broker.sigkill, 5, 1),
     Fault("broker frozen", broker.frozen, 3),
