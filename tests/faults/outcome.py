@@ -50,6 +50,8 @@ async def judge(rig: Rig, fault: str) -> Outcome:
         rig.problems += [
             f"windows of {pop}: one ends at {end}, the next begins at {begin}" for end, begin in gaps(lengths)
         ]
+        if rig.lengths_s != (seen := set(lengths.values())):
+            rig.problems.append(f"{pop}: windows of {sorted(seen)} s, but of {sorted(rig.lengths_s)} s were configured")
         feed.traffic.ledger = feed.traffic.ledger.in_windows(grid_of(lengths))
         published = await evidence.utilization(rig.broker, pop)
         differences += [

@@ -90,6 +90,7 @@ class Rig:
         self.brokers: Brokers
         self.run_dir: Path
         self.inventories: dict[str, Path] = {}
+        self.lengths_s = {WINDOWS.length_s}  # of the windows that were configured
         self._seed = seed
         self._keep_logs = keep_logs
         self._exit = AsyncExitStack()
@@ -253,6 +254,17 @@ class Rig:
             await self.until(has_taken, PATIENCE_S)
         except TimeoutError:
             self.problems.append(f"the worker did not go on within {PATIENCE_S:g} s")
+
+    async def closes_beyond(self, at_s: float) -> None:
+        """Wait until all windows before this time are closed; a problem when they are not."""
+
+        async def is_closed() -> bool:
+            return all([((await self.progress(name)).closed_up_to_s or 0) > at_s for name in self.feeds])
+
+        try:
+            await self.until(is_closed, PATIENCE_S)
+        except TimeoutError:
+            self.problems.append(f"windows before {at_s:.0f} were not closed within {PATIENCE_S:g} s")
 
     async def drain(self) -> None:
         """No more traffic, but markers, until all windows are closed; then the feeds end, and all is written."""
