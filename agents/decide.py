@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import ceil, nan
+from math import nan
 from typing import NamedTuple, get_args
 
 from app import metrics
@@ -63,29 +63,30 @@ class PopDecider:
 
     def reconfigure(self, pop: Pop, settings: Settings, natural: NaturalRouting) -> None:
         """Decide by another inventory and other settings from the next window on, with the same history and state."""
-        windows = ceil(2 * settings.pacing.share_decay_s / settings.windows.length_s)
         known = [{link: seen[link] for link in seen if link in pop.links} for seen in self._history]
         self._pop, self._settings, self._natural = pop, settings, natural
         self._observer = Observer(natural)
-        self._history = deque(known, maxlen=windows)
+        self._history = deque(known)
 
     def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
         """Resume from the rows: the history of closed windows, and an epoch above every earlier one."""
         by_start: dict[int, dict[str, LinkWindow]] = defaultdict(dict)
         for start_s, link, row in closed:
             by_start[start_s][link] = self._link_window(start_s, link, row)
-        self._history.extend(by_start[start_s] for start_s in sorted(by_start))
+        for start_s in sorted(by_start):
+            self._remember(by_start[start_s], max(link.window_end_s for link in by_start[start_s].values()))
         if cycle is not None:
             epoch = max(cycle.epoch + 1, int(self._clock.now_s()))
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
-        """Decide on a closed window, queue its records, and return its final rows by link."""
-        rows = {
-            link: LinkWindowRow(link_sums, self._inputs.rates_of(self._pop, link, window), closed=True)
-            for link, link_sums in sums.items()
-        }
-        self._history.append({link: self._link_window(window.start_s, link, row) for link, row in rows.items()})
+        """Decide on a closed window, queue its records, and return its final rows by link.
+
+        What was counted for a link that has left the inventory since is published, too; nothing is decided on it.
+        """
+        rows = {link: self._row(window, link, link_sums) for link, link_sums in sums.items()}
+        seen = {link: self._link_window(window.start_s, link, row) for link, row in rows.items()}
+        self._remember({link: each for link, each in seen.items() if link in self._pop.links}, window.end_s)
         self._plans.clear()
         before = self.cycle
         self.last = result = run_cycle(
@@ -100,9 +101,26 @@ class PopDecider:
         )
         self.cycle = CycleRow(epoch=before.epoch, seq=before.seq + 1, state=result.state)
         self._publish(window, result, rows)
+        for link, measured in seen.items():
+            if link not in self._pop.links:
+                utilization = records.of_left_link(window, measured)
+                self._publisher.put(topics.LINK_UTILIZATION.name, window.pop, utilization)
         self._measure(result)
         self._log(result, before.state)
         return rows
+
+    def _row(self, window: ClosedWindow, link: str, sums: Sums) -> LinkWindowRow:
+        """The final row of a link; the inventory does not say any more which counters belong to one that left."""
+        is_known = link in self._pop.links
+        rates = self._inputs.rates_of(self._pop, link, window) if is_known else None
+        return LinkWindowRow(sums, rates, closed=True, length_s=window.length_s)
+
+    def _remember(self, windows: dict[str, LinkWindow], end_s: int) -> None:
+        """Add a window of all links, which ended at `end_s`, and forget what is too old to count in any share."""
+        self._history.append(windows)
+        from_s = end_s - 2 * self._settings.pacing.share_decay_s
+        while len(self._history) > 1 and all(link.window_end_s <= from_s for link in self._history[0].values()):
+            self._history.popleft()
 
     def _publish(self, window: ClosedWindow, result: CycleResult, rows: dict[str, LinkWindowRow]) -> None:
         for load in result.loads:
@@ -171,8 +189,9 @@ class PopDecider:
         metrics.CONGESTED_LINKS.labels(self._pop.name).set(open_links)
 
     def _link_window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
-        configured_bps, length_s = self._pop.links[link].configured_bps, self._settings.windows.length_s
-        return LinkWindow.of(link, configured_bps, start_s, length_s, row.sums, row.rates)
+        known = self._pop.links.get(link)
+        configured_bps = None if known is None else known.configured_bps
+        return LinkWindow.of(link, configured_bps, start_s, row.length_s, row.sums, row.rates)
 
 
 def _or_nan(value: float | None) -> float:

@@ -3,6 +3,7 @@
 The watermark comes from the stream itself, so a replay closes the same windows at the same records.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -10,13 +11,14 @@ import msgspec
 from faust.types import TP
 
 from app import metrics
+from app.clock import utc
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.contract.schemas import Notice
 from app.feeds.accounting import Accounting
 from app.feeds.flow_notices import flow_notices
-from app.feeds.placing import TableOf
+from app.feeds.placing import Slot, TableOf
 from app.feeds.rejected import Rejected
 from app.stream.consumer import Record
 from app.stream.exact import Reading
@@ -24,10 +26,22 @@ from app.stream.fetching import Hole
 from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher, Queued
 from app.te.traffic.coverage import RecentShares
+from app.te.traffic.grid import usual_length
+from app.te.traffic.premises import Premises, PremisesRow, needed
 from app.te.traffic.windows import ClosedWindow, ClosingRef, Progress, Sums
-from tables.congestion import Closing, CongestionTable, CycleRow, closing_keys, cycle_key, progress_key
+from tables.congestion import (
+    Closing,
+    CongestionTable,
+    CycleRow,
+    closing_keys,
+    cycle_key,
+    premises_key,
+    progress_key,
+)
 from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
 from tables.store import Rows
+
+log = logging.getLogger(__name__)
 
 
 class Decider(Protocol):
@@ -61,6 +75,13 @@ class Publishers(NamedTuple):
 
     letters: Publisher
     windows: Mapping[str, Publisher]
+
+
+class Written(NamedTuple):
+    """How far the progress row of a PoP is, as it was last written: its position, and the start of its open windows."""
+
+    applied: int = -1
+    open_from_s: int = 0
 
 
 class FlowsState(Generic[D]):
@@ -98,7 +119,8 @@ class FlowsState(Generic[D]):
         self._recent = {name: RecentShares() for name in self.accounts}
         # As loaded, with a new epoch: written before any decision of that epoch, because clocks of machines differ.
         self._begun: dict[str, CycleRow] = {}
-        self._written_s = dict.fromkeys(self.accounts, 0)
+        self._written = dict.fromkeys(self.accounts, Written())
+        self._premises: dict[str, Sequence[Premises]] = {}  # that this process has written
         self._closed: set[str] = set()  # PoPs with windows that were closed since the last flush
         self._unsent: dict[str, list[Queued]] = {}  # records of closings that are in the rows
         self._stale: dict[str, list[str]] = {}  # parts of closings that count no longer, once the next one does
@@ -106,34 +128,45 @@ class FlowsState(Generic[D]):
             publisher.drop()
         self._final_rows.clear()
 
-    def reconfigure(self, pops: Mapping[str, Pop]) -> None:
-        """Go on with other inventories of the same PoPs and routers; the deciders have a method of their own."""
-        self._pops = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}
+    def reconfigure(self, pops: Mapping[str, Pop], windows: WindowSettings) -> None:
+        """Go on with other inventories of the same PoPs and other windows; the deciders have a method of their own."""
+        self._pops, self._windows = {topics.FLOWS.for_pop(name): pop for name, pop in pops.items()}, windows
         for name, account in self.accounts.items():
-            account.reconfigure(pops[name])
+            account.reconfigure(pops[name], windows)
 
     def load(self) -> None:
         """Rebuild from the rows: open windows to add to, closed windows for the history of shares."""
         self.reset()
         for pop in self._pops.values():
-            name, account = pop.name, self.accounts[pop.name]
-            account.progress = self._congestion.progress.get(progress_key(name)) or Progress()
-            self._written_s[name] = account.progress.open_from_s
-            closed = []
-            for key, row in self._rows.items(f"{name}|"):
-                _, start_s, link = parts_of(key)
-                self._stored.put(key, row.sums.applied)
-                if link not in pop.links:
-                    continue  # it left the inventory; its rows go when they are too old
-                # A row may be ahead of the progress row: a window that is open by the progress row is closed again.
-                if start_s >= account.progress.open_from_s:
-                    account.open[start_s, link] = row.sums
-                elif row.closed and start_s >= self._keep_from_s(name):
-                    closed.append((start_s, link, row))
-                    self._final_rows.put(key)
-                # Other rows were deleted, then written once more by a frozen worker: they will be deleted again.
-            self.deciders[name].load(closed, self._load_closing(name, account.progress.closing))
-            self._begun[name] = self.deciders[name].cycle
+            self._load(pop)
+
+    def _load(self, pop: Pop) -> None:
+        name, account = pop.name, self.accounts[pop.name]
+        progress = self._congestion.progress.get(progress_key(name)) or Progress()
+        self._written[name] = Written(progress.applied, progress.open_from_s)
+        opened: dict[Slot, Sums] = {}
+        closed: dict[Slot, LinkWindowRow] = {}
+        for key, row in self._rows.items(f"{name}|"):
+            _, start_s, link = parts_of(key)
+            self._stored.put(key, row.sums.applied)
+            # A row may be ahead of the progress row: a window that is open by the progress row is closed again.
+            if start_s >= progress.open_from_s:
+                opened[start_s, link] = row.sums
+            elif row.closed and start_s >= self._keep_from_s(name):
+                closed[start_s, link] = row
+                self._final_rows.put(key)
+            # Other rows were deleted, then written once more by a frozen worker: they will be deleted again.
+        if (stored := self._congestion.premises.get(premises_key(name))) is None:
+            known_s = usual_length([*(start_s for start_s, _ in closed), progress.open_from_s])
+            stored = PremisesRow(account.premises_of(known_s or self._windows.length_s))
+        account.resume(progress, opened, stored.premises)
+        history = [
+            (start_s, link, msgspec.structs.replace(row, length_s=row.length_s or account.grid.length_at(start_s)))
+            for (start_s, link), row in closed.items()
+            if link in pop.links  # another link left the inventory; its rows go when they are too old
+        ]
+        self.deciders[name].load(history, self._load_closing(name, progress.closing))
+        self._begun[name] = self.deciders[name].cycle
 
     def _load_closing(self, pop: str, ref: ClosingRef | None) -> CycleRow | None:
         """The cycle after the windows that were closed last, whose records are sent again unless they were sent."""
@@ -159,7 +192,7 @@ class FlowsState(Generic[D]):
             else:
                 progress = self.accounts[pop].progress
                 closed_s = min(records[index].timestamp_s, progress.newest_s)
-                window = ClosedWindow(pop, outcome.start_s, self._windows.length_s, closed_s)
+                window = ClosedWindow(pop, outcome.start_s, outcome.length_s, closed_s)
                 rows = self.deciders[pop].close(window, outcome.sums)
                 self._closed.add(pop)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
@@ -190,6 +223,19 @@ class FlowsState(Generic[D]):
         """What people should know of this input at Kafka time `now_s`."""
         return flow_notices(pop, self._windows, self.accounts[pop.name].progress)
 
+    def write_premises(self) -> bool:
+        """Write by what the records of each PoP are counted, if this process did not yet; whether there was any."""
+        new = {
+            name: account for name, account in self.accounts.items() if account.premises is not self._premises.get(name)
+        }
+        for name, account in new.items():
+            account.premises = self._premises[name] = needed(account.premises, self._written[name].applied)
+            self._congestion.premises.put(premises_key(name), PremisesRow(account.premises))
+            for turn in account.grid.turns:
+                if turn.from_s > account.progress.open_from_s:
+                    log.warning("%s: windows are %d s long from %s on", name, turn.length_s, utc(turn.from_s))
+        return bool(new)
+
     def write_rows(self) -> None:
         """Write open windows that grew and closed ones, the latter once more when they are final; delete the oldest."""
         rows = dict(self._final)
@@ -197,7 +243,7 @@ class FlowsState(Generic[D]):
             for start_s, link in account.touched:
                 key = key_of(pop, start_s, link)
                 if (sums := account.open.get((start_s, link))) is not None:
-                    rows[key] = LinkWindowRow(sums)
+                    rows[key] = LinkWindowRow(sums, length_s=account.grid.length_at(start_s))
                 elif key not in rows and key in self._stored:
                     self._rows.touch(key)
             account.touched.clear()
@@ -237,7 +283,7 @@ class FlowsState(Generic[D]):
 
     def _keep_from_s(self, pop: str) -> int:
         """Start of the oldest window to keep, by the written progress: a crash closes later ones again, from rows."""
-        return self._written_s[pop] - self._windows.retention_s
+        return self._written[pop].open_from_s - self._windows.retention_s
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         """Return the queued dead letters, which are the same however often they are sent."""
@@ -248,7 +294,7 @@ class FlowsState(Generic[D]):
         for pop in sorted(self._advanced):
             account = self.accounts[pop]
             self._congestion.progress.put(progress_key(pop), account.progress)
-            self._written_s[pop] = account.progress.open_from_s
+            self._written[pop] = Written(account.progress.applied, account.progress.open_from_s)
             _measure(pop, account.progress, self._recent[pop])
         self._advanced.clear()
 
@@ -278,4 +324,13 @@ def reading(state: FlowsState[Any]) -> Reading:
     joined = {
         topics.FLOWS.for_pop(name): [topics.BMP.for_pop(name), topics.COUNTERS.for_pop(name)] for name in state.accounts
     }
-    return Reading("flows", state, state.topics, state.tables, state.checkpoint, joined, yields=True)
+    return Reading(
+        "flows",
+        state,
+        state.topics,
+        state.tables,
+        state.checkpoint,
+        joined,
+        yields=True,
+        write_premises=state.write_premises,
+    )

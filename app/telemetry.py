@@ -90,8 +90,9 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
         nonlocal settings
         settings = new_settings
-        for state in (routes_state, counters_state, flows_state):
-            state.reconfigure(new_pops)
+        routes_state.reconfigure(new_pops)
+        counters_state.reconfigure(new_pops)
+        flows_state.reconfigure(new_pops, settings.windows)
         for name, pop in new_pops.items():
             natural[name] = natural[name].with_pop(pop)
             flows_state.deciders[name].reconfigure(pop, settings, natural[name])

@@ -1,15 +1,17 @@
-"""`congestion`: what the decision remembers between cycles, and how far the flows of a PoP were read.
+"""`congestion`: what the decision remembers between cycles, and how far the flows of a PoP were read, and by what.
 
-Keys `pop|cycle` and `pop|progress`, one row each per PoP, and `pop|closing|epoch|seq|part` for the windows that were
-closed last: the cycle after them, and the records to publish. Bound: two closings a PoP, which grow with the standing
-overrides and the links. Only the flows agent writes it. The progress row is the last write of every flush, and names
-the closing that counts.
+Keys `pop|cycle`, `pop|progress` and `pop|premises`, one row each per PoP, and `pop|closing|epoch|seq|part` for the
+windows that were closed last: the cycle after them, and the records to publish. Bound: three rows and two closings a
+PoP, which grow with the standing overrides, the links and the interfaces of the inventory. Only the flows agent writes
+it. The progress row is the last write of every flush, and names the closing that counts. The premises are written
+before the rows that rely on them.
 """
 
 import msgspec
 
 from app.errors import ExactnessError
 from app.te.cycle_state import CycleState
+from app.te.traffic.premises import PremisesRow
 from app.te.traffic.windows import ClosingRef, Progress
 from tables.store import ExactTable, OpenTable, Rows
 
@@ -38,12 +40,13 @@ class ClosingPart(msgspec.Struct):
 
 
 class CongestionTable:
-    """The `congestion` table with its cycle rows, progress rows and closings."""
+    """The `congestion` table with its cycle rows, progress rows, premises and closings."""
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
         self.cycles = Rows(table, CycleRow)
         self.progress = Rows(table, Progress, lambda row: row.applied)
+        self.premises = Rows(table, PremisesRow)
         self._parts = Rows(table, ClosingPart)
 
     def put_closing(self, pop: str, closing: Closing) -> ClosingRef:
@@ -83,6 +86,10 @@ def cycle_key(pop: str) -> str:
 
 def progress_key(pop: str) -> str:
     return f"{pop}|progress"
+
+
+def premises_key(pop: str) -> str:
+    return f"{pop}|premises"
 
 
 def open_congestion(open_table: OpenTable) -> CongestionTable:

@@ -10,7 +10,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 BUDGETS_S = {
-    "tests/agents": 5,
+    "tests/agents": 10,
     "tests/cases": 300,
     "tests/app": 10,
     "tests/app/actuation": 30,

@@ -1,7 +1,7 @@
 """`autopilot explain`: asks the telemetry worker for its reasons, and reads from the topics what followed."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import aiohttp
@@ -172,8 +172,13 @@ async def _decided_by(deployment: Deployment, explained: Explained) -> str | Non
     length = timedelta(seconds=deployment.settings.windows.length_s)
     windows = (explained.window_end - since) // length
     decisions = await decisions_of(deployment, explained.pop, last=min(windows + SLACK, LOOK_BACK_MAX))
-    numbers = [number(decision) for decision in decisions if decision.window_start + length == since]
+    numbers = [number(decision) for decision in decisions if _end(decision, length) == since]
     return numbers[-1] if numbers else None
+
+
+def _end(decision: Decision, usual: timedelta) -> datetime:
+    """The end of the window that was decided on; a record that does not say the length is of a `usual` window."""
+    return decision.window_start + (usual if decision.window_s is None else timedelta(seconds=decision.window_s))
 
 
 async def _actuations(deployment: Deployment, pop: str, prefix: str) -> tuple[Actuation, ...]:

@@ -121,7 +121,7 @@ def _windows(published: Iterable[Published], length_s: int, values: Values) -> N
         first.setdefault(record.decision.window_start, record)
     for start, (decision, at_s) in first.items():
         if decision.closed_at is not None:
-            values["window end to closed"].append(_seconds(start, decision.closed_at) - length_s)
+            values["window end to closed"].append(_seconds(start, decision.closed_at) - (decision.window_s or length_s))
             values["closed to decided"].append(_seconds(decision.closed_at, decision.made_at))
         values["decided to published"].append(at_s - decision.made_at.timestamp())
 

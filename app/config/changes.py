@@ -20,7 +20,6 @@ RESTART: Mapping[str, frozenset[Process]] = {
     "data_dir": BOTH,
     "log_format": BOTH,
     "pacing.lease_s": BOTH,
-    "windows": frozenset(("telemetry",)),
     "state_port": frozenset(("telemetry",)),
     "actuator_port": frozenset(("actuator",)),
     "halt_file": frozenset(("actuator",)),

@@ -109,8 +109,8 @@ class WindowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tumbling windows by record time, and how late records may come."""
 
     length_s: WindowLength = 10
-    """Seconds, 1 to 600. Length of a window; each window brings one decision. Change: only for a new deployment,
-    because rows of windows of another length are not taken over.
+    """Seconds, 1 to 600. Length of a window; each window brings one decision. Change: at any time. Windows that have
+    begun keep their length, and the new one holds from the next time that is a multiple of both.
     """
     grace_s: WholeSeconds = 2
     """Seconds. How long after its end a window stays open for late records. Change: raise it if

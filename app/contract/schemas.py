@@ -114,7 +114,7 @@ class Decision(Dated, frozen=True, kw_only=True):
     `closed_at` is Kafka's time of the purge marker that closed the window; any delay after it is ours.
     `egress_mismatch_share` is the share of the traffic we do not steer that left by another link than predicted; null
     if there was none to judge by.
-    `barred`, if set, says why nothing new is moved in this PoP.
+    `barred`, if set, says why nothing new is moved in this PoP. `window_s` is the length of the window; it may change.
     """
 
     schema: Literal["decision/1"] = "decision/1"
@@ -133,6 +133,7 @@ class Decision(Dated, frozen=True, kw_only=True):
     egress_mismatch_share: Number | None = None
     barred: Text | None = None
     closed_at: Moment | None = None
+    window_s: Seconds | None = None
 
 
 class LinkUtilization(Dated, frozen=True, kw_only=True):
@@ -144,7 +145,8 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
 
     `feed` says whether the figures can be relied on: in a `gap` flows or counters are missing, `untrusted` ones
     contradict each other or are of another interface, and of a `silent` link nothing came, which does not mean that its
-    load is zero. `flow_ratio` is the flow estimate over the counters.
+    load is zero. `flow_ratio` is the flow estimate over the counters. A `reason` says why no more can be said:
+    `left-inventory` is the last record of a link that was taken out of the inventory while the window was open.
     """
 
     schema: Literal["link-utilization/1"] = "link-utilization/1"
@@ -170,6 +172,7 @@ class LinkUtilization(Dated, frozen=True, kw_only=True):
     flow_ratio: Number | None = None
     configured_bps: Number | None = None
     reported_bps: Number | None = None
+    reason: Text | None = None
 
 
 class RouterHeard(Dated, frozen=True):

@@ -13,6 +13,8 @@ from app.feeds.bmp import canonical
 from app.feeds.columns import FlowColumns, FlowSource
 from app.te.routing.lpm import Addresses
 from app.te.traffic.demand import Floats, Numbers
+from app.te.traffic.grid import Grid
+from app.te.traffic.premises import FlowInventory
 from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import NOT_BELIEVED, NOT_OUTBOUND
 from app.te.traffic.windows import Progress
@@ -59,7 +61,7 @@ class Origin(NamedTuple):
     sample_bytes_max: float = inf
 
 
-def router_of(pop: Pop, agent: str) -> str | None:
+def router_of(pop: Pop | FlowInventory, agent: str) -> str | None:
     """The router with this sFlow agent address, however the address is spelled; None if there is none."""
     try:
         return pop.router_by_agent.get(agent) or pop.router_by_agent.get(canonical(agent))
@@ -70,9 +72,9 @@ def router_of(pop: Pop, agent: str) -> str | None:
 class Origins:
     """The origins of a PoP's sources, each looked up once."""
 
-    def __init__(self, pop: Pop) -> None:
-        self.links, self.routers = list(pop.links), list(pop.routers)
-        self._pop = pop
+    def __init__(self, inventory: FlowInventory) -> None:
+        self.links, self.routers = list(inventory.configured_bps), list(inventory.sampling_rates)
+        self._inventory = inventory
         self._known: dict[FlowSource, Origin] = {}
 
     def of(self, source: FlowSource) -> Origin:
@@ -84,22 +86,22 @@ class Origins:
         return known
 
     def _find(self, source: FlowSource) -> Origin:
-        pop, rate = self._pop, max(1, source.sampling_rate)
-        name = router_of(pop, source.exporter)
+        inventory, rate = self._inventory, max(1, source.sampling_rate)
+        name = router_of(inventory, source.exporter)
         if name is None:
             return Origin("unknown-router", "", rate)
-        listed = pop.routers[name].sampling_rates
+        listed = inventory.sampling_rates[name]
         if source.sampling_rate == 0:
             return Origin("unknown-sampling-rate", name, rate)
         if listed and source.sampling_rate not in listed:
             return Origin("unlisted-sampling-rate", name, rate)
-        link = None if source.iface_out in (0, SELF_IFINDEX) else pop.link_by_interface.get((name, source.iface_out))
+        link = None if source.iface_out in (0, SELF_IFINDEX) else inventory.outputs[name].get(source.iface_out)
         if link is None:  # only now: an ifIndex of the inventory may have these bits
-            if (name, source.iface_out) in pop.ingress_by_interface:
+            if source.iface_out in inventory.inputs[name]:
                 return Origin(NOT_OUTBOUND, name, rate)
             special = source.iface_out in (0, SELF_IFINDEX) or source.iface_out & SPECIAL_BITS
             return Origin("special-interface" if special else "unknown-interface", name, rate)
-        ingress = pop.ingress_by_interface.get((name, source.iface_in))
+        ingress = inventory.inputs[name].get(source.iface_in)
         return Origin(
             "unknown-ingress" if ingress is None else "",
             name,
@@ -107,19 +109,19 @@ class Origins:
             self.links.index(link),
             -1 if ingress is None else self.routers.index(ingress),
             "" if listed else link,
-            min((pop.links[link].configured_bps or inf) / 8 * SAMPLE_MAX_S, float(FRAME_BYTES_MAX * rate)),
+            min((inventory.configured_bps[link] or inf) / 8 * SAMPLE_MAX_S, float(FRAME_BYTES_MAX * rate)),
         )
 
 
-def attribute(flows: FlowColumns, origins: Origins, length_s: int, kafka_s: float, count_in: Progress) -> Attributed:
-    """Attribute records that arrived at Kafka time `kafka_s` to windows of `length_s` seconds.
+def attribute(flows: FlowColumns, origins: Origins, grid: Grid, kafka_s: float, count_in: Progress) -> Attributed:
+    """Attribute records that arrived at Kafka time `kafka_s` to windows of this grid.
 
     Late and unattributed records are left out; their bytes are counted in `count_in`.
     """
     of, source = [origins.of(each) for each in flows.sources], flows.source
     rates = np.array([origin.rate for origin in of], dtype=np.int64)
     sizes_bytes = flows.sizes_bytes * rates[source]
-    starts_s = flows.at_s - flows.at_s % length_s
+    starts_s = grid.starts_of(flows.at_s)
     count_in.records += len(source)
     count_in.hears({origin.router for origin in of if origin.router})
     sieve = _Sieve(flows, sizes_bytes, count_in)

@@ -30,20 +30,20 @@ def match(attributed: Attributed, table_of: TableOf, pairs: PairIndex) -> Number
     return pairs.numbers_of(table, attributed.routers, attributed.ingress, places)
 
 
-def slots_of(attributed: Attributed, length_s: int) -> Slots:
-    """Group records by slot."""
+def slots_of(attributed: Attributed, step_s: int) -> Slots:
+    """Group records by slot; windows begin at multiples of `step_s` seconds."""
     link, starts_s = attributed.link, attributed.starts_s
     if not len(link):
         return Slots(link, {})
     first_s = int(starts_s.min())
-    window = (starts_s - first_s) // length_s
+    window = (starts_s - first_s) // step_s
     windows = int(window.max()) + 1
     code = link * windows + window
     order = np.argsort(code.astype(np.min_scalar_type(int(code.max()))), kind="stable")  # small types: a radix sort
     code = code[order]
     cuts = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), len(code)]
     slots = (
-        (first_s + number % windows * length_s, attributed.links[number // windows])
+        (first_s + number % windows * step_s, attributed.links[number // windows])
         for number in code[cuts[:-1]].tolist()
     )
     return Slots(order, dict(zip(slots, map(slice, cuts[:-1], cuts[1:]), strict=True)))

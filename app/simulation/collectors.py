@@ -10,7 +10,6 @@ import msgspec
 
 from app.contract import topics
 from app.simulation.network import CAPACITY_BPS, PEERED, PREFIXES, SimulatedNetwork
-from app.te.traffic.windows import window_of
 
 WINDOW_S = 5
 PURGE_S = 2.0
@@ -19,20 +18,26 @@ RATE = 1000
 PREFIX_BPS = 0.6 * CAPACITY_BPS / PEERED  # in calm times: the peering is at 60 %
 UNKNOWN_IFINDEX = 999
 SKEWED_S = 120.0
+RENAMED = "-renamed"  # what the name of a link ends with once it was renamed in the inventory
 
 
 class TruthLedger:
-    """Bytes sent, scaled by the sampling rate: by (window, link), and for those without a link by reason."""
+    """Bytes sent, scaled by the sampling rate: by (second, link), and for those without a link by reason."""
 
     def __init__(self) -> None:
-        self.windows: Counter[tuple[int, str]] = Counter()
+        self.seconds: Counter[tuple[int, str]] = Counter()
         self.no_link: Counter[str] = Counter()
         self.bad_lines = 0
 
     @property
     def total(self) -> int:
         """All bytes sent, with and without a link."""
-        return sum(self.windows.values()) + sum(self.no_link.values())
+        return sum(self.seconds.values()) + sum(self.no_link.values())
+
+    def sent(self, start_s: int, length_s: int, link: str) -> int:
+        """The bytes that were sent for a link in a window, which may also have another name in the inventory."""
+        name = link.removesuffix(RENAMED)
+        return sum(self.seconds[second, name] for second in range(start_s, start_s + length_s))
 
 
 class Collectors:
@@ -113,7 +118,7 @@ class Collectors:
         definition = self.pop.links[link]
         router = self.pop.routers[definition.router]
         if at_s <= self.world.now_s + SKEWED_S / 2:
-            self.ledger.windows[window_of(at_s, WINDOW_S), link] += size_bytes * RATE
+            self.ledger.seconds[int(at_s), link] += size_bytes * RATE
         else:
             self.ledger.no_link["clock-skew"] += size_bytes * RATE
         iface_in = 1 if ingress == router.name else router.core[ingress][0]

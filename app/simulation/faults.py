@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
+from app.simulation.collectors import RENAMED
 from app.simulation.loop import Died, Process
 from app.simulation.network import PREFIXES
 from app.simulation.run import Run
@@ -10,6 +13,7 @@ from app.simulation.worker import Worker
 
 FIRST_S, LAST_S = 6.0, 48.0
 TAKEOVER_S = 10.5  # a little more than the session timeout
+LENGTHS_S = (2, 5, 5, 10)
 Act = Callable[[], object]
 
 
@@ -29,6 +33,8 @@ class Faults:
             self.freeze_telemetry,
             self.flap_path,
             self.flap_session,
+            self.other_windows,
+            self.other_links,
         )
         seldom = (
             self.freeze_actuator,
@@ -111,6 +117,42 @@ class Faults:
         self._later(self.rng.uniform(5.0, 30.0), lambda: process.kill("killed"))
         self.second = process
 
+    # the configuration
+
+    def other_windows(self) -> None:
+        """Configure another length of windows, and let telemetry take it over."""
+        length_s = self.rng.choice(LENGTHS_S)
+        self.run.windows = msgspec.structs.replace(self.run.windows, length_s=length_s)
+        self._take_over(f"windows of {length_s} s")
+
+    def other_links(self) -> None:
+        """Take a link out of telemetry's inventory, rename it, give it to another router, or put all back."""
+        pop, link = self.network.pop, self.rng.choice(self.network.pop.link)
+        router = next(name for name in pop.routers if name != link.router)
+        change, instead = self.rng.choice(
+            (
+                ("is gone", ()),
+                ("is renamed", (msgspec.structs.replace(link, name=link.name + RENAMED),)),
+                ("is at another router", (msgspec.structs.replace(link, router=router),)),
+                ("is as it was", (link,)),
+            )
+        )
+        links = (each for one in pop.link for each in (instead if one is link else (one,)))
+        self.run.pop, self.run.has_other_links = msgspec.structs.replace(pop, link=tuple(links)), True
+        self._take_over(f"an inventory in which {link.name} {change}")
+
+    def _take_over(self, change: str) -> None:
+        """Let telemetry go on with another configuration, by a reload or a restart; one that is down starts with it."""
+        worker = self.run.telemetry.worker
+        if not worker.process.alive or worker.process.frozen:
+            self._note(f"the next telemetry has {change}")
+        elif self.rng.random() < 0.4:
+            self._note(f"telemetry reloads {change}")
+            self.run.reload_telemetry()
+        else:
+            self._note(f"telemetry restarts with {change}")
+            self._kill(worker)
+
     def _kill(self, worker: Worker, wiped: bool | None = None) -> None:
         self._note(f"{worker.process.name} is killed, {self._wiped(worker, wiped)}")
         if worker.wiped and not worker.process.alive:
@@ -130,9 +172,9 @@ class Faults:
         process.frozen_since_s = self.world.now_s
         self.world.after(seconds, self._unless_over(lambda: self._thaw(worker)))
         if seconds > TAKEOVER_S:
-            self.world.after(TAKEOVER_S, self._unless_over(lambda: self._take_over(worker)))
+            self.world.after(TAKEOVER_S, self._unless_over(lambda: self._succeed(worker)))
 
-    def _take_over(self, worker: Worker) -> None:
+    def _succeed(self, worker: Worker) -> None:
         if worker.process.alive and self.run.telemetry.worker is worker:
             self.world.note("a successor starts on another machine")
             self.run.machine = 1 - self.run.machine

@@ -127,7 +127,7 @@ class Checks:
             return
         demand(not owned or key not in self.deleted, f"I1 row {key} was deleted and is written again")
         window = _window.decode(row[HEADER.size :])
-        size, sent = bytes_of(window), self.collectors.ledger.windows[start_s, link]
+        size, sent = bytes_of(window), self.collectors.ledger.sent(start_s, window.length_s, link)
         demand(size <= sent, f"I1 row {key} has {size} bytes, but {sent} were sent")
         self._grows(f"row {key}", window.sums.applied)
         self.rows[start_s, link] = window
@@ -165,6 +165,8 @@ class Checks:
         before = self._published.get(key, load)
         first, repeated = before.sampled_bytes, load.sampled_bytes
         demand(first == repeated, f"I1 {load.id} is published with {first} bytes, then with {repeated}")
+        first, repeated = before.window_s, load.window_s
+        demand(first == repeated, f"I1 {load.id} is published with a window of {first} s, then of {repeated}")
         self._published[key] = load
         self._feeds[sender, *key] = load.feed
 

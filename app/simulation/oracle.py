@@ -1,6 +1,7 @@
 """Reference answers to check the product's against: what BMP reported up to an offset, what one clean pass counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -11,6 +12,8 @@ from app.feeds.accounting import Accounting, Closed
 from app.simulation.network import SILENCE_S
 from app.stream.consumer import Record
 from app.te.routing.lpm import PrefixTable
+from app.te.traffic.grid import Grid, Turn
+from app.te.traffic.premises import FlowInventory, Premises, WindowTiming
 from app.te.traffic.windows import Progress
 
 REMOVED_AFTER_S = SILENCE_S  # from a session's beginning: then the one before is silent, and the dump is long over
@@ -65,11 +68,27 @@ class BmpHistory:
             self._changes[path[0], path[1], path[3]].append((offset, False))
 
 
-class CleanPass:
-    """The flows of a log counted once, in order, by a process that never fails. Every destination has a route."""
+def grid_of(lengths: Mapping[int, int]) -> Grid:
+    """The grid of windows that follow each other, from the length of each by its start, both in seconds."""
+    starts_s = sorted(lengths)
+    turns = [
+        Turn(start_s, lengths[start_s])
+        for before_s, start_s in pairwise(starts_s)
+        if lengths[start_s] != lengths[before_s]
+    ]
+    return Grid(lengths[starts_s[0]] if starts_s else 1, tuple(turns))
 
-    def __init__(self, pop: Pop, windows: WindowSettings, log: Sequence[Record]) -> None:
-        account = Accounting(pop, windows, lambda: EVERYWHERE)
+
+class CleanPass:
+    """The flows of a log counted once, in order, by a process that never fails. Every destination has a route.
+
+    The windows are those of `grid`, which says all changes of their length from the beginning.
+    """
+
+    def __init__(self, pop: Pop, windows: WindowSettings, grid: Grid, log: Sequence[Record]) -> None:
+        account = Accounting(pop, msgspec.structs.replace(windows, length_s=grid.final_s), lambda: EVERYWHERE)
+        timing = WindowTiming(grid, windows.grace_s, windows.refresh_s)
+        account.resume(Progress(), {}, [Premises(-1, timing, FlowInventory.of(pop))])
         self.windows: dict[tuple[int, str], int] = {}
         for record in log:
             for _, outcome in account.ingest(record.offset, [record.timestamp_s], [record.value]):

@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
+
 from app.config.settings import Settings
 from app.config.thresholds import Pacing, WindowSettings
 from app.simulation import actuator, telemetry
@@ -56,6 +58,8 @@ class Run:
         self.collectors = Collectors(self.network, traffic)
         self.checks = Checks(self.broker, self.network, self.collectors, SETTINGS)
         self.settings, self.lag_s = SETTINGS, LAG_S
+        self.windows, self.pop = SETTINGS.windows, self.network.pop  # as telemetry is configured
+        self.has_other_links = False  # whether telemetry ever had another inventory
         self.pace = PACES[seed % len(PACES)]
         self.disks = (Disk(), Disk())  # telemetry can run on two machines
         self.machine = 0
@@ -81,7 +85,12 @@ class Run:
         if (before := self.broker.owner.get(telemetry.GROUP)) is not None:
             before.superseded = True
         worker = self._worker("telemetry", telemetry.GROUP, self.disks[self.machine])
-        self.telemetry = SimulatedTelemetry(worker, self.network.pop, SETTINGS, self.pace)
+        settings = msgspec.structs.replace(SETTINGS, windows=self.windows)
+        self.telemetry = SimulatedTelemetry(worker, self.pop, settings, self.pace)
+
+    def reload_telemetry(self) -> None:
+        """Let the running telemetry process take over the configuration of now."""
+        self.telemetry.reload(self.pop, msgspec.structs.replace(SETTINGS, windows=self.windows))
 
     def start_actuator(self) -> None:
         """Start an actuator process in place of the last one."""

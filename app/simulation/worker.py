@@ -9,7 +9,7 @@ from faust.types import TP
 from app.config.settings import Kafka
 from app.simulation.broker import Broker, Producer, apply
 from app.simulation.loop import Died, Process
-from app.stream.app import ExactApp
+from app.stream.app import ExactApp, Reader
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -214,6 +214,7 @@ class Worker:
         self._flaky, self._producers = flaky, list[Producer]()
         self._channels: dict[str, Any] = {}
         self.streams: list[Stream] = []
+        self.readers: list[Reader] = []
         self.wiped = False  # whether the disk is lost with the process
         self.inputs = Inputs(self._ask)
         self.reached: dict[str, Reach] = {}
@@ -240,7 +241,7 @@ class Worker:
         app = SimpleNamespace(
             consumer=consumer,
             consumer_generation_id=GENERATION,
-            readers=[],
+            readers=self.readers,
             topic=self._channel,
             conf=conf,
             inputs=self.inputs,

@@ -73,6 +73,8 @@ class Reading(NamedTuple):
 
     `checkpoint` returns up to which position of each topic the rows are complete, which may be behind the acknowledged
     records. Flushes go on until they have caught up, and a restart reads again what follows the checkpoint.
+    `write_premises` writes what the rows of this flush rely on and returns whether there was anything: the changelog
+    answers before the first of these rows is written.
 
     Records wait for the topics in `joined`, by topic (joined.py), and at equal times, too, if it `yields`. If it
     `leads`, the others wait for its backlog, whatever the times.
@@ -86,6 +88,7 @@ class Reading(NamedTuple):
     joined: Mapping[str, Sequence[str]] = {}
     yields: bool = False
     leads: bool = False
+    write_premises: Callable[[], bool] = bool
 
 
 class ExactReader:
@@ -98,6 +101,7 @@ class ExactReader:
         self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
         self._checkpoint = reading.checkpoint
         self._joined, self._yields = reading.joined, reading.yields
+        self._write_premises = reading.write_premises
         if reading.leads:
             app.inputs.leading |= set(reading.topics)
         self._fence = fence
@@ -286,8 +290,8 @@ class ExactReader:
     async def _write(self, newest: Any) -> None:
         """Write the rows, publish, write the progress; the broker answers each step before the next begins."""
         with current_event(newest):
-            recreated = self._incarnations.write()
-        if recreated:
+            written = self._incarnations.write(), self._write_premises()
+        if any(written):
             await self._changelog_answered()
         with current_event(newest):
             self._state.write_rows()

@@ -7,7 +7,10 @@ from app.web.conditions import Seen
 
 
 class LastSeen:
-    """The newest record of each kind of one PoP. Repeats, and what is older than the newest, change nothing."""
+    """The newest record of each kind of one PoP. Repeats, and what is older than the newest, change nothing.
+
+    `window_s` is the length of windows in seconds until a record says it.
+    """
 
     def __init__(self, window_s: int) -> None:
         self.decision: Decision | None = None
@@ -19,13 +22,13 @@ class LastSeen:
 
     def take_window(self, record: LinkUtilization) -> None:
         """Take a closed window of a link."""
-        self._end_window(record.window_start.timestamp() + record.window_s)
+        self._end_window(record)
 
     def take_sources(self, record: Sources) -> None:
         """Take which routers were heard when a window closed."""
         if self._sources is None or record.window_start > self._sources.window_start:
             self._sources = record
-            self._end_window(record.window_start.timestamp() + record.window_s)
+            self._end_window(record)
 
     def take_status(self, status: ActuatorStatus) -> None:
         """Take a sign of life of the actuator."""
@@ -49,5 +52,7 @@ class LastSeen:
         mode = self.decision.mode if self.decision else None
         return Seen(now_s, self._window_s, self._sources, self._status, mode, self._window_end_s, self._silent)
 
-    def _end_window(self, end_s: float) -> None:
-        self._window_end_s = max(end_s, self._window_end_s or 0.0)
+    def _end_window(self, record: LinkUtilization | Sources) -> None:
+        end_s = record.window_start.timestamp() + record.window_s
+        if end_s >= (self._window_end_s or 0.0):
+            self._window_end_s, self._window_s = end_s, record.window_s

@@ -116,7 +116,7 @@ class PopModel:
             halted=self._halt,
             egress_mismatch_share=decision.egress_mismatch_share if decision else None,
             barred=decision.barred if decision else None,
-            quiet=end_s is not None and is_quiet(end_s, now_s, self._window_s),
+            quiet=end_s is not None and is_quiet(end_s, now_s, seen.window_s),
             told_until=None if end_s is None else utc(end_s),
             notices=notices(self.pop, seen),
             components=components(self.pop, seen),
@@ -192,7 +192,7 @@ class PopModel:
             kind=link.kind,
             capacity_bps=last.capacity_bps if last else link.configured_bps,
             feed=last.feed if last else None,
-            quiet=last is not None and is_quiet(_end_s(last), now_s, self._window_s),
+            quiet=last is not None and is_quiet(_end_s(last), now_s, last.window_s),
             congestion=congested.get(name),
             window=last,
         )

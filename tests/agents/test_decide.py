@@ -23,6 +23,7 @@ from app.contract.schemas import (
     Notice,
     Override,
     PrefixTraffic,
+    Released,
     SourcePath,
     Sources,
 )
@@ -98,7 +99,7 @@ class Rig:
         self.rates = {SURGED: RATES}
 
         def rates_of(_: Pop, link: str, window: ClosedWindow) -> Rates | None:
-            assert window.length_s == 10
+            assert window.length_s in (10, 20)
             return self.rates.get(link)
 
         settings = Settings(pops=("rhv1000.toml",))
@@ -295,5 +296,41 @@ def test_a_link_that_leaves_the_inventory_leaves_the_history_and_what_was_moved_
     assert LYING not in rig.decider.close(closed(T0 + 10, T0 + 24.5), sums)
     decision = rig.published(Decision)[-1]
     assert decision.overrides == ()
-    assert [released.prefix for released in decision.released] == [move.prefix]
+    assert decision.released == (Released(move.prefix, "left-inventory"),)
     rig.decider.close(closed(T0 + 20, T0 + 34.5), sums)
+
+
+def test_what_was_counted_for_a_link_that_left_the_inventory_is_published_once_and_says_so() -> None:
+    rig, pop = Rig(), demo_pop()
+    links = tuple(link for link in pop.link if pop.link_id(link) != SURGED)
+    rig.reconfigure(msgspec.structs.replace(pop, link=links), Settings(pops=("rhv1000.toml",)))
+    rows = rig.decider.close(closed(T0, T0 + 14.5), rig.sums)
+    [record] = [each for each in rig.published(LinkUtilization) if each.link == SURGED]
+    assert (record.reason, record.feed, record.counters, record.capacity_bps) == ("left-inventory", "gap", False, None)
+    assert (record.sampled_bytes, record.carried_bps, record.samples) == (10**9, 8e8, 400)
+    [traffic] = [each for each in rig.published(PrefixTraffic) if each.link == SURGED]
+    assert [(each.prefix, each.bps) for each in traffic.prefixes] == [("20.0.0.0/24", 8e8)]
+    assert (rows[SURGED].closed, rows[SURGED].rates, rows[SURGED].sums.size_bytes) == (True, None, 10**9)
+    assert SURGED not in rig.decider._history[-1]
+    assert {each.reason for each in rig.published(LinkUtilization) if each.link != SURGED} == {None}
+
+
+def test_windows_of_two_lengths_are_scaled_by_their_own_and_remembered_by_time() -> None:
+    rig, later = Rig(), Rig()
+    for each in (rig, later):
+        each.reconfigure(demo_pop(), Settings(pops=("rhv1000.toml",), pacing=Pacing(share_decay_s=60)))
+    windows = [*range(0, 100, 10), *range(100, 140, 20)]
+    for start in windows:
+        length_s = 10 if start < 100 else 20
+        window = ClosedWindow("rhv1000", T0 + start, length_s, T0 + start + 25.0)
+        rows = rig.decider.close(window, rig.sums)
+        assert {row.length_s for row in rows.values()} == {length_s}
+        later.decider.load([(window.start_s, link, row) for link, row in rows.items()], None)
+    for decider in (rig.decider, later.decider):
+        seen = [(windows[SURGED].window_start_s - T0, windows[SURGED].flow_bps) for windows in decider._history]
+        assert seen == [(start, 8e8 if start < 100 else 4e8) for start in windows if start >= 20]
+    records = [each for each in rig.published(LinkUtilization) if each.link == SURGED]
+    assert {each.window_s for each in records} == {10, 20}
+    assert [each.bps for each in rig.published(PrefixTraffic)[-1].prefixes] == []
+    [traffic] = [each for each in rig.published(PrefixTraffic)[-len(rig.sums) :] if each.link == SURGED]
+    assert [each.bps for each in traffic.prefixes] == [4e8]

@@ -34,6 +34,7 @@ class Closings:
     def __init__(self, publish: Callable[[ClosedWindow], None]) -> None:
         self.publish = publish
         self.closed: list[int] = []
+        self.sizes_bytes: dict[str, int] = {}
         self.loaded: list[int] = []
         self.links: set[str] = set()
         self.closed_s = 0.0
@@ -47,6 +48,7 @@ class Closings:
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         self.closed.append(window.start_s)
+        self.sizes_bytes = {link: each.size_bytes for link, each in sums.items()}
         self.closed_s = window.closed_s
         self.cycle = CycleRow(self.cycle.epoch, self.cycle.seq + 1, CycleState())
         self.publish(window)
@@ -306,7 +308,7 @@ def test_revoking_forgets_what_was_not_flushed() -> None:
 
 
 def test_a_link_that_left_the_inventory_does_not_keep_telemetry_from_starting() -> None:
-    """Its rows are there, of windows that are closed and of one that is open, until they are too old."""
+    """Its rows are there until they are too old; the window that is open is closed with what it had of the link."""
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))])
     rig.flush()
@@ -316,9 +318,10 @@ def test_a_link_that_left_the_inventory_does_not_keep_telemetry_from_starting() 
     rig.restart()
     assert rig.closings.loaded == [T0]
     assert SURGED not in rig.closings.links
-    assert rig.state.accounts["rhv1000"].open == {}
     rig.feed(purge(T0 + 24), first=4)
     assert rig.closings.closed == [T0 + 10]
+    assert rig.closings.sizes_bytes[SURGED] == 100_000
+    assert rig.state.accounts["rhv1000"].progress.counted_bytes == 200_000
     rig.committed = 6
     rig.flush()
     for start_s in (T0 + 20, T0 + 30, T0 + 40, T0 + 50):
@@ -333,11 +336,14 @@ def test_an_inventory_that_changes_meanwhile_counts_from_the_next_record_on() ->
     rig.feed([(T0 + 4, flow(T0 + 3))])
     [account] = rig.state.accounts.values()
     assert {link for _, link in account.open} == {SURGED}
-    rig.state.reconfigure({"rhv1000": without(rig.pop, SURGED)})
-    assert account.open == {}
+    rig.state.reconfigure({"rhv1000": without(rig.pop, SURGED)}, WindowSettings())
+    assert account.open[T0, SURGED].size_bytes == 100_000
     before = account.progress.unattributed_bytes.get("unknown-interface", 0)
     rig.feed([(T0 + 5, flow(T0 + 3))], first=1)
     assert account.progress.unattributed_bytes["unknown-interface"] > before
+    rig.feed(purge(T0 + 14), first=2)
+    assert rig.closings.sizes_bytes[SURGED] == 100_000
+    assert account.open == {}
     rig.state.write_rows()
 
 

@@ -1,7 +1,10 @@
 """The true bytes of everything that was ever sent, kept by the sender: what each source must say in the end."""
 
 from collections import Counter, defaultdict
+from copy import copy
 from typing import NamedTuple
+
+from app.te.traffic.grid import Grid
 
 Amounts = Counter[str]  # bytes after scaling, by what they belong to
 
@@ -14,19 +17,32 @@ class Slot(NamedTuple):
 
 
 class Ledger:
-    """One PoP's account, by the sender's own knowledge of where each record belongs."""
+    """One PoP's account, by the sender's own knowledge of where each record belongs.
 
-    def __init__(self, length_s: int) -> None:
+    Its slots are seconds: the sender knows nothing of windows, whose length may change while it sends.
+    """
+
+    def __init__(self) -> None:
         self.demand: dict[Slot, Amounts] = defaultdict(Counter)  # by "ingress prefix"
         self.unroutable: Counter[Slot] = Counter()
         self.unattributed: Counter[str] = Counter()  # by reason; unroutable bytes are not here
         self.late_bytes = 0
         self.records = 0
         self.dead_letters = 0
-        self._length_s = length_s
+        self._grid = Grid(1)
 
     def slot(self, link: str, at_s: float) -> Slot:
-        return Slot(link, int(at_s) // self._length_s * self._length_s)
+        return Slot(link, self._grid.start_at(at_s))
+
+    def in_windows(self, grid: Grid) -> "Ledger":
+        """The same account by the windows of this grid."""
+        ledger = copy(self)
+        ledger._grid, ledger.demand, ledger.unroutable = grid, defaultdict(Counter), Counter()
+        for (link, at_s), amounts in self.demand.items():
+            ledger.demand[ledger.slot(link, at_s)] += amounts
+        for (link, at_s), size_bytes in self.unroutable.items():
+            ledger.unroutable[ledger.slot(link, at_s)] += size_bytes
+        return ledger
 
     def totals(self) -> dict[Slot, Amounts]:
         """What `link-utilization` must say."""

@@ -1,16 +1,19 @@
 """The verdict on a row: everything that the worker says, from every side, against the ledger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from app.errors import DaemonError
+from app.simulation.oracle import grid_of
 from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.feed import Feed
 from tests.faults.judge import NAMED_MAX, Difference, compare_slots, compare_totals
 from tests.faults.ledger import Amounts, Slot
 from tests.faults.rig import CELL, WINDOWS, Moment, Rig
+from tests.faults.traffic import LONGEST_S
 
 BEGINS = 3  # windows
 
@@ -45,6 +48,13 @@ async def judge(rig: Rig, fault: str) -> Outcome:
     differences: list[Difference] = []
     seconds: list[float | None] = []
     for pop, feed in rig.feeds.items():
+        lengths = {slot.start_s: row.length_s for of, slot, row in history if of == pop and row is not None}
+        rig.problems += [
+            f"windows of {pop}: one ends at {end}, the next begins at {begin}" for end, begin in gaps(lengths)
+        ]
+        if rig.lengths_s != (seen := set(lengths.values())):
+            rig.problems.append(f"{pop}: windows of {sorted(seen)} s, but of {sorted(rig.lengths_s)} s were configured")
+        feed.traffic.ledger = feed.traffic.ledger.in_windows(grid_of(lengths))
         published = await evidence.utilization(rig.broker, pop)
         differences += [
             *await _topics(rig, pop, feed, published),
@@ -65,6 +75,12 @@ async def judge(rig: Rig, fault: str) -> Outcome:
         seconds_to_correct=round(max(correct), 1) if correct and len(correct) == len(seconds) else None,
         problems=rig.problems,
     )
+
+
+def gaps(lengths: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Where windows leave a gap or overlap: (end of a window, start of the next); `lengths` are by start."""
+    follow = [(start_s + lengths[start_s], next_s) for start_s, next_s in pairwise(sorted(lengths))]
+    return [(end_s, next_s) for end_s, next_s in follow if end_s != next_s]
 
 
 async def _told(rig: Rig, pop: str) -> Progress:
@@ -106,7 +122,7 @@ def _rows(
     recent = {
         slot: amounts
         for slot, amounts in wanted.items()
-        if slot in kept or slot.start_s > newest_s - WINDOWS.retention_s + WINDOWS.length_s
+        if slot in kept or slot.start_s > newest_s - WINDOWS.retention_s + LONGEST_S
     }
     yield compare_slots("local disk", recent, on_disk)
 

@@ -33,7 +33,7 @@ from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.brokers import Brokers
 from tests.faults.feed import Feed, exact_producer
-from tests.faults.traffic import PREFIXES
+from tests.faults.traffic import LONGEST_S, PREFIXES
 from tests.faults.worker import Worker
 from tests.patience import PATIENCE_S
 
@@ -94,6 +94,8 @@ class Rig:
         self.workers: list[Worker] = []
         self.brokers: Brokers
         self.run_dir: Path
+        self.inventories: dict[str, Path] = {}
+        self.lengths_s = {WINDOWS.length_s}  # of the windows that were configured
         self._seed = seed
         self._keep_logs = keep_logs
         self._exit = AsyncExitStack()
@@ -123,7 +125,8 @@ class Rig:
             Kafka(broker=self.broker, replication_factor=self.setup.brokers), topics.named(self.setup.pops)
         )
         producer = await self._exit.enter_async_context(exact_producer(self.broker))
-        for name, path in self._write_settings().items():
+        self.inventories = self._write_settings()
+        for name, path in self.inventories.items():
             self.feeds[name] = Feed(load_pop(path), WINDOWS, producer, self.clock, f"{self._seed} {name}")
             await self.feeds[name].announce()
         for name in ("worker", "standby")[: 1 + self.setup.standby]:
@@ -276,6 +279,17 @@ class Rig:
         except TimeoutError:
             self.problems.append(f"the worker did not go on within {PATIENCE_S:g} s")
 
+    async def closes_beyond(self, at_s: float) -> None:
+        """Wait until all windows before this time are closed; a problem when they are not."""
+
+        async def is_closed() -> bool:
+            return all([((await self.progress(name)).closed_up_to_s or 0) > at_s for name in self.feeds])
+
+        try:
+            await self.until(is_closed, PATIENCE_S)
+        except TimeoutError:
+            self.problems.append(f"windows before {at_s:.0f} were not closed within {PATIENCE_S:g} s")
+
     async def drain(self) -> None:
         """No more traffic, but markers, until all windows are closed; then the feeds end, and all is written."""
         try:
@@ -318,9 +332,7 @@ class Rig:
     async def _passed_the_faults(self) -> bool:
         """A window after the last fault is closed, so that there is something to be right."""
         ended_s = max((moment.ended_s for moment in self.moments), default=0.0)
-        return all(
-            [((await self.progress(name)).closed_up_to_s or 0) > ended_s + WINDOWS.length_s for name in self.feeds]
-        )
+        return all([((await self.progress(name)).closed_up_to_s or 0) > ended_s + LONGEST_S for name in self.feeds])
 
     async def _closed_everything(self) -> bool:
         for name, feed in self.feeds.items():

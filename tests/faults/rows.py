@@ -33,6 +33,8 @@ FAULTS = (
     Fault("outage of 170 s", partial(worker.outage, seconds=170.0), 1),
     Fault("pair killed, backlog", worker.pair_killed, 8, 0, Setup(standby=True)),
     Fault("worker disk full", worker.disk_full, 2, 0, Setup(disk_bytes=96 * 1024 * 1024)),
+    Fault("windows of another length", worker.other_windows, 3),
+    Fault("links leave, and come back renamed", worker.other_links, 2),
     Fault("worker clock wrong", worker.clock_wrong, 2),
     Fault("broker SIGKILL", broker.sigkill, 5, 1),
     Fault("broker frozen", broker.frozen, 3),

@@ -11,6 +11,7 @@ from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
 from app.te.routing.lpm import PrefixTable
 from app.te.traffic.demand import Demand
+from app.te.traffic.grid import Grid
 from app.te.traffic.windows import Sums
 from tables.link_windows import LinkWindowRow
 from tests.faults.evidence import Row, amounts_of, closed, newest, progress_amounts
@@ -61,7 +62,7 @@ def played(mix: Mix, copies: int = 1) -> tuple[Traffic, Accounting, list[tuple[S
 )
 def test_every_byte_is_where_the_ledger_has_it(mix: Mix, copies: int) -> None:
     traffic, account, rows = played(mix, copies)
-    ledger = traffic.ledger
+    ledger = traffic.ledger.in_windows(Grid(WINDOWS.length_s))
     assert compare_slots("rows", ledger.rows(), rows) == Difference()
     assert compare_totals("progress", ledger.progress(), progress_amounts(account.progress)) == Difference()
     assert account.progress.records == ledger.records

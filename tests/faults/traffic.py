@@ -18,6 +18,7 @@ from tests.faults.ledger import Ledger
 
 PREFIXES = tuple(f"20.0.{number}.0/24" for number in range(40))
 ANCIENT_S = 3600
+LONGEST_S = 4  # of all windows that a row of faults configures
 DISORDER_S = 0.9  # how much older than its purge a record may be; the rest of the grace is cut off by whole seconds
 
 
@@ -35,10 +36,10 @@ class Traffic:
     """Makes the messages of one PoP. `carried` are octets by link, for the counters."""
 
     def __init__(self, pop: Pop, windows: WindowSettings, seed: str) -> None:
-        self.ledger = Ledger(windows.length_s)
+        self.ledger = Ledger()
         self.mix = Mix()
         self.carried: Counter[str] = Counter()
-        self._pop = pop
+        self.pop = pop
         self._windows = windows
         self._random = random.Random(seed)
         self._odd: tuple[Callable[[dict[str, object]], str], ...] = (
@@ -74,8 +75,8 @@ class Traffic:
 
     def _record(self, at_s: float) -> tuple[dict[str, object], str, str, str, int]:
         """(record, link, ingress, prefix, scaled bytes) of traffic that is as it should be."""
-        name, link = self._random.choice(list(self._pop.links.items()))
-        router = self._pop.routers[link.router]
+        name, link = self._random.choice(list(self.pop.links.items()))
+        router = self.pop.routers[link.router]
         ways = [(router.name, router.internal_ifindexes), *router.core.items()]
         ingress, (index, *_) = self._random.choice(ways)
         prefix = self._random.choice(PREFIXES)
@@ -97,7 +98,7 @@ class Traffic:
     def _good(self, at_s: float) -> dict[str, object]:
         record, link, ingress, prefix, size_bytes = self._record(at_s)
         self.carried[link] += size_bytes
-        if (self._pop.links[link].router, self._pop.links[link].ifindexes[0]) in self.mix.renumbered:
+        if (self.pop.links[link].router, self.pop.links[link].ifindexes[0]) in self.mix.renumbered:
             self.ledger.unattributed["unknown-interface"] += size_bytes
         elif self.mix.skew_s > 0:
             self.ledger.unattributed["clock-skew"] += size_bytes
@@ -109,13 +110,11 @@ class Traffic:
 
     def _late(self, closed_s: float) -> dict[str, object]:
         """Of an hour ago, or of a window that was closed just now; a skewed clock must not bring it back in time."""
-        length_s = self._windows.length_s
-        newest_s = (int(closed_s) // length_s) * length_s - 1  # the last second of the last window that is closed
+        newest_s = (int(closed_s) // LONGEST_S) * LONGEST_S - 1  # the last second of the last window that is closed
         at_s = self._random.choice([newest_s, newest_s - ANCIENT_S]) - max(0.0, self.mix.skew_s)
         record, *_, size_bytes = self._record(at_s)
-        reason = "unknown-interface" if record["iface_out"] in self.mix.renumbered.values() else None
-        if reason:
-            self.ledger.unattributed[reason] += size_bytes
+        if self._is_unlisted(record):
+            self.ledger.unattributed["unknown-interface"] += size_bytes
         else:
             self.ledger.late_bytes += size_bytes
         return record
@@ -154,9 +153,14 @@ class Traffic:
 
     def _unknown_ingress(self, record: dict[str, object]) -> str:
         """An interface that is ours, from one that is not."""
-        known = self.mix.renumbered.values()
         record["iface_in"] = 77
-        return "unknown-interface" if record["iface_out"] in known else "unknown-ingress"
+        return "unknown-interface" if self._is_unlisted(record) else "unknown-ingress"
+
+    def _is_unlisted(self, record: dict[str, object]) -> bool:
+        """Whether its link has another number now than the inventory says, or is not in the inventory."""
+        router = self.pop.router_by_agent[str(record["peer_ip_src"])]
+        numbers = {now for (of, _), now in self.mix.renumbered.items() if of == router}
+        return record["iface_out"] in numbers
 
 
 def marker(kind: str, writer: str, entries: int = 0) -> bytes:

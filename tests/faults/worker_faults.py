@@ -1,9 +1,12 @@
 """Faults of the worker and its machine."""
 
 import asyncio
+import re
 import signal
 
-from tests.faults.rig import Rig
+from app.config.inventory import load_pop
+from tests.faults.rig import WINDOWS, Rig
+from tests.faults.traffic import LONGEST_S
 from tests.faults.worker import Worker
 from tests.patience import PATIENCE_S
 
@@ -131,6 +134,40 @@ async def clock_wrong(rig: Rig) -> None:
     rig.worker.argv = right
     await rig.worker.kill()
     await rig.goes_on()
+
+
+async def other_windows(rig: Rig) -> None:
+    """Windows of 4 s, of 1 s, and as they were, by a restart at any moment, each until some were closed."""
+    for length_s in (4, 1, WINDOWS.length_s):
+        rig.lengths_s.add(length_s)
+        await pause(rig, 0.0, 3.0)
+        text = rig.settings_file.read_text(encoding="utf-8")
+        rig.settings_file.write_text(re.sub("length_s = [0-9]+", f"length_s = {length_s}", text), encoding="utf-8")
+        await sigterm(rig)
+        await rig.closes_beyond(rig.clock.now_s() + 2 * LONGEST_S)
+
+
+async def other_links(rig: Rig) -> None:
+    """A link is gone, renamed, at another router, and as it was; the feed waits for each restart."""
+    path, traffic = rig.inventories[rig.feed.pop.name], rig.feed.traffic
+    text, table = path.read_text(encoding="utf-8"), "[[link]]\n"
+    others, gone = text.rsplit(table, 1)
+    name, port = rig.feed.pop.link[-1].name, (rig.feed.pop.link[-1].router, rig.feed.pop.link[-1].ifindexes[0])
+    renamed = gone.replace(f'name = "{name}"', 'name = "renamed"')
+    moved = renamed.replace('router = "r2"', 'router = "r1"').replace(f"[{port[1]}]", "[901]")
+    for inventory in (others, others + table + renamed, others + table + moved, text):
+        await pause(rig, 0.0, 3.0)
+        await rig.feed.pause()
+        await rig.goes_on()
+        path.write_text(inventory, encoding="utf-8")
+        traffic.mix.renumbered = {port: port[1]} if inventory is others else {}
+        traffic.pop = rig.feed.pop if inventory is others else load_pop(path)
+        async with rig.fault():
+            if code := await rig.worker.stop():
+                rig.problems.append(f"SIGTERM: exit code {code}")
+            await rig.worker.start()
+        rig.feed.resume()
+        await rig.goes_on()
 
 
 async def _freeze(rig: Rig, worker: Worker) -> None:

@@ -12,7 +12,7 @@ from app.config.inventory import Pop
 from app.config.thresholds import Policy, Thresholds
 from app.contract.schemas import Congestion, Override, Refused, Released
 from app.te.cycle_state import CycleState, LinkState, StandingOverride
-from app.te.decision.carry_over import carry_over
+from app.te.decision.carry_over import carry_over, in_inventory
 from app.te.decision.detector import Transition, step
 from app.te.decision.guards import Guards
 from app.te.decision.plan import Context, Plan
@@ -60,7 +60,7 @@ def run_cycle(
     if not observed.newest:
         return CycleResult((), (), _overrides(state.held), (), (), state)
     thresholds, pacing, natural, newest = policy.thresholds, policy.pacing, observed.natural, observed.newest
-    guards = Guards(pop)
+    guards, state = Guards(pop), in_inventory(pop, state)
     kept, invalidated = carry_over(pop, guards, natural, Placement(natural, state.held, state.settling), state.held)
     kept = confirmed(kept, natural, window_end_s)
     invalidated |= dict.fromkeys(ineffective(kept, observed, thresholds), INEFFECTIVE)

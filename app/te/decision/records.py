@@ -5,6 +5,7 @@ from collections.abc import Callable
 from app.clock import utc
 from app.config.thresholds import Pacing
 from app.contract.schemas import Decision, LinkUtilization, Mode, PrefixShare, PrefixTraffic
+from app.te.decision.carry_over import LEFT_INVENTORY
 from app.te.decision.cycle import CycleResult
 from app.te.traffic.link import LinkLoad, LinkWindow
 from app.te.traffic.windows import ClosedWindow, Sums
@@ -39,6 +40,33 @@ def link_utilization(window: ClosedWindow, load: LinkLoad, measured: LinkWindow)
         flow_ratio=load.flow_ratio,
         configured_bps=measured.configured_bps,
         reported_bps=measured.reported_bps,
+    )
+
+
+def of_left_link(window: ClosedWindow, measured: LinkWindow) -> LinkUtilization:
+    """The last `link-utilization` record of a link that has left the inventory: what its flows showed until then."""
+    silent, flow_bps = measured.is_silent, measured.flow_bps
+    return LinkUtilization(
+        id=_id(measured.link, window),
+        pop=window.pop,
+        link=measured.link,
+        window_start=utc(window.start_s),
+        window_s=window.length_s,
+        capacity_bps=None,
+        carried_bps=None if silent else flow_bps,
+        dropped_bps=None,
+        offered_bps=None if silent else flow_bps,
+        natural_bps=None,
+        moved_in_bps=None,
+        moved_out_bps=None,
+        received_bps=None,
+        samples=measured.samples,
+        sampled_bytes=measured.sampled_bytes,
+        error=measured.flows.error_share,
+        up=measured.up,
+        counters=False,
+        feed="silent" if silent else "gap",
+        reason=LEFT_INVENTORY,
     )
 
 
@@ -84,6 +112,7 @@ def decision(
         egress_mismatch_share=result.egress_mismatch_share,
         barred=result.barred,
         closed_at=utc(window.closed_s),
+        window_s=window.length_s,
     )
 
 

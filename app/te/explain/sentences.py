@@ -1,6 +1,7 @@
 """The rules of a decision in sentences, with the numbers that they were applied to."""
 
 from app.te.decision.allocator import BUDGET_BOUND, MIN_MOVED_SAMPLES, TOO_FEW_SAMPLES
+from app.te.decision.carry_over import LEFT_INVENTORY
 from app.te.decision.ledger import NO_ROOM
 from app.te.decision.plan import ROUTER_DOUBTFUL, Plan
 from app.te.decision.relief import SETTLING, fits_at_home, forbidden, goal_share, is_settling
@@ -19,6 +20,7 @@ MEANING = {
     "strict-urpf": "its natural link would drop packets from this prefix once it is routed elsewhere",
     INEFFECTIVE: "the routers took the override, but the traffic did not follow it",
     SETTLING: "prefixes moved off it so recently that no whole window shows the effect yet",
+    LEFT_INVENTORY: "its exit, or a link that it relieved, is not in the inventory any more",
     "blackholed": "a router's best path for it is a blackhole",
     "own-prefix": "it is one of our own prefixes, which are never moved",
     "pinned": "the inventory pins it",

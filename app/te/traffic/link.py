@@ -75,6 +75,11 @@ class LinkWindow(msgspec.Struct, frozen=True):
         )
 
     @property
+    def window_end_s(self) -> int:
+        """The end of the window, unix seconds."""
+        return self.window_start_s + self.window_s
+
+    @property
     def is_bridged(self) -> bool:
         """Whether flows bridge a gap between two polls: they are precise, and near what counters last showed."""
         if self.carried_bps is not None or self.last_bps is None:

@@ -42,10 +42,12 @@ def weights(
     ]
     levels = [_levels(window, natural_links, len(links)) for window in scaled]
     loads, samples = np.zeros(len(pairs)), np.zeros(len(pairs))
-    for window, fade in zip(scaled, _fades(observed.history, levels, links, thresholds, pacing), strict=True):
+    newest_s = _length_s(observed.newest)  # a longer window counts for more of the average
+    fades = _fades(observed.history, levels, links, thresholds, pacing)
+    for window, fade, length_s in zip(scaled, fades, map(_length_s, observed.history), strict=True):
         for column, sizes in window:
             faded = fade[natural_links[column.pairs]]
-            loads[column.pairs] += sizes * faded
+            loads[column.pairs] += sizes * faded * (length_s / newest_s)
             samples[column.pairs] += column.samples * faded
     return Weights(numbers, natural_links[numbers], loads[numbers], samples[numbers])
 
@@ -95,3 +97,7 @@ def _fades(
 
 def _start_s(windows: LinkWindows) -> int:
     return max(window.window_start_s for window in windows.values())
+
+
+def _length_s(windows: LinkWindows) -> int:
+    return max((window.window_s for window in windows.values()), default=1)

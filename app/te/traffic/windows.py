@@ -6,13 +6,14 @@ watermark. With several collectors it is the oldest such moment of any of them (
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import inf
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from app.config.thresholds import WindowSettings
 from app.te.traffic.demand import Demand, Numbers
+from app.te.traffic.premises import WindowTiming
 from app.te.traffic.rates import SampledRates
 from app.te.traffic.unplaced import Unplaced
 from app.te.traffic.writers import SILENT_REFRESHES, WRITERS_MAX, Writers
@@ -168,23 +169,25 @@ class Progress(msgspec.Struct):
         """All windows that start before this time (unix seconds) are closed, and never open again."""
         return self.closed_up_to_s or 0
 
-    def closable(self, windows: WindowSettings, starts: set[int]) -> Iterator[int]:
+    def closable(self, timing: WindowTiming, starts: set[int]) -> Iterator[int]:
         """The starts of the windows to close now, in order. Advances `closed_up_to_s`.
 
         `starts` are the starts of the windows that hold data. Windows without data are closed too, so that silence is
         reported, but after a gap of more than CATCH_UP_WINDOWS only windows with data are.
         """
-        length_s = windows.length_s
-        end_s = window_of(self.watermark_s - windows.grace_s, length_s)
-        if self._may_be_ahead(end_s - 2 * length_s, starts, windows.refresh_s):
+        grid = timing.grid
+        end_s = grid.start_at(self.watermark_s - timing.grace_s)
+        if self._may_be_ahead(end_s - 2 * grid.length_at(end_s), starts, timing.refresh_s):
             return
         if self.closed_up_to_s is None:
             self.closed_up_to_s, self.is_first = min({end_s} | starts), True
         elif self.is_first:
             self.closed_up_to_s = min(self.closed_up_to_s, end_s)
-        due = range(self.closed_up_to_s, end_s, length_s)
-        for start_s in due if len(due) <= CATCH_UP_WINDOWS else sorted(filter(due.__contains__, starts)):
-            self.closed_up_to_s, self.is_first = start_s + length_s, False
+        due = grid.between(self.closed_up_to_s, end_s)
+        has_gap = sum(map(len, due)) > CATCH_UP_WINDOWS
+        with_data = (start_s for start_s in sorted(starts) if any(start_s in piece for piece in due))
+        for start_s in with_data if has_gap else chain(*due):
+            self.closed_up_to_s, self.is_first = start_s + grid.length_at(start_s), False
             yield start_s
         self.closed_up_to_s = max(self.closed_up_to_s, end_s)
 
@@ -236,8 +239,3 @@ class Sums(msgspec.Struct):
         self.samples += part.samples_sum
         self.unroutable_bytes += part.unroutable_bytes
         self.heaviest_bytes = max(self.heaviest_bytes, part.heaviest_bytes)
-
-
-def window_of(at_s: float, length_s: int) -> int:
-    """The start of the window that contains the time `at_s`."""
-    return int(at_s // length_s) * length_s

@@ -95,6 +95,12 @@ def test_every_stage_of_a_move() -> None:
     }
 
 
+def test_a_window_ends_when_its_decision_says() -> None:
+    """The settings may have another length by now."""
+    record = Published(msgspec.structs.replace(STORY[0].decision, window_s=12), STORY[0].at_s)
+    assert longest([record], [])["window end to closed"] == (1, 2.5)
+
+
 def test_repeats_count_once() -> None:
     again = [*STORY, STORY[1], decided(3, epoch=8)]  # sent twice; and a window that a restart decided once more
     assert longest(again, [*ROUTES, *ROUTES]) == longest(STORY, ROUTES)

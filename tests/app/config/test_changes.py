@@ -50,6 +50,7 @@ def test_modes_thresholds_budgets_and_links_are_taken_over() -> None:
         (with_settings(mode="auto"), "mode"),
         (with_settings(thresholds=Thresholds(enter=0.95)), "thresholds.enter"),
         (with_settings(pacing=Pacing(min_stay_s=60)), "pacing.min_stay_s"),
+        (with_settings(windows=replace(NOW.settings.windows, length_s=20)), "windows.length_s"),
         (with_pop(budgets=budgets), f"{CELL}.budgets.max_overrides"),
         (with_pop(pinned_prefixes=("203.0.113.0/24",)), f"{CELL}.pinned_prefixes"),
         (with_link(drain=True), f"{first}.drain"),
@@ -71,8 +72,6 @@ def test_what_is_made_at_the_start_needs_a_restart() -> None:
 
 
 def test_keys_of_another_process_concern_nobody() -> None:
-    windows = with_settings(windows=replace(NOW.settings.windows, grace_s=3))
-    assert (found(windows, "telemetry"), found(windows, "actuator")) == ([("windows.grace_s", True)], [])
     ports = with_settings(state_port=7000, actuator_port=7001, view_port=7002)
     assert (found(ports, "telemetry"), found(ports, "actuator")) == ([("state_port", True)], [("actuator_port", True)])
 

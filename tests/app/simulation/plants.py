@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
+import msgspec
 import pytest
 
 from agents.flows import FlowsState
@@ -21,6 +22,8 @@ from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
 from app.stream.incarnations import Incarnations
 from app.te.decision.guards import Budget
+from app.te.traffic.grid import Grid
+from app.te.traffic.premises import FlowInventory
 
 SEEDS = 400
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -161,6 +164,29 @@ def moves_to_silent_routers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Doubt, "look", lambda self: False)
 
 
+def another_length_begins_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Grid, "changed", lambda self, length_s, settled_s: Grid(length_s))
+
+
+def windows_of_a_link_that_left_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    resume = Accounting.resume
+
+    def forgetful(self: Any, progress: Any, rows: Any, premises: Any) -> None:
+        resume(self, progress, {slot: sums for slot, sums in rows.items() if slot[1] in self._pop.links}, premises)
+
+    patch.setattr(Accounting, "resume", forgetful)
+
+
+def what_rows_include_is_counted_by_the_inventory_of_now(patch: pytest.MonkeyPatch) -> None:
+    resume = Accounting.resume
+
+    def today(self: Any, progress: Any, rows: Any, premises: Any) -> None:
+        now = FlowInventory.of(self._pop)
+        resume(self, progress, rows, [msgspec.structs.replace(each, inventory=now) for each in premises])
+
+    patch.setattr(Accounting, "resume", today)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -182,6 +208,9 @@ PLANTS: dict[str, Plant] = {
         no_damping,
         silence_is_believed,
         moves_to_silent_routers,
+        another_length_begins_at_once,
+        windows_of_a_link_that_left_are_dropped,
+        what_rows_include_is_counted_by_the_inventory_of_now,
     )
 }
 

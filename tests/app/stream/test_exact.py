@@ -148,6 +148,7 @@ def reader(
     missing: range = range(0),
     checkpoint: Callable[[], Mapping[str, int]] = dict,
     answer_s: float = 30.0,
+    write_premises: Callable[[], bool] = bool,
 ) -> ExactReader:
     """A reader that has recovered."""
 
@@ -165,7 +166,9 @@ def reader(
         raise Ended(reason)
 
     fence = StallFence(5.0, ManualClock(), end)
-    reading = Reading("sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint)
+    reading = Reading(
+        "sums", Sums(log), [SOURCE.topic], [cast(Any, Table(log, answer))], checkpoint, write_premises=write_premises
+    )
     made = ExactReader(cast(Any, app), reading, fence, end)
     made._incarnations = cast(Any, Unchanged(committed, missing))
     made._is_loaded = True

@@ -7,6 +7,7 @@ from app.feeds.columns import FlowSource
 from app.feeds.rejected import Rejected
 from app.lab.demo.badrecords import MALFORMED, RATE, SAMPLES, UNROUTABLE, datagrams, records
 from app.te.routing.lpm import PrefixTable
+from app.te.traffic.premises import FlowInventory
 from tests.app.lab.pop.wire import decode, destination
 from tests.pops import demo_pop
 
@@ -41,7 +42,7 @@ def test_every_reason_has_a_sum_of_its_own() -> None:
 
 def test_what_goes_by_sflow_is_what_it_is_said_to_be() -> None:
     pop = demo_pop()
-    told, origins = by_sflow(), Origins(pop)
+    told, origins = by_sflow(), Origins(FlowInventory.of(pop))
     for payload in datagrams(pop, GOOD_HOST):
         datagram = decode(payload)
         for sample in datagram.flows:

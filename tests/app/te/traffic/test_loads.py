@@ -137,6 +137,16 @@ def test_the_level_follows_at_once_and_the_shares_smoothly_but_for_a_jump(of_p: 
     assert traffic.pairs.of(P)[0].samples == pytest.approx(1000 * (1 + fade))
 
 
+def test_a_window_counts_in_the_shares_for_as_long_as_it_is() -> None:
+    """Two short windows with one mix, and a long one with another of the same seconds: both count alike."""
+    seconds = {"window_s": 2 * WINDOW_S}
+    long = window(POP, A, 100, 40, {("r1", P): 40, ("r1", Q): 40}, **seconds)
+    short = [window(POP, A, 100, 40, {("r1", P): 40}), window(POP, A, 100, 40, {("r1", P): 40})]
+    traffic = see({A: long}, *({A: each} for each in short))
+    assert bps_of(traffic, Q) == pytest.approx(10 * G)
+    assert bps_of(traffic, P) == pytest.approx(30 * G)
+
+
 def test_an_override_is_no_jump() -> None:
     """P was on b for a while and is home again: its link rises by 20, its share of it is as ever."""
     away = [

@@ -3,9 +3,10 @@
 import msgspec
 
 from app.config.thresholds import WindowSettings
+from app.te.traffic.premises import WindowTiming
 from app.te.traffic.windows import CATCH_UP_WINDOWS, Progress
 
-WINDOWS = WindowSettings(length_s=10, grace_s=2, refresh_s=2)
+WINDOWS = WindowTiming.of(WindowSettings(length_s=10, grace_s=2, refresh_s=2))
 T0 = 1_795_246_100
 
 
