@@ -5,7 +5,7 @@ aiokafka 0.14 requests metadata only up to version 5, which has no ids; brokers 
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -89,7 +89,25 @@ class TopicsRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class([(NONE, name, {}) for name in self._names], False, False, {})
 
 
+class Described(NamedTuple):
+    """The id of a Kafka cluster, and by name the id and the number of partitions of each topic that exists."""
+
+    cluster_id: str
+    ids: dict[str, str]
+    partitions: dict[str, int]
+
+
+async def describe_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> Described:
+    """What the broker says of these topics and of itself; KafkaError if it does not answer."""
+    response: Any = await admin._send_request(TopicsRequest(names))
+    existing = [entry for entry in response.topics if not entry[0] and entry[2] != NONE]
+    return Described(
+        response.cluster_id,
+        {entry[1]: str(entry[2]) for entry in existing},
+        {entry[1]: len(entry[4]) for entry in existing},
+    )
+
+
 async def topic_ids(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
     """The id of each of these topics that exists, by name; KafkaError if the broker does not answer."""
-    response: Any = await admin._send_request(TopicsRequest(names))
-    return {entry[1]: str(entry[2]) for entry in response.topics if not entry[0] and entry[2] != NONE}
+    return (await describe_topics(admin, names)).ids

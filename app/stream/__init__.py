@@ -1,6 +1,6 @@
 """Faust made exact: batches instead of messages, rows before acknowledgements, and the process ends if either fails.
 
 May import: contract, config, kafka, feeds.rejected, metrics, tables.store.
-Read: exact, reading, app, worker, consumer, fetching, checksums, producer, startup, incarnations, recovery, fence,
-stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
+Read: exact, reading, app, worker, consumer, fetching, checksums, producer, startup, local_state, incarnations,
+recovery, fence, stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
 """
