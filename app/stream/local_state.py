@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +64,7 @@ class Provenance(msgspec.Struct, frozen=True):
     version: str
 
 
-class Refusal(NamedTuple):
+class SetAside(NamedTuple):
     """Why a local database is not believed: a label of the metric, and a sentence."""
 
     reason: str
@@ -79,56 +79,56 @@ class Damaged(Exception):
     """The database cannot be opened or read, and never will be; the message is RocksDB's own."""
 
 
-def refuse_provenance(provenance: Provenance | None, changelog: ChangelogFound) -> Refusal | None:
+def judge_provenance(provenance: Provenance | None, changelog: ChangelogFound) -> SetAside | None:
     """Why a database that was made from this is none of the changelog's, or None."""
     if provenance is None:
-        return Refusal("unknown-origin", "it does not say which changelog it was made from")
+        return SetAside("unknown-origin", "it does not say which changelog it was made from")
     if provenance.cluster_id != changelog.cluster_id:
-        return Refusal(
+        return SetAside(
             "other-cluster", f"it was made at Kafka cluster {provenance.cluster_id}, and this is {changelog.cluster_id}"
         )
     if provenance.topic_id != changelog.topic_id:
-        return Refusal("other-changelog", f"{changelog.topic} was deleted and recreated since")
+        return SetAside("other-changelog", f"{changelog.topic} was deleted and recreated since")
     return None
 
 
-def refuse_offset(offset: int | None, changelog: ChangelogFound) -> Refusal | None:
+def judge_offset(offset: int | None, changelog: ChangelogFound) -> SetAside | None:
     """Why a database that includes this offset of the changelog is ahead of it, or None. Faust would crash for ever."""
     if offset is None or offset < changelog.end:
         return None
-    return Refusal(
+    return SetAside(
         "beyond-changelog",
         f"it includes offset {offset}, but {changelog.topic} ends at {changelog.end}: the tail is lost",
     )
 
 
-def believe_or_set_aside(local: Local, changelog: ChangelogFound, now_s: float) -> Refusal | None:
+def believe_or_set_aside(local: Local, changelog: ChangelogFound, now_s: float) -> SetAside | None:
     """Make a table's folder ready for Faust: believed as it is, or set aside and empty. Return why it was set aside.
 
     InUse if another process has the database open, EnvironmentProblem if the disk or its permissions are in the way.
     """
-    refusal = _refusal(local, changelog) if local.folder.exists() else None
-    if refusal is not None:
+    why = _judge(local, changelog) if local.folder.exists() else None
+    if why is not None:
         path = set_aside(local.folder, now_s)
-        metrics.STATE_SET_ASIDE.labels(local.table, refusal.reason).inc()
-        reason = f"{refusal.text}; it is set aside as {path}, and rebuilt from {changelog.topic}"
+        metrics.STATE_SET_ASIDE.labels(local.table, why.reason).inc()
+        reason = f"{why.text}; it is set aside as {path}, and rebuilt from {changelog.topic}"
         log.error("%s: the local state is not used: %s", local.table, reason)
     _write_provenance(local.folder, Provenance(changelog.cluster_id, changelog.topic_id, version(DISTRIBUTION)))
-    return refusal
+    return why
 
 
-def _refusal(local: Local, changelog: ChangelogFound) -> Refusal | None:
+def _judge(local: Local, changelog: ChangelogFound) -> SetAside | None:
     if is_in_use(local.folder):
         raise InUse(
             f"{local.folder}: another process has it open; give a second worker of this host its own --instance"
         )
-    if refusal := refuse_provenance(read_provenance(local.folder), changelog):
-        return refusal
+    if why := judge_provenance(read_provenance(local.folder), changelog):
+        return why
     try:
         offset = read_whole(local)
     except Damaged as error:
-        return Refusal("damaged", f"it is damaged: {error}")
-    return refuse_offset(offset, changelog)
+        return SetAside("damaged", f"it is damaged: {error}")
+    return judge_offset(offset, changelog)
 
 
 def read_whole(local: Local) -> int | None:
@@ -185,9 +185,9 @@ def set_aside(folder: Path, now_s: float) -> Path:
     return target
 
 
-def databases(tables_folder: Path) -> Iterable[Path]:
-    """The folders of the tables that Faust would open, sorted; those that were set aside are not among them."""
-    return sorted(path for path in tables_folder.glob("*.db") if path.is_dir())
+def databases(data_dir: Path, app_id: str) -> list[Path]:
+    """The folders of an app's tables that Faust would open, sorted; those that were set aside are not among them."""
+    return sorted(path for path in (data_dir / app_id / "v1" / "tables").glob("*.db") if path.is_dir())
 
 
 def reset_command(app_id: str) -> str:

@@ -14,7 +14,9 @@ import pytest
 from faust.stores.rocksdb import RocksDBOptions
 
 from app import metrics
-from app.errors import EnvironmentProblem
+from app.config.settings import Kafka, Settings
+from app.errors import DaemonError, EnvironmentProblem
+from app.kafka.topic_ids import Described
 from app.stream.local_state import (
     ASIDE,
     KEPT,
@@ -26,12 +28,14 @@ from app.stream.local_state import (
     believe_or_set_aside,
     databases,
     is_in_use,
+    judge_offset,
+    judge_provenance,
     read_provenance,
-    refuse_offset,
-    refuse_provenance,
     set_aside,
 )
-from tables.store import TABLE_OPTIONS
+from app.stream.startup import patiently, refuse_partitions
+from app.stream.worker import create_app
+from tables.store import TABLE_OPTIONS, open_table
 
 HERE = ChangelogFound("app-sums-changelog", "first", "lab", end=43)
 ROWS = {b"row %02d" % number: random.Random(number).randbytes(3000) for number in range(40)}
@@ -52,8 +56,8 @@ def local(folder: Path) -> Local:
 
 def begin(at: Local, changelog: ChangelogFound = HERE) -> str | None:
     """What a start says of the directory: the reason for which it is set aside."""
-    refusal = believe_or_set_aside(at, changelog, 1_000_000_000.5)
-    return refusal.reason if refusal else None
+    why = believe_or_set_aside(at, changelog, 1_000_000_000.5)
+    return why.reason if why else None
 
 
 def write(at: Local, rows: dict[bytes, bytes], offset: int) -> Any:
@@ -217,7 +221,16 @@ def test_only_the_last_are_kept(at: Local) -> None:
         made.append(set_aside(at.folder, float(second)))
         at.folder.mkdir()
     assert aside(at) == made[-KEPT:]
-    assert list(databases(at.folder.parent)) == [at.folder]
+
+
+def test_databases_are_where_faust_has_them(tmp_path: Path) -> None:
+    app = create_app("autopilot-telemetry-ams", Settings(pops=("none",), data_dir=str(tmp_path)))
+    store: Any = open_table(app, "sums").data
+    at = Local("sums", store.partition_path(0), store.rocksdb_options.open)
+    begin(at)
+    set_aside(at.folder, 1.0)
+    begin(at)
+    assert databases(tmp_path, "autopilot-telemetry-ams") == [at.folder]
 
 
 @contextmanager
@@ -256,9 +269,33 @@ def test_a_disk_that_is_full_damages_nothing(at: Local, text: str) -> None:
 
 
 def test_the_judgement() -> None:
-    assert refuse_provenance(Provenance("lab", "first", "0.1"), HERE) is None
-    assert refuse_offset(None, HERE) is None
-    assert refuse_offset(42, HERE) is None
-    refusal = refuse_offset(43, HERE)
-    assert refusal is not None
-    assert refusal.text == "it includes offset 43, but app-sums-changelog ends at 43: the tail is lost"
+    assert judge_provenance(Provenance("lab", "first", "0.1"), HERE) is None
+    assert judge_offset(None, HERE) is None
+    assert judge_offset(42, HERE) is None
+    why = judge_offset(43, HERE)
+    assert why is not None
+    assert why.text == "it includes offset 43, but app-sums-changelog ends at 43: the tail is lost"
+
+
+async def test_a_start_waits_for_a_worker_that_ends_at_the_same_moment() -> None:
+    tries = 0
+
+    def look() -> str:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise InUse("sums-0.db: another process has it open")
+        return "believed"
+
+    assert await patiently(look, tries=3, every_s=0.0) == "believed"
+    tries = -9
+    with pytest.raises(InUse):
+        await patiently(look, tries=3, every_s=0.0)
+
+
+def test_topics_with_more_partitions_than_are_read_are_named() -> None:
+    """Faust's own message asks for a changelog with as many partitions, which would be the wrong remedy."""
+    kafka = Kafka(broker="lab:9092")
+    refuse_partitions(kafka, Described("lab", {"flows": "a", "bmp": "b"}, {"flows": 1, "bmp": 1}))
+    with pytest.raises(DaemonError, match="broker lab:9092: topics need one partition: flows has 2; delete them"):
+        refuse_partitions(kafka, Described("lab", {"flows": "a", "bmp": "b"}, {"flows": 2, "bmp": 1}))
