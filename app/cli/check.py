@@ -25,7 +25,7 @@ from app.contract.topics import Topic
 from app.errors import DaemonError
 from app.feeds.bmp_notices import ASK_FOR_STATISTICS
 from app.kafka import client
-from app.kafka.admin import create_topics, missing_topics
+from app.kafka.admin import changelogs_among, create_topics, missing_topics
 from app.kafka.broker_time import host_ahead_s, warning
 from app.kafka.read import unreadable_batches
 from app.web.conditions import Seen, actuator_state, components, sentence
@@ -266,9 +266,11 @@ async def _topic_problems(admin: AIOKafkaAdminClient, deployment: Deployment, ex
             if len(partition["isr"]) < len(partition["replicas"])
         )
     configs = await _configs(admin, present)
+    changelogs = await _configs(admin, changelogs_of(deployment, existing))
     return [
         *problems,
-        *_cleanup_problems(configs, present),
+        *_cleanup_problems(configs, {name: topic.cleanup for name, topic in present.items()}),
+        *_cleanup_problems(changelogs, dict.fromkeys(changelogs, "compact")),
         *_timestamp_problems(configs, present),
         *_size_problems(configs, deployment.pops),
     ]
@@ -298,14 +300,21 @@ async def _configs(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[s
     }
 
 
-def _cleanup_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Topic]) -> Iterator[str]:
+def changelogs_of(deployment: Deployment, names: Collection[str]) -> list[str]:
+    """The changelogs of the deployment's workers among these topics: state that is deleted there is lost."""
+    cells = {deployment.cell_of(pop) for pop in deployment.pops}
+    app_ids = [f"autopilot-{process}-{cell}" for cell in sorted(cells) for process in ("telemetry", "actuator")]
+    return [name for app_id in app_ids for name in changelogs_among(names, app_id)]
+
+
+def _cleanup_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, str]) -> Iterator[str]:
     """A problem for each topic with another cleanup policy: holes in the offsets of an input must mean loss."""
     for name, values in configs.items():
         policy = {part.strip() for part in values.get("cleanup.policy", "delete").split(",")}
-        if policy != set(wanted[name].cleanup.split(",")):
+        if policy != set(wanted[name].split(",")):
             yield (
-                f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name].cleanup}; use"
-                f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name].cleanup}]`"
+                f"topic {name}: cleanup.policy is {','.join(sorted(policy))}, must be {wanted[name]}; use"
+                f" `kafka-configs --alter --topic {name} --add-config cleanup.policy=[{wanted[name]}]`"
             )
 
 

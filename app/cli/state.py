@@ -1,7 +1,6 @@
 """The command `autopilot state reset`: what a person can do about the state of a worker that cannot go on from it."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,18 +28,17 @@ async def reset(deployment: Deployment, app_id: str, from_inputs: bool, now_s: f
 
     EnvironmentProblem while a worker on this host has a table open, DaemonError while the group has members.
     """
-    from app.kafka.admin import delete_group, delete_topics
+    from app.kafka.admin import delete_changelogs, delete_group
     from app.stream import local_state  # Faust is slow to import, so only when needed
 
     folders = local_state.databases(Path(deployment.settings.data_dir), app_id)
     if used := [folder for folder in folders if local_state.is_in_use(folder)]:
         raise EnvironmentProblem(f"{used[0]}: a worker has it open: stop it first, and whatever starts it again")
-    is_changelog = re.compile(f"{re.escape(app_id)}-[a-z_]+-changelog").fullmatch
     had_group, topics = False, list[str]()
     if from_inputs:
         kafka = deployment.settings.kafka
         had_group = await delete_group(kafka, app_id)
-        topics = await delete_topics(kafka, lambda name: is_changelog(name) is not None)
+        topics = await delete_changelogs(kafka, app_id)
     aside = [str(local_state.set_aside(folder, now_s)) for folder in folders]
     return Done(True, aside, app_id if had_group else None, topics)
 

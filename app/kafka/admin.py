@@ -1,7 +1,8 @@
 """Creates topics on a broker as app/contract/topics.py defines them, and deletes topics and groups of ours."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka.admin import NewTopic
 from aiokafka.errors import (
@@ -80,11 +81,17 @@ async def delete_group(kafka: Kafka, group: str) -> bool:
     return not code
 
 
-async def delete_topics(kafka: Kafka, wanted: Callable[[str], bool], within_s: float = 30.0) -> list[str]:
-    """Delete these topics, wait until they are gone, and return their names; DaemonError if the broker refuses."""
+def changelogs_among(names: Iterable[str], app_id: str) -> list[str]:
+    """The changelogs of an app's tables, whose names have no hyphen, among these topics; sorted."""
+    is_changelog = re.compile(f"{re.escape(app_id)}-[a-z_]+-changelog").fullmatch
+    return sorted(filter(is_changelog, names))
+
+
+async def delete_changelogs(kafka: Kafka, app_id: str, within_s: float = 30.0) -> list[str]:
+    """Delete an app's changelogs, wait until they are gone, and return their names; DaemonError if that fails."""
     try:
         async with asyncio.timeout(within_s), client.started(client.admin(kafka)) as admin:
-            names = sorted(filter(wanted, await admin.list_topics()))
+            names = changelogs_among(await admin.list_topics(), app_id)
             answers = (await admin.delete_topics(names)).topic_error_codes if names else []
             refused = [f"{name}: {for_code(code).__name__}" for name, code in answers if code]
             while not refused and set(names) & set(await admin.list_topics()):

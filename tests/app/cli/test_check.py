@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -213,3 +213,27 @@ def test_a_lack_of_permission_counts_only_on_the_host_itself(tmp_path: Path, mon
     settings = Settings(pops=("a",), data_dir=str(tmp_path), halt_file=str(tmp_path / "halt"))
     assert unwritable(settings, offline=True) == []
     assert unwritable(settings)[0].startswith(f"data_dir: {tmp_path}: permission denied; let this user write there")
+
+
+async def test_a_changelog_from_which_rows_are_deleted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are not written again go with their time: a worker without its disk would begin from nothing."""
+    rows, paths, others = (
+        f"autopilot-{process}-{cell}-{table}-changelog"
+        for process, cell, table in (
+            ("telemetry", "rhv1000", "link_windows"),
+            ("actuator", "rhv1000", "rib"),
+            ("telemetry", "ams", "rib"),
+        )
+    )
+    policies = {rows: "compact,delete", paths: "compact", others: "delete"}
+
+    async def configs(_: Any, names: list[str]) -> dict[str, dict[str, str]]:
+        return {name: {"cleanup.policy": policies[name]} for name in names if name in policies}
+
+    monkeypatch.setattr(check, "_configs", configs)
+    deployed = Deployment(Settings(pops=("a",)), {POP: demo_pop()})
+    problems = await check._topic_problems(cast(Any, None), deployed, {name: {} for name in policies})
+    assert [problem for problem in problems if "missing" not in problem] == [
+        f"topic {rows}: cleanup.policy is compact,delete, must be compact; use"
+        f" `kafka-configs --alter --topic {rows} --add-config cleanup.policy=[compact]`"
+    ]

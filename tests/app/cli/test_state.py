@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -33,7 +32,7 @@ class Cell:
         self.broker: list[str] = []
         self.members = False
         monkeypatch.setattr(admin, "delete_group", self._delete_group)
-        monkeypatch.setattr(admin, "delete_topics", self._delete_topics)
+        monkeypatch.setattr(admin, "delete_changelogs", self._delete_changelogs)
 
     async def _delete_group(self, kafka: Kafka, group: str) -> bool:
         if self.members:
@@ -41,9 +40,8 @@ class Cell:
         self.broker.append(group)
         return True
 
-    async def _delete_topics(self, kafka: Kafka, wanted: Any) -> list[str]:
-        known = [f"autopilot-telemetry-{cell}-rib-changelog" for cell in ("rhv1000", "rhv1000-b", "ams")]
-        self.broker += filter(wanted, [*known, "autopilot-telemetry-rhv1000-rib", "bmp-rhv1000"])
+    async def _delete_changelogs(self, kafka: Kafka, app_id: str) -> list[str]:
+        self.broker.append(f"{app_id}-rib-changelog")
         return self.broker[1:]
 
     def reset(self, *arguments: str, answer: str = "") -> Result:
@@ -74,7 +72,7 @@ def test_the_local_tables_are_set_aside_and_the_broker_is_not_asked(cell: Cell) 
     assert cell.reset("--cell", "rhv1000", "--yes").stdout == "There was no state.\n"
 
 
-def test_from_inputs_deletes_the_group_and_this_cells_changelogs_only(cell: Cell) -> None:
+def test_from_inputs_deletes_the_group_and_the_changelogs(cell: Cell) -> None:
     result = cell.reset("--cell", "rhv1000", "--from-inputs", "--yes")
     assert result.exit_code == 0
     assert cell.broker == ["autopilot-telemetry-rhv1000", "autopilot-telemetry-rhv1000-rib-changelog"]

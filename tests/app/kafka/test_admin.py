@@ -13,11 +13,16 @@ from app.kafka import admin, client
 HERE = Kafka(broker="127.0.0.1:1", session_timeout_s=10.0)
 
 
+OURS = [f"autopilot-telemetry-ams-{table}-changelog" for table in ("link_windows", "rib")]
+NOT_OURS = ["autopilot-telemetry-ams-b-rib-changelog", "autopilot-actuator-ams-rib-changelog", "bmp-ams"]
+TOPICS = [*OURS, *NOT_OURS]
+
+
 class Broker:
     """Stands in for the admin client; a topic that is deleted is listed a little longer."""
 
     def __init__(self) -> None:
-        self.topics = ["a-changelog", "b-changelog", "input"]
+        self.topics = list(TOPICS)
         self.group_code = self.topic_code = 0
         self.listed = 0
 
@@ -33,7 +38,7 @@ class Broker:
 
     async def list_topics(self) -> list[str]:
         self.listed += 1
-        return ["a-changelog", *self.topics] if self.listed == 2 else list(self.topics)
+        return [OURS[0], *self.topics] if self.listed == 2 else list(self.topics)
 
     async def delete_topics(self, names: list[str]) -> Any:
         if not self.topic_code:
@@ -60,14 +65,14 @@ async def test_a_group_with_members_is_left_alone(broker: Broker) -> None:
         await admin.delete_group(HERE, "ours")
 
 
-async def test_topics_are_deleted_until_nothing_lists_them(broker: Broker) -> None:
-    assert await admin.delete_topics(HERE, lambda name: name.endswith("-changelog")) == ["a-changelog", "b-changelog"]
-    assert broker.topics == ["input"]
+async def test_changelogs_are_deleted_until_nothing_lists_them(broker: Broker) -> None:
+    assert await admin.delete_changelogs(HERE, "autopilot-telemetry-ams") == OURS
+    assert broker.topics == NOT_OURS, "those of another cell, whose name begins alike, and of the actuator stay"
     assert broker.listed == 3
-    assert await admin.delete_topics(HERE, lambda name: name.endswith("-changelog")) == []
+    assert await admin.delete_changelogs(HERE, "autopilot-telemetry-ams") == []
 
 
-async def test_a_topic_that_cannot_be_deleted_is_named(broker: Broker) -> None:
+async def test_a_changelog_that_cannot_be_deleted_is_named(broker: Broker) -> None:
     broker.topic_code = 29
-    with pytest.raises(DaemonError, match="cannot delete topics: a-changelog: TopicAuthorizationFailedError; b-"):
-        await admin.delete_topics(HERE, lambda name: name.endswith("-changelog"))
+    with pytest.raises(DaemonError, match=f"cannot delete topics: {OURS[0]}: TopicAuthorizationFailedError; {OURS[1]}"):
+        await admin.delete_changelogs(HERE, "autopilot-telemetry-ams")
