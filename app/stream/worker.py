@@ -125,7 +125,7 @@ class LoudWorker(faust.Worker):
         try:
             super().stop_and_shutdown()
         finally:
-            if (reason := self.crash_reason or failed) is not None:
+            if isinstance(reason := self.crash_reason or failed, Exception):
                 die(f"{type(reason).__name__}: {reason}", CRASHED)
 
 
