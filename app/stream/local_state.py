@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from faust.stores.rocksdb import RocksDBOptions
 
 from app import metrics
 from app.contract.decoding import Read, Rejected, reader_of
 from app.errors import EnvironmentProblem
-from tables.store import whole_items
+from tables.store import TABLE_OPTIONS, whole_items
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,11 @@ OpenDatabase = Callable[[Path], Any]  # a rocksdict.Rdict, which is created if t
 
 
 class Local(NamedTuple):
-    """The local database of a table."""
+    """The local database of a table, and what opens it: as Faust does, and as bounded."""
 
     table: str
     folder: Path
-    open: OpenDatabase
+    open: OpenDatabase = RocksDBOptions(**TABLE_OPTIONS, use_rocksdict=True).open
 
 
 class ChangelogFound(NamedTuple):

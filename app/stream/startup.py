@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
@@ -151,8 +152,8 @@ async def check_local_state(app: ExactApp) -> None:
     """
     changelogs = await changelogs_of(app) if app.tables else {}
     for name, table in app.tables.items():
-        store: Any = table.data
-        local = Local(name, store.partition_path(0), store.rocksdb_options.open)
+        # Not by the table's own store, which would belong to the event loop that runs this.
+        local = Local(name, Path(app.conf.tabledir) / f"{name}-0.db")
         changelog = changelogs[str(table.changelog_topic_name)]
         await patiently(partial(believe_or_set_aside, local, changelog, SystemClock().now_s()))
 

@@ -1,5 +1,6 @@
 """Local rows that are believed and such that are set aside, on a real RocksDB: no Kafka is needed."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faust.stores.rocksdb import RocksDBOptions
 
 from app import metrics
 from app.config.settings import Kafka, Settings
 from app.errors import DaemonError, EnvironmentProblem
 from app.kafka.topic_ids import Described
+from app.stream import startup
 from app.stream.local_state import (
     ASIDE,
     KEPT,
@@ -35,7 +36,7 @@ from app.stream.local_state import (
 )
 from app.stream.startup import patiently, refuse_partitions
 from app.stream.worker import create_app
-from tables.store import TABLE_OPTIONS, open_table
+from tables.store import open_table
 
 HERE = ChangelogFound("app-sums-changelog", "first", "lab", end=43)
 ROWS = {b"row %02d" % number: random.Random(number).randbytes(3000) for number in range(40)}
@@ -51,7 +52,7 @@ sys.stdin.read()
 
 
 def local(folder: Path) -> Local:
-    return Local("sums", folder / "sums-0.db", RocksDBOptions(**TABLE_OPTIONS, use_rocksdict=True).open)
+    return Local("sums", folder / "sums-0.db")
 
 
 def begin(at: Local, changelog: ChangelogFound = HERE) -> str | None:
@@ -226,11 +227,27 @@ def test_only_the_last_are_kept(at: Local) -> None:
 def test_databases_are_where_faust_has_them(tmp_path: Path) -> None:
     app = create_app("autopilot-telemetry-ams", Settings(pops=("none",), data_dir=str(tmp_path)))
     store: Any = open_table(app, "sums").data
-    at = Local("sums", store.partition_path(0), store.rocksdb_options.open)
+    at = local(app.conf.tabledir)
+    assert at.folder == store.partition_path(0)
     begin(at)
     set_aside(at.folder, 1.0)
     begin(at)
     assert databases(tmp_path, "autopilot-telemetry-ams") == [at.folder]
+
+
+def test_a_table_belongs_to_the_loop_that_runs_the_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that was made in the loop of the preparation, which is closed then, crashed the worker."""
+    app = create_app("autopilot-telemetry-ams", Settings(pops=("none",), data_dir=str(tmp_path)))
+    table: Any = open_table(app, "sums")
+
+    async def changelogs(_: Any) -> dict[str, ChangelogFound]:
+        return {table.changelog_topic_name: HERE}
+
+    monkeypatch.setattr(startup, "changelogs_of", changelogs)
+    asyncio.run(startup.check_local_state(app))
+    (folder,) = databases(tmp_path, "autopilot-telemetry-ams")
+    assert read_provenance(folder) is not None
+    assert table._data is None
 
 
 @contextmanager
