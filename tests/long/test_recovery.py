@@ -162,7 +162,8 @@ async def f12_the_changelog_was_recreated(rig: Rig) -> None:
     """The disk knows offsets that the changelog never reached: Faust crashes, and so at each start."""
     await rig.admin.delete_topics([CHANGELOG])
     worker = await rig.start("a", patience_s=20.0)
-    await worker.is_in("running")
+    async with asyncio.timeout(PATIENCE_S):
+        await rig.commits_past(await rig.commits() + BATCH)
     assert f"the local state is not used: {CHANGELOG} was deleted and recreated since" in worker.told()
     assert "ConsistencyError" not in worker.told()
 
