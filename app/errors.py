@@ -6,11 +6,13 @@ AutopilotError
  +- DaemonError        a daemon did not come up, or did not answer as it should
  +- SpeakerError       the BGP daemon refused an operation or cannot be reached
  +- ExactnessError     going on would lose data or count it twice: the process must end and start again
+ +- RowFormatError     rows were written by another version of the product: a person must choose what to do
 """
 
 from collections.abc import Sequence
 
 ENDED_ITSELF = 70  # EX_SOFTWARE, exit code of a worker whose supervisor is to start it again, from the last commit
+CRASHED = 1  # a worker whose app crashed, or that cannot start: its supervisor tries again
 FROZEN = 75  # EX_TEMPFAIL, the same for a worker that was frozen for more than half its session with the broker
 
 
@@ -40,3 +42,7 @@ class SpeakerError(AutopilotError):
 
 class ExactnessError(AutopilotError):
     """Counts would become wrong: the process must end, and its supervisor starts it again from the last commit."""
+
+
+class RowFormatError(AutopilotError):
+    """A row has a format that this version of the product does not read, so another start would not help either."""

@@ -12,10 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import faust
 import msgspec
+from faust.stores import STORES
+from faust.stores.rocksdb import Store
 from faust.tables.table import Table
 from faust.types import EventT, FutureMessage
 
-from app.errors import ExactnessError
+from app.errors import ExactnessError, RowFormatError
 
 S = TypeVar("S", bound=msgspec.Struct)
 log = logging.getLogger(__name__)
@@ -32,7 +34,34 @@ TABLE_OPTIONS = {
     "write_buffer_size": 4 * MIB,
     "max_write_buffer_number": 2,
 }
+STORE_SCHEME = "checked-rocksdb"
+STORES.aliases[STORE_SCHEME] = f"{__name__}:CheckedStore"
+STORE_URL = f"{STORE_SCHEME}://?driver=rocksdict"
 ROW_BYTES_MAX = 900_000  # with its envelope below a producer's max.request.size and a topic's max.message.bytes
+
+
+def whole_items(database: Any) -> Iterator[tuple[bytes, bytes]]:
+    """All (key, row) of a RocksDB, its own included; raises an Exception at a damaged block.
+
+    rocksdict's own `items`, `keys` and `values` end there as if it were the last one: the other rows would be lost
+    without a word.
+    """
+    iterator = database.iter()
+    iterator.seek_to_first()
+    while iterator.valid():
+        yield iterator.key(), iterator.value()
+        iterator.next()
+    iterator.status()
+
+
+class CheckedStore(Store):
+    """Faust's RocksDB store, but nothing that iterates over it ends at a damaged block without an exception."""
+
+    def _visible_items(self, db: Any) -> Iterator[tuple[bytes, bytes]]:
+        return ((key, row) for key, row in whole_items(db) if key != self.offset_key)
+
+    def _visible_keys(self, db: Any) -> Iterator[bytes]:
+        return (key for key, _ in self._visible_items(db))
 
 
 class ExactTable(Table[bytes, bytes]):
@@ -129,16 +158,24 @@ def _unpack(kind: Any, packed: Any) -> Any:
 class Rows(Generic[S]):
     """Typed access to a raw table: msgpack behind the header; keys are text.
 
-    `applied` returns the source offset that a row includes; without it, rows may be written in any order.
+    `applied` returns the source offset that a row includes; without it, rows may be written in any order. `upgrade`
+    reads what follows the header of a row of version - 1; without it, only rows of `version` can be read.
     """
 
     def __init__(
-        self, table: ExactTable, kind: type[S], applied: Callable[[S], int] | None = None, version: int = VERSION
+        self,
+        table: ExactTable,
+        kind: type[S],
+        applied: Callable[[S], int] | None = None,
+        version: int = VERSION,
+        upgrade: Callable[[bytes], S] | None = None,
     ) -> None:
         self.table = table
-        self._decoder = decoder_of(kind)
         self._applied = applied
         self._version = version
+        self._decoders: dict[int, Callable[[bytes], S]] = {version: decoder_of(kind).decode}
+        if upgrade is not None:
+            self._decoders[version - 1] = upgrade
 
     def put(self, key: str, row: S) -> int:
         """Write one row (needs a current event) and return its size in bytes."""
@@ -151,10 +188,16 @@ class Rows(Generic[S]):
         return NO_OFFSET if self._applied is None else self._applied(row)
 
     def touch(self, key: str) -> int:
-        """Write a row again as it is, so that the changelog has what the disk has, and return its size in bytes."""
-        if (stored := self.table.get(key.encode())) is not None:
-            self.table.put(key.encode(), stored)
-        return len(stored or b"")
+        """Write a row again as it is, so that the changelog has what the disk has, and return its size in bytes.
+
+        A row of the version before is written in today's, so that the next version finds none of it.
+        """
+        if (stored := self.table.get(key.encode())) is None:
+            return 0
+        if stored[0] != self._version:
+            return self.put(key, self._decode(key, stored))
+        self.table.put(key.encode(), stored)
+        return len(stored)
 
     def delete(self, key: str) -> None:
         """Delete a row. Its tombstone is sent even if the local disk has no row, because the changelog may have one."""
@@ -172,8 +215,9 @@ class Rows(Generic[S]):
                 yield name, self._decode(name, stored)
 
     def _decode(self, key: str, stored: bytes) -> S:
-        if stored[0] != self._version:
-            raise ExactnessError(
-                f"{self.table.name}: row {key} has version {stored[0]}, this program reads only {self._version}"
+        if (decode := self._decoders.get(stored[0])) is None:
+            known = " and ".join(str(version) for version in sorted(self._decoders))
+            raise RowFormatError(
+                f"{self.table.name}: row {key} has format {stored[0]}, and this version of autopilot reads {known}"
             )
-        return self._decoder.decode(stored[HEADER.size :])
+        return decode(stored[HEADER.size :])

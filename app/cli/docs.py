@@ -56,7 +56,8 @@ def _section(command: click.Command, context: click.Context) -> str:
 
 def _row(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in option.opts)
-    value = "" if option.is_flag else f" {option.make_metavar(click.Context(main))}"
+    metavar = option.make_metavar(click.Context(main)).replace("|", r"\|")  # of a choice, in a column of a table
+    value = "" if option.is_flag else f" {metavar}"
     variable = f" (or `{option.envvar}`)" if option.envvar else ""
     default = "" if option.is_flag or option.default is None or not option.show_default else f"`{option.default}`"
     shown = "required" if option.required else default

@@ -25,6 +25,7 @@ from app.cli.output import (
 )
 from app.cli.reap import reaper
 from app.cli.rendering import render
+from app.cli.state import state
 from app.clock import SystemClock
 from app.config.settings import Deployment
 from app.errors import AutopilotError, ConfigError
@@ -82,7 +83,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
 
 
-for command in (render, reaper, halt, resume, reload):
+for command in (render, reaper, halt, resume, reload, state):
     main.add_command(command)
 
 

@@ -1,9 +1,19 @@
-"""Creates topics on a broker as app/contract/topics.py defines them."""
+"""Creates topics on a broker as app/contract/topics.py defines them, and deletes topics and groups of ours."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka.admin import NewTopic
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupIdNotFound,
+    InvalidReplicationFactorError,
+    KafkaError,
+    NonEmptyGroup,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from app.config.settings import Kafka
 from app.contract.topics import Topic
@@ -50,3 +60,44 @@ async def missing_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str,
             f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
         ) from error
     return {name: topic for name, topic in topics.items() if name not in existing}
+
+
+async def delete_group(kafka: Kafka, group: str) -> bool:
+    """Delete a consumer group with its commits; return whether there was one. DaemonError while it has members."""
+    try:
+        async with client.started(client.admin(kafka)) as admin:
+            coordinator = await admin.find_coordinator(group)
+            response = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(f"broker {kafka.broker}: {client.describe(error)}; is it running there?") from error
+    code: int = response.results[0][1]
+    if code == NonEmptyGroup.errno:
+        raise DaemonError(
+            f"group {group} has members: stop its workers first; one that was killed is a member for"
+            f" {kafka.session_timeout_s:g} s more"
+        )
+    if code not in (0, GroupIdNotFound.errno):
+        raise DaemonError(f"broker {kafka.broker}: cannot delete the group {group}: {for_code(code).__name__}")
+    return not code
+
+
+def changelogs_among(names: Iterable[str], app_id: str) -> list[str]:
+    """The changelogs of an app's tables, whose names have no hyphen, among these topics; sorted."""
+    is_changelog = re.compile(f"{re.escape(app_id)}-[a-z_]+-changelog").fullmatch
+    return sorted(filter(is_changelog, names))
+
+
+async def delete_changelogs(kafka: Kafka, app_id: str, within_s: float = 30.0) -> list[str]:
+    """Delete an app's changelogs, wait until they are gone, and return their names; DaemonError if that fails."""
+    try:
+        async with asyncio.timeout(within_s), client.started(client.admin(kafka)) as admin:
+            names = changelogs_among(await admin.list_topics(), app_id)
+            answers = (await admin.delete_topics(names)).topic_error_codes if names else []
+            refused = [f"{name}: {for_code(code).__name__}" for name, code in answers if code]
+            while not refused and set(names) & set(await admin.list_topics()):
+                await asyncio.sleep(0.2)
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(f"broker {kafka.broker}: cannot delete topics: {client.describe(error)}") from error
+    if refused:
+        raise DaemonError(f"broker {kafka.broker}: cannot delete topics: " + "; ".join(refused))
+    return names

@@ -128,6 +128,23 @@ async def states_by_broker(admin: AIOKafkaAdminClient, names: Sequence[str]) -> 
     return states
 
 
+class Described(NamedTuple):
+    """The id of a Kafka cluster, and by name the id of each topic that exists."""
+
+    cluster_id: str
+    ids: dict[str, str]
+
+
+async def describe_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> Described:
+    """What the broker says of these topics and of itself; KafkaError if it does not answer."""
+    response: Any = await admin._send_request(TopicsRequest(names))
+    existing = [entry for entry in response.topics if not entry[0] and entry[2] != NONE]
+    return Described(
+        response.cluster_id,
+        {entry[1]: str(entry[2]) for entry in existing},
+    )
+
+
 async def topic_ids(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, str]:
     """The id of each of these topics that exists, by name; KafkaError if the broker does not answer."""
     return {name: state.topic_id for name, state in (await topic_states(admin, names)).items()}

@@ -16,9 +16,9 @@ from app.errors import ENDED_ITSELF, FROZEN
 log = logging.getLogger(__name__)
 
 
-def die(reason: str, status: int = ENDED_ITSELF) -> None:
-    """End the process at once, without the orderly shutdown, which would still flush."""
-    log.critical("this process ends itself: %s; its next start goes on from the last commit", reason)
+def die(reason: str, status: int = ENDED_ITSELF, then: str = "its next start goes on from the last commit") -> None:
+    """End the process at once, without the orderly shutdown, which would still flush; `then` says what comes next."""
+    log.critical("this process ends itself: %s; %s", reason, then)
     os._exit(status)
 
 

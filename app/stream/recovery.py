@@ -15,7 +15,9 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery, ServiceStopped
 from faust.types import EventT
 
+from app.errors import CRASHED, ENDED_ITSELF, RowFormatError
 from app.stream.fence import die
+from app.stream.local_state import is_damage, reset_command
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,8 @@ class FailFastTable(ExactTable):
         try:
             super().apply_changelog_batch(batch)
         except Exception as error:
-            die(f"{self.name}: cannot apply the changelog: {type(error).__name__}: {error}; is the disk full?")
+            reason = f"{self.name}: cannot apply the changelog: {type(error).__name__}: {error}"
+            die(f"{reason}; is the disk full?", then=what_next(error, self.app.conf.id))
 
 
 def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], Awaitable[None]]) -> None:
@@ -73,4 +76,19 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
             if app.should_stop:  # a stop closes the tables under the load, and nothing is written without a whole one
                 log.warning("%s: its load was cut short by the stop: %s: %s", table.name, type(error).__name__, error)
                 return
-            die(f"{table.name}: cannot load the state from its rows: {type(error).__name__}: {error}")
+            reason = str(error) if isinstance(error, RowFormatError) else f"{type(error).__name__}: {error}"
+            status = CRASHED if isinstance(error, RowFormatError) else ENDED_ITSELF
+            die(f"{table.name}: cannot load the state from its rows: {reason}", status, what_next(error, app.conf.id))
+
+
+def what_next(error: Exception, app_id: str) -> str:
+    """What comes after the end by this error, and what a person can do if the next start ends in the same way."""
+    reset = reset_command(app_id)
+    if isinstance(error, RowFormatError):
+        return f"start the version that wrote the row, or rebuild the state with `{reset} --from-inputs`"
+    if is_damage(error):
+        return "its next start sets the damaged rows aside and rebuilds them from the changelog"
+    return (
+        f"its next start tries again; if that fails too, `{reset}` rebuilds the rows from the changelog, and with"
+        " --from-inputs from the inputs"
+    )

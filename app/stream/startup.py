@@ -1,39 +1,50 @@
-"""What an app asks its broker, and changes there, before it starts: topic ids, commits, changelogs."""
+"""What an app asks its broker and its disk, and changes there, before it starts: topics, commits, changelogs, rows."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from app.clock import SystemClock
 from app.config.settings import Kafka
 from app.contract.topics import CHANGELOG_CONFIG
 from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.admin import create
-from app.kafka.topic_ids import TopicState, states_by_broker, topic_ids
+from app.kafka.topic_ids import TopicState, describe_topics, states_by_broker, topic_ids
 from app.logs import OFTEN
 from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.incarnations import Found
+from app.stream.local_state import ChangelogFound, InUse, Local, believe_or_set_aside
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 LAG_S = 5.0  # how long a topic that has just been created may be unknown to a broker
+IN_USE_TRIES = 30  # a second apart, as Faust's own
 
 
 async def prepare(app: ExactApp) -> None:
-    """Learn the inputs' ids, drop old commits, create changelogs; DaemonError or KafkaError if the app cannot start."""
+    """Learn the inputs' ids, drop old commits, create changelogs, set aside local rows that cannot be believed.
+
+    DaemonError, EnvironmentProblem or KafkaError if the app cannot start.
+    """
     app.inputs.ids = await input_ids(app.kafka, inputs_of(app))
     await forget_old_commits(app)
     await make_changelogs(app)
     await known_topics(app.kafka, changelogs_of(app))
+    await check_local_state(app)
 
 
 def inputs_of(app: ExactApp) -> list[str]:
@@ -170,3 +181,43 @@ async def make_changelogs(app: ExactApp) -> None:
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
     await create(app.kafka, [NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
+
+
+async def check_local_state(app: ExactApp) -> None:
+    """Set aside the local rows that cannot be believed (app/stream/local_state.py), before Faust opens them.
+
+    DaemonError if the broker does not answer, EnvironmentProblem if the disk or another process is in the way.
+    """
+    changelogs = await found_changelogs(app) if app.tables else {}
+    for name, table in app.tables.items():
+        # Not by the table's own store, which would belong to the event loop that runs this.
+        local = Local(name, Path(app.conf.tabledir) / f"{name}-0.db")
+        changelog = changelogs[str(table.changelog_topic_name)]
+        await patiently(partial(believe_or_set_aside, local, changelog, SystemClock().now_s()))
+
+
+async def patiently(look: Callable[[], T], tries: int = IN_USE_TRIES, every_s: float = 1.0) -> T:
+    """Call `look` in a thread, again while another process, perhaps a worker that ends, has the database open."""
+    while True:
+        try:
+            return await asyncio.to_thread(look)
+        except InUse:
+            if (tries := tries - 1) <= 0:
+                raise
+        await asyncio.sleep(every_s)
+
+
+async def found_changelogs(app: ExactApp) -> dict[str, ChangelogFound]:
+    """The changelogs of an app's tables by name, as the broker has them now; DaemonError if it does not answer."""
+    names = changelogs_of(app)
+    partitions = [TopicPartition(name, 0) for name in names]
+    try:
+        async with asking(app.kafka) as admin, client.started(client.consumer(app.kafka)) as consumer:
+            described = await describe_topics(admin, names)
+            ends = await consumer.end_offsets(partitions)
+    except (KafkaError, TimeoutError) as error:
+        raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
+    return {
+        name: ChangelogFound(name, described.ids[name], described.cluster_id, ends[tp])
+        for name, tp in zip(names, partitions, strict=True)
+    }

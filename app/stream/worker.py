@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from app.config.settings import Settings
 from app.contract import topics
-from app.errors import DaemonError, EnvironmentProblem
+from app.errors import CRASHED, DaemonError, EnvironmentProblem
 from app.kafka import client
 from app.logs import OFTEN
 from app.stream.app import ExactApp
@@ -26,6 +26,7 @@ from app.stream.producer import ClientProducer
 from app.stream.recovery import FailFastTable, FailFastTables
 from app.stream.startup import ask, prepare
 from app.tasks import Job, lasting
+from tables.store import STORE_URL
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def create_app(app_id: str, settings: Settings) -> ExactApp:
         app_id,
         kafka,
         lambda topic: ask(kafka, app_id, topic),
-        store="rocksdb://?driver=rocksdict",
+        store=STORE_URL,
         datadir=str(Path(settings.data_dir) / app_id),
         Table=FailFastTable,
         TableManager=FailFastTables,
@@ -95,8 +96,9 @@ def source(app: faust.App, *topics: str) -> faust.TopicT:
 def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -> None:
     """Run until a signal; `services` start before the app. Raises SystemExit with the worker's code.
 
-    EnvironmentProblem if the data directory cannot be written to. DaemonError, before anything starts, if no broker
-    answers or an input topic is missing: Faust would go on trying to create the topic, with a configuration of its own.
+    EnvironmentProblem if the data directory cannot be written to or another process uses it. DaemonError, before
+    anything starts, if no broker answers or an input topic is missing: Faust would go on trying to create the topic,
+    with a configuration of its own. A crash of the app ends the process; the last line of its log says why.
     With `wait_for_broker` the services start all the same, and the app waits for its broker and its topics.
     """
     make_writable(app.conf.datadir)
@@ -112,9 +114,22 @@ def run(app: ExactApp, *services: mode.Service, wait_for_broker: bool = False) -
         finally:
             loop.close()
     # Logging is set up already (app/logs.py), and nothing else is printed.
-    worker = faust.Worker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker = LoudWorker(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()
+
+
+class LoudWorker(faust.Worker):
+    """Faust's worker, but the last line of its log says why it crashed, and not what the shutdown made of it."""
+
+    def stop_and_shutdown(self) -> None:
+        """Stop all services; after a crash, or a start that failed, the process ends here, with exit code 1."""
+        failed = sys.exception()  # of the start, which is being raised
+        try:
+            super().stop_and_shutdown()
+        finally:
+            if isinstance(reason := self.crash_reason or failed, Exception):
+                die(f"{type(reason).__name__}: {reason}", CRASHED)
 
 
 def make_writable(folder: Path) -> None:
@@ -147,7 +162,7 @@ class Waiting(mode.Service):
         while not self.should_stop:
             try:
                 return await prepare(self._app)
-            except (DaemonError, KafkaError) as error:
+            except (DaemonError, EnvironmentProblem, KafkaError) as error:
                 log.error("waiting: %s", client.describe(error), extra=OFTEN)
                 await self.sleep(RETRY_S)
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from tests.faults import broker_faults as broker
+from tests.faults import disk_faults as disk
 from tests.faults import feed_faults as feed
 from tests.faults import worker_faults as worker
 from tests.faults.rig import Rig, Setup
@@ -35,6 +36,10 @@ FAULTS = (
     Fault("worker disk full", worker.disk_full, 2, 0, Setup(disk_bytes=96 * 1024 * 1024)),
     Fault("windows of another length", worker.other_windows, 3),
     Fault("links leave, and come back renamed", worker.other_links, 2),
+    Fault("rows damaged", disk.damaged, 12, 1),
+    Fault("rows of another cluster, longer there", disk.of_another_cluster_longer, 2),
+    Fault("rows of another cluster, shorter there", disk.of_another_cluster_shorter, 2),
+    Fault("rows beyond the changelog", disk.beyond_the_changelog, 2),
     Fault("worker clock wrong", worker.clock_wrong, 2),
     Fault("broker SIGKILL", broker.sigkill, 5, 1),
     Fault("broker frozen", broker.frozen, 3),

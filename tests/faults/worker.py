@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.clock import Clock
@@ -27,16 +27,16 @@ class Worker:
         self.argv = argv
         self._log = log
         self._clock = clock
-        self._wipe = False
+        self._meanwhile: Callable[[Path], None] | None = None
         self._supervisor: asyncio.Task[None]
 
     async def start(self) -> None:
         await self._fork()
         self._supervisor = asyncio.create_task(self._supervise(), name="supervisor")
 
-    async def kill(self, wipe: bool = False) -> None:
-        """SIGKILL it; its data directory is gone, too, before it is started again."""
-        self._wipe = wipe
+    async def kill(self, wipe: bool = False, meanwhile: Callable[[Path], None] | None = None) -> None:
+        """SIGKILL it. Before it is started again its data directory is gone, or `meanwhile` does something to it."""
+        self._meanwhile = _wipe if wipe else meanwhile
         process = self.process
         self.signal(signal.SIGKILL)
         await process.wait()
@@ -74,9 +74,9 @@ class Worker:
             began_s = self._clock.monotonic_s()
             code = await self.process.wait()
             self.exits[code] += 1
-            if self._wipe:
-                shutil.rmtree(self.data_dir, ignore_errors=True)
-                self._wipe = False
+            if self._meanwhile is not None:
+                self._meanwhile(self.data_dir)
+                self._meanwhile = None
             failures = 0 if self._clock.monotonic_s() > began_s + LIVED_S else failures + 1
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             await self._fork()
@@ -87,3 +87,7 @@ class Worker:
             self.process = await asyncio.create_subprocess_exec(*setpriv(None), *self.argv, stdout=log, stderr=log)
         finally:
             os.close(log)
+
+
+def _wipe(data_dir: Path) -> None:
+    shutil.rmtree(data_dir, ignore_errors=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import ExactnessError
+from app.errors import RowFormatError
 from app.feeds.bmp_sessions import Sessions
 from app.feeds.rib_feed import RibFeed
 from app.feeds.stale_paths import FIRST_WITHIN_S
@@ -344,5 +344,5 @@ def test_rows_of_an_older_form_are_refused() -> None:
     """Their keys are others: without a version the routes would be gone, and the progress would be believed."""
     table = memory_table("rib")
     Rows(table, Sessions, lambda row: row.applied).put(progress_key("p"), Sessions(applied=7))
-    with pytest.raises(ExactnessError, match="version 3"):
+    with pytest.raises(RowFormatError, match="has format 3"):
         RibTable(table).progress.get(progress_key("p"))

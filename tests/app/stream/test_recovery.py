@@ -10,10 +10,13 @@ from faust.tables.recovery import Recovery, ServiceStopped
 from mode.utils.queues import FlowControlEvent, FlowControlQueue
 
 from app.config.settings import Settings
+from app.errors import ENDED_ITSELF, RowFormatError
 from app.stream import recovery
 from app.stream.recovery import FailFastRecovery, stop_flow_at_recovery
 from app.stream.worker import create_app
 from tables.store import ExactTable, open_table
+
+RESET = "autopilot state reset --process telemetry --cell ams"
 
 
 class Ended(Exception):
@@ -22,11 +25,11 @@ class Ended(Exception):
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> faust.App:
-    def end(reason: str) -> None:
-        raise Ended(reason)
+    def end(reason: str, status: int = ENDED_ITSELF, then: str = "") -> None:
+        raise Ended(f"{reason}; {then} ({status})")
 
     monkeypatch.setattr(recovery, "die", end)
-    return create_app("recovery-test", Settings(pops=("none",), data_dir=str(tmp_path)))
+    return create_app("autopilot-telemetry-ams", Settings(pops=("none",), data_dir=str(tmp_path)))
 
 
 class Flow:
@@ -88,6 +91,35 @@ async def test_rows_that_cannot_be_loaded_end_the_process(app: faust.App) -> Non
 
     with pytest.raises(Ended, match=r"sums: cannot load the state from its rows: ValueError: row a has version 1"):
         await recovered(app, load)
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (
+            RowFormatError("row a has format 5"),
+            "row a has format 5; start the version that wrote the row, or rebuild the state with"
+            f" `{RESET} --from-inputs` (1)",
+        ),
+        (
+            Exception("Corruption: block checksum mismatch"),
+            "Exception: Corruption: block checksum mismatch; its next start sets the damaged rows aside and rebuilds"
+            " them from the changelog (70)",
+        ),
+        (
+            KeyError("ae8"),
+            f"KeyError: 'ae8'; its next start tries again; if that fails too, `{RESET}` rebuilds the rows from the"
+            " changelog, and with --from-inputs from the inputs (70)",
+        ),
+    ],
+)
+async def test_the_last_line_says_what_to_do(app: faust.App, error: Exception, end: str) -> None:
+    def load(log: list[str]) -> None:
+        raise error
+
+    with pytest.raises(Ended) as ended:
+        await recovered(app, load)
+    assert str(ended.value) == f"sums: cannot load the state from its rows: {end}"
 
 
 async def test_a_load_that_a_stop_interrupts_is_no_error(app: faust.App) -> None:
