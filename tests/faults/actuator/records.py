@@ -95,7 +95,8 @@ async def same_again(trial: Trial) -> None:
             before = rig.changed()
             rig.decider.epoch = max(rig.decider.epoch + 1, int(rig.clock.now_s()))
             await asyncio.sleep(rig.lease_s)  # so that each lease is renewed under the new epoch
-            await rig.actuator.kill()
+            await rig.actuator.stop()  # as above
+            await rig.actuator.start()
             await _followed(trial, rig, many[: OVERRIDES + number + 1])
             again = rig.changed() - before - len(rig.echoes["pop1"].held)  # but for the one that is new
             trial.worst("routes_changed", again)
