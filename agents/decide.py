@@ -7,6 +7,8 @@ from functools import partial
 from math import nan
 from typing import NamedTuple, get_args
 
+import msgspec
+
 from app import metrics
 from app.clock import Clock, utc
 from app.config.inventory import Pop
@@ -113,7 +115,7 @@ class PopDecider:
         """The final row of a link; the inventory does not say any more which counters belong to one that left."""
         is_known = link in self._pop.links
         rates = self._inputs.rates_of(self._pop, link, window) if is_known else None
-        return LinkWindowRow(sums, rates, closed=True, length_s=window.length_s)
+        return LinkWindowRow(sums, rates, closed=True, length_s=window.length_s, has_gap=window.has_gap)
 
     def _remember(self, windows: dict[str, LinkWindow], end_s: int) -> None:
         """Add a window of all links, which ended at `end_s`, and forget what is too old to count in any share."""
@@ -191,7 +193,8 @@ class PopDecider:
     def _link_window(self, start_s: int, link: str, row: LinkWindowRow) -> LinkWindow:
         known = self._pop.links.get(link)
         configured_bps = None if known is None else known.configured_bps
-        return LinkWindow.of(link, configured_bps, start_s, row.length_s, row.sums, row.rates)
+        measured = LinkWindow.of(link, configured_bps, start_s, row.length_s, row.sums, row.rates)
+        return msgspec.structs.replace(measured, has_gap=True) if row.has_gap else measured
 
 
 def _or_nan(value: float | None) -> float:

@@ -28,7 +28,7 @@ from app.stream.publish import Publisher, Queued
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.grid import usual_length
 from app.te.traffic.premises import Premises, PremisesRow, needed
-from app.te.traffic.windows import ClosedWindow, ClosingRef, Progress, Sums
+from app.te.traffic.windows import ClosedWindow, ClosingRef, Missing, Progress, Sums
 from tables.congestion import (
     Closing,
     CongestionTable,
@@ -192,7 +192,8 @@ class FlowsState(Generic[D]):
             else:
                 progress = self.accounts[pop].progress
                 closed_s = min(records[index].timestamp_s, progress.newest_s)
-                window = ClosedWindow(pop, outcome.start_s, outcome.length_s, closed_s)
+                has_gap = progress.missing is not None and progress.missing.touches(outcome.start_s, outcome.length_s)
+                window = ClosedWindow(pop, outcome.start_s, outcome.length_s, closed_s, has_gap)
                 rows = self.deciders[pop].close(window, outcome.sums)
                 self._closed.add(pop)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
@@ -206,6 +207,9 @@ class FlowsState(Generic[D]):
         self._advanced.add(pop)
         progress = self.accounts[pop].progress
         if hole.position > progress.applied:
+            if hole.is_missing:
+                missing = hole.position - progress.applied
+                progress.missing = Missing(missing, progress.watermark_s, hole.timestamp_s)
             progress.applied = hole.position
             if hole.rejected is not None:
                 progress.dead_letters += hole.rejected.records

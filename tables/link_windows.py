@@ -17,13 +17,15 @@ from tables.store import OpenTable, Rows
 class LinkWindowRow(msgspec.Struct):
     """Sums with the position up to which they count; `rates` and `closed` are set when the window closes.
 
-    `length_s` is the length of the window in seconds, 0 in rows from before lengths were remembered.
+    `length_s` is the length of the window in seconds, 0 in rows from before lengths were remembered. It `has_gap` if
+    records of it were removed from Kafka before they were read.
     """
 
     sums: Sums
     rates: Rates | None = None
     closed: bool = False
     length_s: int = 0
+    has_gap: bool = False
 
 
 def key_of(pop: str, start_s: int, link: str) -> str:

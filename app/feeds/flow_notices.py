@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
+from app.clock import utc
 from app.config.forms import SELF_IFINDEX
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
@@ -14,6 +15,7 @@ from app.te.traffic.windows import UNMARKED_MAX_S, Progress
 from app.te.traffic.writers import AWAY_MAX_S, BEHIND_MAX_S, WRITERS_MAX, Writer
 
 NOTICES_MAX = 20  # of a kind, the largest first
+MISSED_S = 600.0  # of the stream's time: so long a gap is shown
 CLOCKS_DIFFER_S = 5.0  # from here on a tenth of the bytes of the slower collector would be late
 SHARE_MIN = {
     "special-interface": 0.01,
@@ -24,7 +26,20 @@ SHARE_MIN = {
 
 def flow_notices(pop: Pop, windows: WindowSettings, progress: Progress) -> list[Notice]:
     """The notices of the newest closed window, at most NOTICES_MAX of each kind."""
-    return [*_unplaced(pop, progress.unplaced), *_clocks(windows, progress), *_markers(pop, progress)]
+    found = (_unplaced(pop, progress.unplaced), _clocks(windows, progress), _markers(pop, progress), _missing(progress))
+    return [notice for notices in found for notice in notices]
+
+
+def _missing(progress: Progress) -> Iterator[Notice]:
+    missing = progress.missing
+    if missing is not None and progress.watermark_s < missing.until_s + MISSED_S:
+        began, ended = (utc(at_s).isoformat(timespec="seconds") for at_s in (missing.from_s, missing.until_s))
+        yield Notice(
+            "missing-records",
+            "flows",
+            f"{missing.records} messages from between {began} and {ended} were removed from Kafka before they were"
+            " read, and windows of that time say feed gap: let the topic keep records for longer than nobody may read",
+        )
 
 
 def _unplaced(pop: Pop, unplaced: Unplaced) -> Iterator[Notice]:

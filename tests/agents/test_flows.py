@@ -13,6 +13,7 @@ from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.feeds.placing import TableOf
 from app.stream.consumer import Record
+from app.stream.fetching import Hole
 from app.stream.final_rows import FinalRows
 from app.te.cycle_state import CycleState
 from app.te.traffic.lag import Rates
@@ -34,6 +35,7 @@ class Closings:
     def __init__(self, publish: Callable[[ClosedWindow], None]) -> None:
         self.publish = publish
         self.closed: list[int] = []
+        self.gaps: list[int] = []
         self.sizes_bytes: dict[str, int] = {}
         self.loaded: list[int] = []
         self.links: set[str] = set()
@@ -48,6 +50,7 @@ class Closings:
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         self.closed.append(window.start_s)
+        self.gaps += [window.start_s] if window.has_gap else []
         self.sizes_bytes = {link: each.size_bytes for link, each in sums.items()}
         self.closed_s = window.closed_s
         self.cycle = CycleRow(self.cycle.epoch, self.cycle.seq + 1, CycleState())
@@ -295,6 +298,19 @@ def test_who_was_heard_and_what_is_wrong_outlive_a_restart() -> None:
         assert (notice.kind, notice.where) == ("unknown-ingress", "r2")
         assert notice.text.startswith("50.00% of the bytes enter r2 (192.0.2.2) by ifIndex 77")
         rig.restart()
+
+
+def test_what_retention_removed_unread_shows_in_the_windows_of_that_time_and_to_people() -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.flush()
+    rig.restart()
+    rig.state.skip(TOPIC, Hole(3, 50, T0 + 32.0, is_missing=True))
+    rig.feed([*purge(T0 + 34, "w/1"), (T0 + 36.0, flow(T0 + 35)), *purge(T0 + 54, "w/2")], first=50)
+    assert rig.closings.closed == [T0 + 10, T0 + 20, T0 + 30, T0 + 40]
+    assert rig.closings.gaps == [T0 + 10, T0 + 20, T0 + 30]
+    [notice] = [each for each in rig.state.notices(rig.pop, T0 + 54) if each.kind == "missing-records"]
+    assert notice.text.startswith("47 messages from between 2026-11-21T07:28:32+00:00 and 2026-11-21T07:28:52+00:00")
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:

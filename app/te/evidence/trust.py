@@ -77,6 +77,8 @@ def _contradict(seen: float, expected: float, thresholds: Thresholds, before: bo
 
 
 def _feed(newest: LinkWindow, past: Sequence[LinkWindow], untrusted: bool, sample_bytes: float) -> Feed:
+    if newest.has_gap:
+        return "gap"
     if newest.is_silent and not newest.renumbered:
         return "silent"
     if untrusted:
@@ -102,7 +104,7 @@ def _is_comparable(window: LinkWindow, thresholds: Thresholds, sample_bytes: flo
     They cannot on a full link: its counters stop at the capacity, while its flows may exceed it.
     """
     both = window.carried_bps is not None and not _lost_flows(window, sample_bytes)
-    return both and window.up and not _is_saturated(window, thresholds)
+    return both and window.up and not window.has_gap and not _is_saturated(window, thresholds)
 
 
 def _lost_flows(window: LinkWindow, sample_bytes: float) -> bool:

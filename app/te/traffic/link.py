@@ -18,6 +18,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
     `configured_bps` is the inventory's, `reported_bps` that of the live ports by their ifSpeed. `counters_heard` says
     whether any counters of the link were ever read. `sampled_bytes` is the sum of `demand`; `unroutable_bytes` were
     sampled too, but no route was known for them. `heaviest_share` is the share of the bytes that is due to one sample.
+    If it `has_gap`, records of the window were removed from Kafka before they were read.
     """
 
     link: str
@@ -39,6 +40,7 @@ class LinkWindow(msgspec.Struct, frozen=True):
     last_bps: float | None = None
     heaviest_share: float = 0.0
     renumbered: bool = False
+    has_gap: bool = False
 
     @classmethod
     def of(

@@ -47,6 +47,18 @@ def quiet_until(clocks: Sequence[QuietClock]) -> float | None:
     return min(clock.at_s for clock in clocks if clock.lasts_s >= UNMARKED_MAX_S / 2)
 
 
+class Missing(msgspec.Struct, frozen=True):
+    """Records that were removed from Kafka before they were read: how many, and between which Kafka times."""
+
+    records: int
+    from_s: float
+    until_s: float
+
+    def touches(self, start_s: int, length_s: int) -> bool:
+        """Whether some of them may belong to this window."""
+        return start_s < self.until_s and start_s + length_s > self.from_s
+
+
 class ClosingRef(msgspec.Struct):
     """Which rows hold what the last closing of windows made: the number of its decision (tables/congestion.py).
 
@@ -85,6 +97,7 @@ class Progress(msgspec.Struct):
     unplaced: Unplaced = msgspec.field(default_factory=Unplaced)
     rates: SampledRates = msgspec.field(default_factory=SampledRates)
     closing: ClosingRef | None = None
+    missing: Missing | None = None
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
@@ -197,12 +210,16 @@ class Progress(msgspec.Struct):
 
 
 class ClosedWindow(NamedTuple):
-    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by no clock far ahead."""
+    """One closed window of a PoP. `closed_s` is the Kafka time at which it was complete, by no clock far ahead.
+
+    If it `has_gap`, records of it were removed from Kafka before they were read.
+    """
 
     pop: str
     start_s: int
     length_s: int
     closed_s: float
+    has_gap: bool = False
 
     @property
     def end_s(self) -> int:

@@ -21,12 +21,13 @@ from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Program, Runner
 from tests.faults.actuator.echo import Echo
 from tests.faults.actuator.rig import (
-    LEASE_S,
+    SHORT,
     WINDOWS,
     ActuatorRig,
     Broker,
     Decider,
     Place,
+    Renewal,
     move,
     stop,
     with_budget,
@@ -84,7 +85,12 @@ class LightRig(ActuatorRig):
 
 @asynccontextmanager
 async def on_injectors(
-    trial: Trial, routes: Mapping[str, Sequence[str]], pops: int = 1, budget: int = 100, away: str | None = None
+    trial: Trial,
+    routes: Mapping[str, Sequence[str]],
+    pops: int = 1,
+    budget: int = 100,
+    away: str | None = None,
+    renewal: Renewal = SHORT,
 ) -> AsyncIterator[LightRig]:
     """So many PoPs whose neighbours announce these prefixes, by the neighbours' addresses.
 
@@ -106,7 +112,7 @@ async def on_injectors(
             "pops": [str(path.relative_to(run_dir)) for path in inventories.values()],
             "cells": {names[0]: names},
             "windows": WINDOWS,
-            "pacing": {"lease_s": LEASE_S},
+            "pacing": {"lease_s": renewal.lease_s},
             "actuator_port": free_port(),
         }
         settings_file = write_settings(run_dir, inventories[names[0]], kafka.broker, ours)
@@ -122,8 +128,9 @@ async def on_injectors(
             places.append(place)
             await echoes[name].begin(routes)
             exit_.push_async_callback(stop, asyncio.create_task(echoes[name].run(), name=f"echo of {name}"))
-        decider = Decider(kafka, SystemClock())
+        decider = Decider(kafka, SystemClock(), renewal)
         rig = LightRig(places, Broker(site, runner), settings_file, decider, echoes)
+        rig.lease_s = renewal.lease_s
         await rig.start_reapers()
         await rig.start(exit_)
         yield rig

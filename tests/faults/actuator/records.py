@@ -10,7 +10,7 @@ import msgspec
 from app.contract import topics
 from app.contract.schemas import Decision, SourcePath
 from tests.faults.actuator.light import LightRig, on_injectors
-from tests.faults.actuator.rig import NATURAL_PEER, move, prefixes, stop
+from tests.faults.actuator.rig import NATURAL_PEER, Renewal, move, prefixes, stop
 from tests.faults.actuator.verdict import Trial
 
 PEER, OTHER_ROUTERS_PEER = "127.0.0.32", "127.0.0.35"
@@ -22,6 +22,7 @@ FLAP_S, FLAPS = 1.0, 40
 ROUNDS_MAX = 2  # in FLAPS seconds, if the damping after a first loss is 30 s
 OLD_S = 580.0
 STALE = "20.255.0.0/24"
+LONGER = Renewal(60.0, 5.0)
 
 
 async def bad_bytes(trial: Trial) -> None:
@@ -87,15 +88,19 @@ async def flapping(trial: Trial) -> None:
 
 
 async def same_again(trial: Trial) -> None:
-    """The row: telemetry begins again with the same set, then the actuator does; nothing is announced again."""
+    """The row: telemetry begins again with the same set, then the actuator does; nothing is announced again.
+
+    A restart has to fit into the last sixth of a lease.
+    """
     many = prefixes(OVERRIDES + trial.times)
-    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}) as rig:
+    async with on_injectors(trial, {NATURAL_PEER: many, PEER: many}, renewal=LONGER) as rig:
         await rig.decide(PEER, many[:OVERRIDES])
         for number in range(trial.times):
             before = rig.changed()
             rig.decider.epoch = max(rig.decider.epoch + 1, int(rig.clock.now_s()))
             await asyncio.sleep(rig.lease_s)  # so that each lease is renewed under the new epoch
-            await rig.actuator.kill()
+            await rig.actuator.stop()  # as above
+            await rig.actuator.start()
             await _followed(trial, rig, many[: OVERRIDES + number + 1])
             again = rig.changed() - before - len(rig.echoes["pop1"].held)  # but for the one that is new
             trial.worst("routes_changed", again)
