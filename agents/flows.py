@@ -273,7 +273,7 @@ class FlowsState(Generic[D]):
             self._congestion.delete_part(key)
         if progress.closing is not None:
             self._stale[pop] = closing_keys(pop, progress.closing)
-        records = self._publishers[pop].take_records()
+        records = [*self._unsent.get(pop, ()), *self._publishers[pop].take_records()]  # and what an earlier one left
         closing = Closing(self.deciders[pop].cycle, [(each.topic, each.key, each.value) for each in records])
         progress.closing = self._congestion.put_closing(pop, closing)
         self._unsent[pop] = records

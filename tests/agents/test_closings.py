@@ -23,6 +23,19 @@ async def test_what_a_window_made_is_sent_again_as_it_was(sent: bool) -> None:
     assert await rig.sent() == []
 
 
+async def test_what_was_not_sent_is_in_the_next_closing_too() -> None:
+    """Seen after an outage: the first flush closes windows at once, and is killed before it has sent."""
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
+    rig.flush()
+    for first in (3, 6):
+        rig.restart()
+        start_s = T0 + 10 * (first // 3)
+        rig.feed([(start_s + 2.0, flow(start_s + 1)), *purge(start_s + 14)], first)
+        rig.flush()
+    assert [made.start_s for made in await rig.sent()] == [T0, T0 + 10, T0 + 20]
+
+
 async def test_what_was_sent_is_not_sent_again_once_the_rows_say_so() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
