@@ -86,9 +86,7 @@ class PopDecider:
 
         What was counted for a link that has left the inventory since is published, too; nothing is decided on it.
         """
-        rows = {link: self._row(window, link, link_sums) for link, link_sums in sums.items()}
-        seen = {link: self._link_window(window.start_s, link, row) for link, row in rows.items()}
-        self._remember({link: each for link, each in seen.items() if link in self._pop.links}, window.end_s)
+        rows, seen = self._finish(window, sums)
         self._plans.clear()
         before = self.cycle
         self.last = result = run_cycle(
@@ -110,6 +108,19 @@ class PopDecider:
         self._measure(result)
         self._log(result, before.state)
         return rows
+
+    def finish(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        """Return the final rows of a window that was decided on, before its rows were lost; publish nothing."""
+        return self._finish(window, sums)[0]
+
+    def _finish(
+        self, window: ClosedWindow, sums: dict[str, Sums]
+    ) -> tuple[dict[str, LinkWindowRow], dict[str, LinkWindow]]:
+        """The final rows of a window, and what they say, by link."""
+        rows = {link: self._row(window, link, link_sums) for link, link_sums in sums.items()}
+        seen = {link: self._link_window(window.start_s, link, row) for link, row in rows.items()}
+        self._remember({link: each for link, each in seen.items() if link in self._pop.links}, window.end_s)
+        return rows, seen
 
     def _row(self, window: ClosedWindow, link: str, sums: Sums) -> LinkWindowRow:
         """The final row of a link; the inventory does not say any more which counters belong to one that left."""

@@ -36,8 +36,8 @@ from tables.congestion import (
     closing_keys,
     cycle_key,
     premises_key,
-    progress_key,
 )
+from tables.flow_progress import FlowProgress
 from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
 from tables.store import Rows
 
@@ -52,6 +52,9 @@ class Decider(Protocol):
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         """Decide on a complete window and return its final rows by link."""
+
+    def finish(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
+        """Return the final rows of a window that was decided on, before its rows were lost."""
 
     @property
     def cycle(self) -> CycleRow:
@@ -102,6 +105,7 @@ class FlowsState(Generic[D]):
         self.tables = [tables.link_windows.table, tables.congestion.table]
         self._rows = tables.link_windows
         self._congestion = tables.congestion
+        self._progress = FlowProgress(tables.link_windows, tables.congestion)
         self._final_rows = tables.final_rows
         self._committed = tables.committed
         self._letters, self._publishers = publishers
@@ -142,7 +146,7 @@ class FlowsState(Generic[D]):
 
     def _load(self, pop: Pop) -> None:
         name, account = pop.name, self.accounts[pop.name]
-        progress = self._congestion.progress.get(progress_key(name)) or Progress()
+        progress = self._progress.load(name)
         self._written[name] = Written(progress.applied, progress.open_from_s)
         opened: dict[Slot, Sums] = {}
         closed: dict[Slot, LinkWindowRow] = {}
@@ -175,7 +179,9 @@ class FlowsState(Generic[D]):
         self._stale[pop] = [key for key in self._congestion.closings(pop) if key not in current]
         if ref is None:
             return cycle
-        closing = self._congestion.closing(pop, ref)
+        if (closing := self._congestion.closing(pop, ref)) is None:
+            log.error("%s: its last decision is not in congestion any more; what is there goes on", pop)
+            return self._congestion.newest_cycle(pop)
         if not ref.sent:
             self._unsent[pop] = [Queued(*record) for record in closing.records]
         epoch = closing.cycle.epoch if cycle is None else max(cycle.epoch, closing.cycle.epoch)
@@ -194,8 +200,11 @@ class FlowsState(Generic[D]):
                 closed_s = min(records[index].timestamp_s, progress.newest_s)
                 has_gap = progress.missing is not None and progress.missing.touches(outcome.start_s, outcome.length_s)
                 window = ClosedWindow(pop, outcome.start_s, outcome.length_s, closed_s, has_gap)
-                rows = self.deciders[pop].close(window, outcome.sums)
-                self._closed.add(pop)
+                if window.start_s < progress.decided_to_s:
+                    rows = self.deciders[pop].finish(window, outcome.sums)
+                else:
+                    rows = self.deciders[pop].close(window, outcome.sums)
+                    self._closed.add(pop)
                 self._final |= {key_of(pop, window.start_s, link): row for link, row in rows.items()}
                 for link, row in rows.items():
                     if row.rates is not None and row.rates.carried_bps is not None:
@@ -266,6 +275,8 @@ class FlowsState(Generic[D]):
         for pop in sorted(self._closed):
             self._write_closing(pop, self.accounts[pop].progress)
         self._closed.clear()
+        for pop in sorted(self._advanced):
+            self._progress.write_beside(pop, self.accounts[pop].progress, self._keep_from_s(pop))
 
     def _write_closing(self, pop: str, progress: Progress) -> None:
         """Write what the windows made that were closed since the last flush; the progress row will name it."""
@@ -297,7 +308,7 @@ class FlowsState(Generic[D]):
         """Write the progress of PoPs with records since the last flush."""
         for pop in sorted(self._advanced):
             account = self.accounts[pop]
-            self._congestion.progress.put(progress_key(pop), account.progress)
+            self._progress.write_last(pop, account.progress)
             self._written[pop] = Written(account.progress.applied, account.progress.open_from_s)
             _measure(pop, account.progress, self._recent[pop])
         self._advanced.clear()

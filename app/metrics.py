@@ -18,6 +18,11 @@ UNDATED = Counter("autopilot_undated_records", "Input records whose time in Kafk
 CONFIG = Gauge("autopilot_config_seconds", "Unix time since which the configuration of this hash is in use", ["hash"])
 RELOADS = Counter("autopilot_config_reloads", "Times that the configuration was read again", ["result"])
 CLOCK_OFFSET = Gauge("autopilot_clock_offset_seconds", "How far this host's clock is ahead of the broker's")
+STATE_ROWS_LOST = Counter(
+    "autopilot_state_rows_lost",
+    "Starts at which the rows of a table were not all there, because its changelog had lost records.",
+    ["table"],
+)
 STATE_SET_ASIDE = Counter(
     "autopilot_state_set_aside", "Local directories of tables that were not believed at a start", ["table", "reason"]
 )

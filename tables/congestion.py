@@ -7,9 +7,10 @@ it. The progress row is the last write of every flush, and names the closing tha
 before the rows that rely on them.
 """
 
+from collections import Counter
+
 import msgspec
 
-from app.errors import ExactnessError
 from app.te.cycle_state import CycleState
 from app.te.traffic.premises import PremisesRow
 from app.te.traffic.windows import ClosingRef, Progress
@@ -58,13 +59,20 @@ class CongestionTable:
             self._parts.put(key, ClosingPart(packed[start : start + PART_BYTES]))
         return made
 
-    def closing(self, pop: str, ref: ClosingRef) -> Closing:
-        """Read the closing that a progress row names; ExactnessError if it is not there."""
+    def closing(self, pop: str, ref: ClosingRef) -> Closing | None:
+        """Read the closing that a progress row names; None if it is not whole, because the changelog lost its end."""
         parts = [self._parts.get(key) for key in closing_keys(pop, ref)]
         try:
             return msgspec.msgpack.decode(b"".join(part.packed for part in parts if part is not None), type=Closing)
-        except msgspec.DecodeError as error:
-            raise ExactnessError(f"{self.table.name}: the closing that {pop} is at is not whole: {error}") from error
+        except msgspec.DecodeError:
+            return None
+
+    def newest_cycle(self, pop: str) -> CycleRow | None:
+        """The newest cycle of a PoP that is in some row; None if there is none."""
+        parts = Counter(_number_of(key) for key in self.closings(pop))
+        closings = (self.closing(pop, ClosingRef(*number, count)) for number, count in parts.items())
+        cycles = [self.cycles.get(cycle_key(pop)), *(each.cycle for each in closings if each is not None)]
+        return max((cycle for cycle in cycles if cycle), key=lambda cycle: (cycle.epoch, cycle.seq), default=None)
 
     def closings(self, pop: str) -> list[str]:
         """The keys of all parts of closings of a PoP."""
@@ -78,6 +86,12 @@ class CongestionTable:
 def closing_keys(pop: str, ref: ClosingRef) -> list[str]:
     """The keys of the parts of a closing."""
     return [f"{pop}|closing|{ref.epoch}|{ref.seq}|{number}" for number in range(ref.parts)]
+
+
+def _number_of(key: str) -> tuple[int, int]:
+    """The number (epoch, seq) of the closing that this part is of."""
+    _, _, epoch, seq, _ = key.split("|")
+    return int(epoch), int(seq)
 
 
 def cycle_key(pop: str) -> str:

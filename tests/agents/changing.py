@@ -45,6 +45,9 @@ class Deciding:
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         sizes_bytes = {link: each.size_bytes + each.unroutable_bytes for link, each in sums.items()}
         self._closed.append(((window.start_s, window.length_s), sizes_bytes))
+        return self.finish(window, sums)
+
+    def finish(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         return {link: LinkWindowRow(each, None, closed=True, length_s=window.length_s) for link, each in sums.items()}
 
 

@@ -55,6 +55,9 @@ class Closings:
         self.closed_s = window.closed_s
         self.cycle = CycleRow(self.cycle.epoch, self.cycle.seq + 1, CycleState())
         self.publish(window)
+        return self.finish(window, sums)
+
+    def finish(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         return {link: LinkWindowRow(of_link, self.rates, closed=True) for link, of_link in sums.items()}
 
 

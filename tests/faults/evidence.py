@@ -68,7 +68,7 @@ async def prefix_traffic(broker: str, pop: str) -> list[tuple[Slot, Amounts]]:
 async def changelog(broker: str, cell: str) -> list[Row]:
     """The whole history of `link_windows`, stale rows and all."""
     records = await read_topic(reached_at(broker), f"autopilot-telemetry-{cell}-link_windows-changelog")
-    return [_row(record.key, record.value) for record in records]
+    return [_row(record.key, record.value) for record in records if not record.key.startswith(b"|")]
 
 
 async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | None:
@@ -94,7 +94,7 @@ def disk(data_dir: Path) -> list[Row]:
     options: Any = rocksdict.Options(raw_mode=True)
     database = rocksdict.Rdict(str(path), options=options, access_type=rocksdict.AccessType.read_only())
     try:
-        return [_row(key, value) for key, value in _raw(database) if b"|" in key]
+        return [_row(key, value) for key, value in _raw(database) if key.count(b"|") == 2 and not key.startswith(b"|")]
     finally:
         database.close()
 
