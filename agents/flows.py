@@ -80,13 +80,6 @@ class Publishers(NamedTuple):
     windows: Mapping[str, Publisher]
 
 
-class Written(NamedTuple):
-    """How far the progress row of a PoP is, as it was last written: its position, and the start of its open windows."""
-
-    applied: int = -1
-    open_from_s: int = 0
-
-
 class FlowsState(Generic[D]):
     """One Accounting and one Decider per PoP, in front of `link_windows` and `congestion`."""
 
@@ -123,7 +116,6 @@ class FlowsState(Generic[D]):
         self._recent = {name: RecentShares() for name in self.accounts}
         # As loaded, with a new epoch: written before any decision of that epoch, because clocks of machines differ.
         self._begun: dict[str, CycleRow] = {}
-        self._written = dict.fromkeys(self.accounts, Written())
         self._premises: dict[str, Sequence[Premises]] = {}  # that this process has written
         self._closed: set[str] = set()  # PoPs with windows that were closed since the last flush
         self._unsent: dict[str, list[Queued]] = {}  # records of closings that are in the rows
@@ -147,7 +139,6 @@ class FlowsState(Generic[D]):
     def _load(self, pop: Pop) -> None:
         name, account = pop.name, self.accounts[pop.name]
         progress = self._progress.load(name)
-        self._written[name] = Written(progress.applied, progress.open_from_s)
         opened: dict[Slot, Sums] = {}
         closed: dict[Slot, LinkWindowRow] = {}
         for key, row in self._rows.items(f"{name}|"):
@@ -242,7 +233,7 @@ class FlowsState(Generic[D]):
             name: account for name, account in self.accounts.items() if account.premises is not self._premises.get(name)
         }
         for name, account in new.items():
-            account.premises = self._premises[name] = needed(account.premises, self._written[name].applied)
+            account.premises = self._premises[name] = needed(account.premises, self._progress.written[name].applied)
             self._congestion.premises.put(premises_key(name), PremisesRow(account.premises))
             for turn in account.grid.turns:
                 if turn.from_s > account.progress.open_from_s:
@@ -298,7 +289,7 @@ class FlowsState(Generic[D]):
 
     def _keep_from_s(self, pop: str) -> int:
         """Start of the oldest window to keep, by the written progress: a crash closes later ones again, from rows."""
-        return self._written[pop].open_from_s - self._windows.retention_s
+        return self._progress.written[pop].open_from_s - self._windows.retention_s
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         """Return the queued dead letters, which are the same however often they are sent."""
@@ -309,7 +300,6 @@ class FlowsState(Generic[D]):
         for pop in sorted(self._advanced):
             account = self.accounts[pop]
             self._progress.write_last(pop, account.progress)
-            self._written[pop] = Written(account.progress.applied, account.progress.open_from_s)
             _measure(pop, account.progress, self._recent[pop])
         self._advanced.clear()
 

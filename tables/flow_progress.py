@@ -1,11 +1,12 @@
 """How far the flows of a PoP were read: a row in each table of the flows agent, which have changelogs of their own.
 
-The one in `link_windows`, key `|progress|pop`, is the last row of a flush in that table, and the one in `congestion` is
-the last of all. So the first is never behind the second, unless a changelog lost its end: then the two say which, and
-reading goes on from where both tables agree.
+The one in `link_windows`, key `|progress|pop`, is the last row of a flush in that table; the one in `congestion` is
+the last of all. A crash between them leaves the first one flush ahead. Any other distance says that a changelog lost
+its end, and which one; then reading goes on where the rows of both tables allow it.
 """
 
 import logging
+from copy import deepcopy
 from typing import NamedTuple
 
 import msgspec
@@ -20,14 +21,18 @@ log = logging.getLogger(__name__)
 
 
 class Beside(msgspec.Struct):
-    """The progress of the rows of windows, which are there from `kept_from_s` on."""
+    """The position that the rows of windows include, and from when on they are there; and the flush before, as a whole.
 
-    progress: Progress
+    What was closed by then was published before this flush began.
+    """
+
+    applied: int
     kept_from_s: int
+    before: Progress
 
 
 class Agreed(NamedTuple):
-    """The progress that all rows agree with, and the table whose changelog has lost its end (None: neither)."""
+    """Where reading goes on, and the table whose changelog has lost its end (None: neither)."""
 
     progress: Progress
     lost: str | None = None
@@ -36,47 +41,54 @@ class Agreed(NamedTuple):
 def agree(last: Progress, beside: Beside) -> Agreed:
     """Compare the row in `congestion` with the one beside the rows of windows.
 
-    If `link_windows` lost its end, its rows are made again, but what was decided on is not decided or published again.
-    If `congestion` did, its row is further behind: what follows is read and decided again, unless rows of windows that
-    were open then are deleted by now.
+    After a loss records are read again. Windows that were published before are counted again, but not decided on.
     """
-    rows = beside.progress
-    if last.open_from_s < beside.kept_from_s:
-        return Agreed(msgspec.structs.replace(rows, closing=last.closing), "congestion")
-    if rows.applied < last.applied:
-        decided_to_s = max(rows.decided_to_s, last.open_from_s)
-        return Agreed(msgspec.structs.replace(rows, decided_to_s=decided_to_s, closing=last.closing), "link_windows")
-    return Agreed(last)
+    before = beside.before
+    if beside.applied < last.applied:
+        goes_on, decided_to_s, lost = before, last.open_from_s, "link_windows"
+    elif last.applied < before.applied:
+        is_kept = last.open_from_s >= beside.kept_from_s  # the rows of windows that were open then
+        goes_on, decided_to_s, lost = last if is_kept else before, before.open_from_s, "congestion"
+    else:
+        return Agreed(last)
+    decided_to_s = max(goes_on.decided_to_s, decided_to_s)
+    return Agreed(msgspec.structs.replace(goes_on, decided_to_s=decided_to_s, closing=last.closing), lost)
 
 
 class FlowProgress:
-    """Both progress rows of each PoP."""
+    """Both progress rows of each PoP. `written` is what was loaded or written last."""
 
     def __init__(self, link_windows: Rows[LinkWindowRow], congestion: CongestionTable) -> None:
+        self.written: dict[str, Progress] = {}
         self._windows = link_windows
-        self._beside = Rows(link_windows.table, Beside, lambda row: row.progress.applied)
+        self._beside = Rows(link_windows.table, Beside, lambda row: row.applied)
         self._last = congestion.progress
 
     def load(self, pop: str) -> Progress:
         """The progress that the rows of both tables agree with."""
-        last = self._last.get(progress_key(pop)) or Progress()
-        if (beside := self._beside.get(_beside_key(pop))) is None:
-            if not last.open_from_s or next(self._windows.items(f"{pop}|"), None) is not None:
-                return last  # of a version that did not write the other row
-            beside = Beside(Progress(), 0)  # windows were closed, so there were rows
-        progress, lost = agree(last, beside)
+        progress, lost = self._agreed(pop)
         if lost is not None:
             metrics.STATE_ROWS_LOST.labels(lost).inc()
             log.error("%s: the changelog of %s has lost its end; reading goes on from %d", pop, lost, progress.applied)
+        self.written[pop] = deepcopy(progress)
         return progress
+
+    def _agreed(self, pop: str) -> Agreed:
+        last = self._last.get(progress_key(pop)) or Progress()
+        beside = self._beside.get(_beside_key(pop))
+        if beside is None and not last.has_beside and next(self._windows.items(f"{pop}|"), None) is not None:
+            return Agreed(last)  # of a version that did not write the other row
+        return agree(last, beside or Beside(-1, 0, Progress()))
 
     def write_beside(self, pop: str, progress: Progress, kept_from_s: int) -> None:
         """Write the row beside those of windows, after all of them (needs a current event)."""
-        self._beside.put(_beside_key(pop), Beside(progress, kept_from_s))
+        self._beside.put(_beside_key(pop), Beside(progress.applied, kept_from_s, self.written[pop]))
 
     def write_last(self, pop: str, progress: Progress) -> None:
         """Write the row that ends a flush (needs a current event)."""
+        progress.has_beside = True
         self._last.put(progress_key(pop), progress)
+        self.written[pop] = deepcopy(progress)
 
 
 def _beside_key(pop: str) -> str:

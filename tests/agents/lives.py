@@ -54,10 +54,11 @@ class Killed(BaseException):
 
 
 class Kill(NamedTuple):
-    """After how many steps of a life, and whether the disk is lost with it."""
+    """After how many steps of a life; whether the disk is lost with it, and the share of which changelogs."""
 
     steps: int
     wiped: bool
+    tails: Mapping[str, float] = {}
 
 
 class World:
@@ -66,7 +67,7 @@ class World:
     def __init__(self, log: Log) -> None:
         self.log = log
         self.disk: dict[str, dict[bytes, bytes]] = defaultdict(dict)
-        self.changelogs: dict[str, dict[bytes, bytes]] = defaultdict(dict)
+        self.changelogs: dict[str, list[tuple[bytes, bytes | None]]] = defaultdict(list)
         self.committed: dict[str, int] = dict.fromkeys(log, 0)
         self.said: Said = defaultdict(set)
         self.steps = 0
@@ -78,10 +79,22 @@ class World:
         if self.kill_at is not None and self.steps > self.kill_at:
             raise Killed
 
-    def recover(self, wiped: bool) -> None:
-        """The next process finds the disk, or the changelogs alone."""
-        if wiped:
-            self.disk = defaultdict(dict, {name: dict(rows) for name, rows in self.changelogs.items()})
+    def recover(self, kill: Kill) -> None:
+        """The next process finds the disk, or the changelogs alone; a disk ahead of its changelog is set aside."""
+        for name, lost in kill.tails.items():
+            del self.changelogs[name][int(len(self.changelogs[name]) * (1 - lost)) :]
+        for name in self.changelogs if kill.wiped else kill.tails:
+            self.disk[name] = _replayed(self.changelogs[name])
+
+
+def _replayed(changelog: Sequence[tuple[bytes, bytes | None]]) -> dict[bytes, bytes]:
+    rows: dict[bytes, bytes] = {}
+    for key, row in changelog:
+        if row is None:
+            rows.pop(key, None)
+        elif not goes_back(rows.get(key), row):
+            rows[key] = row
+    return rows
 
 
 class Table(MemoryTable):
@@ -112,11 +125,7 @@ class Table(MemoryTable):
 
     async def _send(self, key: bytes, row: bytes | None) -> None:
         self._world.step()
-        changelog = self._world.changelogs[self.name]
-        if row is None:
-            changelog.pop(key, None)
-        elif not goes_back(changelog.get(key), row):
-            changelog[key] = row
+        self._world.changelogs[self.name].append((key, row))
 
 
 class Event:
@@ -268,7 +277,7 @@ async def said(log: Log, kills: Sequence[Kill], seed: int) -> tuple[Said, int]:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        world.recover(kill.wiped)
+        world.recover(kill)
     world.kill_at = None
     await Life(world, cut).run()
     decisions = topics.DECISIONS.for_pop(POP)

@@ -126,7 +126,7 @@ def test_rows_from_before_lengths_were_kept_say_the_length_by_their_borders() ->
     worker = ChangingWorker(demo_pop(), WINDOWS)
     fed(worker, T0, T0 + 46)
     worker.congestion.table.__delitem__(b"rhv1000|premises")
-    for key, row in list(worker.link_windows.items()):
+    for key, row in list(worker.link_windows.items("rhv1000|")):
         worker.link_windows.put(key, msgspec.structs.replace(row, length_s=0))
     worker.windows = msgspec.structs.replace(WINDOWS, length_s=20)
     worker.start()

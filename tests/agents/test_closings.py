@@ -2,7 +2,6 @@
 
 import pytest
 
-from app.errors import ExactnessError
 from app.te.cycle_state import CycleState
 from tables.congestion import Closing, CongestionTable, CycleRow
 from tests.agents.test_flows import Made, Rig
@@ -77,5 +76,4 @@ def test_a_closing_may_be_larger_than_a_row() -> None:
     ref = table.put_closing("p", closing)
     assert (ref.parts, table.closing("p", ref)) == (3, closing)
     table.delete_part(table.closings("p")[1])
-    with pytest.raises(ExactnessError, match="the closing that p is at is not whole"):
-        table.closing("p", ref)
+    assert table.closing("p", ref) is None, "the changelog lost a part"

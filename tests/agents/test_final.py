@@ -22,6 +22,17 @@ async def test_kills_change_nothing_of_what_is_published(part: int) -> None:
     await check(range(part * PART, (part + 1) * PART))
 
 
+@pytest.mark.parametrize("table", ["link_windows", "congestion", "interfaces"])
+async def test_a_lost_tail_of_a_changelog_changes_nothing_of_what_is_published(table: str) -> None:
+    log = recorded()
+    expected, steps = await said(log, [], 0)
+    for seed in range(PART):
+        rng = random.Random(seed)
+        kill = Kill(rng.randrange(steps), rng.random() < 0.5, {table: rng.random() ** 2})
+        published, _ = await said(log, [kill], seed)
+        assert published == expected, f"seed {seed}: {kill}"
+
+
 async def check(seeds: range) -> None:
     """Kills at random steps, with and without the disk, and fetches of random sizes."""
     log = recorded()

@@ -157,9 +157,10 @@ def test_the_progress_row_is_written_last() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1))])
     begun = cycle_key("rhv1000")  # before anything is decided in its epoch
-    assert rig.flush() == [OPEN_KEY, begun, progress_key("rhv1000")]
+    beside = "|progress|rhv1000"  # the last one in its table
+    assert rig.flush() == [OPEN_KEY, beside, begun, progress_key("rhv1000")]
     rig.feed([(T0 + 2.0, flow(T0 + 1))], first=1)
-    assert rig.flush() == [OPEN_KEY, progress_key("rhv1000")]
+    assert rig.flush() == [OPEN_KEY, beside, progress_key("rhv1000")]
 
 
 def test_a_restart_goes_on_where_the_rows_end() -> None:
@@ -182,13 +183,13 @@ def test_a_replay_writes_its_rows_again_and_adds_nothing() -> None:
     messages = [(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))]
     rig.feed(messages)
     rig.flush()
-    before = dict(rig.link_windows.items())
+    before = dict(rig.link_windows.items("rhv1000|"))
     rig.restart()
     rig.feed(messages)
     keys = rig.flush()
     assert OPEN_KEY in keys
     assert key_of("rhv1000", T0 + 10, SURGED) in keys
-    assert dict(rig.link_windows.items()) == before
+    assert dict(rig.link_windows.items("rhv1000|")) == before
     assert rig.closings.closed == []
 
 
@@ -347,7 +348,7 @@ def test_a_link_that_left_the_inventory_does_not_keep_telemetry_from_starting() 
         rig.feed(purge(start_s + 14), first=rig.committed)
         rig.committed += 2
         rig.flush()
-    assert [key for key, _ in rig.link_windows.items() if SURGED in key] == []
+    assert [key for key, _ in rig.link_windows.items("rhv1000|") if SURGED in key] == []
 
 
 def test_an_inventory_that_changes_meanwhile_counts_from_the_next_record_on() -> None:

@@ -76,6 +76,7 @@ class Progress(msgspec.Struct):
 
     `is_first` says that no window was closed yet, so that the first may still begin earlier.
     `decided_to_s` is the end of the windows that were decided on and published before their rows were lost.
+    It `has_beside` unless it is of a version without the other row (tables/flow_progress.py).
     `heard_s` is Kafka's time of the purge that brought the last record of each router, `unheard` the routers whose
     records came since the last marker. `quiet` are the clocks of the messages after that marker, and
     `unmarked` says that the last windows were closed without markers.
@@ -100,6 +101,7 @@ class Progress(msgspec.Struct):
     closing: ClosingRef | None = None
     missing: Missing | None = None
     decided_to_s: int = 0
+    has_beside: bool = False
 
     def mark(self, kind: PurgeKind, writer: str, at_s: float, refresh_s: float) -> None:
         """Note that a purge of `writer` begins or ends at Kafka time `at_s`, and advance the watermark."""
