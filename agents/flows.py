@@ -27,7 +27,7 @@ from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher, Queued
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.grid import usual_length
-from app.te.traffic.premises import Premises, PremisesRow, needed
+from app.te.traffic.premises import Premises, needed
 from app.te.traffic.windows import ClosedWindow, ClosingRef, Missing, Progress, Sums
 from tables.congestion import (
     Closing,
@@ -35,7 +35,6 @@ from tables.congestion import (
     CycleRow,
     closing_keys,
     cycle_key,
-    premises_key,
 )
 from tables.flow_progress import FlowProgress
 from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
@@ -138,7 +137,10 @@ class FlowsState(Generic[D]):
 
     def _load(self, pop: Pop) -> None:
         name, account = pop.name, self.accounts[pop.name]
-        progress = self._progress.load(name)
+        progress, lost = self._progress.load(name)
+        if lost is not None:
+            metrics.STATE_ROWS_LOST.labels(lost).inc()
+            log.error("%s: the changelog of %s has lost its end; reading goes on from %d", name, lost, progress.applied)
         opened: dict[Slot, Sums] = {}
         closed: dict[Slot, LinkWindowRow] = {}
         for key, row in self._rows.items(f"{name}|"):
@@ -151,10 +153,10 @@ class FlowsState(Generic[D]):
                 closed[start_s, link] = row
                 self._final_rows.put(key)
             # Other rows were deleted, then written once more by a frozen worker: they will be deleted again.
-        if (stored := self._congestion.premises.get(premises_key(name))) is None:
+        if not (premises := self._progress.premises(name)):
             known_s = usual_length([*(start_s for start_s, _ in closed), progress.open_from_s])
-            stored = PremisesRow(account.premises_of(known_s or self._windows.length_s))
-        account.resume(progress, opened, stored.premises)
+            premises = account.premises_of(known_s or self._windows.length_s)
+        account.resume(progress, opened, premises)
         history = [
             (start_s, link, msgspec.structs.replace(row, length_s=row.length_s or account.grid.length_at(start_s)))
             for (start_s, link), row in closed.items()
@@ -233,8 +235,8 @@ class FlowsState(Generic[D]):
             name: account for name, account in self.accounts.items() if account.premises is not self._premises.get(name)
         }
         for name, account in new.items():
-            account.premises = self._premises[name] = needed(account.premises, self._progress.written[name].applied)
-            self._congestion.premises.put(premises_key(name), PremisesRow(account.premises))
+            account.premises = self._premises[name] = needed(account.premises, self._progress.reach[name])
+            self._progress.write_premises(name, account.premises)
             for turn in account.grid.turns:
                 if turn.from_s > account.progress.open_from_s:
                     log.warning("%s: windows are %d s long from %s on", name, turn.length_s, utc(turn.from_s))

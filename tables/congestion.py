@@ -12,7 +12,6 @@ from collections import Counter
 import msgspec
 
 from app.te.cycle_state import CycleState
-from app.te.traffic.premises import PremisesRow
 from app.te.traffic.windows import ClosingRef, Progress
 from tables.store import ExactTable, OpenTable, Rows
 
@@ -41,13 +40,12 @@ class ClosingPart(msgspec.Struct):
 
 
 class CongestionTable:
-    """The `congestion` table with its cycle rows, progress rows, premises and closings."""
+    """The `congestion` table with its cycle rows, progress rows and closings."""
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
         self.cycles = Rows(table, CycleRow)
         self.progress = Rows(table, Progress, lambda row: row.applied)
-        self.premises = Rows(table, PremisesRow)
         self._parts = Rows(table, ClosingPart)
 
     def put_closing(self, pop: str, closing: Closing) -> ClosingRef:
@@ -100,10 +98,6 @@ def cycle_key(pop: str) -> str:
 
 def progress_key(pop: str) -> str:
     return f"{pop}|progress"
-
-
-def premises_key(pop: str) -> str:
-    return f"{pop}|premises"
 
 
 def open_congestion(open_table: OpenTable) -> CongestionTable:

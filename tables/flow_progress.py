@@ -1,23 +1,20 @@
-"""How far the flows of a PoP were read: a row in each table of the flows agent, which have changelogs of their own.
+"""How far the flows of a PoP were read, and by what they are counted: rows in both tables of the flows agent.
 
-The one in `link_windows`, key `|progress|pop`, is the last row of a flush in that table; the one in `congestion` is
-the last of all. A crash between them leaves the first one flush ahead. Any other distance says that a changelog lost
-its end, and which one; then reading goes on where the rows of both tables allow it.
+The tables have changelogs of their own. The row in `link_windows`, key `|progress|pop`, is the last one of a flush in
+that table; the one in `congestion` is the last of all. A crash between them leaves the first one flush ahead. Any other
+distance says that a changelog lost its end, and which one; then reading goes on where the rows of both tables allow it.
 """
 
-import logging
 from copy import deepcopy
 from typing import NamedTuple
 
 import msgspec
 
-from app import metrics
+from app.te.traffic.premises import Premises, PremisesRow
 from app.te.traffic.windows import Progress
 from tables.congestion import CongestionTable, progress_key
 from tables.link_windows import LinkWindowRow
 from tables.store import Rows
-
-log = logging.getLogger(__name__)
 
 
 class Beside(msgspec.Struct):
@@ -56,26 +53,29 @@ def agree(last: Progress, beside: Beside) -> Agreed:
 
 
 class FlowProgress:
-    """Both progress rows of each PoP. `written` is what was loaded or written last."""
+    """The rows of each PoP that are in both tables. `written` is the progress that was loaded or written last.
+
+    `reach` is the position to which a start goes back that finds one flush less in `link_windows`.
+    """
 
     def __init__(self, link_windows: Rows[LinkWindowRow], congestion: CongestionTable) -> None:
         self.written: dict[str, Progress] = {}
+        self.reach: dict[str, int] = {}
         self._windows = link_windows
         self._beside = Rows(link_windows.table, Beside, lambda row: row.applied)
         self._last = congestion.progress
+        self._premises = [Rows(table, PremisesRow) for table in (link_windows.table, congestion.table)]
 
-    def load(self, pop: str) -> Progress:
-        """The progress that the rows of both tables agree with."""
-        progress, lost = self._agreed(pop)
-        if lost is not None:
-            metrics.STATE_ROWS_LOST.labels(lost).inc()
-            log.error("%s: the changelog of %s has lost its end; reading goes on from %d", pop, lost, progress.applied)
-        self.written[pop] = deepcopy(progress)
-        return progress
-
-    def _agreed(self, pop: str) -> Agreed:
-        last = self._last.get(progress_key(pop)) or Progress()
+    def load(self, pop: str) -> Agreed:
+        """The progress that the rows of both tables agree with, and which table has lost rows."""
         beside = self._beside.get(_beside_key(pop))
+        agreed = self._agreed(pop, beside)
+        self.written[pop] = deepcopy(agreed.progress)
+        self.reach[pop] = agreed.progress.applied if beside is None else beside.before.applied
+        return agreed
+
+    def _agreed(self, pop: str, beside: Beside | None) -> Agreed:
+        last = self._last.get(progress_key(pop)) or Progress()
         if beside is None and not last.has_beside and next(self._windows.items(f"{pop}|"), None) is not None:
             return Agreed(last)  # of a version that did not write the other row
         return agree(last, beside or Beside(-1, 0, Progress()))
@@ -83,6 +83,7 @@ class FlowProgress:
     def write_beside(self, pop: str, progress: Progress, kept_from_s: int) -> None:
         """Write the row beside those of windows, after all of them (needs a current event)."""
         self._beside.put(_beside_key(pop), Beside(progress.applied, kept_from_s, self.written[pop]))
+        self.reach[pop] = self.written[pop].applied
 
     def write_last(self, pop: str, progress: Progress) -> None:
         """Write the row that ends a flush (needs a current event)."""
@@ -90,6 +91,21 @@ class FlowProgress:
         self._last.put(progress_key(pop), progress)
         self.written[pop] = deepcopy(progress)
 
+    def premises(self, pop: str) -> tuple[Premises, ...]:
+        """By what the records of a PoP are counted, the oldest first, as both tables together know it."""
+        stored = (rows.get(_premises_key(pop)) for rows in self._premises)
+        found = {each.from_position: each for row in stored if row is not None for each in row.premises}
+        return tuple(found[position] for position in sorted(found))
+
+    def write_premises(self, pop: str, premises: tuple[Premises, ...]) -> None:
+        """Write by what the records of a PoP are counted, into both tables (needs a current event)."""
+        for rows in self._premises:
+            rows.put(_premises_key(pop), PremisesRow(premises))
+
 
 def _beside_key(pop: str) -> str:
     return f"|progress|{pop}"
+
+
+def _premises_key(pop: str) -> str:
+    return f"|premises|{pop}"

@@ -28,6 +28,16 @@ class Changelog:
         self.records.append((key, row))
         return apply(self.rows, key, row)
 
+    def lose(self, count: int) -> set[bytes]:
+        """Lose the newest records, as a broker does that loses power before it has written them; return their keys."""
+        place = max(0, len(self.records) - count)
+        lost = {key for key, _ in self.records[place:]}
+        del self.records[place:]
+        self.rows.clear()
+        for key, row in self.records:
+            apply(self.rows, key, row)
+        return lost
+
 
 def apply(rows: dict[bytes, bytes], key: bytes, row: bytes | None) -> bool:
     """Apply a changelog record to `rows` as ExactTable does; False if the record goes back and is ignored."""

@@ -86,7 +86,7 @@ def _check_tables(run: Run) -> None:
         for name, rows in worker.disk.rows.items():
             logged = run.broker.changelog(f"{group}-{name}").rows
             # A process that dies while deleting rows may leave them in the changelog; the next reader deletes them.
-            keys = rows.keys() if name == "link_windows" else rows.keys() | logged.keys()
+            keys = rows.keys() if name in ("link_windows", "congestion") else rows.keys() | logged.keys()
             differing = sorted(key.decode() for key in keys if rows.get(key) != logged.get(key))
             demand(not differing, f"I8 {group}-{name}: disk and changelog differ in {differing[:5]}")
 

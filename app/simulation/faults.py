@@ -14,6 +14,7 @@ from app.simulation.worker import Worker
 FIRST_S, LAST_S = 6.0, 48.0
 TAKEOVER_S = 10.5  # a little more than the session timeout
 LENGTHS_S = (2, 5, 5, 10)
+TABLES = ("link_windows", "congestion", "interfaces", "rib")
 Act = Callable[[], object]
 
 
@@ -41,6 +42,7 @@ class Faults:
             self.second_writer,
             self.broker_away,
             self.commits_set,
+            self.lose_tails,
             self.broker_slow,
             self.refuse_a_record,
             self.speaker_down,
@@ -206,6 +208,16 @@ class Faults:
         self._note("its commits are set to the end")
         for stream in worker.streams:
             stream.set_commit_to_end()
+
+    def lose_tails(self) -> None:
+        """Kill telemetry, and lose the ends of some of its changelogs, as when a single broker loses power."""
+        worker = self.run.telemetry.worker
+        self._kill(worker)
+        for table in self.rng.sample(TABLES, k=self.rng.randint(1, len(TABLES))):
+            lost = self.rng.choice((1, 5, 25, 125))
+            self._note(f"{table} loses the last {lost} records of its changelog")
+            keys = self.run.broker.changelog(f"{worker.group}-{table}").lose(lost)
+            self.run.checks.lost_tail(f"{worker.group}-{table}", keys)
 
     def broker_slow(self) -> None:
         """Make the broker take up to 10 s for each answer, for 5 to 25 s. No process may end for it."""

@@ -131,8 +131,26 @@ class Checks:
         window = _window.decode(row[HEADER.size :])
         size, sent = bytes_of(window), self.collectors.ledger.sent(start_s, window.length_s, link)
         demand(size <= sent, f"I1 row {key} has {size} bytes, but {sent} were sent")
-        self._grows(f"row {key}", window.sums.applied)
+        self._grows(f"{telemetries.GROUP}-link_windows {key}", window.sums.applied)
         self.rows[start_s, link] = window
+
+    def lost_tail(self, table: str, keys: set[bytes]) -> None:
+        """The changelog of a table has lost its newest records, of these keys: their rows may be made again."""
+        self._applied = {name: value for name, value in self._applied.items() if not name.startswith(f"{table} ")}
+        if table == f"{telemetries.GROUP}-congestion":  # with it what the last windows were decided and counted by
+            self._published.clear()
+            decisions = topics.DECISIONS.for_pop(self.pop.name)
+            self._final = {name: record for name, record in self._final.items() if name[0] == decisions}
+        if table != f"{telemetries.GROUP}-link_windows":
+            return
+        for key in (lost.decode() for lost in keys if not lost.startswith(b"|")):
+            _, start_s, link = parts_of(key)
+            self.rows.pop((start_s, link), None)
+            self.deleted.discard(key)
+        for lost, row in self.broker.changelog(table).rows.items():
+            if lost in keys and not lost.startswith(b"|"):
+                _, start_s, link = parts_of(lost.decode())
+                self.rows[start_s, link] = _window.decode(row[HEADER.size :])
 
     def _grows(self, name: str, value: int) -> None:
         demand(value >= (before := self._applied.get(name, -1)), f"I2 {name} falls from {before} to {value}")

@@ -125,7 +125,8 @@ def test_a_change_back_before_it_was_reached_changes_nothing() -> None:
 def test_rows_from_before_lengths_were_kept_say_the_length_by_their_borders() -> None:
     worker = ChangingWorker(demo_pop(), WINDOWS)
     fed(worker, T0, T0 + 46)
-    worker.congestion.table.__delitem__(b"rhv1000|premises")
+    for table in (worker.link_windows.table, worker.congestion.table):
+        del table[b"|premises|rhv1000"]
     for key, row in list(worker.link_windows.items("rhv1000|")):
         worker.link_windows.put(key, msgspec.structs.replace(row, length_s=0))
     worker.windows = msgspec.structs.replace(WINDOWS, length_s=20)

@@ -54,7 +54,7 @@ class Rig:
         self.congestion = CongestionTable(memory_table("congestion"))
 
     def loaded(self) -> Progress:
-        return FlowProgress(self.windows, self.congestion).load("p")
+        return FlowProgress(self.windows, self.congestion).load("p").progress
 
 
 def test_the_first_start_begins_at_the_beginning() -> None:

@@ -21,9 +21,12 @@ from app.simulation.play import run_seed
 from app.stream.exact import ExactReader, current_event
 from app.stream.fence import StallFence
 from app.stream.incarnations import Incarnations
+from app.stream.joined import Joined
 from app.te.decision.guards import Budget
 from app.te.traffic.grid import Grid
 from app.te.traffic.premises import FlowInventory
+from tables import flow_progress
+from tables.flow_progress import Agreed
 
 SEEDS = 400
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -187,6 +190,33 @@ def what_rows_include_is_counted_by_the_inventory_of_now(patch: pytest.MonkeyPat
     patch.setattr(Accounting, "resume", today)
 
 
+def one_table_says_how_far_the_flows_are(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(flow_progress, "agree", lambda last, beside: Agreed(last))
+
+
+def windows_are_decided_on_again(patch: pytest.MonkeyPatch) -> None:
+    agree = flow_progress.agree
+
+    def anew(last: Any, beside: Any) -> Agreed:
+        agreed = agree(last, beside)
+        return agreed._replace(progress=msgspec.structs.replace(agreed.progress, decided_to_s=0))
+
+    patch.setattr(flow_progress, "agree", anew)
+
+
+def records_are_sent_before_they_are_in_a_row(patch: pytest.MonkeyPatch) -> None:
+    publications = FlowsState.publications
+
+    def all_at_once(self: Any) -> Any:
+        return [*publications(self), *self.final_publications()]
+
+    patch.setattr(FlowsState, "publications", all_at_once)
+
+
+def flows_do_not_wait_for_counters(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Joined, "until_s", lambda self, topics: inf)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -211,6 +241,10 @@ PLANTS: dict[str, Plant] = {
         another_length_begins_at_once,
         windows_of_a_link_that_left_are_dropped,
         what_rows_include_is_counted_by_the_inventory_of_now,
+        one_table_says_how_far_the_flows_are,
+        windows_are_decided_on_again,
+        records_are_sent_before_they_are_in_a_row,
+        flows_do_not_wait_for_counters,
     )
 }
 

@@ -31,6 +31,10 @@ SEEN = {
     "another_length_begins_at_once": ("I1 I8", 2),
     "windows_of_a_link_that_left_are_dropped": ("I1", 0),
     "what_rows_include_is_counted_by_the_inventory_of_now": ("I1", 141),
+    "one_table_says_how_far_the_flows_are": ("I1 I8", 2),
+    "windows_are_decided_on_again": ("I13", 2),
+    "records_are_sent_before_they_are_in_a_row": ("I13", 2),
+    "flows_do_not_wait_for_counters": ("I13", 24),
 }
 
 
