@@ -48,7 +48,7 @@ def test_a_violation_tells_its_number_step_and_last_events(monkeypatch: pytest.M
     outcome = next(found for seed in SEEDS if (found := run_seed(seed, True)).violation)
     assert outcome.violation == "I5 for a test"
     assert outcome.step > 0
-    assert 0 < outcome.at_s < FAULTS_S
+    assert outcome.at_s > 0
     assert outcome.events
 
 
