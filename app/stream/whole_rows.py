@@ -168,6 +168,8 @@ async def offsets_of(app: ExactApp, tables: Sequence[ExactTable]) -> list[tuple[
     """The tables that this worker owns, a standby none, each with its offsets."""
     actives: Any = app.assignor.assigned_actives()
     owned = {tp: table for table in tables if (tp := TP(str(table.changelog_topic_name), 0)) in actives}
+    if not owned:
+        return []
     begins, ends = await app.consumer.earliest_offsets(*owned), await app.consumer.highwaters(*owned)
     return [(table, Offsets(made_from(app, table.name), begins[tp], ends[tp])) for tp, table in owned.items()]
 
