@@ -84,6 +84,21 @@ class ExactTable(Table[bytes, bytes]):
             raise ExactnessError(f"{self.name}: row {key.decode()} has {len(row)} bytes, more than {ROW_BYTES_MAX}")
         self[key] = row
 
+    def send_only(self, key: bytes, row: bytes | None) -> None:
+        """Send a changelog record, a tombstone if there is no row; no current event is needed, the disk stays as is."""
+        self.send_changelog(0, key, row)
+
+    def store_only(self, key: bytes, row: bytes | None) -> None:
+        """Write or delete the row on the local disk, and send nothing."""
+        if row is None:
+            self._database(0).delete(key)
+        else:
+            self._database(0).put(key, row)
+
+    def stored(self, key: bytes) -> bytes | None:
+        """The row on the local disk."""
+        return self._stored(0, key)
+
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
         """Apply as Faust does, but ignore records that go back in their offset or are of other tables (Faust's F27)."""
         super().apply_changelog_batch(self._newest(batch))
@@ -104,9 +119,12 @@ class ExactTable(Table[bytes, bytes]):
 
     def _stored(self, partition: int, key: bytes) -> bytes | None:
         """The row on the local disk, without a current event and before Faust knows which partitions it owns."""
-        store: Any = self.data
-        row: bytes | None = store._db_for_partition(partition).get(key)
+        row: bytes | None = self._database(partition).get(key)
         return row
+
+    def _database(self, partition: int) -> Any:
+        store: Any = self.data
+        return store._db_for_partition(partition)
 
 
 def goes_back(before: bytes | None, after: bytes | None) -> bool:
@@ -179,9 +197,13 @@ class Rows(Generic[S]):
 
     def put(self, key: str, row: S) -> int:
         """Write one row (needs a current event) and return its size in bytes."""
-        packed = HEADER.pack(self._version, self.offset_of(row)) + _encoder.encode(row)
+        packed = self.packed(row)
         self.table.put(key.encode(), packed)
         return len(packed)
+
+    def packed(self, row: S) -> bytes:
+        """A row as the table has it."""
+        return HEADER.pack(self._version, self.offset_of(row)) + _encoder.encode(row)
 
     def offset_of(self, row: S) -> int:
         """The source offset that the row includes, or NO_OFFSET."""

@@ -25,8 +25,8 @@ def changelog_problems(name: str, partitions: int, config: Mapping[str, str]) ->
     if (policy := config.get(POLICY, "delete")) != CHANGELOG_CONFIG[POLICY]:
         yield (
             f"topic {name}: {POLICY} is {policy}, must be {CHANGELOG_CONFIG[POLICY]}: rows older than retention.ms"
-            f" ({config.get('retention.ms', 'of the broker')}) are deleted, and a worker without its disk counts"
-            f" wrong; {_change(name, POLICY, CHANGELOG_CONFIG[POLICY])}"
+            f" ({config.get('retention.ms', 'of the broker')}) are deleted, and a worker that loses its disk"
+            f" begins again; {_change(name, POLICY, CHANGELOG_CONFIG[POLICY])}"
         )
     if int(config.get(LAG, 0)) < int(CHANGELOG_CONFIG[LAG]):
         yield (

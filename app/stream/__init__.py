@@ -2,5 +2,5 @@
 
 May import: contract, config, kafka, feeds.rejected, logs, metrics, tables.store.
 Read: exact, answers, reading, joined, app, worker, consumer, fetching, checksums, producer, membership, startup,
-local_state, incarnations, recovery, fence, stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
+local_state, whole_rows, incarnations, recovery, fence, stall, watchdog, cut_off, final_rows, publish, outbox, offsets.
 """

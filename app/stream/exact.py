@@ -28,6 +28,7 @@ from app.stream.fence import StallFence
 from app.stream.fetching import Hole
 from app.stream.incarnations import Incarnations
 from app.stream.membership import MembershipLost
+from app.stream.whole_rows import WholeRows, offsets_of, rebuild
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class ExactReader:
         self._state = reading.state
         self._tables = reading.tables
         self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
+        self._whole_rows = WholeRows(self._changelog_answered, fence.check)
         self._checkpoint = reading.checkpoint
         self._joined, self._yields = reading.joined, reading.yields
         self._write_premises = reading.write_premises
@@ -127,8 +129,13 @@ class ExactReader:
         self._is_loaded = True
 
     async def take_up(self) -> None:
-        """Run `load` in a thread, because a full table takes seconds; a rebalance meanwhile waits for its end."""
+        """Judge the rows, then `load` them in a thread: a full table takes seconds. A rebalance waits for the end."""
         async with self.lock:
+            try:
+                rebuild(self._app, await self._whole_rows.take_up(await offsets_of(self._app, self._tables)))
+            except MembershipLost as error:
+                log.warning("%s; the rows are judged again, here or elsewhere", error)
+                return  # the rebalance that follows recovers them again
             await asyncio.to_thread(self.load)
 
     async def run(self, stream: Any) -> None:
@@ -264,13 +271,15 @@ class ExactReader:
     async def _flush(self) -> None:
         if not self._is_loaded:
             return
-        if not self._held and not self._is_behind():
-            return await self._publish_final()  # what an earlier process could not send
         self._fence.check()
-        events, self._held = self._held, []
-        self._newest = events[-1] if events else self._newest
-        self._flushed_s = asyncio.get_running_loop().time()
+        events = self._held
         try:
+            await self._whole_rows.send_some()
+            if not events and not self._is_behind():
+                return await self._publish_final()  # what an earlier process could not send
+            self._held = []
+            self._newest = events[-1] if events else self._newest
+            self._flushed_s = asyncio.get_running_loop().time()
             with metrics.FLUSH_SECONDS.time():
                 await self._write(self._newest)
         except MembershipLost as error:
@@ -328,6 +337,7 @@ class ExactReader:
         self._held.clear()
         self._newest = None
         self._next.clear()
+        self._whole_rows.forget()
         self._state.reset()
 
 

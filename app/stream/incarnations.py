@@ -67,13 +67,13 @@ class Inputs:
 
 
 class Incarnations:
-    """The incarnations of one reader's topics, kept in the last of its tables."""
+    """The incarnations of one reader's topics, kept in each of its tables: one that loses its rows loses no base."""
 
     def __init__(self, inputs: Inputs, topics: Sequence[str], tables: Sequence[ExactTable]) -> None:
         self._inputs = inputs
         self._topics = topics
         self._tables = tables
-        self._rows = Rows(tables[-1], Incarnation, lambda incarnation: incarnation.base)
+        self._rows = [Rows(table, Incarnation, lambda incarnation: incarnation.base) for table in tables]
         self._unwritten: dict[str, Incarnation] = {}
 
     def load(self) -> None:
@@ -82,18 +82,21 @@ class Incarnations:
         self._inputs.bases.update({topic: incarnation.base for topic, incarnation in self._unwritten.items()})
 
     def _incarnation(self, topic: str) -> Incarnation:
-        topic_id, known = self._inputs.ids[topic], self._rows.get(key_of(topic))
-        if known is None:  # no rows, or rows from before incarnations were remembered
+        topic_id = self._inputs.ids[topic]
+        known = [row for rows in self._rows if (row := rows.get(key_of(topic))) is not None]
+        if not known:  # no rows, or rows from before incarnations were remembered
             return Incarnation(topic_id)
-        if known.topic_id == topic_id:
-            return known
+        newest = max(known, key=lambda each: (each.base, each.topic_id == topic_id))
+        if newest.topic_id == topic_id:
+            return newest
         return Incarnation(topic_id, max(newest_offset(table) for table in self._tables) + 1)
 
     def write(self) -> bool:
         """Write the incarnations that the changelog may lack (needs a current event); return whether there were any."""
         unwritten, self._unwritten = self._unwritten, {}
         for topic, incarnation in unwritten.items():
-            self._rows.put(key_of(topic), incarnation)
+            for rows in self._rows:
+                rows.put(key_of(topic), incarnation)
         return bool(unwritten)
 
     def base(self, topic: str) -> int:

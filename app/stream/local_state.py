@@ -49,20 +49,25 @@ class Local(NamedTuple):
 
 
 class ChangelogFound(NamedTuple):
-    """The changelog of a table as the broker has it now; `end` is the offset after its last record."""
+    """The changelog of a table as the broker has it now: from offset `begin` on, and before offset `end`."""
 
     topic: str
     topic_id: str
     cluster_id: str
     end: int
+    begin: int = 0
 
 
 class Provenance(msgspec.Struct, frozen=True):
-    """What a local database was made from, and by which version of the product it was opened last."""
+    """What a local database was made from, and by which version of the product it was opened last.
+
+    `begins` is where the changelog began when the database was new: its rows are made from what follows.
+    """
 
     cluster_id: str
     topic_id: str
     version: str
+    begins: int = 0
 
 
 class SetAside(NamedTuple):
@@ -103,33 +108,51 @@ def judge_offset(offset: int | None, changelog: ChangelogFound) -> SetAside | No
     )
 
 
+def judge_beginning(offset: int | None, begins: int, changelog: ChangelogFound) -> SetAside | None:
+    """Why a database that includes this offset, or was made from `begins` on, lacks records that are gone, or None.
+
+    Faust would go on behind them without a word.
+    """
+    first = begins if offset is None else offset + 1
+    if first >= changelog.begin:
+        return None
+    return SetAside(
+        "behind-changelog",
+        f"it lacks offset {first}, but {changelog.topic} begins at {changelog.begin}: the records between were removed",
+    )
+
+
 def believe_or_set_aside(local: Local, changelog: ChangelogFound, now_s: float) -> SetAside | None:
     """Make a table's folder ready for Faust: believed as it is, or set aside and empty. Return why it was set aside.
 
     InUse if another process has the database open, EnvironmentProblem if the disk or its permissions are in the way.
     """
-    why = _judge(local, changelog) if local.folder.exists() else None
+    before = read_provenance(local.folder)
+    why = _judge(local, before, changelog) if local.folder.exists() else None
+    begins = changelog.begin if why is not None or before is None else before.begins
     if why is not None:
         path = set_aside(local.folder, now_s)
         metrics.STATE_SET_ASIDE.labels(local.table, why.reason).inc()
         reason = f"{why.text}; it is set aside as {path}, and rebuilt from {changelog.topic}"
         log.error("%s: the local state is not used: %s", local.table, reason)
-    _write_provenance(local.folder, Provenance(changelog.cluster_id, changelog.topic_id, version(DISTRIBUTION)))
+    made_from = Provenance(changelog.cluster_id, changelog.topic_id, version(DISTRIBUTION), begins)
+    _write_provenance(local.folder, made_from)
     return why
 
 
-def _judge(local: Local, changelog: ChangelogFound) -> SetAside | None:
+def _judge(local: Local, before: Provenance | None, changelog: ChangelogFound) -> SetAside | None:
     if is_in_use(local.folder):
         raise InUse(
             f"{local.folder}: another process has it open; give a second worker of this host its own --instance"
         )
-    if why := judge_provenance(read_provenance(local.folder), changelog):
+    why = judge_provenance(before, changelog)
+    if before is None or why is not None:
         return why
     try:
         offset = read_whole(local)
     except Damaged as error:
         return SetAside("damaged", f"it is damaged: {error}")
-    return judge_offset(offset, changelog)
+    return judge_offset(offset, changelog) or judge_beginning(offset, before.begins, changelog)
 
 
 def read_whole(local: Local) -> int | None:
@@ -186,6 +209,11 @@ def set_aside(folder: Path, now_s: float) -> Path:
     return target
 
 
+def folder_of(tables_dir: Path, table: str) -> Path:
+    """The database of a table, where Faust opens it."""
+    return tables_dir / f"{table}-0.db"
+
+
 def databases(data_dir: Path, app_id: str) -> list[Path]:
     """The folders of an app's tables that Faust would open, sorted; those that were set aside are not among them."""
     return sorted(path for path in (data_dir / app_id / "v1" / "tables").glob("*.db") if path.is_dir())
@@ -209,6 +237,14 @@ def read_provenance(folder: Path) -> Provenance | None:
     except OSError as error:
         raise _cannot(folder, error) from error
     return None if isinstance(found, Rejected) else found
+
+
+def disown(folder: Path) -> None:
+    """Have the next start set a database aside, because it does not say any more what it was made from."""
+    try:
+        (folder / PROVENANCE).unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot(folder, error) from error
 
 
 def _write_provenance(folder: Path, provenance: Provenance) -> None:

@@ -16,15 +16,17 @@ from faust.tables.recovery import Recovery, ServiceStopped
 from faust.types import EventT
 
 from app.errors import CRASHED, ENDED_ITSELF, RowFormatError
+from app.stream.app import exact
 from app.stream.fence import die
 from app.stream.local_state import is_damage, reset_command
+from app.stream.whole_rows import made_from
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
 
 
 class FailFastRecovery(Recovery):
-    """Faust's recovery, except that a step that times out ends the process instead of the recovery."""
+    """Faust's recovery, but a step that times out, or records that are gone, end the process and not the recovery."""
 
     async def _wait(self, coro: Any, timeout: Any = None) -> None:
         try:
@@ -33,6 +35,17 @@ class FailFastRecovery(Recovery):
             if not self.should_stop:  # mode raises ServiceStopped for a timeout, too
                 die(f"recovery: a step took longer than {timeout:g} s; does the broker answer?")
             raise
+
+    async def _build_offsets(self, consumer: Any, tps: Any, destination: Any, title: str) -> None:
+        """Find where to read on, as Faust does; it would go on behind removed records that the local rows lack."""
+        await super()._build_offsets(consumer, tps, destination, title)
+        for tp in tps:
+            table: Any = self.tp_to_table[tp]
+            offset = table.persisted_offset(tp)
+            first = made_from(exact(self.app), table.name) if offset is None else offset + 1
+            if first < destination[tp] + 1:
+                reason = f"{tp.topic}: records from offset {first} on were removed before the local rows had them"
+                die(reason, then="its next start sets these rows aside")
 
 
 class FailFastTables(TableManager):

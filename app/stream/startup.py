@@ -24,7 +24,7 @@ from app.logs import OFTEN
 from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.incarnations import Found
-from app.stream.local_state import ChangelogFound, InUse, Local, believe_or_set_aside
+from app.stream.local_state import ChangelogFound, InUse, Local, believe_or_set_aside, folder_of
 
 T = TypeVar("T")
 
@@ -191,7 +191,7 @@ async def check_local_state(app: ExactApp) -> None:
     changelogs = await found_changelogs(app) if app.tables else {}
     for name, table in app.tables.items():
         # Not by the table's own store, which would belong to the event loop that runs this.
-        local = Local(name, Path(app.conf.tabledir) / f"{name}-0.db")
+        local = Local(name, folder_of(Path(app.conf.tabledir), name))
         changelog = changelogs[str(table.changelog_topic_name)]
         await patiently(partial(believe_or_set_aside, local, changelog, SystemClock().now_s()))
 
@@ -214,10 +214,10 @@ async def found_changelogs(app: ExactApp) -> dict[str, ChangelogFound]:
     try:
         async with asking(app.kafka) as admin, client.started(client.consumer(app.kafka)) as consumer:
             described = await describe_topics(admin, names)
-            ends = await consumer.end_offsets(partitions)
+            begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
     return {
-        name: ChangelogFound(name, described.ids[name], described.cluster_id, ends[tp])
+        name: ChangelogFound(name, described.ids[name], described.cluster_id, ends[tp], begins[tp])
         for name, tp in zip(names, partitions, strict=True)
     }

@@ -12,10 +12,11 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from app.contract.topics import Topic
+from app.kafka import client
 from app.kafka.admin import create_topics
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import make_run_dir, open_site
@@ -117,6 +118,12 @@ class Rig:
 
     async def commits(self) -> int:
         return await committed(self.admin)
+
+    async def end_of(self, partition: TopicPartition) -> int:
+        """The offset after the last record."""
+        async with client.started(client.consumer(reached_at(self.broker))) as consumer:
+            ends = await consumer.end_offsets([partition])
+        return int(ends[partition])
 
     async def exact(self) -> bool:
         """The changelog alone says what was sent."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import mode
@@ -26,7 +26,7 @@ from tables.store import VERSION, ExactTable, Rows, open_table
 APP_ID = "sums-worker"
 SOURCE = "numbers"
 KEYS = 20
-SUM = "sum "
+SUM, PROGRESS = "sum ", "progress"
 
 
 def key_of(number: int) -> str:
@@ -48,10 +48,12 @@ class Sums:
     def reset(self) -> None:
         self._memory: dict[str, Row] = {}
         self._dirty: set[str] = set()
+        self._progress = Row()
 
     def load(self) -> None:
         self.reset()
         self._memory.update(self._rows.items(SUM))
+        self._progress = self._rows.get(PROGRESS) or Row()
 
     def apply(self, tp: TP, records: Sequence[Record]) -> None:
         for record in records:
@@ -64,10 +66,14 @@ class Sums:
         if record.position > row.applied:
             row.total += number
             row.applied = record.position
+        self._progress.applied = max(self._progress.applied, record.position)
         self._dirty.add(key)
 
     def skip(self, tp: TP, hole: Hole) -> None:
-        """There is nothing to add."""
+        self._progress.applied = max(self._progress.applied, hole.position)
+
+    def checkpoint(self) -> Mapping[str, int]:
+        return {SOURCE: self._progress.applied}
 
     def write_rows(self) -> None:
         for key in self._dirty:
@@ -78,7 +84,7 @@ class Sums:
         return []
 
     def write_progress(self) -> None:
-        """The rows say all there is to say."""
+        self._rows.put(PROGRESS, self._progress)
 
     def final_publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         return ()
@@ -122,7 +128,7 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[
     clock = SystemClock()
     fence = StallFence(kafka.session_timeout_s / 2, clock)
     fence.start()
-    reader = Stuck(app, Reading("sums", state, [SOURCE], [table]), fence, die)
+    reader = Stuck(app, Reading("sums", state, [SOURCE], [table], state.checkpoint), fence, die)
     reader.after = options.stuck_after
     stop_flow_at_recovery(app, table, reader.take_up)
 

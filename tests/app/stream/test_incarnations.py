@@ -138,6 +138,45 @@ def test_a_base_is_above_every_row() -> None:
     assert Rows(table, Incarnation).get(key_of(SOURCE.topic)) == Incarnation("second", 42)
 
 
+def test_a_base_is_lost_only_with_all_tables() -> None:
+    """Each of them has it: one may lose its rows, or the last of them, and the base of the others counts."""
+    one, other = World(), World()
+    tables: list[Any] = [Table(one), Table(other)]
+    key = key_of(SOURCE.topic).encode()
+
+    def started() -> int:
+        made = incarnations(one, tables)
+        made.load()
+        assert made.write()
+        assert one.disk[key] == other.disk[key]
+        return made.base(SOURCE.topic)
+
+    assert started() == 0
+    before = other.disk[key]
+    Rows(tables[1], Row, lambda row: row.applied).put("sum 0", Row(applied=41))
+    one.recreate_source()
+    assert started() == 42
+    one.disk.clear()
+    assert started() == 42
+    other.disk = {key: before}
+    assert started() == 42, "the last rows of the other are lost"
+    other.disk.clear()
+    one.disk.clear()
+    assert started() == 0
+
+
+def test_of_two_incarnations_at_one_base_the_present_one_counts() -> None:
+    """Before anything was counted a topic was recreated, and one of two tables does not know."""
+    one, other = World(), World()
+    tables: list[Any] = [Table(one), Table(other)]
+    Rows(tables[0], Incarnation).put(key_of(SOURCE.topic), Incarnation("before"))
+    Rows(tables[1], Incarnation).put(key_of(SOURCE.topic), Incarnation(one.topic_id))
+    Rows(tables[1], Row, lambda row: row.applied).put("sum 0", Row(applied=41))
+    made = incarnations(one, tables)
+    made.load()
+    assert made.base(SOURCE.topic) == 0
+
+
 async def test_a_commit_of_the_incarnation_before_is_not_taken_up() -> None:
     """The old worker commits once more, after its topic was deleted: Kafka keeps that for the new one."""
     world = World()

@@ -27,7 +27,9 @@ from app.stream.local_state import (
     Provenance,
     believe_or_set_aside,
     databases,
+    disown,
     is_in_use,
+    judge_beginning,
     judge_offset,
     judge_provenance,
     read_provenance,
@@ -130,6 +132,7 @@ def test_a_new_directory_says_what_it_is_made_from(tmp_path: Path) -> None:
         (HERE._replace(topic_id="second", end=0), "other-changelog"),
         (HERE._replace(end=42), "beyond-changelog"),
         (HERE._replace(end=0), "beyond-changelog"),
+        (HERE._replace(begin=44, end=50), "behind-changelog"),
     ],
 )
 def test_rows_of_another_changelog_are_never_merged(at: Local, changelog: ChangelogFound, reason: str) -> None:
@@ -139,6 +142,38 @@ def test_rows_of_another_changelog_are_never_merged(at: Local, changelog: Change
     assert begin(at, changelog) is None
     (kept,) = aside(at)
     assert content(at._replace(folder=kept)) == (ROWS | NEW_ROWS, 42), "it is renamed, and nothing in it is lost"
+
+
+def begins(at: Local) -> int | None:
+    """From where in the changelog the rows were made, as the directory says."""
+    found = read_provenance(at.folder)
+    return None if found is None else found.begins
+
+
+def test_a_directory_says_from_where_its_rows_were_made(at: Local, tmp_path: Path) -> None:
+    """As long as it is believed: what was removed since is in its rows."""
+    assert begins(at) == 0
+    assert begin(at, HERE._replace(begin=43)) is None
+    assert begins(at) == 0
+    gone = HERE._replace(begin=60, end=70)
+    assert begin(at, gone) == "behind-changelog"
+    assert begins(at) == 60
+    new = Local("sums", tmp_path / "new-0.db")
+    assert begin(new, gone) is None
+    assert begins(new) == 60
+    assert begin(new, gone._replace(begin=61)) == "behind-changelog", "what it has yet to read is gone"
+    assert begins(new) == 61
+
+
+def test_a_directory_of_an_earlier_version_was_made_from_all(at: Local) -> None:
+    (at.folder / "provenance.json").write_text('{"cluster_id": "lab", "topic_id": "first", "version": "0.1"}')
+    assert begin(at, HERE._replace(begin=40)) is None
+    assert begins(at) == 0
+
+
+def test_a_directory_that_was_disowned_is_set_aside(at: Local) -> None:
+    disown(at.folder)
+    assert begin(at) == "unknown-origin"
 
 
 @pytest.mark.parametrize("written", [None, b"", b"{", b'{"cluster_id": "lab"}'])
@@ -291,6 +326,14 @@ def test_the_judgement() -> None:
     why = judge_offset(43, HERE)
     assert why is not None
     assert why.text == "it includes offset 43, but app-sums-changelog ends at 43: the tail is lost"
+    removed = HERE._replace(begin=10)
+    assert judge_beginning(9, 0, removed) is None
+    assert judge_beginning(None, 10, removed) is None
+    assert judge_beginning(None, 9, removed) is not None
+    why = judge_beginning(8, 0, removed)
+    assert why is not None
+    expected = "it lacks offset 9, but app-sums-changelog begins at 10: the records between were removed"
+    assert why.text == expected
 
 
 async def test_a_start_waits_for_a_worker_that_ends_at_the_same_moment() -> None:

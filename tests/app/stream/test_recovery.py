@@ -2,16 +2,20 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faust
+import msgspec
 import pytest
 from faust.tables.recovery import Recovery, ServiceStopped
+from faust.types import TP
 from mode.utils.queues import FlowControlEvent, FlowControlQueue
 
 from app.config.settings import Settings
 from app.errors import ENDED_ITSELF, RowFormatError
 from app.stream import recovery
+from app.stream.local_state import PROVENANCE, Provenance, folder_of
 from app.stream.recovery import FailFastRecovery, stop_flow_at_recovery
 from app.stream.worker import create_app
 from tables.store import ExactTable, open_table
@@ -65,6 +69,37 @@ async def test_the_flow_stands_before_the_rows_are_loaded(app: faust.App) -> Non
     """Else single messages are dropped or repeated in up to half of the starts: Faust seeks next, and clears queues."""
     flow = await recovered(app, lambda log: log.append("load"))
     assert flow.log == ["stop", "suspend", "stopped", "load"]
+
+
+@pytest.mark.parametrize(
+    ("included", "made_from", "earliest", "ends"),
+    [(None, 0, 0, False), (41, 0, 42, False), (41, 0, 43, True), (None, 7, 7, False), (None, 7, 8, True)],
+)
+async def test_a_recovery_goes_on_behind_no_removed_record(
+    app: faust.App, included: int | None, made_from: int, earliest: int, ends: bool
+) -> None:
+    """Faust reads on at what is left: the rows would be believed to have what was removed meanwhile."""
+    table: Any = open_table(app, "sums")
+    changelog = TP(table.changelog_topic_name, 0)
+    folder = folder_of(Path(app.conf.tabledir), "sums")
+    folder.mkdir(parents=True)
+    (folder / PROVENANCE).write_bytes(msgspec.json.encode(Provenance("lab", "first", "0.1", made_from)))
+    if included is not None:
+        table.data.set_persisted_offset(changelog, included)
+
+    async def earliest_offsets(*tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, earliest)
+
+    made: Any = FailFastRecovery(app, app.tables)
+    made.add_active(table, changelog)
+    consumer = SimpleNamespace(earliest_offsets=earliest_offsets)
+    building = made._build_offsets(consumer, made.active_tps, made.active_offsets, "active")
+    if ends:
+        with pytest.raises(Ended, match="removed before the local rows had them; its next start sets these rows aside"):
+            await building
+    else:
+        await building
+        assert made.active_offsets[changelog] == max(earliest - 1, -1 if included is None else included)
 
 
 async def test_without_it_faust_clears_what_is_queued_when_it_resumes() -> None:

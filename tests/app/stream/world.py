@@ -52,11 +52,13 @@ class World:
     """`kill_in` steps are left until SIGKILL; `refuse` is a row whose changelog record the broker does not take.
 
     `topic_id` is that of the source, which can be deleted and recreated; `committed_in` stands with the commit.
+    The changelog has lost its records before `begin`, and the disk was made from those from `made_from` on.
     """
 
     def __init__(self) -> None:
         self.disk: dict[bytes, bytes] = {}
-        self.changelog: list[tuple[bytes, bytes]] = []
+        self.changelog: list[tuple[bytes, bytes | None]] = []
+        self.begin = self.made_from = 0
         self.published: set[int] = set()
         self.acked: set[int] = set()
         self.kill_in: int | None = None
@@ -84,12 +86,19 @@ class World:
         """What a start makes of it: the disk, or the changelog alone."""
         self.kill_in = None
         if wiped:
-            self.disk = dict(self.changelog)
+            self.disk, self.made_from = self.rows(), self.begin
+
+    def rows(self) -> dict[bytes, bytes]:
+        """What a recovery finds in the changelog: the last record of each row."""
+        return {key: row for key, row in dict(self.changelog[self.begin :]).items() if row is not None}
 
     def totals(self) -> dict[str, int]:
-        """What the changelog says: the last record of each row."""
-        rows = {key.decode(): value for key, value in self.changelog}
-        return {key: row_of(value).total for key, value in sorted(rows.items()) if key.startswith(SUM)}
+        """What the changelog says."""
+        return totals_of(self.rows())
+
+
+def totals_of(rows: dict[bytes, bytes]) -> dict[str, int]:
+    return {key.decode(): row_of(row).total for key, row in sorted(rows.items()) if key.startswith(SUM.encode())}
 
 
 def row_of(value: bytes) -> Row:
@@ -107,12 +116,26 @@ class Table:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending: list[tuple[bytes, bytes | None]] = []
 
     def put(self, key: bytes, row: bytes) -> None:
         self._world.step()
         self._world.disk[key] = row
         self._pending.append((key, row))
+
+    def send_only(self, key: bytes, row: bytes | None) -> None:
+        self._world.step()
+        self._pending.append((key, row))
+
+    def store_only(self, key: bytes, row: bytes | None) -> None:
+        self._world.step()
+        if row is None:
+            self._world.disk.pop(key, None)
+        else:
+            self._world.disk[key] = row
+
+    def stored(self, key: bytes) -> bytes | None:
+        return self.get(key)
 
     def get(self, key: bytes) -> bytes | None:
         return self._world.disk.get(key)
@@ -127,7 +150,7 @@ class Table:
         pending, self._pending = self._pending, []
         return [self._send(*record) for record in pending]
 
-    async def _send(self, key: bytes, row: bytes) -> None:
+    async def _send(self, key: bytes, row: bytes | None) -> None:
         self._world.step()
         if key == self._world.refuse:
             raise OSError("message too large")
@@ -237,16 +260,28 @@ def worker(
     world: World, reader: type[ExactReader] = ExactReader, state: type[Sums] = Sums, clock: Clock | None = None
 ) -> ExactReader:
     """A worker that has just recovered from what the world holds."""
+    made = new_worker(world, reader, state, clock)
+    load(world, made)
+    return made
 
+
+def new_worker(
+    world: World, reader: type[ExactReader] = ExactReader, state: type[Sums] = Sums, clock: Clock | None = None
+) -> ExactReader:
+    """A worker that has not loaded its rows."""
     tables = [cast(Any, Table(world))]
     inputs, sums = incarnations(world, tables)._inputs, state(world, tables[0])
     joined = Joined(lambda topic: None)
     app = SimpleNamespace(readers=[], inputs=inputs, joined=joined, consumer_generation_id=1, kafka=Kafka())
     reading = Reading("sums", sums, [SOURCE.topic], tables, sums.checkpoint)
-    made = reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
+    return reader(cast(Any, app), reading, StallFence(5.0, clock or ManualClock(), end), end)
+
+
+def load(world: World, made: ExactReader) -> None:
+    """Load the rows, and read on from where they end."""
     made.load()
+    inputs = made._app.inputs
     inputs.begins[SOURCE.topic] = min(world.committed, inputs.first[SOURCE.topic]), range(0)
-    return made
 
 
 def incarnations(world: World, tables: Sequence[Any]) -> Incarnations:
