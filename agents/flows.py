@@ -269,7 +269,8 @@ class FlowsState(Generic[D]):
             self._write_closing(pop, self.accounts[pop].progress)
         self._closed.clear()
         for pop in sorted(self._advanced):
-            self._progress.write_beside(pop, self.accounts[pop].progress, self._keep_from_s(pop))
+            progress = self.accounts[pop].progress
+            self._progress.write_beside(pop, progress, progress.open_from_s - self._windows.retention_s)
 
     def _write_closing(self, pop: str, progress: Progress) -> None:
         """Write what the windows made that were closed since the last flush; the progress row will name it."""

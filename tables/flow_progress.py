@@ -18,9 +18,10 @@ from tables.store import Rows
 
 
 class Beside(msgspec.Struct):
-    """The position that the rows of windows include, and from when on they are there; and the flush before, as a whole.
+    """The position that the rows of windows include, and the flush before, as a whole.
 
-    What was closed by then was published before this flush began.
+    What was closed by then was published before this flush began. Rows from `kept_from_s` on are there, even if the
+    next flush deletes some before its own row is written.
     """
 
     applied: int

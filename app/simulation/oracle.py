@@ -9,6 +9,7 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.feeds.accounting import Accounting, Closed
+from app.feeds.bmp_sessions import FIRST_WITHIN_SILENCES
 from app.simulation.network import SILENCE_S
 from app.stream.consumer import Record
 from app.te.routing.lpm import PrefixTable
@@ -16,7 +17,7 @@ from app.te.traffic.grid import Grid, Turn
 from app.te.traffic.premises import FlowInventory, Premises, WindowTiming
 from app.te.traffic.windows import Progress
 
-REMOVED_AFTER_S = SILENCE_S  # from a session's beginning: then the one before is silent, and the dump is long over
+REMOVED_AFTER_S = FIRST_WITHIN_SILENCES * SILENCE_S  # from a session's beginning: so long its first record may take
 EVERYWHERE = PrefixTable.build(["0.0.0.0/0", "::/0"])
 PathKey = tuple[str, str, str, str]  # (router, prefix, peer, next hop)
 
