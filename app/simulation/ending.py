@@ -44,7 +44,7 @@ def _check_bytes(run: Run, telemetry: SimulatedTelemetry) -> None:
     clean = CleanPass(run.network.pop, run.settings.windows, grid_of(lengths), run.broker.topics[flows])
     account = telemetry.flows.accounts[run.network.pop.name]
     counted = {slot: bytes_of(row) for slot, row in run.checks.rows.items()}
-    if not run.has_other_links:
+    if not run.checks.has_other_links:
         for slot, size in (clean.windows | clean.open).items():
             have = counted.get(slot, 0)
             demand(have == size, f"I1 window {slot[0]} of {slot[1]} has {have} bytes, but a clean pass counts {size}")
@@ -58,7 +58,7 @@ def _check_bytes(run: Run, telemetry: SimulatedTelemetry) -> None:
     demand(missing == progress.late_bytes, f"I1 {missing} bytes are in no window, but {progress.late_bytes} were late")
     demand(left_out >= 0, f"I1 {-left_out} bytes that belong to no link are in a window")
     # All that leaves by a link that is not in the inventory has an unknown interface, whatever else is wrong with it.
-    unsure = ("unknown-interface", "clock-skew") if run.has_other_links else ()
+    unsure = ("unknown-interface", "clock-skew") if run.checks.has_other_links else ()
     counts, sent = ({key: each[key] for key in sorted(each) if key not in unsure} for each in (reasons, ledger.no_link))
     demand(counts == sent, f"I1 unattributed bytes are {counts}, but {sent} were sent")
     letters = sum(topic == flows for topic, *_ in run.checks.letters)
@@ -66,7 +66,7 @@ def _check_bytes(run: Run, telemetry: SimulatedTelemetry) -> None:
         progress.dead_letters == ledger.bad_lines == letters,
         f"I1 {letters} dead letters for {ledger.bad_lines} bad lines",
     )
-    late = () if run.has_other_links else ("late_bytes",)
+    late = () if run.checks.has_other_links else ("late_bytes",)
     for name in ("applied", "closed_up_to_s", "watermark_s", "records", "dead_letters", *late):
         have, want = getattr(progress, name), getattr(clean.progress, name)
         demand(have == want, f"I8 {name} is {have}, but {want} in a clean pass")

@@ -1,5 +1,6 @@
-"""The invariants I1 to I13 (docs/simulation.md), checked at every record, every announcement and every second."""
+"""The invariants I1 to I14 (docs/simulation.md), checked at every record, every announcement and every second."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from app.simulation.loop import Process, Violation
 from app.simulation.network import SILENCE_S, SimulatedNetwork
 from app.simulation.oracle import BmpHistory
 from app.stream.consumer import Record
+from app.te.traffic.counters import UNREAD_SHARE
 from app.te.traffic.windows import Progress
 from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow, parts_of
@@ -55,7 +57,16 @@ class _WindowRecord(msgspec.Struct):
     seq: int = 0
 
 
+class _Reading(msgspec.Struct):
+    """What tells whose reading of a port a counter sample is, and of when, as sfacctd writes them."""
+
+    peer_ip_src: str
+    ifIndex: int
+    timestamp: str
+
+
 _applied = msgspec.msgpack.Decoder(_Applied)
+_reading = msgspec.json.Decoder(_Reading)
 _window_record: Read[_WindowRecord] = reader_of(_WindowRecord)
 
 
@@ -96,6 +107,8 @@ class Checks:
         decisions = topics.DECISIONS.for_pop(self.pop.name)
         self._final_topics = {topic.name for topic in (topics.LINK_UTILIZATION, topics.PREFIX_TRAFFIC, topics.SOURCES)}
         self._final_topics.add(decisions)
+        self.has_other_links = False  # telemetry had another inventory at some time
+        self._read: dict[str, list[tuple[float, float]]] = defaultdict(list)  # by link: when a reading came, its time
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
@@ -164,6 +177,10 @@ class Checks:
             return
         if topic == topics.BMP.for_pop(self.pop.name):
             self.bmp.take(record)
+        elif topic == topics.COUNTERS.for_pop(self.pop.name):
+            reading = _reading.decode(record.value)
+            link = self.pop.link_by_interface[self.pop.router_by_agent[reading.peer_ip_src], reading.ifIndex]
+            self._read[link].append((record.timestamp_s, float(reading.timestamp)))
         elif topic == topics.LINK_UTILIZATION.name:
             self._load_published(readable(_utilization, record.value), sender)
         elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.ghost):
@@ -188,6 +205,11 @@ class Checks:
         first, repeated = before.window_s, load.window_s
         demand(first == repeated, f"I1 {load.id} is published with a window of {first} s, then of {repeated}")
         self._published[key] = load
+        if load.received_bps is None and not self.has_other_links:  # counters alone say what is received
+            start_s, end_s = key[1], key[1] + load.window_s
+            known = [at_s for came_s, at_s in self._read[load.link] if came_s < end_s + self.settings.windows.grace_s]
+            covered = bool(known) and known[0] <= start_s and end_s - known[-1] < UNREAD_SHARE * load.window_s
+            demand(not covered, f"I14 {load.id} is published without its counters, which were read up to {known[-1:]}")
         self._feeds[sender, *key] = load.feed
 
     def _decided(self, decision: Decision, sender: Process | None) -> None:

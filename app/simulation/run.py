@@ -59,7 +59,6 @@ class Run:
         self.checks = Checks(self.broker, self.network, self.collectors, SETTINGS)
         self.settings, self.lag_s = SETTINGS, LAG_S
         self.windows, self.pop = SETTINGS.windows, self.network.pop  # as telemetry is configured
-        self.has_other_links = False  # whether telemetry ever had another inventory
         self.pace = PACES[seed % len(PACES)]
         self.disks = (Disk(), Disk())  # telemetry can run on two machines
         self.machine = 0
