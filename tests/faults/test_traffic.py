@@ -15,11 +15,12 @@ from app.te.traffic.grid import Grid
 from app.te.traffic.windows import Sums
 from tables.link_windows import LinkWindowRow
 from tests.faults.evidence import Row, amounts_of, closed, newest, progress_amounts
+from tests.faults.feed import MESSAGES, RECORDS
 from tests.faults.judge import Difference, compare_slots, compare_totals
 from tests.faults.ledger import Amounts, Slot
 from tests.faults.rig import WINDOWS
 from tests.faults.traffic import PREFIXES, Mix, Traffic, bmp_messages, counter_sample, marker
-from tests.pops import demo_pop
+from tests.pops import capacity_bps, demo_pop
 
 T0, PURGES = 1_795_246_100, 40
 POP = demo_pop()
@@ -68,6 +69,20 @@ def test_every_byte_is_where_the_ledger_has_it(mix: Mix, copies: int) -> None:
     assert account.progress.records == ledger.records
     said = ledger.progress()
     assert min(said["counted"], said["late"], said["unattributed unroutable"], said["unattributed special-interface"])
+
+
+def test_no_port_carries_more_than_it_can_from_one_reading_to_the_next() -> None:
+    """A purge has so many records, however late they are sent, and readings are a purge apart; copies double it."""
+    for seed in range(25):
+        traffic = Traffic(POP, WINDOWS, str(seed))
+        for purge in range(10):
+            before = Counter(traffic.carried)
+            for _ in range(MESSAGES):
+                traffic.message("flows/1", T0 + purge, T0, RECORDS)
+            octets = traffic.carried - before
+            assert octets.keys() == POP.links.keys()
+            loads = [octets[name] * 8 / WINDOWS.refresh_s / capacity_bps(link) for name, link in POP.links.items()]
+            assert 0.01 < max(loads) < 0.45
 
 
 def test_what_is_lost_or_doubled_is_told_apart_and_where() -> None:

@@ -15,7 +15,9 @@ import msgspec
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from tests.faults.ledger import Ledger
+from tests.pops import capacity_bps
 
+PACKET_BYTES = (64, 1000)
 PREFIXES = tuple(f"20.0.{number}.0/24" for number in range(40))
 ANCIENT_S = 3600
 LONGEST_S = 4  # of all windows that a row of faults configures
@@ -75,12 +77,15 @@ class Traffic:
 
     def _record(self, at_s: float) -> tuple[dict[str, object], str, str, str, int]:
         """(record, link, ingress, prefix, scaled bytes) of traffic that is as it should be."""
-        name, link = self._random.choice(list(self.pop.links.items()))
+        links = self.pop.links
+        # Each port has the same load, and always less than it can carry: counters that say more are not believed.
+        [name] = self._random.choices(list(links), [capacity_bps(link) for link in links.values()])
+        link = links[name]
         router = self.pop.routers[link.router]
         ways = [(router.name, router.internal_ifindexes), *router.core.items()]
         ingress, (index, *_) = self._random.choice(ways)
         prefix = self._random.choice(PREFIXES)
-        size_bytes, rate = self._random.randint(64, 9000), self._random.choice(self.mix.rates)
+        size_bytes, rate = self._random.randint(*PACKET_BYTES), self._random.choice(self.mix.rates)
         out = link.ifindexes[0]
         record: dict[str, object] = {
             "event_type": "purge",
