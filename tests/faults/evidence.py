@@ -78,6 +78,23 @@ async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | Non
     return msgspec.msgpack.decode(rows[-1][HEADER.size :], type=Progress) if rows else None
 
 
+class Numbered(msgspec.Struct):
+    """What tells a published record from others: its id, or the number of a decision."""
+
+    id: str = ""
+    epoch: int = 0
+    seq: int = 0
+
+
+async def contradictions(broker: str, topic: str) -> list[str]:
+    """The ids, or numbers of decisions, under which a topic has records with more than one content."""
+    contents: dict[str, set[bytes]] = {}
+    for record in await read_topic(reached_at(broker), topic):
+        number = msgspec.json.decode(record.value, type=Numbered)
+        contents.setdefault(number.id or f"{number.epoch}.{number.seq}", set()).add(record.value)
+    return [name for name, different in contents.items() if len(different) > 1]
+
+
 async def dead_letters(broker: str, pop: str) -> int:
     """For how many records there are letters; a repeat after a restart is the same letter."""
     letters = [

@@ -51,13 +51,17 @@ TELEMETRY = ("-m", "app", "telemetry")
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is what the worker is run as."""
+    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is what the worker is run as.
+
+    With `may_lose`, bytes may be missing in windows that say so.
+    """
 
     pops: tuple[str, ...] = ("rhv1000",)
     brokers: int = 1
     worker: tuple[str, ...] = TELEMETRY
     standby: bool = False
     disk_bytes: int | None = None  # of a file system of its own for the workers' data; takes root
+    may_lose: bool = False
 
 
 @contextmanager

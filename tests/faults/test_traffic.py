@@ -93,6 +93,15 @@ def test_what_is_lost_or_doubled_is_told_apart_and_where() -> None:
     assert found.named[0] == "rows pop/r1/a@100: 6 bytes lost, 3 doubled"
 
 
+def test_a_loss_in_a_window_that_says_gap_is_no_silent_one() -> None:
+    slot, other = Slot("pop/r1/a", 100), Slot("pop/r1/b", 100)
+    wanted = {slot: Counter({"r1 p": 10}), other: Counter({"r1 p": 7})}
+    lost = compare_slots("rows", wanted, [(slot, Counter({"r1 p": 4}))], {slot})
+    assert (lost.bytes_lost, lost.bytes_silent, lost.wrong, len(lost.named)) == (6 + 7, 7, {other}, 1)
+    doubled = compare_slots("rows", wanted, [(slot, Counter({"r1 q": 4})), (other, wanted[other])], {slot})
+    assert (doubled.bytes_lost, doubled.bytes_silent, doubled.wrong) == (10, 0, {slot})
+
+
 def test_one_wrong_version_among_right_ones_is_wrong() -> None:
     slot = Slot("pop/r1/a", 100)
     found = compare_slots("published", {slot: Counter(total=10)}, [(slot, Counter(total=n)) for n in (10, 9, 10)])
