@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import msgspec
 import rocksdict
 
@@ -103,6 +104,13 @@ async def dead_letters(broker: str, pop: str) -> int:
     ]
     flows = topics.FLOWS.for_pop(pop)
     return sum({(letter.offset, letter.index): letter.records for letter in letters if letter.topic == flows}.values())
+
+
+async def metric(port: int, name: str) -> float | None:
+    """The value that a worker gives a metric, which is named with its labels; None if it has no such line."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), None)
 
 
 def disk(data_dir: Path) -> list[Row]:

@@ -65,7 +65,7 @@ async def judge(rig: Rig, fault: str) -> Outcome:
         published = await evidence.utilization(rig.broker, pop)
         differences += [
             *await _topics(rig, pop, feed, published),
-            *_rows(feed, pop, history, stored, in_gaps(published)),
+            *_rows(feed, pop, history, stored, in_gaps(published), rig.has_whole_changelogs),
             *await _progress(rig, pop, feed, told[pop]),
         ]
         rig.problems += await _contradictions(rig, pop)
@@ -142,20 +142,27 @@ def _without_counters(published: Sequence[evidence.Published]) -> list[str]:
 
 
 def _rows(
-    feed: Feed, pop: str, history: Sequence[evidence.Row], stored: Sequence[evidence.Row], gaps: set[Slot]
+    feed: Feed,
+    pop: str,
+    history: Sequence[evidence.Row],
+    stored: Sequence[evidence.Row],
+    gaps: set[Slot],
+    is_whole: bool,
 ) -> Iterator[Difference]:
-    """The changelog with its whole history, and the local disk, where old rows may have expired."""
+    """The changelog with its whole history, unless it was deleted, and the local disk: old rows may have expired."""
     wanted = feed.traffic.ledger.rows()
-    yield compare_slots("changelog", wanted, evidence.closed(evidence.newest(history), pop), gaps)
+    logged = list(evidence.closed(evidence.newest(history), pop))
     on_disk = [(slot, evidence.amounts_of(row)) for of, slot, row in stored if of == pop and row is not None]
-    kept = {slot for slot, _ in on_disk}
+    yield compare_slots("changelog", wanted if is_whole else _recent(wanted, logged), logged, gaps)
+    yield compare_slots("local disk", _recent(wanted, on_disk), on_disk, gaps)
+
+
+def _recent(wanted: Mapping[Slot, Amounts], found: Sequence[tuple[Slot, Amounts]]) -> Mapping[Slot, Amounts]:
+    """What must be there although old rows expire, and what is there."""
+    there = {slot for slot, _ in found}
     newest_s = max((slot.start_s for slot in wanted), default=0)
-    recent = {
-        slot: amounts
-        for slot, amounts in wanted.items()
-        if slot in kept or slot.start_s > newest_s - WINDOWS.retention_s + LONGEST_S
-    }
-    yield compare_slots("local disk", recent, on_disk, gaps)
+    oldest_s = newest_s - WINDOWS.retention_s + LONGEST_S
+    return {slot: amounts for slot, amounts in wanted.items() if slot in there or slot.start_s > oldest_s}
 
 
 async def _progress(rig: Rig, pop: str, feed: Feed, told: Progress) -> list[Difference]:

@@ -94,6 +94,7 @@ class Rig:
         self.moments: list[Moment] = []
         self.problems: list[str] = []
         self.has_counters = False  # whether every window must have them
+        self.has_whole_changelogs = True  # and not only the rows that are kept
         self.feeds: dict[str, Feed] = {}
         self.workers: list[Worker] = []
         self.brokers: Brokers

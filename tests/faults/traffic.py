@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from app.config.inventory import Pop
+from app.config.inventory import Pop, Session
 from app.config.thresholds import WindowSettings
 from tests.faults.ledger import Ledger
 from tests.pops import capacity_bps
@@ -198,12 +198,33 @@ def bmp_messages(pop: Pop, prefixes: Sequence[str] = PREFIXES) -> list[bytes]:
     """Both routers come up with all their eBGP peers, which announce every prefix."""
     messages = []
     for number, router in enumerate(pop.router):
-        session = {"bmp_router": "127.0.0.1", "bmp_router_port": 50000 + number, "writer_id": "default/1"}
-        log: dict[str, object] = {"event_type": "log", **session}
+        log = bmp_session(50000 + number, "default/1")
         messages.append(log | {"bmp_msg_type": "init", "bmp_init_info_sysname": router.bmp_sysname})
-        for peer in (one for link in pop.link if link.router == router.name for one in link.sessions):
-            messages.append(log | {"bmp_msg_type": "peer_up", "peer_ip": peer.peer, "peer_asn": peer.asn})
-            update = log | {"bmp_msg_type": "route_monitor", "log_type": "update", "is_in": 1, "is_post": 1, "safi": 1}
-            path = {"peer_ip": peer.peer, "bgp_nexthop": peer.next_hops[0], "as_path": f"{peer.asn} 65000"}
-            messages += [update | path | {"origin": "i", "ip_prefix": prefix} for prefix in prefixes]
+        for peer in peers_of(pop, router.name):
+            messages.append(log | bmp_peer_up(peer))
+            messages += [log | bmp_update(peer, prefix) for prefix in prefixes]
     return [json.dumps(message).encode() for message in messages]
+
+
+def peers_of(pop: Pop, router: str) -> list[Session]:
+    """The eBGP peers of a router."""
+    return [peer for link in pop.link if link.router == router for peer in link.sessions]
+
+
+def bmp_session(port: int, writer: str) -> dict[str, object]:
+    """What all messages of a BMP session have."""
+    return {"event_type": "log", "bmp_router": "127.0.0.1", "bmp_router_port": port, "writer_id": writer}
+
+
+def bmp_peer_up(peer: Session) -> dict[str, object]:
+    return {"bmp_msg_type": "peer_up", "peer_ip": peer.peer, "peer_asn": peer.asn}
+
+
+def bmp_update(peer: Session, prefix: str) -> dict[str, object]:
+    path = {"bgp_nexthop": peer.next_hops[0], "as_path": f"{peer.asn} 65000", "origin": "i"}
+    return bmp_withdraw(peer, prefix) | path | {"log_type": "update"}
+
+
+def bmp_withdraw(peer: Session, prefix: str) -> dict[str, object]:
+    of_rib = {"bmp_msg_type": "route_monitor", "log_type": "withdraw", "is_in": 1, "is_post": 1, "safi": 1}
+    return of_rib | {"peer_ip": peer.peer, "ip_prefix": prefix}
