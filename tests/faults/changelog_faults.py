@@ -14,6 +14,7 @@ from tests.faults.rig import APP_ID, Rig
 from tests.faults.worker_faults import pause, sigterm
 
 CHANGELOGS = tuple(f"{APP_ID}-{table}-changelog" for table in ("link_windows", "congestion", "interfaces", "rib"))
+AGED_S = 30.0  # what is older is not written again as a matter of course
 REBUILT = ("*.index", "*.timeindex", "*.snapshot")  # by Kafka, from the log
 
 
@@ -70,6 +71,7 @@ def cut_end(folder: Path, kept: float) -> None:
 
 async def policy_changed(rig: Rig) -> None:
     """Retention has begun to delete the changelogs: a restart with the disk, and then one without."""
+    await rig.closes_beyond(rig.clock.now_s() + AGED_S)
     async with rig.fault():
         await _delete_beginnings(rig)
     await sigterm(rig)
@@ -80,6 +82,7 @@ async def policy_changed(rig: Rig) -> None:
 
 async def policy_changed_wiped(rig: Rig) -> None:
     """The same without the restart between: nobody has what was deleted."""
+    await rig.closes_beyond(rig.clock.now_s() + AGED_S)
     async with rig.fault():
         await rig.worker.end()
         await _delete_beginnings(rig)
