@@ -68,7 +68,13 @@ FAULTS = (
     Fault("interfaces renumbered", feed.renumbered, 2),
     Fault("link speed changes", feed.speed_changes, 2),
     Fault("collector killed", feed.collector_killed, 2),
-    Fault("BMP records reordered at the collector's start", partial(bmp.reordered, is_last=True), 4, 1),
+    Fault(
+        "BMP records reordered at the collector's start",
+        partial(bmp.reordered, is_last=True),
+        4,
+        1,
+        Setup(reordered=True),
+    ),
     Fault("BMP records reordered, initiation among them", partial(bmp.reordered, is_last=False), 2),
     Fault("one of two PoPs silent", feed.one_pop_silent, 2, 0, Setup(pops=("rhv1000", "rhv2000"))),
 )

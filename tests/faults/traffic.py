@@ -8,7 +8,7 @@ import ipaddress
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -192,18 +192,6 @@ def counter_sample(agent: str, ifindex: int, at_s: float, octets: int, speed_bps
         "ifOutDiscards": 0,
     }
     return json.dumps(sample).encode()
-
-
-def bmp_messages(pop: Pop, prefixes: Sequence[str] = PREFIXES) -> list[bytes]:
-    """Both routers come up with all their eBGP peers, which announce every prefix."""
-    messages = []
-    for number, router in enumerate(pop.router):
-        log = bmp_session(50000 + number, "default/1")
-        messages.append(log | {"bmp_msg_type": "init", "bmp_init_info_sysname": router.bmp_sysname})
-        for peer in peers_of(pop, router.name):
-            messages.append(log | bmp_peer_up(peer))
-            messages += [log | bmp_update(peer, prefix) for prefix in prefixes]
-    return [json.dumps(message).encode() for message in messages]
 
 
 def peers_of(pop: Pop, router: str) -> list[Session]:

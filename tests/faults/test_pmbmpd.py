@@ -8,7 +8,7 @@ import pytest
 from app.feeds.bmp import BmpRecord, decode
 from app.feeds.rib_feed import RibFeed
 from app.te.routing.rib import Rib
-from tests.faults.bmp_faults import COMES, FURTHEST, Sent, arrivals, collector
+from tests.faults.pmbmpd import COMES, FURTHEST, Sent, arrivals, collector
 from tests.faults.traffic import PREFIXES
 from tests.pops import demo_pop
 
