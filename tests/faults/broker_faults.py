@@ -120,7 +120,8 @@ async def recreated_topic(rig: Rig) -> None:
 async def unread_removed(rig: Rig) -> None:
     """Retention removes the first of the flows that came while the worker was gone.
 
-    None of these is late: what is late depends on markers, which are removed as well.
+    No record is late until windows close again: what is late depends on markers, which are removed as well. A purge
+    whose end was removed holds windows back.
     """
     feed, late_share = rig.feed, rig.feed.traffic.mix.late_share
     feed.traffic.mix.late_share = 0.0
@@ -134,7 +135,7 @@ async def unread_removed(rig: Rig) -> None:
         await delete_records(rig.broker, {feed.topic: applied + 1 + removed})
         await pause(rig, 2.0, 4.0)
         await rig.worker.start()
-    await rig.goes_on()
+    await rig.closes_beyond(rig.clock.now_s())
     feed.traffic.mix.late_share = late_share
     missing = await evidence.metric(rig.worker.port, f'autopilot_missing_records_total{{topic="{feed.topic}"}}')
     if missing != removed:

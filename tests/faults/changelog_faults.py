@@ -14,6 +14,7 @@ from tests.faults.rig import APP_ID, Rig
 from tests.faults.worker_faults import pause, sigterm
 
 CHANGELOGS = tuple(f"{APP_ID}-{table}-changelog" for table in ("link_windows", "congestion", "interfaces", "rib"))
+COMMITS = ("__consumer_offsets",)
 AGED_S = 30.0  # what is older is not written again as a matter of course
 REBUILT = ("*.index", "*.timeindex", "*.snapshot")  # by Kafka, from the log
 
@@ -43,10 +44,14 @@ async def tail_lost_wiped(rig: Rig) -> None:
 
 
 async def _lose_tails(rig: Rig) -> None:
-    """Of each changelog another share, up to all of it. Kafka keeps the batches that are whole."""
+    """Of each changelog another share, up to all of it; of the commits as well, the next two times.
+
+    Kafka keeps the batches that are whole.
+    """
+    names = (*CHANGELOGS, *(COMMITS if len(rig.moments) // 2 % 2 else ()))
     before = await _ends(rig)
     await rig.brokers.kill()
-    for name in CHANGELOGS:
+    for name in names:
         cut_end(rig.brokers.folder(name), rig.random.random())
     await rig.brokers.start()
     after = await _ends(rig)
