@@ -118,14 +118,22 @@ async def recreated_topic(rig: Rig) -> None:
 
 
 async def unread_removed(rig: Rig) -> None:
-    """Retention removes the first of the flows that came while the worker was gone.
+    """Retention removes the first of the flows that came while the worker was gone; later twice before windows close.
 
-    No record is late until windows close again: what is late depends on markers, which are removed as well. A purge
-    whose end was removed holds windows back.
+    No record is late until they close again: what is late depends on markers, which are removed as well. A purge whose
+    end was removed holds windows back.
     """
-    feed, late_share = rig.feed, rig.feed.traffic.mix.late_share
-    feed.traffic.mix.late_share = 0.0
+    mix = rig.feed.traffic.mix
+    late_share, mix.late_share = mix.late_share, 0.0
     await rig.goes_on()
+    for _ in range(2 if rig.moments else 1):
+        await _remove_unread(rig)
+    await rig.closes_beyond(rig.clock.now_s())
+    mix.late_share = late_share
+
+
+async def _remove_unread(rig: Rig) -> None:
+    feed = rig.feed
     async with rig.fault():
         await rig.worker.stop()
         applied = (await evidence.changelog_progress(rig.broker, CELL, feed.pop.name) or Progress()).applied
@@ -135,8 +143,7 @@ async def unread_removed(rig: Rig) -> None:
         await delete_records(rig.broker, {feed.topic: applied + 1 + removed})
         await pause(rig, 2.0, 4.0)
         await rig.worker.start()
-    await rig.closes_beyond(rig.clock.now_s())
-    feed.traffic.mix.late_share = late_share
+    await rig.goes_on()
     missing = await evidence.metric(rig.worker.port, f'autopilot_missing_records_total{{topic="{feed.topic}"}}')
     if missing != removed:
         rig.problems.append(f"retention removed {removed} unread messages, and the metric says {missing}")
