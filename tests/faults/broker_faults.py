@@ -8,11 +8,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from app.config.settings import Kafka
 from app.contract import topics
 from app.kafka.admin import create_topics
-from app.te.traffic.windows import Progress
 from tests.consumers import consuming
 from tests.faults import evidence
 from tests.faults.brokers import delete_records
-from tests.faults.rig import APP_ID, CELL, Rig
+from tests.faults.rig import APP_ID, Rig
 from tests.faults.traffic import LONGEST_S
 from tests.faults.worker_faults import pause
 from tests.patience import PATIENCE_S
@@ -136,7 +135,7 @@ async def _remove_unread(rig: Rig) -> None:
     feed = rig.feed
     async with rig.fault():
         await rig.worker.stop()
-        applied = (await evidence.changelog_progress(rig.broker, CELL, feed.pop.name) or Progress()).applied
+        applied = evidence.disk_progress(rig.worker.data_dir, feed.pop.name).applied
         await pause(rig, 5.0, 8.0)
         newest = await feed.settled()
         removed = rig.random.randint((newest - applied) // 4, newest - applied)

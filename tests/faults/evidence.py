@@ -115,17 +115,24 @@ async def metric(port: int, name: str) -> float | None:
 
 def disk(data_dir: Path) -> list[Row]:
     """The rows of `link_windows` in RocksDB, of a worker that has ended."""
-    (path,) = data_dir.rglob("link_windows-0.db")
+    rows = _raw(data_dir, "link_windows")
+    return [_row(key, value) for key, value in rows.items() if key.count(b"|") == 2 and not key.startswith(b"|")]
+
+
+def disk_progress(data_dir: Path, pop: str) -> Progress:
+    """The progress row of a PoP in RocksDB, of a worker that has ended: it may be ahead of the changelog."""
+    row = _raw(data_dir, "congestion")[progress_key(pop).encode()]
+    return msgspec.msgpack.decode(row[HEADER.size :], type=Progress)
+
+
+def _raw(data_dir: Path, table: str) -> dict[bytes, bytes]:
+    (path,) = data_dir.rglob(f"{table}-0.db")
     options: Any = rocksdict.Options(raw_mode=True)
-    database = rocksdict.Rdict(str(path), options=options, access_type=rocksdict.AccessType.read_only())
+    database: Any = rocksdict.Rdict(str(path), options=options, access_type=rocksdict.AccessType.read_only())
     try:
-        return [_row(key, value) for key, value in _raw(database) if key.count(b"|") == 2 and not key.startswith(b"|")]
+        return dict(database.items())
     finally:
         database.close()
-
-
-def _raw(database: Any) -> Iterator[tuple[bytes, bytes]]:
-    yield from database.items()
 
 
 def newest(rows: Iterable[Row]) -> Iterator[Row]:
