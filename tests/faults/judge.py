@@ -13,26 +13,25 @@ NAMED_MAX = 12  # a run that goes wrong is wrong in many places; the first ones 
 class Difference(msgspec.Struct):
     """What one source says too little and too much, and where.
 
-    `bytes_silent` is the part of `bytes_lost` in windows that do not say so; `said` is where it is expected.
+    `bytes_silent` is the part of `bytes_lost` in windows that do not say so. `short` are the windows that lack bytes
+    and say so; `said` names them, and the totals that may be too low.
     """
 
     bytes_lost: int = 0
     bytes_doubled: int = 0
     bytes_silent: int = 0
     wrong: set[Slot] = msgspec.field(default_factory=set)
+    short: set[Slot] = msgspec.field(default_factory=set)
     named: list[str] = msgspec.field(default_factory=list)
     said: list[str] = msgspec.field(default_factory=list)
 
     def note(self, slot: Slot | None, what: str, lost: int, doubled: int, is_said: bool) -> None:
         self.bytes_lost += lost
         self.bytes_doubled += doubled
-        text = f"{what}: {lost:,} bytes lost, {doubled:,} doubled"
-        if is_said and not doubled:
-            self.said.append(text)
-            return
-        self.named.append(text)
+        is_silent = bool(doubled) or not is_said
+        (self.named if is_silent else self.said).append(f"{what}: {lost:,} bytes lost, {doubled:,} doubled")
         if slot is not None:
-            self.wrong.add(slot)
+            (self.wrong if is_silent else self.short).add(slot)
             self.bytes_silent += 0 if is_said else lost
 
 

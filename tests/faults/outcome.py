@@ -72,9 +72,11 @@ async def judge(rig: Rig, fault: str) -> Outcome:
         if rig.has_counters:
             rig.problems += _without_counters(published)
         seconds += [_seconds_to_correct(feed, published, moment) for moment in rig.moments]
-    named = [line for one in differences for line in (one.named if rig.setup.may_lose else one.named + one.said)]
+    may_lose = rig.setup.may_lose
+    named = [line for one in differences for line in (one.named if may_lose else one.named + one.said)]
+    wrong = {slot for one in differences for slot in (one.wrong if may_lose else one.wrong | one.short)}
     rig.problems += named[:NAMED_MAX]
-    if rig.setup.may_lose and not any(one.bytes_lost for one in differences):
+    if may_lose and not any(one.bytes_lost for one in differences):
         rig.problems.append("nothing was lost, so nothing is proved")
     correct = [one for one in seconds if one is not None]
     return Outcome(
@@ -83,10 +85,10 @@ async def judge(rig: Rig, fault: str) -> Outcome:
         bytes_lost=max(one.bytes_lost for one in differences),
         bytes_silent=max(one.bytes_silent for one in differences),
         bytes_doubled=max(one.bytes_doubled for one in differences),
-        windows_wrong=len({slot for one in differences for slot in one.wrong}),
+        windows_wrong=len(wrong),
         seconds_to_correct=round(max(correct), 1) if correct and len(correct) == len(seconds) else None,
         problems=rig.problems,
-        may_lose=rig.setup.may_lose,
+        may_lose=may_lose,
     )
 
 

@@ -97,6 +97,7 @@ def test_a_loss_in_a_window_that_says_gap_is_no_silent_one() -> None:
     wanted = {slot: Counter({"r1 p": 10}), other: Counter({"r1 p": 7})}
     lost = compare_slots("rows", wanted, [(slot, Counter({"r1 p": 4}))], {slot})
     assert (lost.bytes_lost, lost.bytes_silent, lost.wrong, len(lost.named)) == (6 + 7, 7, {other}, 1)
+    assert lost.short == {slot}
     doubled = compare_slots("rows", wanted, [(slot, Counter({"r1 q": 4})), (other, wanted[other])], {slot})
     assert (doubled.bytes_lost, doubled.bytes_silent, doubled.wrong) == (10, 0, {slot})
 
