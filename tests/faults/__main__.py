@@ -19,7 +19,7 @@ from tests.faults.rig import Rig, Setup
 from tests.faults.rows import FAULTS, Fault
 
 progress = Console(stderr=True, highlight=False)
-KEYS = ("fault", "times", "bytes_lost", "bytes_doubled", "windows_wrong", "seconds_to_correct")
+KEYS = ("fault", "times", "bytes_lost", "bytes_silent", "bytes_doubled", "windows_wrong", "seconds_to_correct")
 ROUTE_KEYS = ("fault", "times", "routes_stale", "routes_leaked", "seconds_to_correct", "figures")
 ALL = (*FAULTS, *ROUTE_FAULTS)
 
@@ -72,7 +72,7 @@ def _keys(one: Outcome | RouteOutcome) -> Sequence[str]:
 
 
 def _told(one: Outcome | RouteOutcome) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {_cell(getattr(one, key))}" for key in _keys(one)[2:5])
+    return ", ".join(f"{key.replace('_', ' ')} {_cell(getattr(one, key))}" for key in _keys(one)[2:-1])
 
 
 async def is_blind(seed: int) -> bool:
@@ -91,7 +91,7 @@ async def run_one(fault: Fault | RouteFault, times: int, seed: int) -> Outcome |
             raise
         except AutopilotError as error:
             progress.print(str(error), style="red", soft_wrap=True)
-            return Outcome(fault.name, 0, 0, 0, 0, None, [str(error)])
+            return Outcome(fault.name, 0, 0, 0, 0, 0, None, [str(error)])
     outcome = await run_route_fault(fault, times, seed, lambda line: progress.print(f"{fault.name}: {line}"))
     for problem in outcome.problems:
         progress.print(f"  {problem}", style="red", soft_wrap=True)

@@ -9,11 +9,15 @@ from app.config.settings import Kafka
 from app.contract import topics
 from app.kafka.admin import create_topics
 from tests.consumers import consuming
+from tests.faults import evidence
+from tests.faults.brokers import delete_records
 from tests.faults.rig import APP_ID, Rig
+from tests.faults.traffic import LONGEST_S
 from tests.faults.worker_faults import pause
 from tests.patience import PATIENCE_S
 
 FROZEN_S = 20.0  # longer than a session, a flush's patience and a request of the producer
+SILENT_S = 12.0  # no process ends for it
 REPEATED_RECORDS = 500
 
 
@@ -34,6 +38,22 @@ async def frozen(rig: Rig) -> None:
         await asyncio.sleep(FROZEN_S)
         rig.brokers.thaw()
     await rig.goes_on()
+
+
+async def silent(rig: Rig) -> None:
+    """One of them answers late; no worker ends for it."""
+    await pause(rig, 0.0, 1.5)
+    before = [worker.exits.copy() for worker in rig.workers]
+    number = rig.random.randrange(rig.brokers.count)
+    async with rig.fault():
+        rig.brokers.freeze(number)
+        await asyncio.sleep(SILENT_S)
+        rig.brokers.thaw(number)
+    await rig.goes_on()
+    await rig.closes_beyond(rig.clock.now_s() + LONGEST_S)
+    for worker, exits in zip(rig.workers, before, strict=True):
+        if ended := worker.exits - exits:
+            rig.problems.append(f"a worker ended because a broker was silent for {SILENT_S:g} s: {dict(ended)}")
 
 
 async def frozen_during_recovery(rig: Rig) -> None:
@@ -94,6 +114,38 @@ async def recreated_topic(rig: Rig) -> None:
 
     await rig.until(has_sent, PATIENCE_S)
     await rig.goes_on()
+
+
+async def unread_removed(rig: Rig) -> None:
+    """Retention removes the first of the flows that came while the worker was gone; later twice before windows close.
+
+    No record is late until they close again: what is late depends on markers, which are removed as well. A purge whose
+    end was removed holds windows back.
+    """
+    mix = rig.feed.traffic.mix
+    late_share, mix.late_share = mix.late_share, 0.0
+    await rig.goes_on()
+    for _ in range(2 if rig.moments else 1):
+        await _remove_unread(rig)
+    await rig.closes_beyond(rig.clock.now_s())
+    mix.late_share = late_share
+
+
+async def _remove_unread(rig: Rig) -> None:
+    feed = rig.feed
+    async with rig.fault():
+        await rig.worker.stop()
+        applied = evidence.disk_progress(rig.worker.data_dir, feed.pop.name).applied
+        await pause(rig, 5.0, 8.0)
+        newest = await feed.settled()
+        removed = rig.random.randint((newest - applied) // 4, newest - applied)
+        await delete_records(rig.broker, {feed.topic: applied + 1 + removed})
+        await pause(rig, 2.0, 4.0)
+        await rig.worker.start()
+    await rig.goes_on()
+    missing = await evidence.metric(rig.worker.port, f'autopilot_missing_records_total{{topic="{feed.topic}"}}')
+    if missing != removed:
+        rig.problems.append(f"retention removed {removed} unread messages, and the metric says {missing}")
 
 
 async def deliveries_repeated(rig: Rig) -> None:

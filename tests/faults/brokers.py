@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.lab.daemons.kafka import format_storage, start_kafka
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from app.kafka import client
+from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import Site, open_site
 from app.lab.daemons.runner import Runner
 
@@ -21,6 +25,13 @@ default.replication.factor=3
 min.insync.replicas=2
 offsets.topic.replication.factor=3
 """
+WHOLE = -1  # all records that there are
+
+
+async def delete_records(broker: str, before: Mapping[str, int]) -> None:
+    """Delete the records before an offset, by topic."""
+    async with client.started(client.admin(reached_at(broker))) as admin:
+        await admin.delete_records({TopicPartition(name, 0): RecordsToDelete(end) for name, end in before.items()})
 
 
 class Brokers:
@@ -70,6 +81,10 @@ class Brokers:
         """SIGKILL: what it acknowledged is in the kernel's cache, which outlives it."""
         await self._runners[number].kill("kafka")
         await self._runners[number].stop("kafka")
+
+    def folder(self, topic: str, number: int = 0) -> Path:
+        """Where a broker keeps the only partition of a topic."""
+        return self._sites[number].path("kafka") / f"{topic}-0"
 
     def freeze(self, number: int = 0) -> None:
         os.kill(self._runners[number].pid("kafka"), signal.SIGSTOP)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import msgspec
 import rocksdict
 
@@ -78,6 +79,23 @@ async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | Non
     return msgspec.msgpack.decode(rows[-1][HEADER.size :], type=Progress) if rows else None
 
 
+class Numbered(msgspec.Struct):
+    """What tells a published record from others: its id, or the number of a decision."""
+
+    id: str = ""
+    epoch: int = 0
+    seq: int = 0
+
+
+async def contradictions(broker: str, topic: str) -> list[str]:
+    """The ids, or numbers of decisions, under which a topic has records with more than one content."""
+    contents: dict[str, set[bytes]] = {}
+    for record in await read_topic(reached_at(broker), topic):
+        number = msgspec.json.decode(record.value, type=Numbered)
+        contents.setdefault(number.id or f"{number.epoch}.{number.seq}", set()).add(record.value)
+    return [name for name, different in contents.items() if len(different) > 1]
+
+
 async def dead_letters(broker: str, pop: str) -> int:
     """For how many records there are letters; a repeat after a restart is the same letter."""
     letters = [
@@ -88,19 +106,33 @@ async def dead_letters(broker: str, pop: str) -> int:
     return sum({(letter.offset, letter.index): letter.records for letter in letters if letter.topic == flows}.values())
 
 
+async def metric(port: int, name: str) -> float | None:
+    """The value that a worker gives a metric, which is named with its labels; None if it has no such line."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), None)
+
+
 def disk(data_dir: Path) -> list[Row]:
     """The rows of `link_windows` in RocksDB, of a worker that has ended."""
-    (path,) = data_dir.rglob("link_windows-0.db")
+    rows = _raw(data_dir, "link_windows")
+    return [_row(key, value) for key, value in rows.items() if key.count(b"|") == 2 and not key.startswith(b"|")]
+
+
+def disk_progress(data_dir: Path, pop: str) -> Progress:
+    """The progress row of a PoP in RocksDB, of a worker that has ended: it may be ahead of the changelog."""
+    row = _raw(data_dir, "congestion")[progress_key(pop).encode()]
+    return msgspec.msgpack.decode(row[HEADER.size :], type=Progress)
+
+
+def _raw(data_dir: Path, table: str) -> dict[bytes, bytes]:
+    (path,) = data_dir.rglob(f"{table}-0.db")
     options: Any = rocksdict.Options(raw_mode=True)
-    database = rocksdict.Rdict(str(path), options=options, access_type=rocksdict.AccessType.read_only())
+    database: Any = rocksdict.Rdict(str(path), options=options, access_type=rocksdict.AccessType.read_only())
     try:
-        return [_row(key, value) for key, value in _raw(database) if key.count(b"|") == 2 and not key.startswith(b"|")]
+        return dict(database.items())
     finally:
         database.close()
-
-
-def _raw(database: Any) -> Iterator[tuple[bytes, bytes]]:
-    yield from database.items()
 
 
 def newest(rows: Iterable[Row]) -> Iterator[Row]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -14,7 +15,8 @@ from app.config.thresholds import WindowSettings
 from app.contract import topics
 from app.errors import DaemonError
 from app.te.traffic.writers import OPEN_PURGE_MAX_S, SILENT_REFRESHES
-from tests.faults.traffic import Traffic, bmp_messages, counter_sample, marker
+from tests.faults.pmbmpd import Sent
+from tests.faults.traffic import Traffic, counter_sample, marker
 from tests.pops import capacity_bps
 
 MESSAGES, RECORDS = 60, 5  # messages a refresh, records a message
@@ -63,10 +65,11 @@ class Feed:
         self._refused: BaseException | None = None
         self._answers: set[asyncio.Future[Any]] = set()
 
-    async def announce(self) -> None:
+    async def announce(self, records: Iterable[Sent]) -> None:
         """The routes, once."""
-        for message in bmp_messages(self.pop):
-            await self.producer.send(topics.BMP.for_pop(self.pop.name), message)
+        for at_s, message in records:
+            raw = json.dumps(message).encode()
+            await self.producer.send(topics.BMP.for_pop(self.pop.name), raw, timestamp_ms=round(at_s * 1000))
         await self.producer.flush()
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
@@ -33,6 +34,7 @@ from app.te.traffic.windows import Progress
 from tests.faults import evidence
 from tests.faults.brokers import Brokers
 from tests.faults.feed import Feed, exact_producer
+from tests.faults.pmbmpd import arrivals, collector
 from tests.faults.traffic import LONGEST_S, PREFIXES
 from tests.faults.worker import Worker
 from tests.patience import PATIENCE_S
@@ -51,13 +53,19 @@ TELEMETRY = ("-m", "app", "telemetry")
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is what the worker is run as."""
+    """What a row of faults needs beside one PoP, one broker and one worker. `worker` is what the worker is run as.
+
+    With `may_lose`, bytes may be missing in windows that say so. If `reordered`, the first BMP records are not in the
+    order in which they were sent, and flows come before anybody has read them.
+    """
 
     pops: tuple[str, ...] = ("rhv1000",)
     brokers: int = 1
     worker: tuple[str, ...] = TELEMETRY
     standby: bool = False
     disk_bytes: int | None = None  # of a file system of its own for the workers' data; takes root
+    may_lose: bool = False
+    reordered: bool = False
 
 
 @contextmanager
@@ -90,6 +98,7 @@ class Rig:
         self.moments: list[Moment] = []
         self.problems: list[str] = []
         self.has_counters = False  # whether every window must have them
+        self.has_whole_changelogs = True  # and not only the rows that are kept
         self.feeds: dict[str, Feed] = {}
         self.workers: list[Worker] = []
         self.brokers: Brokers
@@ -128,18 +137,26 @@ class Rig:
         self.inventories = self._write_settings()
         for name, path in self.inventories.items():
             self.feeds[name] = Feed(load_pop(path), WINDOWS, producer, self.clock, f"{self._seed} {name}")
-            await self.feeds[name].announce()
+            sessions = collector(self.feeds[name].pop, 1, self.clock.now_s())
+            in_order = chain.from_iterable(sessions)
+            await self.feeds[name].announce(arrivals(sessions, self.random) if self.setup.reordered else in_order)
+        if self.setup.reordered:
+            self._begin_loads()
         for name in ("worker", "standby")[: 1 + self.setup.standby]:
             self.workers.append(self._new_worker(name))
             await self.workers[-1].start()
             self._exit.push_async_callback(self.workers[-1].stop)
         try:
             await self.until(self._knows_routes, PATIENCE_S)
-            self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
-            self._exit.push_async_callback(self._stop_loads)
+            if not self._loads:
+                self._begin_loads()
             await self.until(self._closes_windows, PATIENCE_S)
         except TimeoutError:
             raise DaemonError(f"the worker closes no window; its log is in {self.run_dir}") from None
+
+    def _begin_loads(self) -> None:
+        self._loads = [asyncio.create_task(feed.run(), name="feed") for feed in self.feeds.values()]
+        self._exit.push_async_callback(self._stop_loads)
 
     def _write_settings(self) -> dict[str, Path]:
         """One inventory a PoP, alike but for the name and the AS, and the settings that name them.

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from app.feeds.accounting import Accounting, Closed
-from app.feeds.bmp import BmpRecord, decode
 from app.feeds.counters import InterfaceCounters
 from app.feeds.counters import decode as decode_counters
 from app.te.routing.lpm import PrefixTable
@@ -15,11 +14,12 @@ from app.te.traffic.grid import Grid
 from app.te.traffic.windows import Sums
 from tables.link_windows import LinkWindowRow
 from tests.faults.evidence import Row, amounts_of, closed, newest, progress_amounts
+from tests.faults.feed import MESSAGES, RECORDS
 from tests.faults.judge import Difference, compare_slots, compare_totals
 from tests.faults.ledger import Amounts, Slot
 from tests.faults.rig import WINDOWS
-from tests.faults.traffic import PREFIXES, Mix, Traffic, bmp_messages, counter_sample, marker
-from tests.pops import demo_pop
+from tests.faults.traffic import PREFIXES, Mix, Traffic, counter_sample, marker
+from tests.pops import capacity_bps, demo_pop
 
 T0, PURGES = 1_795_246_100, 40
 POP = demo_pop()
@@ -70,12 +70,36 @@ def test_every_byte_is_where_the_ledger_has_it(mix: Mix, copies: int) -> None:
     assert min(said["counted"], said["late"], said["unattributed unroutable"], said["unattributed special-interface"])
 
 
+def test_no_port_carries_more_than_it_can_from_one_reading_to_the_next() -> None:
+    """A purge has so many records, however late they are sent, and readings are a purge apart; copies double it."""
+    for seed in range(25):
+        traffic = Traffic(POP, WINDOWS, str(seed))
+        for purge in range(10):
+            before = Counter(traffic.carried)
+            for _ in range(MESSAGES):
+                traffic.message("flows/1", T0 + purge, T0, RECORDS)
+            octets = traffic.carried - before
+            assert octets.keys() == POP.links.keys()
+            loads = [octets[name] * 8 / WINDOWS.refresh_s / capacity_bps(link) for name, link in POP.links.items()]
+            assert 0.01 < max(loads) < 0.45
+
+
 def test_what_is_lost_or_doubled_is_told_apart_and_where() -> None:
     slot, other = Slot("pop/r1/a", 100), Slot("pop/r1/b", 100)
     wanted = {slot: Counter({"r1 p": 10, "r1 q": 5}), other: Counter({"r1 p": 7})}
     found = compare_slots("rows", wanted, [(slot, Counter({"r1 p": 4, "r1 q": 8}))])
     assert (found.bytes_lost, found.bytes_doubled, found.wrong) == (6 + 7, 3, {slot, other})
     assert found.named[0] == "rows pop/r1/a@100: 6 bytes lost, 3 doubled"
+
+
+def test_a_loss_in_a_window_that_says_gap_is_no_silent_one() -> None:
+    slot, other = Slot("pop/r1/a", 100), Slot("pop/r1/b", 100)
+    wanted = {slot: Counter({"r1 p": 10}), other: Counter({"r1 p": 7})}
+    lost = compare_slots("rows", wanted, [(slot, Counter({"r1 p": 4}))], {slot})
+    assert (lost.bytes_lost, lost.bytes_silent, lost.wrong, len(lost.named)) == (6 + 7, 7, {other}, 1)
+    assert lost.short == {slot}
+    doubled = compare_slots("rows", wanted, [(slot, Counter({"r1 q": 4})), (other, wanted[other])], {slot})
+    assert (doubled.bytes_lost, doubled.bytes_silent, doubled.wrong) == (10, 0, {slot})
 
 
 def test_one_wrong_version_among_right_ones_is_wrong() -> None:
@@ -97,10 +121,7 @@ def test_a_row_that_was_never_final_is_lost_and_a_stale_one_does_not_count() -> 
         assert compare_slots("changelog", wanted, closed(newest(rows), "pop")).bytes_lost == lost
 
 
-def test_routes_and_counters_are_what_the_worker_reads() -> None:
-    records = [decode(message) for message in bmp_messages(POP)]
-    assert all(isinstance(record, BmpRecord) for record in records)
-    assert sum(isinstance(one, BmpRecord) and one.is_route for one in records) == len(POP.links) * len(PREFIXES)
+def test_counters_are_what_the_worker_reads() -> None:
     sample = decode_counters(counter_sample("192.0.2.1", 101, T0, 10**9, 10**11))
     assert isinstance(sample, InterfaceCounters)
     assert (sample.up, sample.out_octets, msgspec.structs.asdict(sample)["ifindex"]) == (True, 10**9, 101)

@@ -8,14 +8,16 @@ import ipaddress
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
-from app.config.inventory import Pop
+from app.config.inventory import Pop, Session
 from app.config.thresholds import WindowSettings
 from tests.faults.ledger import Ledger
+from tests.pops import capacity_bps
 
+PACKET_BYTES = (64, 1000)
 PREFIXES = tuple(f"20.0.{number}.0/24" for number in range(40))
 ANCIENT_S = 3600
 LONGEST_S = 4  # of all windows that a row of faults configures
@@ -75,12 +77,15 @@ class Traffic:
 
     def _record(self, at_s: float) -> tuple[dict[str, object], str, str, str, int]:
         """(record, link, ingress, prefix, scaled bytes) of traffic that is as it should be."""
-        name, link = self._random.choice(list(self.pop.links.items()))
+        links = self.pop.links
+        # Each port has the same load, and always less than it can carry: counters that say more are not believed.
+        [name] = self._random.choices(list(links), [capacity_bps(link) for link in links.values()])
+        link = links[name]
         router = self.pop.routers[link.router]
         ways = [(router.name, router.internal_ifindexes), *router.core.items()]
         ingress, (index, *_) = self._random.choice(ways)
         prefix = self._random.choice(PREFIXES)
-        size_bytes, rate = self._random.randint(64, 9000), self._random.choice(self.mix.rates)
+        size_bytes, rate = self._random.randint(*PACKET_BYTES), self._random.choice(self.mix.rates)
         out = link.ifindexes[0]
         record: dict[str, object] = {
             "event_type": "purge",
@@ -189,16 +194,25 @@ def counter_sample(agent: str, ifindex: int, at_s: float, octets: int, speed_bps
     return json.dumps(sample).encode()
 
 
-def bmp_messages(pop: Pop, prefixes: Sequence[str] = PREFIXES) -> list[bytes]:
-    """Both routers come up with all their eBGP peers, which announce every prefix."""
-    messages = []
-    for number, router in enumerate(pop.router):
-        session = {"bmp_router": "127.0.0.1", "bmp_router_port": 50000 + number, "writer_id": "default/1"}
-        log: dict[str, object] = {"event_type": "log", **session}
-        messages.append(log | {"bmp_msg_type": "init", "bmp_init_info_sysname": router.bmp_sysname})
-        for peer in (one for link in pop.link if link.router == router.name for one in link.sessions):
-            messages.append(log | {"bmp_msg_type": "peer_up", "peer_ip": peer.peer, "peer_asn": peer.asn})
-            update = log | {"bmp_msg_type": "route_monitor", "log_type": "update", "is_in": 1, "is_post": 1, "safi": 1}
-            path = {"peer_ip": peer.peer, "bgp_nexthop": peer.next_hops[0], "as_path": f"{peer.asn} 65000"}
-            messages += [update | path | {"origin": "i", "ip_prefix": prefix} for prefix in prefixes]
-    return [json.dumps(message).encode() for message in messages]
+def peers_of(pop: Pop, router: str) -> list[Session]:
+    """The eBGP peers of a router."""
+    return [peer for link in pop.link if link.router == router for peer in link.sessions]
+
+
+def bmp_session(port: int, writer: str) -> dict[str, object]:
+    """What all messages of a BMP session have."""
+    return {"event_type": "log", "bmp_router": "127.0.0.1", "bmp_router_port": port, "writer_id": writer}
+
+
+def bmp_peer_up(peer: Session) -> dict[str, object]:
+    return {"bmp_msg_type": "peer_up", "peer_ip": peer.peer, "peer_asn": peer.asn}
+
+
+def bmp_update(peer: Session, prefix: str) -> dict[str, object]:
+    path = {"bgp_nexthop": peer.next_hops[0], "as_path": f"{peer.asn} 65000", "origin": "i"}
+    return bmp_withdraw(peer, prefix) | path | {"log_type": "update"}
+
+
+def bmp_withdraw(peer: Session, prefix: str) -> dict[str, object]:
+    of_rib = {"bmp_msg_type": "route_monitor", "log_type": "withdraw", "is_in": 1, "is_post": 1, "safi": 1}
+    return of_rib | {"peer_ip": peer.peer, "ip_prefix": prefix}

@@ -36,10 +36,14 @@ class Worker:
 
     async def kill(self, wipe: bool = False, meanwhile: Callable[[Path], None] | None = None) -> None:
         """SIGKILL it. Before it is started again its data directory is gone, or `meanwhile` does something to it."""
-        self._meanwhile = _wipe if wipe else meanwhile
+        self._meanwhile = (lambda _: self.wipe()) if wipe else meanwhile
         process = self.process
         self.signal(signal.SIGKILL)
         await process.wait()
+
+    def wipe(self) -> None:
+        """Delete the data directory of one that has ended."""
+        shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # it may end by itself at the same moment
@@ -87,7 +91,3 @@ class Worker:
             self.process = await asyncio.create_subprocess_exec(*setpriv(None), *self.argv, stdout=log, stderr=log)
         finally:
             os.close(log)
-
-
-def _wipe(data_dir: Path) -> None:
-    shutil.rmtree(data_dir, ignore_errors=True)
