@@ -211,7 +211,8 @@ class FlowsState(Generic[D]):
         if hole.position > progress.applied:
             if hole.is_missing:
                 missing = hole.position - progress.applied
-                progress.missing = Missing(missing, progress.watermark_s, hole.timestamp_s)
+                # Some of them may belong to any window that is open, also to one that ended before the watermark.
+                progress.missing = Missing(missing, progress.open_from_s, hole.timestamp_s)
             progress.applied = hole.position
             if hole.rejected is not None:
                 progress.dead_letters += hole.rejected.records

@@ -53,6 +53,8 @@ def watch_routes(
 ) -> None:
     """Set up the gauges for BMP of one PoP: its lag; prefixes, peers, last record and doubt of each router."""
     _lag(app, topics.BMP.for_pop(pop.name), lambda: routes.feeds[pop.name].sessions.applied + 1)
+    metrics.BMP_MISSING.labels(pop.name).set_function(lambda: routes.feeds[pop.name].sessions.missing)
+    metrics.BMP_STEPS_BACK.labels(pop.name).set_function(lambda: routes.feeds[pop.name].sessions.steps_back)
     for router in pop.routers:
         _watch_router(clock, pop.name, router, routes)
         metrics.BMP_DOUBTFUL.labels(pop.name, router).set_function(partial(is_doubtful, router))

@@ -52,6 +52,10 @@ BMP_DOUBTFUL = Gauge(
     "1 while the paths of a router may be out of date, so that no move leads to it",
     ["pop", "router"],
 )
+BMP_MISSING = Gauge("autopilot_bmp_missing_records", "Numbers that no record of a BMP collector had", ["pop"])
+BMP_STEPS_BACK = Gauge(
+    "autopilot_bmp_steps_back", "BMP records that came after one with a higher number of the same collector", ["pop"]
+)
 BMP_PEERS = Gauge("autopilot_bmp_peers", "BGP sessions of a router that are up", ["pop", "router"])
 
 LINK_CARRIED = Gauge("autopilot_link_carried_ratio", "Carried load of a link, share of capacity", ["link"])

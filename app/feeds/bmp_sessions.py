@@ -69,6 +69,8 @@ class Sessions(msgspec.Struct):
     awaited: dict[str, Awaited] = msgspec.field(default_factory=dict)  # by session
     records: int = 0
     ignored: dict[str, int] = msgspec.field(default_factory=dict)
+    missing: int = 0  # numbers that no record of a collector had
+    steps_back: int = 0  # records with a number below that of the one before
     unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
     sessions: dict[str, BmpSession] = msgspec.field(default_factory=dict)
     at_s: float = 0.0  # the stream's time: Kafka's, as far as the collectors' clocks agree
@@ -206,6 +208,10 @@ class SessionTracker:
         return not session.reports(peer) and any(
             other.router == session.router and other.reports(peer) for other in self._memory.sessions.values()
         )
+
+    def is_torn(self, record: BmpRecord) -> None:
+        """Note that what the session of a record said came in an order that leaves its table in doubt."""
+        self._memory.sessions[record.session].whole = False
 
     def is_whole(self, key: str) -> None:
         """Note that the Rib has all that the router reported in this session."""

@@ -6,6 +6,7 @@ from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
 from app.feeds.bmp import BmpRecord, canonical, to_path
 from app.feeds.bmp_clocks import began_again, stream_time
+from app.feeds.bmp_order import LastWords, left_out
 from app.feeds.bmp_sessions import Sessions, SessionTracker
 from app.feeds.stale_paths import StalePaths
 from app.te.routing.interning import PathSet
@@ -14,6 +15,7 @@ from app.te.routing.rib import Rib
 EXPIRE_EVERY_S = 1.0  # a look at all that is stale
 PATHS_MAX = 16  # of a prefix from one peer, by path identifier (RFC 7911)
 TOO_MANY = "too-many-paths"
+OUTDATED = "out-of-order"
 
 StalePlaces = tuple[str, list[int]]  # (prefix, places of its awaited paths in its path set)
 Touched = tuple[str, list[str]]  # (router, prefixes that changed)
@@ -28,6 +30,7 @@ class RibFeed:
         self.sessions = sessions or Sessions()
         self.replay_until = -1  # records up to this position are replayed, because some rows already include them
         self._expired_s = -EXPIRE_EVERY_S
+        self._words = LastWords()
         self._stale = StalePaths(rib, self.sessions.awaited)
         self.tracker = SessionTracker(pop, self.sessions, self._stale)
         for router, peers in self.sessions.peers.items():
@@ -144,8 +147,13 @@ class RibFeed:
 
         Records of sessions that are no router's are counted in `sessions.ignored`.
         """
+        numbers = left_out(self.sessions.writers.get(record.writer_id), record.seq)
         if began_again(self.sessions.writers, record.writer_id, record.seq, at_s):
             self.tracker.end_all(record.writer_id)
+            self._words.forget()
+        elif numbers and not self._is_replay:
+            self.sessions.missing = max(0, self.sessions.missing + numbers)
+            self.sessions.steps_back += numbers < 0
         at_s = self.sessions.at_s = stream_time(self.sessions.writers, self.sessions.at_s, record.writer_id, at_s)
         if record.ends_session:
             self.tracker.end(record.session, record.seq)
@@ -165,24 +173,38 @@ class RibFeed:
     def _apply(self, router: str | None, record: BmpRecord, at_s: float) -> list[Touched]:
         if router is None:
             return []
-        match record.bmp_msg_type:
-            case "peer_up" if record.is_global:
-                self._peer_up(router, record, at_s)
-                return [(router, [])]
-            case "peer_down" if record.is_global:
-                peer = canonical(record.peer_ip)
-                self.tracker.reported(record, peer, is_up=False)
-                return [(router, self._peer_down(router, peer))]
-            case _ if record.is_route:
-                self._route(router, record, at_s)
-                return [(router, [record.ip_prefix])]
+        if record.is_route:
+            peer = canonical(record.peer_ip)
+            if self._words.path_is_outdated(record, peer):
+                self._ignore(OUTDATED)
+                return []
+            self._route(router, record, peer, at_s)
+            return [(router, [record.ip_prefix])]
+        if record.is_of_peer("peer_up", "peer_down"):
+            peer = canonical(record.peer_ip)
+            if not self._words.peer_is_outdated(record, peer):
+                return [(router, self._peer_changed(router, record, peer, at_s))]
+            self._ignore(OUTDATED)
+            if record.bmp_msg_type == "peer_down":
+                self.tracker.is_torn(record)  # paths of before it may be there that did not come again
+            return []
         if (rib := record.other_rib) is not None:
             unused = self.sessions.unused.setdefault(router, {})
             unused[rib] = unused.get(rib, 0) + 1
         return []
 
-    def _peer_up(self, router: str, record: BmpRecord, at_s: float) -> None:
-        peer = canonical(record.peer_ip)
+    def _peer_changed(self, router: str, record: BmpRecord, peer: str, at_s: float) -> list[str]:
+        """Note that a peer went up or down; return the prefixes that it takes along."""
+        if record.bmp_msg_type == "peer_up":
+            self._peer_up(router, record, peer, at_s)
+            return []
+        self.tracker.reported(record, peer, is_up=False)
+        return self._peer_down(router, peer)
+
+    def _ignore(self, reason: str) -> None:
+        self.sessions.ignored[reason] = self.sessions.ignored.get(reason, 0) + 1
+
+    def _peer_up(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
         asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
         if self.tracker.is_second(record, peer):
             first_s = self.tracker.first_s(router)
@@ -197,19 +219,21 @@ class RibFeed:
         self.sessions.peers.get(router, {}).pop(peer, None)
         return self.rib.peer_down(router, peer)
 
-    def _route(self, router: str, record: BmpRecord, at_s: float) -> None:
-        is_replay = self.sessions.applied <= self.replay_until
-        peer = canonical(record.peer_ip)
+    def _route(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
         self.tracker.reported(record, peer)
-        self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, is_replay)
+        self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, self._is_replay)
         if record.log_type == "update":
             if record.as_path_id and self._has_enough(record, router, peer):
-                self.sessions.ignored[TOO_MANY] = self.sessions.ignored.get(TOO_MANY, 0) + 1
+                self._ignore(TOO_MANY)
                 return
             path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
             self.rib.update(router, record.ip_prefix, path)
         else:
             self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
+
+    @property
+    def _is_replay(self) -> bool:
+        return self.sessions.applied <= self.replay_until
 
     def _has_enough(self, record: BmpRecord, router: str, peer: str) -> bool:
         """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""

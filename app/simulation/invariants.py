@@ -14,6 +14,8 @@ from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import DeadLetter, Decision, Feed, LinkUtilization
 from app.feeds.bmp_sessions import FIRST_WITHIN_SILENCES
+from app.feeds.counters import InterfaceCounters
+from app.feeds.counters import decode as decode_counters
 from app.simulation import actuator as actuators
 from app.simulation import telemetry as telemetries
 from app.simulation.actuator import SimulatedActuator
@@ -57,16 +59,7 @@ class _WindowRecord(msgspec.Struct):
     seq: int = 0
 
 
-class _Reading(msgspec.Struct):
-    """What tells whose reading of a port a counter sample is, and of when, as sfacctd writes them."""
-
-    peer_ip_src: str
-    ifIndex: int
-    timestamp: str
-
-
 _applied = msgspec.msgpack.Decoder(_Applied)
-_reading = msgspec.json.Decoder(_Reading)
 _window_record: Read[_WindowRecord] = reader_of(_WindowRecord)
 
 
@@ -178,9 +171,10 @@ class Checks:
         if topic == topics.BMP.for_pop(self.pop.name):
             self.bmp.take(record)
         elif topic == topics.COUNTERS.for_pop(self.pop.name):
-            reading = _reading.decode(record.value)
-            link = self.pop.link_by_interface[self.pop.router_by_agent[reading.peer_ip_src], reading.ifIndex]
-            self._read[link].append((record.timestamp_s, float(reading.timestamp)))
+            reading = decode_counters(record.value)
+            assert isinstance(reading, InterfaceCounters), reading
+            link = self.pop.link_by_interface[self.pop.router_by_agent[reading.exporter], reading.ifindex]
+            self._read[link].append((record.timestamp_s, reading.at_s))
         elif topic == topics.LINK_UTILIZATION.name:
             self._load_published(readable(_utilization, record.value), sender)
         elif topic == topics.DECISIONS.for_pop(self.pop.name) and not (sender is not None and sender.ghost):
