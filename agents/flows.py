@@ -137,7 +137,7 @@ class FlowsState(Generic[D]):
 
     def _load(self, pop: Pop) -> None:
         name, account = pop.name, self.accounts[pop.name]
-        progress, lost = self._progress.load(name)
+        progress, lost, included = self._progress.load(name)
         if lost is not None:
             metrics.STATE_ROWS_LOST.labels(lost).inc()
             log.error("%s: the changelog of %s has lost its end; reading goes on from %d", name, lost, progress.applied)
@@ -156,7 +156,7 @@ class FlowsState(Generic[D]):
         if not (premises := self._progress.premises(name)):
             known_s = usual_length([*(start_s for start_s, _ in closed), progress.open_from_s])
             premises = account.premises_of(known_s or self._windows.length_s)
-        account.resume(progress, opened, premises)
+        account.resume(progress, opened, premises, included)
         history = [
             (start_s, link, msgspec.structs.replace(row, length_s=row.length_s or account.grid.length_at(start_s)))
             for (start_s, link), row in closed.items()

@@ -30,10 +30,14 @@ class Beside(msgspec.Struct):
 
 
 class Agreed(NamedTuple):
-    """Where reading goes on, and the table whose changelog has lost its end (None: neither)."""
+    """Where reading goes on, and the table whose changelog has lost its end (None: neither).
+
+    What is read again up to position `included` was counted before, and perhaps published.
+    """
 
     progress: Progress
     lost: str | None = None
+    included: int = -1
 
 
 def agree(last: Progress, beside: Beside) -> Agreed:
@@ -50,7 +54,8 @@ def agree(last: Progress, beside: Beside) -> Agreed:
     else:
         return Agreed(last)
     decided_to_s = max(goes_on.decided_to_s, decided_to_s)
-    return Agreed(msgspec.structs.replace(goes_on, decided_to_s=decided_to_s, closing=last.closing), lost)
+    progress = msgspec.structs.replace(goes_on, decided_to_s=decided_to_s, closing=last.closing)
+    return Agreed(progress, lost, max(last.applied, beside.applied))
 
 
 class FlowProgress:

@@ -52,15 +52,19 @@ class Accounting:
         self._pop, self._windows = pop, windows
         self.premises: tuple[Premises, ...] = (Premises(0, WindowTiming.of(windows), FlowInventory.of(pop)),)
         self._use(self.premises[0])
+        self._included = -1  # the newest position that rows had included when this began
         self._settled_after: int | None = None  # the configuration holds for all later positions, once it was settled
 
-    def resume(self, progress: Progress, rows: Mapping[Slot, Sums], premises: Sequence[Premises]) -> None:
+    def resume(
+        self, progress: Progress, rows: Mapping[Slot, Sums], premises: Sequence[Premises], included: int = -1
+    ) -> None:
         """Go on from stored rows: the progress, the open windows, and the premises that they rely on.
 
-        What rows include already is counted as it was before, and only what follows as it is configured now.
+        What rows include already, or had included up to position `included` before they were lost, is counted as it was
+        before, and only what follows as it is configured now: windows that were published are not cut anew.
         """
         self.progress, self.open = progress, dict(rows)
-        newest = self._newest
+        newest = self._included = max(self._newest, included)
         used = [each for each in premises if each.from_position <= newest]  # no row was made by any later one
         if used:
             self.premises = needed(used, progress.applied)
@@ -81,7 +85,7 @@ class Accounting:
         Windows that have begun keep their length, and what they have of links that are gone is closed with them.
         """
         self._pop, self._windows = pop, windows
-        self._settled_after = self._newest
+        self._settled_after = max(self._newest, self._included)
 
     @property
     def grid(self) -> Grid:
@@ -130,7 +134,8 @@ class Accounting:
         changelog, are written again. A message that only some rows include, after a crash between two rows, is taken
         alone.
         """
-        for cut in batches(messages, alone=self._newest + 1 - first):
+        borders = {each.from_position - first for each in self.premises}
+        for cut in batches(messages, self._newest + 1 - first, borders):
             yield from self._ingest_batch(cut.start, first, kafka_s[cut], messages[cut])
 
     def _ingest_batch(

@@ -1,6 +1,6 @@
 """Batches: consecutive messages of the flow topic are read together, because Python has a high cost per message."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -23,14 +23,14 @@ class Batch(NamedTuple):
     rejected: list[Rejected]
 
 
-def batches(messages: Sequence[bytes], alone: int) -> Iterator[slice]:
-    """Cut messages into batches: after each message with only a marker, as pmacct sends it.
+def batches(messages: Sequence[bytes], alone: int, borders: Collection[int] = ()) -> Iterator[slice]:
+    """Cut messages into batches: after each message with only a marker, as pmacct sends it, and at these borders.
 
     Each of the first `alone` messages becomes a batch of its own.
     """
     begin = 0
     for end, message in enumerate(messages, 1):
-        if end <= alone or (len(message) < MARKER_BYTES and MARK in message):
+        if end <= alone or end in borders or (len(message) < MARKER_BYTES and MARK in message):
             yield slice(begin, end)
             begin = end
     if begin < len(messages):

@@ -203,7 +203,8 @@ class ExactReader:
             self._came = True
         if count < len(items):
             event.value = value if isinstance(value, Hole) else items[count:]
-            self._app.joined.hold(tp.topic, items[count].timestamp_s)
+            others = self._joined.get(tp.topic, ())
+            self._app.joined.hold(tp.topic, self._next[tp], items[count].timestamp_s, others)
             return False
         self._app.joined.reached(tp.topic, self._next[tp], items[-1].timestamp_s if items else None)
         event.value = event.message.value = None  # it would keep 100 MB a second until it is acknowledged

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +22,7 @@ class Reach(msgspec.Struct):
     """How far a topic was read: up to `offset`, and up to Kafka time `read_s`; `in_hand_s` is that of the next record.
 
     Before `backlog`, others wait whatever its times. After it they wait for it only if it is joined `by_time`.
+    The next record is in an event that waits for topics `waits_for`, and of which all before offset `taken` is applied.
     """
 
     offset: int
@@ -28,6 +30,8 @@ class Reach(msgspec.Struct):
     by_time: bool
     read_s: float = -inf
     in_hand_s: float | None = None
+    taken: int = 0
+    waits_for: Sequence[str] = ()
 
     def next_s(self, end: int | None) -> float:
         """The Kafka time that no record is before which is still to come."""
@@ -38,11 +42,17 @@ class Reach(msgspec.Struct):
         return self.read_s if self.in_hand_s is None else self.in_hand_s
 
 
+class Awaiting(NamedTuple):
+    """An event that waits: it begins at `offset`, and `read` grows as long as that is read which it waits for."""
+
+    offset: int
+    read: int
+
+
 class Joined:
-    """How far each topic of a worker was read. `steps` changes as long as a backlog is read that others wait for."""
+    """How far each topic of a worker was read."""
 
     def __init__(self, end: End) -> None:
-        self.steps = 0
         self._end = end
         self._reached: dict[str, Reach] = {}
         self._moved = asyncio.Event()
@@ -52,17 +62,19 @@ class Joined:
         self._reached = reached
         self._moved.set()
 
-    def hold(self, topic: str, at_s: float) -> None:
-        """The next record of a topic has this time."""
-        if (reach := self._reached.get(topic)) is not None and reach.in_hand_s != at_s:
-            reach.in_hand_s = at_s
-            self._moved.set()
+    def hold(self, topic: str, taken: int, at_s: float, waits_for: Sequence[str]) -> None:
+        """The next record of a topic, at offset `taken`, has this time and waits for these topics."""
+        if (reach := self._reached.get(topic)) is not None:
+            reach.taken, reach.waits_for = taken, waits_for
+            if reach.in_hand_s != at_s:
+                reach.in_hand_s = at_s
+                self._moved.set()
 
     def reached(self, topic: str, offset: int, at_s: float | None) -> None:
         """Every record of a topic before this offset was applied, the last of which had this time."""
         if (reach := self._reached.get(topic)) is not None:
-            self.steps += reach.offset < reach.backlog
-            reach.offset, reach.in_hand_s = offset, None
+            reach.offset = reach.taken = offset
+            reach.in_hand_s = None
             reach.read_s = reach.read_s if at_s is None else at_s
             self._moved.set()
 
@@ -70,6 +82,23 @@ class Joined:
         """Up to which Kafka time all of these topics were read; infinite if they have no more."""
         reached = ((topic, self._reached.get(topic)) for topic in topics)
         return min((reach.next_s(self._end(topic)) for topic, reach in reached if reach is not None), default=inf)
+
+    def waiting(self) -> dict[str, Awaiting]:
+        """The topics with an event that waits for others. Reading goes on, though none of it is acknowledged."""
+        held = {topic: reach for topic, reach in self._reached.items() if reach.in_hand_s is not None}
+        return {topic: Awaiting(reach.offset, self._read_for(topic)) for topic, reach in held.items()}
+
+    def _read_for(self, topic: str) -> int:
+        """How much was read of a topic, of those that it waits for now, and of those that they wait for."""
+        due, seen = [topic], dict[str, Reach]()
+        while due:
+            name = due.pop()
+            reach = self._reached.get(name)
+            if name not in seen and reach is not None:
+                seen[name] = reach
+                if (until_s := reach.in_hand_s) is not None:
+                    due += [each for each in reach.waits_for if self.until_s([each]) <= until_s]
+        return sum(max(reach.offset, reach.taken) for reach in seen.values())
 
     async def moved(self) -> None:
         """Wait until some topic was read further, or until it is time to look again."""

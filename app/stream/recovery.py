@@ -79,10 +79,13 @@ def stop_flow_at_recovery(app: faust.App, table: ExactTable, load: Callable[[], 
     @table.on_recover
     async def stop() -> None:
         consumer: Any = app.consumer
+        rebalances = app.rebalancing_count
         try:
             consumer.stop_flow()
             app.flow_control.suspend()
             await consumer.wait_for_stopped_flow()
+            if app.rebalancing_count != rebalances:
+                return  # the memory was cleared, and perhaps another worker writes these rows by now
             await load()
             gc.freeze()  # what was loaded stays: spare the collector from visiting millions of rows each time
         except Exception as error:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from app.stream.joined import Awaiting
+
 NOBODY = "nobody in the group has committed waiting records"  # after twice the patience: the owner ends itself first
 
 
@@ -20,7 +22,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     stopping: bool  # asked to stop, or crashed
     step: tuple[object, ...]  # changes as long as a recovery makes progress
     owned: frozenset[str]  # the inputs that are assigned to this worker
-    caught_up: int = 0  # records of an input that were read while the others wait for it
+    joined: Mapping[str, Awaiting] = {}  # inputs whose next event waits for others
     ids: Mapping[str, str] = {}  # of the inputs, when it started
 
 
@@ -100,6 +102,13 @@ def _watched(worker_status: WorkerStatus | None, group_status: GroupStatus | Non
         yield "recovery has made no progress", worker_status.step
     else:
         for topic in sorted(group_status.ends):
-            if group_status.waiting(topic) > 0:
-                stall = "waiting records have not been committed" if topic in worker_status.owned else NOBODY
-                yield f"{topic}: {stall}", (group_status.committed.get(topic), worker_status.caught_up)
+            if group_status.waiting(topic) <= 0:
+                continue
+            if topic in worker_status.owned:
+                committed = group_status.committed.get(topic)
+                joined = worker_status.joined.get(topic)
+                # Only the next event may wait: what was read beside commits that stand still is no progress.
+                read = joined.read if joined is not None and joined.offset <= group_status.next(topic) else None
+                yield f"{topic}: waiting records have not been committed", (committed, read)
+            else:
+                yield f"{topic}: {NOBODY}", dict(group_status.committed)  # another input may be read first

@@ -191,7 +191,7 @@ def worker_status(app: ExactApp, now_s: float) -> WorkerStatus:
         recovering=app.rebalancing or not recovery.completed.is_set(),
         stopping=app.should_stop,
         step=(app.rebalancing_count, app.consumer_generation_id, recovery.in_recovery, offsets),
-        caught_up=app.joined.steps,
+        joined=app.joined.waiting(),
         owned=frozenset(tp.topic for tp in assignor.assigned_actives()) & frozenset(inputs_of(app)),
         ids=app.inputs.ids,
     )

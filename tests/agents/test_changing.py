@@ -1,6 +1,7 @@
 """Over any changes, restarts, reloads and crashes: each byte is counted once, in windows of one length each."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -165,3 +166,19 @@ def test_what_a_row_has_is_not_counted_once_more_where_the_inventory_says_anothe
     worker.finish(T0 + 20)
     _, links = worker.published[T0]
     assert (links[SURGED], links[RENAMED]) == (3 * SIZE, SIZE)
+
+
+def test_windows_that_are_counted_again_after_a_loss_are_cut_as_they_were() -> None:
+    """The changelog of their rows is lost, and the next start finds another length of windows, and a link less."""
+    worker = ChangingWorker(demo_pop(), WINDOWS)
+    fed(worker, T0, T0 + 46)
+    table: Any = worker.link_windows.table
+    table.clear()
+    worker.windows = msgspec.structs.replace(WINDOWS, length_s=20)
+    worker.pop = without(demo_pop(), SURGED)
+    worker.start()
+    worker.read = 0
+    worker.finish(T0 + 46)
+    counted = sum(sum(links.values()) for _, links in worker.published.values())
+    assert counted == worker.progress.counted_bytes == sum(worker.sent.values())
+    assert gaps(worker.published) == []

@@ -22,22 +22,22 @@ def test_a_crash_between_the_rows_is_no_loss(last: Progress) -> None:
 
 
 def test_rows_of_windows_that_are_lost_are_made_again_without_another_decision() -> None:
-    goes_on, lost = agree(progress(50, 150, REF), Beside(30, 60, progress(20, 120)))
-    assert lost == "link_windows"
+    goes_on, lost, included = agree(progress(50, 150, REF), Beside(30, 60, progress(20, 120)))
+    assert (lost, included) == ("link_windows", 50)
     assert (goes_on.applied, goes_on.open_from_s, goes_on.decided_to_s) == (20, 120, 150)
     assert goes_on.closing == REF, "the last decision stands, and its records may have to be sent"
 
 
 def test_decisions_that_are_lost_are_made_again_unless_they_were_published() -> None:
     """The newest flush may have ended before it published; the ones before it have published."""
-    goes_on, lost = agree(progress(10, 100), Beside(30, 60, progress(20, 120)))
-    assert lost == "congestion"
+    goes_on, lost, included = agree(progress(10, 100), Beside(30, 60, progress(20, 120)))
+    assert (lost, included) == ("congestion", 30)
     assert (goes_on.applied, goes_on.open_from_s, goes_on.decided_to_s) == (10, 100, 120)
 
 
 def test_reading_does_not_go_back_to_windows_whose_rows_are_deleted() -> None:
-    goes_on, lost = agree(progress(10, 50), Beside(30, 60, progress(20, 120)))
-    assert lost == "congestion"
+    goes_on, lost, included = agree(progress(10, 50), Beside(30, 60, progress(20, 120)))
+    assert (lost, included) == ("congestion", 30)
     assert (goes_on.applied, goes_on.open_from_s, goes_on.decided_to_s) == (20, 120, 120)
 
 

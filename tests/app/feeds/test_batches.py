@@ -32,6 +32,7 @@ def test_a_run_ends_with_a_marker() -> None:
     messages = [line(), line(), marker("purge_close"), line(), line()]
     assert [messages[cut] for cut in batches(messages, alone=0)] == [messages[:3], messages[3:]]
     assert [messages[cut] for cut in batches(messages, alone=1)] == [messages[:1], messages[1:3], messages[3:]]
+    assert [messages[cut] for cut in batches(messages, 0, {0, 1})] == [messages[:1], messages[1:3], messages[3:]]
     assert list(batches([], alone=0)) == []
 
 

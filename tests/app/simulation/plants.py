@@ -175,8 +175,8 @@ def another_length_begins_at_once(patch: pytest.MonkeyPatch) -> None:
 def windows_of_a_link_that_left_are_dropped(patch: pytest.MonkeyPatch) -> None:
     resume = Accounting.resume
 
-    def forgetful(self: Any, progress: Any, rows: Any, premises: Any) -> None:
-        resume(self, progress, {slot: sums for slot, sums in rows.items() if slot[1] in self._pop.links}, premises)
+    def forgetful(self: Any, progress: Any, rows: Any, *others: Any) -> None:
+        resume(self, progress, {slot: sums for slot, sums in rows.items() if slot[1] in self._pop.links}, *others)
 
     patch.setattr(Accounting, "resume", forgetful)
 
@@ -184,9 +184,9 @@ def windows_of_a_link_that_left_are_dropped(patch: pytest.MonkeyPatch) -> None:
 def what_rows_include_is_counted_by_the_inventory_of_now(patch: pytest.MonkeyPatch) -> None:
     resume = Accounting.resume
 
-    def today(self: Any, progress: Any, rows: Any, premises: Any) -> None:
+    def today(self: Any, progress: Any, rows: Any, premises: Any, *others: Any) -> None:
         now = FlowInventory.of(self._pop)
-        resume(self, progress, rows, [msgspec.structs.replace(each, inventory=now) for each in premises])
+        resume(self, progress, rows, [msgspec.structs.replace(each, inventory=now) for each in premises], *others)
 
     patch.setattr(Accounting, "resume", today)
 

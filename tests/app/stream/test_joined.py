@@ -37,7 +37,7 @@ def test_nobody_passes_a_topic_whose_end_is_not_known_yet() -> None:
 
 def test_others_may_go_as_far_as_the_next_record() -> None:
     made = joined({"counters": 9}, counters=Reach(5, 0, by_time=True))
-    made.hold("counters", 100.0)
+    made.hold("counters", 5, 100.0, ["flows"])
     assert made.until_s(["counters"]) == 100.0
     made.reached("counters", 6, 100.0)
     assert made.until_s(["counters"]) == 100.0, "what comes next is not known, but it is not before"
@@ -45,12 +45,28 @@ def test_others_may_go_as_far_as_the_next_record() -> None:
 
 def test_a_leading_topic_is_waited_for_until_its_backlog_is_read() -> None:
     made = joined({"bmp": 90}, bmp=Reach(5, 50, by_time=False))
-    made.hold("bmp", 100.0)
+    made.reached("bmp", 49, 100.0)
     assert made.until_s(["bmp"]) == -inf
     made.reached("bmp", 50, 100.0)
-    assert (made.until_s(["bmp"]), made.steps) == (inf, 1)
+    assert made.until_s(["bmp"]) == inf
+
+
+def test_who_waits_goes_on_as_long_as_that_is_read_which_it_waits_for() -> None:
+    """Counters wait for flows, and these for routes; nobody waits for routes after their backlog."""
+    counters, flows = Reach(7, 0, by_time=True), Reach(3, 0, by_time=True)
+    made = joined({"flows": 9}, bmp=Reach(5, 50, by_time=False), flows=flows, counters=counters)
+    assert made.waiting() == {}
+    made.hold("flows", 4, 100.0, ["bmp", "counters"])
+    made.hold("counters", 7, 200.0, ["flows"])
+    assert made.waiting() == {"flows": (3, 4 + 5), "counters": (7, 7 + 4 + 5)}
+    made.reached("bmp", 50, 100.0)
     made.reached("bmp", 51, 101.0)
-    assert made.steps == 1, "the watchdog must not take what goes on beside a stall for progress"
+    assert made.waiting() == {"flows": (3, 4), "counters": (7, 7 + 4)}, "what goes on beside a stall is no progress"
+    made.hold("flows", 5, 101.0, ["bmp", "counters"])
+    assert made.waiting()["counters"] == (7, 7 + 5)
+    made.reached("flows", 6, 102.0)
+    made.reached("counters", 8, 200.0)
+    assert made.waiting() == {}
 
 
 def test_a_topic_that_is_not_read_here_is_not_waited_for() -> None:

@@ -71,6 +71,25 @@ async def test_the_flow_stands_before_the_rows_are_loaded(app: faust.App) -> Non
     assert flow.log == ["stop", "suspend", "stopped", "load"]
 
 
+async def test_nothing_is_loaded_if_the_tables_are_recovered_once_more(app: faust.App) -> None:
+    """Faust cancels its recovery when another rebalance begins, but not what it calls at its end."""
+    loaded: list[str] = []
+
+    class Revoked(Flow):
+        async def wait_for_stopped_flow(self) -> None:
+            app.rebalancing_count += 1
+
+    app.consumer = app.flow_control = Revoked()  # type: ignore[assignment]
+    table = open_table(app, "sums")
+
+    async def load() -> None:
+        loaded.append("load")
+
+    stop_flow_at_recovery(app, table, load)
+    await table.call_recover_callbacks()
+    assert loaded == []
+
+
 @pytest.mark.parametrize(
     ("included", "made_from", "earliest", "ends"),
     [(None, 0, 0, False), (41, 0, 42, False), (41, 0, 43, True), (None, 7, 7, False), (None, 7, 8, True)],

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from app.stream.joined import Awaiting
 from app.stream.stall import GroupStatus, StallDetector, WorkerStatus
 
 PATIENCE_S = 60.0
@@ -38,11 +39,34 @@ def test_f03_f07_records_wait_and_none_is_committed() -> None:
 
 def test_others_that_wait_for_a_long_backlog_are_no_stall_while_it_is_read() -> None:
     looks: list[tuple[WorkerStatus | None, GroupStatus | None]] = [
-        (msgspec.structs.replace(worker_status, caught_up=min(index, 7)), broker(end=100, committed=50))
+        (
+            msgspec.structs.replace(worker_status, joined={"flows": Awaiting(50, min(index, 7))}),
+            broker(end=100, committed=50),
+        )
         for index, worker_status in enumerate(beating(RUNNING, 15))
     ]
     assert reason_after(looks[:14]) is None
     assert reason_after(looks) == "flows: waiting records have not been committed for 70 s"
+
+
+def test_what_is_read_beside_commits_that_stand_still_is_no_progress() -> None:
+    looks = [
+        (
+            msgspec.structs.replace(worker_status, joined={"flows": Awaiting(51 + index, index)}),
+            broker(end=100, committed=50),
+        )
+        for index, worker_status in enumerate(beating(RUNNING, 8))
+    ]
+    assert reason_after(list(looks)) == "flows: waiting records have not been committed for 70 s"
+
+
+def test_a_standby_waits_while_the_worker_beside_it_reads_another_input_first() -> None:
+    standby = msgspec.structs.replace(RUNNING, owned=frozenset())
+    others = [
+        GroupStatus({"bmp": 0, "flows": 0}, {"bmp": 900, "flows": 100}, {"bmp": index, "flows": 50})
+        for index in range(60)
+    ]
+    assert reason_after(list(zip(beating(standby, 60), others, strict=True))) is None
 
 
 def test_f07_nothing_was_ever_committed() -> None:

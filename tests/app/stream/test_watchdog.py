@@ -34,7 +34,7 @@ class App:
         )
         self.tables = SimpleNamespace(recovery=recovery)
         self.inputs = SimpleNamespace(ids={"flows": "first"})
-        self.joined = SimpleNamespace(steps=0)
+        self.joined = SimpleNamespace(waiting=dict)
         self.agents = {"flows": SimpleNamespace(channel=SimpleNamespace(topics=["flows"]))}
 
 
