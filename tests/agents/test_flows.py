@@ -314,7 +314,7 @@ def test_what_retention_removed_unread_shows_in_the_windows_of_that_time_and_to_
     assert rig.closings.closed == [T0 + 10, T0 + 20, T0 + 30, T0 + 40]
     assert rig.closings.gaps == [T0 + 10, T0 + 20, T0 + 30]
     [notice] = [each for each in rig.state.notices(rig.pop, T0 + 54) if each.kind == "missing-records"]
-    assert notice.text.startswith("47 messages from between 2026-11-21T07:28:32+00:00 and 2026-11-21T07:28:52+00:00")
+    assert notice.text.startswith("47 messages from between 2026-11-21T07:28:30+00:00 and 2026-11-21T07:28:52+00:00")
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:
