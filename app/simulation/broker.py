@@ -9,6 +9,7 @@ from tables.store import goes_back
 
 LANDING_S = (0.002, 0.06)
 RETRY_S = 0.2
+SLOW_S = 10.0  # the answers of a slow broker may take so long
 
 OnLanded = Callable[
     [str, str, bytes | None, bool], None

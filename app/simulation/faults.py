@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from app.simulation.broker import SLOW_S
 from app.simulation.collectors import RENAMED
 from app.simulation.loop import Died, Process
 from app.simulation.network import PREFIXES
@@ -222,7 +223,7 @@ class Faults:
     def broker_slow(self) -> None:
         """Make the broker take up to 10 s for each answer, for 5 to 25 s. No process may end for it."""
         self._note("the broker answers late")
-        self.run.broker.slow_s = 10.0
+        self.run.broker.slow_s = SLOW_S
         self._later(self.rng.uniform(5.0, 25.0), lambda: setattr(self.run.broker, "slow_s", 0.0))
 
     def refuse_a_record(self) -> None:

@@ -19,7 +19,7 @@ from app.feeds.counters import decode as decode_counters
 from app.simulation import actuator as actuators
 from app.simulation import telemetry as telemetries
 from app.simulation.actuator import SimulatedActuator
-from app.simulation.broker import Broker
+from app.simulation.broker import SLOW_S, Broker
 from app.simulation.collectors import Collectors
 from app.simulation.loop import Process, Violation
 from app.simulation.network import SILENCE_S, SimulatedNetwork
@@ -106,6 +106,7 @@ class Checks:
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
         self._held_s: dict[tuple[str, str, str], float] = {}
         self._since: dict[str, float] = {}
+        self._slow_until_s = 0.0
         self._hold_until_s: dict[str, float] = {}  # by prefix, as the last decision says
         broker.on_landed, broker.on_append = self.world.watched(self.landed), self.world.watched(self.appended)
         for record in broker.topics.get(topics.BMP.for_pop(self.pop.name), ()):
@@ -287,6 +288,8 @@ class Checks:
 
     def tick(self, actuator: SimulatedActuator | None) -> None:
         """Check once a second what may be wrong for a moment but must not last."""
+        if self.broker.slow_s:
+            self._slow_until_s = self.world.now_s + self.broker.slow_s + LASTING_S
         for router, speaker in self.network.speakers.items():
             for route in speaker.held.values():
                 self._held_s[router, route.prefix, route.next_hop] = self.world.now_s
@@ -332,7 +335,9 @@ class Checks:
         outside = route.next_hop not in self.pop.router_by_loopback
         is_told = outside and (by_bmp or self.network.has_add_path)
         if is_told and not self.network.alive(router, route.prefix, route.next_hop):
-            yield f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces", LASTING_S
+            by_broker_alone = not self.network.has_add_path and self.world.now_s < self._slow_until_s
+            lasting_s = LASTING_S + SLOW_S * by_broker_alone
+            yield f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces", lasting_s
 
     def _outlives(self, actuator: SimulatedActuator, router: str, route: InjectedRoute) -> Iterator[tuple[str, float]]:
         about = f"{router} has {route.prefix} via {route.next_hop}"
