@@ -133,7 +133,7 @@ class BatchConsumer(Consumer):
         for tp in sources:
             committed = offsets[tp] or 0
             included = inputs.first.get(tp.topic, committed)
-            first = max(min(committed, included), earliest[tp])
+            first = max(min(committed, included), earliest[tp], inputs.incarnations_begin.get(tp.topic, 0))
             if first != committed or not committed:
                 offsets[tp] = first
                 await self.seek(tp, first)

@@ -28,6 +28,7 @@ from app.stream.fence import StallFence
 from app.stream.fetching import Hole
 from app.stream.incarnations import Incarnations
 from app.stream.membership import MembershipLost
+from app.stream.offsets import ends_of
 from app.stream.whole_rows import WholeRows, offsets_of, rebuild
 from tables.store import ExactTable
 
@@ -98,7 +99,7 @@ class ExactReader:
     def __init__(self, app: ExactApp, reading: Reading, fence: StallFence, end: Callable[[str], None]) -> None:
         self._app = app
         self._state = reading.state
-        self._tables = reading.tables
+        self._topics, self._tables = reading.topics, reading.tables
         self._incarnations = Incarnations(app.inputs, reading.topics, reading.tables)
         self._whole_rows = WholeRows(self._changelog_answered, fence.check)
         self._checkpoint = reading.checkpoint
@@ -133,10 +134,21 @@ class ExactReader:
         async with self.lock:
             try:
                 rebuild(self._app, await self._whole_rows.take_up(await offsets_of(self._app, self._tables)))
+                await asyncio.to_thread(self.load)
+                await self._cut()
             except MembershipLost as error:
                 log.warning("%s; the rows are judged again, here or elsewhere", error)
-                return  # the rebalance that follows recovers them again
-            await asyncio.to_thread(self.load)
+                self._is_loaded = False  # the rebalance that follows recovers them again
+
+    async def _cut(self) -> None:
+        """Go on behind what the rows include, where a topic that this worker owns has lost its end."""
+        if not (written := self._incarnations.cut(await ends_of(self._app, self._topics))):
+            return
+        for table, key, row in written:
+            table.send_only(key, row)
+        await self._changelog_answered()
+        for table, key, row in written:
+            table.store_only(key, row)
 
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process; what it had not acknowledged is read again."""

@@ -1,11 +1,15 @@
-"""Positions: offsets that go on rising when an input topic is deleted and recreated.
+"""Positions: offsets that go on rising when an input topic is deleted and recreated, or loses its end.
 
 A recreated topic begins at offset 0 again, and rows that remember offsets would take its records for repeats. So rows
 count in positions: the offset of a record plus the base of its topic's incarnation, which lies above everything the
 rows remember of earlier incarnations. Each base has a row of its own. It is in the changelog before the first row that
 counts from it; otherwise a start after a crash between the two would choose another base.
+
+A broker that lost the end of a topic gives its offsets out again. If rows include more than the topic has, what comes
+now is another incarnation of it, which begins there.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +17,8 @@ import msgspec
 
 from app.errors import ExactnessError
 from tables.store import ExactTable, Rows, newest_offset
+
+log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -29,10 +35,11 @@ Ask = Callable[[str], Awaitable[Found]]
 
 
 class Incarnation(msgspec.Struct, frozen=True):
-    """Kafka's id of a topic, and the position of its offset 0."""
+    """Kafka's id of a topic, and the position of its offset 0; what is before offset `begins` is in the rows."""
 
     topic_id: str
     base: int = 0
+    begins: int = 0
 
 
 class Inputs:
@@ -47,6 +54,7 @@ class Inputs:
         self.bases: dict[str, int] = {}
         self.first: dict[str, int] = {}
         self.begins: dict[str, tuple[int, range]] = {}
+        self.incarnations_begin: dict[str, int] = {}  # nothing before is read again
         self.leading: set[str] = set()  # topics whose backlog is read before any other
         self._ask = ask
 
@@ -79,7 +87,12 @@ class Incarnations:
     def load(self) -> None:
         """Find the base of each topic; call when the tables have been recovered."""
         self._unwritten = {topic: self._incarnation(topic) for topic in self._topics}
-        self._inputs.bases.update({topic: incarnation.base for topic, incarnation in self._unwritten.items()})
+        for topic, incarnation in self._unwritten.items():
+            self._use(topic, incarnation)
+
+    def _use(self, topic: str, incarnation: Incarnation) -> None:
+        self._inputs.bases[topic] = incarnation.base
+        self._inputs.incarnations_begin[topic] = incarnation.begins
 
     def _incarnation(self, topic: str) -> Incarnation:
         topic_id = self._inputs.ids[topic]
@@ -90,6 +103,23 @@ class Incarnations:
         if newest.topic_id == topic_id:
             return newest
         return Incarnation(topic_id, max(newest_offset(table) for table in self._tables) + 1)
+
+    def cut(self, ends: Mapping[str, int]) -> list[tuple[ExactTable, bytes, bytes]]:
+        """Begin another incarnation of each topic that ends before what the rows include; return the rows to write.
+
+        They are to be written before anything more is read: the topic grows, and then its loss does not show.
+        """
+        written = []
+        for topic in [topic for topic, end in ends.items() if self._inputs.first.get(topic, 0) > end]:
+            lost = self._inputs.first[topic] - ends[topic]
+            log.error("%s ends at %d: the broker lost %d records, which are counted", topic, ends[topic], lost)
+            base = max(newest_offset(table) for table in self._tables) + 1 - ends[topic]
+            incarnation = Incarnation(self._inputs.ids[topic], base, ends[topic])
+            self._use(topic, incarnation)
+            self._inputs.first[topic] = ends[topic]
+            self._unwritten.pop(topic, None)
+            written += [(rows.table, key_of(topic).encode(), rows.packed(incarnation)) for rows in self._rows]
+        return written
 
     def write(self) -> bool:
         """Write the incarnations that the changelog may lack (needs a current event); return whether there were any."""

@@ -1,9 +1,13 @@
-"""How far an app's consumer is in a one-partition topic; call from its event loop, the broker is not asked.
+"""How far an app's consumer is in a one-partition topic; call from its event loop.
 
-All results are positions (app/stream/incarnations.py), as rows count them.
+Where nothing else is said, the broker is not asked, and results are positions (app/stream/incarnations.py), as rows
+count them.
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+from faust.types import TP
 
 from app.stream.app import ExactApp
 
@@ -24,3 +28,10 @@ def committed(app: ExactApp, topic: str) -> int:
 def base(app: ExactApp, topic: str) -> int:
     """The position of the topic's offset 0; it is 0 for a topic whose records no rows count."""
     return app.inputs.bases.get(topic, 0)
+
+
+async def ends_of(app: ExactApp, topics: Sequence[str]) -> dict[str, int]:
+    """Ask the broker for the offset after the last record of each of these topics that this worker owns."""
+    actives: Any = app.assignor.assigned_actives()
+    owned = [tp for tp in (TP(topic, 0) for topic in topics) if tp in actives]
+    return {tp.topic: end for tp, end in (await app.consumer.highwaters(*owned)).items()} if owned else {}

@@ -146,7 +146,7 @@ def _is_usable(state: TopicState | None) -> bool:
 
 
 async def forget_old_commits(app: ExactApp) -> None:
-    """Set the group's commits for earlier incarnations of its inputs back to the beginning.
+    """Set the group's commits back: for recreated inputs to their beginning, for those that lost their end to it.
 
     DaemonError while the group has members, because they could commit again; they find out, too, and end.
     """
@@ -156,19 +156,26 @@ async def forget_old_commits(app: ExactApp) -> None:
             commits = await commits_of(admin, group)
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
-    old = [tp for tp, commit in commits.items() if tp.topic in known.ids and known.is_old(tp.topic, commit.metadata)]
-    if not old:
+    of_inputs = {tp: commit for tp, commit in commits.items() if tp.topic in known.ids}
+    if not of_inputs:
         return
+    old = [tp for tp, commit in of_inputs.items() if known.is_old(tp.topic, commit.metadata)]
     try:
-        async with client.started(client.consumer(app.kafka, group_id=group)) as consumer:
-            consumer.assign(old)
-            begins = await consumer.beginning_offsets(old)
-            await consumer.commit({tp: OffsetAndMetadata(begins[tp], known.ids[tp.topic]) for tp in old})
+        async with client.started(client.consumer(app.kafka)) as consumer:
+            begins, ends = await consumer.beginning_offsets(old), await consumer.end_offsets(list(of_inputs))
+        cut = [tp for tp, commit in of_inputs.items() if tp not in old and commit.offset > ends[tp]]
+        if back := {tp: begins[tp] for tp in old} | {tp: ends[tp] for tp in cut}:
+            async with client.started(client.consumer(app.kafka, group_id=group)) as consumer:
+                consumer.assign(list(back))
+                await consumer.commit({tp: OffsetAndMetadata(at, known.ids[tp.topic]) for tp, at in back.items()})
     except KafkaError as error:
+        what = "commits of a topic that was recreated, or has lost its end,"
         raise DaemonError(
-            f"{group}: commits of a recreated topic cannot be set back, {client.describe(error)}; is a worker running?"
+            f"{group}: {what} cannot be set back, {client.describe(error)}; is a worker running?"
         ) from error
-    log.warning("recreated, so read from the beginning: %s", ", ".join(tp.topic for tp in old))
+    for topics, says in ((old, "recreated, so read from the beginning"), (cut, "has lost its end, so read from there")):
+        if topics:
+            log.warning("%s: %s", says, ", ".join(tp.topic for tp in topics))
 
 
 async def make_changelogs(app: ExactApp) -> None:

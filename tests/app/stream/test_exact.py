@@ -123,6 +123,9 @@ class Unchanged:
     def load(self) -> None:
         pass
 
+    def cut(self, ends: Any) -> list[Any]:
+        return []
+
     def write(self) -> bool:
         return False
 
@@ -251,6 +254,7 @@ async def test_a_rebalance_waits_for_rows_that_are_being_loaded(monkeypatch: pyt
         return []
 
     monkeypatch.setattr(exact, "offsets_of", nothing)
+    monkeypatch.setattr(exact, "ends_of", nothing)
     monkeypatch.setattr(asyncio, "to_thread", begun)
     await exact_reader.take_up()
     await asyncio.gather(*revoked)

@@ -1,11 +1,12 @@
 """A source that is deleted and recreated: its offsets begin at 0 again, and every record of it counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from app.errors import ExactnessError
+from app.stream import exact
 from app.stream.exact import ExactReader, current_event
 from app.stream.incarnations import Incarnation, Incarnations, key_of
 from tables.store import Rows
@@ -21,9 +22,11 @@ from tests.app.stream.world import (
     World,
     incarnations,
     live,
+    new_worker,
     row_of,
     worker,
 )
+from tests.app.stream.world import key_of as sum_of
 
 TWICE = {key: 2 * total for key, total in TRUE_TOTALS.items()}
 WINDOWS_OF_BOTH = {0, 1, 3, 4}
@@ -175,6 +178,33 @@ def test_of_two_incarnations_at_one_base_the_present_one_counts() -> None:
     made = incarnations(one, tables)
     made.load()
     assert made.base(SOURCE.topic) == 0
+
+
+async def test_records_in_place_of_lost_ones_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker has lost the last two, which the rows include, and others have their offsets; each is counted once."""
+    world = World()
+    await live(world)
+    world.acked -= {5, 6}
+    end = 5
+
+    async def ends_of(app: Any, topics: Sequence[str]) -> dict[str, int]:
+        return {SOURCE.topic: end}
+
+    async def none_of(app: Any, tables: Sequence[Any]) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(exact, "ends_of", ends_of)
+    monkeypatch.setattr(exact, "offsets_of", none_of)
+    for wiped in (False, True):  # the second start finds the base in the changelog
+        made = new_worker(world)
+        await made.take_up()
+        made._app.inputs.begins[SOURCE.topic] = made._app.inputs.first[SOURCE.topic], range(0)
+        assert made._app.inputs.first == {SOURCE.topic: 5 if not wiped else len(NUMBERS)}
+        await made.run(Stream(world, first=made._app.inputs.first[SOURCE.topic]))
+        end = len(NUMBERS)
+        world.recover(wiped=True)
+    again = {sum_of(offset): NUMBERS[offset] for offset in (5, 6)}
+    assert world.totals() == {key: total + again.get(key, 0) for key, total in TRUE_TOTALS.items()}
 
 
 async def test_a_commit_of_the_incarnation_before_is_not_taken_up() -> None:
