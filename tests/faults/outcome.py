@@ -71,7 +71,8 @@ async def judge(rig: Rig, fault: str) -> Outcome:
         rig.problems += await _contradictions(rig, pop)
         if rig.has_counters:
             rig.problems += _without_counters(published)
-        seconds += [_seconds_to_correct(feed, published, moment) for moment in rig.moments]
+        lost = in_gaps(published) if rig.setup.may_lose else set()
+        seconds += [_seconds_to_correct(feed, published, moment, lost) for moment in rig.moments]
     may_lose = rig.setup.may_lose
     named = [line for one in differences for line in (one.named if may_lose else one.named + one.said)]
     wrong = {slot for one in differences for slot in (one.wrong if may_lose else one.wrong | one.short)}
@@ -181,11 +182,18 @@ async def _progress(rig: Rig, pop: str, feed: Feed, told: Progress) -> list[Diff
     ]
 
 
-def _seconds_to_correct(feed: Feed, published: Sequence[evidence.Published], moment: Moment) -> float | None:
-    """From the start of a fault until the window of its end is published right, for all links that had traffic."""
+def _seconds_to_correct(
+    feed: Feed, published: Sequence[evidence.Published], moment: Moment, lost: set[Slot]
+) -> float | None:
+    """From the start of a fault until the window of its end is published right, for all links that had traffic.
+
+    Where it is `lost`, the next one that is not counts.
+    """
     totals = feed.traffic.ledger.totals()
     start_s = feed.traffic.ledger.slot("", moment.ended_s).start_s
     wanted: dict[Slot, Amounts] = {slot: amounts for slot, amounts in totals.items() if slot.start_s >= start_s}
+    gone_s = {slot.start_s for slot in lost}
+    wanted = {slot: amounts for slot, amounts in wanted.items() if slot.start_s not in gone_s}
     if not wanted:
         return None
     first_s = min(slot.start_s for slot in wanted)
