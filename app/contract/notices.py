@@ -50,6 +50,10 @@ KINDS = {
     "halt-file": Meaning("the halt file exists, so no override is announced", "Remove it to go on."),
     "injector-silent": Meaning("in mode `auto` a gobgpd does not answer the actuator", "Start that gobgpd."),
     # flows
+    "missing-records": Meaning(
+        "Kafka removed flows before telemetry had read them; the windows of that time say `feed: gap`",
+        "Let the topic keep records for longer than telemetry may be away.",
+    ),
     "flows-silent": Meaning(
         "a router was never heard by sFlow, or not for 300 s", "Let it send sFlow, and compare `agent_address`."
     ),
