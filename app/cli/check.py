@@ -233,8 +233,7 @@ async def _broker_problems(deployment: Deployment, clock: Clock) -> tuple[list[s
             if not (is_complete := wanted.keys() <= existing.keys()):
                 return problems, is_complete
     except (KafkaError, TimeoutError) as error:
-        text = f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
-        return [text], False
+        return [client.unreachable(kafka, error)], False
     return [*problems, *await _clock_problems(kafka, clock)], is_complete
 
 

@@ -37,6 +37,7 @@ RESTART_OF_POP = (
 )
 OF_OTHERS = ("view_port", "pops", "cells")  # no worker of a cell uses them, but the PoPs of its cell
 OF_ONE_HOST = ("data_dir", "state_port", "actuator_port", "view_port", "pops", "cells")
+OF_ONE_IDENTITY = ("ca_file", "cert_file", "key_file", "username", "password_file")  # of kafka: telemetry has its own
 ABSENT = "none"
 
 
@@ -78,6 +79,7 @@ def digest(deployment: Deployment, cell: str) -> str:
     """What workers of a cell have in common if they run with the same files, on whatever host: a short hash."""
     settings = msgspec.to_builtins(deployment.settings)
     common = {key: value for key, value in settings.items() if key not in OF_ONE_HOST}
+    common["kafka"] = {key: value for key, value in common["kafka"].items() if key not in OF_ONE_IDENTITY}
     packed = msgspec.json.encode([common, msgspec.to_builtins(deployment.cell(cell))], order="sorted")
     return hashlib.sha256(packed).hexdigest()[:12]
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -27,11 +27,36 @@ OVERLAY = {
 }
 
 
+FILES_OF_KAFKA = ("ca_file", "cert_file", "key_file", "password_file")
+Security = Literal["plaintext", "tls", "mtls", "sasl-scram"]
+
+
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to reach the broker, and how we use it."""
 
     broker: forms.Broker = "localhost:9092"
     """`HOST:PORT` or `[IPV6]:PORT`, or several separated by commas. `AUTOPILOT_BROKER` in the environment wins."""
+    security: Security = "plaintext"
+    """`plaintext`, `tls`, `mtls` (TLS with a certificate of ours) or `sasl-scram` (SCRAM-SHA-512 over TLS): what the
+    listener at `broker` expects. Change: away from `plaintext` before you set `mode` to `auto`, or whoever reaches the
+    broker decides for you.
+    """
+    ca_file: forms.Text | None = None
+    """File, relative to this one: the CAs that may vouch for the brokers, in PEM. Without it the CAs of the operating
+    system may. Change: if the brokers' certificates come from a CA of your own, as Strimzi's do.
+    """
+    cert_file: forms.Text | None = None
+    """File, relative to this one: our certificate and what leads from it to its CA, in PEM. For `mtls`; with
+    `sasl-scram` if the listener wants both.
+    """
+    key_file: forms.Text | None = None
+    """File, relative to this one: the private key of `cert_file`, in PEM, without a passphrase."""
+    username: forms.Text | None = None
+    """Who we are to the broker. For `sasl-scram`."""
+    password_file: forms.Text | None = None
+    """File, relative to this one, that has nothing but the password of `username`. For `sasl-scram`. All four files are
+    looked at before each new connection, so a change of their content needs no restart.
+    """
     replication_factor: forms.Replicas = 3
     """Replicas of the topics and changelogs that we create. Change: 1 only for a cluster of one node."""
     session_timeout_s: forms.SessionTimeout = 10.0
@@ -183,8 +208,12 @@ def check_settings(settings: Settings, pops: Collection[str]) -> list[str]:
 
 def _rooted(settings: Settings, folder: Path) -> Settings:
     """The settings with absolute paths, which hold wherever a process is started."""
+    files = {key: path for key in FILES_OF_KAFKA if (path := getattr(settings.kafka, key)) is not None}
     return msgspec.structs.replace(
-        settings, data_dir=str(folder / settings.data_dir), halt_file=str(folder / settings.halt_file)
+        settings,
+        data_dir=str(folder / settings.data_dir),
+        halt_file=str(folder / settings.halt_file),
+        kafka=msgspec.structs.replace(settings.kafka, **{key: str(folder / path) for key, path in files.items()}),
     )
 
 

@@ -8,6 +8,12 @@ from app.config.inventory_rules import twice
 from app.config.toml import Problem, TomlTable
 
 PORTS = ("state_port", "actuator_port", "view_port")  # each process opens its own
+SECURITY_KEYS = {  # by kafka.security: the keys that it needs, and those that it can use besides
+    "plaintext": ((), ()),
+    "tls": ((), ("ca_file",)),
+    "mtls": (("cert_file", "key_file"), ("ca_file",)),
+    "sasl-scram": (("username", "password_file"), ("ca_file", "cert_file", "key_file")),
+}
 DECIDED_S = 10  # a decision comes about 5 s after its window ends; twice that, for a broker that is slow
 
 
@@ -19,10 +25,28 @@ def rules(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem
     yield from _order(settings.table("thresholds"), settings.table("windows"), settings.table("pacing"))
     yield from twice((port, key) for key in PORTS if (port := settings.get(key)))
     yield from _timers(settings.table("windows"), settings.table("pacing"))
+    yield from _security(settings.table("kafka"))
     yield from _cells(settings, pops)
     data_dir, halt_file = settings.get("data_dir"), settings.get("halt_file")
     if data_dir and halt_file and os.path.normpath(data_dir) == os.path.normpath(halt_file):
         yield Problem("halt_file", f"{halt_file!r} is also data_dir; it must be a file that is not there as a rule")
+
+
+def _security(kafka: TomlTable) -> Iterator[Problem]:
+    """Every key that the way to the broker needs and lacks; and those that it leaves unused, so that it seems safer."""
+    if (security := kafka.get("security")) is None:
+        return
+    needed, usable = SECURITY_KEYS[security]
+    given = {key for keys in SECURITY_KEYS["sasl-scram"] for key in keys if kafka.written(key) is not None}
+    pair = {"cert_file", "key_file"}
+    if given & pair and security == "sasl-scram":
+        needed = (*needed, *sorted(pair))
+    for key in needed:
+        if key not in given:
+            yield Problem(kafka.at(key), f'is missing; security = "{security}" needs {" and ".join(needed)}')
+    for key in sorted(given - {*needed, *usable}):
+        users = " or ".join(f'"{name}"' for name, keys in SECURITY_KEYS.items() if key in (*keys[0], *keys[1]))
+        yield Problem(kafka.at(key), f'is not used with security = "{security}"; leave it out, or write {users} there')
 
 
 def _order(thresholds: TomlTable, windows: TomlTable, pacing: TomlTable) -> Iterator[Problem]:

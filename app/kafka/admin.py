@@ -35,7 +35,7 @@ async def create(kafka: Kafka, wanted: Sequence[NewTopic]) -> None:
         async with client.started(client.admin(kafka)) as admin:
             response = await admin.create_topics(wanted)
     except KafkaError as error:
-        raise DaemonError(f"broker {kafka.broker}: cannot create topics: {client.describe(error)}") from error
+        raise DaemonError(f"broker {kafka.broker}: cannot create topics: {client.why(kafka, error)}") from error
     if any(code == InvalidReplicationFactorError.errno for _, code, _ in response.topic_errors):
         raise DaemonError(
             f"broker {kafka.broker}: cannot create topics: kafka.replication_factor is {kafka.replication_factor}, and"
@@ -56,9 +56,7 @@ async def missing_topics(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str,
         async with client.started(client.admin(kafka)) as admin:
             existing = {entry["topic"] for entry in await admin.describe_topics()}
     except KafkaError as error:
-        raise DaemonError(
-            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
-        ) from error
+        raise DaemonError(client.unreachable(kafka, error)) from error
     return {name: topic for name, topic in topics.items() if name not in existing}
 
 
@@ -69,7 +67,7 @@ async def delete_group(kafka: Kafka, group: str) -> bool:
             coordinator = await admin.find_coordinator(group)
             response = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {kafka.broker}: {client.describe(error)}; is it running there?") from error
+        raise DaemonError(client.unreachable(kafka, error)) from error
     code: int = response.results[0][1]
     if code == NonEmptyGroup.errno:
         raise DaemonError(
@@ -97,7 +95,7 @@ async def delete_changelogs(kafka: Kafka, app_id: str, within_s: float = 30.0) -
             while not refused and set(names) & set(await admin.list_topics()):
                 await asyncio.sleep(0.2)
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {kafka.broker}: cannot delete topics: {client.describe(error)}") from error
+        raise DaemonError(f"broker {kafka.broker}: cannot delete topics: {client.why(kafka, error)}") from error
     if refused:
         raise DaemonError(f"broker {kafka.broker}: cannot delete topics: " + "; ".join(refused))
     return names

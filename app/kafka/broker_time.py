@@ -28,7 +28,7 @@ async def host_ahead_s(kafka: Kafka, clock: Clock) -> float:
         async with client.started(client.producer(kafka, request_timeout_ms=ANSWER_MS)) as producer:
             await _ask(producer, broker)
     except KafkaError as error:
-        raise DaemonError(f"broker {kafka.broker}: topic {CLOCK.name}: {client.describe(error)}") from error
+        raise DaemonError(f"broker {kafka.broker}: topic {CLOCK.name}: {client.why(kafka, error)}") from error
     assert broker.host_ahead_s is not None, "it was asked"
     return broker.host_ahead_s
 
@@ -59,7 +59,7 @@ class ClockWatch:
                         self._warn()
                         await asyncio.sleep(ASK_EVERY_S)
             except Exception as error:  # whatever it is, a clock is no reason to end a worker
-                self._say(f"the broker's time is not known: {client.describe(error)}")
+                self._say(f"the broker's time is not known: {client.why(self._kafka, error)}")
                 await asyncio.sleep(RETRY_S)
 
     def _warn(self) -> None:

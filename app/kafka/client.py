@@ -1,24 +1,34 @@
 """The one door to Kafka: every consumer, producer and admin client of the product is made here, Faust's included.
 
 The settings' `kafka` table says how to reach the broker. The caller says what a client is for and how long it waits.
+
+aiokafka 0.14 takes certificates and passwords when a client is made, and logs why a connection failed, but raises
+without the reason. So each connection of each client is opened here: it stands in for `aiokafka.client.create_conn`,
+takes the credentials as they are now, and notes why the broker refused it.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import aiokafka.client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.errors import (
     BrokerResponseError,
     CommitFailedError,
     KafkaConnectionError,
+    KafkaError,
     KafkaTimeoutError,
     NodeNotReadyError,
 )
 
+from app.clock import SystemClock
 from app.config.settings import Kafka
 from app.kafka.bounded import bound_consumers
+from app.kafka.credentials import Credentials, credentials_of
+from app.kafka.refusals import CLOSED, MECHANISM, refusal
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 MEANINGS: dict[type[Exception], str] = {
@@ -28,6 +38,8 @@ MEANINGS: dict[type[Exception], str] = {
     TimeoutError: "no answer in time",
     CommitFailedError: "the group changed before the commit",
 }
+UNREACHED = (KafkaConnectionError, NodeNotReadyError, KafkaTimeoutError, TimeoutError)
+PROTOCOLS = {"plaintext": "PLAINTEXT", "tls": "SSL", "mtls": "SSL", "sasl-scram": "SASL_SSL"}
 
 
 def consumer(kafka: Kafka, **options: Any) -> AIOKafkaConsumer:
@@ -68,6 +80,55 @@ def describe(error: Exception) -> str:
     return str(error).removeprefix("KafkaError: ") or name
 
 
+def why(kafka: Kafka, error: Exception) -> str:
+    """What a failed request means: if a broker has refused us, why, and what to do; else as `describe` says."""
+    refusals = [*credentials_of(kafka).refusals.values()]
+    return refusals[-1] if refusals and isinstance(error, UNREACHED) else describe(error)
+
+
+def unreachable(kafka: Kafka, error: Exception) -> str:
+    """The whole sentence about a broker that did not answer, with what to do."""
+    reason = why(kafka, error)
+    if reason == describe(error):
+        reason += "; is it running there, is kafka.broker right?"
+    return f"broker {kafka.broker}: {reason}"
+
+
 def _connection(kafka: Kafka) -> dict[str, Any]:
     """The options by which every client reaches the broker."""
-    return {"bootstrap_servers": kafka.broker}
+    aiokafka.client.create_conn = _connect
+    options = {
+        "bootstrap_servers": kafka.broker,
+        "security_protocol": PROTOCOLS[kafka.security],
+        "ssl_context": credentials_of(kafka),  # `_connect` takes the context of the moment from it
+    }
+    if kafka.security == "sasl-scram":
+        options |= {"sasl_mechanism": MECHANISM, "sasl_plain_username": kafka.username}
+    return options
+
+
+async def _connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
+    """Open one connection of a client; a failure that is more than nobody listening is noted for `why`."""
+    credentials = options.get("ssl_context")
+    if not isinstance(credentials, Credentials):  # of a client that was not made here
+        return await create_conn(host, port, **options)
+    address, refusals = (host, port), credentials.refusals
+
+    def closed(_: AIOKafkaConnection, reason: CloseReason) -> None:
+        if reason == CloseReason.CONNECTION_BROKEN:
+            refusals[address] = CLOSED
+
+    if options.get("on_close") is None:  # a first connection, for one request: who wants a login closes it only then
+        options["on_close"] = closed
+    try:
+        loaded = credentials.current()
+        options |= {"ssl_context": loaded.context, "sasl_plain_password": loaded.password}
+        connection = await create_conn(host, port, **options)
+    except (OSError, KafkaError, TimeoutError, ValueError) as error:
+        refusals.pop(address, None)
+        if (reason := refusal(credentials, host, error, SystemClock().now_s())) is None:
+            raise
+        refusals[address] = reason
+        raise KafkaConnectionError(reason) from error
+    refusals.pop(address, None)
+    return connection

@@ -59,7 +59,8 @@ class TopicsReader:
             try:
                 await self._follow()
             except KafkaError as error:
-                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error), extra=OFTEN)
+                reason = client.why(self._kafka, error)
+                log.warning("broker %s: %s; trying again", self._kafka.broker, reason, extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:

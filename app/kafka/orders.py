@@ -107,7 +107,7 @@ class ControlReader:
             try:
                 await self._follow()
             except KafkaError as error:
-                reason = client.describe(error)
+                reason = client.why(self._kafka, error)
                 log.warning("control: broker %s: %s; trying again", self._kafka.broker, reason, extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
 
@@ -140,5 +140,5 @@ async def send_control(kafka: Kafka, pop: str, halt: bool, by: str, clock: Clock
             await producer.send_and_wait(topics.CONTROL.name, msgspec.json.encode(order), key=pop.encode())
     except KafkaError as error:
         raise DaemonError(
-            f"broker {kafka.broker}: the order was not confirmed, {client.describe(error)}{INSTEAD if halt else ''}"
+            f"broker {kafka.broker}: the order was not confirmed, {client.why(kafka, error)}{INSTEAD if halt else ''}"
         ) from error

@@ -117,6 +117,4 @@ async def _consumer(kafka: Kafka) -> AsyncIterator[AIOKafkaConsumer]:
         async with client.started(client.consumer(kafka, request_timeout_ms=TIMEOUT_MS)) as consumer:
             yield consumer
     except KafkaError as error:
-        raise DaemonError(
-            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
-        ) from error
+        raise DaemonError(client.unreachable(kafka, error)) from error

@@ -38,9 +38,7 @@ async def silent_topics(kafka: Kafka, quiet_s: Mapping[str, float], now_s: float
         async with client.started(client.consumer(kafka, request_timeout_ms=ANSWER_MS)) as consumer:
             return await _silent(consumer, quiet_s, now_s)
     except KafkaError as error:
-        raise DaemonError(
-            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
-        ) from error
+        raise DaemonError(client.unreachable(kafka, error)) from error
 
 
 class SilenceWatch:
@@ -63,7 +61,8 @@ class SilenceWatch:
                         self._take(await _silent(consumer, self._quiet_s, self._clock.now_s()))
                         await asyncio.sleep(POLL_S)
             except KafkaError as error:
-                log.warning("broker %s: %s; trying again", self._kafka.broker, client.describe(error), extra=OFTEN)
+                reason = client.why(self._kafka, error)
+                log.warning("broker %s: %s; trying again", self._kafka.broker, reason, extra=OFTEN)
                 await asyncio.sleep(RETRY_S)
 
 

@@ -76,7 +76,7 @@ async def _asked(kafka: Kafka, group: str, topic: str) -> Found:
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, KafkaError) and not error.retriable:
                 raise
-            log.warning("the id and the commit of %s: %s; asking again", topic, client.describe(error), extra=OFTEN)
+            log.warning("the id and the commit of %s: %s; asking again", topic, client.why(kafka, error), extra=OFTEN)
             await asyncio.sleep(RETRY_S)
         else:
             mark = next((commit.metadata for tp, commit in commits.items() if tp.topic == topic), "")
@@ -125,9 +125,7 @@ async def known_topics(kafka: Kafka, wanted: Sequence[str]) -> dict[str, TopicSt
     except (KafkaError, TimeoutError) as error:
         if unknown:
             raise DaemonError(f"broker {kafka.broker}: {', '.join(sorted(unknown))}: no leader yet") from error
-        raise DaemonError(
-            f"broker {kafka.broker}: {client.describe(error)}; is it running there, is kafka.broker right?"
-        ) from error
+        raise DaemonError(client.unreachable(kafka, error)) from error
     if missing:
         raise DaemonError(
             f"broker {kafka.broker}: no topic {', '.join(sorted(missing))}; `autopilot check` shows how to create it"
@@ -155,7 +153,7 @@ async def forget_old_commits(app: ExactApp) -> None:
         async with asking(app.kafka) as admin:
             commits = await commits_of(admin, group)
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
+        raise DaemonError(client.unreachable(app.kafka, error)) from error
     of_inputs = {tp: commit for tp, commit in commits.items() if tp.topic in known.ids}
     if not of_inputs:
         return
@@ -171,7 +169,7 @@ async def forget_old_commits(app: ExactApp) -> None:
     except KafkaError as error:
         what = "commits of a topic that was recreated, or has lost its end,"
         raise DaemonError(
-            f"{group}: {what} cannot be set back, {client.describe(error)}; is a worker running?"
+            f"{group}: {what} cannot be set back, {client.why(app.kafka, error)}; is a worker running?"
         ) from error
     for topics, says in ((old, "recreated, so read from the beginning"), (cut, "has lost its end, so read from there")):
         if topics:
@@ -186,7 +184,7 @@ async def make_changelogs(app: ExactApp) -> None:
         async with asking(app.kafka) as admin:
             new = sorted(names - set(await admin.list_topics()))
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
+        raise DaemonError(client.unreachable(app.kafka, error)) from error
     await create(app.kafka, [NewTopic(name, 1, factor, topic_configs=CHANGELOG_CONFIG) for name in new])
 
 
@@ -223,7 +221,7 @@ async def found_changelogs(app: ExactApp) -> dict[str, ChangelogFound]:
             described = await describe_topics(admin, names)
             begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     except (KafkaError, TimeoutError) as error:
-        raise DaemonError(f"broker {app.kafka.broker}: {client.describe(error)}; is it running there?") from error
+        raise DaemonError(client.unreachable(app.kafka, error)) from error
     return {
         name: ChangelogFound(name, described.ids[name], described.cluster_id, ends[tp], begins[tp])
         for name, tp in zip(names, partitions, strict=True)

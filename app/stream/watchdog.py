@@ -65,6 +65,7 @@ class Watchdog(mode.Service):
         self._group_status: GroupStatus | None = None
         self._ends: deque[Mapping[str, int]] = deque(maxlen=1 + round(READY_WITHIN_S / look_every_s))
         self._looked_s = self._answered_s = self._logged_s = clock.monotonic_s()
+        self._why = ""
         self._missing: set[str] = set()
         self._unread: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -91,7 +92,8 @@ class Watchdog(mode.Service):
                     while True:
                         self.look(await self._ask(consumer, admin))
                         await asyncio.sleep(self._look_every_s)
-            except (KafkaError, TimeoutError, OSError):
+            except (KafkaError, TimeoutError, OSError) as error:
+                self._why = client.why(self._app.kafka, error)
                 self.look(None)
                 await asyncio.sleep(self._look_every_s)
 
@@ -112,7 +114,8 @@ class Watchdog(mode.Service):
             self._log_unread(group_status.unread())
         elif now_s - self._logged_s >= LOG_EVERY_S:
             self._logged_s = now_s
-            log.warning("no broker has answered for %.0f s; still waiting", now_s - self._answered_s)
+            why = f" ({self._why})" if self._why else ""
+            log.warning("no broker has answered for %.0f s%s; still waiting", now_s - self._answered_s, why)
         if reason := self._detector.look(now_s, self._worker_status, group_status):
             self._end(reason)
 

@@ -163,7 +163,7 @@ class Waiting(mode.Service):
             try:
                 return await prepare(self._app)
             except (DaemonError, EnvironmentProblem, KafkaError) as error:
-                log.error("waiting: %s", client.describe(error), extra=OFTEN)
+                log.error("waiting: %s", client.why(self._app.kafka, error), extra=OFTEN)
                 await self.sleep(RETRY_S)
 
 

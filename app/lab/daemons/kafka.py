@@ -8,16 +8,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from aiokafka import TopicPartition
 
 from app.config.settings import Kafka
 from app.contract.topics import Topic
 from app.kafka import client
 from app.kafka.admin import create_topics
+from app.lab.daemons.certificates import Issued
 from app.lab.daemons.machine import KAFKA_JARS, Site, binary, fill, make_run_dir, open_site
 from app.lab.daemons.runner import Probe, Program, Runner
 
 K = TypeVar("K")
+SCRAM = "SCRAM-SHA-512"
 
 # 16 bytes in base64. It can be a constant because every stack has its own data directory.
 CLUSTER_ID = "egress-autopilot-local"
@@ -45,12 +48,65 @@ async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> Asy
             shutil.rmtree(site.run_dir)
 
 
-async def format_storage(runner: Runner, site: Site, more: str = "") -> None:
-    """Write the broker's configuration, followed by the properties in `more`, and format its data directory."""
+class Listener(msgspec.Struct, frozen=True):
+    """A listener with TLS beside the plain one: what it presents, and whom it lets in.
+
+    `clients` are the CAs, in PEM, whose certificates it demands of clients; None if it demands none. With `users` it
+    demands a login by SCRAM, and they are its users with their passwords.
+    """
+
+    name: str
+    port: int
+    presents: Issued
+    clients: str | None = None
+    users: Mapping[str, str] = {}
+    host: str = "localhost"
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it."""
+        return f"{self.host}:{self.port}"
+
+
+def secured(site: Site, listeners: Iterable[Listener]) -> str:
+    """Write what these listeners present, and return the properties that add them to the plain ones."""
+    listeners, ports, lines = tuple(listeners), site.ports, []
+    for each in listeners:
+        prefix = f"listener.name.{each.name.lower()}"
+        stores = {"keystore": "".join(each.presents)} | ({"truststore": each.clients} if each.clients else {})
+        for store, pem in stores.items():
+            path = site.write(f"{each.name.lower()}-{store}.pem", pem)
+            lines += [f"{prefix}.ssl.{store}.type=PEM", f"{prefix}.ssl.{store}.location={path}"]
+        lines.append(f"{prefix}.ssl.client.auth={'required' if each.clients else 'none'}")
+        if each.users:
+            login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            lines += [f"{prefix}.sasl.enabled.mechanisms={SCRAM}", f"{prefix}.{SCRAM.lower()}.sasl.jaas.config={login}"]
+    protocols = {each.name: "SASL_SSL" if each.users else "SSL" for each in listeners}
+    protocols |= {"BROKER": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+    reached = [f"BROKER://127.0.0.1:{ports.kafka}", *(f"{each.name}://{each.address}" for each in listeners)]
+    binds = [f"BROKER://127.0.0.1:{ports.kafka}", f"CONTROLLER://127.0.0.1:{ports.controller}"]
+    binds += [f"{each.name}://127.0.0.1:{each.port}" for each in listeners]
+    return "\n".join(
+        [
+            *lines,
+            f"listeners={','.join(binds)}",
+            f"advertised.listeners={','.join(reached)}",
+            f"listener.security.protocol.map={','.join(f'{name}:{kind}' for name, kind in protocols.items())}\n",
+        ]
+    )
+
+
+async def format_storage(runner: Runner, site: Site, more: str = "", users: Mapping[str, str] | None = None) -> None:
+    """Write the broker's configuration, followed by the properties in `more`, and format its data directory.
+
+    `users` are those of SCRAM, with their passwords.
+    """
     values = {"kafka": site.ports.kafka, "controller": site.ports.controller, "data": site.path("kafka")}
     properties = site.write("kafka.properties", fill("kafka.properties", **values) + more)
     site.write("log4j2.properties", fill("log4j2.properties"))
     argv = (*_java(site), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
+    for name, password in (users or {}).items():
+        argv = (*argv, "--add-scram", f"{SCRAM}=[name={name},password={password}]")
     await runner.run(Program(name="kafka-format", argv=argv))
 
 
