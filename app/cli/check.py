@@ -16,7 +16,7 @@ from app.cli.decision_size import TOPIC_BYTES_DEFAULT, budget_problem, topic_pro
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.policies import Key, of_injectors, of_routers
 from app.cli.situation import halt_lines, situation
-from app.clock import Clock
+from app.clock import Clock, SystemClock
 from app.config import endpoints, folders
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
@@ -25,7 +25,7 @@ from app.contract.schemas import RouterHeard
 from app.contract.topics import Topic
 from app.errors import DaemonError
 from app.feeds.bmp_notices import ASK_FOR_STATISTICS
-from app.kafka import client
+from app.kafka import client, credentials
 from app.kafka.admin import create_topics, missing_topics
 from app.kafka.broker_time import host_ahead_s, warning
 from app.kafka.read import unreadable_batches
@@ -80,6 +80,7 @@ async def report(
     """
     configs = configs or {}
     problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment)]
+    problems += credentials.problems(deployment.settings.kafka, clock.now_s())
     (found, complete), read = await asyncio.gather(
         _broker_problems(deployment, clock), of_routers(deployment.pops, configs)
     )
@@ -111,6 +112,7 @@ async def report(
 async def offline_report(deployment: Deployment, configs: Mapping[Key, str]) -> Report:
     """Check the environment, the folders of the settings and the routers' policies, without asking the broker."""
     problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True), *own_contradictions(deployment)]
+    problems += credentials.problems(deployment.settings.kafka, SystemClock().now_s(), offline=True)
     return Report([*problems, *router_lines(await of_routers(deployment.pops, configs))], marks_of(deployment))
 
 
@@ -233,7 +235,8 @@ async def _broker_problems(deployment: Deployment, clock: Clock) -> tuple[list[s
             if not (is_complete := wanted.keys() <= existing.keys()):
                 return problems, is_complete
     except (KafkaError, TimeoutError) as error:
-        return [client.unreachable(kafka, error)], False
+        unusable = set(credentials.problems(kafka, clock.now_s()))  # which are listed already
+        return [] if client.why(kafka, error) in unusable else [client.unreachable(kafka, error)], False
     return [*problems, *await _clock_problems(kafka, clock)], is_complete
 
 

@@ -10,9 +10,11 @@ from app.cli.options import pop_option, with_deployment
 from app.config import endpoints
 from app.config.collectors import collector_files
 from app.config.inventory import Pop
-from app.config.settings import Deployment
+from app.config.settings import Deployment, Kafka
 from app.errors import ConfigError, EnvironmentProblem
 from app.routers.router_files import PLATFORMS, Collector, router_files
+
+PASSWORD_KEY, MODE_OF_SECRETS = "sasl.password", 0o600
 
 
 @click.group()
@@ -35,10 +37,23 @@ OUT_OPTION = click.option(
 @with_deployment
 def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> None:
     """Write whom sfacctd and pmbmpd should hear (sfacctd_allow_file, bmp_daemon_allow_file), and the lines of their
-    configuration that name these files, the number of BMP peers, and a producer that keeps the order of messages.
+    configuration that name these files, the number of BMP peers, and a producer (kafka_config_file) that keeps the
+    order of messages and reaches the broker as [kafka] says: with the same files, and with the password itself.
     """
-    for path in write_files(deployment, pop, out, collector_files):
+    kafka = deployment.settings.kafka
+    password = _password(kafka) if kafka.security == "sasl-scram" else None
+    for path in write_files(deployment, pop, out, lambda of, folder: collector_files(of, folder, kafka, password)):
         click.echo(path)
+
+
+def _password(kafka: Kafka) -> str | None:
+    """The password that librdkafka, which reads no file for it, needs in its configuration."""
+    from app.kafka.credentials import Unusable, load, read  # Kafka's client is slow to import
+
+    try:
+        return load(kafka, read(kafka)).password
+    except Unusable as error:
+        raise ConfigError([str(error)]) from None
 
 
 @render.command("routers")
@@ -89,8 +104,11 @@ def write_files(
             files = render(deployment.pops[name], folder)
             folder.mkdir(parents=True, exist_ok=True)
             for file, text in files.items():
-                (folder / file).write_text(text, encoding="utf-8")
-                written.append(folder / file)
+                path = folder / file
+                path.touch()
+                path.chmod(MODE_OF_SECRETS if PASSWORD_KEY in text else path.stat().st_mode)
+                path.write_text(text, encoding="utf-8")
+                written.append(path)
         except ValueError as error:
             raise ConfigError([f"{name}: {error}"]) from None
         except OSError as error:

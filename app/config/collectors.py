@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from app.config.inventory import Pop, Router
+from app.config.settings import Kafka
 
 FLOWS_ALLOWED, BMP_ALLOWED, PRODUCER = "sfacctd_allow_file", "bmp_daemon_allow_file", "kafka_config_file"
 SFACCTD_LINES, PMBMPD_LINES = "sfacctd.lines", "pmbmpd.lines"
@@ -14,19 +15,22 @@ SOURCES_MAX = 2048  # pmacct 1.7.7 reads no more addresses of a list, and does n
 
 # Without this, a batch that librdkafka sends again may come after the next one: markers before their data, records of
 # a BMP session before its initiation message, an update after the withdraw that follows it.
-PRODUCER_TEXT = "global, enable.idempotence, true\n"
+PLAIN = Kafka()
+IN_ORDER = {"enable.idempotence": "true"}
+PROTOCOLS = {"tls": "ssl", "mtls": "ssl", "sasl-scram": "sasl_ssl"}
+LINE_BYTES_MAX = 255  # of a kafka_config_file: pmacct takes what is longer for two lines
 
 
-def collector_files(pop: Pop, folder: PurePath) -> dict[str, str]:
-    """The text of each file by name, for collectors that find them in `folder`.
+def collector_files(pop: Pop, folder: PurePath, kafka: Kafka = PLAIN, password: str | None = None) -> dict[str, str]:
+    """The text of each file by name, for collectors that find them in `folder`, and the broker as `kafka` says.
 
-    ValueError if a list is longer than pmacct reads.
+    ValueError if a list or a line is longer than pmacct reads.
     """
     flows, bmp = flow_sources(pop), bmp_sources(pop)
     return {
         FLOWS_ALLOWED: _allowed("sFlow datagrams", flows),
         BMP_ALLOWED: _allowed("BMP sessions", bmp),
-        PRODUCER: PRODUCER_TEXT,
+        PRODUCER: _producer(kafka, password),
         SFACCTD_LINES: _lines(
             f"! {pop.name}: these lines belong in sfacctd.conf.",
             "! If several collectors write to one topic, give the plugin of each a name of its own instead of flows.",
@@ -53,6 +57,26 @@ def flow_sources(pop: Pop) -> dict[str, list[str]]:
 def bmp_sources(pop: Pop) -> dict[str, list[str]]:
     """The addresses that BMP sessions may come from, each with its routers."""
     return _by_address((router, address) for router in pop.router for address in router.bmp_addresses)
+
+
+def _producer(kafka: Kafka, password: str | None) -> str:
+    """The configuration of librdkafka, as pmacct reads it."""
+    keys: dict[str, str | None] = {**IN_ORDER}
+    if kafka.security in PROTOCOLS:
+        keys |= {
+            "security.protocol": PROTOCOLS[kafka.security],
+            "ssl.endpoint.identification.algorithm": "https",  # no default before librdkafka 2.0
+            "ssl.ca.location": kafka.ca_file,
+            "ssl.certificate.location": kafka.cert_file,
+            "ssl.key.location": kafka.key_file,
+        }
+    if kafka.security == "sasl-scram":
+        keys |= {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": kafka.username, "sasl.password": password}
+    lines = [f"global, {key}, {value}" for key, value in keys.items() if value is not None]
+    if longest := next((line for line in lines if len(line.encode()) > LINE_BYTES_MAX), None):
+        key = longest.split(", ")[1]
+        raise ValueError(f"{PRODUCER}: the line of {key} is longer than pmacct reads ({LINE_BYTES_MAX} bytes)")
+    return _lines(*lines)
 
 
 def _by_address(sources: Iterator[tuple[Router, str]]) -> dict[str, list[str]]:

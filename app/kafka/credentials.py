@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
 
+from app.clock import utc
 from app.config.settings import FILES_OF_KAFKA, Kafka
 from app.logs import OFTEN
 
 CERTIFICATE, PRIVATE_KEY, ENCRYPTED = b"-----BEGIN CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
+SOON_S = 7 * 86_400.0  # whatever renews certificates does so weeks before their end
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ class Unusable(KafkaError):  # type: ignore[misc]  # aiokafka has no types
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class Unreadable(Unusable):
+    """A file that `[kafka]` names cannot be read here and now."""
 
 
 class Loaded(NamedTuple):
@@ -90,7 +96,7 @@ def credentials_of(kafka: Kafka) -> Credentials:
 
 
 def read(kafka: Kafka) -> dict[str, bytes]:
-    """The content of each file that the settings name, by key; Unusable if one cannot be read."""
+    """The content of each file that the settings name, by key; Unreadable if one cannot be read."""
     files = {}
     for key in FILES_OF_KAFKA:
         if (path := getattr(kafka, key)) is not None:
@@ -98,9 +104,8 @@ def read(kafka: Kafka) -> dict[str, bytes]:
                 files[key] = Path(path).read_bytes()
             except OSError as error:
                 reason = (error.strerror or "unknown reason").lower()
-                raise Unusable(
-                    kafka, key, f"cannot be read: {reason}; put it there, and let this user read it"
-                ) from error
+                problem = f"cannot be read: {reason}; put it there, and let this user read it"
+                raise Unreadable(kafka, key, problem) from error
     return files
 
 
@@ -109,6 +114,19 @@ def load(kafka: Kafka, files: Mapping[str, bytes]) -> Loaded:
     if kafka.security == "plaintext":
         return Loaded(files, None, None)
     return Loaded(files, _context(kafka, files), _password(kafka, files))
+
+
+def problems(kafka: Kafka, now_s: float, offline: bool = False) -> list[str]:
+    """What is wrong with the files, or will be soon. Offline, they may be another host's, so they may be missing."""
+    try:
+        loaded = load(kafka, read(kafka))
+    except Unusable as error:
+        return [] if offline and isinstance(error, Unreadable) else [str(error)]
+    ours = certificate(loaded.files["cert_file"]) if "cert_file" in loaded.files else None
+    if ours is None or ours.ends_s > now_s + SOON_S:
+        return []
+    verb = "expired" if ours.ends_s <= now_s else "expires"
+    return [f"kafka.cert_file: {kafka.cert_file} {verb} at {utc(ours.ends_s)}; renew it, no restart is needed"]
 
 
 def certificate(pem: bytes) -> Certificate:
@@ -152,7 +170,7 @@ def _present(context: ssl.SSLContext, kafka: Kafka, files: Mapping[str, bytes]) 
         key = "cert_file" if _is_broken(files["cert_file"]) else "key_file"
         raise Unusable(kafka, key, f"is damaged ({error.reason or error}); copy it again") from error
     except OSError as error:  # it was there a moment ago
-        raise Unusable(kafka, "cert_file", "or its key is being replaced") from error
+        raise Unreadable(kafka, "cert_file", "or its key is being replaced") from error
 
 
 def _is_broken(pem: bytes) -> bool:

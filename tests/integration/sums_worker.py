@@ -93,6 +93,8 @@ class Sums:
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a worker differs from the usual one; the last argument, as JSON."""
 
+    app_id: str = APP_ID
+    kafka: dict[str, str] = {}  # keys of [kafka], for another listener than the plain one
     standby_replicas: int = 0
     session_timeout_s: float = 6.0
     patience_s: float = 60.0
@@ -115,13 +117,14 @@ class Stuck(ExactReader):
 
 
 def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[mode.Service]]:
+    reached: dict[str, Any] = {"broker": broker} | options.kafka
     kafka = Kafka(
-        broker=broker,
+        **reached,
         replication_factor=1,
         session_timeout_s=options.session_timeout_s,
         standby_replicas=options.standby_replicas,
     )
-    app = create_app(APP_ID, Settings(pops=("none",), data_dir=data_dir, kafka=kafka))
+    app = create_app(options.app_id, Settings(pops=("none",), data_dir=data_dir, kafka=kafka))
     app.conf.broker_request_timeout = options.broker_request_timeout_s
     table: ExactTable = open_table(app, "sums")
     state = Sums(Rows(table, Row, lambda row: row.applied, version=VERSION + options.unloadable))

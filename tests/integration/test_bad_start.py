@@ -31,9 +31,9 @@ def command(process: str, tmp_path: Path, broker: str, **more: object) -> list[s
     return [sys.executable, "-m", "app", process, "--cell", POP, "--config", str(settings)]
 
 
-async def said(tmp_path: Path, broker: str) -> str:
+async def said(tmp_path: Path, broker: str, **more: object) -> str:
     """What a telemetry worker that ends by itself with exit code 1 says on stderr."""
-    argv = command("telemetry", tmp_path, broker)
+    argv = command("telemetry", tmp_path, broker, **more)
     running = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     try:
         _, err = await running.communicate()

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.config.collectors import PMBMPD_LINES, SFACCTD_LINES, collector_files
 from app.config.inventory import Pop
+from app.config.settings import Kafka
 from app.contract.topics import BMP, COUNTERS, FLOWS
+from app.kafka.credentials import load, read
 from app.lab.daemons.kafka import arrivals, reached_at
 from app.lab.daemons.machine import Site, binary, fill
 from app.lab.daemons.ports import udp_holders
@@ -16,12 +18,15 @@ from app.lab.pop.model import Announcement
 NAMES = ("sfacctd", "pmbmpd")
 
 
-async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int) -> None:
-    """Start sfacctd and wait for its first marker in Kafka; DaemonError unless it alone holds its port."""
-    port = site.ports.sflow
+async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int, kafka: Kafka | None = None) -> None:
+    """Start sfacctd and wait for its first marker in Kafka; DaemonError unless it alone holds its port.
+
+    `kafka` is the plain broker of the site, unless given.
+    """
+    port, kafka = site.ports.sflow, kafka or _plain(site)
     topics = {"flows_topic": FLOWS.for_pop(pop.name), "counters_topic": COUNTERS.for_pop(pop.name)}
-    text = fill("sfacctd.conf", sflow=port, kafka=site.ports.kafka, refresh_s=refresh_s, **topics)
-    config = site.write("sfacctd.conf", text + _rendered(site, pop)[SFACCTD_LINES])
+    text = fill("sfacctd.conf", sflow=port, kafka=_port(kafka), refresh_s=refresh_s, **topics)
+    config = site.write("sfacctd.conf", text + _rendered(site, pop, kafka)[SFACCTD_LINES])
 
     async def owns_its_port() -> str | None:
         holders = udp_holders(port)
@@ -30,16 +35,15 @@ async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int) ->
     # sfacctd blocks SIGTERM until the next datagram arrives; on SIGINT it purges and exits.
     argv = (binary("sfacctd"), "-f", str(config))
     await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT), owns_its_port)
-    async with arrivals(
-        reached_at(f"127.0.0.1:{site.ports.kafka}"), FLOWS.for_pop(pop.name), {"purge_init"}, _markers
-    ) as marker:
+    async with arrivals(kafka, FLOWS.for_pop(pop.name), {"purge_init"}, _markers) as marker:
         await runner.ready("sfacctd", marker)
 
 
-async def start_pmbmpd(runner: Runner, site: Site, pop: Pop) -> None:
+async def start_pmbmpd(runner: Runner, site: Site, pop: Pop, kafka: Kafka | None = None) -> None:
     """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
-    text = fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=site.ports.kafka, bmp_topic=BMP.for_pop(pop.name))
-    config = site.write("pmbmpd.conf", text + _rendered(site, pop)[PMBMPD_LINES])
+    kafka = kafka or _plain(site)
+    text = fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=_port(kafka), bmp_topic=BMP.for_pop(pop.name))
+    config = site.write("pmbmpd.conf", text + _rendered(site, pop, kafka)[PMBMPD_LINES])
     argv = (binary("pmbmpd"), "-f", str(config))
     await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
 
@@ -54,14 +58,23 @@ async def wait_for_bmp(
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
-    kafka = reached_at(f"127.0.0.1:{site.ports.kafka}")
-    async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
+    async with arrivals(_plain(site), BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
         await runner.ready("pmbmpd", probe)
 
 
-def _rendered(site: Site, pop: Pop) -> dict[str, str]:
+def _plain(site: Site) -> Kafka:
+    return reached_at(f"127.0.0.1:{site.ports.kafka}")
+
+
+def _port(kafka: Kafka) -> int:
+    """The port of a broker on loopback, where the templates have it."""
+    return int(kafka.broker.rpartition(":")[2])
+
+
+def _rendered(site: Site, pop: Pop, kafka: Kafka) -> dict[str, str]:
     """Write the files that `autopilot render collectors` writes."""
-    files = collector_files(pop, site.run_dir)
+    password = load(kafka, read(kafka)).password
+    files = collector_files(pop, site.run_dir, kafka, password)
     for name, text in files.items():
         site.write(name, text)
     return files
