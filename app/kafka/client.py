@@ -7,6 +7,7 @@ without the reason. So each connection of each client is opened here: it stands 
 takes the credentials as they are now, and notes why the broker refused it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -38,6 +39,8 @@ MEANINGS: dict[type[Exception], str] = {
     TimeoutError: "no answer in time",
     CommitFailedError: "the group changed before the commit",
 }
+# aiokafka connects again at once, 2000 times a second while its broker restarts (seen): by TLS a load for both sides.
+PAUSE_S = 0.1
 UNREACHED = (KafkaConnectionError, NodeNotReadyError, KafkaTimeoutError, TimeoutError)
 PROTOCOLS = {"plaintext": "PLAINTEXT", "tls": "SSL", "mtls": "SSL", "sasl-scram": "SASL_SSL"}
 
@@ -126,6 +129,7 @@ async def _connect(host: str, port: int, **options: Any) -> AIOKafkaConnection:
         connection = await create_conn(host, port, **options)
     except (OSError, KafkaError, TimeoutError, ValueError) as error:
         refusals.pop(address, None)
+        await asyncio.sleep(PAUSE_S)
         if (reason := refusal(credentials, host, error, SystemClock().now_s())) is None:
             raise
         refusals[address] = reason

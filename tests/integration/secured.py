@@ -42,12 +42,19 @@ class Secured:
             )
         }
         self.plain = ""
+        self.modes: dict[Security, Kafka] = {}  # settings that are right
         self.trusted = self.write("ca.crt", self.ca.certificate)
 
     async def start(self) -> None:
         more = secured(self.site, self.listeners.values())
         await format_storage(self.runner, self.site, more, {USER: PASSWORD})
         self.plain = await start_kafka(self.runner, self.site)
+        self.modes = {
+            "plaintext": self.kafka(self.plain, "plaintext"),
+            "tls": self.kafka("TLS", "tls"),
+            "mtls": self.kafka("MTLS", "mtls", **self.identity("right", self.ca.issue("telemetry"))),
+            "sasl-scram": self.kafka("LOGIN", "sasl-scram", **self.login("right", USER, PASSWORD)),
+        }
         words = Topic(WORDS, "none", 1, 3_600_000, "delete", "this test", "this test")
         await create_topics(reached_at(self.plain), {SOURCE: NUMBERS, WORDS: words} | topics.named([POP]))
 
@@ -64,15 +71,6 @@ class Secured:
         address = self.listeners[listener].address if listener in self.listeners else listener
         chosen: dict[str, Any] = {"broker": address, "security": security} | trust | keys
         return Kafka(replication_factor=1, **chosen)
-
-    def modes(self) -> dict[Security, Kafka]:
-        """Settings that are right, for each mode."""
-        return {
-            "plaintext": self.kafka(self.plain, "plaintext"),
-            "tls": self.kafka("TLS", "tls"),
-            "mtls": self.kafka("MTLS", "mtls", **self.identity("right", self.ca.issue("telemetry"))),
-            "sasl-scram": self.kafka("LOGIN", "sasl-scram", **self.login("right", USER, PASSWORD)),
-        }
 
     def identity(self, name: str, issued: Issued) -> dict[str, str]:
         """The keys of `[kafka]` for this certificate, in files of this name."""
