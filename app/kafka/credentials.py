@@ -34,7 +34,7 @@ class Unusable(KafkaError):  # type: ignore[misc]  # aiokafka has no types
         return str(self.args[0])
 
 
-class Unreadable(Unusable):
+class NotThere(Unusable):
     """A file that `[kafka]` names cannot be read here and now."""
 
 
@@ -96,7 +96,7 @@ def credentials_of(kafka: Kafka) -> Credentials:
 
 
 def read(kafka: Kafka) -> dict[str, bytes]:
-    """The content of each file that the settings name, by key; Unreadable if one cannot be read."""
+    """The content of each file that the settings name, by key; NotThere if one cannot be read."""
     files = {}
     for key in FILES_OF_KAFKA:
         if (path := getattr(kafka, key)) is not None:
@@ -105,7 +105,7 @@ def read(kafka: Kafka) -> dict[str, bytes]:
             except OSError as error:
                 reason = (error.strerror or "unknown reason").lower()
                 problem = f"cannot be read: {reason}; put it there, and let this user read it"
-                raise Unreadable(kafka, key, problem) from error
+                raise NotThere(kafka, key, problem) from error
     return files
 
 
@@ -121,7 +121,7 @@ def problems(kafka: Kafka, now_s: float, offline: bool = False) -> list[str]:
     try:
         loaded = load(kafka, read(kafka))
     except Unusable as error:
-        return [] if offline and isinstance(error, Unreadable) else [str(error)]
+        return [] if offline and isinstance(error, NotThere) else [str(error)]
     ours = certificate(loaded.files["cert_file"]) if "cert_file" in loaded.files else None
     if ours is None or ours.ends_s > now_s + SOON_S:
         return []
@@ -170,7 +170,7 @@ def _present(context: ssl.SSLContext, kafka: Kafka, files: Mapping[str, bytes]) 
         key = "cert_file" if _is_broken(files["cert_file"]) else "key_file"
         raise Unusable(kafka, key, f"is damaged ({error.reason or error}); copy it again") from error
     except OSError as error:  # it was there a moment ago
-        raise Unreadable(kafka, "cert_file", "or its key is being replaced") from error
+        raise NotThere(kafka, "cert_file", "or its key is being replaced") from error
 
 
 def _is_broken(pem: bytes) -> bool:

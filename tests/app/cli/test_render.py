@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli.main import main
-from app.config.collectors import BMP_ALLOWED, FLOWS_ALLOWED, PMBMPD_LINES
+from app.config.collectors import BMP_ALLOWED, FLOWS_ALLOWED, PMBMPD_LINES, PRODUCER
 from app.routers.router_files import PLATFORMS
 from tests.pops import INVENTORY
 
@@ -32,6 +32,22 @@ def test_each_pop_has_its_folder(config: Path, tmp_path: Path) -> None:
     files = [tmp_path / "out" / pop / name for pop in "ab" for name in (FLOWS_ALLOWED, BMP_ALLOWED, PMBMPD_LINES)]
     assert all(path.exists() and str(path) in printed for path in files)
     assert str(tmp_path / "out" / "a" / BMP_ALLOWED) in (tmp_path / "out" / "a" / PMBMPD_LINES).read_text()
+
+
+def test_a_password_is_in_a_file_of_the_user_alone(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    login = '[kafka]\nsecurity = "sasl-scram"\nusername = "flows"\npassword_file = "password"\n'
+    config.write_text(config.read_text() + login)
+    code, printed = render(config, "--pop", "a", "--out", tmp_path / "out")
+    assert code == 0
+    assert "secret" not in printed
+    path = tmp_path / "out" / PRODUCER
+    assert "global, sasl.password, secret\n" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "password").unlink()
+    code, printed = render(config, "--pop", "a", "--out", tmp_path / "out")
+    assert code == 2
+    assert "kafka.password_file: " in printed
 
 
 def test_one_pop_needs_none(config: Path, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def test_what_is_the_same_has_no_changes_and_one_hash_whatever_the_host() -> Non
     other_host = with_settings(data_dir="/elsewhere", state_port=7000, actuator_port=7001, view_port=7002)
     assert changes(NOW, NOW, CELL, "telemetry") == []
     assert digest(other_host, CELL) == digest(NOW, CELL)
+    other_identity = with_settings(kafka=replace(NOW.settings.kafka, cert_file="/of/the/actuator", username="actuator"))
+    assert digest(other_identity, CELL) == digest(NOW, CELL)
     assert digest(with_link(drain=True), CELL) != digest(NOW, CELL) != digest(with_settings(mode="auto"), CELL)
 
 

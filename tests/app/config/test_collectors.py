@@ -1,6 +1,7 @@
 """Whom the collectors hear, by the inventory."""
 
 from pathlib import PurePosixPath
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from app.config.collectors import (
     collector_files,
 )
 from app.config.inventory import Pop
+from app.config.settings import Kafka
 from tests.pops import demo_pop, router
 
 FOLDER = PurePosixPath("/etc/pmacct")
@@ -67,3 +69,33 @@ def test_a_list_that_pmacct_would_not_read_to_its_end_is_refused() -> None:
     collector_files(pop_of(SOURCES_MAX - 100), FOLDER)
     with pytest.raises(ValueError, match="pmacct reads at most 2048"):
         collector_files(pop_of(SOURCES_MAX + 1), FOLDER)
+
+
+def test_the_producer_reaches_the_broker_as_we_do() -> None:
+    files: dict[str, Any] = {"ca_file": "/tls/ca.crt", "cert_file": "/tls/tls.crt", "key_file": "/tls/tls.key"}
+    assert producer(Kafka()) == {"enable.idempotence": "true"}
+    mtls = producer(Kafka(security="mtls", **files))
+    assert mtls["security.protocol"] == "ssl"
+    assert mtls["ssl.endpoint.identification.algorithm"] == "https"
+    assert [mtls[f"ssl.{key}.location"] for key in ("ca", "certificate", "key")] == list(files.values())
+    scram = producer(Kafka(security="sasl-scram", username="flows", password_file="/pw"), "a, b = c")
+    assert scram["security.protocol"] == "sasl_ssl"
+    assert (scram["sasl.mechanism"], scram["sasl.username"]) == ("SCRAM-SHA-512", "flows")
+    assert scram["sasl.password"] == "a, b = c", "pmacct takes the rest of the line"
+
+
+def test_a_line_that_pmacct_would_cut_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"kafka_config_file: the line of ssl\.ca\.location is longer than pmacct reads"
+    ):
+        producer(Kafka(security="tls", ca_file=f"/{'x' * 250}"))
+
+
+def producer(kafka: Kafka, password: str | None = None) -> dict[str, str]:
+    text = collector_files(pop_of(1), FOLDER, kafka, password)[PRODUCER]
+    keys = {}
+    for line in text.splitlines():
+        kind, key, value = line.split(", ", 2)
+        assert kind == "global"
+        keys[key] = value
+    return keys

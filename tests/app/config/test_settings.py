@@ -282,3 +282,48 @@ def test_a_renamed_key_exists() -> None:
     """Else the advice leads nowhere."""
     for kind in (Settings, Thresholds, Pacing):
         assert set(kind.RENAMED.values()) <= set(kind.__struct_fields__), kind
+
+
+@pytest.mark.parametrize(
+    ("keys", "problems"),
+    [
+        ('security = "tls"', []),
+        ('security = "mtls"\ncert_file = "a"\nkey_file = "b"\nca_file = "c"', []),
+        ('security = "sasl-scram"\nusername = "a"\npassword_file = "b"', []),
+        (
+            'security = "mtls"\ncert_file = "a"',
+            ['kafka.key_file: is missing; security = "mtls" needs cert_file and key'],
+        ),
+        (
+            'security = "sasl-scram"\nca_file = "a"',
+            ["kafka.username: is missing; ", "kafka.password_file: is missing; "],
+        ),
+        (
+            'security = "sasl-scram"\nusername = "a"\npassword_file = "b"\nkey_file = "c"',
+            ["kafka.cert_file: is missing; "],
+        ),
+        (
+            'ca_file = "a"',
+            ['kafka.ca_file: is not used with security = "plaintext"; leave it out, or write "tls" or "m'],
+        ),
+        (
+            'security = "tls"\nusername = "a"',
+            ['kafka.username: is not used with security = "tls"; leave it out, or wri'],
+        ),
+        ('security = "ssl"', ["kafka.security: 'ssl' is not one of plaintext, tls, mtls, sasl-scram"]),
+        ('password = "secret"', ["kafka.password: unknown key; did you mean password_file?"]),
+    ],
+)
+def test_a_way_to_the_broker_needs_its_keys_and_no_others(tmp_path: Path, keys: str, problems: list[str]) -> None:
+    path = write(tmp_path, f'pops = ["rhv1000.toml"]\n[kafka]\n{keys}')
+    said = problems_of(path) if problems else [] if load(path, {}) else ["nothing"]
+    assert len(said) == len(problems), said
+    for problem, begin in zip(said, problems, strict=True):
+        assert problem.startswith(f"autopilot.toml.{begin}")
+        assert "secret" not in problem
+
+
+def test_files_of_the_broker_are_relative_to_the_settings_file(tmp_path: Path) -> None:
+    keys = 'security = "mtls"\nca_file = "/etc/ca.crt"\ncert_file = "tls.crt"\nkey_file = "tls.key"'
+    kafka = load(write(tmp_path, f'pops = ["rhv1000.toml"]\n[kafka]\n{keys}'), {}).settings.kafka
+    assert (kafka.ca_file, kafka.cert_file) == ("/etc/ca.crt", f"{tmp_path}/tls.crt")
