@@ -101,6 +101,7 @@ class Checks:
         decisions = topics.DECISIONS.for_pop(self.pop.name)
         self._final_topics = {topic.name for topic in (topics.LINK_UTILIZATION, topics.PREFIX_TRAFFIC, topics.SOURCES)}
         self._final_topics.add(decisions)
+        self.was_refused = False  # a record was, and those after it were taken
         self.has_other_links = False  # telemetry had another inventory at some time
         self._read: dict[str, list[tuple[float, CounterSample]]] = defaultdict(list)  # by link, with when it came
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
@@ -217,6 +218,8 @@ class Checks:
     def _decided(self, decision: Decision, sender: Process | None) -> None:
         number, before = (decision.epoch, decision.seq), self._number
         self.world.note(f"decision {number[0]}.{number[1]}: {len(decision.overrides)} overrides")
+        if self.was_refused and number < before:
+            return  # it comes late, and nobody follows it
         demand(number > before, f"I6 decision {number} comes after {before}")
         self._number = number
         most = self.pop.budgets.max_overrides
