@@ -39,6 +39,7 @@ DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
+LINK_WINDOWS = f"{telemetries.GROUP}-link_windows"
 
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
@@ -76,6 +77,12 @@ def readable(read: Read[T], published: bytes) -> T:
     if isinstance(record, Rejected):
         raise Violation(f"I11 {published[:200]!r} cannot be read: {record.reason}")
     return record
+
+
+def name_of(published: bytes) -> str:
+    """What tells a record of a window from all others of its topic: its id, or the number of a decision."""
+    record = readable(_window_record, published)
+    return f"{record.epoch}.{record.seq}" if record.id is None else record.id
 
 
 class Checks:
@@ -117,7 +124,7 @@ class Checks:
 
     def landed(self, table: str, key: str, row: bytes | None, owned: bool) -> None:
         """Check a changelog record that counts. A zombie's record in a row of sums is ignored before it gets here."""
-        if table == f"{telemetries.GROUP}-link_windows":
+        if table == LINK_WINDOWS:
             self._window_landed(key, row, owned)
         elif key.endswith("|cycle") and row is not None and owned:  # the successor writes it again at each flush
             cycle = _cycle.decode(row[HEADER.size :])
@@ -140,7 +147,7 @@ class Checks:
         window = _window.decode(row[HEADER.size :])
         size, sent = bytes_of(window), self.collectors.ledger.sent(start_s, window.length_s, link)
         demand(size <= sent, f"I1 row {key} has {size} bytes, but {sent} were sent")
-        self._grows(f"{telemetries.GROUP}-link_windows {key}", window.sums.applied)
+        self._grows(f"{LINK_WINDOWS} {key}", window.sums.applied)
         self.rows[start_s, link] = window
 
     def lost_tail(self, table: str, keys: set[bytes]) -> None:
@@ -150,15 +157,14 @@ class Checks:
             self._published.clear()
             decisions = topics.DECISIONS.for_pop(self.pop.name)
             self._final = {name: record for name, record in self._final.items() if name[0] == decisions}
-        if table != f"{telemetries.GROUP}-link_windows":
+        if table != LINK_WINDOWS:
             return
-        for key in (lost.decode() for lost in keys if not lost.startswith(b"|")):
-            _, start_s, link = parts_of(key)
+        left = self.broker.changelog(table).rows
+        for key in (key for key in keys if not key.startswith(b"|")):
+            _, start_s, link = parts_of(key.decode())
+            self.deleted.discard(key.decode())
             self.rows.pop((start_s, link), None)
-            self.deleted.discard(key)
-        for lost, row in self.broker.changelog(table).rows.items():
-            if lost in keys and not lost.startswith(b"|"):
-                _, start_s, link = parts_of(lost.decode())
+            if (row := left.get(key)) is not None:
                 self.rows[start_s, link] = _window.decode(row[HEADER.size :])
 
     def _grows(self, name: str, value: int) -> None:
@@ -188,8 +194,7 @@ class Checks:
 
     def _is_repeat(self, topic: str, record: Record) -> bool:
         """Whether a record of a window was published before; it may come again, but never with another content."""
-        window = readable(_window_record, record.value)
-        name = f"{window.epoch}.{window.seq}" if window.id is None else window.id
+        name = name_of(record.value)
         before = self._final.setdefault((topic, name), record.value)
         demand(before == record.value, f"I13 {topic} {name} is published again with another content")
         return before is not record.value
