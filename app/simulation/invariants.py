@@ -343,9 +343,12 @@ class Checks:
         outside = route.next_hop not in self.pop.router_by_loopback
         is_told = outside and (by_bmp or self.network.has_add_path)
         if is_told and not self.network.alive(router, route.prefix, route.next_hop):
-            by_broker_alone = not self.network.has_add_path and self.world.now_s < self._slow_until_s
-            lasting_s = LASTING_S + SLOW_S * by_broker_alone
+            lasting_s = LASTING_S if self.network.has_add_path else self._lasting_s()
             yield f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces", lasting_s
+
+    def _lasting_s(self) -> float:
+        """How long what BMP has to tell may last: a slow broker may keep that back, too."""
+        return LASTING_S + SLOW_S * (self.world.now_s < self._slow_until_s)
 
     def _outlives(self, actuator: SimulatedActuator, router: str, route: InjectedRoute) -> Iterator[tuple[str, float]]:
         about = f"{router} has {route.prefix} via {route.next_hop}"
@@ -353,7 +356,7 @@ class Checks:
         if entry is None:
             yield f"I5 {about} without a lease", LASTING_S
         elif entry.lease_until_s < clock.monotonic_s():
-            yield f"I5 {about} beyond its lease", LASTING_S
+            yield f"I5 {about} beyond its lease", self._lasting_s()  # the exit goes last
         elif route.lease_end_s < clock.now_s():
             yield f"I5 {about} beyond the lease that it carries", LASTING_S
 
