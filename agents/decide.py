@@ -29,6 +29,7 @@ from tables.congestion import CycleRow
 from tables.link_windows import LinkWindowRow
 
 log = logging.getLogger(__name__)
+LOST_EPOCHS = 60  # lost rows may have had an epoch of this second, by a clock that is this much ahead
 RatesOf = Callable[[Pop, str, ClosedWindow], Rates | None]
 SourcesOf = Callable[[Pop, ClosedWindow], Sources]
 DoubtfulOf = Callable[[Pop, float], frozenset[str]]  # PoP, Kafka time -> routers whose paths may be out of date
@@ -70,15 +71,18 @@ class PopDecider:
         self._observer = Observer(natural)
         self._history = deque(known)
 
-    def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
-        """Resume from the rows: the history of closed windows, and an epoch above every earlier one."""
+    def load(
+        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+    ) -> None:
+        """Resume from the rows: the history of closed windows, and an epoch above every earlier one, lost or not."""
         by_start: dict[int, dict[str, LinkWindow]] = defaultdict(dict)
         for start_s, link, row in closed:
             by_start[start_s][link] = self._link_window(start_s, link, row)
         for start_s in sorted(by_start):
             self._remember(by_start[start_s], max(link.window_end_s for link in by_start[start_s].values()))
-        if cycle is not None:
-            epoch = max(cycle.epoch + 1, int(self._clock.now_s()))
+        if cycle is not None or has_lost:
+            cycle = cycle or self.cycle
+            epoch = max(cycle.epoch + 1, int(self._clock.now_s())) + (LOST_EPOCHS if has_lost else 0)
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:

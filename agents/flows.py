@@ -46,8 +46,10 @@ log = logging.getLogger(__name__)
 class Decider(Protocol):
     """What the flows agent needs to close windows: detection and decision (agents/decide.py)."""
 
-    def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
-        """Resume from the rows of closed windows and the last cycle."""
+    def load(
+        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+    ) -> None:
+        """Resume from the rows of closed windows and the last cycle, or an older one if a table `has_lost` rows."""
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         """Decide on a complete window and return its final rows by link."""
@@ -162,7 +164,7 @@ class FlowsState(Generic[D]):
             for (start_s, link), row in closed.items()
             if link in pop.links  # another link left the inventory; its rows go when they are too old
         ]
-        self.deciders[name].load(history, self._load_closing(name, progress.closing))
+        self.deciders[name].load(history, self._load_closing(name, progress.closing), lost is not None)
         self._begun[name] = self.deciders[name].cycle
 
     def _load_closing(self, pop: str, ref: ClosingRef | None) -> CycleRow | None:
@@ -236,7 +238,7 @@ class FlowsState(Generic[D]):
             name: account for name, account in self.accounts.items() if account.premises is not self._premises.get(name)
         }
         for name, account in new.items():
-            account.premises = self._premises[name] = needed(account.premises, self._progress.reach[name])
+            account.premises = self._premises[name] = needed(account.premises, self._progress.reach[name].applied)
             self._progress.write_premises(name, account.premises)
             for turn in account.grid.turns:
                 if turn.from_s > account.progress.open_from_s:
@@ -270,8 +272,8 @@ class FlowsState(Generic[D]):
             self._write_closing(pop, self.accounts[pop].progress)
         self._closed.clear()
         for pop in sorted(self._advanced):
-            progress = self.accounts[pop].progress
-            self._progress.write_beside(pop, progress, progress.open_from_s - self._windows.retention_s)
+            kept_from_s = self._progress.written[pop].open_from_s - self._windows.retention_s
+            self._progress.write_beside(pop, self.accounts[pop].progress, kept_from_s)
 
     def _write_closing(self, pop: str, progress: Progress) -> None:
         """Write what the windows made that were closed since the last flush; the progress row will name it."""
@@ -292,8 +294,8 @@ class FlowsState(Generic[D]):
                 self._final_rows.drop(key)
 
     def _keep_from_s(self, pop: str) -> int:
-        """Start of the oldest window to keep, by the written progress: a crash closes later ones again, from rows."""
-        return self._progress.written[pop].open_from_s - self._windows.retention_s
+        """Start of the oldest window to keep: from rows, a start may have to close again what was open at `reach`."""
+        return self._progress.reach[pop].open_from_s - self._windows.retention_s
 
     def publications(self) -> Sequence[Callable[[], Awaitable[Any]]]:
         """Return the queued dead letters, which are the same however often they are sent."""

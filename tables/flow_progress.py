@@ -61,12 +61,12 @@ def agree(last: Progress, beside: Beside) -> Agreed:
 class FlowProgress:
     """The rows of each PoP that are in both tables. `written` is the progress that was loaded or written last.
 
-    `reach` is the position to which a start goes back that finds one flush less in `link_windows`.
+    `reach` is the progress to which a start may go back, after a loss: that of the flush before, or an older one.
     """
 
     def __init__(self, link_windows: Rows[LinkWindowRow], congestion: CongestionTable) -> None:
         self.written: dict[str, Progress] = {}
-        self.reach: dict[str, int] = {}
+        self.reach: dict[str, Progress] = {}
         self._windows = link_windows
         self._beside = Rows(link_windows.table, Beside, lambda row: row.applied)
         self._last = congestion.progress
@@ -77,7 +77,8 @@ class FlowProgress:
         beside = self._beside.get(_beside_key(pop))
         agreed = self._agreed(pop, beside)
         self.written[pop] = deepcopy(agreed.progress)
-        self.reach[pop] = agreed.progress.applied if beside is None else beside.before.applied
+        before = self.written[pop] if beside is None else beside.before
+        self.reach[pop] = min(before, self.written[pop], key=lambda each: each.applied)
         return agreed
 
     def _agreed(self, pop: str, beside: Beside | None) -> Agreed:
@@ -89,7 +90,7 @@ class FlowProgress:
     def write_beside(self, pop: str, progress: Progress, kept_from_s: int) -> None:
         """Write the row beside those of windows, after all of them (needs a current event)."""
         self._beside.put(_beside_key(pop), Beside(progress.applied, kept_from_s, self.written[pop]))
-        self.reach[pop] = self.written[pop].applied
+        self.reach[pop] = self.written[pop]
 
     def write_last(self, pop: str, progress: Progress) -> None:
         """Write the row that ends a flush (needs a current event)."""

@@ -236,7 +236,7 @@ class SessionTracker:
             session = self._begin(record, identity, at_s)
         waited = sorted(self._take_waiting(key), key=lambda each: each.seq)
         if identity.router is None:
-            self._ignore(identity.ignored, 1 + len(waited))
+            self.ignore(identity.ignored, 1 + len(waited))
             return None, []
         self._hear(session, record, at_s)
         return identity.router, waited
@@ -256,7 +256,7 @@ class SessionTracker:
             return None
         if session.router is None or session.ended:
             session.heard_s = at_s
-            self._ignore(session.ignored or "ended-session")
+            self.ignore(session.ignored or "ended-session")
             return None
         self._hear(session, record, at_s)
         return session.router
@@ -293,7 +293,7 @@ class SessionTracker:
         What it reported stays: its router decides whether that is still so when it comes back.
         """
         if waited := self._take_waiting(key):
-            self._ignore(UNKNOWN, len(waited))
+            self.ignore(UNKNOWN, len(waited))
         if (session := self._memory.sessions.get(key)) is not None:
             session.ended, session.seq = True, max(session.seq, seq)
             self._stale.drop(key)
@@ -349,7 +349,7 @@ class SessionTracker:
 
     def _give_up(self, key: str, at_s: float) -> None:
         first, *others = self._take_waiting(key)
-        self._ignore(UNKNOWN, 1 + len(others))
+        self.ignore(UNKNOWN, 1 + len(others))
         self._begin(first, Identity(None, UNKNOWN), at_s)
         self._alarm_unnamed(first, at_s)
 
@@ -376,7 +376,8 @@ class SessionTracker:
         if len(alarms) > ALARMS_KEPT:
             del alarms[min(alarms, key=lambda place: alarms[place].at_s)]
 
-    def _ignore(self, reason: str, records: int = 1) -> None:
+    def ignore(self, reason: str, records: int = 1) -> None:
+        """Count records that are not used, by the reason."""
         self._memory.ignored[reason] = self._memory.ignored.get(reason, 0) + records
 
 

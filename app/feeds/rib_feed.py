@@ -176,7 +176,7 @@ class RibFeed:
         if record.is_route:
             peer = canonical(record.peer_ip)
             if self._words.path_is_outdated(record, peer):
-                self._ignore(OUTDATED)
+                self.tracker.ignore(OUTDATED)
                 return []
             self._route(router, record, peer, at_s)
             return [(router, [record.ip_prefix])]
@@ -184,7 +184,7 @@ class RibFeed:
             peer = canonical(record.peer_ip)
             if not self._words.peer_is_outdated(record, peer):
                 return [(router, self._peer_changed(router, record, peer, at_s))]
-            self._ignore(OUTDATED)
+            self.tracker.ignore(OUTDATED)
             if record.bmp_msg_type == "peer_down":
                 self.tracker.is_torn(record)  # paths of before it may be there that did not come again
             return []
@@ -200,9 +200,6 @@ class RibFeed:
             return []
         self.tracker.reported(record, peer, is_up=False)
         return self._peer_down(router, peer)
-
-    def _ignore(self, reason: str) -> None:
-        self.sessions.ignored[reason] = self.sessions.ignored.get(reason, 0) + 1
 
     def _peer_up(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
         asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
@@ -224,7 +221,7 @@ class RibFeed:
         self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, self._is_replay)
         if record.log_type == "update":
             if record.as_path_id and self._has_enough(record, router, peer):
-                self._ignore(TOO_MANY)
+                self.tracker.ignore(TOO_MANY)
                 return
             path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
             self.rib.update(router, record.ip_prefix, path)

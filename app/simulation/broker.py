@@ -65,6 +65,7 @@ class Broker:
         self.owner: dict[str, Process] = {}  # by consumer group, the only process that may commit for it
         self.on_landed: OnLanded = lambda table, key, row, owned: None
         self.on_append: OnAppend = lambda topic, record, sender: None
+        self.producers: list[Producer] = []
         self._readers: list[tuple[Process, str, Callable[[], None]]] = []
         self._due: set[str] = set()  # topics whose readers are about to be woken
 
@@ -125,6 +126,12 @@ class Producer:
         self._waiting: list[tuple[Any, Any]] = []
         self._due = False
         self.fail_next = False
+        broker.producers.append(self)
+
+    def cut_off(self) -> None:
+        """A frozen process loses what it had sent: its connection ends with the broker."""
+        if self._process.frozen:
+            self._waiting.clear()
 
     def send(self, record: Any) -> Any:
         """Queue a record; a future that becomes done when the broker has answered."""

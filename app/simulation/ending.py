@@ -88,9 +88,8 @@ def _check_tables(run: Run) -> None:
             logged = run.broker.changelog(f"{group}-{name}").rows
             # A process that dies while deleting rows may leave them in the changelog; the next reader deletes them.
             keys = rows.keys() if name in ("link_windows", "congestion") else rows.keys() | logged.keys()
-            keys = {
-                key for key in keys if not key.endswith(b"|cycle")
-            }  # a frozen worker's may come last; closings count
+            # A frozen worker's cycle may come last: that of the newest closing counts.
+            keys = {key for key in keys if not key.endswith(b"|cycle")}
             if name == "interfaces":  # a frozen worker's last record counts until the next one, which a port lacks now
                 keys = keys - {key for key in keys if key.count(b"|") == 2 and key not in _ports(run.pop)}
             differing = sorted(key.decode() for key in keys if rows.get(key) != logged.get(key))

@@ -214,6 +214,8 @@ class Faults:
         """Kill telemetry, and lose the ends of some of its changelogs, as when a single broker loses power."""
         worker = self.run.telemetry.worker
         self._kill(worker)
+        for producer in self.run.broker.producers:
+            producer.cut_off()
         for table in self.rng.sample(TABLES, k=self.rng.randint(1, len(TABLES))):
             lost = self.rng.choice((1, 5, 25, 125))
             self._note(f"{table} loses the last {lost} records of its changelog")
@@ -231,6 +233,7 @@ class Faults:
         worker = self.rng.choice((self.run.telemetry.worker, self.run.actuator.worker))
         self._note(f"the broker refuses a record of {worker.process.name}")
         worker.fail_a_record()
+        self.run.checks.was_refused = True
 
     # speakers
 

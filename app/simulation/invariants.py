@@ -39,6 +39,7 @@ DUMP_S = FIRST_WITHIN_SILENCES * SILENCE_S + 14.0
 RECOVERED_S = 6.0  # until an actuator has read where it stands, and its doubt begins again
 NOTICED_S = 4.0  # until the actuator has noticed that a router is silent
 PUBLISHED_S = 2.0
+LINK_WINDOWS = f"{telemetries.GROUP}-link_windows"
 
 _window = decoder_of(LinkWindowRow)
 _progress = msgspec.msgpack.Decoder(Progress)
@@ -78,6 +79,12 @@ def readable(read: Read[T], published: bytes) -> T:
     return record
 
 
+def name_of(published: bytes) -> str:
+    """What tells a record of a window from all others of its topic: its id, or the number of a decision."""
+    record = readable(_window_record, published)
+    return f"{record.epoch}.{record.seq}" if record.id is None else record.id
+
+
 class Checks:
     """Watches one run from outside and raises Violation when an invariant does not hold."""
 
@@ -101,6 +108,7 @@ class Checks:
         decisions = topics.DECISIONS.for_pop(self.pop.name)
         self._final_topics = {topic.name for topic in (topics.LINK_UTILIZATION, topics.PREFIX_TRAFFIC, topics.SOURCES)}
         self._final_topics.add(decisions)
+        self.was_refused = False  # a record was, and those after it were taken
         self.has_other_links = False  # telemetry had another inventory at some time
         self._read: dict[str, list[tuple[float, CounterSample]]] = defaultdict(list)  # by link, with when it came
         self._feeds: dict[tuple[Process | None, str, float], Feed] = {}
@@ -116,7 +124,7 @@ class Checks:
 
     def landed(self, table: str, key: str, row: bytes | None, owned: bool) -> None:
         """Check a changelog record that counts. A zombie's record in a row of sums is ignored before it gets here."""
-        if table == f"{telemetries.GROUP}-link_windows":
+        if table == LINK_WINDOWS:
             self._window_landed(key, row, owned)
         elif key.endswith("|cycle") and row is not None and owned:  # the successor writes it again at each flush
             cycle = _cycle.decode(row[HEADER.size :])
@@ -139,7 +147,7 @@ class Checks:
         window = _window.decode(row[HEADER.size :])
         size, sent = bytes_of(window), self.collectors.ledger.sent(start_s, window.length_s, link)
         demand(size <= sent, f"I1 row {key} has {size} bytes, but {sent} were sent")
-        self._grows(f"{telemetries.GROUP}-link_windows {key}", window.sums.applied)
+        self._grows(f"{LINK_WINDOWS} {key}", window.sums.applied)
         self.rows[start_s, link] = window
 
     def lost_tail(self, table: str, keys: set[bytes]) -> None:
@@ -149,15 +157,14 @@ class Checks:
             self._published.clear()
             decisions = topics.DECISIONS.for_pop(self.pop.name)
             self._final = {name: record for name, record in self._final.items() if name[0] == decisions}
-        if table != f"{telemetries.GROUP}-link_windows":
+        if table != LINK_WINDOWS:
             return
-        for key in (lost.decode() for lost in keys if not lost.startswith(b"|")):
-            _, start_s, link = parts_of(key)
+        left = self.broker.changelog(table).rows
+        for key in (key for key in keys if not key.startswith(b"|")):
+            _, start_s, link = parts_of(key.decode())
+            self.deleted.discard(key.decode())
             self.rows.pop((start_s, link), None)
-            self.deleted.discard(key)
-        for lost, row in self.broker.changelog(table).rows.items():
-            if lost in keys and not lost.startswith(b"|"):
-                _, start_s, link = parts_of(lost.decode())
+            if (row := left.get(key)) is not None:
                 self.rows[start_s, link] = _window.decode(row[HEADER.size :])
 
     def _grows(self, name: str, value: int) -> None:
@@ -187,8 +194,7 @@ class Checks:
 
     def _is_repeat(self, topic: str, record: Record) -> bool:
         """Whether a record of a window was published before; it may come again, but never with another content."""
-        window = readable(_window_record, record.value)
-        name = f"{window.epoch}.{window.seq}" if window.id is None else window.id
+        name = name_of(record.value)
         before = self._final.setdefault((topic, name), record.value)
         demand(before == record.value, f"I13 {topic} {name} is published again with another content")
         return before is not record.value
@@ -217,6 +223,8 @@ class Checks:
     def _decided(self, decision: Decision, sender: Process | None) -> None:
         number, before = (decision.epoch, decision.seq), self._number
         self.world.note(f"decision {number[0]}.{number[1]}: {len(decision.overrides)} overrides")
+        if self.was_refused and number < before:
+            return  # it comes late, and nobody follows it
         demand(number > before, f"I6 decision {number} comes after {before}")
         self._number = number
         most = self.pop.budgets.max_overrides
@@ -335,9 +343,12 @@ class Checks:
         outside = route.next_hop not in self.pop.router_by_loopback
         is_told = outside and (by_bmp or self.network.has_add_path)
         if is_told and not self.network.alive(router, route.prefix, route.next_hop):
-            by_broker_alone = not self.network.has_add_path and self.world.now_s < self._slow_until_s
-            lasting_s = LASTING_S + SLOW_S * by_broker_alone
+            lasting_s = LASTING_S if self.network.has_add_path else self._lasting_s()
             yield f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces", lasting_s
+
+    def _lasting_s(self) -> float:
+        """How long what BMP has to tell may last: a slow broker may keep that back, too."""
+        return LASTING_S + SLOW_S * (self.world.now_s < self._slow_until_s)
 
     def _outlives(self, actuator: SimulatedActuator, router: str, route: InjectedRoute) -> Iterator[tuple[str, float]]:
         about = f"{router} has {route.prefix} via {route.next_hop}"
@@ -345,7 +356,7 @@ class Checks:
         if entry is None:
             yield f"I5 {about} without a lease", LASTING_S
         elif entry.lease_until_s < clock.monotonic_s():
-            yield f"I5 {about} beyond its lease", LASTING_S
+            yield f"I5 {about} beyond its lease", self._lasting_s()  # the exit goes last
         elif route.lease_end_s < clock.now_s():
             yield f"I5 {about} beyond the lease that it carries", LASTING_S
 

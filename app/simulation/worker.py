@@ -172,7 +172,8 @@ class Stream:
         rng = self._worker.process.world.rng
         records = self._log[self._position : self._position + rng.randint(1, BATCH_MAX)]
         self._position = records[-1].offset + 1
-        records = [record for record in records if record.offset != self._drop]
+        followed = self._position < len(self._log)  # without a later record nobody could miss it
+        records = [record for record in records if not (followed and record.offset == self._drop)]
         if not records:
             return self._next()
         event = BatchEvent(self._tp, records)

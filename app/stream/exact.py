@@ -29,7 +29,7 @@ from app.stream.fetching import Hole
 from app.stream.incarnations import Incarnations
 from app.stream.membership import MembershipLost
 from app.stream.offsets import ends_of
-from app.stream.whole_rows import WholeRows, offsets_of, rebuild
+from app.stream.whole_rows import WholeRows, offsets_of, rebuild, write_now
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -142,13 +142,8 @@ class ExactReader:
 
     async def _cut(self) -> None:
         """Go on behind what the rows include, where a topic that this worker owns has lost its end."""
-        if not (written := self._incarnations.cut(await ends_of(self._app, self._topics))):
-            return
-        for table, key, row in written:
-            table.send_only(key, row)
-        await self._changelog_answered()
-        for table, key, row in written:
-            table.store_only(key, row)
+        if rows := self._incarnations.cut(await ends_of(self._app, self._topics)):
+            await write_now(rows, self._changelog_answered)
 
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process; what it had not acknowledged is read again."""

@@ -108,13 +108,17 @@ def judge_offset(offset: int | None, changelog: ChangelogFound) -> SetAside | No
     )
 
 
+def first_lacking(offset: int | None, begins: int) -> int:
+    """The first offset of the changelog that rows lack: made from `begins` on, they include this one (None: none)."""
+    return begins if offset is None else offset + 1
+
+
 def judge_beginning(offset: int | None, begins: int, changelog: ChangelogFound) -> SetAside | None:
     """Why a database that includes this offset, or was made from `begins` on, lacks records that are gone, or None.
 
     Faust would go on behind them without a word.
     """
-    first = begins if offset is None else offset + 1
-    if first >= changelog.begin:
+    if (first := first_lacking(offset, begins)) >= changelog.begin:
         return None
     return SetAside(
         "behind-changelog",

@@ -4,7 +4,7 @@ Where nothing else is said, the broker is not asked, and results are positions (
 count them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -32,6 +32,11 @@ def base(app: ExactApp, topic: str) -> int:
 
 async def ends_of(app: ExactApp, topics: Sequence[str]) -> dict[str, int]:
     """Ask the broker for the offset after the last record of each of these topics that this worker owns."""
+    partitions = owned(app, topics)
+    return {tp.topic: end for tp, end in (await app.consumer.highwaters(*partitions)).items()} if partitions else {}
+
+
+def owned(app: ExactApp, topics: Iterable[str]) -> list[TP]:
+    """The partitions of these topics that this worker owns; a standby owns none."""
     actives: Any = app.assignor.assigned_actives()
-    owned = [tp for tp in (TP(topic, 0) for topic in topics) if tp in actives]
-    return {tp.topic: end for tp, end in (await app.consumer.highwaters(*owned)).items()} if owned else {}
+    return [tp for tp in (TP(topic, 0) for topic in topics) if tp in actives]

@@ -18,7 +18,7 @@ from faust.types import EventT
 from app.errors import CRASHED, ENDED_ITSELF, RowFormatError
 from app.stream.app import exact
 from app.stream.fence import die
-from app.stream.local_state import is_damage, reset_command
+from app.stream.local_state import first_lacking, is_damage, reset_command
 from app.stream.whole_rows import made_from
 from tables.store import ExactTable
 
@@ -41,8 +41,7 @@ class FailFastRecovery(Recovery):
         await super()._build_offsets(consumer, tps, destination, title)
         for tp in tps:
             table: Any = self.tp_to_table[tp]
-            offset = table.persisted_offset(tp)
-            first = made_from(exact(self.app), table.name) if offset is None else offset + 1
+            first = first_lacking(table.persisted_offset(tp), made_from(exact(self.app), table.name))
             if first < destination[tp] + 1:
                 reason = f"{tp.topic}: records from offset {first} on were removed before the local rows had them"
                 die(reason, then="its next start sets these rows aside")

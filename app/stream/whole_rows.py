@@ -15,21 +15,23 @@ import enum
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from faust.types import TP
 
 from app import metrics
 from app.errors import ExactnessError
 from app.stream.app import ExactApp
 from app.stream.local_state import disown, folder_of, read_provenance
+from app.stream.offsets import owned
 from tables.store import ExactTable, Rows
 
 log = logging.getLogger(__name__)
 
 KEY = "|whole|"  # no PoP's name begins so
 PORTION_ROWS, PORTION_BYTES = 2000, 4 * 1024 * 1024  # that are sent before the broker answers
+
+Row = tuple[ExactTable, bytes, bytes]  # with its table and key
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -87,13 +89,13 @@ class WholeRows:
         self._check = check
         self._unsent: list[Unsent] = []
 
-    async def take_up(self, owned: Sequence[tuple[ExactTable, Offsets]]) -> list[ExactTable]:
+    async def take_up(self, tables: Sequence[tuple[ExactTable, Offsets]]) -> list[ExactTable]:
         """Judge the recovered rows of tables before they are loaded, and return those that are to be rebuilt.
 
         Rows that are not whole are deleted. Those that their changelog lacks are sent later, by `send_some`.
         """
         self._unsent, outdated = [], []
-        for table, offsets in owned:
+        for table, offsets in tables:
             mark = Rows(table, Mark).get(KEY) or Mark()
             match judge(offsets, mark):
                 case Judgement.LOST:
@@ -149,14 +151,20 @@ class WholeRows:
     async def _set(self, table: ExactTable, mark: Mark) -> None:
         """Set the mark, and believe it only when the changelog has it."""
         self._check()
-        row = Rows(table, Mark).packed(mark)
-        table.send_only(KEY.encode(), row)
-        await self._answered()
-        table.store_only(KEY.encode(), row)
+        await write_now([(table, KEY.encode(), Rows(table, Mark).packed(mark))], self._answered)
 
     def forget(self) -> None:
         """Forget what was to be sent: somebody else owns the tables now, or they are recovered again."""
         self._unsent.clear()
+
+
+async def write_now(rows: Sequence[Row], answered: Callable[[], Awaitable[None]]) -> None:
+    """Write rows without a current event: the local disk has them only when the changelog does."""
+    for table, key, row in rows:
+        table.send_only(key, row)
+    await answered()
+    for table, key, row in rows:
+        table.store_only(key, row)
 
 
 async def _keys(table: ExactTable) -> list[bytes]:
@@ -165,13 +173,13 @@ async def _keys(table: ExactTable) -> list[bytes]:
 
 
 async def offsets_of(app: ExactApp, tables: Sequence[ExactTable]) -> list[tuple[ExactTable, Offsets]]:
-    """The tables that this worker owns, a standby none, each with its offsets."""
-    actives: Any = app.assignor.assigned_actives()
-    owned = {tp: table for table in tables if (tp := TP(str(table.changelog_topic_name), 0)) in actives}
-    if not owned:
+    """The tables that this worker owns, each with its offsets."""
+    by_changelog = {str(table.changelog_topic_name): table for table in tables}
+    if not (partitions := owned(app, by_changelog)):
         return []
-    begins, ends = await app.consumer.earliest_offsets(*owned), await app.consumer.highwaters(*owned)
-    return [(table, Offsets(made_from(app, table.name), begins[tp], ends[tp])) for tp, table in owned.items()]
+    begins, ends = await app.consumer.earliest_offsets(*partitions), await app.consumer.highwaters(*partitions)
+    of_owned = [(by_changelog[tp.topic], tp) for tp in partitions]
+    return [(table, Offsets(made_from(app, table.name), begins[tp], ends[tp])) for table, tp in of_owned]
 
 
 def made_from(app: ExactApp, table: str) -> int:

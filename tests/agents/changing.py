@@ -39,7 +39,9 @@ class Deciding:
         self._closed = closed
         self.cycle = CycleRow(1, 0, CycleState())
 
-    def load(self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None) -> None:
+    def load(
+        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+    ) -> None:
         assert all(row.length_s for _, _, row in closed)
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:

@@ -25,6 +25,7 @@ from app.config.inventory import Pop
 from app.config.settings import Kafka, Settings
 from app.contract import topics
 from app.contract.schemas import Sources
+from app.simulation.broker import apply
 from app.stream.consumer import Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -37,7 +38,7 @@ from app.te.traffic.windows import ClosedWindow
 from tables.congestion import CongestionTable
 from tables.interfaces import InterfaceTable
 from tables.link_windows import LinkWindowRow
-from tables.store import ExactTable, Rows, goes_back
+from tables.store import ExactTable, Rows
 from tests.agents.test_decide import SilentSource
 from tests.cases import ports
 from tests.pops import demo_pop
@@ -90,10 +91,7 @@ class World:
 def _replayed(changelog: Sequence[tuple[bytes, bytes | None]]) -> dict[bytes, bytes]:
     rows: dict[bytes, bytes] = {}
     for key, row in changelog:
-        if row is None:
-            rows.pop(key, None)
-        elif not goes_back(rows.get(key), row):
-            rows[key] = row
+        apply(rows, key, row)
     return rows
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from math import isnan
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 from prometheus_client import REGISTRY
 
@@ -41,13 +41,8 @@ def value(name: str, **labels: str) -> float:
 
 def app_of(**ends: int) -> ExactApp:
     """An app whose consumer knows where topics end, and has committed up to 7."""
-
-    def highwater(tp: Any) -> int | None:
-        return ends.get(tp.topic)
-
-    offsets = {Partition(topic): 7 for topic in ends}
-    consumer = SimpleNamespace(highwater=highwater, _committed_offset=offsets)
-    return cast(ExactApp, SimpleNamespace(consumer=consumer, inputs=SimpleNamespace(bases={})))
+    consumer = SimpleNamespace(_committed_offset={Partition(topic): 7 for topic in ends})
+    return cast(ExactApp, SimpleNamespace(consumer=consumer, end=ends.get, inputs=SimpleNamespace(bases={})))
 
 
 class Partition(str):

@@ -1,6 +1,7 @@
 """Faults of the worker's changelogs: a broker loses their ends, an administrator their beginnings."""
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiokafka import TopicPartition
@@ -35,9 +36,14 @@ async def tail_lost(rig: Rig) -> None:
 async def tail_lost_wiped(rig: Rig) -> None:
     """The same, and the worker's disk is gone, too: the commits are ahead of every row."""
     await pause(rig, 0.0, 1.5)
+    await _without_disk(rig, _lose_tails)
+
+
+async def _without_disk(rig: Rig, lose: Callable[[Rig], Awaitable[None]]) -> None:
+    """The worker comes back without its disk, after records of its changelogs were lost."""
     async with rig.fault():
         await rig.worker.end()
-        await _lose_tails(rig)
+        await lose(rig)
         rig.worker.wipe()
         await rig.worker.start()
     await rig.goes_on()
@@ -88,12 +94,7 @@ async def policy_changed(rig: Rig) -> None:
 async def policy_changed_wiped(rig: Rig) -> None:
     """The same without the restart between: nobody has what was deleted."""
     await rig.closes_beyond(rig.clock.now_s() + AGED_S)
-    async with rig.fault():
-        await rig.worker.end()
-        await _delete_beginnings(rig)
-        rig.worker.wipe()
-        await rig.worker.start()
-    await rig.goes_on()
+    await _without_disk(rig, _delete_beginnings)
 
 
 async def _delete_beginnings(rig: Rig) -> None:

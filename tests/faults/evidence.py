@@ -13,6 +13,7 @@ from app.contract import topics
 from app.contract.schemas import DeadLetter, LinkUtilization, PrefixTraffic
 from app.kafka.read import read_topic
 from app.lab.daemons.kafka import reached_at
+from app.simulation.invariants import name_of
 from app.te.traffic.windows import Progress
 from tables.congestion import progress_key
 from tables.link_windows import LinkWindowRow, parts_of
@@ -79,20 +80,11 @@ async def changelog_progress(broker: str, cell: str, pop: str) -> Progress | Non
     return msgspec.msgpack.decode(rows[-1][HEADER.size :], type=Progress) if rows else None
 
 
-class Numbered(msgspec.Struct):
-    """What tells a published record from others: its id, or the number of a decision."""
-
-    id: str = ""
-    epoch: int = 0
-    seq: int = 0
-
-
 async def contradictions(broker: str, topic: str) -> list[str]:
     """The ids, or numbers of decisions, under which a topic has records with more than one content."""
     contents: dict[str, set[bytes]] = {}
     for record in await read_topic(reached_at(broker), topic):
-        number = msgspec.json.decode(record.value, type=Numbered)
-        contents.setdefault(number.id or f"{number.epoch}.{number.seq}", set()).add(record.value)
+        contents.setdefault(name_of(record.value), set()).add(record.value)
     return [name for name, different in contents.items() if len(different) > 1]
 
 

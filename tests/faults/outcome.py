@@ -63,16 +63,17 @@ async def judge(rig: Rig, fault: str) -> Outcome:
             rig.problems.append(f"{pop}: windows of {sorted(seen)} s, but of {sorted(rig.lengths_s)} s were configured")
         feed.traffic.ledger = feed.traffic.ledger.in_windows(grid_of(lengths))
         published = await evidence.utilization(rig.broker, pop)
+        in_gap = in_gaps(published)
         differences += [
-            *await _topics(rig, pop, feed, published),
-            *_rows(feed, pop, history, stored, in_gaps(published), rig.has_whole_changelogs),
+            *await _topics(rig, pop, feed, published, in_gap),
+            *_rows(feed, pop, history, stored, in_gap, rig.has_whole_changelogs),
             *await _progress(rig, pop, feed, told[pop]),
         ]
         rig.problems += await _contradictions(rig, pop)
         if rig.has_counters:
             rig.problems += _without_counters(published)
-        lost = in_gaps(published) if rig.setup.may_lose else set()
-        seconds += [_seconds_to_correct(feed, published, moment, lost) for moment in rig.moments]
+        lost_s = {slot.start_s for slot in in_gap} if rig.setup.may_lose else set()
+        seconds += [_seconds_to_correct(feed, published, moment, lost_s) for moment in rig.moments]
     may_lose = rig.setup.may_lose
     named = [line for one in differences for line in (one.named if may_lose else one.named + one.said)]
     wrong = {slot for one in differences for slot in (one.wrong if may_lose else one.wrong | one.short)}
@@ -113,16 +114,17 @@ async def _told(rig: Rig, pop: str) -> Progress:
         return Progress()
 
 
-async def _topics(rig: Rig, pop: str, feed: Feed, published: Sequence[evidence.Published]) -> list[Difference]:
+async def _topics(
+    rig: Rig, pop: str, feed: Feed, published: Sequence[evidence.Published], in_gap: set[Slot]
+) -> list[Difference]:
     ledger = feed.traffic.ledger
     prefixes = await evidence.prefix_traffic(rig.broker, pop)
     letters = await evidence.dead_letters(rig.broker, pop)
     if letters != ledger.dead_letters:
         rig.problems.append(f"{letters} dead letters of {pop}, {ledger.dead_letters} bad records were sent")
-    gaps = in_gaps(published)
     return [
-        compare_slots("link-utilization", ledger.totals(), [(one.slot, one.amounts) for one in published], gaps),
-        compare_slots("prefix-traffic", ledger.prefixes(), prefixes, gaps),
+        compare_slots("link-utilization", ledger.totals(), [(one.slot, one.amounts) for one in published], in_gap),
+        compare_slots("prefix-traffic", ledger.prefixes(), prefixes, in_gap),
     ]
 
 
@@ -183,17 +185,15 @@ async def _progress(rig: Rig, pop: str, feed: Feed, told: Progress) -> list[Diff
 
 
 def _seconds_to_correct(
-    feed: Feed, published: Sequence[evidence.Published], moment: Moment, lost: set[Slot]
+    feed: Feed, published: Sequence[evidence.Published], moment: Moment, lost_s: set[int]
 ) -> float | None:
     """From the start of a fault until the window of its end is published right, for all links that had traffic.
 
-    Where it is `lost`, the next one that is not counts.
+    Of windows that begin at `lost_s` bytes are missing: the next one without a loss counts.
     """
     totals = feed.traffic.ledger.totals()
     start_s = feed.traffic.ledger.slot("", moment.ended_s).start_s
-    wanted: dict[Slot, Amounts] = {slot: amounts for slot, amounts in totals.items() if slot.start_s >= start_s}
-    gone_s = {slot.start_s for slot in lost}
-    wanted = {slot: amounts for slot, amounts in wanted.items() if slot.start_s not in gone_s}
+    wanted = {slot for slot in totals if slot.start_s >= start_s and slot.start_s not in lost_s}
     if not wanted:
         return None
     first_s = min(slot.start_s for slot in wanted)

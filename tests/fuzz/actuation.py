@@ -72,12 +72,15 @@ class FakeApp:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes]] = []
         self.inputs = Inputs(self._ask)
-        self.consumer = SimpleNamespace(highwater=lambda tp: 0, _committed_offset={})  # all was read
+        self.consumer = SimpleNamespace(_committed_offset={})
         self.readers: list[Any] = []
         loop = asyncio.new_event_loop()  # never run
         self._confirmed = loop.create_future()
         self._confirmed.set_result(None)
         loop.close()
+
+    def end(self, topic: str) -> int:
+        return 0  # all was read
 
     def topic(self, name: str) -> Any:
         async def send(*, key: bytes, value: bytes) -> asyncio.Future[None]:

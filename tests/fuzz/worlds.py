@@ -49,7 +49,8 @@ def fake_app() -> ExactApp:
     app = SimpleNamespace(
         topic=lambda name: SimpleNamespace(send=send),
         inputs=Inputs(ask),
-        consumer=SimpleNamespace(highwater=lambda tp: None, _committed_offset={}),
+        consumer=SimpleNamespace(_committed_offset={}),
+        end=lambda topic: None,
         readers=[],
     )
     return cast(ExactApp, app)

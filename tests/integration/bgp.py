@@ -22,6 +22,21 @@ async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float =
             await asyncio.sleep(0.05)
 
 
+async def becomes(read: Callable[[], Awaitable[object]], wanted: object, within_s: float = PATIENCE_S) -> None:
+    """Returns as soon as `read` gives what is wanted; AssertionError with what it gave last when it never does."""
+    seen: object = None
+
+    async def is_there() -> bool:
+        nonlocal seen
+        seen = await read()
+        return seen == wanted
+
+    try:
+        await eventually(is_there, within_s)
+    except TimeoutError:
+        raise AssertionError(f"{seen}, not {wanted}, after {within_s:.0f} s") from None
+
+
 async def inject(
     site: Site, router: str, prefix: str, next_hop: str, community: str = MARKER, local_pref: int = 1000
 ) -> None:

@@ -4,10 +4,12 @@ import pytest
 
 from app.lab.daemons import gobgp
 from app.lab.daemons.stack import Stack
-from tests.integration.bgp import eventually, inject, paths_at_r1, paths_at_r2, withdraw
+from tests.integration.bgp import becomes, inject, paths_at_r1, paths_at_r2, withdraw
 from tests.integration.conftest import PREFIXES
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
+NATURAL = {"r1": "198.51.100.1", "r2": "198.51.100.4"}  # next hop by router
+OVERRIDDEN = {"r1": "198.51.100.2", "r2": "192.0.2.11"}
 
 
 @pytest.mark.parametrize("router", ["r1", "r2"])
@@ -20,22 +22,16 @@ async def test_it_learns_nothing(stack: Stack, router: str) -> None:
 async def test_an_override_is_best_on_both_edges_and_goes_again(stack: Stack) -> None:
     prefix = PREFIXES[2]
 
-    async def best() -> tuple[str, str]:
+    async def best() -> dict[str, str]:
         at_r1, at_r2 = await paths_at_r1(stack.r1_grpc, prefix), await paths_at_r2(stack, prefix)
-        return at_r1[0]["next_hop"], at_r2[0]["next_hop"]
+        return {"r1": at_r1[0]["next_hop"], "r2": at_r2[0]["next_hop"]}
 
-    async def moved() -> bool:
-        return await best() == ("198.51.100.2", "192.0.2.11")
-
-    async def natural() -> bool:
-        return await best() == ("198.51.100.1", "198.51.100.4")
-
-    assert await natural()
+    assert await best() == NATURAL
     try:
-        await inject(stack.site, "r1", prefix, "198.51.100.2")
-        await inject(stack.site, "r2", prefix, "192.0.2.11")
-        await eventually(moved)
+        for router, next_hop in OVERRIDDEN.items():
+            await inject(stack.site, router, prefix, next_hop)
+        await becomes(best, OVERRIDDEN)
     finally:
-        for router in ("r1", "r2"):
+        for router in OVERRIDDEN:
             await withdraw(stack.site, router, prefix)
-    await eventually(natural)
+    await becomes(best, NATURAL)

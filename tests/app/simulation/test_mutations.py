@@ -15,7 +15,7 @@ SEEN = {
     "progress_first": ("I1 I8", 1),
     "changelog_not_awaited": ("I1 I8", 9),
     "replays_not_written_again": ("I1 I8", 64),
-    "reading_begins_at_the_commit": ("I8", 1),
+    "reading_begins_at_the_commit": ("I1 I8", 2),
     "rows_deleted_before_the_commit": ("I1 I2", 49),
     "no_fence": ("I1 I2 I6 I8 I13", 2),
     "no_budget": ("I5", 75),
