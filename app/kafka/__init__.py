@@ -1,5 +1,6 @@
 """The one door to Kafka (client), and readers and writers of our own topics outside of Faust.
 
 May import: contract, config, logs, metrics.
-Read: client, bounded, unreadable, admin, read, follow, silence, orders, encoding, direct, topic_ids, broker_time.
+Read: client, bounded, unreadable, refusals, admin, read, follow, silence, orders, encoding, direct, topic_ids,
+broker_time.
 """
