@@ -26,15 +26,11 @@ _read: Read[Decision] = reader_of(Decision)
 def decode(pop: str, trust: Keyring, record: Record) -> Decision | Rejected:
     """Decode a decision of this PoP that can be acted on, or say why it cannot.
 
-    An epoch is the time at which its telemetry began. One of the far future would lock out every real one. What is
-    sent again after its time would lock out nothing, and add nothing, but its releases would be followed by an
-    actuator that has just started.
+    An epoch is the time at which its telemetry began. One of the far future would lock out every real one.
     """
     message, at_s = record.value, record.timestamp_s
     decision = trust.read(_read, topics.DECISIONS.for_pop(pop), record.key, message, at_s)
     if isinstance(decision, Decision):
-        if trust.demands and decision.hold_until.timestamp() < at_s:
-            return untrusted(message, "replayed", "its time was over when it came")
         if decision.pop != pop:
             return rejected(message, ValueError(f"a decision of {decision.pop} in the topic of {pop}"))
         if decision.epoch > at_s + AHEAD_MAX_S:
@@ -57,6 +53,7 @@ class Following:
         self.topics = list(self._pop_of)
         self.trust = trust
         self.on_decision = on_decision
+        self._newest: dict[str, tuple[int, int]] = {}  # number of the newest decision, by PoP
         self._on_refused = on_refused
         self._publisher = publisher
 
@@ -75,6 +72,8 @@ class Following:
         if isinstance(record, Hole):
             return record.rejected
         parsed = decode(self._pop_of[topic], self.trust, record)
+        if isinstance(parsed, Decision):
+            parsed = self._in_turn(parsed, record)
         if isinstance(parsed, Untrusted):
             self._on_refused(topic, parsed, record.timestamp_s)
         if isinstance(parsed, Rejected):
@@ -85,6 +84,17 @@ class Following:
             log.exception("%s: the decision at offset %d cannot be followed", topic, record.offset)
             return rejected(record.value, ValueError(f"it cannot be followed: {type(error).__name__}: {error}"))
         return None
+
+    def _in_turn(self, decision: Decision, record: Record) -> Decision | Untrusted:
+        """The decision, unless it is an old one that somebody sends again: then an actuator that has just started
+        would follow its releases. What telemetry could not send before is late, too, but newer than all before it.
+        """
+        number, newest = (decision.epoch, decision.seq), self._newest.get(decision.pop)
+        is_over = decision.hold_until.timestamp() < record.timestamp_s
+        if self.trust.demands and is_over and (newest is None or number < newest):
+            return untrusted(record.value, "replayed", "its time was over when it came")
+        self._newest[decision.pop] = number if newest is None else max(number, newest)
+        return decision
 
 
 def attach(app: ExactApp, end: Callable[[str], None], following: Following) -> None:

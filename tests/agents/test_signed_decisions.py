@@ -61,7 +61,7 @@ async def test_what_is_not_signed_by_ours_is_a_dead_letter_and_the_next_is_follo
         value(4, NEW),
         value(5, OLD).replace(b'"seq":5', b'"seq":6'),
         value(7, OLD, pop="fra1000"),
-        value(8, OLD, at_s=T0 - 1000),
+        value(0, OLD, at_s=T0 - 1000),
         OLD.sign("control", POP, foreign),
         value(10, OLD),
     )
@@ -77,6 +77,16 @@ async def test_what_is_not_signed_by_ours_is_a_dead_letter_and_the_next_is_follo
     assert [letter.partition(": ")[0] for letter in actuator.outbox.letters] == [
         f"decisions-rhv1000@{offset}" for offset in range(1, 8)
     ]
+
+
+async def test_what_telemetry_could_not_send_before_is_late_and_no_replay() -> None:
+    actuator = Actuator(trust_of(TrustSettings(key=(trusted(OLD, "decisions"),))))
+    late = value(3, OLD, at_s=T0 - 1000)
+    await actuator.read(late)
+    assert actuator.causes == {"replayed": 1}, "nothing is known yet"
+    await actuator.read(value(2, OLD), late, late, value(4, OLD), late)
+    assert actuator.seqs == [2, 3, 3, 4]
+    assert actuator.causes == {"replayed": 2}
 
 
 async def test_keys_are_rotated_without_a_gap() -> None:

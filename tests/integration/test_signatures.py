@@ -15,10 +15,11 @@ from app.contract import topics
 from app.contract.schemas import ActuatorStatus, Control, DeadLetter
 from app.kafka.orders import ALL
 from app.kafka.read import read_topic
+from app.lab.daemons.stack import Stack
 from tests.integration.bgp import eventually
 from tests.integration.conftest import PREFIXES
 from tests.integration.loglines import log_lines
-from tests.integration.test_actuator import MOVED, NATURAL, POP, Acting, acting, move
+from tests.integration.test_actuator import MOVED, NATURAL, POP, acting, move
 from tests.keys import signer
 
 pytestmark = [pytest.mark.services]
@@ -27,8 +28,11 @@ DECISIONS = topics.DECISIONS.for_pop(POP)
 STRANGER = signer(7)
 
 
-class Observed(Acting):
-    """What this actuator says of itself."""
+class Observed:
+    """What the actuator of a stack says of itself."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
 
     async def letters(self, count: int) -> list[str]:
         """The reasons of its dead letters, once there are so many."""
@@ -59,9 +63,8 @@ class Observed(Acting):
         expected = {cause.replace("_", "-"): count for cause, count in counts.items()}
 
         def holds(status: ActuatorStatus) -> bool:
-            return {
-                each.cause: each.records for each in status.refusals if each.topic == topics.CONTROL.name
-            } == expected
+            of_control = [each for each in status.refusals if each.topic == topics.CONTROL.name]
+            return {each.cause: each.records for each in of_control} == expected
 
         await self.says(holds)
 
@@ -73,8 +76,7 @@ def forged_order(halt: bool) -> bytes:
 async def test_only_what_is_signed_moves_traffic_or_lifts_a_halt(daemons: None) -> None:
     first, second, third = PREFIXES
     async with acting() as made:
-        seen, telemetry = Observed.__new__(Observed), made.telemetry
-        seen.stack, seen.telemetry = made.stack, telemetry
+        seen, telemetry = Observed(made.stack), made.telemetry
         assert telemetry.signer is not None
         await made.order(halt=False)
         [resume] = [record.value for record in await read_topic(made.stack.kafka, topics.CONTROL.name)]
