@@ -54,5 +54,5 @@ def _own_key(settings: Settings, kind: Kind, pops: Collection[str], said: Trusti
     signer = trust_of(settings.trust).signers.get(key_id)
     if signer is not None and (may := [pop for pop in (*pops, ALL) if signer.may_sign(kind, pop)]):
         said.sentences.append(f"this host signs {kind} of {', '.join(may)} as {signer.name} ({key_id})")
-    elif settings.trust.demands:
+    elif settings.trust.key:
         said.problems.append(f"signing.{name}: {path}: no [[trust.key]] lets its key {key_id} sign {kind} of any PoP")
