@@ -32,9 +32,7 @@ def trusting(settings: Settings, pops: Collection[str]) -> Trusting:
     elif settings.trust.accept_unsigned or settings.mode == "auto":
         said.warnings.append(f"signatures are not asked for, so {ANYBODY}")
     else:
-        said.sentences.append(
-            f"decisions and orders need no signature, as nothing is announced in mode {settings.mode}"
-        )
+        said.sentences.append(f"decisions and orders need no signature: nothing is announced in mode {settings.mode}")
     return said
 
 
