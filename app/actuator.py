@@ -36,7 +36,7 @@ from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
 from app.kafka.broker_time import ClockWatch
 from app.kafka.direct import DirectPublisher
 from app.kafka.orders import ControlReader, Orders
-from app.kafka.refusals import RefusalLog
+from app.kafka.untrusted import RefusalLog
 from app.reload import Read, Reload
 from app.stream.app import ExactApp, between_events
 from app.stream.cut_off import CutOff

@@ -11,7 +11,7 @@ from app.clock import utc
 from app.config.trusted_keys import TrustSettings, trust_of
 from app.contract.schemas import Decision
 from app.contract.signing import Keyring, Signer
-from app.kafka.refusals import RefusalLog
+from app.kafka.untrusted import RefusalLog
 from app.stream.consumer import Record
 from tests.agents.outbox import Outbox
 from tests.app.actuation.pop import decision, override

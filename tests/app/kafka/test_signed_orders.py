@@ -15,7 +15,7 @@ from app.contract.signing import Untrusted
 from app.errors import DaemonError
 from app.kafka import orders as orders_module
 from app.kafka.orders import ISSUED_WITHIN_S, Orders, Seal, read_orders, send_control
-from app.kafka.refusals import RefusalLog
+from app.kafka.untrusted import RefusalLog
 from tests.keys import signer, trusted
 
 POP, T0 = "rhv1000", ManualClock().now_s()
