@@ -5,6 +5,7 @@ while it recovers, stalls, waits for a broker or is cut off from it. The simulat
 between the two worlds comes in as ActuatorPorts.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,13 +26,17 @@ from app.bgp.speaker import BgpSpeaker
 from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
+from app.config.trusted_keys import ANYBODY, trust_of
+from app.contract import topics
 from app.contract.schemas import Actuation, ActuatorStatus, Decision
+from app.contract.signing import Keyring
 from app.errors import SpeakerError
 from app.feeds.rib_feed import RibFeed
 from app.gauges import watch_actuator, watch_clock, watch_orders, watch_routes
 from app.kafka.broker_time import ClockWatch
 from app.kafka.direct import DirectPublisher
 from app.kafka.orders import ControlReader, Orders
+from app.kafka.untrusted import RefusalLog
 from app.reload import Read, Reload
 from app.stream.app import ExactApp, between_events
 from app.stream.cut_off import CutOff
@@ -47,17 +52,23 @@ from app.web.state_server import StateServer, Views
 from tables.rib import Pace, open_rib
 from tables.store import OpenTable, open_table
 
+log = logging.getLogger(__name__)
+
 
 class FollowedOrders(Protocol):
     """A reader of the control topic; until it has `caught_up`, an order to halt may be missing."""
 
     caught_up: bool
 
+    def obey(self, trust: Keyring) -> None:
+        """Judge what comes from now on by other keys."""
+
 
 class ActuatorPorts(NamedTuple):
     """What the actuator needs from outside: what telemetry needs, and decisions, orders, routers and the journal.
 
-    `open_speaker`, `halted`, `report` and `owner` go to each PopActuator (see PopPorts).
+    `open_speaker`, `halted`, `report` and `owner` go to each PopActuator (see PopPorts). `refused` is called with the
+    topic, the record and its Kafka time of each decision whose signature is not good.
     """
 
     app: ExactApp
@@ -70,6 +81,7 @@ class ActuatorPorts(NamedTuple):
     halted: Callable[[], bool]
     publish: Callable[[Actuation], None]
     report: Callable[[ActuatorStatus], None]
+    refused: actuate.OnRefused
     owner: str
     timing: Timing = Timing()
     pace: Pace = Pace()
@@ -128,10 +140,13 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
         )
         actuators[name] = PopActuator(pop, state.ribs[name], settings.mode, timing, pop_ports)
     ports.read(routes.reading(state, rib_table))
-    ports.follow_decisions(actuate.Following(list(pops), on_decision, Publisher(app)))
+    following = actuate.Following(list(pops), trust_of(settings.trust), on_decision, ports.refused, Publisher(app))
+    ports.follow_decisions(following)
 
     def reconfigure(new_pops: Mapping[str, Pop], new_settings: Settings) -> None:
         state.reconfigure(new_pops)
+        following.trust = trust_of(new_settings.trust)
+        orders.obey(following.trust)
         for name, pop in new_pops.items():
             actuators[name].reconfigure(pop, new_settings.mode)
 
@@ -146,9 +161,12 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
     outbox = Outbox(DirectPublisher(settings.kafka))
     cut_off = CutOff(settings.kafka, outbox.drained)
     readers: list[ControlReader] = []
+    refusals = RefusalLog()
+    if not settings.trust.demands:
+        log.warning("no signatures are asked for: %s", ANYBODY)
 
     def follow_orders(on_change: Callable[[Orders], None]) -> FollowedOrders:
-        readers.append(ControlReader(settings.kafka, on_change))
+        readers.append(ControlReader(settings.kafka, trust_of(settings.trust), on_change, refusals.note))
         return readers[-1]
 
     async def apply(_: Deployment, new: Deployment) -> None:
@@ -156,7 +174,8 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
             assembled.reconfigure(new.cell(cell), new.settings)
 
     def report(status: ActuatorStatus) -> None:
-        outbox.report(msgspec.structs.replace(status, worker=reload.state()))
+        of = refusals.of((topics.DECISIONS.for_pop(status.pop), topics.CONTROL.name))
+        outbox.report(msgspec.structs.replace(status, worker=reload.state(), refusals=of))
 
     reload = Reload("actuator", cell, deployment, read, apply, clock)
     ports = ActuatorPorts(
@@ -170,6 +189,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
         partial(is_halted, Path(settings.halt_file)),
         outbox.put,
         report,
+        refusals.note,
         new_owner(),
     )
     assembled = assemble(pops, settings, ports)

@@ -90,6 +90,11 @@ ROUTE_SECONDS = Histogram(
     "autopilot_route_seconds", "From a decision until all its routers show the route", ["pop"], buckets=LATENCIES_S
 )
 DECISION_AGE = Gauge("autopilot_decision_age_seconds", "Age of the last decision that was followed", ["pop"])
+REFUSED = Counter(
+    "autopilot_refused_records",
+    "Decisions and orders that the actuator did not obey because of their signatures, by cause",
+    ["topic", "cause"],
+)
 DECISIONS_IGNORED = Counter("autopilot_decisions_ignored", "Decisions that were not followed", ["pop", "reason"])
 HALTED = Gauge("autopilot_halted", "1 while a kill switch is on", ["pop"])
 SPEAKER_UP = Gauge("autopilot_speaker_up", "1 while the gobgpd beside a router answers", ["pop", "router"])

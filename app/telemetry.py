@@ -17,8 +17,10 @@ from agents.sources import sources
 from app import native
 from app.clock import BrokerClock, Clock, SystemClock
 from app.config.inventory import Pop
+from app.config.key_files import signer_of
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Sources, WorkerState
+from app.contract.signing import Signer
 from app.gauges import forget_links, watch_clock, watch_inputs, watch_routes
 from app.kafka.broker_time import ClockWatch
 from app.reload import Read, Reload
@@ -44,13 +46,17 @@ log = logging.getLogger(__name__)
 
 
 class TelemetryPorts(NamedTuple):
-    """What telemetry needs from outside: its app, its clock, tables by name, and a way to read topics exactly."""
+    """What telemetry needs from outside: its app, its clock, tables by name, and a way to read topics exactly.
+
+    Decisions are signed by `signer`.
+    """
 
     app: ExactApp
     clock: Clock
     open_table: OpenTable
     read: Callable[[Reading], None]
     pace: Pace = Pace()
+    signer: Signer | None = None
     worker: Callable[[], WorkerState | None] = lambda: None
 
 
@@ -77,7 +83,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
     )
     counters_state = counters.CountersState(pops, interfaces, Publisher(app))
     natural = {name: NaturalRouting(pop, routes_state.ribs[name]) for name, pop in pops.items()}
-    publishers = flows.Publishers(Publisher(app), {name: Publisher(app) for name in pops})
+    publishers = flows.Publishers(Publisher(app), {name: Publisher(app, ports.signer) for name in pops})
 
     def new_decider(pop: Pop) -> PopDecider:
         inputs = CycleInputs(counters_state.rates, sources_of, routes_state.doubtful)
@@ -127,7 +133,12 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
 
     reload = Reload("telemetry", cell, deployment, read, apply, clock)
     ports = TelemetryPorts(
-        app, clock, partial(open_table, app), partial(attach_reader, app, fence=fence), worker=reload.state
+        app,
+        clock,
+        partial(open_table, app),
+        partial(attach_reader, app, fence=fence),
+        signer=signer_of(settings, "decisions", deployment.cell(cell)),
+        worker=reload.state,
     )
     telemetry = assemble(deployment.cell(cell), settings, ports)
     watch(deployment.cell(cell))

@@ -15,9 +15,11 @@ from aiohttp import web
 from app import metrics
 from app.clock import Clock, SystemClock
 from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import Actuation, ActuatorStatus, Decision, LinkUtilization, Sources
+from app.contract.signing import Keyring
 from app.errors import EnvironmentProblem
 from app.kafka.follow import Take, TopicsReader
 from app.kafka.orders import Orders
@@ -50,7 +52,8 @@ class View:
             name: PopModel(pop, settings.windows.length_s, thresholds.enter, names, thresholds.mismatch_max)
             for name, pop in deployment.pops.items()
         }
-        self._orders = Orders()
+        self._trust = trust_of(settings.trust)
+        self._orders = Orders(self._trust)
         self._silent: frozenset[str] | None = None
         # Orders and overrides may be older than the history of windows.
         last = {topics.CONTROL.name: None, topics.ACTUATIONS.name: ACTUATIONS_READ}
@@ -116,8 +119,8 @@ class View:
             self._check_time(record.epoch, "epoch")
             self._models[name].take_decision(record)
 
-        def order(key: bytes | None, value: bytes | None) -> None:
-            self._orders.take(key, value)
+        def order(key: bytes | None, value: bytes | None, at_s: float) -> None:
+            self._orders.take(key, value, at_s)
             for name, model in self._models.items():
                 model.take_halt(self._orders.halt(name))
 
@@ -129,7 +132,8 @@ class View:
             topics.ACTUATOR_STATUS.name: _decoded(ActuatorStatus, status),
         }
         for name in self._models:
-            takes[topics.DECISIONS.for_pop(name)] = _decoded(Decision, partial(decision, name))
+            topic = topics.DECISIONS.for_pop(name)
+            takes[topic] = _decoded(Decision, partial(decision, name), (self._trust, topic))
         return takes
 
     def _check_time(self, at_s: float, name: str) -> None:
@@ -176,13 +180,18 @@ async def serve(view: View, host: str, port: int) -> None:
         await runner.cleanup()
 
 
-def _decoded(kind: type[T], take: Callable[[T], None]) -> Take:
+def _decoded(kind: type[T], take: Callable[[T], None], signed: tuple[Keyring, str] | None = None) -> Take:
+    """What takes records of this kind; if they are `signed`, by whom that is trusted, and in which topic they stand."""
     read: Read[T] = reader_of(kind)
 
-    def decode(_: bytes | None, value: bytes | None) -> None:
+    def decode(key: bytes | None, value: bytes | None, at_s: float) -> None:
         if value is None:
             return
-        record = read(value)
+        if signed is None:
+            record = read(value)
+        else:
+            trust, topic = signed
+            record = trust.read(read, topic, key, value, at_s)
         if isinstance(record, Rejected):
             raise ValueError(record.reason)
         take(record)

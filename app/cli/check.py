@@ -16,6 +16,7 @@ from app.cli.decision_size import TOPIC_BYTES_DEFAULT, budget_problem, topic_pro
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.policies import Key, of_injectors, of_routers
 from app.cli.situation import halt_lines, situation
+from app.cli.trusting import trusting
 from app.clock import Clock, SystemClock
 from app.config import endpoints, folders
 from app.config.inventory import Pop, Router
@@ -61,13 +62,15 @@ class Marks(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """Everything that `check` found. `marks` are by PoP, `routers` by `pop/router`.
 
-    `components` are by PoP and name: up, down, unknown.
+    `components` are by PoP and name: up, down, unknown. `keys` says who is obeyed, and whose key this host has.
     """
 
     problems: list[str]
     marks: dict[str, Marks] = {}
     routers: dict[str, RouterReport] = {}
     components: dict[str, dict[str, str]] = {}
+    keys: list[str] = []
+    warnings: list[str] = []
 
 
 async def report(
@@ -78,15 +81,15 @@ async def report(
     While topics are missing nothing can be running, so nothing else is asked. `configs` says where the policy of a
     router is read (see policies).
     """
-    configs = configs or {}
-    problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment)]
+    configs, keys = configs or {}, trusting(deployment.settings, deployment.pops)
+    problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment), *keys.problems]
     problems += credentials.problems(deployment.settings.kafka, clock.now_s())
     (found, complete), read = await asyncio.gather(
         _broker_problems(deployment, clock), of_routers(deployment.pops, configs)
     )
     problems += router_lines(read)
     if not complete or not running:
-        return Report([*problems, *found], marks_of(deployment))
+        return Report([*problems, *found], marks_of(deployment), keys=keys.sentences, warnings=keys.warnings)
     answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, clock.now_s()))
     routers = {
         f"{name}/{router.name}": _router(
@@ -106,14 +109,16 @@ async def report(
         for router in pop.router:
             problems += _router_problems(f"{name}/{router.name}", routers, answers[name, router.name])
     states = {name: _states(pop, now.seen[name]) for name, pop in deployment.pops.items()}
-    return Report(problems, marks_of(deployment), routers, states)
+    return Report(problems, marks_of(deployment), routers, states, keys.sentences, keys.warnings)
 
 
 async def offline_report(deployment: Deployment, configs: Mapping[Key, str]) -> Report:
     """Check the environment, the folders of the settings and the routers' policies, without asking the broker."""
+    keys = trusting(deployment.settings, deployment.pops)
     problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True), *own_contradictions(deployment)]
     problems += credentials.problems(deployment.settings.kafka, SystemClock().now_s(), offline=True)
-    return Report([*problems, *router_lines(await of_routers(deployment.pops, configs))], marks_of(deployment))
+    problems += [*keys.problems, *router_lines(await of_routers(deployment.pops, configs))]
+    return Report(problems, marks_of(deployment), keys=keys.sentences, warnings=keys.warnings)
 
 
 def own_contradictions(deployment: Deployment) -> list[str]:
@@ -141,8 +146,8 @@ def marks_of(deployment: Deployment) -> dict[str, Marks]:
 
 
 def sentences(report: Report) -> list[str]:
-    """A line for each router: what was heard of it, its injector, its policies."""
-    return [_sentence(name, router) for name, router in report.routers.items()]
+    """A line for each router: what was heard of it, its injector, its policies; and one for each key."""
+    return [*(_sentence(name, router) for name, router in report.routers.items()), *report.keys]
 
 
 def sentences_on_marks(report: Report) -> list[str]:
@@ -271,7 +276,7 @@ async def _topic_problems(admin: AIOKafkaAdminClient, deployment: Deployment, ex
     return [
         *problems,
         *_cleanup_problems(configs, present),
-        *_timestamp_problems(configs, present),
+        *_key_problems(configs, present),
         *_size_problems(configs, deployment.pops),
     ]
 
@@ -318,12 +323,13 @@ def _cleanup_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[
             )
 
 
-def _timestamp_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Topic]) -> Iterator[str]:
-    """A problem for each topic whose records should have the broker's time and do not; `clock` says so when asked."""
-    key = "message.timestamp.type"
-    for name, values in configs.items():
+def _key_problems(configs: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Topic]) -> Iterator[str]:
+    """A problem for each topic whose records should have the broker's time and do not (`clock` says so when asked), or
+    should be kept longer beside newer ones.
+    """
+    for name, key in ((name, key) for name in configs for key in ("message.timestamp.type", "min.compaction.lag.ms")):
         by = wanted[name].config.get(key)
-        if by and name != topics.CLOCK.name and (found := values.get(key)) != by:
+        if by and name != topics.CLOCK.name and (found := configs[name].get(key)) != by:
             change = f"use `kafka-configs --alter --topic {name} --add-config {key}={by}`"
             yield f"topic {name}: {key} is {found}, must be {by}; {change}"
 

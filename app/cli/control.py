@@ -8,16 +8,24 @@ import click
 from app.cli.options import json_option, pop_option, with_deployment
 from app.cli.output import print_json
 from app.clock import SystemClock
+from app.config.key_files import signer_of
 from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
+from app.errors import ConfigError
 
 
 def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
     from app.cli.show import chosen
-    from app.kafka.orders import ALL, send_control
+    from app.kafka.orders import ALL, INSTEAD, Seal, send_control
 
     chosen(deployment, pop)
-    kafka = deployment.settings.kafka
-    asyncio.run(send_control(kafka, pop or ALL, halted, getpass.getuser(), SystemClock()))
+    settings, of = deployment.settings, pop or ALL
+    try:
+        signer = signer_of(settings, "control", [of])
+    except ConfigError as error:
+        raise ConfigError([f"{problem}{INSTEAD if halted else ''}" for problem in error.problems]) from error
+    seal = Seal(signer, trust_of(settings.trust)) if signer is not None else None
+    asyncio.run(send_control(settings.kafka, of, halted, getpass.getuser(), seal, SystemClock()))
     click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
 
 

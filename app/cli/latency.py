@@ -10,6 +10,7 @@ from app.cli.show import chosen, read_actuation, read_decision
 from app.cli.tables import Listing
 from app.clock import utc
 from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.errors import ConfigError
 from app.kafka.read import read_topic
@@ -35,6 +36,7 @@ def begin_s(last: str | None, since: str | None, now_s: float) -> float:
 
 async def read_latencies(deployment: Deployment, pop: str | None, since_s: float) -> list[Latency]:
     """Return every stage of each PoP asked for that has records since `since_s`, Unix seconds."""
+    trust = trust_of(deployment.settings.trust)
     kafka, length_s = deployment.settings.kafka, deployment.settings.windows.length_s
     names = chosen(deployment, pop)
     actuation_records, *decision_records = await asyncio.gather(
@@ -44,7 +46,7 @@ async def read_latencies(deployment: Deployment, pop: str | None, since_s: float
     actuations = [actuation for _, actuation in decoded(actuation_records, read_actuation)]
     rows: list[Latency] = []
     for name, records in zip(names, decision_records, strict=True):
-        decisions = decoded(records, read_decision)
+        decisions = decoded(records, read_decision, trust)
         published = (Published(decision, record.timestamp / 1000) for record, decision in decisions)
         rows += latencies(name, published, actuations, length_s)
     return rows

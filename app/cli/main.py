@@ -25,6 +25,7 @@ from app.cli.output import (
 )
 from app.cli.reap import reaper
 from app.cli.rendering import render
+from app.cli.signing_keys import keys
 from app.cli.state import state
 from app.clock import SystemClock
 from app.config.settings import Deployment
@@ -83,7 +84,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
 
 
-for command in (render, reaper, halt, resume, reload, state):
+for command in (render, reaper, halt, resume, reload, state, keys):
     main.add_command(command)
 
 
@@ -222,7 +223,8 @@ def check(
     else:
         problems = [f"- {problem}" for problem in found.problems]
         lines = [*checks.sentences(found), *problems, *checks.sentences_on_marks(found)]
-        click.echo("\n".join(lines if found.problems else [*lines, "No problems found."]))
+        lines += [] if found.problems else ["No problems found."]
+        click.echo("\n".join([*lines, *(f"WARNING: {warning}" for warning in found.warnings)]))
     raise SystemExit(EXIT_FAILED if found.problems else 0)
 
 

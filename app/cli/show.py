@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 
 from app.cli.tables import Listing
 from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
 from app.contract.schemas import Actuation, Control, Decision, LinkUtilization
@@ -91,11 +92,12 @@ async def latest_decisions(deployment: Deployment, pop: str | None) -> list[Deci
 async def decisions_of(deployment: Deployment, name: str, last: int) -> list[Decision]:
     """Return the last decisions in the topic of a PoP; what is of another one does not belong there."""
     records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(name), last=last)
-    return _of_pop(records, name)
+    return _of_pop(deployment, records, name)
 
 
-def _of_pop(records: Iterable[ConsumerRecord], name: str) -> list[Decision]:
-    return [decision for _, decision in decoded(records, read_decision) if decision.pop == name]
+def _of_pop(deployment: Deployment, records: Iterable[ConsumerRecord], name: str) -> list[Decision]:
+    trust = trust_of(deployment.settings.trust)
+    return [decision for _, decision in decoded(records, read_decision, trust) if decision.pop == name]
 
 
 async def decisions_with_states(deployment: Deployment, pop: str | None) -> tuple[list[Decision], States]:
@@ -115,7 +117,7 @@ async def recent_congestion(deployment: Deployment, pop: str | None, now_s: floa
     recent = []
     for name in chosen(deployment, pop):
         records = await read_topic(deployment.settings.kafka, topics.DECISIONS.for_pop(name), since_s=now_s - RECENT_S)
-        decisions = _of_pop(records, name) or (await decisions_of(deployment, name, LAST))[-1:]
+        decisions = _of_pop(deployment, records, name) or (await decisions_of(deployment, name, LAST))[-1:]
         decided_at = decisions[-1].made_at if decisions else None
         recent.append(PopCongestion(name, decided_at, episodes(decisions)))
     return recent

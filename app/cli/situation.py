@@ -8,6 +8,7 @@ import msgspec
 
 from app.cli.show import Halts, LinkRows, PopCongestion, chosen, latest_decisions
 from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
 from app.contract.schemas import ActuatorStatus, Decision, LinkUtilization, Notice, Sources
@@ -47,7 +48,10 @@ class Situation(NamedTuple):
 
 async def situation(deployment: Deployment, pop: str | None, now_s: float) -> Situation:
     """Read the situation of the PoPs asked for; DaemonError if the broker does not answer or lacks a topic."""
-    orders, last = await asyncio.gather(read_orders(deployment.settings.kafka), read_last_seen(deployment, pop, now_s))
+    settings = deployment.settings
+    orders, last = await asyncio.gather(
+        read_orders(settings.kafka, trust_of(settings.trust)), read_last_seen(deployment, pop, now_s)
+    )
     seen = {name: known.seen(now_s) for name, known in last.items()}
     halts = {name: halt for name in last if (halt := orders.halt(name)) is not None}
     return Situation(halts, seen, {name: notices(deployment.pops[name], seen[name]) for name in last})

@@ -24,6 +24,7 @@ from app.cli.show import (
 from app.cli.situation import halt_lines, read_last_seen, read_sources, read_status
 from app.clock import Clock
 from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.contract.decoding import Read, Rejected
 from app.contract.schemas import Decision
@@ -53,7 +54,8 @@ class Screen:
         self._last = dict(last)
         self._links = dict(links)
         self._states = OverrideStates()
-        self._orders = Orders()
+        self._trust = trust_of(deployment.settings.trust)
+        self._orders = Orders(self._trust)
         self._unreadable = Unreadable()
         every_link = sum(len(pop.link) for pop in deployment.pops.values())
         every_pop = PER_POP * len(deployment.pops)
@@ -62,10 +64,10 @@ class Screen:
         self.topics |= {topics.SOURCES.name: every_pop, topics.ACTUATOR_STATUS.name: every_pop}
         self.topics[topics.ACTUATIONS.name] = ACTUATIONS_READ
 
-    def take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def take(self, topic: str, key: bytes | None, value: bytes | None, at_s: float) -> None:
         """Take one record of one of the `topics`; what cannot be read is logged and skipped."""
         if topic == topics.CONTROL.name:
-            self._orders.take(key, value)
+            self._orders.take(key, value, at_s)
         elif topic == topics.LINK_UTILIZATION.name:
             if (window := self._read(topic, read_window, value)) is not None and window.link in self._links:
                 before = self._links[window.link]
@@ -81,8 +83,10 @@ class Screen:
         elif topic == topics.ACTUATIONS.name:
             if (actuation := self._read(topic, read_actuation, value)) is not None:
                 self._states.take(actuation)
-        elif (decision := self._read(topic, read_decision, value)) is not None and decision.pop in self._last:
-            self._last[decision.pop].take_decision(decision)
+        else:
+            decision = self._used(topic, self._trust.read(read_decision, topic, key, value, at_s))
+            if decision is not None and decision.pop in self._last:
+                self._last[decision.pop].take_decision(decision)
 
     def take_silent(self, silent: frozenset[str]) -> None:
         """Take which topics nobody writes to at the moment."""
@@ -90,7 +94,9 @@ class Screen:
             known.take_silent(silent)
 
     def _read(self, topic: str, read: Read[T], value: bytes | None) -> T | None:
-        record = read(value)
+        return self._used(topic, read(value))
+
+    def _used(self, topic: str, record: T | Rejected) -> T | None:
         if isinstance(record, Rejected):
             self._unreadable.note(topic, "a record", record.reason)
             return None
@@ -141,6 +147,6 @@ async def watch(deployment: Deployment, pop: str | None, console: Console, clock
             with Live(get_renderable=screen.view, console=console, refresh_per_second=2):  # ages grow by themselves
                 record: ConsumerRecord
                 async for record in records:
-                    screen.take(record.topic, record.key, record.value)
+                    screen.take(record.topic, record.key, record.value, record.timestamp / 1000)
     finally:
         asking.cancel()

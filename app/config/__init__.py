@@ -2,5 +2,5 @@
 
 May import: contract, logs.
 Read: settings, settings_rules, thresholds, inventory, inventory_rules, interfaces, collectors, forms, endpoints, keys,
-toml, folders, changes, docs.
+toml, trusted_keys, key_files, folders, changes, docs.
 """

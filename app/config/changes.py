@@ -23,6 +23,7 @@ RESTART: Mapping[str, frozenset[Process]] = {
     "state_port": frozenset(("telemetry",)),
     "actuator_port": frozenset(("actuator",)),
     "halt_file": frozenset(("actuator",)),
+    "signing.decisions_key_file": frozenset(("telemetry",)),
 }
 RESTART_OF_POP = (
     "asn",
@@ -36,7 +37,7 @@ RESTART_OF_POP = (
     "router.injector",
 )
 OF_OTHERS = ("view_port", "pops", "cells")  # no worker of a cell uses them, but the PoPs of its cell
-OF_ONE_HOST = ("data_dir", "state_port", "actuator_port", "view_port", "pops", "cells")
+OF_ONE_HOST = ("data_dir", "signing", "state_port", "actuator_port", "view_port", "pops", "cells")
 OF_ONE_IDENTITY = ("ca_file", "cert_file", "key_file", "username", "password_file")  # of kafka: telemetry has its own
 ABSENT = "none"
 

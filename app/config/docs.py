@@ -7,6 +7,7 @@ import ast
 import inspect
 import types
 import typing
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ def _texts(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def _kind(annotation: Any) -> str:
     """The type in the words of someone who writes TOML."""
-    names = {str: "text", int: "number", float: "number", bool: "true or false"}
+    names = {str: "text", int: "number", float: "number", bool: "true or false", datetime: "date with time"}
     if annotation in names:
         return names[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

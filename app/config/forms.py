@@ -4,9 +4,12 @@ A rule takes a value of the right type and returns it, perhaps in another spelli
 it, as the rest of a sentence that begins with the value. `Annotated` types below carry the rules (app/config/toml.py).
 """
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import datetime
 from math import inf
 from typing import Annotated, Any
 
@@ -229,6 +232,24 @@ def text(value: str) -> str:
     return value
 
 
+def public_key(text: str) -> str:
+    """The 32 bytes of an Ed25519 public key."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if len(decoded) != 32 or base64.b64encode(decoded).decode() != text:
+        raise ValueError("is not a public key; write it as `autopilot keys show FILE` prints it")
+    return text
+
+
+def moment(at: datetime) -> datetime:
+    """A time that means the same everywhere."""
+    if at.tzinfo is None:
+        raise ValueError("has no zone; write it with a Z for UTC, such as 2026-12-01T00:00:00Z")
+    return at
+
+
 def between(low: float, high: float) -> Callable[[Any], Any]:
     """The rule that a number lies between two bounds, both included; nan does not."""
     return _bounded(lambda number: low <= number <= high, f"from {low:.10g} to {high:.10g}")
@@ -272,6 +293,8 @@ Cost = Annotated[float, _typed(cost)]
 Name = Annotated[str, _typed(name)]
 TopicName = Annotated[str, _typed(topic_name)]
 Text = Annotated[str, _typed(text)]
+PublicKey = Annotated[str, _typed(public_key)]
+Moment = Annotated[datetime, _typed(moment)]
 Grpc = Annotated[str, _typed(endpoints.grpc)]
 Broker = Annotated[str, _typed(endpoints.brokers)]
 Port = Annotated[int, _typed(between(1, UINT16_MAX))]

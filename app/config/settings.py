@@ -15,6 +15,7 @@ from app.config.inventory_rules import between
 from app.config.settings_rules import cells_of, rules
 from app.config.thresholds import Pacing, Policy, Thresholds, WindowSettings
 from app.config.toml import Problem, TomlTable, build, parse, parse_again, read_toml
+from app.config.trusted_keys import Signing, TrustSettings
 from app.contract.schemas import Mode
 from app.errors import ConfigError
 from app.logs import LogFormat
@@ -24,6 +25,8 @@ OVERLAY = {
     "data_dir": "AUTOPILOT_DATA_DIR",
     "mode": "AUTOPILOT_MODE",
     "log_format": "AUTOPILOT_LOG_FORMAT",
+    "signing.decisions_key_file": "AUTOPILOT_DECISIONS_KEY",
+    "signing.control_key_file": "AUTOPILOT_CONTROL_KEY",
 }
 
 
@@ -76,9 +79,9 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything a process needs besides the inventories, whose files `pops` lists.
 
-    `pops`, `data_dir` and `halt_file` are relative to the folder of the settings file; absolute paths stay. Each
-    process opens the port that it is given, on loopback, so several cells on one host need a settings file each; a
-    worker whose port is taken runs all the same, without its metrics.
+    `pops`, `data_dir`, `halt_file` and the files of keys are relative to the folder of the settings file; absolute
+    paths stay. Each process opens the port that it is given, on loopback, so several cells on one host need a settings
+    file each; a worker whose port is taken runs all the same, without its metrics.
     """
 
     RENAMED: ClassVar = {"marks": "thresholds"}
@@ -99,6 +102,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Table. When congestion opens and closes, and how far links are relieved and filled."""
     pacing: Pacing = Pacing()
     """Table. The timers of a decision, and how fast moves are released."""
+    signing: Signing = Signing()
+    """Table. The keys that this host signs decisions and orders with."""
+    trust: TrustSettings = TrustSettings()
+    """Table. Whose decisions and orders are obeyed."""
     state_port: forms.Port = 6070
     """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
     on one host.
@@ -209,11 +216,13 @@ def check_settings(settings: Settings, pops: Collection[str]) -> list[str]:
 def _rooted(settings: Settings, folder: Path) -> Settings:
     """The settings with absolute paths, which hold wherever a process is started."""
     files = {key: path for key in FILES_OF_KAFKA if (path := getattr(settings.kafka, key)) is not None}
+    signing = {name: path and str(folder / path) for name, path in msgspec.structs.asdict(settings.signing).items()}
     return msgspec.structs.replace(
         settings,
         data_dir=str(folder / settings.data_dir),
         halt_file=str(folder / settings.halt_file),
         kafka=msgspec.structs.replace(settings.kafka, **{key: str(folder / path) for key, path in files.items()}),
+        signing=Signing(**signing),
     )
 
 

@@ -3,7 +3,7 @@
 import os.path
 from collections.abc import Collection, Iterator
 
-from app.config import forms
+from app.config import forms, trusted_keys
 from app.config.inventory_rules import twice
 from app.config.toml import Problem, TomlTable
 
@@ -27,6 +27,7 @@ def rules(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem
     yield from _timers(settings.table("windows"), settings.table("pacing"))
     yield from _security(settings.table("kafka"))
     yield from _cells(settings, pops)
+    yield from trusted_keys.rules(settings.table("trust"), settings.get("mode"), pops)
     data_dir, halt_file = settings.get("data_dir"), settings.get("halt_file")
     if data_dir and halt_file and os.path.normpath(data_dir) == os.path.normpath(halt_file):
         yield Problem("halt_file", f"{halt_file!r} is also data_dir; it must be a file that is not there as a rule")

@@ -10,7 +10,7 @@ import types
 import typing
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from datetime import date, time
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -30,6 +30,7 @@ TYPES: dict[type, tuple[str, str]] = {  # what a value is, and how to write one
     str: ("text", "text in quotes"),
     list: ("a list", "a list in brackets, [...]"),
     dict: ("a table", "a table, { key = value }"),
+    datetime: ("a date or time", "a date with a time and a zone, such as 2026-12-01T00:00:00Z, without quotes"),
 }
 SYNTAX = {  # by how the parser's own message begins
     "Cannot overwrite": "a key is given twice",

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from app.contract.notices import KINDS
-from app.contract.schemas import PUBLISHED
+from app.contract.schemas import PUBLISHED, Signed
+from app.contract.signing import SIGNATURE
 from app.contract.topics import ALL, HOUR_MS, Topic
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -84,7 +85,13 @@ def schemas() -> dict[str, str]:
     for record in PUBLISHED:
         default = next(field.default for field in msgspec.structs.fields(record) if field.name == "schema")
         name = f"{str(default).replace('/', '-')}.json"
-        by_name[name] = json.dumps(msgspec.json.schema(record), indent=2) + "\n"
+        schema = msgspec.json.schema(record)
+        if issubclass(record, Signed):
+            schema["$defs"][record.__name__]["properties"]["signature"] = {
+                "type": "string",
+                "pattern": f"^{SIGNATURE}$",
+            }
+        by_name[name] = json.dumps(schema, indent=2) + "\n"
     return by_name
 
 

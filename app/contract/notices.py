@@ -48,6 +48,11 @@ KINDS = {
         "Set `mode` for both, and restart them.",
     ),
     "halt-file": Meaning("the halt file exists, so no override is announced", "Remove it to go on."),
+    "records-refused": Meaning(
+        "the actuator refused decisions or orders in the last hour, because of their signatures: somebody else writes"
+        " to that topic, or a key is missing. A refused halt is none: the halt file always works",
+        "See `autopilot check` for the keys that are trusted, and the ACLs for who may write there.",
+    ),
     "injector-silent": Meaning("in mode `auto` a gobgpd does not answer the actuator", "Start that gobgpd."),
     # flows
     "missing-records": Meaning(

@@ -38,6 +38,10 @@ class Dated(msgspec.Struct, frozen=True):
                 raise ValueError(f"{name} {value} is not a time between {YEARS.start} and {YEARS.stop}")
 
 
+class Signed(Dated, frozen=True, kw_only=True):
+    """A record that moves traffic. In Kafka it has one more field, `signature`, the last (app/contract/signing.py)."""
+
+
 class Exit(msgspec.Struct, frozen=True):
     """Where an override sends a prefix: one live eBGP path of one router."""
 
@@ -108,7 +112,7 @@ class Refused(msgspec.Struct, frozen=True):
     bps: Number = 0.0
 
 
-class Decision(Dated, frozen=True, kw_only=True):
+class Decision(Signed, frozen=True, kw_only=True):
     """All overrides that one PoP should have; a route goes only when released, at `hold_until` or if its path is lost.
 
     `closed_at` is Kafka's time of the purge marker that closed the window; any delay after it is ours.
@@ -282,11 +286,21 @@ class InjectorStatus(msgspec.Struct, frozen=True):
     guarded: bool | None = None
 
 
+class Refusals(Dated, frozen=True):
+    """How many records of a topic the actuator refused for one cause since its start, and the time of the last."""
+
+    topic: Name
+    cause: Name
+    records: Count
+    last: Moment
+
+
 class ActuatorStatus(Dated, frozen=True, kw_only=True):
     """A sign of life from the actuator of a PoP, every few seconds.
 
     `halted_by` names the kill switches that are on: `control` (`autopilot halt`) and `file` (the halt file). `decision`
-    is EPOCH.SEQ of the newest decision that it has read, None before the first.
+    is EPOCH.SEQ of the newest decision that it has read, None before the first. `refusals` count what was not
+    obeyed because of its signature.
     """
 
     schema: Literal["actuator-status/1"] = "actuator-status/1"
@@ -298,9 +312,10 @@ class ActuatorStatus(Dated, frozen=True, kw_only=True):
     decision: Name | None
     injectors: dict[Name, InjectorStatus]
     worker: WorkerState | None = None
+    refusals: tuple[Refusals, ...] = ()
 
 
-class Control(Dated, frozen=True, kw_only=True):
+class Control(Signed, frozen=True, kw_only=True):
     """An operator's order to halt or resume, keyed by PoP or `*` for all."""
 
     schema: Literal["control/1"] = "control/1"

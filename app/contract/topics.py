@@ -46,6 +46,8 @@ class Topic(msgspec.Struct, frozen=True):
         config = {"cleanup.policy": self.cleanup, "retention.ms": str(self.retention_ms)}
         if "compact" in self.cleanup:
             config["segment.ms"] = str(HOUR_MS)
+        if self.cleanup == "compact":  # or what anybody writes under a key could soon take away the order before it
+            config["min.compaction.lag.ms"] = str(self.retention_ms)
         if self.broker_time:
             config["message.timestamp.type"] = "LogAppendTime"
         if self.record_bytes_max > RECORD_BYTES_MAX:
@@ -161,6 +163,7 @@ CONTROL = Topic(
     "actuator, view",
     "an operator's order: halt or resume",
     "control/1",
+    broker_time=True,
 )
 DEAD_LETTERS = Topic(
     "dead-letters",

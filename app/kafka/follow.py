@@ -21,14 +21,15 @@ POLL_MS = 500
 LAST = 10  # offsets at the end of a topic that are read however old they are; some may have no record
 
 log = logging.getLogger(__name__)
-Take = Callable[[bytes | None, bytes | None], None]
+Take = Callable[[bytes | None, bytes | None, float], None]
 
 
 class TopicsReader:
-    """Passes key and value of every record to its topic's `take`. Sets `caught_up` when the history has been read.
+    """Passes key, value and Kafka time of every record to its topic's `take`.
 
-    `last` is how many of the last records of a topic are read besides its history, LAST by default; None means all.
-    Whatever `take` raises is the record's fault: the record is counted as unreadable, and reading goes on.
+    Sets `caught_up` when the history has been read. `last` is how many of the last records of a topic are read besides
+    its history, LAST by default; None means all. Whatever `take` raises is the record's fault: the record is counted as
+    unreadable, and reading goes on.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class TopicsReader:
             while True:
                 for partition, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                     for record in self.unreadable.without_refused(records):
-                        self._take(partition.topic, record.offset, record.key, record.value)
+                        self._take(partition.topic, record.offset, record.key, record.value, record.timestamp / 1000)
                     self._next[partition] = records[-1].offset + 1
                 if not self.caught_up:
                     self.caught_up = all([await consumer.position(tp) >= end for tp, end in ends.items()])
@@ -93,8 +94,8 @@ class TopicsReader:
             consumer.seek(partition, self._next.get(partition, min(since, last)))
         return dict(ends)
 
-    def _take(self, topic: str, offset: int, key: bytes | None, value: bytes | None) -> None:
+    def _take(self, topic: str, offset: int, key: bytes | None, value: bytes | None, at_s: float) -> None:
         try:
-            self._takes[topic](key, value)
+            self._takes[topic](key, value, at_s)
         except Exception as error:
             self.unreadable.note(topic, f"the record at offset {offset}", str(error) or type(error).__name__)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from aiokafka import ConsumerRecord
 
 from app.contract.decoding import Read, Rejected
+from app.contract.signing import Keyring
 from app.kafka.bounded import refusal_of
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,19 @@ class Unreadable:
                 self.note(record.topic, f"the batch up to offset {record.offset}", reason)
 
 
-def decoded(records: Iterable[ConsumerRecord], read: Read[T]) -> Iterator[tuple[ConsumerRecord, T]]:
-    """The records that can be used, each with what it says; the others are logged as Unreadable does."""
+def decoded(
+    records: Iterable[ConsumerRecord], read: Read[T], trust: Keyring | None = None
+) -> Iterator[tuple[ConsumerRecord, T]]:
+    """The records that can be used, each with what it says; the others are logged as Unreadable does.
+
+    With `trust`, only those are used that may be obeyed.
+    """
     unreadable = Unreadable()
     for record in records:
-        value = read(record.value)
+        if trust is None:
+            value = read(record.value)
+        else:
+            value = trust.read(read, record.topic, record.key, record.value, record.timestamp / 1000)
         if isinstance(value, Rejected):
             unreadable.note(record.topic, f"the record at offset {record.offset}", value.reason)
         else:

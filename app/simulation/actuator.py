@@ -12,9 +12,10 @@ from app.bgp.speaker import BgpSpeaker, InjectedRoute
 from app.config.inventory import Pop, Router
 from app.config.settings import Settings
 from app.contract.schemas import Actuation, Decision
+from app.contract.signing import Keyring, Untrusted
 from app.errors import SpeakerError
 from app.reaper import EVERY_S, Daemon, RouteReaper
-from app.simulation.loop import SkewedClock
+from app.simulation.loop import SkewedClock, Violation
 from app.simulation.network import SimulatedNetwork
 from app.simulation.worker import Stream, Worker
 from tables.rib import Pace
@@ -184,6 +185,9 @@ class NoOrders:
 
     caught_up = True
 
+    def obey(self, trust: Keyring) -> None:
+        """There is nothing to judge."""
+
 
 class SimulatedActuator:
     """One actuator process from its recovery to its end."""
@@ -213,6 +217,7 @@ class SimulatedActuator:
             lambda: False,
             self._note_actuation,
             lambda status: None,
+            self._note_refused,
             self.owner,
             TIMING,
             pace,
@@ -241,6 +246,12 @@ class SimulatedActuator:
         following.on_decision = on_decision
         [topic] = following.topics
         self.process.spawn(following.run(Stream(self.worker, topic)))
+
+    def _note_refused(self, topic: str, record: Untrusted, at_s: float) -> None:
+        """Only what telemetry sends again long after it was decided may be refused: all of it is signed."""
+        self.process.world.note(f"{topic}: refused: {record.cause}")
+        if record.cause != "replayed":
+            self.process.world.violation = Violation(f"I0 a true decision was refused: {record.reason}")
 
     def _open_speaker(self, _: Pop, router: Router) -> BgpSpeaker:
         return ProcessSpeaker(self, self._network, router.name, *self._checks)

@@ -69,10 +69,10 @@ class Broker:
         self._readers: list[tuple[Process, str, Callable[[], None]]] = []
         self._due: set[str] = set()  # topics whose readers are about to be woken
 
-    def append(self, topic: str, value: bytes, sender: Process | None = None) -> None:
+    def append(self, topic: str, value: bytes, sender: Process | None = None, key: bytes | None = None) -> None:
         """Append a record with the broker's time; `sender` is the process that sent it, None for the outside."""
         log = self.topics.setdefault(topic, [])
-        record = Record(len(log), self.world.now_s, None, value)
+        record = Record(len(log), self.world.now_s, key, value)
         log.append(record)
         self.on_append(topic, record, sender)
         if topic not in self._due:

@@ -15,6 +15,7 @@ from app.simulation.collectors import WINDOW_S, Collectors
 from app.simulation.invariants import Checks
 from app.simulation.loop import Process, Violation, World
 from app.simulation.network import SimulatedNetwork
+from app.simulation.signers import TRUST
 from app.simulation.telemetry import SimulatedTelemetry
 from app.simulation.worker import Disk, Worker
 from tables.rib import Pace
@@ -26,6 +27,7 @@ DOWN_S = (0.5, 0.5, 0.5, 1.0, 2.0, 12.0, 28.0)  # until a supervisor restarts a 
 SETTINGS = Settings(
     pops=("p",),
     mode="auto",
+    trust=TRUST,
     windows=WindowSettings(length_s=WINDOW_S, grace_s=1, refresh_s=2, retention_s=20),
     pacing=Pacing(
         add_within_s=15,

@@ -4,6 +4,7 @@ import asyncio
 
 from app.config.inventory import Pop
 from app.config.settings import Settings
+from app.simulation.signers import SIGNER
 from app.simulation.worker import Worker
 from app.stream.app import between_events
 from app.telemetry import TelemetryPorts, assemble
@@ -17,7 +18,7 @@ class SimulatedTelemetry:
 
     def __init__(self, worker: Worker, pop: Pop, settings: Settings, pace: Pace) -> None:
         self.worker = worker
-        ports = TelemetryPorts(worker.app, worker.process.clock, worker.table, worker.read, pace)
+        ports = TelemetryPorts(worker.app, worker.process.clock, worker.table, worker.read, pace, SIGNER)
         self._cell = cell = assemble({pop.name: pop}, settings, ports)
         self.routes, self.counters, self.flows = cell.routes, cell.counters, cell.flows
 

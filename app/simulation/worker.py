@@ -319,11 +319,11 @@ class Worker:
 
     def _channel(self, topic: str) -> Any:
         if topic not in self._channels:
-            producer = self.producer(lambda value: self.broker.append(topic, value, self.process))
+            producer = self.producer(lambda sent: self.broker.append(topic, sent[1], self.process, sent[0]))
 
             async def send(key: bytes, value: bytes) -> Awaitable[Any]:
                 self.process.check()
-                return cast(Awaitable[Any], producer.send(value))
+                return cast(Awaitable[Any], producer.send((key, value)))
 
             self._channels[topic] = SimpleNamespace(send=send)
         return self._channels[topic]

@@ -12,7 +12,8 @@ from app import metrics
 from app.clock import utc
 from app.contract import topics
 from app.contract.decoding import Rejected
-from app.contract.schemas import DeadLetter
+from app.contract.schemas import DeadLetter, Signed
+from app.contract.signing import Signer
 from app.kafka.encoding import encoded
 from app.stream.fetching import Hole, Record
 
@@ -27,10 +28,11 @@ class Queued(NamedTuple):
 
 
 class Publisher:
-    """A queue of records to publish."""
+    """A queue of records to publish. Those that move traffic are signed, if there is a key."""
 
-    def __init__(self, app: faust.App) -> None:
+    def __init__(self, app: faust.App, signer: Signer | None = None) -> None:
         self._app = app
+        self._signer = signer
         self._channels: dict[str, Any] = {}
         self._queue: list[Queued] = []
 
@@ -40,6 +42,8 @@ class Publisher:
         A record that no broker would accept is not queued: it would end each worker that meets it again.
         """
         if (record := encoded(topic, value)) is not None:
+            if self._signer is not None and isinstance(value, Signed):
+                record = self._signer.sign(topic, key, record)
             self._queue.append(Queued(topic, key, record, sent))
 
     def dead_letter(self, tp: TP, record: Record | Hole, rejected: Rejected) -> None:

@@ -20,6 +20,7 @@ ACTUATOR_QUIET_S = 20.0  # a sign of life comes every 5 s
 FLOWS_QUIET_S = 300.0  # a small network may send a sample a minute
 COUNTERS_QUIET_S = 60.0
 CLOCK_WRONG_S = 5.0
+REFUSED_SHOWN_S = 3600.0
 
 State = Literal["up", "down", "unknown"]
 
@@ -60,6 +61,7 @@ def notices(pop: Pop, seen: Seen) -> tuple[Notice, ...]:
         *_processes(pop, seen),
         *_workers(pop, seen),
         *_switches(pop, seen),
+        *_refusals(pop, seen),
         *_injectors(pop, seen),
         *_inputs(pop, seen),
     )
@@ -204,6 +206,19 @@ def _switches(pop: Pop, seen: Seen) -> Iterator[Notice]:
     if seen.mode is not None and seen.mode != ours and "auto" in (seen.mode, ours):
         text = f"Telemetry runs in mode {seen.mode}, the actuator in mode {ours}: nothing is announced."
         yield Notice("modes-differ", pop.name, f"{text} Set `mode` for both, and reload them (`autopilot reload`).")
+
+
+def _refusals(pop: Pop, seen: Seen) -> Iterator[Notice]:
+    """What a living actuator refused in the last hour because of signatures, one notice for each topic."""
+    if seen.status is None or actuator_state(seen) != "up":
+        return
+    recent = [each for each in seen.status.refusals if seen.now_s - each.last.timestamp() < REFUSED_SHOWN_S]
+    for topic in dict.fromkeys(each.topic for each in recent):
+        of_topic = [each for each in recent if each.topic == topic]
+        causes = ", ".join(f"{each.records} {each.cause}" for each in of_topic)
+        last = clock_time(max(each.last for each in of_topic))
+        text = f"The actuator refused records of {topic}, the last at {last}: {causes}. Who else writes there?"
+        yield Notice("records-refused", pop.name, text)
 
 
 def _injectors(pop: Pop, seen: Seen) -> Iterator[Notice]:

@@ -15,16 +15,22 @@ from hypothesis import strategies as st
 from agents.actuate import Following, decode
 from app.contract.decoding import Rejected
 from app.contract.schemas import OVERRIDES_MAX, Decision
+from app.contract.signing import Untrusted
 from app.contract.topics import DECISION_BYTES_MAX
 from app.stream.consumer import Record
 from app.stream.fetching import Hole
 from tests.agents.outbox import Outbox
 from tests.app.actuation.pop import decision, override
+from tests.keys import ANYBODY
 
 TOPIC = TP("decisions-rhv1000", 0)
 AT_S = 1_700_000_000.0
 GOOD = decision(AT_S, 41, [override()], ["203.0.0.0/24"])
 UINT32_MAX = 2**32 - 1
+
+
+def nothing_refused(topic: str, record: Untrusted, at_s: float) -> None:
+    raise AssertionError(record.reason)
 
 
 def encoded(**changes: object) -> bytes:
@@ -39,7 +45,9 @@ async def stream(*values: bytes) -> AsyncIterator[Any]:
 
 async def letters_of(events: AsyncIterator[Any], follow: Callable[[Decision], None]) -> list[str]:
     outbox = Outbox()
-    await Following(["rhv1000"], follow, outbox.publisher).run(cast(Any, SimpleNamespace(events=lambda: events)))
+    await Following(["rhv1000"], ANYBODY, follow, nothing_refused, outbox.publisher).run(
+        cast(Any, SimpleNamespace(events=lambda: events))
+    )
     return outbox.letters
 
 
@@ -49,7 +57,7 @@ async def followed(*values: bytes) -> tuple[list[Decision], list[str]]:
 
 
 def test_a_decision_is_read_as_it_was_written() -> None:
-    assert decode("rhv1000", msgspec.json.encode(GOOD), AT_S) == GOOD
+    assert decode("rhv1000", ANYBODY, Record(0, AT_S, b"rhv1000", msgspec.json.encode(GOOD))) == GOOD
 
 
 @pytest.mark.parametrize(
@@ -75,18 +83,18 @@ def test_a_decision_is_read_as_it_was_written() -> None:
     ],
 )
 def test_what_cannot_be_acted_on(message: bytes, reason: str) -> None:
-    parsed = decode("rhv1000", message, AT_S)
+    parsed = decode("rhv1000", ANYBODY, Record(0, AT_S, b"rhv1000", message))
     assert isinstance(parsed, Rejected)
     assert reason in parsed.reason
 
 
 @given(st.binary())
 def test_any_bytes_are_a_decision_or_a_dead_letter(message: bytes) -> None:
-    assert isinstance(decode("rhv1000", message, AT_S), Rejected)
+    assert isinstance(decode("rhv1000", ANYBODY, Record(0, AT_S, b"rhv1000", message)), Rejected)
 
 
 async def test_deep_nesting_is_a_dead_letter_too() -> None:
-    assert isinstance(decode("rhv1000", b'{"pop":' + b"[" * 100_000, AT_S), Rejected)
+    assert isinstance(decode("rhv1000", ANYBODY, Record(0, AT_S, b"rhv1000", b'{"pop":' + b"[" * 100_000)), Rejected)
 
 
 async def test_good_ones_pass_in_order_and_bad_ones_do_not_stop_them() -> None:
@@ -129,7 +137,7 @@ async def test_a_stop_leaves_the_answer_of_a_dead_letter_to_faust() -> None:
 
     outbox = Outbox()
     outbox.take = lambda: [send]  # type: ignore[method-assign]
-    following = Following(["rhv1000"], lambda decision: None, outbox.publisher)
+    following = Following(["rhv1000"], ANYBODY, lambda decision: None, nothing_refused, outbox.publisher)
     running = asyncio.ensure_future(following.run(SimpleNamespace(events=lambda: stream(b"junk"))))
     await sent.wait()
     running.cancel()

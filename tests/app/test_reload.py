@@ -91,7 +91,7 @@ async def test_a_change_is_applied_and_recorded(worker: Worker, caplog: pytest.L
     ("more", "said"),
     [
         ("[thresholds]\nenter = 7", "autopilot.toml.thresholds.enter: 7"),
-        ("halt_file = 'elsewhere'\nmode = 'auto'", "needs a restart"),
+        ("halt_file = 'elsewhere'\nmode = 'observe'", "needs a restart"),
         ("what = 3", "what: unknown key"),
     ],
 )
@@ -113,7 +113,7 @@ async def test_a_mistake_or_a_restart_refuses_all_of_it(
 
 async def test_a_signal_from_before_the_worker_listens_is_obeyed_then(worker: Worker) -> None:
     hold()
-    worker.write("mode = 'auto'")
+    worker.write("mode = 'observe'")
     os.kill(os.getpid(), signal.SIGHUP)
     await asyncio.sleep(0)
     assert worker.applied == []

@@ -84,9 +84,9 @@ def test_what_cannot_be_used_is_counted_and_changes_nothing(deployment: Deployme
     ahead = msgspec.structs.replace(good, window_start=utc(T0 + 86_400))
     for offset, record in enumerate((good, ahead, b"\xe9", b"", None, later)):
         value = msgspec.json.encode(record) if isinstance(record, LinkUtilization) else record
-        view._reader._take(windows, offset, b"rhv1000", value)
-    view._reader._take(decisions, 0, b"rhv1000", msgspec.json.encode(decision(1, T0, epoch=T0 + 86_400)))
-    view._reader._take(topics.CONTROL.name, 0, b"harmless", b'{"pop": "*"}')
+        view._reader._take(windows, offset, b"rhv1000", value, T0)
+    view._reader._take(decisions, 0, b"rhv1000", msgspec.json.encode(decision(1, T0, epoch=T0 + 86_400)), T0)
+    view._reader._take(topics.CONTROL.name, 0, b"harmless", b'{"pop": "*"}', T0)
     (model,) = view._models.values()
     shown = model.links(clock.now_s())[0].window
     assert shown == later

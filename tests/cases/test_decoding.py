@@ -25,6 +25,7 @@ from tests.app.stream.test_fetching import batch, signed
 from tests.cases.feeding import CELL, FLOW, Feeding, bomb, feeding, has_ipv6
 from tests.consumers import consuming
 from tests.integration.conftest import unavailable
+from tests.keys import ANYBODY
 
 DATA = Path(__file__).parent / "data"
 pytestmark = [
@@ -92,7 +93,7 @@ async def play(fed: Feeding) -> Played:
     first = {pop: await fed.records(pop) for pop in POPS}
     await fed.until(lambda: committed_to_the_ends(fed))
     peak, ends = fed.peak_memory_bytes(), list(fed.ends)
-    orders_stand = (await read_orders(fed.kafka)).halted("bytes")
+    orders_stand = (await read_orders(fed.kafka, ANYBODY)).halted("bytes")
     shown = {name: (await fed.command(name))[0] for name in ("links", "overrides", "congestion")}
     retained = await lose_some(fed)
     return Played(fed, first, ends, peak, unreadable, orders_stand, shown, retained, await recreate(fed))

@@ -26,6 +26,7 @@ from app.clock import ManualClock, utc
 from app.contract import topics
 from app.contract.decoding import RAW_BYTES_MAX, Read, reader_of
 from app.contract.schemas import Actuation, Control, DeadLetter, Decision
+from app.contract.signing import Keyring
 from app.contract.topics import RECORD_BYTES_MAX
 from app.kafka.orders import ALL, Orders
 from app.stream.app import ExactApp
@@ -35,6 +36,7 @@ from tests.fuzz import corpus
 from tests.fuzz.corpus import NOW_S, POP
 from tests.fuzz.mutation import Mutator
 from tests.fuzz.worlds import SETTINGS
+from tests.keys import ANYBODY
 from tests.leaks.hostile import Sets
 from tests.leaks.truth import Truth
 from tests.pops import demo_pop
@@ -108,6 +110,9 @@ class ReadOrders:
 
     caught_up = True
 
+    def obey(self, trust: Keyring) -> None:
+        """Everything is obeyed."""
+
 
 class Actuator:
     """Takes records of decisions and orders. `tally` counts what became of them."""
@@ -119,7 +124,7 @@ class Actuator:
         self._app = FakeApp()
         self._following: list[Following] = []
         self._on_orders: list[Callable[[Orders], None]] = []
-        self._orders, self._halts = Orders(), set[str]()
+        self._orders, self._halts = Orders(ANYBODY), set[str]()
         self._reasons: dict[str, set[str]] = {}  # of the refusals of a prefix since it was last announced
         self._shown: dict[str, Mapping[str, InjectedRoute]] = {router: {} for router in self._pop.routers}
         self._number = 0
@@ -135,6 +140,7 @@ class Actuator:
             lambda: False,
             self._journal,
             lambda status: None,
+            lambda topic, record, at_s: None,
             "fuzz",
         )
         cell = actuator.assemble({POP: self._pop}, SETTINGS, ports)
@@ -193,7 +199,7 @@ class Actuator:
         for key, value in records:
             self._tally["orders"] += 1
             unreadable = self._orders.unreadable.records[topics.CONTROL.name]
-            self._orders.take(key, value)
+            self._orders.take(key, value, self.clock.now_s())
             said = read_order(value) if value is not None else None
             if isinstance(said, Control) and said.pop.encode() == key:
                 self._tally["orders followed"] += 1
@@ -214,7 +220,7 @@ class Actuator:
         """Lift every halt, for what comes next."""
         for name in sorted(self._halts):
             order = Control(pop=name, halt=False, by="ada", at=utc(self.clock.now_s()))
-            self._orders.take(name.encode(), msgspec.json.encode(order))
+            self._orders.take(name.encode(), msgspec.json.encode(order), self.clock.now_s())
         self._halts.clear()
         self._on_orders[0](self._orders)
 

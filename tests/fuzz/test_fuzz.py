@@ -69,7 +69,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 def bytes_of_latin_1(patch: pytest.MonkeyPatch) -> None:
     """Keys are text, but not always UTF-8."""
     take = Orders.take
-    patch.setattr(Orders, "take", lambda self, key, value: take(self, (key or b"").decode().encode(), value))
+    patch.setattr(Orders, "take", lambda self, key, *record: take(self, (key or b"").decode().encode(), *record))
 
 
 def loads_are_believed(patch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,10 @@ def refusals_are_silent(patch: pytest.MonkeyPatch) -> None:
 def a_deleted_order_is_lifted(patch: pytest.MonkeyPatch) -> None:
     take = Orders.take
 
-    def taken(self: Orders, key: bytes | None, value: bytes | None) -> Any:
+    def taken(self: Orders, key: bytes | None, value: bytes | None, at_s: float) -> Any:
         if value is None:
             self._orders.pop((key or b"").decode(errors="replace"), None)
-        return take(self, key, value)
+        return take(self, key, value, at_s)
 
     patch.setattr(Orders, "take", taken)
 
@@ -121,9 +121,9 @@ def a_deleted_order_is_lifted(patch: pytest.MonkeyPatch) -> None:
 def keys_say_nothing(patch: pytest.MonkeyPatch) -> None:
     take = Orders.take
 
-    def taken(self: Orders, key: bytes | None, value: bytes | None) -> Any:
+    def taken(self: Orders, key: bytes | None, value: bytes | None, at_s: float) -> Any:
         order = read_order(value)
-        return take(self, order.pop.encode() if isinstance(order, Control) else key, value)
+        return take(self, order.pop.encode() if isinstance(order, Control) else key, value, at_s)
 
     patch.setattr(Orders, "take", taken)
 

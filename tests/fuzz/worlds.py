@@ -117,7 +117,7 @@ class Readers:
         """What the page does with these records, and with whoever looks at it then."""
         for number, (key, value) in enumerate(values, 1):
             self._offset += 1
-            self._view._reader._take(topic, self._offset, key, self._moved(value))
+            self._view._reader._take(topic, self._offset, key, self._moved(value), self.clock.now_s())
             if number % LOOK_AFTER == 0 or number == len(values):
                 self._look()
 
@@ -135,7 +135,7 @@ class Readers:
     def screen(self, topic: str, values: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         """What `watch` does with these records."""
         for key, value in values:
-            self._screen.take(topic, key, self._moved(value))
+            self._screen.take(topic, key, self._moved(value), self.clock.now_s())
         console = Console(width=100, record=False, file=open("/dev/null", "w"))  # noqa: SIM115
         with console.file:
             console.print(self._screen.view())

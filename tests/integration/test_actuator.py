@@ -13,9 +13,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.clock import SystemClock, utc
+from app.config.key_files import signer_of
+from app.config.settings import Deployment
+from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.contract.schemas import Actuation, Decision, Exit, NaturalExit, Override, Released, SourcePath
-from app.kafka.orders import send_control
+from app.kafka.orders import ALL, Seal, send_control
 from app.lab.daemons.stack import Stack, StackOptions
 from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
@@ -46,14 +49,19 @@ def move(prefix: str) -> Override:
 class Telemetry:
     """Writes decisions as the telemetry worker does."""
 
-    def __init__(self, broker: str, epoch: int = 7) -> None:
-        self._producer = AIOKafkaProducer(bootstrap_servers=broker)
+    def __init__(self, deployment: Deployment, epoch: int = 7) -> None:
+        self._producer = AIOKafkaProducer(bootstrap_servers=deployment.settings.kafka.broker)
+        self.signer = signer_of(deployment.settings, "decisions", [POP])
         self._epoch, self._seq = epoch, 0
 
     async def start(self) -> None:
         await self._producer.start()
 
     async def decide(self, *overrides: Override, released: tuple[str, ...] = ()) -> None:
+        await self.write(topics.DECISIONS.for_pop(POP), self.decision(*overrides, released=released))
+
+    def decision(self, *overrides: Override, released: tuple[str, ...] = (), signed: bool = True) -> bytes:
+        """The next decision, as it stands in Kafka."""
         self._seq += 1
         now = utc(SystemClock().now_s())
         decision = Decision(
@@ -68,8 +76,14 @@ class Telemetry:
             overrides=overrides,
             released=tuple(Released(prefix, "natural-load-fits") for prefix in released),
         )
-        topic = topics.DECISIONS.for_pop(POP)
-        await self._producer.send_and_wait(topic, msgspec.json.encode(decision), key=POP.encode())
+        value = msgspec.json.encode(decision)
+        if not signed or self.signer is None:
+            return value
+        return self.signer.sign(topics.DECISIONS.for_pop(POP), POP, value)
+
+    async def write(self, topic: str, value: bytes, key: str = POP) -> None:
+        """Write any record."""
+        await self._producer.send_and_wait(topic, value, key=key.encode())
 
     async def close(self) -> None:
         await self._producer.stop()
@@ -80,7 +94,14 @@ class Acting:
 
     def __init__(self, stack: Stack, epoch: int = 7) -> None:
         self.stack = stack
-        self.telemetry = Telemetry(stack.kafka.broker, epoch)
+        self.telemetry = Telemetry(stack.deployment, epoch)
+
+    async def order(self, halt: bool) -> None:
+        """Halt or resume every PoP, as the operator of this stack does."""
+        settings = self.stack.deployment.settings
+        signer = signer_of(settings, "control", [ALL])
+        assert signer is not None
+        await send_control(self.stack.kafka, ALL, halt, "a test", Seal(signer, trust_of(settings.trust)))
 
     async def hops(self, prefix: str) -> tuple[str, str]:
         """The next hops that r1 and r2 use."""
@@ -150,9 +171,9 @@ async def test_decisions_releases_halts_and_losses_reach_both_edges(daemons: Non
         await made.telemetry.decide(move(second), move(third), released=(first,))
         await made.goes(NATURAL, first)
 
-        await send_control(made.stack.kafka, "*", True, "a test")
+        await made.order(halt=True)
         await made.goes(NATURAL, second, third)
-        await send_control(made.stack.kafka, "*", False, "a test")
+        await made.order(halt=False)
 
         async def back() -> bool:
             """An actuator that is still halted follows none of these."""

@@ -95,7 +95,7 @@ async def moved() -> AsyncIterator[Moved]:
     async with Stack(INVENTORY, announcements(), StackOptions(settings={"mode": "auto"})) as stack:
         argv = [sys.executable, "-m", "app", "actuator", "--cell", POP, "--config", str(stack.settings_file)]
         await stack.spawn("actuator", argv)
-        telemetry = Telemetry(stack.kafka.broker)
+        telemetry = Telemetry(stack.deployment)
         await telemetry.start()
         try:
             made = Moved(stack, telemetry)

@@ -21,6 +21,7 @@ from tests.integration.bgp import eventually, paths_at_r1, paths_at_r2
 from tests.integration.conftest import INVENTORY, PREFIXES, announced
 from tests.integration.loglines import log_lines
 from tests.integration.test_actuator import MOVED, NATURAL, POP, move
+from tests.keys import UNSIGNED
 
 pytestmark = [pytest.mark.services]
 
@@ -128,7 +129,7 @@ async def stays(stack: Stack, windows: Windows) -> None:
 
 
 async def test_ten_minutes_either_way_announce_nothing_stale_and_drop_nothing_live(daemons: None) -> None:
-    settings = {"mode": "auto", "pacing": {"lease_s": LEASE_S}}
+    settings = {"mode": "auto", "trust": UNSIGNED, "pacing": {"lease_s": LEASE_S}}
     async with (
         Stack(INVENTORY, announced(), StackOptions(settings=settings)) as stack,
         AIOKafkaProducer(bootstrap_servers=stack.kafka.broker) as producer,

@@ -24,8 +24,10 @@ from app.lab.daemons import exabgp, gobgp
 from app.lab.daemons.deployment import write_inventory
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.runner import Runner
+from app.stream.consumer import Record
 from app.te.routing.path import Path as RibPath
 from app.te.routing.rib import Rib
+from tests.keys import ANYBODY
 from tests.leaks import configs
 from tests.leaks.edges import Hops, edges
 from tests.leaks.truth import Truth
@@ -88,7 +90,7 @@ class Rig:
 
     async def follow(self, value: bytes) -> str | None:
         """Pass on one decision record and wait until it has settled; why it could not be read, if it could not."""
-        decision = decode(self.pop.name, value, self._clock.now_s())
+        decision = decode(self.pop.name, ANYBODY, Record(0, self._clock.now_s(), None, value))
         if isinstance(decision, Rejected):
             self.watch.look({})
             return decision.reason

@@ -15,8 +15,10 @@ from app.config.inventory import load_pop
 from app.contract.decoding import Rejected
 from app.lab.daemons.commands import output
 from app.lab.daemons.machine import binary
+from app.stream.consumer import Record
 from tests.foreign import bird
 from tests.integration.bgp import eventually
+from tests.keys import ANYBODY
 from tests.leaks.__main__ import run
 from tests.leaks.edges import NO_EXPORT
 from tests.leaks.hostile import Sets
@@ -93,7 +95,7 @@ def test_the_same_seed_makes_the_same_decisions_and_most_can_be_read() -> None:
     values = [made.next(NOW_S) for _ in range(500)]
     assert values == [again.next(NOW_S) for _ in range(500)]
     assert values != [other.next(NOW_S) for _ in range(500)]
-    read = [decode(pop.name, value, NOW_S) for value in values]
+    read = [decode(pop.name, ANYBODY, Record(0, NOW_S, None, value)) for value in values]
     unreadable = {decision.reason.partition(" - ")[0] for decision in read if isinstance(decision, Rejected)}
     assert len(unreadable) > 5
     sizes = [len(decision.overrides) for decision in read if not isinstance(decision, Rejected)]

@@ -1,11 +1,14 @@
-"""Writes the configuration of a local stack: its inventory, with the sockets of this run, and autopilot.toml."""
+"""Writes the configuration of a local stack: its inventory, with the sockets of this run, keys, and autopilot.toml."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.config.key_files import make_key, read_key
 from app.config.settings import Deployment, load
+from app.config.trusted_keys import KINDS
+from app.contract.signing import Kind
 
 SETTINGS = "autopilot.toml"
 SOCKETS = "unix:///run/autopilot/"  # where the inventories of the laboratory have their gobgpds
@@ -26,8 +29,14 @@ def with_sockets_in(folder: Path, inventory: str) -> str:
 
 
 def write_settings(run_dir: Path, inventory: Path, broker: str, overrides: Mapping[str, object]) -> Path:
-    """Write autopilot.toml for this broker to `run_dir`, with `overrides` merged in table by table; its path."""
+    """Write autopilot.toml for this broker to `run_dir`, with `overrides` merged in table by table; its path.
+
+    Telemetry and operator get a key each in `run_dir`/keys, and both are trusted.
+    """
+    decisions, control = (_key_file(run_dir, kind) for kind in KINDS)
     settings: dict[str, object] = {
+        "signing": {"decisions_key_file": str(decisions), "control_key_file": str(control)},
+        "trust": {"key": [_trusted("telemetry", "decisions", decisions), _trusted("operator", "control", control)]},
         "pops": [str(inventory.relative_to(run_dir))],
         "data_dir": str(run_dir / "data"),
         "halt_file": str(run_dir / "halt"),
@@ -44,15 +53,39 @@ def load_local(settings: Path) -> Deployment:
     return load(settings, environ={})
 
 
+def _key_file(run_dir: Path, kind: Kind) -> Path:
+    """The key of this run for records of this kind; made if it is not there."""
+    folder = run_dir / "keys"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{kind}.key"
+    if not path.exists():
+        make_key(path)
+    return path
+
+
+def _trusted(name: str, kind: Kind, file: Path) -> dict[str, object]:
+    return {"name": name, "public": read_key(file).public_text, "signs": [kind]}
+
+
 def to_toml(table: Mapping[str, object], name: str = "") -> str:
-    """Render a nested mapping as TOML. Values must be plain JSON values or lists of them; those are valid TOML too."""
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    """Render a nested mapping as TOML. Other values must be plain JSON, lists of it, or lists of such mappings."""
+    lists = {key: value for key, value in table.items() if isinstance(value, list) and value and _is_table(value[0])}
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping) and key not in lists}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items()]
     header = f"\n[{name}]\n" if name and lines else ""
     nested = [
         to_toml(value, f"{name}.{key}" if name else key) for key, value in table.items() if isinstance(value, Mapping)
     ]
+    nested += [
+        to_toml(item, path).replace(f"[{path}]", f"[[{path}]]", 1)
+        for path, items in ((f"{name}.{key}" if name else key, items) for key, items in lists.items())
+        for item in items
+    ]
     return header + "".join(lines) + "".join(nested)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

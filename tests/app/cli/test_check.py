@@ -152,8 +152,8 @@ def test_the_document_and_the_exit_code(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(check, "report", report)
     result = run("check", "--json", "--config", deployment(tmp_path))
     assert result.exit_code == 1
-    document = {"ok": False, "problems": ["rhv1000: x"], "marks": {}, "routers": {}, "components": {}}
-    assert json.loads(result.stdout) == document
+    empty: dict[str, Any] = {"marks": {}, "routers": {}, "components": {}, "keys": [], "warnings": []}
+    assert json.loads(result.stdout) == {"ok": False, "problems": ["rhv1000: x"], **empty}
     assert run("check", "--config", deployment(tmp_path)).stdout == "- rhv1000: x\n"
     answers["problems"] = []
     result = run("check", "--config", deployment(tmp_path))
@@ -186,7 +186,8 @@ async def test_a_gobgpd_over_tcp_is_no_way_to_act(monkeypatch: pytest.MonkeyPatc
 def test_it_says_what_the_policies_of_the_routers_must_match(tmp_path: Path) -> None:
     result = run("check", "--offline", "--config", deployment(tmp_path))
     marks = "rhv1000: our routes carry the community 64512:911 and the local-pref 1000"
-    assert result.stdout == f"{marks}\nNo problems found.\n"
+    unsigned = "decisions and orders need no signature: nothing is announced in mode dry-run"
+    assert result.stdout == f"{unsigned}\n{marks}\nNo problems found.\n"
     result = run("check", "--offline", "--json", "--config", deployment(tmp_path))
     assert json.loads(result.stdout)["marks"] == {"rhv1000": {"community": "64512:911", "local_pref": 1000}}
 

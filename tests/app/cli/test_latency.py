@@ -21,6 +21,8 @@ class Record(NamedTuple):
 
     value: bytes
     timestamp: int
+    topic: str = "decisions-rhv1000"
+    key: bytes | None = b"rhv1000"
 
 
 DECISIONS = [Record(msgspec.json.encode(one.decision), round(1000 * one.at_s)) for one in STORY]

@@ -189,7 +189,7 @@ def test_a_link_without_a_window_has_a_row_of_unknowns() -> None:
 def test_the_screen_shows_dead_collectors() -> None:
     screen = new_screen(ManualClock(T0 + 15.0))
     old = heard(T0 - 40, doubtful=True)
-    screen.take(SOURCES.name, None, msgspec.json.encode(sources(T0, r1=old, r2=old)))
+    screen.take(SOURCES.name, None, msgspec.json.encode(sources(T0, r1=old, r2=old)), T0)
     assert "mpd writes nothing" not in text(screen.view())
     screen.take_silent(frozenset({"bmp-rhv1000"}))
     assert "pmbmpd writes nothing to bmp-rhv1000" in text(screen.view())
@@ -225,15 +225,15 @@ def test_notices_come_before_tables_and_with_what_they_are_of() -> None:
 def test_the_screen_follows_halts_and_ages() -> None:
     clock = ManualClock(T0 + 15.0)
     screen = new_screen(clock)
-    screen.take(LINK_UTILIZATION.name, None, msgspec.json.encode(window(T0, carried=0.95, natural=1.2)))
-    screen.take(CONTROL.name, b"*", msgspec.json.encode(HALT))
+    screen.take(LINK_UTILIZATION.name, None, msgspec.json.encode(window(T0, carried=0.95, natural=1.2)), T0)
+    screen.take(CONTROL.name, b"*", msgspec.json.encode(HALT), T0)
     shown = text(screen.view())
     assert "was halted by" in shown
     assert "live" in shown
-    screen.take(CONTROL.name, b"*", msgspec.json.encode(msgspec.structs.replace(HALT, halt=False)))
-    screen.take(DECISIONS.for_pop("rhv1000"), None, msgspec.json.encode(decided(OVERRIDE)))
-    screen.take(ACTUATOR_STATUS.name, None, msgspec.json.encode(status(T0 + 15)))
-    screen.take(ACTUATIONS.name, None, msgspec.json.encode(acted("refused", "r1", reason="speaker-unreachable")))
+    screen.take(CONTROL.name, b"*", msgspec.json.encode(msgspec.structs.replace(HALT, halt=False)), T0)
+    screen.take(DECISIONS.for_pop("rhv1000"), None, msgspec.json.encode(decided(OVERRIDE)), T0)
+    screen.take(ACTUATOR_STATUS.name, None, msgspec.json.encode(status(T0 + 15)), T0)
+    screen.take(ACTUATIONS.name, None, msgspec.json.encode(acted("refused", "r1", reason="speaker-unreachable")), T0)
     shown = text(screen.view())
     assert "was halted by" not in shown
     assert "actuator" not in shown

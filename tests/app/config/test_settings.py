@@ -44,11 +44,11 @@ def test_a_cell_is_a_pop_or_a_list_of_them(tmp_path: Path) -> None:
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, 'pops = ["rhv1000.toml"]\nmode = "observe"\n[kafka]\nbroker = "a:1"')
-    environ = {"AUTOPILOT_BROKER": "b:2", "AUTOPILOT_MODE": "auto", "AUTOPILOT_LOG_FORMAT": "text"}
+    environ = {"AUTOPILOT_BROKER": "b:2", "AUTOPILOT_MODE": "dry-run", "AUTOPILOT_LOG_FORMAT": "text"}
     deployment = load(path, environ)
     assert isinstance(deployment, Deployment)
     settings = deployment.settings
-    assert (settings.kafka.broker, settings.mode, settings.log_format) == ("b:2", "auto", "text")
+    assert (settings.kafka.broker, settings.mode, settings.log_format) == ("b:2", "dry-run", "text")
 
 
 def test_paths_are_relative_to_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,21 +11,29 @@ from aiokafka.errors import KafkaConnectionError
 from app.clock import ManualClock, utc
 from app.config.settings import Kafka
 from app.contract.schemas import Control
+from app.contract.signing import Untrusted
 from app.errors import DaemonError
 from app.kafka.orders import ControlReader, Orders, send_control
 from app.lab.daemons.ports import free_port
+from tests.keys import ANYBODY
 from tests.patience import PATIENCE_S
+
+AT_S = ManualClock().now_s()
 
 
 def order(pop: str, halt: bool) -> tuple[bytes, bytes]:
-    record = Control(pop=pop, halt=halt, by="a test", at=utc(ManualClock().now_s()))
+    record = Control(pop=pop, halt=halt, by="a test", at=utc(AT_S))
     return pop.encode(), msgspec.json.encode(record)
 
 
+def nothing_refused(topic: str, record: Untrusted, at_s: float) -> None:
+    raise AssertionError(record.reason)
+
+
 def after(*orders: tuple[bytes | None, bytes | None]) -> Orders:
-    made = Orders()
+    made = Orders(ANYBODY)
     for key, value in orders:
-        made.take(key, value)
+        made.take(key, value, AT_S)
     return made
 
 
@@ -54,10 +62,10 @@ def test_a_halt_names_the_order_that_counts() -> None:
 
 
 def test_an_order_is_news_once() -> None:
-    orders = Orders()
-    assert orders.take(*order("rhv1000", True)) is not None
-    assert orders.take(*order("rhv1000", True)) is None
-    assert orders.take(*order("rhv1000", False)) is not None
+    orders = Orders(ANYBODY)
+    assert orders.take(*order("rhv1000", True), AT_S) is not None
+    assert orders.take(*order("rhv1000", True), AT_S) is None
+    assert orders.take(*order("rhv1000", False), AT_S) is not None
 
 
 @pytest.mark.parametrize("name", ["rhv1000", "*"])
@@ -67,7 +75,7 @@ def test_a_tombstone_lifts_no_halt_and_says_so(name: str, caplog: pytest.LogCapt
     assert orders.halted("rhv1000")
     assert orders.unreadable.records == {"control": 1}
     assert f"the order to halt {name} was deleted, but it stands here: lift it with `autopilot resume`" in caplog.text
-    orders.take(*order(name, False))
+    orders.take(*order(name, False), AT_S)
     assert not orders.halted("rhv1000")
 
 
@@ -113,7 +121,7 @@ async def test_a_halt_file_resumes_nothing() -> None:
 
 
 async def test_a_reader_without_a_broker_waits_and_does_not_end() -> None:
-    reader = ControlReader(Kafka(broker=f"127.0.0.1:{free_port()}"), lambda orders: None)
+    reader = ControlReader(Kafka(broker=f"127.0.0.1:{free_port()}"), ANYBODY, lambda orders: None, nothing_refused)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.0):
             await reader.run()
@@ -163,7 +171,11 @@ class Consumer:
     async def getmany(self, partition: Any, timeout_ms: int) -> dict[Any, list[Any]]:
         fetched = await self._broker.fetch()
         self._position += len(fetched)
-        return {partition: [SimpleNamespace(key=key, value=value, headers=()) for key, value in fetched]}
+        return {
+            partition: [
+                SimpleNamespace(key=key, value=value, headers=(), timestamp=1000 * AT_S) for key, value in fetched
+            ]
+        }
 
 
 async def halted_over_time(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[bool]:
@@ -172,7 +184,9 @@ async def halted_over_time(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> l
     monkeypatch.setattr("app.kafka.orders.RETRY_S", 0.0)
     told: list[bool] = []
     reader = asyncio.create_task(
-        ControlReader(Kafka(broker="nowhere:1"), lambda orders: told.append(orders.halted("rhv1000"))).run()
+        ControlReader(
+            Kafka(broker="nowhere:1"), ANYBODY, lambda orders: told.append(orders.halted("rhv1000")), nothing_refused
+        ).run()
     )
     async with asyncio.timeout(PATIENCE_S):
         await broker.all_read.wait()

@@ -50,14 +50,14 @@ def test_a_batch_that_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixtur
 def test_what_taking_a_record_raises_is_its_fault(caplog: pytest.LogCaptureFixture) -> None:
     taken: list[bytes | None] = []
 
-    def take(_: bytes | None, value: bytes | None) -> None:
+    def take(_: bytes | None, value: bytes | None, at_s: float) -> None:
         if value == b"bad":
             raise ZeroDivisionError
         taken.append(value)
 
     reader = TopicsReader(Kafka(), {"control": take}, 60.0, ManualClock())
     for offset, value in enumerate((b"a", b"bad", b"b")):
-        reader._take("control", offset, None, value)
+        reader._take("control", offset, None, value, 0.0)
     assert taken == [b"a", b"b"]
     assert reader.unreadable.records == {"control": 1}
     assert caplog.messages == ["control: the record at offset 1 cannot be read: ZeroDivisionError"]

@@ -15,6 +15,7 @@ from app.actuation.overrides import Overrides
 from app.actuation.ownership import Claim
 from app.actuation.session_witness import SessionWitness
 from app.actuation.terms import Terms
+from app.contract.signing import Signer
 from app.feeds.accounting import Accounting
 from app.reaper import RouteReaper
 from app.simulation.play import run_seed
@@ -218,6 +219,11 @@ def flows_do_not_wait_for_counters(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Joined, "until_s", lambda self, topics: inf)
 
 
+def decisions_are_signed_under_another_key(patch: pytest.MonkeyPatch) -> None:
+    sign = Signer.sign
+    patch.setattr(Signer, "sign", lambda self, topic, key, value: sign(self, topic, "", value))
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -246,6 +252,7 @@ PLANTS: dict[str, Plant] = {
         windows_are_decided_on_again,
         records_are_sent_before_they_are_in_a_row,
         flows_do_not_wait_for_counters,
+        decisions_are_signed_under_another_key,
     )
 }
 

@@ -35,6 +35,7 @@ SEEN = {
     "windows_are_decided_on_again": ("I1 I13", 17),
     "records_are_sent_before_they_are_in_a_row": ("I1 I13", 51),
     "flows_do_not_wait_for_counters": ("I1 I13 I14", 6),
+    "decisions_are_signed_under_another_key": ("I0", 0),
 }
 
 

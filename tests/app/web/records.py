@@ -15,6 +15,7 @@ from app.contract.schemas import (
     NaturalExit,
     Notice,
     Override,
+    Refusals,
     Refused,
     Released,
     RouterHeard,
@@ -119,9 +120,15 @@ def actuation(number: int, at_s: float, action: Action, router: str = "r1", pref
 
 
 def status(
-    at_s: float, *, mode: Mode = "auto", halted_by: tuple[str, ...] = (), down: tuple[str, ...] = ()
+    at_s: float,
+    *,
+    mode: Mode = "auto",
+    halted_by: tuple[str, ...] = (),
+    down: tuple[str, ...] = (),
+    refused_s: float | None = None,
 ) -> ActuatorStatus:
     """A sign of life of the actuator; the gobgpds of the routers `down` do not answer it."""
+    refusals = () if refused_s is None else (Refusals("control", "unsigned", 3, utc(refused_s)),)
     injectors = {router: InjectorStatus(router not in down, 0, 0, 0) for router in ("r1", "r2")}
     return ActuatorStatus(
         id=f"{POP}@{at_s}",
@@ -131,6 +138,7 @@ def status(
         halted_by=halted_by,
         decision="1.1",
         injectors=injectors,
+        refusals=refusals,
     )
 
 

@@ -55,6 +55,8 @@ def test_before_anything_was_seen_nothing_is_claimed() -> None:
         ({"status": None, "mode": None}, []),
         ({"status": status(END_S, halted_by=("control", "file"))}, [("halt-file", "rhv1000")]),
         ({"status": status(END_S, halted_by=("control",))}, []),
+        ({"status": status(END_S, refused_s=END_S - 3500)}, [("records-refused", "rhv1000")]),
+        ({"status": status(END_S, refused_s=END_S - 3600)}, []),
         ({"status": status(END_S, mode="dry-run")}, [("modes-differ", "rhv1000")]),
         ({"mode": "dry-run"}, [("modes-differ", "rhv1000")]),
         ({"mode": "observe", "status": status(END_S, mode="dry-run")}, []),

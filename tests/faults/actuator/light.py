@@ -34,6 +34,7 @@ from tests.faults.actuator.rig import (
 )
 from tests.faults.actuator.verdict import Trial
 from tests.faults.feed import exact_producer
+from tests.keys import UNSIGNED
 from tests.pops import INVENTORY
 
 AWAY = "away"
@@ -109,6 +110,7 @@ async def on_injectors(
             _send_away(inventories[names[-1]], away)
         ours = {
             "mode": "auto",
+            "trust": UNSIGNED,
             "pops": [str(path.relative_to(run_dir)) for path in inventories.values()],
             "cells": {names[0]: names},
             "windows": WINDOWS,

@@ -39,6 +39,7 @@ from app.lab.pop.model import Announcement
 from tests.faults.actuator.verdict import GIVE_UP_S, Trial
 from tests.faults.worker import Worker
 from tests.integration.bgp import eventually
+from tests.keys import UNSIGNED
 from tests.pops import INVENTORY
 
 WINDOWS = {"length_s": 2, "grace_s": 2, "refresh_s": 1}  # short ones, for `lease_s` may not be shorter than three
@@ -366,7 +367,7 @@ async def on_edges(
     `routes` are the prefixes that each neighbour announces at the start, by its address.
     """
     pacing = {"lease_s": renewal.lease_s}
-    settings = {"mode": "auto", "windows": WINDOWS, "pacing": pacing, "actuator_port": free_port()}
+    settings = {"mode": "auto", "trust": UNSIGNED, "windows": WINDOWS, "pacing": pacing, "actuator_port": free_port()}
     inventory = trial.run_dir / INVENTORY.name
     inventory.write_text(with_budget(INVENTORY.read_text(encoding="utf-8"), budget), encoding="utf-8")
     pop = load_pop(inventory)

@@ -10,6 +10,7 @@ from tests.faults.actuator.light import LightRig, on_injectors
 from tests.faults.actuator.rig import NATURAL_PEER, WINDOWS, prefixes
 from tests.faults.actuator.verdict import Trial
 from tests.faults.worker import Worker
+from tests.keys import UNSIGNED
 
 PEER = "127.0.0.32"
 OVERRIDES = 20
@@ -53,6 +54,7 @@ def second_actuator(rig: LightRig, mode: Mode, reads: bool) -> Worker:
     cell = "second" if reads else place.pop.name
     settings = {
         "mode": mode,
+        "trust": UNSIGNED,
         "cells": {cell: [place.pop.name]},
         "windows": WINDOWS,
         "pacing": {"lease_s": rig.lease_s},
