@@ -109,7 +109,14 @@ class CountersState:
             note(others, parsed.ifindex, parsed.at_s, OTHERS_MAX // len(pop.routers))
             return
         progress.records += not replay
-        self._take(pop, link, parsed.ifindex, msgspec.structs.replace(parsed.sample, came_s=record.timestamp_s), replay)
+        self._take(
+            pop,
+            link,
+            parsed.ifindex,
+            msgspec.structs.replace(parsed.sample, came_s=record.timestamp_s),
+            record.position,
+            replay,
+        )
 
     def skip(self, tp: TP, hole: Hole) -> None:
         """Go on behind offsets without a record."""
@@ -126,10 +133,11 @@ class CountersState:
     def _ignore(progress: CountersProgress, reason: str, replay: bool) -> None:
         progress.ignored[reason] = progress.ignored.get(reason, 0) + (not replay)
 
-    def _take(self, pop: Pop, link: str, ifindex: int, sample: CounterSample, replay: bool) -> None:
+    def _take(self, pop: Pop, link: str, ifindex: int, sample: CounterSample, position: int, replay: bool) -> None:
         key = f"{pop.name}|{pop.links[link].router}|{ifindex}"
         self._dirty.add(key)
         port = self._ports.setdefault(key, Port([]))
+        port.applied = max(port.applied, position)
         if sample in port.samples or sample in port.older:
             return  # of a replay
         if not port.add(sample):

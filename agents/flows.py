@@ -36,7 +36,7 @@ from tables.congestion import (
     closing_keys,
     cycle_key,
 )
-from tables.flow_progress import FlowProgress
+from tables.flow_progress import FlowProgress, premises_key
 from tables.link_windows import LinkWindowRow, Stored, key_of, parts_of
 from tables.store import Rows
 
@@ -159,6 +159,7 @@ class FlowsState(Generic[D]):
             known_s = usual_length([*(start_s for start_s, _ in closed), progress.open_from_s])
             premises = account.premises_of(known_s or self._windows.length_s)
         account.resume(progress, opened, premises, included)
+        self._final_rows.put(premises_key(name))
         history = [
             (start_s, link, msgspec.structs.replace(row, length_s=row.length_s or account.grid.length_at(start_s)))
             for (start_s, link), row in closed.items()
@@ -240,6 +241,7 @@ class FlowsState(Generic[D]):
         for name, account in new.items():
             account.premises = self._premises[name] = needed(account.premises, self._progress.reach[name].applied)
             self._progress.write_premises(name, account.premises)
+            self._final_rows.put(premises_key(name))
             for turn in account.grid.turns:
                 if turn.from_s > account.progress.open_from_s:
                     log.warning("%s: windows are %d s long from %s on", name, turn.length_s, utc(turn.from_s))
@@ -263,8 +265,12 @@ class FlowsState(Generic[D]):
             self._final_rows.put(key)
         self._final.clear()
         self._expire()
+        premises = {premises_key(pop): pop for pop in self.accounts}
         for key in self._final_rows.take():
-            self._rows.touch(key)
+            if key in premises:
+                self._progress.touch_premises(premises[key])
+            else:
+                self._rows.touch(key)
         for pop, cycle in self._begun.items():
             self._congestion.cycles.put(cycle_key(pop), cycle)
         self._begun.clear()

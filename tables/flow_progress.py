@@ -100,19 +100,24 @@ class FlowProgress:
 
     def premises(self, pop: str) -> tuple[Premises, ...]:
         """By what the records of a PoP are counted, the oldest first, as both tables together know it."""
-        stored = (rows.get(_premises_key(pop)) for rows in self._premises)
+        stored = (rows.get(premises_key(pop)) for rows in self._premises)
         found = {each.from_position: each for row in stored if row is not None for each in row.premises}
         return tuple(found[position] for position in sorted(found))
 
     def write_premises(self, pop: str, premises: tuple[Premises, ...]) -> None:
         """Write by what the records of a PoP are counted, into both tables (needs a current event)."""
         for rows in self._premises:
-            rows.put(_premises_key(pop), PremisesRow(premises))
+            rows.put(premises_key(pop), PremisesRow(premises))
+
+    def touch_premises(self, pop: str) -> None:
+        """Write them again as they are: a frozen worker may have written its own meanwhile (needs a current event)."""
+        for rows in self._premises:
+            rows.touch(premises_key(pop))
 
 
 def _beside_key(pop: str) -> str:
     return f"|progress|{pop}"
 
 
-def _premises_key(pop: str) -> str:
+def premises_key(pop: str) -> str:
     return f"|premises|{pop}"

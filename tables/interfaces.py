@@ -2,8 +2,7 @@
 
 Key `pop|router|ifIndex`, value `Port`; and `pop|progress` with the offset applied. Bound: interfaces of the inventory,
 readings of the last two minutes each (three of the last ten, if there are no more), and OTHERS_MAX interfaces a PoP
-that the inventory does not name. Only the counters agent writes it. Writing readings twice changes nothing, so these
-rows need no offset.
+that the inventory does not name. Only the counters agent writes it.
 """
 
 import msgspec
@@ -34,7 +33,7 @@ class InterfaceTable:
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
-        self.rows = Rows(table, Port)
+        self.rows = Rows(table, Port, lambda port: port.applied)
         self.progress = Rows(table, CountersProgress, lambda row: row.applied)
 
 

@@ -157,6 +157,9 @@ class Checks:
             self._published.clear()
             decisions = topics.DECISIONS.for_pop(self.pop.name)
             self._final = {name: record for name, record in self._final.items() if name[0] == decisions}
+            left = self.broker.changelog(table).rows
+            if not any(key.endswith(b"|cycle") or b"|closing|" in key for key in left):
+                self._number = (-1, -1)  # nothing is left that knows it
         if table != LINK_WINDOWS:
             return
         left = self.broker.changelog(table).rows
@@ -276,8 +279,9 @@ class Checks:
         last_s = self._held_s.get((router, prefix, hop), 0.0)
         if now_s - last_s > self.settings.pacing.lease_s:
             silent_s = now_s - self.network.said_s[router]
+            noticed_s = NOTICED_S + self._late_s()
             demand(
-                hop in self.pop.router_by_loopback or silent_s <= SILENCE_S + NOTICED_S,
+                hop in self.pop.router_by_loopback or silent_s <= SILENCE_S + noticed_s,
                 f"I3 {prefix} is moved to {router}, of which BMP said nothing for {silent_s:.0f} s",
             )
             until_s = actuator.add_until_s.get(prefix, 0.0) + abs(actuator.process.clock.skew_s) + 1
@@ -343,12 +347,15 @@ class Checks:
         outside = route.next_hop not in self.pop.router_by_loopback
         is_told = outside and (by_bmp or self.network.has_add_path)
         if is_told and not self.network.alive(router, route.prefix, route.next_hop):
-            lasting_s = LASTING_S if self.network.has_add_path else self._lasting_s()
-            yield f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces", lasting_s
+            late_s = 0.0 if self.network.has_add_path else self._late_s()
+            yield (
+                f"I3 {router} has {route.prefix} via {route.next_hop}, which no neighbour announces",
+                LASTING_S + late_s,
+            )
 
-    def _lasting_s(self) -> float:
-        """How long what BMP has to tell may last: a slow broker may keep that back, too."""
-        return LASTING_S + SLOW_S * (self.world.now_s < self._slow_until_s)
+    def _late_s(self) -> float:
+        """How long a slow broker may keep back what BMP tells."""
+        return SLOW_S if self.world.now_s < self._slow_until_s else 0.0
 
     def _outlives(self, actuator: SimulatedActuator, router: str, route: InjectedRoute) -> Iterator[tuple[str, float]]:
         about = f"{router} has {route.prefix} via {route.next_hop}"
@@ -356,7 +363,7 @@ class Checks:
         if entry is None:
             yield f"I5 {about} without a lease", LASTING_S
         elif entry.lease_until_s < clock.monotonic_s():
-            yield f"I5 {about} beyond its lease", self._lasting_s()  # the exit goes last
+            yield f"I5 {about} beyond its lease", LASTING_S + self._late_s()  # the exit goes last
         elif route.lease_end_s < clock.now_s():
             yield f"I5 {about} beyond the lease that it carries", LASTING_S
 

@@ -15,6 +15,7 @@ from app.te.evidence.counter_notices import renumbered
 from app.te.traffic.lag import Rates
 from app.te.traffic.windows import ClosedWindow
 from tables.interfaces import OTHERS_MAX, InterfaceTable
+from tables.store import goes_back
 from tests.agents.outbox import Outbox
 from tests.cases.ports import with_link
 from tests.pops import demo_pop
@@ -97,6 +98,19 @@ def test_a_replay_changes_no_reading_and_writes_its_row_again() -> None:
     assert KEY in rig.flush()
     assert rig.carried_bps() == pytest.approx(8e9)
     assert rig.state.progress["rhv1000"].records == 2
+
+
+def test_the_row_of_a_worker_that_was_frozen_goes_back() -> None:
+    """Its record may land after that of its successor, whose progress says that the later readings are there."""
+    rig, key = Rig(), KEY.encode()
+    rig.poll(0, 9.0)
+    rig.flush()
+    frozen = rig.table.table.get(key)
+    rig.restart()
+    rig.poll(1, 21.0)
+    rig.poll(0, 9.0)
+    rig.flush()
+    assert goes_back(rig.table.table.get(key), frozen)
 
 
 def test_readings_are_kept_for_a_bounded_time() -> None:

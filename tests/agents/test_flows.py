@@ -165,6 +165,19 @@ def test_the_progress_row_is_written_last() -> None:
     assert rig.flush() == [OPEN_KEY, beside, progress_key("rhv1000")]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_premises_are_written_again_once_no_frozen_worker_can_write_its_own(restarts: bool) -> None:
+    rig = Rig()
+    rig.feed([(T0 + 2.0, flow(T0 + 1))])
+    rig.state.write_premises()
+    rig.flush()
+    if restarts:
+        rig.restart()
+    rig.clock.advance(21.0)
+    assert rig.flush().count("|premises|rhv1000") == 2, "in both tables"
+    assert "|premises|rhv1000" not in rig.flush(), "once"
+
+
 def test_a_restart_goes_on_where_the_rows_end() -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14), (T0 + 15.0, flow(T0 + 12))])

@@ -30,13 +30,14 @@ class Port(msgspec.Struct):
 
     `refuted_bps` is an ifSpeed that the port has exceeded. `aggregate` says whether it is the LAG of its link (True) or
     a member (False); None if that is not known or the port is alone. `older` are the last readings in a row that were
-    older than the newest of `samples`.
+    older than the newest of `samples`. `applied` is the position of the newest record that has any of them.
     """
 
     samples: list[CounterSample]
     refuted_bps: int = 0
     aggregate: bool | None = None
     older: list[CounterSample] = msgspec.field(default_factory=list)
+    applied: int = -1
 
     def until(self, came_s: float) -> "Port":
         """The same port with the readings that had come by this Kafka time."""
