@@ -146,15 +146,18 @@ def marks_of(deployment: Deployment) -> dict[str, Marks]:
 
 
 def sentences(report: Report) -> list[str]:
-    """A line for each router: what was heard of it, its injector, its policies; and one for each key."""
-    return [*(_sentence(name, router) for name, router in report.routers.items()), *report.keys]
+    """A line for each router: what was heard of it, its injector, its policies."""
+    return [_sentence(name, router) for name, router in report.routers.items()]
 
 
-def sentences_on_marks(report: Report) -> list[str]:
-    """A line for each PoP: what the policies of its routers must match."""
+def sentences_on_keys_and_marks(report: Report) -> list[str]:
+    """Who is obeyed; and what the policies of each PoP's routers must match."""
     return [
-        f"{name}: our routes carry the community {marks.community} and the local-pref {marks.local_pref}"
-        for name, marks in report.marks.items()
+        *report.keys,
+        *(
+            f"{name}: our routes carry the community {marks.community} and the local-pref {marks.local_pref}"
+            for name, marks in report.marks.items()
+        ),
     ]
 
 

@@ -222,7 +222,7 @@ def check(
         print_json({"ok": not found.problems, **msgspec.structs.asdict(found), **effective})
     else:
         problems = [f"- {problem}" for problem in found.problems]
-        lines = [*checks.sentences(found), *problems, *checks.sentences_on_marks(found)]
+        lines = [*checks.sentences(found), *problems, *checks.sentences_on_keys_and_marks(found)]
         lines += [] if found.problems else ["No problems found."]
         click.echo("\n".join([*lines, *(f"WARNING: {warning}" for warning in found.warnings)]))
     raise SystemExit(EXIT_FAILED if found.problems else 0)

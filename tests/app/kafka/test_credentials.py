@@ -56,6 +56,7 @@ def files(tmp_path: Path) -> Files:
         ("key_file", OURS.key.replace("M", "!", 1), "is damaged"),
         ("cert_file", OURS.certificate.replace("M", "!", 1), "is damaged"),
     ],
+    ids=["no CA", "a key", "a certificate", "another's", "with a passphrase", "key damaged", "certificate damaged"],
 )
 def test_what_is_wrong_with_a_file_is_named(files: Files, key: str, text: str, problem: str) -> None:
     files.put(**{key: text})
