@@ -214,6 +214,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
         services.append(
             StateServer(
                 {**views(assembled.pops), "reload": reload.preview},
+                settings.listen,
                 settings.actuator_port,
                 "actuator_port",
                 probes=probes,

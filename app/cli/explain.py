@@ -56,7 +56,9 @@ async def explain(deployment: Deployment, target: str, pop: str | None) -> Answe
     name = _pop_of(deployment, target, pop)
     if DECISION.fullmatch(target):
         return await _decision(deployment, name, target)
-    explained = await ask(deployment.settings.state_port, name, _full_name(deployment, name, target))
+    explained = await ask(
+        deployment.settings.url(deployment.settings.state_port), name, _full_name(deployment, name, target)
+    )
     if explained.prefix is None:
         return Answer(pop=explained.pop, as_of=explained.as_of, window_end=explained.window_end, link=explained.link)
     return Answer(
@@ -90,12 +92,12 @@ def document(answer: Answer | DecisionAnswer, now: Situation) -> dict[str, objec
     return {**msgspec.structs.asdict(answer), **of_pop}
 
 
-async def ask(port: int, pop: str, target: str) -> Explained:
-    """Ask the telemetry worker on this host about a prefix, address or link.
+async def ask(worker: str, pop: str, target: str) -> Explained:
+    """Ask the telemetry worker that answers at this URL about a prefix, address or link.
 
     ConfigError if the worker does not know it, DaemonError if no worker answers.
     """
-    url = f"http://127.0.0.1:{port}/state/explain/{pop}/{quote(target, safe='/:')}"
+    url = f"{worker}/state/explain/{pop}/{quote(target, safe='/:')}"
     try:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
@@ -107,8 +109,8 @@ async def ask(port: int, pop: str, target: str) -> Explained:
                 raise ValueError(explained.reason)
             return explained
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        worker = f"the telemetry worker of {pop} does not answer on 127.0.0.1:{port} (state_port)"
-        raise DaemonError(f"{worker}: {_meaning(error)}; does it run on this host?") from error
+        who = f"the telemetry worker of {pop} does not answer at {worker} (state_port)"
+        raise DaemonError(f"{who}: {_meaning(error)}; does it run on this host?") from error
 
 
 def _meaning(error: Exception) -> str:

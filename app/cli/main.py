@@ -168,15 +168,15 @@ def actuator(read: Callable[[], Deployment], cell: str) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on. The page has no login.")
+@click.option("--host", help="Address to serve on, instead of `listen`. The page has no login.")
 @click.option("--truth", type=click.Path(path_type=Path), help="A demo's truth.jsonl, to draw beside the estimate.")
 @with_deployment
-def view(deployment: Deployment, host: str, truth: Path | None) -> None:
+def view(deployment: Deployment, host: str | None, truth: Path | None) -> None:
     """Serve the web page. It shows links over time, overrides, decisions and actuations live, and is read-only."""
     from app import view as process
 
     with worker(deployment):
-        process.main(deployment, host, deployment.settings.view_port, truth)
+        process.main(deployment, host or deployment.settings.listen, deployment.settings.view_port, truth)
 
 
 @main.command()

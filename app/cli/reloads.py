@@ -36,10 +36,10 @@ async def reload(deployment: Deployment, pop: str | None, clock: Clock) -> Reloa
     chosen(deployment, pop)
     settings = deployment.settings
     ports = {"state_port": settings.state_port, "actuator_port": settings.actuator_port}
-    answers = {key: await _ask(port) for key, port in ports.items() if port}
+    answers = {key: await _ask(settings.url(port)) for key, port in ports.items() if port}
     silent = {key: ports[key] for key, answer in answers.items() if answer is None}
     workers = {
-        ports[key]: answer
+        settings.url(ports[key]): answer
         for key, answer in answers.items()
         if answer is not None and (pop is None or pop in answer.pops)
     }
@@ -47,8 +47,8 @@ async def reload(deployment: Deployment, pop: str | None, clock: Clock) -> Reloa
     if can:
         for worker in workers.values():
             _signal(worker)
-        for port, worker in workers.items():
-            await _wait_for(worker, port, clock)
+        for url, worker in workers.items():
+            await _wait_for(worker, url, clock)
     return Reloaded(list(workers.values()), silent, can)
 
 
@@ -73,11 +73,11 @@ def _of_worker(worker: Preview, reloaded: bool) -> Iterator[str]:
         yield from (f"- {change}" for change in worker.changes)
 
 
-async def _ask(port: int) -> Preview | None:
-    """What a SIGHUP would change in the worker at a port of this host; None if none answers there."""
-    url, timeout = f"http://127.0.0.1:{port}/state/reload", aiohttp.ClientTimeout(total=ANSWER_S)
+async def _ask(url: str) -> Preview | None:
+    """What a SIGHUP would change in the worker that answers at this URL; None if none does."""
+    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/state/reload") as answer:
             answer.raise_for_status()
             preview = _read_preview(await answer.read())
     except (aiohttp.ClientError, TimeoutError):
@@ -99,9 +99,9 @@ def _signal(worker: Preview) -> None:
     )
 
 
-async def _wait_for(worker: Preview, port: int, clock: Clock) -> None:
+async def _wait_for(worker: Preview, url: str, clock: Clock) -> None:
     until_s = clock.monotonic_s() + DONE_S
-    while (now := await _ask(port)) is None or now.config != worker.after:
+    while (now := await _ask(url)) is None or now.config != worker.after:
         if clock.monotonic_s() > until_s:
             raise DaemonError(f"{worker.process} of {worker.cell}: it did not take over its files; see its log")
         await asyncio.sleep(LOOK_EVERY_S)

@@ -8,13 +8,13 @@ import click
 
 from app.cli import acls
 from app.cli.options import pop_option, with_deployment
-from app.config import endpoints
-from app.config.collectors import collector_files
+from app.config import endpoints, forms
+from app.config.collectors import PLUGIN, Listens, collector_files, whole_files
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Kafka
 from app.contract.identities import identities
 from app.errors import ConfigError, EnvironmentProblem
-from app.routers.router_files import PLATFORMS, Collector, router_files
+from app.routers.router_files import PLATFORMS, Collector, injector_files, router_files
 
 PASSWORD_KEY, MODE_OF_SECRETS = "sasl.password", 0o600
 
@@ -22,6 +22,13 @@ PASSWORD_KEY, MODE_OF_SECRETS = "sasl.password", 0o600
 @click.group()
 def render() -> None:
     """Write files, or commands, for the programs beside us, from the inventory."""
+
+
+def _listens(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value and forms.listen(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} {error}") from None
 
 
 OUT_OPTION = click.option(
@@ -34,17 +41,36 @@ OUT_OPTION = click.option(
 
 
 @render.command("collectors")
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    callback=_listens,
+    help="Write the whole of sfacctd.conf and pmbmpd.conf, for collectors that listen here (UDP 6343, TCP 1790).",
+)
+@click.option(
+    "--plugin",
+    default=PLUGIN,
+    show_default=True,
+    help="Name of sfacctd's plugin. Each sfacctd that writes to the same topic needs another.",
+)
 @pop_option
 @OUT_OPTION
 @with_deployment
-def render_collectors(deployment: Deployment, pop: str | None, out: Path) -> None:
+def render_collectors(deployment: Deployment, listen: str | None, plugin: str, pop: str | None, out: Path) -> None:
     """Write whom sfacctd and pmbmpd should hear (sfacctd_allow_file, bmp_daemon_allow_file), and the lines of their
     configuration that name these files, the number of BMP peers, and a producer (kafka_config_file) that keeps the
     order of messages and reaches the broker as [kafka] says: with the same files, and with the password itself.
     """
     kafka = deployment.settings.kafka
     password = _password(kafka) if kafka.security == "sasl-scram" else None
-    for path in write_files(deployment, pop, out, lambda of, folder: collector_files(of, folder, kafka, password)):
+
+    def files(of: Pop, folder: Path) -> Mapping[str, str]:
+        lines = collector_files(of, folder, kafka, password)
+        if listen is None:
+            return lines
+        return whole_files(of, lines, Listens(listen, plugin), kafka, deployment.settings.windows.refresh_s)
+
+    for path in write_files(deployment, pop, out, files):
         click.echo(path)
 
 
@@ -114,6 +140,17 @@ def render_acls(deployment: Deployment, form: str, cluster: str | None, principa
         click.echo("".join(users), nl=False)
     except ValueError as error:
         raise ConfigError([str(error)]) from None
+
+
+@render.command("gobgpd")
+@click.option("--any-address", is_flag=True, help="Let it speak from any address of its host, as behind NAT.")
+@pop_option
+@OUT_OPTION
+@with_deployment
+def render_gobgpd(deployment: Deployment, any_address: bool, pop: str | None, out: Path) -> None:
+    """Write the whole configuration of the gobgpd beside each edge router, and no more."""
+    for path in write_files(deployment, pop, out, lambda of, _: injector_files(of, any_address)):
+        click.echo(path)
 
 
 def _collector(listens: str) -> Collector:

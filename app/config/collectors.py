@@ -1,14 +1,21 @@
-"""Whom pmacct's collectors hear: their allow lists, from the inventory, and the lines of configuration beside them."""
+"""Whom pmacct's collectors hear: their allow lists, from the inventory, and the configuration beside them."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from string import Template
+from typing import NamedTuple
 
 from app.config.inventory import Pop, Router
 from app.config.settings import Kafka
+from app.contract.topics import BMP, COUNTERS, FLOWS
 
 FLOWS_ALLOWED, BMP_ALLOWED, PRODUCER = "sfacctd_allow_file", "bmp_daemon_allow_file", "kafka_config_file"
 SFACCTD_LINES, PMBMPD_LINES = "sfacctd.lines", "pmbmpd.lines"
+SFACCTD, PMBMPD = "sfacctd.conf", "pmbmpd.conf"
+TEMPLATES = Path(__file__).parent / "templates"
+SFLOW_PORT, BMP_PORT = 6343, 1790
+PLUGIN = "flows"  # the name that it has in the templates
 SESSIONS_EACH = 2  # of a router: one for each of its instances, or one that connects again before the last has ended
 SPARE_PEERS = 4
 SOURCES_MAX = 2048  # pmacct 1.7.7 reads no more addresses of a list, and does not say so
@@ -19,6 +26,13 @@ PLAIN = Kafka()
 IN_ORDER = {"enable.idempotence": "true"}
 PROTOCOLS = {"tls": "ssl", "mtls": "ssl", "sasl-scram": "sasl_ssl"}
 LINE_BYTES_MAX = 255  # of a kafka_config_file: pmacct takes what is longer for two lines
+
+
+class Listens(NamedTuple):
+    """Where a pair of collectors listens, and what sfacctd's plugin is called."""
+
+    address: str
+    plugin: str = PLUGIN
 
 
 def collector_files(pop: Pop, folder: PurePath, kafka: Kafka = PLAIN, password: str | None = None) -> dict[str, str]:
@@ -45,6 +59,27 @@ def collector_files(pop: Pop, folder: PurePath, kafka: Kafka = PLAIN, password: 
             f"bmp_daemon_msglog_kafka_config_file: {folder / PRODUCER}",
         ),
     }
+
+
+def whole_files(pop: Pop, files: Mapping[str, str], listens: Listens, kafka: Kafka, refresh_s: int) -> dict[str, str]:
+    """These `collector_files`, and the whole configuration of both collectors in place of the lines for it."""
+    host, _, port = kafka.broker.partition(",")[0].rpartition(":")
+    values = {
+        "address": listens.address,
+        "sflow": SFLOW_PORT,
+        "bmp": BMP_PORT,
+        "kafka_host": host.strip("[]"),
+        "kafka": port,
+        "flows_topic": FLOWS.for_pop(pop.name),
+        "counters_topic": COUNTERS.for_pop(pop.name),
+        "bmp_topic": BMP.for_pop(pop.name),
+        "refresh_s": refresh_s,
+    }
+    whole = {}
+    for name, lines in ((SFACCTD, SFACCTD_LINES), (PMBMPD, PMBMPD_LINES)):
+        text = Template((TEMPLATES / name).read_text(encoding="utf-8")).substitute(values) + files[lines]
+        whole[name] = text.replace(f"[{PLUGIN}]", f"[{listens.plugin}]")
+    return {name: text for name, text in files.items() if name not in (SFACCTD_LINES, PMBMPD_LINES)} | whole
 
 
 def flow_sources(pop: Pop) -> dict[str, list[str]]:

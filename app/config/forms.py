@@ -25,6 +25,7 @@ EXPONENTS = {"K": 3, "M": 6, "G": 9, "T": 12}
 SECONDS_MAX = 10_000_000  # dates far away cannot be written in a record
 TOPIC_NAME_MAX = 100  # Kafka's bound is 249; our names stand in those of topics and changelogs
 TEXT_MAX = 255
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # of this host, and where it then answers itself
 LINK_ID_MAX = NAME_MAX - 112  # ids of records add a prefix, an action, numbers and times to one
 WINDOW_MAX_S = 600  # the page keeps half an hour, so three windows
 OVERRIDES_MAX = 10_000  # what a decision may have (app/contract/schemas.py), as one record
@@ -55,6 +56,11 @@ def next_hop_is_martian(next_hop: str) -> bool:
 def address(text: str) -> str:
     """A unicast address as pmacct prints it (RFC 5952)."""
     return str(_unicast(text))
+
+
+def listen(text: str) -> str:
+    """An address that a server may listen on: one of this host, or 0.0.0.0 or :: for all of them."""
+    return str(_parsed(text)) if text in ANY_ADDRESS else str(_unicast(text))
 
 
 def next_hop(text: str) -> str:
@@ -279,6 +285,7 @@ def _hinted(hint: Callable[[Any], str | None]) -> Meta:
 
 
 Address = Annotated[str, _typed(address)]
+Listen = Annotated[str, _typed(listen)]
 NextHop = Annotated[str, _typed(next_hop)]
 Loopback4 = Annotated[str, _typed(loopback4)]
 Loopback6 = Annotated[str, _typed(loopback6)]

@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Everything a process needs besides the inventories, whose files `pops` lists.
 
     `pops`, `data_dir`, `halt_file` and the files of keys are relative to the folder of the settings file; absolute
-    paths stay. Each process opens the port that it is given, on loopback, so several cells on one host need a settings
+    paths stay. Each process opens the port that it is given, at `listen`, so several cells on one host need a settings
     file each; a worker whose port is taken runs all the same, without its metrics.
     """
 
@@ -111,12 +111,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Table. The keys that this host signs decisions and orders with."""
     trust: TrustSettings = TrustSettings()
     """Table. Whose decisions and orders are obeyed."""
-    state_port: forms.Port = 6070
-    """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
-    on one host.
+    listen: forms.Listen = "127.0.0.1"
+    """IP address of this host that telemetry, actuator and view listen on; `0.0.0.0` or `::` for all of IPv4 or IPv6.
+    Change: in a container, or if Prometheus or a proxy runs elsewhere. None of the three asks for a login, so let a
+    firewall or network policy say who may reach them.
     """
+    state_port: forms.Port = 6070
+    """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`. Change: for several workers on one host."""
     actuator_port: forms.PortOrNone = 6071
-    """Port, or 0 for none. The same for the actuator, on loopback. Change: for several actuators on one host."""
+    """Port, or 0 for none. The same for the actuator. Change: for several actuators on one host."""
     view_port: forms.Port = 6072
     """Port of the web page. Change: if 6072 is taken."""
     halt_file: forms.Text = "halt"
@@ -134,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def policy(self) -> Policy:
         """The thresholds and timers of a decision."""
         return Policy(self.thresholds, self.pacing)
+
+    def url(self, port: int) -> str:
+        """Where a process on this host answers that listens on this port."""
+        address = forms.ANY_ADDRESS.get(self.listen, self.listen)
+        return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 class Deployment(msgspec.Struct, frozen=True):

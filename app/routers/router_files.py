@@ -63,9 +63,18 @@ def router_config(pop: Pop, router: Router, platform: str, collector: Collector)
     return _render(PLATFORMS[platform], pop, router, collector=collector)
 
 
-def injector_config(pop: Pop, router: Router) -> str:
-    """The whole configuration of the gobgpd beside one edge router."""
-    return _render(INJECTOR, pop, router, router_id=_router_id(router.injector.address))
+def injector_files(pop: Pop, any_address: bool) -> dict[str, str]:
+    """The text of each file by name: the configuration of the gobgpd of each router."""
+    return {f"{router.name}.{INJECTOR}": injector_config(pop, router, any_address) for router in pop.router}
+
+
+def injector_config(pop: Pop, router: Router, any_address: bool = False) -> str:
+    """The whole configuration of the gobgpd beside one edge router.
+
+    With `any_address` it speaks from whichever address its host has, as in a container behind NAT.
+    """
+    router_id = _router_id(router.injector.address)
+    return _render(INJECTOR, pop, router, router_id=router_id, local=not any_address)
 
 
 def neighbours(pop: Pop, router: Router) -> list[ExternalPeer]:

@@ -1,4 +1,4 @@
-"""The read-only state of one worker on loopback: `/state/NAME` and answers as JSON, probes, `/metrics`.
+"""The read-only state of one worker: `/state/NAME` and answers as JSON, probes, `/metrics`.
 
 The probes are `/healthz` (any answer shows that the event loop runs; 503: end the worker and start it again) and, if
 the worker has one, `/readyz` (503 while it recovers or is behind, which is no reason to end it).
@@ -14,7 +14,6 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-HOST = "127.0.0.1"
 RETRY_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -26,12 +25,14 @@ Probes = Mapping[str, Callable[[], tuple[bool, object]]]  # by path: whether all
 class StateServer(mode.Service):
     """The HTTP server of a worker; it starts before the Faust app, so that it answers during recovery.
 
-    `port_key` is the settings key of its port. A worker whose port is taken works without being seen, and tries again.
+    `host` is the address that it listens on, and `port_key` the settings key of its port. A worker whose port is taken
+    works without being seen, and tries again.
     """
 
     def __init__(
         self,
         views: Views,
+        host: str,
         port: int,
         port_key: str,
         answers: Answers | None = None,
@@ -39,11 +40,11 @@ class StateServer(mode.Service):
     ) -> None:
         super().__init__()
         self._runner = web.AppRunner(make_web(views, answers or {}, probes), access_log=None)
-        self._port, self._port_key = port, port_key
+        self._host, self._port, self._port_key = host, port, port_key
         self._listens = False
 
     async def on_start(self) -> None:
-        """Start to listen, on loopback only."""
+        """Start to listen."""
         await self._runner.setup()
         try:
             await self._listen()
@@ -52,14 +53,14 @@ class StateServer(mode.Service):
                 "%s: %s:%d cannot be opened: %s; this worker runs without /metrics and /healthz until it can. Another"
                 " worker on this host needs a settings file with another %s",
                 self._port_key,
-                HOST,
+                self._host,
                 self._port,
                 error.strerror or error,
                 self._port_key,
             )
 
     async def _listen(self) -> None:
-        await web.TCPSite(self._runner, HOST, self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
         self._listens = True
 
     @mode.Service.task
@@ -68,7 +69,7 @@ class StateServer(mode.Service):
             await self.sleep(RETRY_S)
             with contextlib.suppress(OSError):
                 await self._listen()
-                log.info("%s: listens on %s:%d now", self._port_key, HOST, self._port)
+                log.info("%s: listens on %s:%d now", self._port_key, self._host, self._port)
 
     async def on_stop(self) -> None:
         """Stop listening."""

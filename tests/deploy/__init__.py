@@ -1,1 +1,1 @@
-"""`make deploy-check`: the Helm chart rendered, held against schemas, and compared with what the program itself says."""
+"""`make deploy-check`: the Helm chart rendered, held against schemas, and compared with the program's own tables."""

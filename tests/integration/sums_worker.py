@@ -148,7 +148,11 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[
     if options.state_port:
         services.append(
             StateServer(
-                {}, options.state_port, "state_port", probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready}
+                {},
+                "127.0.0.1",
+                options.state_port,
+                "state_port",
+                probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready},
             )
         )
     return app, services

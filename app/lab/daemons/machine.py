@@ -68,7 +68,8 @@ class Site(msgspec.Struct, frozen=True):
 
 def fill(template: str, **values: object) -> str:
     """The text of a template in deploy/local with its placeholders filled in; KeyError names one without a value."""
-    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
+    here = {"address": "127.0.0.1", "kafka_host": "127.0.0.1"}
+    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(here | values)
 
 
 def binary(name: str) -> str:

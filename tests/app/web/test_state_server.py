@@ -64,7 +64,7 @@ async def test_a_worker_whose_port_is_taken_says_which_key_and_runs_without_unti
     monkeypatch.setattr(state_server, "RETRY_S", 0.05)
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        server = StateServer({}, port, "actuator_port")
+        server = StateServer({}, "127.0.0.1", port, "actuator_port")
         await server.start()
         assert f"actuator_port: {HOST}:{port} cannot be opened" in caplog.text
         assert server.started

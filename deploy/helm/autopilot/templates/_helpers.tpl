@@ -1,14 +1,14 @@
-{{/* Labels of an object: list $ COMPONENT, and the cell or PoP that it belongs to as a dict. */}}
+{{/* Labels of an object: list $ COMPONENT BELONGS, where BELONGS is a dict of the cell or PoP, or empty. */}}
 {{- define "autopilot.labels" -}}
 {{- include "autopilot.selector" . }}
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version }}
 {{- end }}
 
-{{/* What selects its pods. */}}
+{{/* Labels of its pods, and what selects them. */}}
 {{- define "autopilot.selector" -}}
 app.kubernetes.io/name: autopilot
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- range $key, $name := index . 2 }}
 autopilot/{{ $key }}: {{ $name }}
@@ -97,7 +97,7 @@ autopilot/{{ $key }}: {{ $name }}
 {{- $_ := set $modes (.mode | default $root.Values.settings.mode) true }}
 {{- end }}
 {{- if gt (len $modes) 1 }}{{ fail (printf "pops: cell %s: give all its PoPs one mode" $cell) }}{{ end }}
-{{- $cells := ternary dict (dict $cell $names) (eq (toJson $names) (toJson (list $cell))) }}
+{{- $cells := ternary dict (dict $cell $names) (eq (toJson $names) (toJson (list $cell))) -}}
 autopilot.toml: |
   {{- include "autopilot.settings" (list $root $names (keys $modes | first) $cells) | nindent 2 }}
 {{- range $names }}
@@ -112,7 +112,7 @@ autopilot.toml: |
 
 {{/* What every pod of ours has: list $ COMPONENT SCOPE NODESELECTOR. */}}
 {{- define "autopilot.pod" -}}
-{{- $root := index . 0 }}
+{{- $root := index . 0 -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with $root.Values.imagePullSecrets }}
@@ -157,6 +157,11 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* What a container needs that writes files for the next. */}}
+{{- define "autopilot.files.resources" -}}
+{"requests":{"cpu":"10m","memory":"128Mi"},"limits":{"memory":"256Mi"}}
+{{- end }}
+
 {{/* Volumes of whoever speaks to Kafka, beside its settings: list $ USER. 288 is 0440. */}}
 {{- define "autopilot.volumes" -}}
 - name: ca
@@ -181,7 +186,7 @@ strimzi.io/cluster: {{ .Values.kafka.cluster }}
 
 {{/* The configuration of oauth2-proxy: who may come in, and what the view is told of them. */}}
 {{- define "autopilot.login" -}}
-{{- $login := .Values.view.login }}
+{{- $login := .Values.view.login -}}
 server:
   bindAddress: "{{ ternary "[::]" "0.0.0.0" (contains ":" .Values.listen) }}:4180"
 providers:
