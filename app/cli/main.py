@@ -26,6 +26,7 @@ from app.cli.output import (
 from app.cli.reap import reaper
 from app.cli.rendering import render
 from app.cli.signing_keys import keys
+from app.cli.site import site
 from app.cli.state import state
 from app.clock import SystemClock
 from app.config.settings import Deployment
@@ -84,7 +85,7 @@ def main() -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own errors say what matters
 
 
-for command in (render, reaper, halt, resume, reload, state, keys):
+for command in (render, reaper, halt, resume, reload, state, keys, site):
     main.add_command(command)
 
 

@@ -1,0 +1,301 @@
+"""The checks of `make deploy-check`, each a function that returns what it found wrong."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+from click.testing import CliRunner
+
+from app.cli import sizing
+from app.cli.acls import kafka_users
+from app.cli.main import main
+from app.config.settings import load
+from app.contract import topics
+from app.contract.identities import identities
+from tests.deploy.chart import (
+    Item,
+    Refused,
+    Values,
+    by_name,
+    inventory,
+    lint,
+    names,
+    template,
+    values,
+)
+from tests.deploy.tools import Tools
+from tests.deploy.typos import typos
+
+SIZES = (1, 10, 100)
+# What one more PoP may change: whatever is about all PoPs.
+OF_ALL_POPS = {
+    ("v1 ConfigMap", "autopilot-view"),
+    ("apps/v1 Deployment", "autopilot-view"),
+    ("kafka.strimzi.io/v1 KafkaUser", "autopilot-view"),
+    ("kafka.strimzi.io/v1 KafkaUser", "autopilot-operator"),
+    ("kafka.strimzi.io/v1 KafkaUser", "autopilot-consumer"),
+    ("kafka.strimzi.io/v1 KafkaNodePool", "autopilot-brokers"),
+}
+LOOPBACK = ("127.", "localhost", "::1")
+MAY_BE_LOOPBACK = 'uri: "http://127.0.0.1:6072"'  # the proxy of the view, to the view beside it
+RATE = 2000.0  # records a second of a PoP, for which the values say they are
+
+
+class Report(msgspec.Struct):
+    """What was checked, and every problem."""
+
+    kinds: Counter[str] = Counter()
+    typos_planted: int = 0
+    typos_refused: int = 0
+    mistakes_refused: int = 0
+    problems: list[str] = []
+
+
+class Schemas:
+    """Strict schemas, compiled once for each kind."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._validator = cache(self._compile)
+
+    def problems(self, kind: str, document: dict[str, Any]) -> list[str]:
+        """What is wrong with an object of this kind."""
+        if kind not in self._tools.kinds:
+            return [f"{kind}: no schema"]
+        found = self._validator(kind).iter_errors(document)
+        name = document.get("metadata", {}).get("name")
+        return [f"{kind} {name}: {'.'.join(map(str, error.instance_path))}: {error.message}" for error in found]
+
+    def _compile(self, kind: str) -> jsonschema_rs.Draft7Validator:
+        return jsonschema_rs.Draft7Validator({**self._tools.kinds[kind], "$defs": self._tools.definitions})
+
+
+def variants() -> dict[str, Values]:
+    """Values that render what the usual ones do not."""
+    pop = names(1)[0]
+    ingress = values(pop)
+    ingress["view"] = {**ingress["view"], "gateway": {}, "ingress": {"className": "nginx", "tlsSecret": "tls"}}
+    own_kafka = {"strimzi": False, "create": False, "broker": "kafka.example.net:9093"}
+    return {
+        "ingress": ingress,
+        "own Kafka": values(pop, kafka=own_kafka),
+        "one cell": values(*({"name": name, "cell": "small"} for name in names(3))),
+        "bare": values(pop, view={}, monitoring={"enabled": False}, networkPolicies=False, priority={"create": False}),
+        "IPv6": values(pop, listen="::"),
+        "no PoP": values(),
+    }
+
+
+def run(tools: Tools) -> Report:
+    """Every check."""
+    report, schemas = Report(), Schemas(tools)
+    four, three = tools.helms["helm4"], tools.helms["helm3"]
+    rendered = {count: template(four, values(*names(count))) for count in SIZES}
+    others = {name: template(four, wanted) for name, wanted in variants().items()}
+    for items in (*rendered.values(), *others.values()):
+        report.kinds.update(item.document["kind"] for item in items)
+        report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
+        report.problems += loopback(items)
+    plant(report, schemas, [item for items in (rendered[1], others["ingress"]) for item in items])
+    for helm in (four, three):
+        for count in SIZES[:2]:
+            lint(helm, values(*names(count)))
+    if by_name(template(three, values(*names(10)))) != by_name(rendered[10]):
+        report.problems.append("helm 3 and helm 4 render different objects")
+    report.problems += one_more_pop(rendered[10], template(four, values(*names(11))), names(11)[-1])
+    report.problems += what_we_say_ourselves(rendered[10], {name: [name] for name in names(10)})
+    report.problems += what_we_say_ourselves(others["one cell"], {"small": names(3)})
+    for items in (rendered[1], others["one cell"], others["IPv6"]):
+        report.problems += what_runs(items)
+    report.problems += sizes(rendered)
+    refuse(report, four)
+    return report
+
+
+def loopback(items: Sequence[Item]) -> Iterator[str]:
+    """Texts that name an address of which only the pod itself hears."""
+    for item in items:
+        text = msgspec.json.encode(item.document).decode().replace(MAY_BE_LOOPBACK.replace('"', '\\"'), "")
+        yield from (f"{item.kind} {item.name} names {name}" for name in LOOPBACK if name in text)
+
+
+def plant(report: Report, schemas: Schemas, items: Sequence[Item]) -> None:
+    """Misspell each key of one object of each kind, and count how many the schemas refuse."""
+    for item in {item.kind: item for item in items}.values():
+        for path, planted in typos(item.document):
+            report.typos_planted += 1
+            if schemas.problems(item.kind, planted):
+                report.typos_refused += 1
+            else:
+                report.problems.append(f"{item.kind}: a typo in {path} is not refused")
+
+
+def one_more_pop(before: Sequence[Item], after: Sequence[Item], pop: str) -> Iterator[str]:
+    """What else differs than the objects of the PoP, and those about all PoPs."""
+    old, new = by_name(list(before)), by_name(list(after))
+    yield from (f"{kind} {name} is gone with one more PoP" for kind, name in old.keys() - new.keys())
+    for key in new.keys() - old.keys():
+        labels = new[key]["metadata"]["labels"]
+        if pop not in (labels.get("autopilot/pop"), labels.get("autopilot/cell")):
+            yield f"{' '.join(key)} is new with one more PoP, and not of it"
+    changed = {key for key in old.keys() & new.keys() if old[key] != new[key]}
+    yield from (f"{kind} {name} changes with one more PoP" for kind, name in changed - OF_ALL_POPS)
+
+
+def what_we_say_ourselves(items: Sequence[Item], cells: dict[str, list[str]]) -> Iterator[str]:
+    """Where topics and rights are not those of our own tables."""
+    pops = [pop for of_cell in cells.values() for pop in of_cell]
+    users = {item.name: item.document for item in items if item.document["kind"] == "KafkaUser"}
+    for text in kafka_users(identities(cells), "autopilot", "tls"):
+        wanted = msgspec.yaml.decode(text)
+        found = users.pop(wanted["metadata"]["name"], None)
+        if found is None or _rights(found) != _rights(wanted):
+            yield f"KafkaUser {wanted['metadata']['name']} has other rights than `render acls` prints"
+    yield from (f"KafkaUser {name} is nobody's identity" for name in users)
+    found_topics = {
+        item.name: (item.document["spec"]["partitions"], item.document["spec"]["config"])
+        for item in items
+        if item.document["kind"] == "KafkaTopic"
+    }
+    if found_topics != {name: (topic.partitions, topic.config) for name, topic in topics.named(pops).items()}:
+        yield "the KafkaTopics are not those of app/contract/topics.py"
+
+
+def _rights(user: dict[str, Any]) -> set[tuple[str, ...]]:
+    """Each right of a user by itself."""
+    return {
+        (rule["resource"]["type"], rule["resource"]["name"], rule["resource"]["patternType"], operation)
+        for rule in user["spec"]["authorization"]["acls"]
+        for operation in rule["operations"]
+    }
+
+
+def what_runs(items: Sequence[Item]) -> Iterator[str]:
+    """What our own programs say of the files and arguments that the pods give them."""
+    maps = {item.name: item.document["data"] for item in items if item.document["kind"] == "ConfigMap"}
+    listen = None
+    for name, data in maps.items():
+        if "autopilot.toml" not in data:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            inventories = (
+                data if name.startswith("autopilot-settings-") else {k: v for m in maps.values() for k, v in m.items()}
+            )
+            for file, text in {**inventories, "autopilot.toml": data["autopilot.toml"]}.items():
+                Path(folder, file).write_text(text, encoding="utf-8")
+            deployment = load(Path(folder, "autopilot.toml"), {})
+            listen = deployment.settings.listen
+            if listen not in ("0.0.0.0", "::"):
+                yield f"{name}: listen is {listen}"
+    for item in items:
+        pod = item.document.get("spec", {}).get("template", {}).get("spec", {})
+        for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
+            if container["image"] == "registry.test/autopilot:1":
+                yield from _arguments(item, container["args"], maps, str(listen))
+
+
+def _arguments(item: Item, arguments: list[str], maps: dict[str, Any], listen: str) -> Iterator[str]:
+    """Whether our command knows these arguments; what it renders must not listen on loopback."""
+    runner = CliRunner()
+    if arguments[0] != "render":
+        known = runner.invoke(main, [*arguments, "--help"])
+        yield from [f"{item.name}: {arguments}: {known.output}"] if known.exit_code else []
+        return
+    volumes = item.document["spec"]["template"]["spec"]["volumes"]
+    data = maps[next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "settings")]
+    with tempfile.TemporaryDirectory() as folder:
+        for file, text in data.items():
+            Path(folder, file).write_text(text, encoding="utf-8")
+        out = Path(folder, "out")
+        replaced = {"--config": f"{folder}/autopilot.toml", "--out": str(out)}
+        given = [replaced.get(before, each) for before, each in zip(["", *arguments], arguments, strict=False)]
+        done = runner.invoke(main, [each.replace("$(NUMBER)", "0") for each in given])
+        if done.exit_code:
+            yield f"{item.name}: {arguments}: {done.output}"
+            return
+        for path in out.iterdir():
+            text = path.read_text(encoding="utf-8")
+            yield from (f"{item.name}: {path.name} names {name}" for name in LOOPBACK if name in text)
+            if path.suffix == ".conf" and f"_ip: {listen}\n" not in text:
+                yield f"{item.name}: {path.name} does not listen on {listen}"
+
+
+def sizes(rendered: dict[int, list[Item]]) -> Iterator[str]:
+    """Where the chart gives less than `autopilot size` says for networks of PoPs of the usual rate."""
+    constants = sizing.load_constants()
+    for count, items in rendered.items():
+        network = sizing.NetworkSize(pops=count, records_per_second=RATE)
+        figures = {figure.name: figure.value for figure in sizing.size(network, constants)}
+        found = by_name(items)
+        pool = found["kafka.strimzi.io/v1 KafkaNodePool", "autopilot-brokers"]["spec"]
+        disk = pool["replicas"] * quantity(pool["storage"]["volumes"][0]["size"])
+        cores = pool["replicas"] * quantity(pool["resources"]["requests"]["cpu"])
+        pod = found["apps/v1 StatefulSet", "autopilot-telemetry-pop000"]["spec"]["template"]["spec"]
+        requests = pod["containers"][0]["resources"]["requests"]
+        given = {
+            "brokers": pool["replicas"],
+            "disk of all brokers": disk,
+            "cores of all brokers": cores * constants.broker_load_max.value,
+            "cores of a telemetry worker": quantity(requests["cpu"]),
+            "memory of a telemetry worker": quantity(requests["memory"]),
+        }
+        for name, value in given.items():
+            if value < figures[name]:
+                yield f"{count} PoPs: {name}: the chart gives {value:g}, `autopilot size` says {figures[name]:g}"
+
+
+def quantity(text: str) -> float:
+    """A quantity of Kubernetes as a number."""
+    units = {"m": 0.001, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+    number = text.rstrip("mKMGTi")
+    return float(number) * units.get(text.removeprefix(number), 1.0)
+
+
+def mistakes() -> dict[str, tuple[Values, str]]:
+    """Values with one mistake each, and what the refusal has to name."""
+    pop = names(1)[0]
+    other = {"name": pop, "cell": "a"}
+    good = values(pop)
+    return {
+        "a PoP twice": ({**good, "pops": [{"name": pop}, {"name": pop}]}, "pops"),
+        "a PoP in two cells": ({**good, "pops": [{"name": pop}, other]}, f"{pop} is there twice"),
+        "a key of a PoP": (values({"name": pop, "mod": "auto"}), "mod"),
+        "a mode": (values({"name": pop, "mode": "on"}), "mode"),
+        "a name": ({**good, "pops": [{"name": "IAD_1"}]}, "name"),
+        "no inventory": ({**good, "inventories": {}}, f"inventories/{pop}.toml"),
+        "another's inventory": ({**good, "inventories": {pop: inventory("iad")}}, "iad"),
+        "two modes in a cell": (
+            values({"name": "a", "cell": "c", "mode": "auto"}, {"name": "b", "cell": "c"}),
+            "one mode",
+        ),
+        "a socket elsewhere": (
+            {**good, "inventories": {pop: inventory(pop).replace("/run/autopilot/", "/tmp/")}},
+            "injector.grpc",
+        ),
+        "no image": ({**good, "images": {}}, "images.autopilot"),
+        "an image without a tag": ({**good, "images": {"autopilot": "registry.test/autopilot"}}, "images"),
+        "a setting": ({**good, "settings": {"pacing": {"leases": 1}}}, "leases"),
+        "a setting of the chart": ({**good, "settings": {"kafka": {"broker": "x:1"}}}, "broker"),
+        "a setting's type": ({**good, "settings": {"windows": {"length_s": 0.5}}}, "length_s"),
+        "a page without a login": ({**good, "view": {"host": "a.example.net"}}, "login"),
+        "a key of the values": ({**good, "pop": []}, "pop"),
+    }
+
+
+def refuse(report: Report, helm: Path) -> None:
+    """Let helm refuse each mistake."""
+    for name, (wanted, named) in mistakes().items():
+        try:
+            template(helm, wanted)
+        except Refused as refusal:
+            if named in str(refusal):
+                report.mistakes_refused += 1
+            else:
+                report.problems.append(f"{name}: the refusal does not name {named}: {refusal}")
+        else:
+            report.problems.append(f"{name} is not refused")
