@@ -4,7 +4,7 @@
 # Quick and silent if everything is installed. The daemons are started neither now nor at boot: the stack runs its own.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime"
+packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime prometheus"
 policy=/usr/sbin/policy-rc.d
 
 missing() {

@@ -15,7 +15,7 @@ INVENTORY = ROOT / "deploy" / "local" / "rhv1000.toml"
 RELEASE, NAMESPACE = "autopilot", "egress"
 IMAGES = {name: f"registry.test/{name.lower()}:1" for name in ("autopilot", "pmacct", "gobgpd", "oauth2Proxy")}
 LOGIN = {"issuer": "https://login.example.net", "clientId": "autopilot", "groups": ["netops"], "secret": "login"}
-KEY = {"name": "telemetry", "public": "A" * 43 + "=", "signs": ["decisions"]}
+KEY = {"name": "telemetry", "public": "A" * 43 + "=", "signs": ["decisions", "control"]}
 
 Values = dict[str, Any]
 
@@ -35,7 +35,8 @@ class Refused(Exception):
 def inventory(pop: str) -> str:
     """The demo's inventory as that of another PoP: with its own addresses, none of which is of this machine."""
     number = int("".join(filter(str.isdecimal, pop)) or 255)
-    text = INVENTORY.read_text(encoding="utf-8").replace('"rhv1000"', f'"{pop}"')
+    lines = INVENTORY.read_text(encoding="utf-8").splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.startswith("#")).replace('"rhv1000"', f'"{pop}"')
     for before, after in (
         ('"127.0.0.', f'"10.{number}.0.'),
         ('"192.0.2.', f'"10.{number}.1.'),
@@ -87,7 +88,7 @@ def _run(helm: Path, *arguments: str, wanted: Values) -> str:
 
 def _items(text: str) -> Iterator[Item]:
     for document in text.split("\n---\n"):
-        found = msgspec.yaml.decode(document) if document.strip("-\n ") else None
+        found = msgspec.yaml.decode(document + "\n") if document.strip("-\n ") else None
         if found is not None:
             yield Item(f"{found['apiVersion']} {found['kind']}", found["metadata"]["name"], found)
 

@@ -1,5 +1,7 @@
 """The checks of `make deploy-check`, each a function that returns what it found wrong."""
 
+import re
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +12,9 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 from click.testing import CliRunner
+from prometheus_client import REGISTRY
 
+from app import metrics  # noqa: F401 - registers them
 from app.cli import sizing
 from app.cli.acls import kafka_users
 from app.cli.main import main
@@ -41,7 +45,7 @@ OF_ALL_POPS = {
     ("kafka.strimzi.io/v1 KafkaUser", "autopilot-consumer"),
     ("kafka.strimzi.io/v1 KafkaNodePool", "autopilot-brokers"),
 }
-LOOPBACK = ("127.", "localhost", "::1")
+LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
 MAY_BE_LOOPBACK = 'uri: "http://127.0.0.1:6072"'  # the proxy of the view, to the view beside it
 RATE = 2000.0  # records a second of a PoP, for which the values say they are
 
@@ -113,6 +117,7 @@ def run(tools: Tools) -> Report:
     for items in (rendered[1], others["one cell"], others["IPv6"]):
         report.problems += what_runs(items)
     report.problems += sizes(rendered)
+    report.problems += alerts(rendered[1])
     refuse(report, four)
     return report
 
@@ -121,7 +126,7 @@ def loopback(items: Sequence[Item]) -> Iterator[str]:
     """Texts that name an address of which only the pod itself hears."""
     for item in items:
         text = msgspec.json.encode(item.document).decode().replace(MAY_BE_LOOPBACK.replace('"', '\\"'), "")
-        yield from (f"{item.kind} {item.name} names {name}" for name in LOOPBACK if name in text)
+        yield from (f"{item.kind} {item.name} names {name}" for name in LOOPBACK.findall(text))
 
 
 def plant(report: Report, schemas: Schemas, items: Sequence[Item]) -> None:
@@ -220,9 +225,23 @@ def _arguments(item: Item, arguments: list[str], maps: dict[str, Any], listen: s
             return
         for path in out.iterdir():
             text = path.read_text(encoding="utf-8")
-            yield from (f"{item.name}: {path.name} names {name}" for name in LOOPBACK if name in text)
+            yield from (f"{item.name}: {path.name} names {name}" for name in LOOPBACK.findall(text))
             if path.suffix == ".conf" and f"_ip: {listen}\n" not in text:
                 yield f"{item.name}: {path.name} does not listen on {listen}"
+
+
+def alerts(items: Sequence[Item]) -> Iterator[str]:
+    """What promtool says of the alerts, and metrics in them and in the dashboard that nobody has."""
+    rules = next(item.document["spec"] for item in items if item.document["kind"] == "PrometheusRule")
+    dashboard = next(item.document["data"] for item in items if item.name == "autopilot-dashboard")["autopilot.json"]
+    text = msgspec.json.encode(rules).decode()
+    named = set(re.findall(r"\bautopilot_[a-z_]+", text + dashboard)) - {"autopilot_cell"}
+    known = {name for collector in REGISTRY._collector_to_names.values() for name in collector}
+    yield from (f"the alerts or the dashboard name {name}, and there is no such metric" for name in named - known)
+    msgspec.json.decode(dashboard)
+    promtool = ["promtool", "check", "rules", "--lint=all", "--lint-fatal", "/dev/stdin"]
+    done = subprocess.run(promtool, input=text, text=True, capture_output=True, check=False)
+    yield from [f"promtool: {done.stdout}{done.stderr}"] if done.returncode else []
 
 
 def sizes(rendered: dict[int, list[Item]]) -> Iterator[str]:

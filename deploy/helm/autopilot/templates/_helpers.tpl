@@ -22,7 +22,7 @@ autopilot/{{ $key }}: {{ $name }}
 {{- $text := get $root.Values.inventories $pop | default ($root.Files.Get (printf "inventories/%s.toml" $pop)) }}
 {{- if not $text }}{{ fail (printf "pops: %s has no inventory: add inventories/%s.toml to the chart, or set inventories.%s" $pop $pop $pop) }}{{ end }}
 {{- if ne (fromToml $text).name $pop }}{{ fail (printf "pops: the inventory of %s says name = %q" $pop ((fromToml $text).name | toString)) }}{{ end }}
-{{- $text }}
+{{- trim $text }}
 {{- end }}
 
 {{/* The entries of `pops` by cell, as YAML. */}}
