@@ -5,7 +5,7 @@ ARGS ?=
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
-.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak install
+.PHONY: help demo test unit check deploy-check format docs bench fuzz faults leak-test soak install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,9 @@ faults: install ## kill, freeze, fill and cut off workers; count every byte and 
 
 leak-test: install ## 10,000 decisions against real edges: does a route of ours leak? 20 minutes
 	@$(BIN)/python -m tests.leaks $(ARGS)
+
+deploy-check: install ## the Helm chart: rendered, held against schemas, compared with our own tables
+	@$(BIN)/python -m tests.deploy $(ARGS)
 
 soak: install ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)

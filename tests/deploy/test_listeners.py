@@ -1,4 +1,4 @@
-"""Each of our processes that listens, in a network namespace of its own: it is reached from another one, as in a pod."""
+"""Each process of ours that listens, in a network namespace of its own: it is reached from another, as in a pod."""
 
 import asyncio
 import json
