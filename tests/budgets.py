@@ -26,6 +26,7 @@ BUDGETS_S = {
     "tests/app/stream": 20,
     "tests/app/te": 120,
     "tests/app/web": 10,
+    "tests/deploy": 90,
     "tests/faults": 10,
     "tests/fuzz": 60,
     "tests/leaks": 90,

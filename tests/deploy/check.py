@@ -4,8 +4,10 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from app import metrics  # noqa: F401 - registers them
 from app.cli import sizing
 from app.cli.acls import kafka_users
 from app.cli.main import main
+from app.config.forms import ANY_ADDRESS
 from app.config.settings import load
 from app.contract import topics
 from app.contract.identities import identities
 from tests.deploy.chart import (
+    IMAGES,
     Item,
     Refused,
     Values,
@@ -36,6 +40,7 @@ from tests.deploy.tools import Tools
 from tests.deploy.typos import typos
 
 SIZES = (1, 10, 100)
+SETTINGS = "autopilot.toml"
 # What one more PoP may change: whatever is about all PoPs.
 OF_ALL_POPS = {
     ("v1 ConfigMap", "autopilot-view"),
@@ -181,53 +186,50 @@ def _rights(user: dict[str, Any]) -> set[tuple[str, ...]]:
 
 
 def what_runs(items: Sequence[Item]) -> Iterator[str]:
-    """What our own programs say of the files and arguments that the pods give them."""
-    maps = {item.name: item.document["data"] for item in items if item.document["kind"] == "ConfigMap"}
-    listen = None
-    for name, data in maps.items():
-        if "autopilot.toml" not in data:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            inventories = (
-                data if name.startswith("autopilot-settings-") else {k: v for m in maps.values() for k, v in m.items()}
-            )
-            for file, text in {**inventories, "autopilot.toml": data["autopilot.toml"]}.items():
-                Path(folder, file).write_text(text, encoding="utf-8")
-            deployment = load(Path(folder, "autopilot.toml"), {})
-            listen = deployment.settings.listen
-            if listen not in ("0.0.0.0", "::"):
-                yield f"{name}: listen is {listen}"
+    """What our own program says of the files and arguments that the pods give it."""
+    data = {item.name: item.document["data"] for item in items if item.document["kind"] == "ConfigMap"}
+    inventories = {file: text for files in data.values() for file, text in files.items() if file.endswith(".toml")}
+    maps = {name: inventories | files for name, files in data.items() if SETTINGS in files}
+    for name, files in maps.items():
+        with _folder(files) as folder:
+            listen = load(folder / SETTINGS, {}).settings.listen
+        if listen not in ANY_ADDRESS:
+            yield f"{name}: listen is {listen}"
     for item in items:
         pod = item.document.get("spec", {}).get("template", {}).get("spec", {})
         for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
-            if container["image"] == "registry.test/autopilot:1":
-                yield from _arguments(item, container["args"], maps, str(listen))
+            if container["image"] == IMAGES["autopilot"]:
+                yield from (f"{item.name}: {text}" for text in _arguments(container["args"], pod["volumes"], maps))
 
 
-def _arguments(item: Item, arguments: list[str], maps: dict[str, Any], listen: str) -> Iterator[str]:
-    """Whether our command knows these arguments; what it renders must not listen on loopback."""
-    runner = CliRunner()
-    if arguments[0] != "render":
-        known = runner.invoke(main, [*arguments, "--help"])
-        yield from [f"{item.name}: {arguments}: {known.output}"] if known.exit_code else []
-        return
-    volumes = item.document["spec"]["template"]["spec"]["volumes"]
-    data = maps[next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "settings")]
+@contextmanager
+def _folder(files: Mapping[str, str]) -> Iterator[Path]:
+    """A folder with these files, as a pod mounts it."""
     with tempfile.TemporaryDirectory() as folder:
-        for file, text in data.items():
-            Path(folder, file).write_text(text, encoding="utf-8")
-        out = Path(folder, "out")
-        replaced = {"--config": f"{folder}/autopilot.toml", "--out": str(out)}
-        given = [replaced.get(before, each) for before, each in zip(["", *arguments], arguments, strict=False)]
-        done = runner.invoke(main, [each.replace("$(NUMBER)", "0") for each in given])
+        for name, text in files.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        yield Path(folder)
+
+
+def _arguments(arguments: list[str], volumes: list[Any], maps: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Whether our command knows these arguments; what it renders must not listen on loopback."""
+    if arguments[0] != "render":
+        known = CliRunner().invoke(main, [*arguments, "--help"])
+        yield from [f"{arguments}: {known.output}"] if known.exit_code else []
+        return
+    settings = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "settings")
+    with _folder(maps[settings]) as folder:
+        mounted = {"--config": str(folder / SETTINGS), "--out": str(folder / "out")}
+        given = [mounted.get(before, each) for before, each in pairwise(["", *arguments])]
+        done = CliRunner().invoke(main, [each.replace("$(NUMBER)", "0") for each in given])
         if done.exit_code:
-            yield f"{item.name}: {arguments}: {done.output}"
+            yield f"{arguments}: {done.output}"
             return
-        for path in out.iterdir():
+        for path in (folder / "out").iterdir():
             text = path.read_text(encoding="utf-8")
-            yield from (f"{item.name}: {path.name} names {name}" for name in LOOPBACK.findall(text))
-            if path.suffix == ".conf" and f"_ip: {listen}\n" not in text:
-                yield f"{item.name}: {path.name} does not listen on {listen}"
+            yield from (f"{path.name} names {name}" for name in LOOPBACK.findall(text))
+            if path.suffix == ".conf" and not any(f"_ip: {address}\n" in text for address in ANY_ADDRESS):
+                yield f"{path.name} does not listen on all addresses"
 
 
 def alerts(items: Sequence[Item]) -> Iterator[str]:

@@ -1,12 +1,19 @@
-"""The Helm chart: `make deploy-check`, and that its checks find what they are for."""
+"""The Helm chart: `make deploy-check`, and that each check finds what it is for."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.deploy.check import (
-    run,
-)
+from tests.deploy import check
+from tests.deploy.chart import Item, names, template, values
 from tests.deploy.generated import KAFKA, SCHEMA, kafka_json, schema_json
 from tests.deploy.tools import Tools, tools
+
+pytestmark = [pytest.mark.services, pytest.mark.xdist_group("deploy")]
+
+Change = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture(scope="module")
@@ -14,14 +21,114 @@ def made() -> Tools:
     return tools()
 
 
+@pytest.fixture(scope="module")
+def two(made: Tools) -> list[Item]:
+    """The objects of two PoPs."""
+    return template(made.helms["helm4"], values(*names(2)))
+
+
+def changed(items: list[Item], kind: str, name: str, change: Change) -> list[Item]:
+    """The same objects, but one of them changed."""
+    found = copy.deepcopy(items)
+    change(next(item.document for item in found if item.document["kind"] == kind and item.name == name))
+    return found
+
+
 def test_what_is_made_from_our_tables_is_current() -> None:
-    assert KAFKA.read_text(encoding="utf-8") == kafka_json(), "run python -m tests.deploy.generated"
+    assert kafka_json() == KAFKA.read_text(encoding="utf-8"), "run python -m tests.deploy.generated"
     written = SCHEMA.read_text(encoding="utf-8")
     assert written == schema_json(written), "run python -m tests.deploy.generated"
 
 
 def test_nothing_is_wrong_with_the_chart(made: Tools) -> None:
-    report = run(made)
+    report = check.run(made)
     assert report.problems == []
     assert report.typos_planted == report.typos_refused > 500
+    assert report.mistakes_refused == len(check.mistakes())
     assert set(report.kinds) >= {"StatefulSet", "KafkaTopic", "KafkaUser", "NetworkPolicy", "HTTPRoute", "Ingress"}
+
+
+def test_a_schema_refuses_a_key_a_type_and_a_missing_key(made: Tools, two: list[Item]) -> None:
+    schemas = check.Schemas(made)
+    topic = next(item.document for item in two if item.document["kind"] == "KafkaTopic")
+    kind = "kafka.strimzi.io/v1 KafkaTopic"
+    assert schemas.problems(kind, topic) == []
+    for spec, named in (({"partitons": 1}, "partitons"), ({"partitions": "1"}, "partitions")):
+        assert named in str(schemas.problems(kind, topic | {"spec": topic["spec"] | spec}))
+    assert schemas.problems(kind, {key: value for key, value in topic.items() if key != "metadata"})
+    assert schemas.problems("v2 Pod", {}) == ["v2 Pod: no schema"]
+
+
+def test_what_listens_on_loopback_is_found(two: list[Item]) -> None:
+    def on_loopback(settings: dict[str, Any]) -> None:
+        settings["data"]["autopilot.toml"] = settings["data"]["autopilot.toml"].replace("0.0.0.0", "127.0.0.1")
+
+    items = changed(two, "ConfigMap", "autopilot-settings-pop000", on_loopback)
+    assert list(check.loopback(two)) == []
+    assert list(check.loopback(items)) == ["v1 ConfigMap autopilot-settings-pop000 names 127.0.0.1"]
+    assert list(check.what_runs(items)) == ["autopilot-settings-pop000: listen is 127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change"),
+    [
+        ("KafkaUser", "autopilot-view", lambda user: user["spec"]["authorization"]["acls"].pop()),
+        (
+            "KafkaUser",
+            "autopilot-view",
+            lambda user: user["spec"]["authorization"]["acls"][0]["operations"].append("All"),
+        ),
+        ("KafkaUser", "autopilot-view", lambda user: user["metadata"].update(name="autopilot-root")),
+        ("KafkaTopic", "bmp-pop001", lambda topic: topic["spec"].update(partitions=2)),
+        ("KafkaTopic", "bmp-pop001", lambda topic: topic["spec"]["config"].update({"retention.ms": "1"})),
+    ],
+)
+def test_rights_and_topics_that_are_not_ours_are_found(two: list[Item], kind: str, name: str, change: Change) -> None:
+    cells = {pop: [pop] for pop in names(2)}
+    assert list(check.what_we_say_ourselves(two, cells)) == []
+    items = [item._replace(name=item.document["metadata"]["name"]) for item in changed(two, kind, name, change)]
+    assert list(check.what_we_say_ourselves(items, cells))
+
+
+def test_what_else_a_pop_changes_is_found(made: Tools, two: list[Item]) -> None:
+    one = template(made.helms["helm4"], values(*names(1)))
+    assert list(check.one_more_pop(one, two, "pop001")) == []
+    name = "autopilot-telemetry-pop000"
+    items = changed(two, "StatefulSet", name, lambda workers: workers["spec"].update(replicas=3))
+    assert list(check.one_more_pop(one, items, "pop001")) == [f"apps/v1 StatefulSet {name} changes with one more PoP"]
+    assert list(check.one_more_pop(two, one, "pop001"))
+    assert list(check.one_more_pop(one, two, "pop002"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change"),
+    [
+        ("KafkaNodePool", "autopilot-brokers", lambda pool: pool["spec"].update(replicas=1)),
+        ("KafkaNodePool", "autopilot-brokers", lambda pool: pool["spec"]["storage"]["volumes"][0].update(size="10Gi")),
+        (
+            "StatefulSet",
+            "autopilot-telemetry-pop000",
+            lambda workers: workers["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"].update(
+                cpu="10m"
+            ),
+        ),
+    ],
+)
+def test_too_little_is_found(two: list[Item], kind: str, name: str, change: Change) -> None:
+    assert list(check.sizes({2: two})) == []
+    assert list(check.sizes({2: changed(two, kind, name, change)}))
+
+
+def test_arguments_that_our_command_does_not_know_are_found(two: list[Item]) -> None:
+    def misspelt(pod: dict[str, Any]) -> None:
+        pod["spec"]["template"]["spec"]["containers"][0]["args"][1] = "--cel"
+
+    assert list(check.what_runs(two)) == []
+    assert "--cel" in str(list(check.what_runs(changed(two, "StatefulSet", "autopilot-actuator-pop001", misspelt))))
+
+
+def test_alerts_on_metrics_that_nobody_has_are_found(two: list[Item]) -> None:
+    def misspelt(rule: dict[str, Any]) -> None:
+        rule["spec"]["groups"][0]["rules"][0]["expr"] = "autopilot_reaper_upp == 0"
+
+    assert "autopilot_reaper_upp" in str(list(check.alerts(changed(two, "PrometheusRule", "autopilot", misspelt))))

@@ -27,7 +27,6 @@ JARS_SHA256 = "?"  # of the sorted lines "SHA256  NAME" of all jars
 STRIMZI = {
     "Kafka": "kafka.Kafka",
     "KafkaNodePool": "nodepool.KafkaNodePool",
-    "KafkaRebalance": "rebalance.KafkaRebalance",
     "KafkaTopic": "topic.KafkaTopic",
     "KafkaUser": "user.KafkaUser",
 }

@@ -93,3 +93,35 @@ def test_where_pmbmpd_listens_is_an_address(config: Path, tmp_path: Path, bmp: s
     code, printed = render(config, "--platform", "frr", "--bmp", bmp, "--out", tmp_path, what="routers")
     assert code == 2
     assert said in " ".join(printed.replace("\u2502", "").split())
+
+
+def test_whole_configurations_name_where_they_listen_and_their_own_plugin(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text() + '[kafka]\nbroker = "[2001:db8::1]:9093,b:9092"\n[windows]\nrefresh_s = 1\n')
+    code, printed = render(config, "--pop", "a", "--listen", "::", "--plugin", "flows_1", "--out", tmp_path / "out")
+    assert code == 0, printed
+    sfacctd, pmbmpd = ((tmp_path / "out" / f"{name}.conf").read_text() for name in ("sfacctd", "pmbmpd"))
+    assert "sfacctd_ip: ::\n" in sfacctd
+    assert "bmp_daemon_ip: ::\n" in pmbmpd
+    assert "[flows]" not in sfacctd
+    for line in (
+        "plugins: kafka[flows_1]",
+        "kafka_broker_host[flows_1]: 2001:db8::1",
+        "kafka_broker_port[flows_1]: 9093",
+        "kafka_topic[flows_1]: sfacctd-flows-a",
+        "kafka_refresh_time[flows_1]: 1",
+        f"kafka_config_file[flows_1]: {tmp_path / 'out' / PRODUCER}",
+    ):
+        assert f"{line}\n" in sfacctd
+    assert f"bmp_daemon_allow_file: {tmp_path / 'out' / BMP_ALLOWED}\n" in pmbmpd
+    assert not (tmp_path / "out" / PMBMPD_LINES).exists(), "its lines stand in the whole"
+    code, printed = render(config, "--pop", "a", "--listen", "here", "--out", tmp_path / "out")
+    assert code == 2
+    assert "'here' is not an IP address" in printed
+
+
+def test_a_gobgpd_may_speak_from_any_address(config: Path, tmp_path: Path) -> None:
+    assert render(config, "--out", tmp_path / "one", what="gobgpd")[0] == 0
+    assert render(config, "--any-address", "--out", tmp_path / "any", what="gobgpd")[0] == 0
+    one, other = ((tmp_path / folder / "a" / "r1.injector.toml").read_text() for folder in ("one", "any"))
+    assert set(one.splitlines()) - set(other.splitlines()) == {'transport.config.local-address = "127.0.0.21"'}
+    assert set(other.splitlines()) < set(one.splitlines())

@@ -9,8 +9,10 @@ from aiohttp import ClientError, ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
 from app.web import state_server
-from app.web.state_server import HOST, StateServer, make_web
+from app.web.state_server import StateServer, make_web
 from tests.patience import PATIENCE_S
+
+HOST = "127.0.0.1"
 
 
 class Row(msgspec.Struct):
@@ -64,7 +66,7 @@ async def test_a_worker_whose_port_is_taken_says_which_key_and_runs_without_unti
     monkeypatch.setattr(state_server, "RETRY_S", 0.05)
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        server = StateServer({}, "127.0.0.1", port, "actuator_port")
+        server = StateServer({}, HOST, port, "actuator_port")
         await server.start()
         assert f"actuator_port: {HOST}:{port} cannot be opened" in caplog.text
         assert server.started
