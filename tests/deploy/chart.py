@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "deploy" / "local" / "rhv1000.toml"
 RELEASE, NAMESPACE = "autopilot", "egress"
 IMAGES = {name: f"registry.test/{name.lower()}:1" for name in ("autopilot", "pmacct", "gobgpd", "oauth2Proxy")}
-LOGIN = {"issuer": "https://login.example.net", "clientId": "autopilot", "groups": ["netops"], "secret": "login"}
+LOGIN: dict[str, Any] = {
+    "issuer": "https://login.example.net",
+    "clientId": "autopilot",
+    "groups": ["netops"],
+    "secret": "login",
+}
 KEY = {"name": "telemetry", "public": "A" * 43 + "=", "signs": ["decisions", "control"]}
 
 Values = dict[str, Any]

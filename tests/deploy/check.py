@@ -26,6 +26,7 @@ from app.contract import topics
 from app.contract.identities import identities
 from tests.deploy.chart import (
     IMAGES,
+    LOGIN,
     Item,
     Refused,
     Values,
@@ -36,6 +37,7 @@ from tests.deploy.chart import (
     template,
     values,
 )
+from tests.deploy.pods import references, restricted
 from tests.deploy.tools import Tools
 from tests.deploy.typos import typos
 
@@ -50,6 +52,8 @@ OF_ALL_POPS = {
     ("kafka.strimzi.io/v1 KafkaUser", "autopilot-consumer"),
     ("kafka.strimzi.io/v1 KafkaNodePool", "autopilot-brokers"),
 }
+INCOMPLETE = ("own Kafka", "no PoP")  # where others make the secrets, or no pod is wanted
+SECRETS = {"autopilot-cluster-ca-cert", "decisions-key", LOGIN["secret"]}
 LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
 MAY_BE_LOOPBACK = 'uri: "http://127.0.0.1:6072"'  # the proxy of the view, to the view beside it
 RATE = 2000.0  # records a second of a PoP, for which the values say they are
@@ -109,7 +113,9 @@ def run(tools: Tools) -> Report:
     for items in (*rendered.values(), *others.values()):
         report.kinds.update(item.document["kind"] for item in items)
         report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
-        report.problems += loopback(items)
+        report.problems += (*loopback(items), *restricted(items))
+    for items in (*rendered.values(), *(items for name, items in others.items() if name not in INCOMPLETE)):
+        report.problems += references(items, SECRETS)
     plant(report, schemas, [item for items in (rendered[1], others["ingress"]) for item in items])
     for helm in (four, three):
         for count in SIZES[:2]:

@@ -9,6 +9,7 @@ import pytest
 from tests.deploy import check
 from tests.deploy.chart import Item, names, template, values
 from tests.deploy.generated import KAFKA, SCHEMA, kafka_json, schema_json
+from tests.deploy.pods import references, restricted
 from tests.deploy.tools import Tools, tools
 
 pytestmark = [pytest.mark.services, pytest.mark.xdist_group("deploy")]
@@ -125,6 +126,39 @@ def test_arguments_that_our_command_does_not_know_are_found(two: list[Item]) -> 
 
     assert list(check.what_runs(two)) == []
     assert "--cel" in str(list(check.what_runs(changed(two, "StatefulSet", "autopilot-actuator-pop001", misspelt))))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda pod: pod["securityContext"].update(runAsNonRoot=False), "runAsNonRoot"),
+        (lambda pod: pod["containers"][0].update(securityContext={}), "securityContext"),
+        (lambda pod: pod["containers"][0]["resources"].update(limits={}), "limit of memory"),
+        (lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}), "hostPath"),
+        (lambda pod: pod.update(hostNetwork=True), "hostNetwork"),
+        (lambda pod: pod.update(automountServiceAccountToken=True), "token"),
+    ],
+)
+def test_pods_that_may_too_much_are_found(two: list[Item], change: Change, named: str) -> None:
+    items = changed(two, "Deployment", "autopilot-view", lambda view: change(view["spec"]["template"]["spec"]))
+    assert list(restricted(two)) == []
+    assert named in str(list(restricted(items)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("Service", lambda service: service["spec"]["selector"].update(x="y")),
+        ("Service", lambda service: service["spec"]["ports"][0].update(targetPort="x")),
+        ("NetworkPolicy", lambda policy: policy["spec"]["ingress"][0]["ports"][0].update(port="x")),
+        ("Deployment", lambda view: view["spec"]["template"]["spec"]["volumes"].pop()),
+        ("Deployment", lambda view: view["spec"]["template"]["spec"]["containers"][0]["ports"].clear()),
+        ("KafkaUser", lambda user: user.update(kind="Other")),
+    ],
+)
+def test_what_points_at_nothing_is_found(two: list[Item], kind: str, change: Change) -> None:
+    assert list(references(two, check.SECRETS)) == []
+    assert list(references(changed(two, kind, "autopilot-view", change), check.SECRETS))
 
 
 def test_alerts_on_metrics_that_nobody_has_are_found(two: list[Item]) -> None:
