@@ -63,7 +63,7 @@ RATE = 2000.0  # records a second of a PoP, for which the values say they are
 class Report(msgspec.Struct):
     """What was checked, and every problem."""
 
-    kinds: Counter[str] = Counter()
+    kinds: Counter[str] = msgspec.field(default_factory=Counter)
     typos_planted: int = 0
     typos_refused: int = 0
     mistakes_refused: int = 0

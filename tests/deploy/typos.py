@@ -12,7 +12,6 @@ FREE = {
     "labels",
     "limits",
     "matchLabels",
-    "matchLabelSelector",
     "nodeSelector",
     "requests",
 }

@@ -2,7 +2,6 @@
 {{- define "autopilot.labels" -}}
 {{- include "autopilot.selector" . }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version }}
 {{- end }}
 
 {{/* Labels of its pods, and what selects them. */}}
