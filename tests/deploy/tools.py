@@ -134,7 +134,16 @@ def _core(wheel: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _strimzi(work: Path, wheel: Path) -> list[str]:
     """Strimzi's definitions, which its own generator writes."""
     jars = work / "jars"
-    maven = ("mvn", "-q", "-B", "-C", "-f", str(PINS / "pom.xml"), "dependency:copy-dependencies")
+    maven = (
+        "mvn",
+        "-q",
+        "-Dstyle.color=never",
+        "-B",
+        "-C",
+        "-f",
+        str(PINS / "pom.xml"),
+        "dependency:copy-dependencies",
+    )
     subprocess.run([*maven, f"-DoutputDirectory={jars}"], check=True, stdout=sys.stderr)
     lines = sorted(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in jars.iterdir())
     _compare("the jars of Strimzi's generator", hashlib.sha256("".join(lines).encode()).hexdigest(), JARS_SHA256)
@@ -197,6 +206,8 @@ def strict(schema: Any) -> Any:
             below = {key: strict({key: value})[key] for key, value in schema.items() if key != "properties"}
             closed = {} if schema.get("x-kubernetes-preserve-unknown-fields") else {"additionalProperties": False}
             return closed | below | {"properties": {name: strict(key) for name, key in keys.items()}}
+        case {"pattern": str() as pattern, **others} if "(?i)" in pattern:  # Go's, which JSON Schema does not know
+            return strict(others)
         case dict():
             return {key: value if key in LEFT_OPEN else strict(value) for key, value in schema.items()}
     return schema
