@@ -90,20 +90,25 @@ def with_file(text: str, file: str) -> tuple[str, list[str]]:
     before = list(settings.get("pops", ()))
     if file in before:
         raise ConfigError([f"pops: {file} is there already"])
-    begin = re.search(r"^pops\s*=\s*\[", text, re.MULTILINE)
-    for end in re.finditer(r"\]", text[begin.end() :]) if begin else ():
-        body, rest = text[begin.end() :][: end.start()], text[begin.end() :][end.start() :]
-        last = body.rstrip()
-        indent = re.search(r"\n([ \t]+)\S[^\n]*\s*\Z", body)
-        comma = "" if last.endswith(",") or not last else ","
-        item = f'\n{indent[1]}"{file}",' if indent else f'{" " if last else ""}"{file}"'
-        changed = text[: begin.end()] + last + comma + item + (body[len(last) :] if indent else "") + rest
-        try:
-            if tomllib.loads(changed) == settings | {"pops": [*before, file]}:
-                return changed, before
-        except tomllib.TOMLDecodeError:
-            continue  # that bracket was in a comment or a name
+    if begin := re.search(r"^pops\s*=\s*\[", text, re.MULTILINE):
+        head, tail = text[: begin.end()], text[begin.end() :]
+        for bracket in re.finditer(r"\]", tail):
+            changed = head + _longer(tail[: bracket.start()], file) + tail[bracket.start() :]
+            try:
+                if tomllib.loads(changed) == settings | {"pops": [*before, file]}:
+                    return changed, before
+            except tomllib.TOMLDecodeError:
+                continue  # that bracket is in a comment or a name
     raise ConfigError([f'pops: how it is written is not understood; {BY_HAND}: "{file}"'])
+
+
+def _longer(items: str, file: str) -> str:
+    """What stands between the brackets of a list, with one more name, on a line of its own if the others are."""
+    last = re.sub(r"\s*(#[^\n]*)?\s*\Z", "", items)
+    comment, comma = items[len(last) :], "," if last and not last.endswith(",") else ""
+    if indent := re.search(r"\n([ \t]+)\S[^\n]*\Z", last):
+        return f'{last}{comma}{comment.rstrip()}\n{indent[1]}"{file}",{comment[len(comment.rstrip()) :]}'
+    return f'{last}{comma}{" " if last else ""}"{file}"{comment}'
 
 
 def with_entry(text: str, pop: str, mode: str | None = None) -> tuple[str, list[str]]:

@@ -74,7 +74,10 @@ async def story(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
     inventory = write_inventory(folder, INVENTORY)
     await prepare_kernel()
     async with kafka(topics.named(["rhv1000"])) as broker, Runner(folder) as runner:
-        settings = {"": {"listen": "0.0.0.0", "actuator_port": 6071}, "-inside": {"view_port": ONLY_INSIDE}}
+        settings: dict[str, dict[str, object]] = {
+            "-inside": {"view_port": ONLY_INSIDE},
+            "": {"listen": "0.0.0.0", "actuator_port": 6071},
+        }
         configs = {}
         for name, over in settings.items():
             written = write_settings(folder, inventory, broker, over)
