@@ -198,9 +198,9 @@ def what_runs(items: Sequence[Item]) -> Iterator[str]:
     maps = {name: inventories | files for name, files in data.items() if SETTINGS in files}
     for name, files in maps.items():
         with _folder(files) as folder:
-            listen = load(folder / SETTINGS, {}).settings.listen
+            listen = load(folder / SETTINGS, {}).settings.http.listen
         if listen not in ANY_ADDRESS:
-            yield f"{name}: listen is {listen}"
+            yield f"{name}: http.listen is {listen}"
     for item in items:
         pod = item.document.get("spec", {}).get("template", {}).get("spec", {})
         for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
