@@ -186,9 +186,10 @@ strimzi.io/cluster: {{ .Values.kafka.cluster }}
 
 {{/* The configuration of oauth2-proxy: who may come in, and what the view is told of them. */}}
 {{- define "autopilot.login" -}}
-{{- $login := .Values.view.login -}}
+{{- $login := .Values.view.login }}
+{{- $six := contains ":" .Values.listen -}}
 server:
-  bindAddress: "{{ ternary "[::]" "0.0.0.0" (contains ":" .Values.listen) }}:4180"
+  bindAddress: "{{ ternary "[::]" "0.0.0.0" $six }}:4180"
 providers:
   - id: login
     provider: oidc
@@ -204,7 +205,7 @@ providers:
       audienceClaims: [aud]
 upstreamConfig:
   upstreams:
-    - {id: view, path: /, uri: "http://127.0.0.1:6072", flushInterval: 100ms}
+    - {id: view, path: /, uri: "http://{{ ternary "[::1]" "127.0.0.1" $six }}:6072", flushInterval: 100ms}
 injectRequestHeaders:
   - name: X-Forwarded-User
     preserveRequestValue: false
