@@ -55,8 +55,13 @@ OF_ALL_POPS = {
 INCOMPLETE = ("own Kafka", "no PoP")  # where others make the secrets, or no pod is wanted
 SECRETS = {"autopilot-cluster-ca-cert", "decisions-key", LOGIN["secret"]}
 LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
-# The proxy of the view, to the view beside it.
-MAY_BE_LOOPBACK = ('uri: "http://127.0.0.1:6072"', 'uri: "http://[::1]:6072"')
+# The proxy of the view, to the view beside it, which believes nobody else.
+MAY_BE_LOOPBACK = (
+    'uri: "http://127.0.0.1:6072"',
+    'uri: "http://[::1]:6072"',
+    'proxies = ["127.0.0.1"]',
+    'proxies = ["::1"]',
+)
 RATE = 2000.0  # records a second of a PoP, for which the values say they are
 
 
