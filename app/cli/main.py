@@ -169,7 +169,7 @@ def actuator(read: Callable[[], Deployment], cell: str) -> None:
 
 
 @main.command()
-@click.option("--host", help="Address to serve on, instead of `listen`. The page has no login.")
+@click.option("--host", help="Address to serve on, instead of `http.listen`. The page has no login.")
 @click.option("--truth", type=click.Path(path_type=Path), help="A demo's truth.jsonl, to draw beside the estimate.")
 @with_deployment
 def view(deployment: Deployment, host: str | None, truth: Path | None) -> None:
@@ -177,7 +177,7 @@ def view(deployment: Deployment, host: str | None, truth: Path | None) -> None:
     from app import view as process
 
     with worker(deployment):
-        process.main(deployment, host or deployment.settings.listen, deployment.settings.view_port, truth)
+        process.main(deployment, host or deployment.settings.http.listen, deployment.settings.view_port, truth)
 
 
 @main.command()

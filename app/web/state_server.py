@@ -14,6 +14,9 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.config.http_settings import Http
+from app.web.server import HttpServer
+
 RETRY_S = 10.0
 
 log = logging.getLogger(__name__)
@@ -25,27 +28,25 @@ Probes = Mapping[str, Callable[[], tuple[bool, object]]]  # by path: whether all
 class StateServer(mode.Service):
     """The HTTP server of a worker; it starts before the Faust app, so that it answers during recovery.
 
-    `host` is the address that it listens on, and `port_key` the settings key of its port. A worker whose port is taken
-    works without being seen, and tries again.
+    `port_key` is the settings key of its port. A worker whose port is taken works without being seen, and tries again.
     """
 
     def __init__(
         self,
         views: Views,
-        host: str,
+        http: Http,
         port: int,
         port_key: str,
         answers: Answers | None = None,
         probes: Probes | None = None,
     ) -> None:
         super().__init__()
-        self._runner = web.AppRunner(make_web(views, answers or {}, probes), access_log=None)
-        self._host, self._port, self._port_key = host, port, port_key
+        self._server = HttpServer(make_web(views, answers or {}, probes), http)
+        self._host, self._port, self._port_key = http.listen, port, port_key
         self._listens = False
 
     async def on_start(self) -> None:
         """Start to listen."""
-        await self._runner.setup()
         try:
             await self._listen()
         except OSError as error:
@@ -60,7 +61,7 @@ class StateServer(mode.Service):
             )
 
     async def _listen(self) -> None:
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await self._server.start(self._host, self._port)
         self._listens = True
 
     @mode.Service.task
@@ -73,7 +74,7 @@ class StateServer(mode.Service):
 
     async def on_stop(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        await self._server.stop()
 
 
 def make_web(views: Views, answers: Answers, probes: Probes | None = None) -> web.Application:

@@ -55,8 +55,13 @@ OF_ALL_POPS = {
 INCOMPLETE = ("own Kafka", "no PoP")  # where others make the secrets, or no pod is wanted
 SECRETS = {"autopilot-cluster-ca-cert", "decisions-key", LOGIN["secret"]}
 LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
-# The proxy of the view, to the view beside it.
-MAY_BE_LOOPBACK = ('uri: "http://127.0.0.1:6072"', 'uri: "http://[::1]:6072"')
+# The proxy of the view, to the view beside it, which believes nobody else.
+MAY_BE_LOOPBACK = (
+    'uri: "http://127.0.0.1:6072"',
+    'uri: "http://[::1]:6072"',
+    'proxies = ["127.0.0.1"]',
+    'proxies = ["::1"]',
+)
 RATE = 2000.0  # records a second of a PoP, for which the values say they are
 
 
@@ -201,9 +206,9 @@ def what_runs(items: Sequence[Item]) -> Iterator[str]:
     maps = {name: inventories | files for name, files in data.items() if SETTINGS in files}
     for name, files in maps.items():
         with _folder(files) as folder:
-            listen = load(folder / SETTINGS, {}).settings.listen
+            listen = load(folder / SETTINGS, {}).settings.http.listen
         if listen not in ANY_ADDRESS:
-            yield f"{name}: listen is {listen}"
+            yield f"{name}: http.listen is {listen}"
     for item in items:
         pod = item.document.get("spec", {}).get("template", {}).get("spec", {})
         for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):

@@ -20,7 +20,18 @@ POP, CELL = "<pop>", "<cell>"
 
 # The chart sets these itself: paths and addresses in a pod, and what follows from other values.
 OF_THE_CHART = {
-    "": ("pops", "cells", "data_dir", "halt_file", "listen", "state_port", "actuator_port", "view_port", "signing"),
+    "": (
+        "pops",
+        "cells",
+        "data_dir",
+        "halt_file",
+        "http",
+        "gobgp",
+        "state_port",
+        "actuator_port",
+        "view_port",
+        "signing",
+    ),
     "kafka": (
         "broker",
         "security",

@@ -67,7 +67,7 @@ def test_what_listens_on_loopback_is_found(two: list[Item]) -> None:
     items = changed(two, "ConfigMap", "autopilot-settings-pop000", on_loopback)
     assert list(check.loopback(two)) == []
     assert list(check.loopback(items)) == ["v1 ConfigMap autopilot-settings-pop000 names 127.0.0.1"]
-    assert list(check.what_runs(items)) == ["autopilot-settings-pop000: listen is 127.0.0.1"]
+    assert list(check.what_runs(items)) == ["autopilot-settings-pop000: http.listen is 127.0.0.1"]
 
 
 @pytest.mark.parametrize(

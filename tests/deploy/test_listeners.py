@@ -76,7 +76,7 @@ async def story(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
     async with kafka(topics.named(["rhv1000"])) as broker, Runner(folder) as runner:
         settings: dict[str, dict[str, object]] = {
             "-inside": {"view_port": ONLY_INSIDE},
-            "": {"listen": "0.0.0.0", "actuator_port": 6071},
+            "": {"http": {"listen": "0.0.0.0"}, "actuator_port": 6071},
         }
         configs = {}
         for name, over in settings.items():
@@ -118,7 +118,7 @@ async def _start(runner: Runner, *arguments: str, config: Path) -> None:
 
 async def _collectors(runner: Runner, folder: Path, config: Path, broker: str) -> None:
     deployment = load_local(config)
-    pop, listens, plain = deployment.pops["rhv1000"], Listens(deployment.settings.listen), reached_at(broker)
+    pop, listens, plain = deployment.pops["rhv1000"], Listens(deployment.settings.http.listen), reached_at(broker)
     for name, text in whole_files(pop, collector_files(pop, folder, plain), listens, plain, 2).items():
         (folder / name).write_text(text, encoding="utf-8")
     for name, file in (("sfacctd", SFACCTD), ("pmbmpd", PMBMPD)):

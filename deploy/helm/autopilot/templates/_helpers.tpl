@@ -64,7 +64,7 @@ autopilot/{{ $key }}: {{ $name }}
 {{- end }}
 {{- end }}
 
-{{/* autopilot.toml for these PoPs: list $ POPS MODE CELLS. Whose certificate it is depends on what is mounted. */}}
+{{/* autopilot.toml for these PoPs: list $ POPS MODE CELLS HTTP. Whose certificate it is depends on what is mounted. */}}
 {{- define "autopilot.settings" -}}
 {{- $root := index . 0 }}
 {{- $settings := deepCopy $root.Values.settings }}
@@ -80,7 +80,7 @@ autopilot/{{ $key }}: {{ $name }}
 {{- $_ := set $settings "mode" (index . 2) }}
 {{- $_ := set $settings "data_dir" "/var/lib/autopilot" }}
 {{- $_ := set $settings "halt_file" "/run/autopilot/halt" }}
-{{- $_ := set $settings "listen" $root.Values.listen }}
+{{- $_ := set $settings "http" (index . 4 | merge (dict "listen" $root.Values.listen)) }}
 {{- if index . 3 }}{{ $_ := set $settings "cells" (index . 3) }}{{ end }}
 {{- include "autopilot.toml" $settings | trim }}
 {{- end }}
@@ -98,7 +98,7 @@ autopilot/{{ $key }}: {{ $name }}
 {{- if gt (len $modes) 1 }}{{ fail (printf "pops: cell %s: give all its PoPs one mode" $cell) }}{{ end }}
 {{- $cells := ternary dict (dict $cell $names) (eq (toJson $names) (toJson (list $cell))) -}}
 autopilot.toml: |
-  {{- include "autopilot.settings" (list $root $names (keys $modes | first) $cells) | nindent 2 }}
+  {{- include "autopilot.settings" (list $root $names (keys $modes | first) $cells dict) | nindent 2 }}
 {{- range $names }}
 {{ . }}.toml: |
   {{- include "autopilot.inventory" (list $root .) | nindent 2 }}
