@@ -133,7 +133,6 @@ class Benchmark:
         if peer.program != OURS:
             return await run_peer(self._bench, peer, topics.FLOWS.for_pop(filled.pop), records, run)
         worker = Worker(self._bench, self._offsets, filled.pop, filled.capacity_bps, run)
-        await worker.prepare()
         return await worker.measure(filled.traffic.expected[records])
 
 
