@@ -49,9 +49,9 @@ def identities(cells: Mapping[str, Collection[str]]) -> list[Identity]:
     return found
 
 
-def name_of(component: Component, scope: str = "") -> str:
-    """The name of the identity; `scope` is the PoP of a collector or the cell of a worker."""
-    return app_id(component, scope) if scope else f"autopilot-{component}"
+def name_of(component: Component, scope: str) -> str:
+    """The name of the identity; `scope` is the PoP of a collector or the cell of a worker, and nothing to others."""
+    return app_id(component, scope) if component in (*OF_A_POP, *OF_A_CELL) else f"autopilot-{component}"
 
 
 def _of_topics(component: Component, pops: Collection[str]) -> Iterator[Right]:
@@ -82,4 +82,4 @@ def _besides(component: Component, scope: str, cells: Collection[str]) -> Iterat
             for worker in TABLES:
                 yield from (Right("topic", name, ("Describe", "DescribeConfigs")) for name in changelogs(worker, cell))
     elif component == "consumer":
-        yield Right("group", name_of(component), ("Read",), prefixed=True)
+        yield Right("group", name_of(component, scope), ("Read",), prefixed=True)

@@ -1,0 +1,103 @@
+"""A broker that lets in only clients with a certificate, each of which may do what its identity needs and no more.
+
+The certificates are made for one run, and lie in its directory. A private key can be read only by the user of its
+process: the daemons' own, or ourselves.
+"""
+
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiokafka.errors import for_code
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from app.config.settings import Kafka
+from app.contract.identities import OF_A_POP, Identity, identities, name_of
+from app.contract.topics import Component
+from app.errors import DaemonError
+from app.kafka import client
+from app.lab.daemons.certificates import Authority, Issued
+from app.lab.daemons.machine import Site
+
+BROKER, ADMIN = "broker", "admin"  # who may do everything
+PLACES = ("localhost", "127.0.0.1")
+ANY_HOST = "*"
+# As Kafka's protocol numbers them.
+RESOURCES = {"topic": 2, "group": 3}
+LITERAL, PREFIXED = 3, 4
+OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10}
+ALLOW = 3
+PROPERTIES = """
+listener.security.protocol.map=BROKER:SSL,CONTROLLER:SSL
+ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:CN={broker};User:CN={admin}
+"""
+
+
+class Guard:
+    """The CA of one run, and the identities that it vouches for; `cells` are the PoPs by cell."""
+
+    def __init__(self, site: Site, cells: Mapping[str, Collection[str]]) -> None:
+        self.identities: list[Identity] = identities(cells)
+        self._site = site
+        self._ca = Authority("autopilot-run")
+        self._folder = site.path("tls")
+        self._folder.mkdir()
+        self._trusted = site.write("tls/ca.crt", self._ca.certificate)
+        self._components: dict[str, Component] = {each.name: each.component for each in self.identities}
+        for name in (*self._components, ADMIN):
+            self.renew(name)
+
+    def renew(self, name: str) -> None:
+        """Give an identity another certificate and key, in place of those that it has."""
+        issued = self._ca.issue(name)
+        self._write(f"{name}.key", issued.key, name)
+        self._write(f"{name}.crt", issued.certificate, name)
+
+    def properties(self) -> str:
+        """What turns the broker of the site, by properties that come after its own, into a guarded one."""
+        issued: Issued = self._ca.issue(BROKER, PLACES)
+        keystore = self._write(f"{BROKER}.pem", "".join(issued), BROKER)
+        return PROPERTIES.format(keystore=keystore, truststore=self._trusted, broker=BROKER, admin=ADMIN)
+
+    def keys(self, component: Component, scope: str) -> dict[str, Any]:
+        """What stands in `[kafka]` for this component of a PoP or cell."""
+        return self._keys(name_of(component, scope))
+
+    def kafka(self, component: Component, scope: str) -> Kafka:
+        """The settings with which this component reaches the broker."""
+        return Kafka(**self.keys(component, scope))
+
+    async def give_rights(self) -> None:
+        """Let each identity do what it needs; DaemonError if the broker refuses."""
+        async with client.started(client.admin(Kafka(**self._keys(ADMIN)))) as admin:
+            for identity in self.identities:
+                for right in identity.rights:
+                    for operation in right.operations:
+                        pattern = PREFIXED if right.prefixed else LITERAL
+                        of = RESOURCES[right.resource], right.name, pattern, f"User:CN={identity.name}", ANY_HOST
+                        request = CreateAclsRequest(*of, OPERATIONS[operation], ALLOW)
+                        answer = await admin._send_request(request)
+                        for code, text in answer.creation_responses:
+                            if code:
+                                raise DaemonError(f"no {operation} of {right.name}: {for_code(code).__name__} {text}")
+
+    def _keys(self, name: str) -> dict[str, Any]:
+        files = {"cert_file": f"{name}.crt", "key_file": f"{name}.key", "ca_file": self._trusted.name}
+        paths = {key: str(self._folder / file) for key, file in files.items()}
+        return {"broker": f"127.0.0.1:{self._site.ports.kafka}", "replication_factor": 1, "security": "mtls"} | paths
+
+    def _write(self, file: str, text: str, name: str) -> Path:
+        """Write a file that only the user of this identity can read."""
+        path, new = self._folder / file, self._folder / f"{file}.new"
+        new.touch(mode=0o600)
+        new.write_text(text, encoding="utf-8")
+        if self._site.user and (name == BROKER or self._components.get(name) in OF_A_POP):
+            shutil.chown(new, self._site.user)
+        return new.replace(path)
