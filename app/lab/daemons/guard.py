@@ -13,11 +13,10 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from app.config.settings import Kafka
-from app.contract.identities import OF_A_POP, Identity, identities, name_of
-from app.contract.topics import Component
+from app.contract.identities import OF_A_POP, identities
 from app.errors import DaemonError
 from app.kafka import client
-from app.lab.daemons.certificates import Authority, Issued
+from app.lab.daemons.certificates import DAYS, Authority
 from app.lab.daemons.machine import Site
 
 BROKER, ADMIN = "broker", "admin"  # who may do everything
@@ -44,40 +43,41 @@ class Guard:
     """The CA of one run, and the identities that it vouches for; `cells` are the PoPs by cell."""
 
     def __init__(self, site: Site, cells: Mapping[str, Collection[str]]) -> None:
-        self.identities: list[Identity] = identities(cells)
+        self._identities = identities(cells)
         self._site = site
         self._ca = Authority("autopilot-run")
         self._folder = site.path("tls")
         self._folder.mkdir()
         self._trusted = site.write("tls/ca.crt", self._ca.certificate)
-        self._components: dict[str, Component] = {each.name: each.component for each in self.identities}
-        for name in (*self._components, ADMIN):
+        self._daemons = {BROKER, *(each.name for each in self._identities if each.component in OF_A_POP)}
+        for name in (*(each.name for each in self._identities), ADMIN):
             self.renew(name)
 
-    def renew(self, name: str) -> None:
+    def renew(self, name: str, days: float = DAYS) -> None:
         """Give an identity another certificate and key, in place of those that it has."""
-        issued = self._ca.issue(name)
+        issued = self._ca.issue(name, days=days)
         self._write(f"{name}.key", issued.key, name)
         self._write(f"{name}.crt", issued.certificate, name)
 
     def properties(self) -> str:
         """What turns the broker of the site, by properties that come after its own, into a guarded one."""
-        issued: Issued = self._ca.issue(BROKER, PLACES)
-        keystore = self._write(f"{BROKER}.pem", "".join(issued), BROKER)
+        keystore = self._write(f"{BROKER}.pem", "".join(self._ca.issue(BROKER, PLACES)), BROKER)
         return PROPERTIES.format(keystore=keystore, truststore=self._trusted, broker=BROKER, admin=ADMIN)
 
-    def keys(self, component: Component, scope: str) -> dict[str, Any]:
-        """What stands in `[kafka]` for this component of a PoP or cell."""
-        return self._keys(name_of(component, scope))
+    def keys(self, name: str) -> dict[str, Any]:
+        """What stands in `[kafka]` for this identity, or for ADMIN."""
+        files = {"cert_file": f"{name}.crt", "key_file": f"{name}.key", "ca_file": self._trusted.name}
+        paths = {key: str(self._folder / file) for key, file in files.items()}
+        return {"broker": f"127.0.0.1:{self._site.ports.kafka}", "replication_factor": 1, "security": "mtls"} | paths
 
-    def kafka(self, component: Component, scope: str) -> Kafka:
-        """The settings with which this component reaches the broker."""
-        return Kafka(**self.keys(component, scope))
+    def kafka(self, name: str) -> Kafka:
+        """The settings with which it reaches the broker."""
+        return Kafka(**self.keys(name))
 
     async def give_rights(self) -> None:
         """Let each identity do what it needs; DaemonError if the broker refuses."""
-        async with client.started(client.admin(Kafka(**self._keys(ADMIN)))) as admin:
-            for identity in self.identities:
+        async with client.started(client.admin(self.kafka(ADMIN))) as admin:
+            for identity in self._identities:
                 for right in identity.rights:
                     for operation in right.operations:
                         pattern = PREFIXED if right.prefixed else LITERAL
@@ -88,16 +88,11 @@ class Guard:
                             if code:
                                 raise DaemonError(f"no {operation} of {right.name}: {for_code(code).__name__} {text}")
 
-    def _keys(self, name: str) -> dict[str, Any]:
-        files = {"cert_file": f"{name}.crt", "key_file": f"{name}.key", "ca_file": self._trusted.name}
-        paths = {key: str(self._folder / file) for key, file in files.items()}
-        return {"broker": f"127.0.0.1:{self._site.ports.kafka}", "replication_factor": 1, "security": "mtls"} | paths
-
     def _write(self, file: str, text: str, name: str) -> Path:
         """Write a file that only the user of this identity can read."""
         path, new = self._folder / file, self._folder / f"{file}.new"
         new.touch(mode=0o600)
         new.write_text(text, encoding="utf-8")
-        if self._site.user and (name == BROKER or self._components.get(name) in OF_A_POP):
+        if self._site.user and name in self._daemons:
             shutil.chown(new, self._site.user)
         return new.replace(path)

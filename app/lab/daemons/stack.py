@@ -16,6 +16,7 @@ from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router, Session, load_pop
 from app.config.settings import OVERLAY, Deployment, Kafka
 from app.contract import topics
+from app.contract.identities import name_of
 from app.contract.topics import Component
 from app.errors import AutopilotError, ConfigError, EnvironmentProblem
 from app.kafka.admin import create_topics
@@ -104,7 +105,7 @@ class Stack:
         """How a component of this PoP reaches the broker."""
         if self._guard is None:
             return reached_at(f"127.0.0.1:{self.site.ports.kafka}")
-        return self._guard.kafka(component, self.pop.name)
+        return self._guard.kafka(name_of(component, self.pop.name))
 
     def identity_of(self, component: Component) -> dict[str, str]:
         """The variables by which a process that has the settings of this stack is this component to the broker."""
@@ -135,7 +136,7 @@ class Stack:
         settings = self._options.settings
         if self._options.guarded:
             self._guard = Guard(self.site, {self.pop.name: [self.pop.name]})
-            settings = merged({"kafka": self._guard.keys("operator", self.pop.name)}, settings)
+            settings = merged({"kafka": self._guard.keys(name_of("operator", self.pop.name))}, settings)
         self.kafka = self.kafka_of("operator")
         self.sflow = ("127.0.0.1", self.site.ports.sflow)
         self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, settings)
