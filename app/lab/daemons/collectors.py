@@ -35,7 +35,7 @@ async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int, wa
     port, (kafka, ours) = site.ports.sflow, ways or _plain(site)
     topics = {"flows_topic": FLOWS.for_pop(pop.name), "counters_topic": COUNTERS.for_pop(pop.name)}
     text = fill("sfacctd.conf", sflow=port, kafka=_port(kafka), refresh_s=refresh_s, **topics)
-    config = site.write("sfacctd.conf", text + _rendered(site.make_directory("sfacctd"), pop, kafka)[SFACCTD_LINES])
+    config = site.write("sfacctd.conf", text + _rendered(site.make_folder("sfacctd"), pop, kafka)[SFACCTD_LINES])
 
     async def owns_its_port() -> str | None:
         holders = udp_holders(port)
@@ -52,7 +52,7 @@ async def start_pmbmpd(runner: Runner, site: Site, pop: Pop, kafka: Kafka | None
     """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
     kafka = kafka or _plain(site).theirs
     text = fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=_port(kafka), bmp_topic=BMP.for_pop(pop.name))
-    config = site.write("pmbmpd.conf", text + _rendered(site.make_directory("pmbmpd"), pop, kafka)[PMBMPD_LINES])
+    config = site.write("pmbmpd.conf", text + _rendered(site.make_folder("pmbmpd"), pop, kafka)[PMBMPD_LINES])
     argv = (binary("pmbmpd"), "-f", str(config))
     await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
 

@@ -5,7 +5,7 @@ process: the daemons' own, or ourselves.
 """
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,7 @@ class Guard:
         self._identities = identities(cells)
         self._site = site
         self._ca = Authority("autopilot-run")
-        self._folder = site.path("tls")
-        self._folder.mkdir()
+        self._folder = site.make_folder("tls")
         self._trusted = site.write("tls/ca.crt", self._ca.certificate)
         self._daemons = {BROKER, *(each.name for each in self._identities if each.component in OF_A_POP)}
         for name in (*(each.name for each in self._identities), ADMIN):
@@ -77,16 +76,17 @@ class Guard:
     async def give_rights(self) -> None:
         """Let each identity do what it needs; DaemonError if the broker refuses."""
         async with client.started(client.admin(self.kafka(ADMIN))) as admin:
-            for identity in self._identities:
-                for right in identity.rights:
-                    for operation in right.operations:
-                        pattern = PREFIXED if right.prefixed else LITERAL
-                        of = RESOURCES[right.resource], right.name, pattern, f"User:CN={identity.name}", ANY_HOST
-                        request = CreateAclsRequest(*of, OPERATIONS[operation], ALLOW)
-                        answer = await admin._send_request(request)
-                        for code, text in answer.creation_responses:
-                            if code:
-                                raise DaemonError(f"no {operation} of {right.name}: {for_code(code).__name__} {text}")
+            for request in self._requests():
+                [(code, text)] = (await admin._send_request(request)).creation_responses
+                if code:
+                    raise DaemonError(f"the broker takes no ACL: {for_code(code).__name__} {text or ''}")
+
+    def _requests(self) -> Iterator[CreateAclsRequest]:
+        for identity in self._identities:
+            for right in identity.rights:
+                pattern = PREFIXED if right.prefixed else LITERAL
+                of = RESOURCES[right.resource], right.name, pattern, f"User:CN={identity.name}", ANY_HOST
+                yield from (CreateAclsRequest(*of, OPERATIONS[operation], ALLOW) for operation in right.operations)
 
     def _write(self, file: str, text: str, name: str) -> Path:
         """Write a file that only the user of this identity can read."""
