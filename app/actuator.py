@@ -156,7 +156,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: ActuatorPorts) 
 def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
     """The whole actuator of a cell with what runs beside it, not started. `read` is for a reload."""
     settings, pops, clock = deployment.settings, deployment.cell(cell), BrokerClock(system)
-    app = create_app(f"autopilot-actuator-{cell}", settings)
+    app = create_app(topics.app_id("actuator", cell), settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
     outbox = Outbox(DirectPublisher(settings.kafka))
     cut_off = CutOff(settings.kafka, outbox.drained)

@@ -21,6 +21,7 @@ from app.config.key_files import signer_of
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Sources, WorkerState
 from app.contract.signing import Signer
+from app.contract.topics import app_id
 from app.gauges import forget_links, watch_clock, watch_inputs, watch_routes
 from app.kafka.broker_time import ClockWatch
 from app.reload import Read, Reload
@@ -117,7 +118,7 @@ def assemble(pops: Mapping[str, Pop], settings: Settings, ports: TelemetryPorts)
 def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple[ExactApp, list[mode.Service]]:
     """The whole telemetry app of a cell with its watchdog and state server, not started. `read` is for a reload."""
     settings, clock = deployment.settings, BrokerClock(system)
-    app = create_app(f"autopilot-telemetry-{cell}", settings)
+    app = create_app(app_id("telemetry", cell), settings)
     fence = StallFence(settings.kafka.session_timeout_s / 2, clock)
 
     async def apply(old: Deployment, new: Deployment) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from app.cli.decision_size import TOPIC_BYTES_DEFAULT
-from app.contract.topics import CHANGELOG_CONFIG, ENVELOPE_BYTES, RECORD_BYTES_MAX
+from app.contract import topics
+from app.contract.topics import CHANGELOG_CONFIG, ENVELOPE_BYTES, RECORD_BYTES_MAX, TABLES
 
 POLICY, LAG, SIZE = "cleanup.policy", "min.compaction.lag.ms", "max.message.bytes"
 BYTES_MIN = RECORD_BYTES_MAX + ENVELOPE_BYTES
@@ -11,8 +12,8 @@ BYTES_MIN = RECORD_BYTES_MAX + ENVELOPE_BYTES
 
 def changelogs(existing: Iterable[str], cells: Iterable[str]) -> list[str]:
     """Those of the existing topics that are changelogs of our cells, sorted; a worker creates them at its start."""
-    ours = tuple(f"autopilot-{worker}-{cell}-" for cell in cells for worker in ("telemetry", "actuator"))
-    return sorted(name for name in existing if name.startswith(ours) and name.endswith("-changelog"))
+    ours = {name for cell in cells for worker in TABLES for name in topics.changelogs(worker, cell)}
+    return sorted(ours.intersection(existing))
 
 
 def changelog_problems(name: str, partitions: int, config: Mapping[str, str]) -> Iterator[str]:

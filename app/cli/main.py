@@ -103,9 +103,14 @@ for command in (render, reaper, halt, resume, reload, state, keys):
     help="How many seconds of traffic to send (default: as the scenario says).",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Seed of the simulated PoP.")
+@click.option(
+    "--secure",
+    is_flag=True,
+    help="Certificates for every client of the broker, each of which may do only what it needs.",
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory, and keep logs and state there.")
 @json_option
-def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool) -> None:
+def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool, secure: bool) -> None:
     """Run the whole loop on real daemons. A link congests, prefixes move, the drops stop, every move is taken back.
 
     Other scenarios show what must never happen, and what bad input does.
@@ -114,7 +119,7 @@ def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_js
     from app.lab.demo.run import Options, run_demo  # Faust and gRPC are slow to import, so only when needed
 
     with Display(live=not as_json and errors.is_terminal) as display:
-        options = Options(scenario=scenario, seconds=seconds, seed=seed, run_dir=keep)
+        options = Options(scenario=scenario, seconds=seconds, seed=seed, run_dir=keep, secure=secure)
         document = asyncio.run(run_demo(options, display))
     if as_json:
         print_json(document)

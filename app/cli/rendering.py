@@ -1,4 +1,4 @@
-"""`autopilot render`: files for the programs beside us, made from the inventory."""
+"""`autopilot render`: files and commands for the programs beside us, made from the inventory."""
 
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from app.cli import acls
 from app.cli.options import pop_option, with_deployment
 from app.config import endpoints
 from app.config.collectors import collector_files
 from app.config.inventory import Pop
 from app.config.settings import Deployment, Kafka
+from app.contract.identities import identities
 from app.errors import ConfigError, EnvironmentProblem
 from app.routers.router_files import PLATFORMS, Collector, router_files
 
@@ -19,7 +21,7 @@ PASSWORD_KEY, MODE_OF_SECRETS = "sasl.password", 0o600
 
 @click.group()
 def render() -> None:
-    """Write files for the programs beside us, from the inventory."""
+    """Write files, or commands, for the programs beside us, from the inventory."""
 
 
 OUT_OPTION = click.option(
@@ -74,6 +76,44 @@ def render_routers(deployment: Deployment, platform: str, bmp: str, pop: str | N
     collector = _collector(bmp)
     for path in write_files(deployment, pop, out, lambda of, _: router_files(of, platform, collector)):
         click.echo(path)
+
+
+@render.command("acls")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["kafka", "strimzi"]),
+    default="kafka",
+    show_default=True,
+    help="Commands for kafka-acls.sh, or KafkaUsers of Strimzi.",
+)
+@click.option("--cluster", help="With strimzi: the name of the Kafka object.")
+@click.option(
+    "--principal",
+    metavar="TEMPLATE",
+    help="With kafka: what the brokers call a client, with NAME in it (default: User:CN=NAME, the subject of its"
+    " certificate, or User:NAME with sasl-scram).",
+)
+@with_deployment
+def render_acls(deployment: Deployment, form: str, cluster: str | None, principal: str | None) -> None:
+    """Print who may do what at the broker: an identity for each collector of a PoP, each worker of a cell, the view,
+    the command line, and whoever reads our outputs, each with all that it needs and no more.
+    """
+    kafka, wanted = deployment.settings.kafka, identities(deployment.cells)
+    by_password = kafka.security == "sasl-scram"
+    if form == "kafka":
+        template = principal or f"User:{'' if by_password else 'CN='}{acls.NAME}"
+        if acls.NAME not in template:
+            raise click.BadParameter(f"{template!r} has no {acls.NAME} in it", param_hint="--principal")
+        click.echo("\n".join(acls.commands(wanted, kafka.broker, template)))
+        return
+    if cluster is None:
+        raise click.UsageError("--format strimzi needs --cluster, the name of the Kafka object")
+    try:
+        users = acls.kafka_users(wanted, cluster, "scram-sha-512" if by_password else "tls")
+        click.echo("".join(users), nl=False)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
 
 
 def _collector(listens: str) -> Collector:

@@ -11,6 +11,7 @@ from app.cli.options import json_option, with_files
 from app.cli.output import print_json
 from app.clock import SystemClock
 from app.config.settings import Deployment
+from app.contract import topics
 from app.errors import EnvironmentProblem
 
 
@@ -88,7 +89,7 @@ def reset_command(
     from_inputs, yes = choices["from_inputs"], choices["yes"]
     deployment = read().instance(instance, None)
     deployment.cell(cell)  # an unknown cell is wrong usage
-    app_id = f"autopilot-{process}-{cell}"
+    app_id = topics.app_id(process, cell)
     if not yes:
         if as_json:
             raise click.UsageError("give --yes: with --json nothing is asked")

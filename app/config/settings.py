@@ -22,6 +22,8 @@ from app.logs import LogFormat
 
 OVERLAY = {
     "kafka.broker": "AUTOPILOT_BROKER",
+    "kafka.cert_file": "AUTOPILOT_CERT",
+    "kafka.key_file": "AUTOPILOT_CERT_KEY",
     "data_dir": "AUTOPILOT_DATA_DIR",
     "mode": "AUTOPILOT_MODE",
     "log_format": "AUTOPILOT_LOG_FORMAT",
@@ -50,10 +52,13 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     cert_file: forms.Text | None = None
     """File, relative to this one: our certificate and what leads from it to its CA, in PEM. For `mtls`; with
-    `sasl-scram` if the listener wants both.
+    `sasl-scram` if the listener wants both. `AUTOPILOT_CERT` wins, so that processes that share this file have a
+    certificate each.
     """
     key_file: forms.Text | None = None
-    """File, relative to this one: the private key of `cert_file`, in PEM, without a passphrase."""
+    """File, relative to this one: the private key of `cert_file`, in PEM, without a passphrase. `AUTOPILOT_CERT_KEY`
+    wins.
+    """
     username: forms.Text | None = None
     """Who we are to the broker. For `sasl-scram`."""
     password_file: forms.Text | None = None
@@ -146,6 +151,14 @@ class Deployment(msgspec.Struct, frozen=True):
     def cell_of(self, pop: str) -> str:
         """The name of the cell that a PoP is in."""
         return next((cell for cell, pops in self.settings.cells.items() if pop in pops), pop)
+
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        """The names of all cells, each with those of its PoPs."""
+        cells: dict[str, list[str]] = {}
+        for pop in self.pops:
+            cells.setdefault(self.cell_of(pop), []).append(pop)
+        return cells
 
     def cell(self, name: str) -> dict[str, Pop]:
         """The PoPs of a cell: those that `cells` lists, or the PoP of that name; ConfigError if one does not exist."""

@@ -26,6 +26,11 @@ table.
 |---|---|---|---|---|---|---|---|
 """
 FOOT = """
+sfacctd and pmbmpd are the collectors of a PoP, `operator` is the command line, and `consumer` is whoever reads our
+outputs. `autopilot render acls` turns these two columns into rights at the broker
+([security](../operator/security.md#who-may-do-what)). The view sees when something was written to `sfacctd-flows-<pop>`
+and `bmp-<pop>`, but reads no record of them.
+
 The inputs must not be compacted: a hole in their offsets means loss, and a worker that sees one ends itself and starts
 again from its last commit. Their writers may use any codec, and transactions: what was aborted is not read.
 
@@ -68,7 +73,8 @@ def _cells(topic: Topic) -> list[str]:
     else:
         record = topic.record
     cleanup = topic.cleanup.replace(",", ", ")
-    return [name, topic.key, str(topic.partitions), cleanup, _kept(topic), topic.writers, topic.readers, record]
+    people = [", ".join(names) for names in (topic.writers, topic.readers)]
+    return [name, topic.key, str(topic.partitions), cleanup, _kept(topic), *people, record]
 
 
 def _kept(topic: Topic) -> str:

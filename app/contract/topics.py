@@ -1,10 +1,11 @@
 """Every Kafka topic in one table: name, key, partitions, retention, writers, readers, and what is in it.
 
 Topics are created from this table and checked against it; nothing relies on auto-creation. docs/reference/topics.md is
-generated from it: `python -m app.contract.docs`.
+generated from it: `python -m app.contract.docs`. Who may do what at the broker follows from it, too (identities.py).
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -16,12 +17,17 @@ ENVELOPE_BYTES = 64 * 1024  # what Kafka adds to a record, and some room
 # A worker that was frozen may write an old row after its successor's newer one. Compaction must not drop the newer one
 # before both have been read: the rows show which is newer (tables/store.py).
 CHANGELOG_CONFIG = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(24 * HOUR_MS)}
+TABLES = {"telemetry": ("congestion", "interfaces", "link_windows", "rib"), "actuator": ("rib",)}
+
+# sfacctd and pmbmpd are the collectors, operator is the command line, consumer is whoever reads our outputs.
+Component = Literal["sfacctd", "pmbmpd", "telemetry", "actuator", "view", "operator", "consumer"]
 
 
 class Topic(msgspec.Struct, frozen=True):
     """One topic; if `name` contains `<pop>`, one topic per PoP. `schema` is None for records that are not ours.
 
-    With `broker_time` the broker writes its own time into each record, in place of its writer's.
+    With `broker_time` the broker writes its own time into each record, in place of its writer's. `watchers` see where
+    it begins and ends, and when something was written, but none of its records.
     """
 
     name: str
@@ -29,12 +35,13 @@ class Topic(msgspec.Struct, frozen=True):
     partitions: int
     retention_ms: int
     cleanup: str
-    writers: str
-    readers: str
+    writers: tuple[Component, ...]
+    readers: tuple[Component, ...]
     record: str = ""
     schema: str | None = None
     broker_time: bool = False
     record_bytes_max: int = RECORD_BYTES_MAX
+    watchers: tuple[Component, ...] = ()
 
     def for_pop(self, pop: str) -> str:
         """The real name of this topic for one PoP."""
@@ -61,9 +68,10 @@ FLOWS = Topic(
     1,
     24 * HOUR_MS,
     "delete",
-    "sfacctd",
-    "telemetry",
+    ("sfacctd",),
+    ("telemetry", "operator"),
     "pmacct JSON lines, many per message, and a pair of purge markers per refresh: the feed's heartbeat",
+    watchers=("view",),
 )
 COUNTERS = Topic(
     "sfacctd-counters-<pop>",
@@ -71,8 +79,8 @@ COUNTERS = Topic(
     1,
     24 * HOUR_MS,
     "delete",
-    "sfacctd",
-    "telemetry",
+    ("sfacctd",),
+    ("telemetry", "operator"),
     "pmacct JSON, one sFlow counter sample per message",
 )
 BMP = Topic(
@@ -81,9 +89,10 @@ BMP = Topic(
     1,
     72 * HOUR_MS,
     "delete",
-    "pmbmpd",
-    "telemetry, actuator",
+    ("pmbmpd",),
+    ("telemetry", "actuator", "operator"),
     "pmacct JSON, one BMP message per record",
+    watchers=("view",),
 )
 DECISIONS = Topic(
     "decisions-<pop>",
@@ -91,8 +100,8 @@ DECISIONS = Topic(
     1,
     24 * HOUR_MS,
     "compact,delete",
-    "telemetry",
-    "actuator, view, anyone",
+    ("telemetry",),
+    ("actuator", "view", "operator", "consumer"),
     "the whole desired set of overrides, with congestion, releases and refusals",
     "decision/1",
     broker_time=True,
@@ -104,8 +113,8 @@ LINK_UTILIZATION = Topic(
     1,
     168 * HOUR_MS,
     "delete",
-    "telemetry",
-    "view, anyone",
+    ("telemetry",),
+    ("view", "operator", "consumer"),
     "one link in one closed window",
     "link-utilization/1",
 )
@@ -115,8 +124,8 @@ PREFIX_TRAFFIC = Topic(
     1,
     24 * HOUR_MS,
     "delete",
-    "telemetry",
-    "anyone",
+    ("telemetry",),
+    ("operator", "consumer"),
     "the largest prefixes of one link in one closed window",
     "prefix-traffic/1",
 )
@@ -126,8 +135,8 @@ SOURCES = Topic(
     1,
     24 * HOUR_MS,
     "delete",
-    "telemetry",
-    "view, anyone",
+    ("telemetry",),
+    ("view", "operator", "consumer"),
     "when each router of a PoP was last heard, and what is wrong with its inputs",
     "sources/1",
 )
@@ -137,8 +146,8 @@ ACTUATIONS = Topic(
     1,
     720 * HOUR_MS,
     "delete",
-    "actuator",
-    "view, anyone",
+    ("actuator",),
+    ("view", "operator", "consumer"),
     "what was done to one router, or was not, and why",
     "actuation/1",
 )
@@ -148,8 +157,8 @@ ACTUATOR_STATUS = Topic(
     1,
     24 * HOUR_MS,
     "delete",
-    "actuator",
-    "view, anyone",
+    ("actuator",),
+    ("view", "operator", "consumer"),
     "a sign of life every 5 s: mode, kill switches, and what each gobgpd holds",
     "actuator-status/1",
 )
@@ -159,8 +168,8 @@ CONTROL = Topic(
     1,
     720 * HOUR_MS,
     "compact",
-    "autopilot halt, resume",
-    "actuator, view",
+    ("operator",),
+    ("actuator", "view", "operator"),
     "an operator's order: halt or resume",
     "control/1",
     broker_time=True,
@@ -171,8 +180,8 @@ DEAD_LETTERS = Topic(
     1,
     168 * HOUR_MS,
     "delete",
-    "telemetry, actuator",
-    "people",
+    ("telemetry", "actuator"),
+    ("operator",),
     "bytes that could not be used, and why",
     "dead-letter/1",
 )
@@ -182,8 +191,8 @@ CLOCK = Topic(
     1,
     24 * HOUR_MS,
     "delete",
-    "telemetry, actuator",
-    "nobody",
+    ("telemetry", "actuator", "operator"),
+    (),
     "nothing: the broker's confirmation says its time, by which its writer knows how wrong its own clock is",
     broker_time=True,
 )
@@ -201,6 +210,16 @@ ALL = (
     DEAD_LETTERS,
     CLOCK,
 )
+
+
+def app_id(worker: str, cell: str) -> str:
+    """The id of a worker's Faust app: its consumer group, and the beginning of the names of its changelogs."""
+    return f"autopilot-{worker}-{cell}"
+
+
+def changelogs(worker: str, cell: str) -> list[str]:
+    """The changelogs of a worker's tables, which it creates itself."""
+    return [f"{app_id(worker, cell)}-{table}-changelog" for table in TABLES[worker]]
 
 
 def record_bytes_max(name: str) -> int:

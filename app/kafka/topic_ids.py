@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import KafkaError, NodeNotReadyError, TopicAuthorizationFailedError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
@@ -101,11 +101,13 @@ class TopicState(NamedTuple):
 async def topic_states(
     admin: AIOKafkaAdminClient, names: Sequence[str], node_id: int | None = None
 ) -> dict[str, TopicState]:
-    """The state of each of these topics that exists, by name; KafkaError if the broker does not answer.
+    """The state of each of these topics that exists, by name; KafkaError if the broker does not answer or allow it.
 
     Any broker is asked, or that of this id: the others may not know yet what has just been created.
     """
     response: Any = await admin._send_request(TopicsRequest(names), node_id)
+    if any(error == TopicAuthorizationFailedError.errno for error, *_ in response.topics):
+        raise TopicAuthorizationFailedError  # without a right to it, a topic looks as if it were not there
     return {
         name: TopicState(str(topic_id), len(partitions), all(not error for error, *_ in partitions))
         for error, name, topic_id, _, partitions, *_ in response.topics

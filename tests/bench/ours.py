@@ -38,7 +38,9 @@ LOOK_EVERY_S = 0.05
 class Worker:
     """One run: a cell of its own."""
 
-    def __init__(self, bench: Bench, offsets: Offsets, pop: str, capacity_bps: float, cell: str) -> None:
+    def __init__(
+        self, bench: Bench, offsets: Offsets, pop: str, capacity_bps: float, cell: str, by_tls: bool = False
+    ) -> None:
         self._bench = bench
         self._offsets = offsets
         self._cell = cell
@@ -51,7 +53,8 @@ class Worker:
         directory.mkdir()
         inventory = directory / f"{pop}.toml"
         inventory.write_text(network.inventory(pop, capacity_bps), encoding="utf-8")
-        self._settings = write_settings(directory, inventory, bench.broker, {"cells": {cell: [pop]}})
+        overrides = {"cells": {cell: [pop]}, "kafka": bench.tls if by_tls else {}}
+        self._settings = write_settings(directory, inventory, bench.broker, overrides)
 
     async def measure(self, expected: Sums) -> Run:
         """Let it read the whole flow topic, in which there are these sums."""
@@ -68,6 +71,7 @@ class Worker:
             seconds=seconds,
             sums=await self._published(since_s),
             settings={
+                "security": settings.kafka.security,
                 "session_timeout_s": settings.kafka.session_timeout_s,
                 **{f"windows.{key}": value for key, value in msgspec.structs.asdict(settings.windows).items()},
             },

@@ -55,7 +55,7 @@ class Secured:
             "mtls": self.kafka("MTLS", "mtls", **self.identity("right", self.ca.issue("telemetry"))),
             "sasl-scram": self.kafka("LOGIN", "sasl-scram", **self.login("right", USER, PASSWORD)),
         }
-        words = Topic(WORDS, "none", 1, 3_600_000, "delete", "this test", "this test")
+        words = Topic(WORDS, "none", 1, 3_600_000, "delete", (), ())
         await create_topics(reached_at(self.plain), {SOURCE: NUMBERS, WORDS: words} | topics.named([POP]))
 
     async def restart(self, listener: Listener) -> None:

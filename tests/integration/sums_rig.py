@@ -26,7 +26,7 @@ from tests.integration.test_exact_state import Load, changelog_sums, clients, co
 from tests.patience import PATIENCE_S
 
 CHANGELOG = f"{APP_ID}-sums-changelog"
-NUMBERS = Topic(SOURCE, "none", 1, 3_600_000, "delete", "this test", "the worker")
+NUMBERS = Topic(SOURCE, "none", 1, 3_600_000, "delete", (), ())
 
 
 class Worker:

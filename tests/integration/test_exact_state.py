@@ -91,7 +91,7 @@ async def changelog_sums(broker: str) -> dict[str, int]:
 
 
 async def test_sums_survive_sigkill_with_and_without_the_disk(tmp_path: Path) -> None:
-    topic = Topic(SOURCE, "none", 1, 3_600_000, "delete", "this test", "the worker")
+    topic = Topic(SOURCE, "none", 1, 3_600_000, "delete", (), ())
     moments = random.Random(7)
     try:
         async with kafka({SOURCE: topic}) as broker, clients(broker) as (producer, admin):

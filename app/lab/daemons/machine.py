@@ -57,6 +57,13 @@ class Site(msgspec.Struct, frozen=True):
         path.chmod(0o644)
         return path
 
+    def make_folder(self, name: str) -> Path:
+        """Create a subdirectory of the run directory in which the daemons can only read; its path."""
+        path = self.path(name)
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+        return path
+
     def make_directory(self, name: str) -> Path:
         """Create a subdirectory of the run directory that the daemons can write to; its path."""
         path = self.path(name)
