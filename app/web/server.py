@@ -7,7 +7,9 @@ one, makes room for one that is new: whoever asks at once is answered, even amon
 
 import asyncio
 import contextlib
+import os
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 from aiohttp import web
@@ -16,6 +18,7 @@ from app.config.http_settings import Http
 
 CONNECTIONS_MAX = 64  # of a worker; the view has more
 AT_ONCE = 16  # connections that are taken up in one turn of the event loop: so many more may be open for a moment
+QUEUE = 4096  # connections that the kernel keeps until they are taken up; one beyond them tries again after 1 s
 REQUEST_WITHIN_S = 10.0  # from the connection, or the last answer, to the end of the headers
 ANSWER_WITHIN_S = 30.0  # for whoever reads an answer slowly
 BODY_WITHIN_S = 1.0  # a body is not read, only waited for, so that its sender sees the answer
@@ -56,6 +59,9 @@ class HttpServer:
         self._hosts |= {host.lower()}
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: _Connection(self, protocol()), host, port, backlog=AT_ONCE)
+        for each in self._listener.sockets:  # asyncio has one number for both
+            with socket.socket(fileno=os.dup(each.fileno())) as same:
+                same.listen(QUEUE)
 
     async def stop(self) -> None:
         """Close everything; answers that are on their way have SHUTDOWN_S."""
