@@ -5,7 +5,7 @@ ARGS ?=
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
-.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak install
+.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak crowded install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,9 @@ leak-test: install ## 10,000 decisions against real edges: does a route of ours 
 
 soak: install ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+crowded: install ## how late are decisions while every HTTP server is attacked? 15 minutes
+	@$(BIN)/python -m tests.crowded $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python. Progress goes to stderr, so stdout has only the command's output.
 install: ## what demo and tests need: daemons, Kafka, Python

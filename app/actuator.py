@@ -23,7 +23,9 @@ from app.actuation.pop_actuator import PopActuator
 from app.actuation.timing import Timing
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import BgpSpeaker
+from app.bgp.tls import SECURE_IT, is_exposed, tls_to
 from app.clock import BrokerClock, Clock, SystemClock
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Settings
 from app.config.trusted_keys import ANYBODY, trust_of
@@ -185,7 +187,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
         partial(attach_reader, app, fence=fence, end=cut_off),
         partial(actuate.attach, app, cut_off),
         follow_orders,
-        partial(open_gobgpd, clock),
+        partial(open_gobgpd, clock, settings.gobgp),
         partial(is_halted, Path(settings.halt_file)),
         outbox.put,
         report,
@@ -214,6 +216,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
         services.append(
             StateServer(
                 {**views(assembled.pops), "reload": reload.preview},
+                settings.http,
                 settings.actuator_port,
                 "actuator_port",
                 probes=probes,
@@ -227,14 +230,13 @@ def is_doubtful(actuator: PopActuator, router: str) -> bool:
     return actuator.heard(router).doubtful
 
 
-def open_gobgpd(clock: Clock, pop: Pop, router: Router) -> BgpSpeaker:
+def open_gobgpd(clock: Clock, gobgp: Gobgp, pop: Pop, router: Router) -> BgpSpeaker:
     """A connection to the gobgpd beside a router; SpeakerError if anybody on the way could write there, too."""
-    if not router.injector.grpc.startswith("unix://"):
-        raise SpeakerError(
-            f"{router.injector.grpc}: nothing is announced over TCP, which protects nothing yet:"
-            " set `injector.grpc` to unix:///PATH and run the actuator beside its gobgpds"
-        )
-    return GobgpSpeaker(router.injector.grpc, pop.marker_community, router=router.ibgp_address, clock=clock)
+    target = router.injector.grpc
+    if is_exposed(target, gobgp):
+        raise SpeakerError(f"{target}: nothing is announced over TCP without TLS: {SECURE_IT}")
+    tls = tls_to(target, gobgp)
+    return GobgpSpeaker(target, pop.marker_community, router=router.ibgp_address, clock=clock, tls=tls)
 
 
 def views(actuators: Mapping[str, PopActuator]) -> Views:

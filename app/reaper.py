@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf, nan
 from pathlib import Path
 
@@ -143,10 +143,19 @@ class RouteReaper:
         return prefixes
 
 
-def run(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
-    """Look after the gobgpd at `target` until a signal."""
+def run(
+    target: str, marker: str, halt_file: Path, lease_s: float, files: Mapping[str, str | None] | None = None
+) -> None:
+    """Look after the gobgpd at `target` until a signal; by mutual TLS if files are given, as `[gobgp]` has them."""
+    tls = None
+    if files is not None:
+        from app.bgp.tls import Tls  # 5 MB that are seldom needed
+        from app.config.gobgp_settings import Gobgp
+
+        tls = Tls(Gobgp(**files))
+        tls.current()  # or it would take its own lack of a certificate for gobgpd's silence, and end gobgpd
     reaper = RouteReaper(
-        BlockingGobgp(target, marker, ANSWER, in_host_time=True),
+        BlockingGobgp(target, marker, ANSWER, in_host_time=True, tls=tls),
         Daemon(target),
         SystemClock(),
         lease_s,

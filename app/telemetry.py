@@ -149,7 +149,7 @@ def build(deployment: Deployment, cell: str, read: Read, system: Clock) -> tuple
     probes = {"/healthz": watchdog.alive, "/readyz": watchdog.ready}
     answers = {"explain": partial(explain, telemetry)}
     pages = {**views(app, telemetry), "reload": reload.preview}
-    server = StateServer(pages, settings.state_port, "state_port", answers, probes)
+    server = StateServer(pages, settings.http, settings.state_port, "state_port", answers, probes)
     return app, [watchdog, Background(ClockWatch(settings.kafka, clock).run, reload.run), server]
 
 

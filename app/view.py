@@ -10,8 +10,6 @@ from math import nan
 from pathlib import Path
 from typing import TypeVar
 
-from aiohttp import web
-
 from app import metrics
 from app.clock import Clock, SystemClock
 from app.config.settings import Deployment
@@ -26,15 +24,18 @@ from app.kafka.orders import Orders
 from app.kafka.silence import SilenceWatch, watched
 from app.tasks import lasting
 from app.web.documents import PopView
-from app.web.hub import Hub
+from app.web.hub import PAGES_MAX, Hub
 from app.web.override_states import ACTUATIONS_READ
 from app.web.pages import encode_update, make_site
 from app.web.pop_model import HISTORY_S, PopModel
+from app.web.server import HttpServer
 from app.web.truth import TruthLine, TruthReader
+from app.web.users import user
 
 T = TypeVar("T")
 UPDATE_EVERY_S = 1.0
 AHEAD_MAX_S = 3600.0
+CONNECTIONS_MAX = 2 * PAGES_MAX  # half of them for the streams of open pages
 UP = {"up": 1.0, "down": 0.0, "unknown": nan}
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ class View:
         metrics.VIEW_PAGES.set_function(lambda: self._hub.open_pages)
         for topic in self._reader.topics:
             metrics.UNREADABLE.labels(topic).set_function(partial(self.unreadable, topic))
-        self.site = make_site(self._models, self._hub, clock, self.health)
+        self.site = make_site(self._models, self._hub, clock, self.health, partial(user, settings.http))
+        self.http = settings.http
 
     def unreadable(self, topic: str) -> int:
         """How many records of a topic could not be used since the start."""
@@ -167,17 +169,16 @@ async def serve(view: View, host: str, port: int) -> None:
     task = asyncio.current_task()
     assert task is not None, "runs in a task"
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    runner = web.AppRunner(view.site, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
+    server = HttpServer(view.site, view.http, CONNECTIONS_MAX)
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            await server.start(host, port)
         except OSError as error:
             raise EnvironmentProblem(f"{host}:{port}: {error.strerror}; choose another view_port") from error
         log.info("open http://%s:%d", host, port)
         await view.run()
     finally:
-        await runner.cleanup()
+        await server.stop()
 
 
 def _decoded(kind: type[T], take: Callable[[T], None], signed: tuple[Keyring, str] | None = None) -> Take:

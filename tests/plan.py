@@ -66,7 +66,7 @@ ROOMS = (
         "what each router's speaker should hold now, and the way there",
         (*BASE, "app.bgp", "app.te", "app.metrics"),
     ),
-    Room("app.web", "the read-only page, and the workers' state over HTTP", BASE, faust=True),
+    Room("app.web", "the read-only page, and the workers' state over HTTP", (*BASE, "app.logs"), faust=True),
     Room(
         "agents",
         "one agent a file: flows, counters, routes, decide, actuate",

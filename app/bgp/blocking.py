@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.message import Message
 
@@ -13,6 +13,9 @@ from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute, check_note
 from app.bgp.wire import RouteReader, note, withdrawal
+
+if TYPE_CHECKING:
+    from app.bgp.tls import Tls  # slow to import, and seldom needed
 
 
 class BlockingSpeaker(Protocol):
@@ -35,18 +38,23 @@ class BlockingSpeaker(Protocol):
 
 
 class BlockingGobgp:
-    """The gobgpd at `target`, GoBGP 3 or 4, over blocking gRPC calls with deadlines.
+    """The gobgpd at `target`, GoBGP 3 or 4, over blocking gRPC calls with deadlines, and mutual TLS if `tls` says how.
 
     With `in_host_time` leases end by the clock of the daemon's host (see RouteReader).
     """
 
     def __init__(
-        self, target: str, marker: str, deadline: Deadline = calls.DEADLINE, in_host_time: bool = False
+        self,
+        target: str,
+        marker: str,
+        deadline: Deadline = calls.DEADLINE,
+        in_host_time: bool = False,
+        tls: "Tls | None" = None,
     ) -> None:
         self._target = target
         self._reader = RouteReader(marker, in_host_time)
         self._deadline = deadline
-        self._channel = BlockingChannel(target)
+        self._channel = BlockingChannel(target, tls and (lambda: tls.current().context))
         self._known: Dialect | None = None
 
     def routes(self) -> dict[str, InjectedRoute]:

@@ -5,9 +5,9 @@ its length. The status comes in the trailers.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import ceil
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from h2.connection import H2Connection
@@ -25,11 +25,15 @@ from h2.exceptions import H2Error
 
 from app.bgp.calls import MESSAGE_MAX_BYTES
 from app.clock import SystemClock
-from app.config.endpoints import UNIX
+from app.config.endpoints import THIS_HOST, UNIX
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 CLOCK: Final = SystemClock()
 READ_BYTES: Final = 1 << 16
 PREFIX_BYTES: Final = 5
+WANTS_MORE: Final = 2  # SSL_ERROR_WANT_READ: a connection with TLS has nothing to read
 SETTINGS_FRAME: Final = 4  # type of the first frame of every HTTP/2 server
 
 STATUS_NAMES: Final = (  # by number
@@ -52,14 +56,16 @@ class CallError(Exception):
 
 
 class BlockingChannel:
-    """Calls to the gRPC server at `target` (`unix:///PATH` or `HOST:PORT`, without TLS), by one thread at a time.
+    """Calls to the gRPC server at `target` (`unix:///PATH` or `HOST:PORT`), by one thread at a time.
 
+    With `tls` it asks for the context of each connection; behind a unix socket the server's name is localhost.
     It connects at the first call, keeps the connection, and connects again at the next call after it broke. A call
     names its method by path (`/package.Service/Method`). It raises CallError, at the latest when its timeout is over.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: Callable[[], "SSLContext"] | None = None) -> None:
         self._target = target
+        self._tls = tls
         self._connection: _Connection | None = None
 
     def call(self, path: str, messages: Iterable[bytes], timeout_s: float, first: bool = False) -> bytes:
@@ -93,7 +99,7 @@ class BlockingChannel:
         if self._connection is not None and self._connection.is_broken(end_s):
             self.close()
         if self._connection is None:
-            self._connection = _Connection(self._target, end_s)
+            self._connection = _Connection(self._target, end_s, self._tls() if self._tls else None)
             self._connection.begin(end_s)
         return self._connection
 
@@ -105,9 +111,14 @@ class _H2(H2Connection):
 class _Connection:
     """A connection. What waits raises TimeoutError at `end_s`, in monotonic seconds, and OSError when it is broken."""
 
-    def __init__(self, target: str, end_s: float) -> None:
+    def __init__(self, target: str, end_s: float, tls: "SSLContext | None") -> None:
         self._socket = _connect(target, end_s)
-        self.authority = "localhost" if target.startswith(UNIX) else target
+        self.authority = THIS_HOST if target.startswith(UNIX) else target
+        self._is_secured = tls is not None
+        if tls is not None:
+            host = THIS_HOST if target.startswith(UNIX) else _host_port(target)[0]
+            self._socket.settimeout(_left_s(end_s))
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self.h2 = _H2()
         self._is_ending = False
 
@@ -116,10 +127,11 @@ class _Connection:
         self.h2.initiate_connection()
         self.flush(end_s)
         self._socket.settimeout(_left_s(end_s))
-        head = self._socket.recv(4, socket.MSG_PEEK)
-        # h2 would take another protocol's first bytes for the length of a frame, and wait for that.
-        if len(head) == 4 and head[3] != SETTINGS_FRAME:
-            raise ConnectionError("what listens here does not speak HTTP/2")
+        if not self._is_secured:  # else the handshake has agreed on HTTP/2
+            head = self._socket.recv(4, socket.MSG_PEEK)
+            # h2 would take another protocol's first bytes for the length of a frame, and wait for that.
+            if len(head) == 4 and head[3] != SETTINGS_FRAME:
+                raise ConnectionError("what listens here does not speak HTTP/2")
         self._read()
 
     def flush(self, end_s: float) -> None:
@@ -144,8 +156,8 @@ class _Connection:
                 self._read()
         except BlockingIOError:
             return False
-        except (OSError, H2Error):
-            return True
+        except (OSError, H2Error) as error:
+            return not (self._is_secured and getattr(error, "errno", None) == WANTS_MORE)
         return True
 
     def close(self) -> None:
@@ -259,8 +271,7 @@ class _Call:
 
 def _connect(target: str, end_s: float) -> socket.socket:
     if not target.startswith(UNIX):
-        host, _, port = target.rpartition(":")
-        connection = socket.create_connection((host.strip("[]"), int(port)), _left_s(end_s))
+        connection = socket.create_connection(_host_port(target), _left_s(end_s))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     connection = socket.socket(socket.AF_UNIX)
@@ -271,6 +282,11 @@ def _connect(target: str, end_s: float) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def _host_port(target: str) -> tuple[str, int]:
+    host, _, port = target.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _left_s(end_s: float) -> float:

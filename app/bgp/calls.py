@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from app.bgp.dialect import Dialect, Lookup, PathTable, Watch
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.wire import FAMILIES
+from app.config.endpoints import UNIX
 from app.errors import SpeakerError
 
 BATCH = 500  # paths in a message; GoBGP takes the lock of its table once per message
@@ -104,8 +105,14 @@ def failed(target: str, call: str, status: str, details: str | None) -> SpeakerE
     details = details or "no details"
     cause = details.rpartition(": ")[2].rstrip("]")  # gRPC wraps it in a line of its own state
     reason = {
-        "UNAVAILABLE": f"no connection ({cause}); is gobgpd running with --api-hosts at this address?",
+        "UNAVAILABLE": f"no connection ({cause}); is gobgpd running with --api-hosts at this address?{_trust(target)}",
         "DEADLINE_EXCEEDED": "no answer in time; gobgpd hangs or is overloaded: restart it if this lasts",
         UNKNOWN_CALL: "unknown call; another program or version listens here: run gobgpd 3 or 4",
     }.get(status, f"{status.lower()}: {details}; see gobgpd's log")
     return SpeakerError(f"{target}: {call} failed: {reason}")
+
+
+def _trust(target: str) -> str:
+    if target.startswith(UNIX):
+        return ""
+    return " If so, do we present certificates to each other that both trust, and is its one for this name?"

@@ -13,6 +13,7 @@ from app.bgp.calls import Deadline
 from app.bgp.dialect import DIALECTS, Dialect
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute
+from app.bgp.tls import Secured, Tls
 from app.bgp.wire import FAMILIES, BestPath, RouteReader, SeenPath, announcement, changes, seen, withdrawal
 from app.errors import SpeakerError
 from app.tasks import is_cancelled
@@ -23,25 +24,42 @@ OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 2000),  # how long one attempt may take: a busy host needs more than 100 ms
     ("grpc.max_reconnect_backoff_ms", 1000),  # the default grows to two minutes, too long after a gobgpd restart
 )
+GRACE_S = 5.0
 
 
 class GobgpClient:
-    """A client of the gobgpd at `target` (`unix:///path` or `host:port`).
+    """A client of the gobgpd at `target` (`unix:///path` or `host:port`), by mutual TLS if `tls` says how.
 
     It connects on first use, and asks the daemon which major version it is. Every method raises SpeakerError when its
-    call fails.
+    call fails. When a file of `tls` has changed, the next call makes another connection. What runs on the one before
+    has GRACE_S to end; a watch is ended then, and has to be begun again.
     """
 
-    def __init__(self, target: str, deadline: Deadline = calls.DEADLINE) -> None:
+    def __init__(self, target: str, deadline: Deadline = calls.DEADLINE, tls: Tls | None = None) -> None:
         self.target = target
         self._deadline = deadline
-        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        self._tls = tls
+        self._secured: Secured | None = None
+        self._channel = None if tls else grpc.aio.insecure_channel(target, options=OPTIONS)
+        self._closing: set[asyncio.Task[None]] = set()
         self._dialect: Dialect | None = None
+
+    def channel(self) -> grpc.aio.Channel:
+        """The connection for the next call."""
+        if self._tls is not None and (secured := self._tls.current()) is not self._secured:
+            if self._channel is not None:
+                closing = asyncio.create_task(self._channel.close(GRACE_S))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+            self._channel = grpc.aio.secure_channel(self.target, _credentials(secured), options=OPTIONS)
+            self._secured = secured
+        assert self._channel is not None, "made above or at first"
+        return self._channel
 
     async def global_config(self) -> pb.Global:
         """Return the daemon's AS and router id; SpeakerError if it is neither GoBGP 3 nor 4."""
         for dialect in DIALECTS:
-            get = self._channel.unary_unary(*calls.method(dialect, "GetBgp"))
+            get = self.channel().unary_unary(*calls.method(dialect, "GetBgp"))
             try:
                 with answering(self.target, "GetBgp"):
                     answer: pb.GetBgpResponse = await get(pb.GetBgpRequest(), timeout=self._deadline.of())
@@ -67,7 +85,7 @@ class GobgpClient:
         for request in calls.size_requests(dialect):
             paths += (await self._ask("GetTable", request)).num_path
         with self._errors("WatchEvent"):
-            watch = self._channel.unary_stream(*calls.method(dialect, "WatchEvent"))
+            watch = self.channel().unary_stream(*calls.method(dialect, "WatchEvent"))
             event = watch(calls.best_request(dialect), timeout=self._deadline.of(paths))
             try:
                 best = await event.read()
@@ -135,28 +153,31 @@ class GobgpClient:
                 yield batch
 
         with self._errors("AddPathStream"):
-            add = self._channel.stream_unary(*calls.method(dialect, "AddPathStream"))
+            add = self.channel().stream_unary(*calls.method(dialect, "AddPathStream"))
             await add(stream(), timeout=self._deadline.of(len(paths)))
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._channel.close()
+        if self._channel is not None:
+            await self._channel.close()
+        for closing in self._closing:
+            closing.cancel()
 
     async def _ask(self, name: str, request: Message) -> Any:
         with self._errors(name):
-            ask = self._channel.unary_unary(*calls.method(await self.dialect(), name))
+            ask = self.channel().unary_unary(*calls.method(await self.dialect(), name))
             return await ask(request, timeout=self._deadline.of())
 
     async def _list(self, name: str, request: Message, paths: int = 0) -> AsyncIterator[Any]:
         method = calls.method(await self.dialect(), name)
         with self._errors(name):
-            async for answer in self._channel.unary_stream(*method)(request, timeout=self._deadline.of(paths)):
+            async for answer in self.channel().unary_stream(*method)(request, timeout=self._deadline.of(paths)):
                 yield answer
 
     async def _watch(self, request: pb.WatchEventRequest) -> AsyncIterator[pb.WatchEventResponse]:
         method = calls.method(await self.dialect(), "WatchEvent")
         with self._errors("WatchEvent"):
-            async for event in self._channel.unary_stream(*method)(request):
+            async for event in self.channel().unary_stream(*method)(request):
                 yield event
 
     @contextlib.contextmanager
@@ -185,6 +206,11 @@ def answering(target: str, call: str) -> Iterator[None]:
         if is_cancelled():
             raise
         raise calls.failed(target, call, grpc.StatusCode.DEADLINE_EXCEEDED.name, None) from error
+
+
+def _credentials(secured: Secured) -> grpc.ChannelCredentials:
+    of = secured.contents
+    return grpc.ssl_channel_credentials(of["ca_file"], of["key_file"], of["cert_file"])
 
 
 def _is_unknown_call(error: SpeakerError) -> bool:

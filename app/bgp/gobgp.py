@@ -8,6 +8,7 @@ from app.bgp.client import GobgpClient
 from app.bgp.dialect import PeerEvent
 from app.bgp.proto import gobgp_pb2 as pb
 from app.bgp.speaker import InjectedRoute, check_note
+from app.bgp.tls import Tls
 from app.bgp.wire import (
     FAMILIES,
     NOTES,
@@ -27,7 +28,7 @@ END_OF_RIB_EVERY_S = 1.0
 
 
 class GobgpSpeaker:
-    """The speaker at `target` (`unix:///path`, or `host:port` on loopback). Our routes are those with `marker`.
+    """The speaker at `target` (`unix:///path` or `host:port`). Our routes are those with `marker`.
 
     `router` is the address of its session with the edge router; it may be left out if there is no other session. Leases
     go by `clock`.
@@ -40,9 +41,10 @@ class GobgpSpeaker:
         deadline: Deadline = DEADLINE,
         router: str = "",
         clock: Clock | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Call this inside a running event loop."""
-        self._client = GobgpClient(target, deadline)
+        self._client = GobgpClient(target, deadline, tls)
         self._marker = marker
         self._reader = RouteReader(marker)
         self._router = router

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-import grpc
 from google.protobuf.message import Message
 
 from app.bgp.calls import Deadline, serialize
 from app.bgp.client import GobgpClient, answering
 from app.bgp.dialect import Dialect
 from app.bgp.proto import policy_pb2 as pb
+from app.bgp.tls import Tls
 
 
 class GobgpPolicies(NamedTuple):
@@ -22,13 +22,12 @@ class GobgpPolicies(NamedTuple):
     assignments: Sequence[pb.PolicyAssignment]
 
 
-async def read_policies(target: str, timeout_s: float) -> GobgpPolicies:
+async def read_policies(target: str, timeout_s: float, tls: Tls | None = None) -> GobgpPolicies:
     """The policies of the gobgpd at `target`, in the numbers of GoBGP 3; SpeakerError if they cannot be read."""
-    client = GobgpClient(target, Deadline(timeout_s))
-    channel = grpc.aio.insecure_channel(target)
+    client = GobgpClient(target, Deadline(timeout_s), tls)
 
     async def every(call: str, request: Message, response: type[Message]) -> list[Any]:
-        stream = channel.unary_stream(f"{dialect.service}/{call}", serialize, response.FromString)
+        stream = client.channel().unary_stream(f"{dialect.service}/{call}", serialize, response.FromString)
         with answering(target, call):
             return [each async for each in stream(request, timeout=timeout_s)]
 
@@ -48,7 +47,6 @@ async def read_policies(target: str, timeout_s: float) -> GobgpPolicies:
         for each in assigned:
             _count_from_0(each.assignment, dialect)
     finally:
-        await channel.close()
         await client.close()
     return GobgpPolicies(
         config.asn,

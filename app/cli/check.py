@@ -11,14 +11,16 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from app.bgp.tls import SECURE_IT, is_exposed
 from app.cli.changelogs import changelog_problems, changelogs
 from app.cli.decision_size import TOPIC_BYTES_DEFAULT, budget_problem, topic_problem
+from app.cli.exposure import Exposure, exposures
 from app.cli.injectors import OK, InjectorAnswer, ask_all, injector_state, policy, policy_problem
 from app.cli.policies import Key, of_injectors, of_routers
 from app.cli.situation import halt_lines, situation
 from app.cli.trusting import trusting
 from app.clock import Clock, SystemClock
-from app.config import endpoints, folders
+from app.config import folders, tls_files
 from app.config.inventory import Pop, Router
 from app.config.settings import Deployment, Kafka, Settings
 from app.contract import topics
@@ -40,8 +42,9 @@ IN_ORDER = {"capacity-below-ports"}  # worth a word, but it may be meant
 class RouterReport(msgspec.Struct, frozen=True):
     """One router: how many seconds ago each input was heard (None: never), its injector, and what it lets pass.
 
-    `injector` is `ok`, or what is wrong with the gobgpd or its session with the router. `policy` says what the router
-    imports from its injector and what it exports; "not readable" where nothing shows it.
+    `injector` is `ok`, or what is wrong with the gobgpd or its session with the router. `grpc` says who may reach the
+    gobgpd and how, `policy` what the router imports from its injector and what it exports; "not readable" where nothing
+    shows it.
     """
 
     flows_heard_s: float | None
@@ -49,6 +52,7 @@ class RouterReport(msgspec.Struct, frozen=True):
     bmp_heard_s: float | None
     bmp_statistics: bool
     injector: str
+    grpc: str
     policy: dict[str, str]
 
 
@@ -83,22 +87,29 @@ async def report(
     """
     configs, keys = configs or {}, trusting(deployment.settings, deployment.pops)
     problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment), *keys.problems]
-    problems += credentials.problems(deployment.settings.kafka, clock.now_s())
+    problems += file_problems(deployment.settings, clock.now_s())
     (found, complete), read = await asyncio.gather(
         _broker_problems(deployment, clock), of_routers(deployment.pops, configs)
     )
     problems += router_lines(read)
     if not complete or not running:
         return Report([*problems, *found], marks_of(deployment), keys=keys.sentences, warnings=keys.warnings)
-    answers, now = await asyncio.gather(ask_all(deployment.pops), situation(deployment, None, clock.now_s()))
+    gobgp = deployment.settings.gobgp
+    answers, now = await asyncio.gather(ask_all(deployment.pops, gobgp), situation(deployment, None, clock.now_s()))
+    exposed = await exposures(deployment.pops, gobgp, clock.now_s())
+    problems += router_lines({key: [found.problem] for key, found in exposed.items() if found.problem}, "injector: ")
     routers = {
         f"{name}/{router.name}": _router(
-            router, answers[name, router.name], now.seen[name], read.get((name, router.name))
+            router,
+            answers[name, router.name],
+            exposed[name, router.name],
+            now.seen[name],
+            read.get((name, router.name)),
         )
         for name, pop in deployment.pops.items()
         for router in pop.router
     }
-    wrong = await of_injectors(deployment.pops, {key: answer.problem is None for key, answer in answers.items()})
+    wrong = await of_injectors(deployment.pops, {key: answer.problem is None for key, answer in answers.items()}, gobgp)
     problems += router_lines(wrong, "injector: ")
     problems += [*found, *halt_lines(now.halts)]
     for name, pop in deployment.pops.items():
@@ -116,22 +127,28 @@ async def offline_report(deployment: Deployment, configs: Mapping[Key, str]) -> 
     """Check the environment, the folders of the settings and the routers' policies, without asking the broker."""
     keys = trusting(deployment.settings, deployment.pops)
     problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True), *own_contradictions(deployment)]
-    problems += credentials.problems(deployment.settings.kafka, SystemClock().now_s(), offline=True)
+    problems += file_problems(deployment.settings, SystemClock().now_s(), offline=True)
     problems += [*keys.problems, *router_lines(await of_routers(deployment.pops, configs))]
     return Report(problems, marks_of(deployment), keys=keys.sentences, warnings=keys.warnings)
+
+
+def file_problems(settings: Settings, now_s: float, offline: bool = False) -> list[str]:
+    """Return what is wrong with the files of `[kafka]` and `[gobgp]`, or will be soon."""
+    ours = settings.gobgp.files
+    of_gobgp = tls_files.problems(ours, ours.context, now_s, offline) if ours.paths else []
+    return [*credentials.problems(settings.kafka, now_s, offline), *of_gobgp]
 
 
 def own_contradictions(deployment: Deployment) -> list[str]:
     """Return what the files ask for and cannot be had: decisions too large to publish, unguarded ways to a gobgpd."""
     problems = [problem for pop in deployment.pops.values() if (problem := budget_problem(pop)) is not None]
-    if deployment.settings.mode == "auto":
-        problems += [
-            f"{pop.name}/{router.name}: injector.grpc {router.injector.grpc} needs mutual TLS, which is not supported"
-            " yet: use unix:///PATH, and run the actuator beside its gobgpds"
-            for pop in deployment.pops.values()
-            for router in pop.router
-            if not router.injector.grpc.startswith(endpoints.UNIX)
-        ]
+    problems += [
+        f"{pop.name}/{router.name}: injector.grpc {router.injector.grpc} is TCP without TLS, so whoever reaches it may"
+        f" announce routes: {SECURE_IT}"
+        for pop in deployment.pops.values()
+        for router in pop.router
+        if is_exposed(router.injector.grpc, deployment.settings.gobgp)
+    ]
     return problems
 
 
@@ -166,12 +183,14 @@ def _sentence(name: str, router: RouterReport) -> str:
     heard = ", ".join(f"{word} {'never' if age is None else f'{age:.0f} s ago'}" for word, age in inputs)
     statistics = "with" if router.bmp_statistics else "without"
     return (
-        f"{name}: heard: {heard} ({statistics} statistics); injector: {router.injector};"
+        f"{name}: heard: {heard} ({statistics} statistics); injector: {router.injector}; {router.grpc};"
         f" imports: {router.policy['import']}; exports: {router.policy['export']}"
     )
 
 
-def _router(router: Router, answer: InjectorAnswer, seen: Seen, read: list[str] | None) -> RouterReport:
+def _router(
+    router: Router, answer: InjectorAnswer, exposed: Exposure, seen: Seen, read: list[str] | None
+) -> RouterReport:
     heard = seen.sources.routers.get(router.name, RouterHeard()) if seen.sources else RouterHeard()
     ages = (
         None if at is None else round(seen.now_s - at.timestamp(), 1) for at in (heard.flows, heard.counters, heard.bmp)
@@ -179,7 +198,8 @@ def _router(router: Router, answer: InjectorAnswer, seen: Seen, read: list[str] 
     status = seen.status.injectors.get(router.name) if seen.status and actuator_state(seen) == "up" else None
     flows_s, counters_s, bmp_s = ages
     injector = injector_state(router, answer, status)
-    return RouterReport(flows_s, counters_s, bmp_s, heard.bmp_statistics, injector, policy(answer, status, read))
+    policies = policy(answer, status, read)
+    return RouterReport(flows_s, counters_s, bmp_s, heard.bmp_statistics, injector, exposed.text, policies)
 
 
 def _router_problems(name: str, routers: Mapping[str, RouterReport], answer: InjectorAnswer) -> Iterator[str]:

@@ -11,10 +11,22 @@ from app.clock import SystemClock
 from app.config.key_files import signer_of
 from app.config.settings import Deployment
 from app.config.trusted_keys import trust_of
+from app.contract.schemas import TEXT_MAX
 from app.errors import ConfigError
 
 
-def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
+def _printable(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (value.strip() and value.isprintable() and len(value) <= TEXT_MAX):
+        raise click.BadParameter(f"write one line of at most {TEXT_MAX} characters")
+    return value
+
+
+reason_option = click.option(
+    "--reason", metavar="TEXT", callback=_printable, help="Why: on the page, in every command and in the logs."
+)
+
+
+def _order(deployment: Deployment, pop: str | None, halted: bool, reason: str | None) -> None:
     from app.cli.show import chosen
     from app.kafka.orders import ALL, INSTEAD, Seal, send_control
 
@@ -25,24 +37,26 @@ def _order(deployment: Deployment, pop: str | None, halted: bool) -> None:
     except ConfigError as error:
         raise ConfigError([f"{problem}{INSTEAD if halted else ''}" for problem in error.problems]) from error
     seal = Seal(signer, trust_of(settings.trust)) if signer is not None else None
-    asyncio.run(send_control(settings.kafka, of, halted, getpass.getuser(), seal, SystemClock()))
+    asyncio.run(send_control(settings.kafka, of, halted, getpass.getuser(), seal, reason))
     click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
 
 
 @click.command()
 @pop_option
+@reason_option
 @with_deployment
-def halt(deployment: Deployment, pop: str | None) -> None:
-    """Withdraw every override and announce no new ones, until `resume`."""
-    _order(deployment, pop, halted=True)
+def halt(deployment: Deployment, pop: str | None, reason: str | None) -> None:
+    """Withdraw every override and announce no new ones, until `resume`. It records who halted, and why."""
+    _order(deployment, pop, True, reason)
 
 
 @click.command()
 @pop_option
+@reason_option
 @with_deployment
-def resume(deployment: Deployment, pop: str | None) -> None:
-    """Let the actuators announce overrides again."""
-    _order(deployment, pop, halted=False)
+def resume(deployment: Deployment, pop: str | None, reason: str | None) -> None:
+    """Let the actuators announce overrides again. It records who resumed, and why."""
+    _order(deployment, pop, False, reason)
 
 
 @click.command()

@@ -9,7 +9,9 @@ from app.bgp.calls import Deadline
 from app.bgp.client import GobgpClient
 from app.bgp.dialect import Dialect
 from app.bgp.proto import gobgp_pb2 as pb
+from app.bgp.tls import tls_to
 from app.bgp.wire import RouteReader, families_with_all_paths, has_sent_all
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Pop, Router
 from app.contract.schemas import InjectorStatus
 from app.errors import SpeakerError
@@ -34,22 +36,22 @@ class InjectorAnswer(NamedTuple):
     lacks: str | None = None
 
 
-async def ask_all(pops: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnswer]:
+async def ask_all(pops: Mapping[str, Pop], gobgp: Gobgp) -> dict[tuple[str, str], InjectorAnswer]:
     """The answer of the gobgpd beside every router, by PoP and router."""
     limit = asyncio.Semaphore(AT_ONCE)
 
     async def one(pop: Pop, router: Router) -> InjectorAnswer:
         async with limit:
-            return await ask(pop, router)
+            return await ask(pop, router, gobgp)
 
     asked = [(pop, router) for pop in pops.values() for router in pop.router]
     answers = await asyncio.gather(*(one(pop, router) for pop, router in asked))
     return {(pop.name, router.name): answer for (pop, router), answer in zip(asked, answers, strict=True)}
 
 
-async def ask(pop: Pop, router: Router) -> InjectorAnswer:
+async def ask(pop: Pop, router: Router, gobgp: Gobgp) -> InjectorAnswer:
     """Ask the gobgpd beside one router."""
-    client = GobgpClient(router.injector.grpc, ANSWER)
+    client = GobgpClient(router.injector.grpc, ANSWER, tls_to(router.injector.grpc, gobgp))
     try:
         config, peers = await client.global_config(), await client.peers()
         held = len(await client.routes(RouteReader(pop.marker_community)))

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.bgp.policy_client import read_policies
+from app.bgp.tls import tls_to
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Pop, Router
 from app.errors import ConfigError, SpeakerError
 from app.lab.pop.vty import ask
@@ -38,16 +40,17 @@ def by_router(pops: Mapping[str, Pop], options: tuple[str, ...]) -> dict[Key, st
     return found
 
 
-async def of_injectors(pops: Mapping[str, Pop], reachable: Mapping[Key, bool]) -> dict[Key, list[str]]:
+async def of_injectors(pops: Mapping[str, Pop], reachable: Mapping[Key, bool], gobgp: Gobgp) -> dict[Key, list[str]]:
     """What is wrong with the gobgpd beside each router that answers, by PoP and router."""
     asked = [(pop, router) for pop in pops.values() for router in pop.router if reachable[pop.name, router.name]]
-    answers = await asyncio.gather(*(_of_injector(pop, router) for pop, router in asked))
+    answers = await asyncio.gather(*(_of_injector(pop, router, gobgp) for pop, router in asked))
     return {(pop.name, router.name): answer for (pop, router), answer in zip(asked, answers, strict=True)}
 
 
-async def _of_injector(pop: Pop, router: Router) -> list[str]:
+async def _of_injector(pop: Pop, router: Router, gobgp: Gobgp) -> list[str]:
+    target = router.injector.grpc
     try:
-        policies = await read_policies(router.injector.grpc, ANSWER_S)
+        policies = await read_policies(target, ANSWER_S, tls_to(target, gobgp))
     except SpeakerError as error:
         return [f"its policies cannot be read: {error}"]
     return [*injector_problems(pop, router, gobgp_policy.read_gobgp(policies, pop.marker_community))]

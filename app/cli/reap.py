@@ -1,10 +1,14 @@
 """The command `autopilot reaper`, by itself: app/__main__.py starts it without the rest, to stay small."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from app.config import endpoints
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def _target(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -12,6 +16,10 @@ def _target(_: click.Context, __: click.Parameter, value: str) -> str:
         return endpoints.grpc(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} {error}") from error
+
+
+def _file(name: str, text: str) -> Callable[[Command], Command]:
+    return click.option(name, type=click.Path(), metavar="FILE", help=text)
 
 
 @click.command()
@@ -37,7 +45,10 @@ def _target(_: click.Context, __: click.Parameter, value: str) -> str:
     show_default=True,
     help="As `pacing.lease_s`: no lease counts for longer.",
 )
-def reaper(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
+@_file("--ca-file", "As `gobgp.ca_file` in the settings, for a gobgpd with --tls; with the other two.")
+@_file("--cert-file", "As `gobgp.cert_file`.")
+@_file("--key-file", "As `gobgp.key_file`.")
+def reaper(target: str, marker: str, halt_file: Path, lease_s: float, **files: str | None) -> None:
     """End leases beside one gobgpd, whatever becomes of the actuator.
 
     Run one beside each gobgpd, as a user who may end it. It withdraws what is past the lease that it carries, and
@@ -46,4 +57,7 @@ def reaper(target: str, marker: str, halt_file: Path, lease_s: float) -> None:
     """
     from app.reaper import run
 
-    run(target, marker, halt_file, lease_s)
+    given = [path for path in files.values() if path is not None]
+    if 0 < len(given) < len(files):
+        raise click.UsageError("mutual TLS needs --ca-file, --cert-file and --key-file")
+    run(target, marker, halt_file, lease_s, files if given else None)

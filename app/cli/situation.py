@@ -12,7 +12,7 @@ from app.config.trusted_keys import trust_of
 from app.contract import topics
 from app.contract.decoding import Read, reader_of
 from app.contract.schemas import ActuatorStatus, Decision, LinkUtilization, Notice, Sources
-from app.kafka.orders import read_orders
+from app.kafka.orders import because, read_orders
 from app.kafka.read import read_newest
 from app.kafka.silence import silent_topics, watched
 from app.web.conditions import Seen, clock_time, notices, sentence
@@ -25,9 +25,10 @@ read_status: Read[ActuatorStatus] = reader_of(ActuatorStatus)
 
 
 def halt_lines(halts: Halts) -> list[str]:
-    """Return one line for each halted PoP: who halted it, and when."""
+    """Return one line for each halted PoP: who halted it, when, and why."""
     return [
-        f"{pop} was halted by {halt.by} at {clock_time(halt.at)}: no override is announced until `resume`"
+        f"{pop} was halted by {halt.by} at {clock_time(halt.at)}{because(halt)}: no override is announced until"
+        " `resume`"
         for pop, halt in halts.items()
     ]
 

@@ -19,6 +19,8 @@ RESTART: Mapping[str, frozenset[Process]] = {
     "kafka": BOTH,
     "data_dir": BOTH,
     "log_format": BOTH,
+    "http": BOTH,
+    "gobgp": frozenset(("actuator",)),
     "pacing.lease_s": BOTH,
     "state_port": frozenset(("telemetry",)),
     "actuator_port": frozenset(("actuator",)),
@@ -37,7 +39,7 @@ RESTART_OF_POP = (
     "router.injector",
 )
 OF_OTHERS = ("view_port", "pops", "cells")  # no worker of a cell uses them, but the PoPs of its cell
-OF_ONE_HOST = ("data_dir", "signing", "state_port", "actuator_port", "view_port", "pops", "cells")
+OF_ONE_HOST = ("data_dir", "signing", "gobgp", "http", "state_port", "actuator_port", "view_port", "pops", "cells")
 OF_ONE_IDENTITY = ("ca_file", "cert_file", "key_file", "username", "password_file")  # of kafka: telemetry has its own
 ABSENT = "none"
 

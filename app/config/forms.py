@@ -232,6 +232,23 @@ def text(value: str) -> str:
     return value
 
 
+def host(text: str) -> str:
+    """A name or address by which a request may ask for a server, in lower case."""
+    bare = text.strip("[]") if text.startswith("[") else text
+    if ":" in bare or re.fullmatch(r"[0-9.]+", bare):
+        return address(bare)
+    if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", bare.lower()):
+        raise ValueError("is no name of a host; write it without a scheme, a port or a wildcard")
+    return bare.lower()
+
+
+def header_name(text: str) -> str:
+    """The name of an HTTP header."""
+    if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+        raise ValueError("is no name of a header; write letters, digits and hyphens")
+    return text
+
+
 def public_key(text: str) -> str:
     """The 32 bytes of an Ed25519 public key."""
     try:
@@ -293,6 +310,8 @@ Cost = Annotated[float, _typed(cost)]
 Name = Annotated[str, _typed(name)]
 TopicName = Annotated[str, _typed(topic_name)]
 Text = Annotated[str, _typed(text)]
+Host = Annotated[str, _typed(host)]
+HeaderName = Annotated[str, _typed(header_name)]
 PublicKey = Annotated[str, _typed(public_key)]
 Moment = Annotated[datetime, _typed(moment)]
 Grpc = Annotated[str, _typed(endpoints.grpc)]

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
 from app.config import forms, inventory_rules
 from app.config.folders import unwritable
+from app.config.gobgp_settings import FILES as FILES_OF_GOBGP
+from app.config.gobgp_settings import Gobgp
+from app.config.http_settings import Http
 from app.config.interfaces import numbered
 from app.config.inventory import Pop
 from app.config.inventory_rules import between
@@ -31,7 +34,7 @@ OVERLAY = {
     "signing.control_key_file": "AUTOPILOT_CONTROL_KEY",
 }
 
-
+S = TypeVar("S", bound=msgspec.Struct)
 FILES_OF_KAFKA = ("ca_file", "cert_file", "key_file", "password_file")
 Security = Literal["plaintext", "tls", "mtls", "sasl-scram"]
 
@@ -111,6 +114,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Table. The keys that this host signs decisions and orders with."""
     trust: TrustSettings = TrustSettings()
     """Table. Whose decisions and orders are obeyed."""
+    gobgp: Gobgp = Gobgp()
+    """Table. How this host's processes reach gobgpds over TCP."""
+    http: Http = Http()
+    """Table. Who may ask telemetry, actuator and view over HTTP, and who is behind a proxy in front of the view."""
     state_port: forms.Port = 6070
     """Port. Telemetry's own `/state`, `/metrics`, `/healthz` and `/readyz`, on loopback. Change: for several workers
     on one host.
@@ -228,14 +235,17 @@ def check_settings(settings: Settings, pops: Collection[str]) -> list[str]:
 
 def _rooted(settings: Settings, folder: Path) -> Settings:
     """The settings with absolute paths, which hold wherever a process is started."""
-    files = {key: path for key in FILES_OF_KAFKA if (path := getattr(settings.kafka, key)) is not None}
-    signing = {name: path and str(folder / path) for name, path in msgspec.structs.asdict(settings.signing).items()}
+
+    def rooted(table: S, *keys: str) -> S:
+        paths = {key: path and str(folder / path) for key in keys for path in [getattr(table, key)]}
+        return msgspec.structs.replace(table, **paths)
+
     return msgspec.structs.replace(
-        settings,
-        data_dir=str(folder / settings.data_dir),
-        halt_file=str(folder / settings.halt_file),
-        kafka=msgspec.structs.replace(settings.kafka, **{key: str(folder / path) for key, path in files.items()}),
-        signing=Signing(**signing),
+        rooted(settings, "data_dir", "halt_file"),
+        kafka=rooted(settings.kafka, *FILES_OF_KAFKA),
+        gobgp=rooted(settings.gobgp, *FILES_OF_GOBGP),
+        http=rooted(settings.http, "proxy_secret_file"),
+        signing=rooted(settings.signing, *Signing.__struct_fields__),
     )
 
 

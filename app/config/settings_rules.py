@@ -3,7 +3,7 @@
 import os.path
 from collections.abc import Collection, Iterator
 
-from app.config import forms, trusted_keys
+from app.config import forms, gobgp_settings, http_settings, trusted_keys
 from app.config.inventory_rules import twice
 from app.config.toml import Problem, TomlTable
 
@@ -26,6 +26,8 @@ def rules(settings: TomlTable, pops: Collection[str | None]) -> Iterator[Problem
     yield from twice((port, key) for key in PORTS if (port := settings.get(key)))
     yield from _timers(settings.table("windows"), settings.table("pacing"))
     yield from _security(settings.table("kafka"))
+    yield from gobgp_settings.rules(settings.table("gobgp"))
+    yield from http_settings.rules(settings.table("http"))
     yield from _cells(settings, pops)
     yield from trusted_keys.rules(settings.table("trust"), settings.get("mode"), pops)
     data_dir, halt_file = settings.get("data_dir"), settings.get("halt_file")

@@ -316,13 +316,14 @@ class ActuatorStatus(Dated, frozen=True, kw_only=True):
 
 
 class Control(Signed, frozen=True, kw_only=True):
-    """An operator's order to halt or resume, keyed by PoP or `*` for all."""
+    """An operator's order to halt or resume, keyed by PoP or `*` for all: by whom, when, and why."""
 
     schema: Literal["control/1"] = "control/1"
     pop: Name
     halt: bool
     by: Text
     at: Moment
+    reason: Text | None = None
 
 
 class DeadLetter(Dated, frozen=True, kw_only=True):

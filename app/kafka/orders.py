@@ -169,30 +169,38 @@ class ControlReader:
                 for records in (await consumer.getmany(partition, timeout_ms=POLL_MS)).values():
                     for record in self._orders.unreadable.without_refused(records):
                         if order := self._orders.take(record.key, record.value, record.timestamp / 1000):
-                            action = "halted" if order.halt else "resumed"
-                            log.warning("control: %s %s by %s", order.pop, action, order.by, extra={"pop": order.pop})
+                            action, why = "halted" if order.halt else "resumed", because(order)
+                            said = (order.pop, action, order.by, why)
+                            log.warning("control: %s %s by %s%s", *said, extra={"pop": order.pop})
                 at_end = at_end or await consumer.position(partition) >= end
                 if at_end:
                     self.caught_up = True
                     self._on_change(self._orders)
 
 
+def because(order: Control) -> str:
+    """The reason of an order as the rest of a sentence, if one was given."""
+    return f" ({order.reason})" if order.reason else ""
+
+
 class Seal(NamedTuple):
-    """What orders are signed with, and by what those that stand are judged."""
+    """What orders are signed with, by what those that stand are judged, and the clock that they are dated by."""
 
     signer: Signer
     trust: Keyring
+    clock: Clock = SystemClock()
 
 
 async def send_control(
-    kafka: Kafka, pop: str, halt: bool, by: str, seal: Seal | None = None, clock: Clock | None = None
+    kafka: Kafka, pop: str, halt: bool, by: str, seal: Seal | None = None, reason: str | None = None
 ) -> None:
     """Write an order for one PoP or for all (`*`); DaemonError if the broker does not confirm it.
 
     An order for all does not lift the order for a PoP: each is resumed under the name it was halted by. A signed order
     is read again after it was written: whoever trusts the same keys obeys it.
     """
-    order = Control(pop=pop, halt=halt, by=by, at=utc((clock or SystemClock()).now_s()))
+    clock = seal.clock if seal is not None else SystemClock()
+    order = Control(pop=pop, halt=halt, by=by, at=utc(clock.now_s()), reason=reason)
     instead = INSTEAD if halt else ""
     try:
         async with client.started(client.producer(kafka, request_timeout_ms=10_000)) as producer:

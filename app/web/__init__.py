@@ -1,5 +1,6 @@
 """The read-only web page over our topics, and the state of a worker over HTTP.
 
-May import: contract, config.
-Read: documents, conditions, last_seen, override_states, pop_model, pages, hub, events, truth, state_server.
+May import: contract, config, logs.
+Read: documents, conditions, last_seen, override_states, pop_model, pages, users, hub, events, truth, state_server,
+server.
 """

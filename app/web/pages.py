@@ -32,8 +32,17 @@ def encode_update(update: Update) -> bytes:
     return b"data: " + msgspec.json.encode(update) + b"\n\n"
 
 
-def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, health: Callable[[], object]) -> web.Application:
-    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown."""
+def make_site(
+    models: Mapping[str, PopModel],
+    hub: Hub,
+    clock: Clock,
+    health: Callable[[], object],
+    user: Callable[[web.Request], str | None],
+) -> web.Application:
+    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown.
+
+    `user` says who somebody is, None if nobody knows.
+    """
 
     def model_of(request: web.Request) -> PopModel:
         name = request.query.get("pop") or next(iter(models))
@@ -69,6 +78,9 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, health: Ca
                 await asyncio.wait_for(response.write(update), SEND_WITHIN_S)
         return response
 
+    async def whoami(request: web.Request) -> web.Response:
+        return _json({"user": user(request)})
+
     async def healthz(_: web.Request) -> web.Response:
         return _json(health())
 
@@ -85,7 +97,7 @@ def make_site(models: Mapping[str, PopModel], hub: Hub, clock: Clock, health: Ca
     site.on_response_prepare.append(_harden)
     site.on_shutdown.append(close_pages)
     api = {"/api/pop": pop, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
-    for path, handler in {"/": index, **api, "/healthz": healthz, "/metrics": metrics}.items():
+    for path, handler in {"/": index, **api, "/api/user": whoami, "/healthz": healthz, "/metrics": metrics}.items():
         site.router.add_get(path, handler)
     site.router.add_get("/events", events)
     site.router.add_static("/static", STATIC)

@@ -14,6 +14,9 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.config.http_settings import Http
+from app.web.server import HttpServer
+
 HOST = "127.0.0.1"
 RETRY_S = 10.0
 
@@ -32,19 +35,19 @@ class StateServer(mode.Service):
     def __init__(
         self,
         views: Views,
+        http: Http,
         port: int,
         port_key: str,
         answers: Answers | None = None,
         probes: Probes | None = None,
     ) -> None:
         super().__init__()
-        self._runner = web.AppRunner(make_web(views, answers or {}, probes), access_log=None)
+        self._server = HttpServer(make_web(views, answers or {}, probes), http)
         self._port, self._port_key = port, port_key
         self._listens = False
 
     async def on_start(self) -> None:
         """Start to listen, on loopback only."""
-        await self._runner.setup()
         try:
             await self._listen()
         except OSError as error:
@@ -59,7 +62,7 @@ class StateServer(mode.Service):
             )
 
     async def _listen(self) -> None:
-        await web.TCPSite(self._runner, HOST, self._port).start()
+        await self._server.start(HOST, self._port)
         self._listens = True
 
     @mode.Service.task
@@ -72,7 +75,7 @@ class StateServer(mode.Service):
 
     async def on_stop(self) -> None:
         """Stop listening."""
-        await self._runner.cleanup()
+        await self._server.stop()
 
 
 def make_web(views: Views, answers: Answers, probes: Probes | None = None) -> web.Application:

@@ -12,6 +12,7 @@ from app.actuation.pop_actuator import PopActuator, PopPorts
 from app.actuation.timing import Timing
 from app.actuator import open_gobgpd
 from app.clock import ManualClock
+from app.config.gobgp_settings import Gobgp
 from app.gauges import watch_actuator, watch_inputs, watch_routes
 from app.stream.app import ExactApp
 from app.te.routing.rib import Rib
@@ -92,7 +93,9 @@ def test_routes_tell_what_is_held_of_each_router() -> None:
 def test_an_actuator_tells_of_its_speakers_decisions_and_switches() -> None:
     clock, pop = ManualClock(T0 + 20.0), demo_pop()
     ignore: Callable[[object], None] = list[object]().append
-    ports = PopPorts(clock, partial(open_gobgpd, clock, pop), ignore, lambda: True, lambda: False, ignore, "me")
+    ports = PopPorts(
+        clock, partial(open_gobgpd, clock, Gobgp(), pop), ignore, lambda: True, lambda: False, ignore, "me"
+    )
     actuator = PopActuator(pop, Rib(), "auto", Timing(), ports)
     watch_actuator(app_of(**{DECISIONS: 9}), clock, POP, actuator)
     assert value("autopilot_consumer_lag_records", topic=DECISIONS) == 2

@@ -11,6 +11,7 @@ import msgspec
 from faust.types import TP
 
 from app.clock import SystemClock
+from app.config.http_settings import Http
 from app.config.settings import Kafka, Settings
 from app.stream.app import ExactApp
 from app.stream.consumer import Record
@@ -148,7 +149,11 @@ def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[
     if options.state_port:
         services.append(
             StateServer(
-                {}, options.state_port, "state_port", probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready}
+                {},
+                Http(),
+                options.state_port,
+                "state_port",
+                probes={"/healthz": watchdog.alive, "/readyz": watchdog.ready},
             )
         )
     return app, services

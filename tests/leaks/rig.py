@@ -16,6 +16,7 @@ from app.actuation.pop_actuator import PopActuator, PopPorts
 from app.actuation.timing import Timing
 from app.actuator import open_gobgpd
 from app.clock import Clock, SystemClock
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Pop, load_pop
 from app.contract.decoding import Rejected
 from app.contract.schemas import Actuation
@@ -43,7 +44,13 @@ SETTLED = ("standing", "unclaimed")
 def make_actuator(pop: Pop, rib: Rib, clock: Clock, publish: "Journal") -> PopActuator:
     """The actuator of production on real gobgpds, without Kafka around it."""
     ports = PopPorts(
-        clock, partial(open_gobgpd, clock, pop), publish, lambda: True, lambda: False, lambda status: None, new_owner()
+        clock,
+        partial(open_gobgpd, clock, Gobgp(), pop),
+        publish,
+        lambda: True,
+        lambda: False,
+        lambda status: None,
+        new_owner(),
     )
     return PopActuator(pop, rib, "auto", Timing(), ports)
 

@@ -71,7 +71,8 @@ async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]
         display.say(line)
     sim_pop = generate(pop, options.seed, fill={**FILL, **scenario.fill})
     state_port, view_port = free_port(), free_port()
-    settings = {"mode": "auto", "state_port": state_port, "view_port": view_port, "pacing": PACING}
+    ports = {"state_port": state_port, "actuator_port": free_port(), "view_port": view_port}
+    settings = {"mode": "auto", **ports, "pacing": PACING}
     display.note(
         f"in this demo a move stays at least {PACING['min_stay_s']:g} s and its lease lasts {PACING['lease_s']:g} s"
         " (the default for both is 300 s)"

@@ -18,7 +18,8 @@ function noticesOf(state, mismatchMax) {
   const { halted, told_until: until, egress_mismatch_share: mismatch, barred, notices } = state, items = [];
   if (halted) {
     const subject = halted.pop === "*" ? "Every PoP" : "This PoP";
-    items.push(["alarming", "halted", `${subject} was halted by ${halted.by} on ${halted.at.slice(0, 10)} at ${time(halted.at)}: ` +
+    items.push(["alarming", "halted", `${subject} was halted by ${halted.by} on ${halted.at.slice(0, 10)} at ${time(halted.at)}` +
+      `${halted.reason ? ` (${halted.reason})` : ""}: ` +
       "no override is announced until it is resumed."]);
   }
   if (!until) {

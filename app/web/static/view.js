@@ -102,3 +102,7 @@ $("pop").addEventListener("change", () => { location.search = `?pop=${encodeURIC
 const stream = new EventSource(`/events${pop ? `?pop=${encodeURIComponent(pop)}` : ""}`);
 stream.onmessage = (message) => { take(JSON.parse(message.data)); showConnection(); };
 setInterval(showConnection, 1000);
+fetch("/api/user").then((answer) => answer.json()).then(({ user }) => {
+  $("user").textContent = user;
+  $("user").hidden = !user;
+});

@@ -17,6 +17,7 @@ from app.bgp.client import GobgpClient
 from app.bgp.gobgp import GobgpSpeaker
 from app.bgp.speaker import InjectedRoute
 from app.clock import SystemClock
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Injector, Pop
 from app.contract.schemas import Actuation, ActuatorStatus, InjectorStatus, Mode
 from app.te.routing.path import Path as BgpPath
@@ -45,7 +46,7 @@ class Rig:
         self.halt_file = folder / "halt"
         ports = PopPorts(
             SystemClock(),
-            partial(open_gobgpd, SystemClock(), self.pop),
+            partial(open_gobgpd, SystemClock(), Gobgp(), self.pop),
             self.records.append,
             lambda: True,
             self.halt_file.exists,
@@ -252,8 +253,8 @@ async def test_an_owner_that_stops_makes_room_at_once(tmp_path: Path) -> None:
         await rig.client.close()
 
 
-async def test_tcp_is_refused_in_auto_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig("127.0.0.1:50051", tmp_path, "auto")
+async def test_tcp_without_tls_is_refused_in_auto_mode(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig("192.0.2.9:50051", tmp_path, "auto")
     task = asyncio.create_task(rig.actuator.run())
     await rig.until(lambda: "nothing is announced over TCP" in caplog.text)
     await cancelled(task)

@@ -13,6 +13,7 @@ import pytest
 
 from app.bgp.calls import Deadline
 from app.bgp.client import GobgpClient
+from app.bgp.tls import Tls
 from app.errors import SpeakerError
 from tests.patience import PATIENCE_S
 
@@ -35,6 +36,8 @@ class Gobgpd:
         self.major = major
         self.socket = folder / f"{name}.sock"
         self.target = f"unix://{self.socket}"
+        self.tls: Tls | None = None
+        self.more: tuple[str, ...] = ()  # arguments
         self._config = folder / f"{name}.toml"
         self._config.write_text(config)
         self._log = folder / f"{name}.log"
@@ -46,9 +49,9 @@ class Gobgpd:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 gobgpd_binary(self.major), "-f", str(self._config), "--api-hosts", self.target, "--pprof-disable",
-                stdout=log, stderr=log,
+                *self.more, stdout=log, stderr=log,
             )  # fmt: skip
-        client = GobgpClient(self.target, Deadline(base_s=0.5))
+        client = GobgpClient(self.target, Deadline(base_s=0.5), self.tls)
         async with asyncio.timeout(PATIENCE_S):
             while not await _answers(client):
                 assert self._process.returncode is None, self._log.read_text()

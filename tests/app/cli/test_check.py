@@ -1,7 +1,6 @@
 """`autopilot check`: what it reports of a deployment whose broker, topics and gobgpds are faked."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from app.cli.check import Report, own_contradictions, unwritable
 from app.cli.injectors import InjectorAnswer
 from app.cli.show import Halts
 from app.clock import Clock, ManualClock, utc
-from app.config.inventory import Injector, Pop
+from app.config.gobgp_settings import Gobgp
+from app.config.inventory import Injector
 from app.config.settings import Deployment, Settings
 from app.contract.schemas import Control, Notice, RouterHeard
 from app.web.conditions import Seen, notices
@@ -43,7 +43,7 @@ async def reported(
     async def no_problem(*_: object) -> tuple[list[str], bool]:
         return [], True
 
-    async def asked(_: Mapping[str, Pop]) -> dict[tuple[str, str], InjectorAnswer]:
+    async def asked(*_: object) -> dict[tuple[str, str], InjectorAnswer]:
         return {(POP, router): answers.get(router, WELL_ANSWERED) for router in pop.routers}
 
     async def judged(*_: object) -> dict[tuple[str, str], list[str]]:
@@ -69,6 +69,7 @@ async def test_a_deployment_that_is_well(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(report.components[POP].values()) == {"up"}
     assert check.sentences(report)[0] == (
         "rhv1000/r1: heard: flows 5 s ago, counters 5 s ago, BMP 5 s ago (with statistics); injector: ok;"
+        " unix socket /injector-1, not seen from here;"
         " imports: not readable while no override stands there;"
         " exports: 900 paths to its injector; to neighbours not readable"
     )
@@ -165,22 +166,16 @@ async def test_what_a_gobgpd_lets_pass_is_named_with_its_router(monkeypatch: pyt
     assert report.problems == ["rhv1000/r2: injector: it also speaks to 192.0.2.9"]
 
 
-async def test_a_gobgpd_over_tcp_is_no_way_to_act(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gobgpd_over_tcp_without_tls_is_a_mistake() -> None:
     injector = Injector("127.0.0.21", "203.0.113.101:50051")
     router = msgspec.structs.replace(demo_pop().router[0], injector=injector)
     pop = msgspec.structs.replace(demo_pop(), router=(router, demo_pop().router[1]))
-    said = [
-        own_contradictions(Deployment(Settings(pops=("a",), mode=mode), {POP: pop}))
-        for mode in ("auto", "dry-run", "observe")
-    ]
-    assert said == [
-        [
-            "rhv1000/r1: injector.grpc 203.0.113.101:50051 needs mutual TLS, which is not supported yet: use"
-            " unix:///PATH, and run the actuator beside its gobgpds"
-        ],
-        [],
-        [],
-    ]
+    plain, secured = Settings(pops=("a",)), Settings(pops=("a",), gobgp=Gobgp("ca", "cert", "key"))
+    (said,) = own_contradictions(Deployment(plain, {POP: pop}))
+    assert said.startswith(
+        "rhv1000/r1: injector.grpc 203.0.113.101:50051 is TCP without TLS, so whoever reaches it may"
+    )
+    assert own_contradictions(Deployment(secured, {POP: pop})) == []
 
 
 def test_it_says_what_the_policies_of_the_routers_must_match(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from app.bgp.client import GobgpClient
 from app.cli.injectors import InjectorAnswer, ask, injector_state, policy, policy_problem
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Injector, Pop, Router
 from app.contract.schemas import InjectorStatus
 from app.lab.daemons.ports import free_port
@@ -42,7 +43,7 @@ def beside(grpc: str) -> tuple[Pop, Router]:
 async def asked_until(pop: Pop, router: Router, is_right: Callable[[InjectorAnswer], bool]) -> InjectorAnswer:
     """The first answer that is right: sessions take a while to come up, and to fail."""
     async with asyncio.timeout(PATIENCE_S):
-        while not is_right(answer := await ask(pop, router)):
+        while not is_right(answer := await ask(pop, router, Gobgp())):
             await asyncio.sleep(0.1)
     return answer
 
@@ -120,7 +121,7 @@ async def test_a_gobgpd_that_reaches_no_router(config: str, problem: str) -> Non
 
 async def test_nobody_there(tmp_path: Path) -> None:
     pop, router = beside(f"unix://{tmp_path}/gone.sock")
-    answer = await ask(pop, router)
+    answer = await ask(pop, router, Gobgp())
     assert answer.problem is not None
     assert "is gobgpd running" in answer.problem
     assert injector_state(router, answer, None) == answer.problem

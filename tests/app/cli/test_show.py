@@ -199,7 +199,9 @@ def test_the_screen_shows_dead_collectors() -> None:
 
 def test_a_halt_says_who_and_since_when() -> None:
     (line,) = halt_lines({"rhv1000": HALT})
-    assert line.startswith(f"rhv1000 was halted by ada at {HALT.at:%Y-%m-%d %H:%M:%S} UTC")
+    assert line.startswith(f"rhv1000 was halted by ada at {HALT.at:%Y-%m-%d %H:%M:%S} UTC: no override")
+    (line,) = halt_lines({"rhv1000": msgspec.structs.replace(HALT, reason="RFO 4711")})
+    assert "UTC (RFO 4711): no override" in line
     row = window(T0, carried=0.95, natural=1.2)
     (document,) = link_documents(by_link(row), Situation({"rhv1000": HALT}, {}, {"rhv1000": ()}))
     assert (document["halted"], document["notices"]) == (HALT, [])

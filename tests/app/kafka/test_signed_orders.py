@@ -145,10 +145,10 @@ async def test_operators_whose_clocks_differ_are_obeyed(monkeypatch: pytest.Monk
     now, wrong = ManualClock(T0), ManualClock(T0 + ahead_s)
     Topic(monkeypatch, now.now_s)
     for halt in (True, False, True, False):
-        await send_control(Kafka(), POP, halt, "ada", Seal(ADA, TRUST), wrong)
+        await send_control(Kafka(), POP, halt, "ada", Seal(ADA, TRUST, wrong))
         assert await halted() is halt
         now.advance(1)
-        await send_control(Kafka(), POP, not halt, "bob", Seal(BOB, TRUST), now)
+        await send_control(Kafka(), POP, not halt, "bob", Seal(BOB, TRUST, now))
         assert await halted() is not halt
 
 
@@ -157,7 +157,7 @@ async def test_a_halt_of_the_same_moment_is_not_lifted(monkeypatch: pytest.Monke
     topic = Topic(monkeypatch, now.now_s)
     topic.before_writing = [order(True, T0 + 100, by=BOB)]
     with pytest.raises(DaemonError, match="a test halted rhv1000 meanwhile, so it was not resumed"):
-        await send_control(Kafka(), POP, False, "ada", Seal(ADA, TRUST), now)
+        await send_control(Kafka(), POP, False, "ada", Seal(ADA, TRUST, now))
     assert await halted()
 
 
@@ -165,7 +165,7 @@ async def test_a_halt_is_repeated_until_it_is_obeyed(monkeypatch: pytest.MonkeyP
     now = ManualClock(T0)
     topic = Topic(monkeypatch, now.now_s)
     topic.before_writing = [order(False, T0 + 100, by=BOB)]
-    await send_control(Kafka(), POP, True, "ada", Seal(ADA, TRUST), now)
+    await send_control(Kafka(), POP, True, "ada", Seal(ADA, TRUST, now))
     assert await halted()
 
 
@@ -173,5 +173,5 @@ async def test_an_order_that_is_refused_says_so(monkeypatch: pytest.MonkeyPatch)
     now = ManualClock(T0)
     Topic(monkeypatch, now.now_s)
     with pytest.raises(DaemonError, match=r"it is refused; .* create the halt file on the actuator's host instead"):
-        await send_control(Kafka(), POP, True, "mallory", Seal(STRANGER, TRUST), now)
+        await send_control(Kafka(), POP, True, "mallory", Seal(STRANGER, TRUST, now))
     assert not await halted()

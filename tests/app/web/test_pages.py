@@ -38,7 +38,7 @@ def model() -> PopModel:
 
 @pytest_asyncio.fixture
 async def client(model: PopModel, hub: Hub) -> AsyncIterator[Client]:
-    site = make_site({POP: model}, hub, ManualClock(T0 + 15), lambda: {"ok": True, "caught_up": True})
+    site = make_site({POP: model}, hub, ManualClock(T0 + 15), lambda: {"ok": True, "caught_up": True}, lambda _: "ada")
     async with TestClient(TestServer(site)) as client:
         yield client
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import ClientError, ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 
+from app.config.http_settings import Http
 from app.web import state_server
 from app.web.state_server import HOST, StateServer, make_web
 from tests.patience import PATIENCE_S
@@ -64,7 +65,7 @@ async def test_a_worker_whose_port_is_taken_says_which_key_and_runs_without_unti
     monkeypatch.setattr(state_server, "RETRY_S", 0.05)
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        server = StateServer({}, port, "actuator_port")
+        server = StateServer({}, Http(), port, "actuator_port")
         await server.start()
         assert f"actuator_port: {HOST}:{port} cannot be opened" in caplog.text
         assert server.started
