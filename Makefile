@@ -5,7 +5,7 @@ ARGS ?=
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
-.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak install
+.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak canary sbom install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,12 @@ leak-test: install ## 10,000 decisions against real edges: does a route of ours 
 
 soak: install ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+canary: install ## the stream tests with the newest Faust, aiokafka, mode and RocksDB binding
+	@AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/python -m tests.canary
+
+sbom: install ## what it is made of, as CycloneDX JSON in dist
+	@$(BIN)/python -m tests.sbom $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python. Progress goes to stderr, so stdout has only the command's output.
 install: ## what demo and tests need: daemons, Kafka, Python

@@ -148,7 +148,10 @@ def base64_has_many_spellings(patch: pytest.MonkeyPatch) -> None:
 
         __hash__ = bytes.__hash__
 
-    patch.setattr(signing, "base64", SimpleNamespace(b64decode=base64.b64decode, b64encode=lambda made: AnyText()))
+    def spelled(made: bytes) -> bytes:
+        return AnyText(base64.b64encode(made))
+
+    patch.setattr(signing, "base64", SimpleNamespace(b64decode=base64.b64decode, b64encode=spelled))
 
 
 def orders_have_no_turn(patch: pytest.MonkeyPatch) -> None:
