@@ -29,7 +29,7 @@ def install() -> bool:
     pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     commands: Sequence[Sequence[str | Path]] = (
         (sys.executable, "-m", "venv", "--clear", FOLDER),
-        (*pip, "--require-hashes", "-r", LOCK),
+        (*pip, "--require-hashes", *(f"-r{lock}" for lock in sorted(ROOT.glob("requirements*.lock")))),
         (*pip, "--upgrade", *PACKAGES),
         (*pip, "--no-deps", "--no-build-isolation", "-e", ROOT),
     )

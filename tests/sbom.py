@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "dist" / "egress-autopilot.cdx.json"
 LOCK = ROOT / "requirements.lock"
 JARS = ROOT / ".cache" / "kafka" / "libs"
-INSTALLED, MODULES = ROOT / "deploy" / "local" / "install.sh", ROOT / "deploy" / "local" / "gobgp4"
+STACK = ROOT / "deploy" / "local"
 UPLOT = ROOT / "app" / "web" / "static" / "vendor" / "uPlot.iife.min.js"
 MAVEN = Path.home() / ".m2" / "repository"  # where Maven keeps what it copied from
 PARENTS_MAX = 5
@@ -162,10 +162,10 @@ def pom_licences(pom: Path | None, repository: Path) -> list[str]:
 
 
 def debian_packages() -> Iterator[Component]:
-    """The packages that install.sh installs, as far as they are installed; what they need is Debian's matter."""
-    found = re.search(r'^packages="(.+)"$', INSTALLED.read_text(), re.MULTILINE)
-    assert found is not None, f"{INSTALLED} names no packages"
-    argv = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *found[1].split()]
+    """The packages that `make install` installs, as far as they are here; what they need is Debian's matter."""
+    scripts = "".join(script.read_text() for script in sorted(STACK.glob("*.sh")))
+    [packages] = re.findall(r'^packages="(.+)"$', scripts, re.MULTILINE)
+    argv = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages.split()]
     for line in subprocess.run(argv, capture_output=True, text=True).stdout.splitlines():
         name, _, version = line.partition(" ")
         if version:
@@ -185,9 +185,9 @@ def debian_licences(package: str) -> list[str]:
 
 def go_modules() -> Iterator[Component]:
     """The modules of gobgpd 4, each with the hash that go.sum has of it."""
-    sums = dict(re.findall(r"^(\S+ v\S+) (h1:\S+)$", (MODULES / "go.sum").read_text(), re.MULTILINE))
+    sums = dict(re.findall(r"^(\S+ v\S+) (h1:\S+)$", (STACK / "gobgp4" / "go.sum").read_text(), re.MULTILINE))
     for path, version in re.findall(
-        r"^(?:require )?\s*(\S+/\S+) (v\S+)", (MODULES / "go.mod").read_text(), re.MULTILINE
+        r"^(?:require )?\s*(\S+/\S+) (v\S+)", (STACK / "gobgp4" / "go.mod").read_text(), re.MULTILINE
     ):
         group, _, name = path.rpartition("/")
         component = Part("golang", name, version, group).component(ComponentScope.EXCLUDED)
