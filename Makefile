@@ -5,7 +5,7 @@ ARGS ?=
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
 
-.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak crowded install
+.PHONY: help demo test unit check format docs bench fuzz faults leak-test soak crowded canary sbom install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -56,6 +56,12 @@ soak: install ## half an hour of the demo; memory and open files must stay flat
 
 crowded: install ## how late are decisions while every HTTP server is attacked? 15 minutes
 	@$(BIN)/python -m tests.crowded $(ARGS)
+
+canary: install ## the stream tests with the newest Faust, aiokafka, mode and RocksDB binding
+	@AUTOPILOT_REQUIRE_SERVICES=1 $(BIN)/python -m tests.canary
+
+sbom: install ## what it is made of, as CycloneDX JSON in dist
+	@$(BIN)/python -m tests.sbom $(ARGS)
 
 # Daemons from Debian, Kafka's jars, then Python. Progress goes to stderr, so stdout has only the command's output.
 install: ## what demo and tests need: daemons, Kafka, Python

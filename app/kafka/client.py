@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import aiokafka.client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
@@ -28,6 +27,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from app import private_names
 from app.clock import SystemClock
 from app.config.settings import Kafka
 from app.kafka.bounded import bound_consumers
@@ -105,7 +105,7 @@ def unreachable(kafka: Kafka, error: Exception) -> str:
 
 def _connection(kafka: Kafka) -> dict[str, Any]:
     """The options by which every client reaches the broker."""
-    aiokafka.client.create_conn = _connect
+    private_names.connect_by(_connect)
     options = {
         "bootstrap_servers": kafka.broker,
         "security_protocol": PROTOCOLS[kafka.security],
