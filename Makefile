@@ -74,12 +74,14 @@ uninstall: ## remove what make has installed and made (ARGS=--dry-run only lists
 
 .venv/locked: requirements.lock requirements-build.lock
 	@echo 'creating the Python environment in .venv (takes half a minute)' >&2
-	@python3 -m venv --clear .venv
+	@rm -rf .venv
+	@python3 -m venv .venv
 	@$(LOCKED) -r requirements.lock -r requirements-build.lock
 	@touch $@
 
 .venv/installed: .venv/locked pyproject.toml hatch_build.py $(wildcard app/native/*.c)
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q app agents tables # for users who may read here but not write
 	@touch $@
 
 .venv/developing: requirements-dev.lock .venv/installed

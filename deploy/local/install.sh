@@ -68,7 +68,8 @@ command -v apt-get >/dev/null ||
     fail "this system has no apt-get; please install these packages yourself: $packages"
 wanted=$(missing | tr '\n' ' ')
 if [ -n "$wanted" ] || is_unfinished; then
-    echo "installing ${wanted:-nothing more, but an earlier run was interrupted}" >&2
+    ! is_unfinished || echo "finishing an installation that was interrupted" >&2
+    [ -z "$wanted" ] || echo "installing $wanted" >&2
     # shellcheck disable=SC2086 # word splitting on purpose
     as_root $wanted
 fi

@@ -91,7 +91,7 @@ made | while read -r path; do
 done
 
 if [ ! -d "$state" ]; then
-    echo "stays: every Debian package, because no make has installed one here"
+    echo "stays: every Debian package, because make has installed none here"
     exit
 fi
 going=$(removable | tr '\n' ' ')
