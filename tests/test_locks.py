@@ -136,7 +136,8 @@ def test_jars_are_those_of_the_list_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_maven_is_strict_and_its_jars_are_checked() -> None:
-    scripts = [path for path in (*ROOT.glob("deploy/**/*.sh"), *ROOT.glob("tests/**/*.sh")) if "mvn " in path.read_text()]
+    every = (*ROOT.glob("deploy/**/*.sh"), *ROOT.glob("tests/**/*.sh"))
+    scripts = [path for path in every if "mvn " in path.read_text()]
     assert {path.name for path in scripts} == {"kafka-jars.sh", "build.sh"}
     for path in scripts:
         text = path.read_text()

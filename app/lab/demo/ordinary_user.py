@@ -1,7 +1,7 @@
 """Lets nothing of the demo run as root: if root starts it, it starts itself again as an ordinary user.
 
-That user often cannot go to where the checkout is, such as /root. The directory in which a process works stays open to it
-all the same, so the demo works in the checkout and calls it HERE.
+That user often cannot go to where the checkout is, such as /root. The directory in which a process works stays open to
+it all the same, so the demo works in the checkout and calls it HERE.
 """
 
 import os
@@ -30,8 +30,8 @@ def become(arguments: Sequence[str]) -> None:
     tried = subprocess.run([*python, "-c", "import app"], env=environment, capture_output=True, text=True, check=False)
     if tried.returncode:
         raise EnvironmentProblem(
-            f"root lets the demo run as user {user.pw_name}, who cannot use {CHECKOUT} or its Python; make both readable"
-            f" for others, or run the demo as an ordinary user:\n{tried.stderr.strip()}"
+            f"root lets the demo run as user {user.pw_name}, who cannot use {CHECKOUT} or its Python; make both"
+            f" readable for others, or run the demo as an ordinary user:\n{tried.stderr.strip()}"
         )
     os.execvpe(python[0], [*python, "-m", "app", *arguments], environment)
 

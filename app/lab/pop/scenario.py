@@ -102,7 +102,8 @@ def load_scenario(name: str, pop: Pop, seconds: int | None = None) -> Scenario:
     path = Path(name) if is_path(name) else FOLDER / f"{name}.toml"
     if not os.access(path, os.R_OK):
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise ConfigError([f"scenario {name}: not found, or not readable for us; known: {known}, or give the path of a file"])
+        missing = f"scenario {name}: not found, or not readable for us"
+        raise ConfigError([f"{missing}; known: {known}, or give the path of a file"])
     problems: list[str] = []
     scenario = convert(read_toml(path), Scenario, path.name, problems)
     if scenario is not None:
