@@ -4,6 +4,8 @@ ARGS ?=
 # Tests with daemons mostly wait, so more of them run side by side than there are cores.
 SIDE_BY_SIDE ?= 4
 BIN := .venv/bin
+# Debian's, which every user may run: a Python in root's home cannot serve the demo, which does not run as root.
+PYTHON ?= /usr/bin/python3
 # Wheels that the locks know by hash; pip never builds what it downloads, and downloads nothing to build ours.
 PIP := $(BIN)/pip install --quiet
 LOCKED := $(PIP) --require-hashes --only-binary=:all:
@@ -68,14 +70,14 @@ uninstall: ## remove what make has installed and made (ARGS=--dry-run only lists
 # The stream engines that we compare ourselves with have their own environment.
 .cache/bench-venv/installed: tests/bench/requirements.lock
 	@echo 'creating the Python environment of the benchmark in .cache' >&2
-	@python3 -m venv .cache/bench-venv
+	@$(PYTHON) -m venv .cache/bench-venv
 	@.cache/bench-venv/bin/pip install --quiet --require-hashes --only-binary=:all: -r $< >&2
 	@touch $@
 
 .venv/locked: requirements.lock requirements-build.lock
 	@echo 'creating the Python environment in .venv (takes half a minute)' >&2
 	@rm -rf .venv
-	@python3 -m venv .venv
+	@$(PYTHON) -m venv .venv
 	@$(LOCKED) -r requirements.lock -r requirements-build.lock
 	@touch $@
 

@@ -23,17 +23,19 @@ def become(arguments: Sequence[str]) -> None:
     if os.geteuid() != 0:
         return
     user = pwd.getpwnam(DAEMON_USER)
-    python = ("setpriv", *identity(DAEMON_USER), "--", str(reached(Path(sys.executable))))
+    python, drop = str(reached(Path(sys.executable))), ("setpriv", *identity(DAEMON_USER), "--")
     ours = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name, "PYTHONPATH": str(HERE)}
     environment = os.environ | ours
     os.chdir(CHECKOUT)
-    tried = subprocess.run([*python, "-c", "import app"], env=environment, capture_output=True, text=True, check=False)
+    # What setpriv itself starts is still found with root's rights, so the shell stands between.
+    try_it = [*drop, "sh", "-c", 'exec "$0" -c "import app"', python]
+    tried = subprocess.run(try_it, env=environment, capture_output=True, text=True, check=False)
     if tried.returncode:
         raise EnvironmentProblem(
             f"root lets the demo run as user {user.pw_name}, who cannot use {CHECKOUT} or its Python; make both"
             f" readable for others, or run the demo as an ordinary user:\n{tried.stderr.strip()}"
         )
-    os.execvpe(python[0], [*python, "-m", "app", *arguments], environment)
+    os.execvpe(drop[0], [*drop, python, "-m", "app", *arguments], environment)
 
 
 def reached(path: Path) -> Path:
