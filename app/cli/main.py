@@ -113,8 +113,17 @@ for command in (render, reaper, halt, resume, reload, state, keys):
 def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool, secure: bool) -> None:
     """Run the whole loop on real daemons. A link congests, prefixes move, the drops stop, every move is taken back.
 
-    Other scenarios show what must never happen, and what bad input does.
+    Other scenarios show what must never happen, and what bad input does. As root it runs as user nobody.
     """
+    from app.lab.demo import ordinary_user
+    from app.lab.pop.scenario import is_path
+
+    words = ["--scenario", str(ordinary_user.reached(Path(scenario))) if is_path(scenario) else scenario]
+    words += ["--for", str(seconds)] if seconds else []
+    words += ["--keep", str(keep.absolute())] if keep else []
+    words += ["--json"] if as_json else []
+    ordinary_user.become(["demo", *words, "--seed", str(seed)])
+
     from app.lab.demo.display import Display
     from app.lab.demo.run import Options, run_demo  # Faust and gRPC are slow to import, so only when needed
 
