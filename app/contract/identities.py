@@ -25,7 +25,7 @@ class Right(NamedTuple):
     prefixed: bool = False
 
 
-class Identity(NamedTuple):
+class KafkaIdentity(NamedTuple):
     """A client of the broker: its name, as in its certificate or login, and everything that it may do."""
 
     name: str
@@ -33,7 +33,7 @@ class Identity(NamedTuple):
     rights: tuple[Right, ...]
 
 
-def identities(cells: Mapping[str, Collection[str]]) -> list[Identity]:
+def identities(cells: Mapping[str, Collection[str]]) -> list[KafkaIdentity]:
     """All identities of a deployment; `cells` are its PoPs by cell."""
     found = []
     for component in get_args(Component):
@@ -45,7 +45,7 @@ def identities(cells: Mapping[str, Collection[str]]) -> list[Identity]:
             scopes = {"": [pop for pops in cells.values() for pop in pops]}
         for scope, pops in scopes.items():
             rights = (*_of_topics(component, pops), *_besides(component, scope, cells))
-            found.append(Identity(name_of(component, scope), component, rights))
+            found.append(KafkaIdentity(name_of(component, scope), component, rights))
     return found
 
 

@@ -119,12 +119,12 @@ def rights_of(printed: str) -> set[tuple[str, str, str, bool, str]]:
 
 
 def test_the_commands_for_kafka_give_each_right_and_no_other(config: Path) -> None:
-    config.write_text(config.read_text() + '[kafka]\nbroker = "b:9093"\n[cells]\nboth = ["a", "b"]\n')
+    config.write_text(config.read_text() + '[kafka]\nbroker = "b:9093"\n[cells]\nwest = ["a"]\n')
     code, printed = render(config, what="acls")
     assert code == 0
     wanted = {
         (f"User:CN={one.name}", right.resource, right.name, right.prefixed, operation)
-        for one in identities({"both": ["a", "b"]})
+        for one in identities({"west": ["a"], "b": ["b"]})
         for right in one.rights
         for operation in right.operations
     }

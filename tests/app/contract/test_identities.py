@@ -6,7 +6,7 @@ import pytest
 
 from app.config.settings import Deployment, Settings
 from app.contract import topics
-from app.contract.identities import Identity, Right, identities
+from app.contract.identities import KafkaIdentity, Right, identities
 from tables.congestion import open_congestion
 from tables.interfaces import open_interfaces
 from tables.link_windows import open_link_windows
@@ -67,7 +67,7 @@ def test_nobody_may_delete_or_create_what_another_needs() -> None:
 
 
 def test_a_pop_that_is_added_changes_no_other_identity_of_a_cell() -> None:
-    def of_workers(cells: dict[str, list[str]]) -> set[Identity]:
+    def of_workers(cells: dict[str, list[str]]) -> set[KafkaIdentity]:
         return {one for one in identities(cells) if one.component not in ("view", "operator", "consumer")}
 
     assert of_workers(CELLS) < of_workers({**CELLS, "zrh1": ["zrh1"]})
