@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from app.kafka.credentials import certificate, load, read
+from app.config.tls_files import certificate
+from app.kafka.credentials import load, read
 from app.lab.daemons.guard import Guard
 from app.lab.daemons.machine import Site
 from app.lab.daemons.ports import StackPorts
