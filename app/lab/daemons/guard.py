@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
+from app import private_names
 from app.config.settings import Kafka
 from app.contract.identities import OF_A_POP, identities
 from app.errors import DaemonError
@@ -77,7 +78,7 @@ class Guard:
         """Let each identity do what it needs; DaemonError if the broker refuses."""
         async with client.started(client.admin(self.kafka(ADMIN))) as admin:
             for request in self._requests():
-                [(code, text)] = (await admin._send_request(request)).creation_responses
+                [(code, text)] = (await private_names.send_request(admin, request)).creation_responses
                 if code:
                     raise DaemonError(f"the broker takes no ACL: {for_code(code).__name__} {text or ''}")
 
