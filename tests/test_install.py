@@ -190,7 +190,7 @@ def test_if_only_the_script_is_killed_the_next_run_waits_for_its_apt(tmp_path: P
     """Otherwise it would let daemons start that the first one's apt still configures."""
     machine = Machine(tmp_path, OPERATORS)
     orphan = 'kill -9 "$PPID"; until [ "$(wc -l <"$INSTALL_ROOT/waiting")" = 2 ]; do sleep 0.01; done'
-    argv: list[str | Path] = ["bash", machine.scripts / "install.sh"]
+    argv = ["bash", str(machine.scripts / "install.sh")]
     first = subprocess.run(
         argv, env=machine.environment(DURING_APT=orphan), capture_output=True, check=False, timeout=PATIENCE_S
     )
@@ -204,7 +204,7 @@ def test_what_the_operator_puts_there_meanwhile_stays(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "#!/bin/sh\n# before\n")
     written = f'printf \'%s\' "{OPERATORS}" >"$INSTALL_ROOT/new"; chmod 755 "$INSTALL_ROOT/new";'
     moved = 'mv "$INSTALL_ROOT/new" "$INSTALL_ROOT/usr/sbin/policy-rc.d"; kill -9 "$PPID"; exit 1'
-    argv: list[str | Path] = ["bash", machine.scripts / "install.sh"]
+    argv = ["bash", str(machine.scripts / "install.sh")]
     environment = machine.environment(DURING_APT=written + moved)
     subprocess.run(argv, env=environment, capture_output=True, check=False, timeout=PATIENCE_S)
     machine.run("install.sh")
