@@ -240,7 +240,7 @@ async def the_operator_looks_and_orders(made: Guarded) -> None:
     assert await made.command("halt") == (0, "halted: every PoP\n")
 
     async def is_halted() -> bool:
-        return (await made.records("actuator-status"))[-1]["halted_by"] == ["control"]
+        return bool((await made.records("actuator-status"))[-1]["halted_by"] == ["control"])
 
     await until(is_halted)
     assert await made.command("resume") == (0, "resumed: every PoP\n")
