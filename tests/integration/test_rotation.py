@@ -9,8 +9,10 @@ import pytest
 
 from app.config.inventory import load_pop
 from app.contract.identities import name_of
+from app.contract.topics import COUNTERS
 from app.errors import DaemonError
 from app.kafka.admin import missing_topics
+from app.kafka.read import read_topic
 from app.lab.daemons import collectors
 from app.lab.daemons.deployment import write_inventory, write_settings
 from app.lab.daemons.ports import free_port
@@ -85,6 +87,7 @@ async def test_certificates_rotate_while_records_flow_and_none_is_lost() -> None
             await flowing
         await until(lambda: counts_all(flows.sent))
         assert await _samples_counted(state) == flows.sent
+        assert len(await read_topic(guard.kafka(OPERATOR), COUNTERS.for_pop(POP))) == flows.sent
         assert [runner.pid(name) for name in ("sfacctd", "telemetry")] == pids
         assert runner.ended == {}
 
