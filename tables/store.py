@@ -18,6 +18,7 @@ from faust.tables.table import Table
 from faust.types import EventT, FutureMessage
 
 from app.errors import ExactnessError, RowFormatError
+from app.private_names import StoreNames, database_of
 
 S = TypeVar("S", bound=msgspec.Struct)
 log = logging.getLogger(__name__)
@@ -54,14 +55,11 @@ def whole_items(database: Any) -> Iterator[tuple[bytes, bytes]]:
     iterator.status()
 
 
-class CheckedStore(Store):
+class CheckedStore(StoreNames, Store):
     """Faust's RocksDB store, but nothing that iterates over it ends at a damaged block without an exception."""
 
-    def _visible_items(self, db: Any) -> Iterator[tuple[bytes, bytes]]:
-        return ((key, row) for key, row in whole_items(db) if key != self.offset_key)
-
-    def _visible_keys(self, db: Any) -> Iterator[bytes]:
-        return (key for key, _ in self._visible_items(db))
+    def visible_items(self, database: Any) -> Iterator[tuple[bytes, bytes]]:
+        return ((key, row) for key, row in whole_items(database) if key != self.offset_key)
 
 
 class ExactTable(Table[bytes, bytes]):
@@ -123,8 +121,7 @@ class ExactTable(Table[bytes, bytes]):
         return row
 
     def _database(self, partition: int) -> Any:
-        store: Any = self.data
-        return store._db_for_partition(partition)
+        return database_of(self.data, partition)
 
 
 def goes_back(before: bytes | None, after: bytes | None) -> bool:

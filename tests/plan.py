@@ -31,6 +31,7 @@ GROUND_FLOOR = (
     Room("app.logs", "one line a log record: JSON or text", GROUND),
     Room("app.metrics", "every metric, with its meaning"),
     Room("app.tasks", "jobs that must not end without a word"),
+    Room("app.private_names", "every private name of aiokafka and Faust that we use", faust=True),
     Room("app.native", "the two loops that every flow record passes, in C"),
 )
 ROOMS = (
@@ -53,12 +54,21 @@ ROOMS = (
         "decoders of what collectors write, and where every sampled byte goes",
         (*BASE, "app.te.routing", "app.te.traffic", "app.native"),
     ),
-    Room("app.kafka", "the one door to Kafka, and readers of our own topics", (*BASE, "app.logs", "app.metrics")),
-    Room("tables", "one table a file: key, value, bound on its size", (*BASE, "app.te", "app.feeds"), faust=True),
+    Room(
+        "app.kafka",
+        "the one door to Kafka, and readers of our own topics",
+        (*BASE, "app.logs", "app.metrics", "app.private_names"),
+    ),
+    Room(
+        "tables",
+        "one table a file: key, value, bound on its size",
+        (*BASE, "app.te", "app.feeds", "app.private_names"),
+        faust=True,
+    ),
     Room(
         "app.stream",
         "Faust made exact: batches, the flush protocol, the fence",
-        (*BASE, "app.kafka", "app.feeds.rejected", "app.logs", "app.metrics", "tables.store"),
+        (*BASE, "app.kafka", "app.feeds.rejected", "app.logs", "app.metrics", "app.private_names", "tables.store"),
         faust=True,
     ),
     Room(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from shlex import join
 
-from app.contract.identities import Identity, Right
+from app.contract.identities import KafkaIdentity, Right
 
 NAME = "NAME"  # where the name of an identity stands in a principal
 PROPERTIES = "admin.properties"
@@ -27,7 +27,7 @@ spec:
 """
 
 
-def commands(identities: Sequence[Identity], broker: str, principal: str) -> Iterator[str]:
+def commands(identities: Sequence[KafkaIdentity], broker: str, principal: str) -> Iterator[str]:
     """A call of kafka-acls.sh for each identity and kind of right; `principal` has NAME in it."""
     tool = ("kafka-acls.sh", "--bootstrap-server", broker, "--command-config", PROPERTIES, "--add")
     for identity in identities:
@@ -43,7 +43,7 @@ def _kind(right: Right) -> tuple[str, tuple[str, ...], bool]:
     return right.resource, right.operations, right.prefixed
 
 
-def kafka_users(identities: Sequence[Identity], cluster: str, authentication: str) -> Iterator[str]:
+def kafka_users(identities: Sequence[KafkaIdentity], cluster: str, authentication: str) -> Iterator[str]:
     """A KafkaUser for each identity, in YAML; ValueError if Kubernetes or a certificate cannot have its name."""
     for identity in identities:
         if not IS_OBJECT_NAME(identity.name) or len(identity.name) > COMMON_NAME_MAX:

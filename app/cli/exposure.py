@@ -43,12 +43,14 @@ async def exposure(target: str, gobgp: Gobgp, now_s: float) -> Exposure:
     if (tls := tls_to(target, gobgp)) is None:
         return Exposure(f"TCP without TLS at {target}, where every user of its host may write")
     try:
-        secured = tls.current()
-        theirs, _ = await _greet(target, secured.context)
-        ends_s = certificate(ssl.DER_cert_to_PEM_cert(theirs).encode()).ends_s
-        _, lets_in = await _greet(target, tls.stranger())
-    except (OSError, SpeakerError, TimeoutError) as error:
+        theirs, _ = await _greet(target, tls.current().context)
+        stranger = tls.stranger()
+    except (OSError, SpeakerError) as error:  # and TimeoutError
         return Exposure(f"TLS at {target}, not seen: {str(error) or 'no answer'}")
+    lets_in = False
+    with contextlib.suppress(OSError):
+        _, lets_in = await _greet(target, stranger)
+    ends_s = certificate(ssl.DER_cert_to_PEM_cert(theirs).encode()).ends_s
     text = f"TLS at {target}, whose certificate holds until {utc(ends_s)}"
     if lets_in:
         return Exposure(text, f"the gobgpd at {target} lets in who has no certificate: {SECURE_IT}")

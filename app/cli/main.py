@@ -104,18 +104,32 @@ for command in (render, reaper, halt, resume, reload, state, keys, site):
     help="How many seconds of traffic to send (default: as the scenario says).",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Seed of the simulated PoP.")
+@click.option(
+    "--secure",
+    is_flag=True,
+    help="Certificates for every client of the broker, each of which may do only what it needs.",
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="Run in this directory, and keep logs and state there.")
 @json_option
-def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool) -> None:
+def demo(scenario: str, seconds: int | None, seed: int, keep: Path | None, as_json: bool, secure: bool) -> None:
     """Run the whole loop on real daemons. A link congests, prefixes move, the drops stop, every move is taken back.
 
-    Other scenarios show what must never happen, and what bad input does.
+    Other scenarios show what must never happen, and what bad input does. As root it runs as user nobody.
     """
+    from app.lab.demo import ordinary_user
+    from app.lab.pop.scenario import is_path
+
+    words = ["--scenario", str(ordinary_user.reached(Path(scenario))) if is_path(scenario) else scenario]
+    words += ["--for", str(seconds)] if seconds else []
+    words += ["--keep", str(keep.absolute())] if keep else []
+    words += ["--json"] if as_json else []
+    ordinary_user.become(["demo", *words, "--seed", str(seed)])
+
     from app.lab.demo.display import Display
     from app.lab.demo.run import Options, run_demo  # Faust and gRPC are slow to import, so only when needed
 
     with Display(live=not as_json and errors.is_terminal) as display:
-        options = Options(scenario=scenario, seconds=seconds, seed=seed, run_dir=keep)
+        options = Options(scenario=scenario, seconds=seconds, seed=seed, run_dir=keep, secure=secure)
         document = asyncio.run(run_demo(options, display))
     if as_json:
         print_json(document)

@@ -1,5 +1,5 @@
 """What we publish: the topics, the record types in them, and the documents generated from both.
 
 May import: nothing of ours.
-Read: topics, schemas, notices, decoding, signing, docs.
+Read: topics, identities, schemas, notices, decoding, signing, docs.
 """

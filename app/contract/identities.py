@@ -25,7 +25,7 @@ class Right(NamedTuple):
     prefixed: bool = False
 
 
-class Identity(NamedTuple):
+class KafkaIdentity(NamedTuple):
     """A client of the broker: its name, as in its certificate or login, and everything that it may do."""
 
     name: str
@@ -33,7 +33,7 @@ class Identity(NamedTuple):
     rights: tuple[Right, ...]
 
 
-def identities(cells: Mapping[str, Collection[str]]) -> list[Identity]:
+def identities(cells: Mapping[str, Collection[str]]) -> list[KafkaIdentity]:
     """All identities of a deployment; `cells` are its PoPs by cell."""
     found = []
     for component in get_args(Component):
@@ -45,13 +45,13 @@ def identities(cells: Mapping[str, Collection[str]]) -> list[Identity]:
             scopes = {"": [pop for pops in cells.values() for pop in pops]}
         for scope, pops in scopes.items():
             rights = (*_of_topics(component, pops), *_besides(component, scope, cells))
-            found.append(Identity(name_of(component, scope), component, rights))
+            found.append(KafkaIdentity(name_of(component, scope), component, rights))
     return found
 
 
-def name_of(component: Component, scope: str = "") -> str:
-    """The name of the identity; `scope` is the PoP of a collector or the cell of a worker."""
-    return app_id(component, scope) if scope else f"autopilot-{component}"
+def name_of(component: Component, scope: str) -> str:
+    """The name of the identity; `scope` is the PoP of a collector or the cell of a worker, and nothing to others."""
+    return app_id(component, scope) if component in (*OF_A_POP, *OF_A_CELL) else f"autopilot-{component}"
 
 
 def _of_topics(component: Component, pops: Collection[str]) -> Iterator[Right]:
@@ -82,4 +82,4 @@ def _besides(component: Component, scope: str, cells: Collection[str]) -> Iterat
             for worker in TABLES:
                 yield from (Right("topic", name, ("Describe", "DescribeConfigs")) for name in changelogs(worker, cell))
     elif component == "consumer":
-        yield Right("group", name_of(component), ("Read",), prefixed=True)
+        yield Right("group", name_of(component, scope), ("Read",), prefixed=True)

@@ -15,6 +15,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
+from app import private_names
 from app.config.settings import Kafka
 from app.contract.topics import Topic
 from app.errors import DaemonError
@@ -65,7 +66,7 @@ async def delete_group(kafka: Kafka, group: str) -> bool:
     try:
         async with client.started(client.admin(kafka)) as admin:
             coordinator = await admin.find_coordinator(group)
-            response = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([group]))
+            response = await private_names.send_request_to_node(admin, coordinator, DeleteGroupsRequest([group]))
     except (KafkaError, TimeoutError) as error:
         raise DaemonError(client.unreachable(kafka, error)) from error
     code: int = response.results[0][1]

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import cramjam
-from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from app import private_names
 from app.contract.decoding import RAW_BYTES_MAX
 
 BATCH_BYTES_MAX = 64 * 1024 * 1024  # decompressed: 64 times what a broker accepts by default (message.max.bytes)
@@ -161,7 +161,7 @@ class BoundedBatch:
 
 def bound_consumers() -> None:
     """Make every consumer of this process read its fetches by this module."""
-    fetcher.MemoryRecords = BoundedBatches
+    private_names.read_fetches_by(BoundedBatches)
 
 
 def refusal_of(record: Any) -> str | None:

@@ -12,19 +12,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import aiokafka.client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.errors import (
     BrokerResponseError,
+    ClusterAuthorizationFailedError,
     CommitFailedError,
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     NodeNotReadyError,
+    TopicAuthorizationFailedError,
 )
 
+from app import private_names
 from app.clock import SystemClock
 from app.config.settings import Kafka
 from app.kafka.bounded import bound_consumers
@@ -32,6 +35,7 @@ from app.kafka.credentials import Credentials, credentials_of
 from app.kafka.refusals import CLOSED, MECHANISM, refusal
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
+NOT_ALLOWED = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 MEANINGS: dict[type[Exception], str] = {
     KafkaConnectionError: "no connection",
     NodeNotReadyError: "no connection",
@@ -78,6 +82,8 @@ def describe(error: Exception) -> str:
         if isinstance(error, kind):
             return meaning
     name = type(error).__name__
+    if isinstance(error, NOT_ALLOWED):
+        return f"{name}: our identity may not do this; give it the rights that `autopilot render acls` prints"
     if isinstance(error, BrokerResponseError):
         return f"{name}: {error.description}"
     return str(error).removeprefix("KafkaError: ") or name
@@ -92,14 +98,14 @@ def why(kafka: Kafka, error: Exception) -> str:
 def unreachable(kafka: Kafka, error: Exception) -> str:
     """The whole sentence about a broker that did not answer, with what to do."""
     reason = why(kafka, error)
-    if reason == describe(error):
+    if reason == describe(error) and not isinstance(error, NOT_ALLOWED):
         reason += "; is it running there, is kafka.broker right?"
     return f"broker {kafka.broker}: {reason}"
 
 
 def _connection(kafka: Kafka) -> dict[str, Any]:
     """The options by which every client reaches the broker."""
-    aiokafka.client.create_conn = _connect
+    private_names.connect_by(_connect)
     options = {
         "bootstrap_servers": kafka.broker,
         "security_protocol": PROTOCOLS[kafka.security],

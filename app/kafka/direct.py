@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from app import private_names
 from app.config.settings import Kafka
 from app.kafka import client
 from app.kafka.encoding import encoded
@@ -63,5 +64,5 @@ class DirectPublisher:
 
 def has_ended(producer: AIOKafkaProducer) -> bool:
     """Whether a producer will never send again: an error that aiokafka does not know ended its task."""
-    task: asyncio.Task[None] = producer._sender.sender_task
+    task: asyncio.Task[None] = private_names.sender_of(producer).sender_task
     return task.done()

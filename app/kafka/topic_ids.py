@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import KafkaError, NodeNotReadyError, TopicAuthorizationFailedError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
+
+from app import private_names
 
 NONE = UUID(int=0)  # in a request "by name", in a response the id of a topic that does not exist
 TEXT = CompactString("utf-8")
@@ -101,11 +103,13 @@ class TopicState(NamedTuple):
 async def topic_states(
     admin: AIOKafkaAdminClient, names: Sequence[str], node_id: int | None = None
 ) -> dict[str, TopicState]:
-    """The state of each of these topics that exists, by name; KafkaError if the broker does not answer.
+    """The state of each of these topics that exists, by name; KafkaError if the broker does not answer or allow it.
 
     Any broker is asked, or that of this id: the others may not know yet what has just been created.
     """
-    response: Any = await admin._send_request(TopicsRequest(names), node_id)
+    response: Any = await private_names.send_request(admin, TopicsRequest(names), node_id)
+    if any(error == TopicAuthorizationFailedError.errno for error, *_ in response.topics):
+        raise TopicAuthorizationFailedError  # without a right to it, a topic looks as if it were not there
     return {
         name: TopicState(str(topic_id), len(partitions), all(not error for error, *_ in partitions))
         for error, name, topic_id, _, partitions, *_ in response.topics
@@ -115,7 +119,7 @@ async def topic_states(
 
 async def states_by_broker(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[dict[str, TopicState]]:
     """The same as each broker says that answers; KafkaError if none does."""
-    cluster: Any = admin._client.cluster
+    cluster: Any = private_names.connections_of(admin).cluster
     states: list[dict[str, TopicState]] = []
     failure: KafkaError = NodeNotReadyError()
     for node_id in sorted(broker.nodeId for broker in cluster.brokers()):
@@ -137,7 +141,7 @@ class Described(NamedTuple):
 
 async def describe_topics(admin: AIOKafkaAdminClient, names: Sequence[str]) -> Described:
     """What the broker says of these topics and of itself; KafkaError if it does not answer."""
-    response: Any = await admin._send_request(TopicsRequest(names))
+    response: Any = await private_names.send_request(admin, TopicsRequest(names))
     existing = [entry for entry in response.topics if not entry[0] and entry[2] != NONE]
     return Described(
         response.cluster_id,

@@ -7,13 +7,8 @@ for offsets without a record. Changelogs are still read message by message.
 
 Records of a transaction are read when it was committed, and then only (`read_committed`): a mirror that writes in
 transactions writes the records of an aborted one again, and they would count twice.
-
-Relies on private names of faust-streaming 0.15.3 (`_wait_next_records`, `_getmany`, `_to_message`, `_add_gap`,
-`_new_consumer_thread`, `_create_consumer`, `_assignor`) and of aiokafka 0.14 (`_fetcher`, `_client`, `_check_crcs`,
-`_coordinator`, `_fetch_max_wait_ms`): the versions are pinned and a test names them.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -22,7 +17,9 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage, Message
 
+from app import private_names
 from app.kafka import client
+from app.private_names import ConsumerNames, ConsumerThreadNames
 from app.stream.app import exact
 from app.stream.checksums import check_answers
 from app.stream.fetching import Fetched, Hole, Record, gather_records
@@ -41,32 +38,33 @@ READ_COMMITTED = "read_committed"
 BEHIND_BYTES = MAX_FETCH_BYTES // 2  # if one fetch of a partition brings this much, there is more
 
 
-class ConsumerThread(AIOKafkaConsumerThread):
+class ConsumerThread(ConsumerThreadNames, AIOKafkaConsumerThread):
     """Faust's consumer thread with short fetches, and commits that name the topic's incarnation (incarnations.py)."""
 
     async def on_start(self) -> None:
         await super().on_start()
         faust_consumer: Any = self.consumer
-        kafka_consumer: Any = self._ensure_consumer()
-        gather_records(kafka_consumer._fetcher, lambda tp: not faust_consumer._is_changelog_tp(tp))
-        if not kafka_consumer._check_crcs:
-            check_answers(kafka_consumer._client)
-        exact(self.app).membership.watch(kafka_consumer._coordinator)
+        kafka_consumer = private_names.kafka_consumer_of(self)
+        fetcher = private_names.fetcher_of(kafka_consumer)
+        gather_records(fetcher, lambda tp: not private_names.is_changelog(faust_consumer, tp))
+        if not private_names.checks_checksums(kafka_consumer):
+            check_answers(private_names.connections_of(kafka_consumer))
+        exact(self.app).membership.watch(private_names.coordinator_of(kafka_consumer))
 
     def fetch_for(self, wait_ms: int) -> None:
         """Limit how long the next fetches wait for records, in ms; may be called from any thread."""
-        fetcher: Any = self._ensure_consumer()._fetcher
-        fetcher._fetch_max_wait_ms = wait_ms
+        fetcher = private_names.fetcher_of(private_names.kafka_consumer_of(self))
+        private_names.limit_fetch_wait(fetcher, wait_ms)
 
     def highwater(self, tp: TP) -> int:
         """Where the records end that can be read now: before those of an open transaction."""
-        end: int = self._ensure_consumer().last_stable_offset(tp)
+        end: int = private_names.kafka_consumer_of(self).last_stable_offset(tp)
         return end
 
-    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
+    def new_consumer(self) -> Any:
         """Make the aiokafka consumer from the settings that `create_app` gave the app, by app/kafka/client.py."""
         app = exact(self.app)
-        conf, self._assignor = app.conf, app.assignor
+        conf = app.conf
         consumer: Any = client.consumer(
             app.kafka,
             client_id=conf.broker_client_id,
@@ -92,10 +90,10 @@ class ConsumerThread(AIOKafkaConsumerThread):
         return consumer
 
 
-class BatchConsumer(Consumer):
+class BatchConsumer(ConsumerNames, Consumer):
     """Faust's aiokafka consumer, which yields batches from sources and single messages from changelogs."""
 
-    def _new_consumer_thread(self) -> ConsumerThread:
+    def new_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
@@ -104,12 +102,12 @@ class BatchConsumer(Consumer):
         Records that were fetched but not yielded must be fetched again, or the next batch begins behind a hole.
         """
         generation = self.app.consumer_generation_id
-        records_by_tp, active = await self._wait_next_records(timeout)
+        records_by_tp, active = await private_names.records_fetched(self, timeout)
         fetched = records_by_tp or {}
-        thread = cast(ConsumerThread, self._thread)
+        thread = cast(ConsumerThread, private_names.thread_of(self))
         thread.fetch_for(BEHIND_WAIT_MS if any(map(is_full, fetched.values())) else WAIT_MS)
         for tp, records in fetched.items():
-            if active is not None and tp not in active and tp not in self._buffered_partitions:
+            if active is not None and tp not in active and tp not in private_names.buffered_partitions(self):
                 continue
             for message in self._messages(tp, records):
                 if self.should_stop or self.app.consumer_generation_id != generation:
@@ -128,7 +126,7 @@ class BatchConsumer(Consumer):
         offsets = dict(await super().seek_to_committed())
         app = exact(self.app)
         inputs, reached = app.inputs, dict[str, Reach]()
-        sources = [tp for tp in map(ensure_TP, offsets) if not self._is_changelog_tp(tp)]
+        sources = [tp for tp in map(ensure_TP, offsets) if not private_names.is_changelog(self, tp)]
         earliest, ends = await self.earliest_offsets(*sources), await self.highwaters(*sources)
         for tp in sources:
             committed = offsets[tp] or 0
@@ -143,31 +141,31 @@ class BatchConsumer(Consumer):
         app.joined.begin(reached)
         return offsets
 
-    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+    async def fetch(self, active_partitions: Any, timeout_s: float) -> Any:
         """Fetch as Faust does, with `wait_for_stopped_flow` waiting for it: Faust sets the event it means to clear."""
         self.not_waiting_next_records.clear()
         try:
-            return await super()._getmany(active_partitions, timeout)
+            return await super().fetch(active_partitions, timeout_s)
         finally:
             self.not_waiting_next_records.set()
 
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+    async def add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Note acknowledged offsets without that of the message itself, which Faust counts into the gap before it.
 
         An offset that is acknowledged twice ends a run of offsets, so each commit advanced by one batch, however many
         were done: one batch a second while ten arrived (seen: 50 of 1000 records a second were committed). Only if gaps
         overlap, after a seek, does Faust merge them: it rebuilds its tree, which otherwise took 7 % of a worker's time.
         """
-        committed = self._committed_offset[tp]
+        committed, gap = private_names.committed_offsets(self)[tp], private_names.gaps(self)[tp]
         begin = offset_from if committed is None else max(offset_from, committed + 1)
-        if self._gap[tp].overlaps(begin, offset_to):
-            await super()._add_gap(tp, begin, offset_to - 1)
+        if gap.overlaps(begin, offset_to):
+            await super().add_gap(tp, begin, offset_to - 1)
         elif begin < offset_to:
-            self._gap[tp].addi(begin, offset_to)
+            gap.addi(begin, offset_to)
 
     def _messages(self, tp: TP, fetched: Sequence[Any]) -> list[Message]:
         return [
-            self._batch(tp, item) if isinstance(item, Fetched | Hole) else self._to_message(tp, item)
+            self._batch(tp, item) if isinstance(item, Fetched | Hole) else private_names.message_of(self, tp, item)
             for item in fetched
         ]
 

@@ -16,10 +16,9 @@ from math import inf
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
-from faust.streams import _current_event
 from faust.types import TP
 
-from app import metrics
+from app import metrics, private_names
 from app.errors import ExactnessError
 from app.stream.answers import answered
 from app.stream.app import ExactApp
@@ -364,11 +363,12 @@ def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
 @contextlib.contextmanager
 def current_event(event: Any) -> Iterator[None]:
     """Make table writes belong to `event`; Faust keeps only a weak reference to it in a context variable."""
-    token = _current_event.set(weakref.ref(event))
+    current = private_names.current_event()
+    token = current.set(weakref.ref(event))
     try:
         yield
     finally:
-        _current_event.reset(token)
+        current.reset(token)
 
 
 def recovered(app: ExactApp) -> bool:

@@ -7,10 +7,6 @@ Not every offset of a topic has a record. Those without one are named, so that o
 that end a transaction, records of a transaction that was aborted, and batches that cannot be read.
 
 Every time is one that a calendar has: producers write what they like into a record, such as microseconds, or nothing.
-
-Relies on private names of aiokafka 0.14 (`_proc_fetch_request` and `_records` of a Fetcher; `_partition_records` of a
-FetchResult; `_tp`, `_records`, `_records_iterator`, `_check_crcs`, `_isolation_level`, `_aborted_producers`,
-`_consume_aborted_up_to` and `_contains_abort_marker` of PartitionRecords): the version is pinned and a test names them.
 """
 
 import logging
@@ -18,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
-from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
@@ -26,6 +21,7 @@ from faust.types import TP
 from app import metrics
 from app.contract.decoding import Rejected, rejected
 from app.kafka.bounded import CODEC, IS_CONTROL, IS_TRANSACTIONAL, BoundedBatch, BoundedBatches
+from app.private_names import FetchedPartition, replace_fetched
 
 UNUSUAL = CODEC | IS_CONTROL | IS_TRANSACTIONAL  # flags of a batch that is not read as it is
 
@@ -109,18 +105,17 @@ class SourceRecords:
 
     def __init__(self, partition_records: Any, times: Times) -> None:
         self._times = times
-        self.next_fetch_offset: int = partition_records.next_fetch_offset  # aiokafka reads it before and after
-        self._theirs = partition_records
-        self._batches: BoundedBatches = partition_records._records
-        partition_records._records_iterator = None  # a reference cycle: the fetch would stay until the collector runs
+        self._fetched = FetchedPartition(partition_records)
+        self.next_fetch_offset = self._fetched.next_fetch_offset  # aiokafka reads it before and after
+        self._batches: BoundedBatches = self._fetched.batches
 
     def __iter__(self) -> Iterator[Fetched | Hole]:
         size_bytes, records = self._batches.size_in_bytes(), list[Record]()
         for index, batch in enumerate(iter(MemoryRecords(self._batches.fetched).next_batch, None)):
-            if self._theirs._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException(f"{self._theirs._tp}: a batch has a wrong checksum")
+            if self._fetched.checks_checksums and not batch.validate_crc():
+                raise CorruptRecordException(f"{self._fetched.tp}: a batch has a wrong checksum")
             content = self._content(batch, index)
-            self._times.correct(self._theirs._tp, content)
+            self._times.correct(self._fetched.tp, content)
             if isinstance(content, list):
                 records += content
             elif content.offset < content.next_offset:
@@ -145,7 +140,7 @@ class SourceRecords:
 
     def _unusual(self, batch: BoundedBatch) -> list[Record] | Hole:
         try:
-            if batch.flags & (IS_TRANSACTIONAL | IS_CONTROL) and self._is_passed_over(batch):
+            if batch.flags & (IS_TRANSACTIONAL | IS_CONTROL) and self._fetched.is_passed_over(batch):
                 return self._hole(batch, None)
             batch.open()
             try:
@@ -154,18 +149,9 @@ class SourceRecords:
                 return self._due(_records_of(batch.without_headers()))
         except Exception as error:
             reason = f"offsets {batch.base_offset} to {batch.next_offset - 1}: {error}"
-            log.error("%s: %s", self._theirs._tp.topic, reason)
+            log.error("%s: %s", self._fetched.tp.topic, reason)
             records = max(1, batch.next_offset - batch.base_offset)
             return self._hole(batch, rejected(batch.head, ValueError(reason), records))
-
-    def _is_passed_over(self, batch: BoundedBatch) -> bool:
-        """Whether a batch marks the end of a transaction, or belongs to one that was aborted."""
-        theirs = self._theirs
-        if theirs._isolation_level == READ_COMMITTED:
-            theirs._consume_aborted_up_to(batch.base_offset)
-            if batch.is_control_batch and theirs._contains_abort_marker(batch):
-                theirs._aborted_producers.discard(batch.producer_id)
-        return bool(batch.is_control_batch or batch.producer_id in theirs._aborted_producers)
 
     def _due(self, records: list[Record]) -> list[Record]:
         """The records without those before the fetch offset: the broker sends whole batches."""
@@ -186,13 +172,5 @@ def _records_of(batch: Iterable[Any]) -> list[Record]:
 
 def gather_records(fetcher: Any, is_source: Callable[[TP], bool]) -> None:
     """Make an aiokafka fetcher deliver Fetched and Hole for its source partitions."""
-    process, times = fetcher._proc_fetch_request, Times()
-
-    async def processed(*request: Any) -> Any:
-        has_new = await process(*request)
-        for tp, result in fetcher._records.items():
-            if type(result) is FetchResult and type(result._partition_records) is PartitionRecords and is_source(tp):
-                result._partition_records = SourceRecords(result._partition_records, times)
-        return has_new
-
-    fetcher._proc_fetch_request = processed
+    times = Times()
+    replace_fetched(fetcher, lambda tp, theirs: SourceRecords(theirs, times) if is_source(tp) else theirs)

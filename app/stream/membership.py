@@ -4,10 +4,6 @@ The broker keeps a member of a group for a session timeout after the heartbeat t
 partitions to nobody else. So a worker is sure of them for as long after it *sent* a heartbeat that was answered. While
 it is not sure, its records wait in the producer; once the group has forgotten it they are never sent, however late the
 broker can take them: a successor may have written newer rows.
-
-Relies on private names of aiokafka 0.14 (`_do_heartbeat`, `_do_rejoin_group` and `reset_generation` of a coordinator;
-`_send_produce_req`, `_in_flight` and `_muted_partitions` of a Sender; `_ctime` of a MessageBatch): the version is
-pinned and a test names them.
 """
 
 import asyncio
@@ -17,7 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
-from aiokafka.producer.sender import SendProduceReqHandler
+
+from app import private_names
 
 LOOK_EVERY_S = 0.05
 
@@ -55,20 +52,7 @@ class Membership:
 
     def watch(self, coordinator: Any) -> None:
         """Learn from the heartbeats of an aiokafka coordinator."""
-        beat, join, reset = coordinator._do_heartbeat, coordinator._do_rejoin_group, coordinator.reset_generation
-
-        async def do_heartbeat() -> Any:
-            return await self._confirmed_by(beat())
-
-        async def do_rejoin_group(subscription: Any) -> Any:
-            return await self._confirmed_by(join(subscription))
-
-        def reset_generation() -> None:
-            reset()
-            self.lose()
-
-        coordinator._do_heartbeat, coordinator._do_rejoin_group = do_heartbeat, do_rejoin_group
-        coordinator.reset_generation = reset_generation
+        private_names.watch_membership(coordinator, self._confirmed_by, self.lose)
 
     async def _confirmed_by(self, request: Awaitable[Any]) -> Any:
         sent_s = self._monotonic_s()
@@ -78,21 +62,14 @@ class Membership:
 
     def guard(self, sender: Any) -> None:
         """Let an aiokafka producer send, or send again, only what this worker is sure to own."""
-
-        async def send_produce_req(node_id: int, batches: Mapping[Any, Any]) -> None:
-            if due := await self._due(batches):
-                await SendProduceReqHandler(sender, due).do(node_id)
-            sender._in_flight.remove(node_id)
-            sender._muted_partitions.difference_update(batches)
-
-        sender._send_produce_req = send_produce_req
+        private_names.send_only(sender, self._due)
 
     async def _due(self, batches: Mapping[Any, Any]) -> dict[Any, Any]:
         """Those of the batches that may be sent, as soon as they may; the others have failed."""
         waiting = dict(batches)
         while True:
             for tp, batch in list(waiting.items()):
-                if self.has_lost(batch._ctime):
+                if self.has_lost(private_names.created_s(batch)):
                     waiting.pop(tp).failure(MembershipLost("the group has forgotten this worker"))
                 elif batch.expired():
                     waiting.pop(tp).failure(KafkaTimeoutError())

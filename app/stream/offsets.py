@@ -9,6 +9,7 @@ from typing import Any
 
 from faust.types import TP
 
+from app import private_names
 from app.stream.app import ExactApp
 
 
@@ -20,8 +21,8 @@ def end_offset(app: ExactApp, topic: str) -> int | None:
 
 def committed(app: ExactApp, topic: str) -> int:
     """The position after the last committed record; before the first commit, the position of offset 0."""
-    consumer: Any = app.consumer
-    offset = next((offset or 0 for tp, offset in consumer._committed_offset.items() if tp.topic == topic), 0)
+    offsets = private_names.committed_offsets(app.consumer)
+    offset = next((offset or 0 for tp, offset in offsets.items() if tp.topic == topic), 0)
     return offset + base(app, topic)
 
 

@@ -16,6 +16,7 @@ from faust.tables.recovery import Recovery, ServiceStopped
 from faust.types import EventT
 
 from app.errors import CRASHED, ENDED_ITSELF, RowFormatError
+from app.private_names import RecoveryNames, recovery_of
 from app.stream.app import exact
 from app.stream.fence import die
 from app.stream.local_state import first_lacking, is_damage, reset_command
@@ -25,20 +26,20 @@ from tables.store import ExactTable
 log = logging.getLogger(__name__)
 
 
-class FailFastRecovery(Recovery):
+class FailFastRecovery(RecoveryNames, Recovery):
     """Faust's recovery, but a step that times out, or records that are gone, end the process and not the recovery."""
 
-    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+    async def wait_step(self, coro: Any, timeout_s: Any) -> None:
         try:
-            await super()._wait(coro, timeout)
+            await super().wait_step(coro, timeout_s)
         except ServiceStopped:
             if not self.should_stop:  # mode raises ServiceStopped for a timeout, too
-                die(f"recovery: a step took longer than {timeout:g} s; does the broker answer?")
+                die(f"recovery: a step took longer than {timeout_s:g} s; does the broker answer?")
             raise
 
-    async def _build_offsets(self, consumer: Any, tps: Any, destination: Any, title: str) -> None:
+    async def build_offsets(self, consumer: Any, tps: Any, destination: Any, title: str) -> None:
         """Find where to read on, as Faust does; it would go on behind removed records that the local rows lack."""
-        await super()._build_offsets(consumer, tps, destination, title)
+        await super().build_offsets(consumer, tps, destination, title)
         for tp in tps:
             table: Any = self.tp_to_table[tp]
             first = first_lacking(table.persisted_offset(tp), made_from(exact(self.app), table.name))
@@ -52,9 +53,10 @@ class FailFastTables(TableManager):
 
     @property
     def recovery(self) -> Recovery:
-        if self._recovery is None:
-            self._recovery = FailFastRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
+        recovery: Recovery = recovery_of(
+            self, lambda: FailFastRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        )
+        return recovery
 
 
 class FailFastTable(ExactTable):

@@ -7,23 +7,25 @@ one, makes room for one that is new: whoever asks at once is answered, even amon
 
 import asyncio
 import contextlib
+import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+import socket
+from collections.abc import Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from app.config.http_settings import Http
 
 CONNECTIONS_MAX = 64  # of a worker; the view has more
 AT_ONCE = 16  # connections that are taken up in one turn of the event loop: so many more may be open for a moment
+QUEUE = 4096  # connections that the kernel keeps until they are taken up; one beyond them tries again after 1 s
 REQUEST_WITHIN_S = 10.0  # from the connection, or the last answer, to the end of the headers
 ANSWER_WITHIN_S = 30.0  # for whoever reads an answer slowly
 BODY_WITHIN_S = 1.0  # a body is not read, only waited for, so that its sender sees the answer
 LINE_MAX_BYTES, HEADERS_MAX = 8190, 64  # of the request line and of each header, and how many of those
 SHUTDOWN_S = 2.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
@@ -43,8 +45,10 @@ class HttpServer:
             max_headers=HEADERS_MAX,
             shutdown_timeout=SHUTDOWN_S,
         )
-        self._waiting: dict[_Connection, None] = {}  # the one that waits longest is the first
-        self._asked: set[_Connection] = set()
+        # That wait for another request, for their first, and for their answer; the one that waits longest is the first.
+        self._idle: dict[_Connection, None] = {}
+        self._new: dict[_Connection, None] = {}
+        self._asked: dict[_Connection, None] = {}
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -56,6 +60,9 @@ class HttpServer:
         self._hosts |= {host.lower()}
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: _Connection(self, protocol()), host, port, backlog=AT_ONCE)
+        for each in self._listener.sockets:  # asyncio has one number for both
+            with socket.socket(fileno=os.dup(each.fileno())) as same:
+                same.listen(QUEUE)
 
     async def stop(self) -> None:
         """Close everything; answers that are on their way have SHUTDOWN_S."""
@@ -65,32 +72,32 @@ class HttpServer:
 
     def opened(self, connection: "_Connection") -> None:
         """Make room for a new connection; if every other one is being answered, it is the one that goes."""
-        if len(self._waiting) + len(self._asked) >= self._connections_max:
-            gone = next(iter(self._waiting), connection)
+        if len(self._idle) + len(self._new) + len(self._asked) >= self._connections_max:
+            gone = next(iter(self._idle or self._new), connection)
             self.closed(gone)
             gone.abort()
             if gone is connection:
                 return
-        self._waiting[connection] = None
+        self._new[connection] = None
 
     def closed(self, connection: "_Connection") -> None:
         """Forget a connection."""
-        self._waiting.pop(connection, None)
-        self._asked.discard(connection)
+        for group in (self._idle, self._new, self._asked):
+            group.pop(connection, None)
 
     @contextlib.contextmanager
     def _answering(self, connection: "_Connection") -> Iterator[None]:
         """While the block lasts the connection does not make room for another."""
-        self._waiting.pop(connection, None)
-        self._asked.add(connection)
+        self.closed(connection)
+        self._asked[connection] = None
         try:
             yield
         finally:
             if connection in self._asked:  # not closed meanwhile
-                self._asked.remove(connection)
-                self._waiting[connection] = None
+                del self._asked[connection]
+                self._idle[connection] = None
 
-    def _guard(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def _guard(self) -> Middleware:
         """What every request passes before it is handled. An answer is sent here, because that takes time, too."""
 
         @web.middleware

@@ -26,10 +26,12 @@ from app.cli.output import PIPE_COLUMNS
 from app.clock import SystemClock
 from app.contract import topics
 from app.errors import AutopilotError, EnvironmentProblem
-from app.lab.daemons.kafka import kafka
+from app.lab.daemons.certificates import Authority
+from app.lab.daemons.kafka import Listener, kafka
+from app.lab.daemons.ports import free_port
 from app.lab.daemons.runner import Runner
 from tests.bench import network
-from tests.bench.figures import OURS, Row, Run, check, document, ours_over
+from tests.bench.figures import OURS, OURS_TLS, Row, Run, check, document, ours_over
 from tests.bench.fill import fill
 from tests.bench.offsets import Offsets
 from tests.bench.ours import Worker
@@ -49,6 +51,7 @@ PROGRAMS = (
     Peer("quix", 1000, 80_000, "each"),
     Peer("quix", 1000, 600_000, "combined"),
     Peer("limit", 1000, 1_300_000),
+    Peer(OURS_TLS, 1000, 900_000),
     Peer(OURS, 100, 300_000),
     Peer("kafka_streams", 100, 400_000, "each"),
     Peer("kafka_streams", 100, 400_000, "combined"),
@@ -73,7 +76,7 @@ class Filled(msgspec.Struct):
 
 def part(peer: Peer, topic_records: int, seconds: float) -> int:
     """How many records of a topic a program reads: ours all, the others what they read in so many seconds."""
-    if peer.program == OURS:
+    if peer.program in (OURS, OURS_TLS):
         return topic_records
     return min(topic_records, blocks(peer.rate * seconds))
 
@@ -130,11 +133,22 @@ class Benchmark:
         progress.print(f"round {number}: {row.name}: done, the sums are right")
 
     async def _measure(self, peer: Peer, filled: Filled, records: int, run: str) -> Run:
-        if peer.program != OURS:
+        if peer.program not in (OURS, OURS_TLS):
             return await run_peer(self._bench, peer, topics.FLOWS.for_pop(filled.pop), records, run)
-        worker = Worker(self._bench, self._offsets, filled.pop, filled.capacity_bps, run)
-        await worker.prepare()
+        worker = Worker(self._bench, self._offsets, filled.pop, filled.capacity_bps, run, peer.program == OURS_TLS)
         return await worker.measure(filled.traffic.expected[records])
+
+
+def by_tls(run_dir: Path) -> tuple[Listener, dict[str, str]]:
+    """A listener that wants a certificate of its clients, and the keys of `[kafka]` for a client that has one."""
+    authority = Authority("bench")
+    ours = authority.issue("bench")
+    texts = {"ca_file": authority.certificate, "cert_file": ours.certificate, "key_file": ours.key}
+    files = {key: run_dir / f"{key}.pem" for key in texts}
+    for key, file in files.items():
+        file.write_text(texts[key], encoding="utf-8")
+    listener = Listener("MTLS", free_port(), authority.issue("broker", ["localhost"]), clients=authority.certificate)
+    return listener, {"broker": listener.address, "security": "mtls", **{key: str(file) for key, file in files.items()}}
 
 
 def warm(partition: Path) -> None:
@@ -169,10 +183,11 @@ async def run_all(chosen: Sequence[Peer], rounds: int, seconds: float) -> Benchm
         # Gigabytes, whatever goes wrong; the logs beside it stay then.
         stack.callback(shutil.rmtree, broker_dir, ignore_errors=True)
         wanted = topics.named([f"bench{plan.per_message}" for plan in plans])
-        broker = await stack.enter_async_context(kafka(wanted, broker_dir))
+        listener, tls = by_tls(run_dir)
+        broker = await stack.enter_async_context(kafka(wanted, broker_dir, [listener]))
         runner = await stack.enter_async_context(Runner(run_dir))
         offsets = await stack.enter_async_context(Offsets.of(broker))
-        benchmark = Benchmark(Bench(broker, run_dir, runner, core), broker_dir / "kafka", offsets, seconds)
+        benchmark = Benchmark(Bench(broker, run_dir, runner, core, tls), broker_dir / "kafka", offsets, seconds)
         for plan in plans:
             await benchmark.fill(plan)
         for number in range(1, rounds + 1):

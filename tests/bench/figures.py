@@ -8,7 +8,7 @@ import msgspec
 from app.errors import AutopilotError
 from tests.bench.traffic import Sums
 
-OURS = "ours"
+OURS, OURS_TLS = "ours", "ours_tls"
 # name: (peer, its records a message)
 RATIOS = {
     "kafka_streams_1000": ("kafka_streams", 1000),
@@ -17,6 +17,7 @@ RATIOS = {
     "limit_1000": ("limit", 1000),
     "quix_1": ("quix", 1),
     "kafka_streams_1": ("kafka_streams", 1),
+    "tls_1000": (OURS_TLS, 1000),
 }
 OURS_BESIDE = {"plain_faust": 1000}  # records a message of ours, where not the peer's own: Faust knows one only
 AHEAD = "combined"  # adds a message up before the engine sees it: shown, but that is no configuration of the engine

@@ -38,10 +38,3 @@ class Offsets:
         partition = TopicPartition(topic, 0)
         async with consuming(self._broker) as consumer:
             return int((await consumer.end_offsets([partition]))[partition])
-
-    async def commit(self, group: str, topic: str, offset: int) -> None:
-        """Put a group that has no members at this offset."""
-        partition = TopicPartition(topic, 0)
-        async with consuming(self._broker, group) as consumer:
-            consumer.assign([partition])
-            await consumer.commit({partition: offset})

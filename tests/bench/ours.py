@@ -1,10 +1,8 @@
 """Ours: the real telemetry worker, `python -m app telemetry`, with its whole job.
 
-It must know the routes before the first flow comes, or prefixes would go unmatched. So each run is a new cell, which
-reads the routes and the counters with its group's offset in the flow topic set to the end; it is stopped, the offset is
-set to the beginning, and it is started again with its own disk. That second start is measured, from the first records
-that its read-only port shows until the group's committed offset is the end of the topic: by then the windows are
-closed, decisions are published, and rows and progress are in the changelog.
+Each run is a new cell. Its flows wait until it has read all routes, so it is measured from the first records that its
+read-only port shows until the group's committed offset is the end of the topic: by then the windows are closed,
+decisions are published, and rows and progress are in the changelog. It reads the counters meanwhile.
 """
 
 import asyncio
@@ -38,9 +36,11 @@ LOOK_EVERY_S = 0.05
 
 
 class Worker:
-    """One run: a cell of its own. `prepare`, then `measure`."""
+    """One run: a cell of its own."""
 
-    def __init__(self, bench: Bench, offsets: Offsets, pop: str, capacity_bps: float, cell: str) -> None:
+    def __init__(
+        self, bench: Bench, offsets: Offsets, pop: str, capacity_bps: float, cell: str, by_tls: bool = False
+    ) -> None:
         self._bench = bench
         self._offsets = offsets
         self._cell = cell
@@ -53,15 +53,8 @@ class Worker:
         directory.mkdir()
         inventory = directory / f"{pop}.toml"
         inventory.write_text(network.inventory(pop, capacity_bps), encoding="utf-8")
-        self._settings = write_settings(directory, inventory, bench.broker, {"cells": {cell: [pop]}})
-
-    async def prepare(self) -> None:
-        """Let it read the routes and the counters, and leave the flows at their beginning."""
-        await self._offsets.commit(self._group, self._flows, await self._offsets.end(self._flows))
-        async with self._running("prepares"):
-            for topic in (topics.BMP.for_pop(self._pop), topics.COUNTERS.for_pop(self._pop)):
-                await self._has_read(topic, READY_WITHIN_S)
-        await self._offsets.commit(self._group, self._flows, 0)
+        overrides = {"cells": {cell: [pop]}, "kafka": bench.tls if by_tls else {}}
+        self._settings = write_settings(directory, inventory, bench.broker, overrides)
 
     async def measure(self, expected: Sums) -> Run:
         """Let it read the whole flow topic, in which there are these sums."""
@@ -78,6 +71,7 @@ class Worker:
             seconds=seconds,
             sums=await self._published(since_s),
             settings={
+                "security": settings.kafka.security,
                 "session_timeout_s": settings.kafka.session_timeout_s,
                 **{f"windows.{key}": value for key, value in msgspec.structs.asdict(settings.windows).items()},
             },

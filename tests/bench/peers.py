@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,6 +41,7 @@ class Bench(msgspec.Struct, frozen=True):
     run_dir: Path
     runner: Runner
     core: int  # of the measured program; the broker and we are on the others
+    tls: Mapping[str, str] = {}  # `[kafka]` for those who come by TLS
 
     def pinned(self, *command: str) -> Sequence[str]:
         return "taskset", "--cpu-list", str(self.core), *command

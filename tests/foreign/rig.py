@@ -247,7 +247,7 @@ async def _start_bgp(rig: Rig) -> None:
         await runner.ready(f"bird-{name}", bird.established(site, name))
     await runner.ready(edge2.name, gobgp.established(gobgp.target(site, edge2.name), at_edge2))
     routes = {peers[link]: [Announcement(prefix, "", ()) for prefix in prefixes] for link, prefixes in ROUTES.items()}
-    await collectors.wait_for_bmp(runner, site, pop, {*at_edge1, *at_edge2}, routes)
+    await collectors.wait_for_bmp(runner, rig.kafka, pop, {*at_edge1, *at_edge2}, routes)
 
 
 async def _start_workers(rig: Rig) -> None:

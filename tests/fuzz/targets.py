@@ -21,7 +21,7 @@ from app.kafka.bounded import BATCH_BYTES_MAX, BoundedBatches
 from app.stream.fetching import Hole, SourceRecords, Times
 from app.web.truth import _read as read_truth
 from tests.app.stream.test_fetching import signed
-from tests.fuzz import corpus
+from tests.fuzz import corpus, signatures
 from tests.fuzz.actuation import Actuator, Tally, decisions
 from tests.fuzz.corpus import POP
 from tests.fuzz.mutation import Mutator
@@ -202,6 +202,8 @@ def targets(tally: Tally | None = None) -> list[Target]:
         Target(
             "actuator-orders", published["control"], lambda values, rng: actuator().order(ordered(values, rng)), 210
         ),
+        Target("signed-decisions", [record.value for record in signatures.DECISIONS], signatures.decisions, 100),
+        Target("signed-orders", [record.value for record in signatures.GIVEN], signatures.orders, 100),
         *(Target(f"page-{topic}", seeds, page(topic), 100) for topic, seeds in read_by_page.items()),
         Target("commands", everything, commands, 40),
     ]

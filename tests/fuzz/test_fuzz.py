@@ -1,10 +1,12 @@
 """A short run of the fuzzer, and whether it finds what it is there to find."""
 
+import base64
 import ctypes
 import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from app import native
 from app.actuation.bmp_witness import BmpWitness
 from app.actuation.journal import Journal
 from app.clock import SystemClock
+from app.contract import signing
 from app.contract.schemas import Control
+from app.contract.signing import Keyring, TrustedSigner
 from app.kafka.orders import Orders
 from app.native import Job
 from app.te.decision.guards import Guards
@@ -128,9 +132,40 @@ def keys_say_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orders, "take", taken)
 
 
+def a_record_may_stand_anywhere(patch: pytest.MonkeyPatch) -> None:
+    read, place = Keyring.read, ("decisions-rhv1000", b"rhv1000")
+    patch.setattr(Keyring, "read", lambda self, reader, topic, key, *record: read(self, reader, *place, *record))
+
+
+def a_key_may_sign_anything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TrustedSigner, "may_sign", lambda self, kind, pop: True)
+
+
+def base64_has_many_spellings(patch: pytest.MonkeyPatch) -> None:
+    class AnyText(bytes):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = bytes.__hash__
+
+    def spelled(made: bytes) -> bytes:
+        return AnyText(base64.b64encode(made))
+
+    patch.setattr(signing, "base64", SimpleNamespace(b64decode=base64.b64decode, b64encode=spelled))
+
+
+def orders_have_no_turn(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Orders, "_in_turn", lambda self, name, order, value, at_s: order)
+
+
 @pytest.mark.parametrize(
     ("target", "plant"),
     [
+        ("signed-decisions", a_record_may_stand_anywhere),
+        ("signed-decisions", a_key_may_sign_anything),
+        ("signed-decisions", base64_has_many_spellings),
+        ("signed-orders", base64_has_many_spellings),
+        ("signed-orders", orders_have_no_turn),
         ("actuator-decisions", every_path_is_live),
         ("actuator-fields", our_own_prefixes_may_be_moved),
         ("actuator-fields", every_path_is_live),

@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,27 @@ class Demo:
         _, err = await self._process.communicate()
         return f"{''.join(self._told)}{err.decode()}"
 
+    def users(self) -> dict[str, set[int]]:
+        """By name, the user ids that each of its processes has or could take back."""
+        statuses, family = dict(_statuses()), {self._process.pid}
+        while more := {pid for pid, status in statuses.items() if int(status["PPid"]) in family} - family:
+            family |= more
+        return {statuses[pid]["Name"]: set(map(int, statuses[pid]["Uid"].split())) for pid in family}
+
     async def figures(self) -> dict[str, Any]:
         """Its verdict, at the end; it ends with status 0."""
         out, err = await self._process.communicate()
         assert self._process.returncode == 0, f"{out.decode()}\n{''.join(self._told)}{err.decode()}"
         document: dict[str, Any] = msgspec.json.decode(out.splitlines()[-1])
         return document
+
+
+def _statuses() -> Iterator[tuple[int, dict[str, str]]]:
+    """What the kernel says of each process that there is."""
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it ended meanwhile
+            fields = (line.partition(":") for line in path.read_text().splitlines())
+            yield int(path.parent.name), {name: value.strip() for name, _, value in fields}
 
 
 @asynccontextmanager
@@ -97,10 +112,13 @@ async def test_congestion_comes_and_goes_on_the_page_of_the_running_demo(tmp_pat
         await page.wait_for_selector('#events :text("source-path-lost")')
         await page.wait_for_function(RELIEVED)
         await page.screenshot(path=tmp_path / "congested.png")
+        users = demo.users()
         await see_it_go(page)
         await page.screenshot(path=tmp_path / "calm.png")
         assert await page.evaluate("window.neverReloaded")
         assert problems == []
         figures = await demo.figures()
+    assert len(users) >= 5, "it has a broker, collectors, routers and workers"
+    assert not any(0 in ids for ids in users.values()), f"some run as root: {users}"
     assert figures["ok"] is True
     assert figures["dropped_bytes_loop_on"] < figures["dropped_bytes_loop_off"]

@@ -10,9 +10,9 @@ import pytest
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
 
 
-async def demo(scenario: str) -> dict[str, Any]:
+async def demo(scenario: str, *arguments: str) -> dict[str, Any]:
     """The figures of a run that ends with status 0."""
-    argv = [sys.executable, "-m", "app", "demo", "--scenario", scenario, "--json"]
+    argv = [sys.executable, "-m", "app", "demo", "--scenario", scenario, "--json", *arguments]
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -44,7 +44,7 @@ async def test_a_loop_is_counted_while_its_cause_stands_and_a_stray_route_is_tak
 
 
 async def test_every_byte_of_bad_input_is_in_its_column() -> None:
-    figures = await demo("bad-input")
+    figures = await demo("bad-input", "--secure")
     accounted = figures["bytes_counted"] + figures["bytes_late"] + figures["bytes_unattributed"]
     assert accounted == figures["sampled_bytes_sent"] + figures["injected_bytes"]
     assert figures["unattributed_by_reason"] == figures["injected_unattributed_by_reason"]

@@ -152,7 +152,7 @@ async def test_a_password_that_changes_needs_no_restart(broker: Secured) -> None
 async def test_the_collectors_come_in_with_what_is_rendered_for_them(broker: Secured) -> None:
     """Not by SCRAM: Debian 12 has librdkafka 2.0.2, and Kafka 4 refuses the nonce that it sends until 2.6.1."""
     pop, site, kafka = load_pop(INVENTORY), broker.site, broker.modes["mtls"]
-    await collectors.start_sfacctd(broker.runner, site, pop, 1, kafka)
+    await collectors.start_sfacctd(broker.runner, site, pop, 1, collectors.Ways(kafka, kafka))
     await broker.runner.stop("sfacctd")
     await collectors.start_pmbmpd(broker.runner, site, pop, kafka)
     async with AsyncExitStack() as sessions:
@@ -160,7 +160,7 @@ async def test_the_collectors_come_in_with_what_is_rendered_for_them(broker: Sec
             writer = await _connected(site.ports.bmp, router.ibgp_address)
             sessions.callback(writer.close)
             writer.write(initiation(router.bmp_sysname))
-        await collectors.wait_for_bmp(broker.runner, site, pop, (), {})
+        await collectors.wait_for_bmp(broker.runner, kafka, pop, (), {})
     await broker.runner.stop("pmbmpd")
 
 

@@ -3,6 +3,8 @@
 import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from app.config.collectors import PMBMPD_LINES, SFACCTD_LINES, collector_files
 from app.config.inventory import Pop
@@ -18,15 +20,22 @@ from app.lab.pop.model import Announcement
 NAMES = ("sfacctd", "pmbmpd")
 
 
-async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int, kafka: Kafka | None = None) -> None:
+class Ways(NamedTuple):
+    """How a collector reaches the broker, and how we do, to read what it has written."""
+
+    theirs: Kafka
+    ours: Kafka
+
+
+async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int, ways: Ways | None = None) -> None:
     """Start sfacctd and wait for its first marker in Kafka; DaemonError unless it alone holds its port.
 
-    `kafka` is the plain broker of the site, unless given.
+    The ways lead to the plain broker of the site, unless given.
     """
-    port, kafka = site.ports.sflow, kafka or _plain(site)
+    port, (kafka, ours) = site.ports.sflow, ways or _plain(site)
     topics = {"flows_topic": FLOWS.for_pop(pop.name), "counters_topic": COUNTERS.for_pop(pop.name)}
     text = fill("sfacctd.conf", sflow=port, kafka=_port(kafka), refresh_s=refresh_s, **topics)
-    config = site.write("sfacctd.conf", text + _rendered(site, pop, kafka)[SFACCTD_LINES])
+    config = site.write("sfacctd.conf", text + _rendered(site.make_folder("sfacctd"), pop, kafka)[SFACCTD_LINES])
 
     async def owns_its_port() -> str | None:
         holders = udp_holders(port)
@@ -35,21 +44,21 @@ async def start_sfacctd(runner: Runner, site: Site, pop: Pop, refresh_s: int, ka
     # sfacctd blocks SIGTERM until the next datagram arrives; on SIGINT it purges and exits.
     argv = (binary("sfacctd"), "-f", str(config))
     await runner.start(Program(name="sfacctd", argv=argv, stop_signal=signal.SIGINT), owns_its_port)
-    async with arrivals(kafka, FLOWS.for_pop(pop.name), {"purge_init"}, _markers) as marker:
+    async with arrivals(ours, FLOWS.for_pop(pop.name), {"purge_init"}, _markers) as marker:
         await runner.ready("sfacctd", marker)
 
 
 async def start_pmbmpd(runner: Runner, site: Site, pop: Pop, kafka: Kafka | None = None) -> None:
     """Start pmbmpd without waiting: it is ready once routers have connected to it, see `wait_for_bmp`."""
-    kafka = kafka or _plain(site)
+    kafka = kafka or _plain(site).theirs
     text = fill("pmbmpd.conf", bmp=site.ports.bmp, kafka=_port(kafka), bmp_topic=BMP.for_pop(pop.name))
-    config = site.write("pmbmpd.conf", text + _rendered(site, pop, kafka)[PMBMPD_LINES])
+    config = site.write("pmbmpd.conf", text + _rendered(site.make_folder("pmbmpd"), pop, kafka)[PMBMPD_LINES])
     argv = (binary("pmbmpd"), "-f", str(config))
     await runner.start(Program(name="pmbmpd", argv=argv, stop_signal=signal.SIGINT))
 
 
 async def wait_for_bmp(
-    runner: Runner, site: Site, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
+    runner: Runner, kafka: Kafka, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
 ) -> None:
     """Wait until Kafka has the BMP init of every router, a peer_up of every peer and every route in `routes`.
 
@@ -58,12 +67,13 @@ async def wait_for_bmp(
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
-    async with arrivals(_plain(site), BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
+    async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
         await runner.ready("pmbmpd", probe)
 
 
-def _plain(site: Site) -> Kafka:
-    return reached_at(f"127.0.0.1:{site.ports.kafka}")
+def _plain(site: Site) -> Ways:
+    kafka = reached_at(f"127.0.0.1:{site.ports.kafka}")
+    return Ways(kafka, kafka)
 
 
 def _port(kafka: Kafka) -> int:
@@ -71,12 +81,12 @@ def _port(kafka: Kafka) -> int:
     return int(kafka.broker.rpartition(":")[2])
 
 
-def _rendered(site: Site, pop: Pop, kafka: Kafka) -> dict[str, str]:
+def _rendered(folder: Path, pop: Pop, kafka: Kafka) -> dict[str, str]:
     """Write the files that `autopilot render collectors` writes."""
     password = load(kafka, read(kafka)).password
-    files = collector_files(pop, site.run_dir, kafka, password)
+    files = collector_files(pop, folder, kafka, password)
     for name, text in files.items():
-        site.write(name, text)
+        (folder / name).write_text(text, encoding="utf-8")
     return files
 
 

@@ -44,7 +44,7 @@ def write_settings(run_dir: Path, inventory: Path, broker: str, overrides: Mappi
         "kafka": {"broker": broker, "replication_factor": 1},
     }
     path = run_dir / SETTINGS
-    path.write_text(to_toml(_merged(settings, overrides)), encoding="utf-8")
+    path.write_text(to_toml(merged(settings, overrides)), encoding="utf-8")
     return path
 
 
@@ -88,9 +88,10 @@ def _is_table(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The first table with what the second has in its place, table by table."""
+    result = dict(base)
     for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if nested else value
-    return merged
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if nested else value
+    return result

@@ -34,12 +34,14 @@ def reached_at(address: str) -> Kafka:
 
 
 @asynccontextmanager
-async def kafka(wanted: Mapping[str, Topic], run_dir: Path | None = None) -> AsyncIterator[str]:
-    """Run only the broker, with these topics, for tests that need no routers; yields its address."""
+async def kafka(
+    wanted: Mapping[str, Topic], run_dir: Path | None = None, listeners: Iterable["Listener"] = ()
+) -> AsyncIterator[str]:
+    """Run only the broker, with these topics, for tests that need no routers; yields its plain address."""
     site = open_site(make_run_dir(run_dir))
     try:
         async with Runner(site.run_dir, site.user) as runner:
-            await format_storage(runner, site)
+            await format_storage(runner, site, secured(site, listeners))
             broker = await start_kafka(runner, site)
             await create_topics(reached_at(broker), wanted)
             yield broker

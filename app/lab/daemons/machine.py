@@ -4,6 +4,7 @@ Everything is checked before anything starts, and all problems are reported toge
 """
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -53,8 +54,17 @@ class Site(msgspec.Struct, frozen=True):
     def write(self, name: str, text: str) -> Path:
         """Write a file to the run directory that the daemons can read; its path."""
         path = self.path(name)
-        path.write_text(text, encoding="utf-8")
-        path.chmod(0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW  # no link of theirs leads root elsewhere
+        with open(os.open(path, flags, 0o644), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+        return path
+
+    def make_folder(self, name: str) -> Path:
+        """Create a subdirectory of the run directory in which the daemons can only read; its path."""
+        path = self.path(name)
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
         return path
 
     def make_directory(self, name: str) -> Path:
@@ -80,15 +90,22 @@ def binary(name: str) -> str:
 
 
 def make_run_dir(wanted: Path | None) -> Path:
-    """Create the wanted directory, or a temporary one with a short name if None; its path.
+    """Create the wanted directory, or a temporary one with a short name if None; its path. Only we may enter it.
 
-    EnvironmentProblem unless it is empty: another run may be using it, and the daemons' user will own it.
+    EnvironmentProblem unless it is new, or empty and ours: another run may be using it, or its owner may change it.
     """
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="autopilot-"))
-    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-        raise EnvironmentProblem(f"{wanted} is not an empty directory; name one that does not exist yet")
-    wanted.mkdir(parents=True, exist_ok=True)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if wanted.stat().st_uid != os.geteuid() or any(wanted.iterdir()):
+            raise EnvironmentProblem(f"{wanted} is not an empty directory of {user}; name one that does not exist yet")
+        wanted.chmod(0o700)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{wanted} cannot be used by user {user}, as whom this runs ({error.strerror}); choose one under /tmp"
+        ) from error
     return wanted.resolve()
 
 

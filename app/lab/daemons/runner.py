@@ -74,6 +74,8 @@ class Runner:
         # SIGTERM leaves the block the way Ctrl-C does: by cancelling the task that entered it.
         task = asyncio.current_task()
         assert task is not None, "a Runner must be entered from a task"
+        # `user` may own the directory and we may be root, so no link that it puts there leads our writing elsewhere.
+        self._log_fd = os.open(self._log_dir, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return self
 
@@ -82,6 +84,7 @@ class Runner:
             for name in reversed(list(self._children)):
                 await self.stop(name)
         finally:
+            os.close(self._log_fd)
             asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
 
     async def start(self, program: Program, probe: Probe | None = None, within_s: float = READY_WITHIN_S) -> None:
@@ -169,7 +172,8 @@ class Runner:
     async def _fork(self, child: _Child) -> asyncio.subprocess.Process:
         program = child.program
         argv = (*setpriv(None if program.keeps_user else self._user), *program.argv)
-        log = os.open(child.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        log = os.open(child.log.name, flags, 0o644, dir_fd=self._log_fd)
         try:
             return await asyncio.create_subprocess_exec(
                 *argv,
@@ -207,8 +211,12 @@ class Runner:
 
 def setpriv(user: str | None) -> tuple[str, ...]:
     """Prefix of a command line: the program after it dies with us and runs as `user`, or as ourselves if None."""
-    identity = (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups") if user else ()
-    return ("setpriv", *identity, "--pdeathsig=KILL", "--")
+    return ("setpriv", *(identity(user) if user else ()), "--pdeathsig=KILL", "--")
+
+
+def identity(user: str) -> tuple[str, ...]:
+    """Options of setpriv: nothing of root is left, and no program with set-user-id brings it back."""
+    return (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--clear-groups", "--no-new-privs")
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple, Self
 
 from app.clock import Clock, SystemClock
 from app.config.inventory import Pop, Router, Session, load_pop
-from app.config.settings import Deployment, Kafka
+from app.config.settings import OVERLAY, Deployment, Kafka
 from app.contract import topics
+from app.contract.identities import name_of
+from app.contract.topics import Component
 from app.errors import AutopilotError, ConfigError, EnvironmentProblem
 from app.kafka.admin import create_topics
 from app.lab.daemons import collectors, exabgp, frr, gobgp
-from app.lab.daemons.deployment import load_local, write_inventory, write_settings
+from app.lab.daemons.deployment import load_local, merged, write_inventory, write_settings
+from app.lab.daemons.guard import Guard
 from app.lab.daemons.kafka import format_storage, reached_at, start_kafka
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.ports import StackPorts
@@ -28,12 +31,16 @@ from app.lab.pop.model import Announcement
 
 
 class StackOptions(NamedTuple):
-    """What may differ between stacks. `export_policy=False` removes the export guard of the gobgpd edge (r1)."""
+    """What may differ between stacks. `export_policy=False` removes the export guard of the gobgpd edge (r1).
+
+    With `guarded` each client of the broker has an identity of its own, by certificate, and only the rights it needs.
+    """
 
     run_dir: Path | None = None  # None: a temporary directory
     settings: Mapping[str, object] = {}  # override the stack's own settings, table by table
     export_policy: bool = True
     ports: StackPorts | None = None  # None: free ports are chosen
+    guarded: bool = False
 
 
 NO_OPTIONS = StackOptions()
@@ -71,6 +78,7 @@ class Stack:
         self._clock: Clock = SystemClock()
         self._exit = AsyncExitStack()
         self._ended_early = False
+        self._guard: Guard | None = None
         self.runner: Runner
 
     async def __aenter__(self) -> Self:
@@ -93,6 +101,18 @@ class Stack:
             Program(name=name, argv=argv, env=env or {}, restarts_max=restarts_max, keeps_user=True)
         )
 
+    def kafka_of(self, component: Component) -> Kafka:
+        """How a component of this PoP reaches the broker."""
+        if self._guard is None:
+            return reached_at(f"127.0.0.1:{self.site.ports.kafka}")
+        return self._guard.kafka(name_of(component, self.pop.name))
+
+    def identity_of(self, component: Component) -> dict[str, str]:
+        """The variables by which a process that has the settings of this stack is this component to the broker."""
+        kafka = self.kafka_of(component)
+        files = {"kafka.cert_file": kafka.cert_file, "kafka.key_file": kafka.key_file}
+        return {OVERLAY[key]: file for key, file in files.items() if file is not None}
+
     async def kill_neighbour(self, peer: str) -> float:
         """SIGKILL one neighbour, as if its line card died; the time of the kill in Unix seconds."""
         killed_at = self._clock.now_s()
@@ -113,9 +133,13 @@ class Stack:
         self.pop = load_pop(inventory)
         self._check_pop()
         self.site = open_site(self.run_dir, _bgp_addresses(self.pop), self._options.ports)
-        self.kafka = reached_at(f"127.0.0.1:{self.site.ports.kafka}")
+        settings = self._options.settings
+        if self._options.guarded:
+            self._guard = Guard(self.site, {self.pop.name: [self.pop.name]})
+            settings = merged({"kafka": self._guard.keys(name_of("operator", self.pop.name))}, settings)
+        self.kafka = self.kafka_of("operator")
         self.sflow = ("127.0.0.1", self.site.ports.sflow)
-        self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, self._options.settings)
+        self.settings_file = write_settings(self.run_dir, inventory, self.kafka.broker, settings)
         self.deployment = load_local(self.settings_file)
         r1, r2 = self.pop.router
         self.r1_grpc = gobgp.target(self.site, r1.name)
@@ -133,7 +157,7 @@ class Stack:
         takes 4 to 6 s to start after formatting, so gobgpd finds it on the fourth attempt.
         """
         self._progress("formatting Kafka's storage")
-        await format_storage(self.runner, self.site)
+        await format_storage(self.runner, self.site, self._guard.properties() if self._guard else "")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._start_feeds(group))
@@ -142,19 +166,22 @@ class Stack:
             raise errors.exceptions[0] from None
         self._progress("waiting until every route has reached Kafka")
         peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
-        await collectors.wait_for_bmp(self.runner, self.site, self.pop, peers, self._routes)
+        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, peers, self._routes)
         self._progress("the daemons are ready")
 
     async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
         self._progress("starting Kafka")
         await start_kafka(self.runner, self.site)
+        if self._guard:
+            await self._guard.give_rights()
         await create_topics(self.kafka, topics.named([self.pop.name]))
         if self._on_broker is not None:
             beside.create_task(self._on_broker())
         self._progress("starting the collectors (pmacct)")
-        await collectors.start_pmbmpd(self.runner, self.site, self.pop)
+        await collectors.start_pmbmpd(self.runner, self.site, self.pop, self.kafka_of("pmbmpd"))
         refresh_s = self.deployment.settings.windows.refresh_s
-        await collectors.start_sfacctd(self.runner, self.site, self.pop, refresh_s)
+        ways = collectors.Ways(self.kafka_of("sfacctd"), self.kafka)
+        await collectors.start_sfacctd(self.runner, self.site, self.pop, refresh_s, ways)
         self._progress("the collectors are up")
 
     async def _start_bgp(self, r1: Router, r2: Router) -> None:

@@ -61,7 +61,7 @@ async def inject(stack: Stack, destination: str, now_s: float) -> Injected:
             sender.sendto(payload, stack.sflow)
             await asyncio.sleep(0.01)
     flows, injected = records(pop, destination, now_s)
-    async with client.started(client.producer(stack.kafka)) as producer:
+    async with client.started(client.producer(stack.kafka_of("sfacctd"))) as producer:
         for message in (flows, b"\n".join(MALFORMED)):
             await producer.send_and_wait(topics.FLOWS.for_pop(pop.name), message)
     return injected

@@ -10,6 +10,7 @@ import msgspec
 
 from app.clock import SystemClock
 from app.config.inventory import load_pop
+from app.contract.topics import Component
 from app.errors import AutopilotError, DaemonError
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.stack import Stack, StackOptions
@@ -41,11 +42,15 @@ PACING = {"lease_s": 60.0, "min_stay_s": 20.0}
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Options of the demo. `scenario` is a name or a path; `seconds` of None means the scenario's own length."""
+    """Options of the demo. `scenario` is a name or a path; `seconds` of None means the scenario's own length.
+
+    With `secure` the broker lets in only who has a certificate, and each may do only what it needs.
+    """
 
     scenario: str = "surge"
     seconds: int | None = None
     seed: int = 1
+    secure: bool = False
     run_dir: Path | None = None
 
 
@@ -75,7 +80,7 @@ async def run_demo(options: Options, display: Display) -> dict[str, FigureValue]
     stack = Stack(
         INVENTORY,
         sim_pop.announcements,
-        StackOptions(options.run_dir, settings, scenario.export_policy),
+        StackOptions(options.run_dir, settings, scenario.export_policy, guarded=options.secure),
         display.note,
         on_broker=lambda: start_view(stack, display),
     )
@@ -102,7 +107,8 @@ async def start_view(stack: Stack, display: Display) -> None:
     """Start the web page. It is only for watching: the demo goes on if it fails to start or ends."""
     port = stack.deployment.settings.view_port
     argv = [sys.executable, "-m", "app", "view", "--config", str(stack.settings_file)]
-    await stack.spawn("view", [*argv, "--truth", str(stack.run_dir / TRUTH_FILE)], restarts_max=0)
+    argv += ["--truth", str(stack.run_dir / TRUTH_FILE)]
+    await stack.spawn("view", argv, stack.identity_of("view"), restarts_max=0)
     try:
         await stack.runner.ready("view", partial(_serves, port))
     except DaemonError as error:
@@ -157,9 +163,11 @@ class Demo:
 
     async def _start_workers(self) -> None:
         self._display.note("starting telemetry and actuator")
-        for process in ("telemetry", "actuator"):
+        workers: tuple[Component, ...] = ("telemetry", "actuator")
+        for process in workers:
             argv = [sys.executable, "-m", "app", process, "--cell", self._stack.pop.name]
-            await self._stack.spawn(process, [*argv, "--config", str(self._stack.settings_file)])
+            argv += ["--config", str(self._stack.settings_file)]
+            await self._stack.spawn(process, argv, self._stack.identity_of(process))
         if not await self._until(self._routes_known, READY_WITHIN_S):
             log = self._stack.runner.log("telemetry")
             raise DaemonError(f"telemetry still lacks routes after {READY_WITHIN_S:g} s; see its log {log}")

@@ -1,6 +1,7 @@
 """Scenarios: the timeline of demand and what breaks meanwhile. Each is one TOML file; unknown keys are errors."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -91,12 +92,18 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return 1 + self.intensity(at_s) * (self.peak_share / (base_share * self.daily(at_s)) - 1)
 
 
+def is_path(name: str) -> bool:
+    """Whether this names a file, not one of our scenarios."""
+    return "/" in name or name.endswith(".toml")
+
+
 def load_scenario(name: str, pop: Pop, seconds: int | None = None) -> Scenario:
     """Load a scenario by name or path; `seconds` replaces its length if given. ConfigError lists all mistakes."""
-    path = Path(name) if "/" in name or name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.exists():
+    path = Path(name) if is_path(name) else FOLDER / f"{name}.toml"
+    if not os.access(path, os.R_OK):
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise ConfigError([f"scenario {name}: not found; known: {known}, or give the path of a file"])
+        missing = f"scenario {name}: not found, or not readable for us"
+        raise ConfigError([f"{missing}; known: {known}, or give the path of a file"])
     problems: list[str] = []
     scenario = convert(read_toml(path), Scenario, path.name, problems)
     if scenario is not None:

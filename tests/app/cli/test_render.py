@@ -1,5 +1,8 @@
-"""`autopilot render`: files beside each other, or a folder a PoP."""
+"""`autopilot render`: files beside each other, or a folder a PoP; and who may do what at the broker."""
 
+import re
+import shlex
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ from click.testing import CliRunner
 
 from app.cli.main import main
 from app.config.collectors import BMP_ALLOWED, FLOWS_ALLOWED, PMBMPD_LINES, PRODUCER
+from app.contract.identities import identities
 from app.routers.router_files import PLATFORMS
 from tests.pops import INVENTORY
 
@@ -125,3 +129,78 @@ def test_a_gobgpd_may_speak_from_any_address(config: Path, tmp_path: Path) -> No
     one, other = ((tmp_path / folder / "a" / "r1.injector.toml").read_text() for folder in ("one", "any"))
     assert set(one.splitlines()) - set(other.splitlines()) == {'transport.config.local-address = "127.0.0.21"'}
     assert set(other.splitlines()) < set(one.splitlines())
+
+
+LINE = re.compile(r"kafka-acls\.sh --bootstrap-server b:9093 --command-config admin\.properties --add ")
+
+
+def rights_of(printed: str) -> set[tuple[str, str, str, bool, str]]:
+    """Principal, resource, name, whether it is a prefix, and operation, of each right in these commands."""
+    found = set()
+    for line in printed.splitlines():
+        assert LINE.match(line)
+        words = shlex.split(LINE.sub("", line))
+        given: dict[str, list[str]] = defaultdict(list)
+        for option, value in zip(words[::2], words[1::2], strict=True):
+            given[option].append(value)
+        [principal] = given.pop("--allow-principal")
+        operations, is_prefix = given.pop("--operation"), given.pop("--resource-pattern-type", None) == ["prefixed"]
+        [(resource, names)] = given.items()
+        found |= {(principal, resource[2:], name, is_prefix, each) for name in names for each in operations}
+    return found
+
+
+def test_the_commands_for_kafka_give_each_right_and_no_other(config: Path) -> None:
+    config.write_text(config.read_text() + '[kafka]\nbroker = "b:9093"\n[cells]\nwest = ["a"]\n')
+    code, printed = render(config, what="acls")
+    assert code == 0
+    wanted = {
+        (f"User:CN={one.name}", right.resource, right.name, right.prefixed, operation)
+        for one in identities({"west": ["a"], "b": ["b"]})
+        for right in one.rights
+        for operation in right.operations
+    }
+    assert rights_of(printed) == wanted
+    _, printed = render(config, "--principal", "User:OU=net,CN=NAME", what="acls")
+    assert {right[0] for right in rights_of(printed)} == {right[0].replace("CN", "OU=net,CN") for right in wanted}
+
+
+def test_users_with_passwords_are_named_by_their_logins(config: Path) -> None:
+    login = '[kafka]\nbroker = "b:9093"\nsecurity = "sasl-scram"\nusername = "me"\npassword_file = "password"\n'
+    config.write_text(config.read_text() + login)
+    _, printed = render(config, what="acls")
+    assert "--allow-principal User:autopilot-view " in printed
+    _, printed = render(config, "--format", "strimzi", "--cluster", "hub", what="acls")
+    assert "type: scram-sha-512" in printed
+    assert "type: tls" not in printed
+
+
+def test_strimzi_gets_a_user_for_each_identity(config: Path) -> None:
+    code, printed = render(config, "--format", "strimzi", "--cluster", "hub", what="acls")
+    assert code == 0
+    users = printed.split("---\n")[1:]
+    assert [re.findall(r"^  name: (.*)$", user, re.MULTILINE) for user in users] == [
+        [one.name] for one in identities({"a": ["a"], "b": ["b"]})
+    ]
+    [view] = [user for user in users if "name: autopilot-view\n" in user]
+    assert view.startswith("apiVersion: kafka.strimzi.io/v1 ")
+    assert "strimzi.io/cluster: hub\n" in view
+    rule = "      - resource: {type: topic, name: decisions-a, patternType: literal}\n        operations: [Read]\n"
+    assert rule in view
+    assert "Write" not in view
+    assert "{type: group, name: autopilot-consumer, patternType: prefix}" in printed
+
+
+@pytest.mark.parametrize("name", ["A", "a_b", "a" * 50])
+def test_a_name_that_strimzi_cannot_have_is_said(config: Path, name: str) -> None:
+    config.write_text(config.read_text() + f'[cells]\n{name} = ["a"]\n')
+    code, printed = render(config, "--format", "strimzi", "--cluster", "hub", what="acls")
+    assert code == 2
+    assert f"autopilot-telemetry-{name}: a KafkaUser cannot have this name" in printed
+
+
+def test_what_acls_need_is_said(config: Path) -> None:
+    code, printed = render(config, "--format", "strimzi", what="acls")
+    assert (code, "needs --cluster" in printed) == (2, True)
+    code, printed = render(config, "--principal", "User:me", what="acls")
+    assert (code, "has no NAME in it" in printed) == (2, True)

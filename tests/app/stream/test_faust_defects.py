@@ -5,7 +5,6 @@ Each test has the id of its defect. Those with a test of their own place are nam
 
 import ast
 import importlib.util
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +108,8 @@ def test_f24_a_request_lives_no_longer_than_a_flush_waits_for_it(app: faust.App)
     assert app.conf.broker_rebalance_timeout == 4 * Kafka().answer_s, "a flush is four answers"
 
 
-def test_f26_the_pinned_version_runs_without_opentracing() -> None:
-    assert version("faust-streaming") == "0.15.3"
+def test_f26_rebalances_work_without_opentracing() -> None:
+    """Every test of a rebalance shows it, as long as it is not installed."""
     assert importlib.util.find_spec("opentracing") is None
 
 

@@ -1,18 +1,15 @@
-"""What a fetch becomes, from batches as a broker sends them; the private names of aiokafka 0.14 that we lean on."""
+"""What a fetch becomes, from batches as a broker sends them."""
 
 import gc
-import inspect
 import re
 import struct
 import weakref
 from collections.abc import Sequence
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer import fetcher
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -84,24 +81,6 @@ def offsets(item: Fetched | Hole) -> list[int]:
 
 def source(records: Any) -> SourceRecords:
     return SourceRecords(records, Times())
-
-
-def test_the_pinned_aiokafka_has_what_we_lean_on() -> None:
-    assert version("aiokafka") == "0.14.0"
-    assert "self._proc_fetch_request(assignment, node_id, request)" in inspect.getsource(Fetcher)
-    assert "self._records[tp] = FetchResult(" in inspect.getsource(Fetcher._proc_fetch_request)
-    getall = inspect.getsource(FetchResult.getall)
-    assert "for msg in self._partition_records:" in getall
-    assert "self._partition_records.next_fetch_offset" in inspect.getsource(FetchResult._update_position)
-    made = theirs(batch(4, b"a"), 4)
-    assert (made._tp, made._check_crcs, made.next_fetch_offset) == (SOURCE, True, 4)
-    assert made._records.has_next()
-    assert made._records_iterator is not None
-    assert (made._isolation_level, made._aborted_producers) == (READ_UNCOMMITTED, set())
-    assert callable(made._consume_aborted_up_to)
-    assert callable(made._contains_abort_marker)
-    assert "records = MemoryRecords(part_data[-1])" in inspect.getsource(Fetcher._proc_fetch_request)
-    assert hasattr(fetcher, "MemoryRecords")
 
 
 def test_a_fetch_is_one_list_of_records() -> None:

@@ -11,6 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.structs import TopicPartition
 
+from app import private_names
 from app.clock import ManualClock
 from app.stream import membership as module
 from app.stream.app import forget_together
@@ -64,7 +65,7 @@ class Rig:
                 for batch in self.batches.values():
                     batch.done(0)
 
-        monkeypatch.setattr(module, "SendProduceReqHandler", Handler)
+        monkeypatch.setattr(private_names, "SendProduceReqHandler", Handler)
         monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
 
     def batch(self, ttl_s: float = 100.0) -> Any:

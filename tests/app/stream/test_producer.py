@@ -25,7 +25,7 @@ async def test_what_it_sends_waits_for_the_membership(app: ExactApp) -> None:
     producer._sender._in_flight.add(1)
     sending = asyncio.ensure_future(producer._sender._send_produce_req(1, {}))
     await sending
-    assert producer._sender._send_produce_req.__module__ == "app.stream.membership"
+    assert producer._sender._send_produce_req.__module__ == "app.private_names"
     assert producer._sender._in_flight == set()
     await producer.stop()
 

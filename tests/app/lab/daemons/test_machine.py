@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import EnvironmentProblem
 from app.lab.daemons import machine
-from app.lab.daemons.machine import binary, make_run_dir, open_site
+from app.lab.daemons.machine import Site, binary, make_run_dir, open_site
 from app.lab.daemons.ports import choose_ports
 
 
@@ -42,6 +42,7 @@ def test_ports_are_written_down_and_the_directory_is_the_daemons(monkeypatch: py
     directory = site.make_directory("r2")
     owners = {path.owner() for path in (run_dir, directory)}
     assert owners == {"nobody" if os.geteuid() == 0 else run_dir.owner()}
+    assert run_dir.stat().st_mode & 0o777 == 0o700
     directory.rmdir()
     (run_dir / "ports.json").unlink()
     run_dir.rmdir()
@@ -68,3 +69,23 @@ def test_a_directory_that_holds_anything_is_refused_and_left_alone(tmp_path: Pat
 def test_a_new_or_an_empty_directory_is_taken(tmp_path: Path) -> None:
     assert make_run_dir(tmp_path) == tmp_path
     assert make_run_dir(tmp_path / "new" / "one").is_dir()
+    assert (tmp_path / "new" / "one").stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_an_empty_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """Its owner could put links into it."""
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(EnvironmentProblem, match="not an empty directory of root"):
+        make_run_dir(tmp_path)
+
+
+def test_no_link_leads_what_is_written_elsewhere(tmp_path: Path) -> None:
+    site = Site(tmp_path, choose_ports(), None)
+    assert site.write("kafka.properties", "longer than before").read_text() == "longer than before"
+    assert site.write("kafka.properties", "again").read_text() == "again"
+    (tmp_path / "target").write_text("theirs")
+    (tmp_path / "r1.toml").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic link"):
+        site.write("r1.toml", "ours")
+    assert (tmp_path / "target").read_text() == "theirs"

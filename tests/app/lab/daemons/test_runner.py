@@ -148,3 +148,22 @@ async def test_root_is_dropped_but_not_for_our_own_workers(tmp_path: Path) -> No
     assert name == (user or getpass.getuser())
     assert user is None or groups == "1"
     assert (tmp_path / "worker.log").read_text().strip() == getpass.getuser()
+
+
+async def test_a_log_is_written_where_no_link_leads(tmp_path: Path) -> None:
+    """The user of the daemons owns the directory, and root writes the logs."""
+    theirs, run_dir = tmp_path / "theirs", tmp_path / "run"
+    theirs.mkdir()
+    run_dir.mkdir()
+    (theirs / "file").touch()
+    (run_dir / "linked.log").symlink_to(theirs / "file")
+    async with Runner(run_dir) as runner:
+        with pytest.raises(OSError, match="symbolic link"):
+            await runner.start(Program(name="linked", argv=sh("echo ours")))
+        run_dir.rename(tmp_path / "moved")
+        run_dir.symlink_to(theirs)
+        # Its log cannot be read where it should be, but what it says is where the directory is now.
+        await runner.run(Program(name="talker", argv=sh("echo ours")), within_s=PATIENCE_S)
+    assert (tmp_path / "moved/talker.log").read_text() == "ours\n"
+    assert [path.name for path in theirs.iterdir()] == ["file"]
+    assert (theirs / "file").read_text() == ""
