@@ -10,9 +10,10 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from app.config.http_settings import Http
 
@@ -25,8 +26,6 @@ BODY_WITHIN_S = 1.0  # a body is not read, only waited for, so that its sender s
 LINE_MAX_BYTES, HEADERS_MAX = 8190, 64  # of the request line and of each header, and how many of those
 SHUTDOWN_S = 2.0
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpServer:
@@ -46,8 +45,10 @@ class HttpServer:
             max_headers=HEADERS_MAX,
             shutdown_timeout=SHUTDOWN_S,
         )
-        self._waiting: dict[_Connection, None] = {}  # the one that waits longest is the first
-        self._asked: set[_Connection] = set()
+        # That wait for another request, for their first, and for their answer; the one that waits longest is the first.
+        self._idle: dict[_Connection, None] = {}
+        self._new: dict[_Connection, None] = {}
+        self._asked: dict[_Connection, None] = {}
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -71,32 +72,32 @@ class HttpServer:
 
     def opened(self, connection: "_Connection") -> None:
         """Make room for a new connection; if every other one is being answered, it is the one that goes."""
-        if len(self._waiting) + len(self._asked) >= self._connections_max:
-            gone = next(iter(self._waiting), connection)
+        if len(self._idle) + len(self._new) + len(self._asked) >= self._connections_max:
+            gone = next(iter(self._idle or self._new), connection)
             self.closed(gone)
             gone.abort()
             if gone is connection:
                 return
-        self._waiting[connection] = None
+        self._new[connection] = None
 
     def closed(self, connection: "_Connection") -> None:
         """Forget a connection."""
-        self._waiting.pop(connection, None)
-        self._asked.discard(connection)
+        for group in (self._idle, self._new, self._asked):
+            group.pop(connection, None)
 
     @contextlib.contextmanager
     def _answering(self, connection: "_Connection") -> Iterator[None]:
         """While the block lasts the connection does not make room for another."""
-        self._waiting.pop(connection, None)
-        self._asked.add(connection)
+        self.closed(connection)
+        self._asked[connection] = None
         try:
             yield
         finally:
             if connection in self._asked:  # not closed meanwhile
-                self._asked.remove(connection)
-                self._waiting[connection] = None
+                del self._asked[connection]
+                self._idle[connection] = None
 
-    def _guard(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def _guard(self) -> Middleware:
         """What every request passes before it is handled. An answer is sent here, because that takes time, too."""
 
         @web.middleware

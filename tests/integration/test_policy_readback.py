@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from app.cli.policies import of_injectors, of_routers
+from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Injector, Pop
 from app.routers.router_files import Collector, injector_config, router_config
 from tests.app.bgp.gobgpd import running
@@ -194,7 +195,7 @@ async def test_an_injector_says_what_is_missing_when_one_item_is(
     changed = config.replace(old, new) if old else config + new
     async with running(("injector", changed), major=major) as [daemon]:
         pop = only(a_pop(), daemon.target)
-        problems = (await of_injectors({pop.name: pop}, {(pop.name, ROUTER): True}))[pop.name, ROUTER]
+        problems = (await of_injectors({pop.name: pop}, {(pop.name, ROUTER): True}, Gobgp()))[pop.name, ROUTER]
     if said is None:
         assert problems == []
     else:

@@ -49,7 +49,7 @@ async def port(process: str, tmp_path: Path) -> AsyncIterator[int]:
     port = free_port()
     (tmp_path / "rhv1000.toml").write_text(INVENTORY.read_text())
     path = tmp_path / "autopilot.toml"
-    more = f'[kafka]\nbroker = "{HOST}:{free_port()}"\n[http]\nallowed_hosts = ["{NAME}"]'
+    more = f'[kafka]\nbroker = "{HOST}:1"\n[http]\nallowed_hosts = ["{NAME}"]'
     path.write_text(f'pops = ["rhv1000.toml"]\n{more}')
     deployment = load(path, {})
     if process == VIEW:
@@ -70,7 +70,8 @@ async def reached(port: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(OSError):
-                return (await connected(port)).writer.transport.abort()
+                client = await connected(port)
+                return client.writer.transport.abort()
             await asyncio.sleep(0.02)
 
 

@@ -14,8 +14,9 @@ from app.clock import ManualClock
 from app.config.http_settings import Http
 from app.web.hub import Hub
 from app.web.pages import make_site
+from app.web.pop_model import PopModel
 from app.web.users import SECRET_HEADER, user
-from tests.app.web.test_pages import POP, PopModel
+from tests.app.web.records import POP
 from tests.pops import demo_pop
 
 SECRET = "correct horse"
