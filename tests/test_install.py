@@ -171,7 +171,7 @@ def test_daemons_are_installed_and_start_neither_now_nor_at_boot(
     installed_cleanly(machine, policy)
 
 
-@pytest.mark.parametrize(("policy", "every"), [(None, 7), (OPERATORS, 2)], ids=["no policy", "the operator's policy"])
+@pytest.mark.parametrize(("policy", "every"), [(None, 7), (OPERATORS, 1)], ids=["no policy", "the operator's policy"])
 def test_the_run_after_one_that_was_killed_finishes_and_puts_everything_back(
     tmp_path: Path, policy: str | None, every: int
 ) -> None:
