@@ -171,7 +171,7 @@ def test_daemons_are_installed_and_start_neither_now_nor_at_boot(
     installed_cleanly(machine, policy)
 
 
-@pytest.mark.parametrize(("policy", "every"), [(None, 5), (OPERATORS, 1)], ids=["no policy", "the operator's policy"])
+@pytest.mark.parametrize(("policy", "every"), [(None, 7), (OPERATORS, 1)], ids=["no policy", "the operator's policy"])
 def test_the_run_after_one_that_was_killed_finishes_and_puts_everything_back(
     tmp_path: Path, policy: str | None, every: int
 ) -> None:
@@ -250,7 +250,7 @@ def test_uninstall_removes_what_make_made_and_nothing_else(tmp_path: Path) -> No
 
 
 def test_uninstall_after_an_installation_that_was_killed(tmp_path: Path) -> None:
-    for step in range(1, 1000, 5):
+    for step in range(1, 1000, 9):
         machine = Machine(tmp_path / str(step), OPERATORS)
         ended = machine.run("install.sh", kill_at=step) is not None
         if machine.state.exists():  # before that, nothing was done
@@ -265,7 +265,7 @@ def test_uninstall_after_an_installation_that_was_killed(tmp_path: Path) -> None
 
 
 def test_uninstall_that_was_killed_goes_on(tmp_path: Path) -> None:
-    for step in range(1, 1000, 5):
+    for step in range(1, 1000, 9):
         machine = Machine(tmp_path / str(step))
         machine.run("install.sh")
         ended = machine.run("uninstall.sh", kill_at=step) is not None
