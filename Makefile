@@ -10,7 +10,7 @@ PYTHON ?= /usr/bin/python3
 PIP := $(BIN)/pip install --quiet
 LOCKED := $(PIP) --require-hashes --only-binary=:all:
 
-.PHONY: help demo test unit check deploy-check format docs bench fuzz faults leak-test soak crowded canary sbom install uninstall
+.PHONY: help demo test unit check deploy-check cluster format docs bench fuzz faults leak-test soak crowded canary sbom install uninstall
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -58,6 +58,10 @@ leak-test: install .venv/developing ## 10,000 decisions against real edges: does
 
 deploy-check: install .venv/developing ## the Helm chart: rendered, held against schemas, compared with our own tables
 	@$(BIN)/python -m tests.deploy $(ARGS)
+
+cluster: install .venv/developing ## a real Kubernetes of one node, and the chart on it; needs root
+	@deploy/local/install.sh --cluster >&2
+	@$(BIN)/python -m tests.cluster $(ARGS)
 
 soak: install .venv/developing ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)

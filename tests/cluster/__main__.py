@@ -1,0 +1,116 @@
+"""`python -m tests.cluster [--json]`: a real Kubernetes, and what is shown on it. Exit code 1 if a step fails."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from app.errors import AutopilotError, EnvironmentProblem
+from app.lab.daemons.machine import SEARCH_PATH
+from app.lab.daemons.runner import Runner
+from tests.cluster import cgroups, steps
+from tests.cluster.cluster import Cluster
+from tests.cluster.programs import programs
+from tests.deploy.chart import names, template, values
+from tests.deploy.tools import Tools, tools
+
+POPS = 3
+PACKAGE_OF = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "conntrack": "conntrack",
+    "nft": "nftables",
+    "iptables": "iptables",
+    "unshare": "util-linux",
+    "ip": "iproute2",
+}
+PLUGINS, PLUGINS_PACKAGE = Path("/usr/lib/cni/bridge"), "containernetworking-plugins"
+EXIT_USAGE = 2
+
+progress = Console(stderr=True, highlight=False)
+
+
+def say(line: str) -> None:
+    """Report to whoever watches the run."""
+    progress.print(line, soft_wrap=True, markup=False)
+
+
+def check_machine() -> None:
+    """EnvironmentProblem lists all that this machine lacks."""
+    packages = [name for program, name in PACKAGE_OF.items() if shutil.which(program, path=SEARCH_PATH) is None]
+    packages += [] if PLUGINS.exists() else [PLUGINS_PACKAGE]
+    problems = [f"not installed: {', '.join(packages)}; `make cluster` installs them"] if packages else []
+    if os.geteuid() != 0:
+        problems.append("it makes namespaces, mounts and control groups: run it as root")
+    if not cgroups.mounted():
+        problems.append("no control groups are mounted in /sys/fs/cgroup")
+    if problems:
+        raise EnvironmentProblem("the cluster cannot start:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+
+async def run(taken: steps.Steps, keep: bool) -> None:
+    """Every step; an error ends the run."""
+    check_machine()
+    async with taken.step("programs"):
+        built, clients = programs(), tools()
+    folder = Path(tempfile.mkdtemp(prefix="autopilot-cluster-", dir="/tmp"))
+    name = f"{cgroups.PREFIX}{os.getpid()}"
+    try:
+        with cgroups.kept(name):
+            (folder / "log").mkdir()
+            async with Runner(folder / "log", report=say) as runner:
+                cluster = Cluster(runner, folder, name, built)
+                await shown(taken, cluster, clients)
+                if keep:
+                    say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
+                    await asyncio.Event().wait()
+    except AutopilotError:
+        say(f"the logs are in {folder / 'log'}")
+        raise
+    shutil.rmtree(folder)
+
+
+async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools) -> None:
+    """What is shown on the cluster."""
+    wanted = values(*names(POPS))
+    async with taken.step("a node is ready"):
+        await cluster.start()
+    async with taken.step("a pod runs"):
+        await steps.one_pod(cluster)
+    async with taken.step("resource definitions"):
+        await steps.definitions(cluster, clients)
+    async with taken.step("the chart is not refused"):
+        await steps.refuses_nothing(cluster, template(clients.helms["helm4"], wanted))
+    async with taken.step("the chart is installed"):
+        await steps.installed(cluster, wanted)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--keep", is_flag=True, help="Keep the cluster until Ctrl-C, to look at it.")
+def main(as_json: bool, keep: bool) -> None:
+    """Start a Kubernetes cluster of one node, and show on it what can be shown."""
+    taken = steps.Steps(say)
+    code = 0
+    try:
+        asyncio.run(run(taken, keep))
+    except EnvironmentProblem as problem:
+        say(str(problem))
+        code = EXIT_USAGE
+    except (AutopilotError, subprocess.CalledProcessError) as error:
+        say(str(error))
+        code = 1
+    if as_json:
+        print(msgspec.json.encode(taken.outcome).decode())
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

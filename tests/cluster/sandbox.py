@@ -1,0 +1,50 @@
+"""Namespaces for a cluster: network, mounts and processes of its own, which end with their first process."""
+
+import signal
+from pathlib import Path
+
+from app.lab.daemons.commands import output
+from app.lab.daemons.runner import Program, Runner, setpriv
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "cluster" / "sandbox.sh"
+OWN = ("--net", "--mount", "--pid")
+
+
+class Sandbox:
+    """What is run in it by `inside` sees the files of this machine, and can write to `state` and to `folder`.
+
+    `state` is in memory and seen only inside. If we die, the kernel ends unshare and the first process with us, then
+    all others, and with them the namespaces.
+    """
+
+    def __init__(self, runner: Runner, folder: Path) -> None:
+        self._runner = runner
+        self.folder = folder
+        self.state = folder / "state"
+        self._first = 0
+
+    async def start(self) -> None:
+        """Make the namespaces; DaemonError with the end of the log if something refuses."""
+        self.state.mkdir()
+        own = (*OWN, "--fork", "--kill-child=KILL", "--mount-proc", "--propagation=private")
+        argv = ("unshare", *own, "--", "sh", str(SCRIPT), str(self.state))
+        # unshare takes no SIGTERM while it waits.
+        await self._runner.start(Program(name="sandbox", argv=argv, stop_signal=signal.SIGKILL))
+        await self._runner.ready("sandbox", self._is_made)
+
+    def inside(self, *argv: str) -> tuple[str, ...]:
+        """The command line that runs this one inside, with a home that nobody keeps."""
+        home = (f"HOME={self.state}", f"KUBECONFIG={self.folder / 'pki' / 'admin.kubeconfig'}")
+        return ("nsenter", f"--target={self._first}", *OWN, "--", *setpriv(None), "env", *home, *argv)
+
+    async def run(self, *argv: str, stdin: str = "", within_s: float = 30.0) -> str:
+        """Run a command inside to its end; what it prints. DaemonError if it fails."""
+        return await output(*self.inside(*argv), stdin=stdin, within_s=within_s, name=Path(argv[0]).name)
+
+    async def _is_made(self) -> str | None:
+        unshare = self._runner.pid("sandbox")
+        children = Path(f"/proc/{unshare}/task/{unshare}/children").read_text(encoding="ascii").split()
+        if not children:
+            return "it has no first process yet"
+        self._first = int(children[0])
+        return None if Path(f"/proc/{self._first}/root{self.state}/ready").exists() else "it is being furnished"

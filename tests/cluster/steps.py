@@ -1,0 +1,152 @@
+"""What is shown on a cluster, one step after the other."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from app.clock import SystemClock
+from app.errors import DaemonError
+from app.lab.daemons.runner import Probe
+from tests.cluster.cluster import Cluster
+from tests.cluster.images import PAUSE
+from tests.deploy.chart import CHART, NAMESPACE, RELEASE, Item
+from tests.deploy.pods import CONTAINER_CONTEXT, POD_CONTEXT
+from tests.deploy.tools import Tools
+
+USER = 10001
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+CLOCK = SystemClock()
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What became of one step. Bytes are None where nothing was sent that could be counted."""
+
+    step: str
+    ok: bool
+    seconds: float
+    bytes_lost: int | None = None
+    bytes_doubled: int | None = None
+
+
+class Outcome(msgspec.Struct):
+    """All steps. The first that fails is the last."""
+
+    ok: bool = True
+    steps: list[Step] = []
+
+
+class Steps:
+    """Takes the time of each step, and reports it."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.outcome = Outcome()
+        self._report = report
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """One step; an error in it goes on to whoever runs the steps."""
+        self._report(f"{name} ...")
+        begun_s = CLOCK.monotonic_s()
+        ok = False
+        try:
+            yield
+            ok = True
+        finally:
+            taken_s = round(CLOCK.monotonic_s() - begun_s, 1)
+            self.outcome.ok &= ok
+            self.outcome.steps.append(Step(name, ok, taken_s))
+            self._report(f"{name}: {'done' if ok else 'failed'} after {taken_s:g} s")
+
+
+async def one_pod(cluster: Cluster) -> None:
+    """A pod runs, in a namespace where Pod Security lets in nothing that may more than our pods may."""
+    await apply(
+        cluster, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": RESTRICTED}}]
+    )
+    # The controllers make it some moments after its namespace, and no pod may come before it.
+    account = ("get", "serviceaccount", "default", "--namespace", NAMESPACE, "--output", "name")
+    await cluster.wait(cluster.becomes("serviceaccount/default", *account))
+    await apply(cluster, [pod("pause", {"name": "pause", "image": PAUSE})])
+    await cluster.wait(phase(cluster, "pause", "Running"))
+    await cluster.kubectl("delete", "pod", "pause", "--namespace", NAMESPACE)
+
+
+async def definitions(cluster: Cluster, tools: Tools) -> None:
+    """The API server knows the kinds of the operators that the chart makes objects for."""
+    files = [word for path in tools.resources for word in ("--filename", str(path))]
+    await cluster.kubectl("apply", "--server-side", *files, within_s=300.0)
+    await cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *files, within_s=90.0)
+
+
+async def refuses_nothing(cluster: Cluster, items: Sequence[Item]) -> None:
+    """The API server would take every object of the chart; it names the key that it does not know."""
+    options = ("--dry-run=server", "--validate=strict", "--namespace", NAMESPACE)
+    await cluster.kubectl("apply", *options, "--filename", "-", stdin=documents(items), within_s=300.0)
+
+
+async def installed(cluster: Cluster, wanted: Mapping[str, Any]) -> None:
+    """Helm installs it, and every pod that it asks for is let in, whether it can run here or not."""
+    options = ("upgrade", "--install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-")
+    await cluster.helm(*options, stdin=json.dumps(wanted), within_s=300.0)
+    await cluster.wait(_all_pods_are_made(cluster))
+
+
+def _all_pods_are_made(cluster: Cluster) -> Probe:
+    async def probe() -> str | None:
+        listed = await cluster.kubectl("get", "statefulsets,deployments", "--namespace", NAMESPACE, "--output", "json")
+        missing = [
+            item["metadata"]["name"]
+            for item in msgspec.json.decode(listed)["items"]
+            if item.get("status", {}).get("replicas", 0) != item["spec"]["replicas"]
+        ]
+        if not missing:
+            return None
+        events = ("get", "events", "--namespace", NAMESPACE, "--field-selector", "reason=FailedCreate")
+        reasons = await cluster.kubectl(*events, "--output", "jsonpath={.items[*].message}")
+        return f"no pods of {', '.join(missing)}: {reasons}"
+
+    return probe
+
+
+async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Create these objects, or change them."""
+    written = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    await cluster.kubectl("apply", "--server-side", "--validate=strict", "--filename", "-", stdin=written)
+
+
+def documents(items: Iterable[Item]) -> str:
+    """Objects as kubectl reads them."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [item.document for item in items]})
+
+
+def pod(name: str, *containers: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
+    """A pod that may no more than ours may."""
+    context = POD_CONTEXT | {"runAsUser": USER, "runAsGroup": USER}
+    found = [{"securityContext": CONTAINER_CONTEXT, "imagePullPolicy": "Never", **each} for each in containers]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"securityContext": context, "automountServiceAccountToken": False, "containers": found, **spec},
+    }
+
+
+def phase(cluster: Cluster, name: str, wanted: str) -> Probe:
+    """A probe for the phase of a pod, which says what keeps it from that."""
+
+    async def probe() -> str | None:
+        found = msgspec.json.decode(
+            await cluster.kubectl("get", "pod", name, "--namespace", NAMESPACE, "--output", "json")
+        )["status"]
+        if found["phase"] == wanted:
+            return None
+        if found["phase"] in ("Failed", "Succeeded"):
+            logs = await cluster.kubectl("logs", name, "--namespace", NAMESPACE, "--all-containers")
+            raise DaemonError(f"pod {name} has {found['phase'].lower()}: {logs}")
+        states = [each["state"] for each in found.get("containerStatuses", ())]
+        return f"pod {name} is {found['phase']}: {json.dumps(states)}"
+
+    return probe
