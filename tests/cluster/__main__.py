@@ -16,9 +16,11 @@ from app.errors import AutopilotError, EnvironmentProblem
 from app.lab.daemons.machine import SEARCH_PATH
 from app.lab.daemons.runner import Runner
 from tests.cluster import cgroups, steps
+from tests.cluster.build import Builder
 from tests.cluster.cluster import Cluster
+from tests.cluster.product import Secrets, checks_itself
 from tests.cluster.programs import programs
-from tests.deploy.chart import names, template, values
+from tests.deploy.chart import template
 from tests.deploy.tools import Tools, tools
 
 POPS = 3
@@ -28,6 +30,8 @@ PACKAGE_OF = {
     "conntrack": "conntrack",
     "nft": "nftables",
     "iptables": "iptables",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
     "unshare": "util-linux",
     "ip": "iproute2",
 }
@@ -55,7 +59,7 @@ def check_machine() -> None:
         raise EnvironmentProblem("the cluster cannot start:\n" + "\n".join(f"- {problem}" for problem in problems))
 
 
-async def run(taken: steps.Steps, keep: bool) -> None:
+async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
     """Every step; an error ends the run."""
     check_machine()
     async with taken.step("programs"):
@@ -67,7 +71,7 @@ async def run(taken: steps.Steps, keep: bool) -> None:
             (folder / "log").mkdir()
             async with Runner(folder / "log", report=say) as runner:
                 cluster = Cluster(runner, folder, name, built)
-                await shown(taken, cluster, clients)
+                await shown(taken, cluster, clients, Builder(runner, folder, base))
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
                     await asyncio.Event().wait()
@@ -77,30 +81,40 @@ async def run(taken: steps.Steps, keep: bool) -> None:
     shutil.rmtree(folder)
 
 
-async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools) -> None:
+async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: Builder) -> None:
     """What is shown on the cluster."""
-    wanted = values(*names(POPS))
+    secrets = Secrets()
+    wanted = secrets.values(POPS)
     async with taken.step("a node is ready"):
         await cluster.start()
     async with taken.step("a pod runs"):
         await steps.one_pod(cluster)
     async with taken.step("resource definitions"):
         await steps.definitions(cluster, clients)
+    items = template(clients.helms["helm4"], wanted)
     async with taken.step("the chart is not refused"):
-        await steps.refuses_nothing(cluster, template(clients.helms["helm4"], wanted))
+        await steps.refuses_nothing(cluster, items)
     async with taken.step("the chart is installed"):
         await steps.installed(cluster, wanted)
+    async with taken.step("the chart is removed"):
+        await steps.removed(cluster, items)
+    async with taken.step("the image is built"):
+        archive = await builder.image("autopilot")
+    async with taken.step("the product checks itself in a pod"):
+        await cluster.load(archive)
+        say(await checks_itself(cluster, items, secrets))
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--base", metavar="IMAGE", help="A Debian 12, as buildah pulls it (docker://...); default: one is made.")
 @click.option("--keep", is_flag=True, help="Keep the cluster until Ctrl-C, to look at it.")
-def main(as_json: bool, keep: bool) -> None:
+def main(as_json: bool, base: str | None, keep: bool) -> None:
     """Start a Kubernetes cluster of one node, and show on it what can be shown."""
     taken = steps.Steps(say)
     code = 0
     try:
-        asyncio.run(run(taken, keep))
+        asyncio.run(run(taken, base, keep))
     except EnvironmentProblem as problem:
         say(str(problem))
         code = EXIT_USAGE

@@ -18,6 +18,7 @@ from tests.deploy.tools import Tools
 
 USER = 10001
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+HAVE_DATA = {"kafkas": "Kafka", "kafkanodepools": "KafkaNodePool", "kafkatopics": "KafkaTopic"}
 CLOCK = SystemClock()
 
 
@@ -96,10 +97,9 @@ async def installed(cluster: Cluster, wanted: Mapping[str, Any]) -> None:
 
 def _all_pods_are_made(cluster: Cluster) -> Probe:
     async def probe() -> str | None:
-        listed = await cluster.kubectl("get", "statefulsets,deployments", "--namespace", NAMESPACE, "--output", "json")
         missing = [
             item["metadata"]["name"]
-            for item in msgspec.json.decode(listed)["items"]
+            for item in await listed(cluster, "statefulsets,deployments")
             if item.get("status", {}).get("replicas", 0) != item["spec"]["replicas"]
         ]
         if not missing:
@@ -111,10 +111,36 @@ def _all_pods_are_made(cluster: Cluster) -> Probe:
     return probe
 
 
+async def removed(cluster: Cluster, items: Sequence[Item]) -> None:
+    """Helm removes it, and with it everything but what has data: topics, and Kafka itself."""
+    await cluster.helm("uninstall", RELEASE, "--namespace", NAMESPACE, "--wait", within_s=300.0)
+    await cluster.wait(_is_gone(cluster, "statefulsets,deployments,pods,services,persistentvolumeclaims,kafkausers"))
+    kept = {item["metadata"]["name"] for item in await listed(cluster, ",".join(HAVE_DATA))}
+    wanted = {item.name for item in items if item.document["kind"] in HAVE_DATA.values()}
+    if kept != wanted:
+        raise DaemonError(f"without the chart these are there: {sorted(kept)}; these should be: {sorted(wanted)}")
+
+
+def _is_gone(cluster: Cluster, kinds: str) -> Probe:
+    async def probe() -> str | None:
+        left = [item["metadata"]["name"] for item in await listed(cluster, kinds)]
+        return f"still there: {', '.join(left)}" if left else None
+
+    return probe
+
+
+async def listed(cluster: Cluster, kinds: str) -> list[dict[str, Any]]:
+    """All objects of these kinds in our namespace."""
+    found = await cluster.kubectl("get", kinds, "--namespace", NAMESPACE, "--output", "json")
+    items: list[dict[str, Any]] = msgspec.json.decode(found)["items"]
+    return items
+
+
 async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> None:
     """Create these objects, or change them."""
+    options = ("--server-side", "--validate=strict", "--namespace", NAMESPACE, "--filename", "-")
     written = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    await cluster.kubectl("apply", "--server-side", "--validate=strict", "--filename", "-", stdin=written)
+    await cluster.kubectl("apply", *options, stdin=written)
 
 
 def documents(items: Iterable[Item]) -> str:
@@ -132,6 +158,12 @@ def pod(name: str, *containers: Mapping[str, Any], **spec: Any) -> dict[str, Any
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"securityContext": context, "automountServiceAccountToken": False, "containers": found, **spec},
     }
+
+
+async def finished(cluster: Cluster, name: str) -> str:
+    """What a pod has written that ends by itself; DaemonError with that if it fails."""
+    await cluster.wait(phase(cluster, name, "Succeeded"))
+    return await cluster.kubectl("logs", name, "--namespace", NAMESPACE, "--all-containers")
 
 
 def phase(cluster: Cluster, name: str, wanted: str) -> Probe:
