@@ -15,10 +15,10 @@ from rich.console import Console
 from app.errors import AutopilotError, EnvironmentProblem
 from app.lab.daemons.machine import SEARCH_PATH
 from app.lab.daemons.runner import Runner
-from tests.cluster import cgroups, steps
+from tests.cluster import broker, cgroups, steps
 from tests.cluster.build import Builder
 from tests.cluster.cluster import Cluster
-from tests.cluster.product import Secrets, checks_itself
+from tests.cluster.product import Secrets, checks_itself, reads_kafka
 from tests.cluster.programs import programs
 from tests.deploy.chart import template
 from tests.deploy.tools import Tools, tools
@@ -99,10 +99,15 @@ async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: B
     async with taken.step("the chart is removed"):
         await steps.removed(cluster, items)
     async with taken.step("the image is built"):
-        archive = await builder.image("autopilot")
+        archive = await builder.product("autopilot")
     async with taken.step("the product checks itself in a pod"):
         await cluster.load(archive)
         say(await checks_itself(cluster, items, secrets))
+    async with taken.step("the image of a broker is built"):
+        archive = await builder.image("kafka", broker.DOCKERFILE, broker.CONTEXT)
+    async with taken.step("telemetry reads Kafka in pods"):
+        await cluster.load(archive)
+        await reads_kafka(cluster, secrets, clients.helms["helm4"])
 
 
 @click.command()

@@ -4,6 +4,7 @@ The base and all layers are kept in the cache, so only what has changed is built
 namespaces for mounts and processes: nothing is left mounted, or running, even if we are killed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.lab.daemons.commands import output
@@ -30,23 +31,20 @@ class Builder:
         self._policy = folder / "policy.json"
         self._policy.write_text(TRUST, encoding="utf-8")
 
-    async def image(self, target: str) -> Path:
-        """Build a target of the Dockerfile; its archive. DaemonError with the end of the log if it fails."""
-        name, archive = f"{REGISTRY}/{target}:1", self._folder / f"{target}.tar"
+    async def product(self, target: str) -> Path:
+        """Build a target of the product's Dockerfile; its archive."""
+        return await self.image(target, DOCKERFILE, ROOT, f"--target={target}")
+
+    async def image(self, name: str, dockerfile: Path, context: Path, *more: str) -> Path:
+        """Build an image called NAME:1; its archive. DaemonError with the end of the log if it fails."""
+        tag, archive = f"{REGISTRY}/{name}:1", self._folder / f"{name}.tar"
         base = self._base or f"docker-archive:{await self._debian()}"
-        pull = self._buildah("pull", f"--signature-policy={self._policy}", "--quiet", base)
-        identity = (await output(*setpriv(None), *pull, within_s=WITHIN_S, name="buildah")).strip()
-        options = (
-            "--pull-never",
-            "--isolation=chroot",
-            "--layers",
-            f"--target={target}",
-            f"--build-arg=BASE={identity}",
-        )
-        files = (f"--signature-policy={self._policy}", f"--file={DOCKERFILE}", f"--tag={name}", str(ROOT))
-        await self._run(f"build-{target}", *self._buildah("build", *options, *files))
-        push = ("push", f"--signature-policy={self._policy}", name, f"docker-archive:{archive}:{name}")
-        await self._run(f"push-{target}", *self._buildah(*push))
+        pull = (*setpriv(None), *self._buildah("pull", "--quiet", base))
+        identity = (await output(*pull, within_s=WITHIN_S, name="buildah")).strip()
+        options = ("--pull-never", "--isolation=chroot", "--layers", f"--build-arg=BASE={identity}", *more)
+        build = self._buildah("build", *options, f"--file={dockerfile}", f"--tag={tag}", str(context))
+        await self._run(f"build-{name}", build)
+        await self._run(f"push-{name}", self._buildah("push", tag, f"docker-archive:{archive}:{tag}"))
         return archive
 
     async def _debian(self) -> Path:
@@ -55,22 +53,16 @@ class Builder:
         kept = CACHE / f"base-{hash_of(made_from)}.tar"
         if not kept.exists():
             files, part = self._folder / "base.tar", kept.with_suffix(".part")
-            await self._run("base", *ALONE, "sh", str(SCRIPT), str(files))
+            await self._run("base", (*ALONE, "sh", str(SCRIPT), str(files)))
             write_archive(part, f"{REGISTRY}/base:1", files.read_bytes())
             part.rename(kept)
             files.unlink()
         return kept
 
-    async def _run(self, name: str, *argv: str) -> None:
+    async def _run(self, name: str, argv: Sequence[str]) -> None:
         await self._runner.run(Program(name=name, argv=argv), WITHIN_S)
 
-    def _buildah(self, *arguments: str) -> tuple[str, ...]:
+    def _buildah(self, command: str, *arguments: str) -> tuple[str, ...]:
         storage = CACHE / "buildah"
-        return (
-            *ALONE,
-            "buildah",
-            "--storage-driver=overlay",
-            f"--root={storage}",
-            f"--runroot={storage}/run",
-            *arguments,
-        )
+        kept = ("--storage-driver=overlay", f"--root={storage}", f"--runroot={storage}/run")
+        return (*ALONE, "buildah", *kept, command, f"--signature-policy={self._policy}", *arguments)

@@ -1,7 +1,8 @@
 """The product in a pod, as the chart makes it: its image, its settings, and the secrets that others would make."""
 
-import base64
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,10 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from app.contract.signing import Signer
 from app.errors import DaemonError
 from app.lab.daemons.certificates import Authority
+from app.lab.daemons.guard import ADMIN
+from tests.cluster import broker
 from tests.cluster.cluster import Cluster
-from tests.cluster.steps import apply, finished
-from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, values
+from tests.cluster.pods import USER, metadata, secret
+from tests.cluster.steps import apply, finished, installed
+from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, template, values
 
+ROOT = Path(__file__).parents[2]
 FOUND_NOTHING = "No problems found."
 PROBES = ("livenessProbe", "readinessProbe")
 
@@ -23,27 +28,21 @@ class Secrets:
 
     def __init__(self) -> None:
         self._key = Ed25519PrivateKey.generate()
-        self._authority = Authority("kafka")
+        self.authority = Authority("kafka")
 
-    def values(self, pops: int) -> Values:
+    def values(self, pops: int, **others: Any) -> Values:
         """Values for this many PoPs, in which the key is trusted."""
         key = {"name": "telemetry", "public": Signer(self._key).public_text, "signs": ["decisions", "control"]}
-        return values(*names(pops), settings={"trust": {"key": [key]}})
+        return values(*names(pops), settings={"trust": {"key": [key]}}, **others)
 
     def objects(self, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
         """The Secrets that these objects of the chart mount."""
         pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         yield secret("decisions-key", {"key.pem": pem})
-        yield secret("autopilot-cluster-ca-cert", {"ca.crt": self._authority.certificate})
+        yield secret("autopilot-cluster-ca-cert", {"ca.crt": self.authority.certificate})
         for name in (item.name for item in items if item.document["kind"] == "KafkaUser"):
-            issued = self._authority.issue(name)
+            issued = self.authority.issue(name)
             yield secret(name, {"user.crt": issued.certificate, "user.key": issued.key})
-
-
-def secret(name: str, files: Mapping[str, str]) -> dict[str, Any]:
-    """A Secret that has these files."""
-    data = {file: base64.b64encode(text.encode()).decode() for file, text in files.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data}
 
 
 async def checks_itself(cluster: Cluster, items: Sequence[Item], secrets: Secrets) -> str:
@@ -69,4 +68,43 @@ def check_pod(workload: Mapping[str, Any]) -> dict[str, Any]:
         "containers": [container | {"name": "check", "args": ["check", "--offline"]}],
         "volumes": [*template["spec"]["volumes"], {"name": "data", "emptyDir": {}}],
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "check", "namespace": NAMESPACE}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata("check"), "spec": spec}
+
+
+async def reads_kafka(cluster: Cluster, secrets: Secrets, helm: Path) -> None:
+    """A broker runs in a pod, has the topics and rights that the chart asks for, and telemetry gets ready on it."""
+    kafka = {"broker": broker.BROKER, "replicas": 1}
+    wanted = secrets.values(1, kafka=kafka, telemetry={"replicas": 1})
+    items = template(helm, wanted)
+    disk = await volume(cluster, "telemetry")
+    await apply(cluster, [*broker.objects(secrets.authority), *secrets.objects(items), disk])
+    ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+    await cluster.wait(cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", ready))
+    await installed(cluster, wanted)
+    await ask_broker(cluster, secrets.authority)
+    workload = ("get", "statefulset", f"autopilot-telemetry-{names(1)[0]}", "--namespace", NAMESPACE)
+    await cluster.wait(cluster.becomes("1", *workload, "--output", "jsonpath={.status.readyReplicas}"))
+
+
+async def ask_broker(cluster: Cluster, authority: Authority) -> None:
+    """Let the stand-in of Strimzi make what the objects on the API server ask for."""
+    folder = cluster.sandbox.folder / "kafka"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    issued = authority.issue(ADMIN)
+    for name, text in (("ca.crt", authority.certificate), *zip((f"{ADMIN}.crt", f"{ADMIN}.key"), issued, strict=True)):
+        (folder / name).write_text(text, encoding="utf-8")
+    found = await cluster.kubectl("get", "kafkatopics,kafkausers", "--namespace", NAMESPACE, "--output", "json")
+    python = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.cluster.strimzi", broker.BROKER, str(folder))
+    await cluster.sandbox.run(*python, stdin=found, within_s=120.0)
+
+
+async def volume(cluster: Cluster, name: str) -> dict[str, Any]:
+    """A volume of the node for whoever claims one, whose folder our user may write to."""
+    path = cluster.sandbox.state / "volumes" / name
+    await cluster.sandbox.run("install", "-d", f"--owner={USER}", f"--group={USER}", str(path))
+    spec = {
+        "capacity": {"storage": "10Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": str(path), "type": "Directory"},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}

@@ -12,12 +12,10 @@ from app.errors import DaemonError
 from app.lab.daemons.runner import Probe
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import PAUSE
+from tests.cluster.pods import namespace, pod
 from tests.deploy.chart import CHART, NAMESPACE, RELEASE, Item
-from tests.deploy.pods import CONTAINER_CONTEXT, POD_CONTEXT
 from tests.deploy.tools import Tools
 
-USER = 10001
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 HAVE_DATA = {"kafkas": "Kafka", "kafkanodepools": "KafkaNodePool", "kafkatopics": "KafkaTopic"}
 CLOCK = SystemClock()
 
@@ -64,9 +62,7 @@ class Steps:
 
 async def one_pod(cluster: Cluster) -> None:
     """A pod runs, in a namespace where Pod Security lets in nothing that may more than our pods may."""
-    await apply(
-        cluster, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": RESTRICTED}}]
-    )
+    await apply(cluster, [namespace()])
     # The controllers make it some moments after its namespace, and no pod may come before it.
     account = ("get", "serviceaccount", "default", "--namespace", NAMESPACE, "--output", "name")
     await cluster.wait(cluster.becomes("serviceaccount/default", *account))
@@ -84,8 +80,7 @@ async def definitions(cluster: Cluster, tools: Tools) -> None:
 
 async def refuses_nothing(cluster: Cluster, items: Sequence[Item]) -> None:
     """The API server would take every object of the chart; it names the key that it does not know."""
-    options = ("--dry-run=server", "--validate=strict", "--namespace", NAMESPACE)
-    await cluster.kubectl("apply", *options, "--filename", "-", stdin=documents(items), within_s=300.0)
+    await apply(cluster, [item.document for item in items], "--dry-run=server")
 
 
 async def installed(cluster: Cluster, wanted: Mapping[str, Any]) -> None:
@@ -136,28 +131,11 @@ async def listed(cluster: Cluster, kinds: str) -> list[dict[str, Any]]:
     return items
 
 
-async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> None:
-    """Create these objects, or change them."""
-    options = ("--server-side", "--validate=strict", "--namespace", NAMESPACE, "--filename", "-")
+async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]], *more: str) -> None:
+    """Create these objects, or change them; DaemonError names what is misspelt in them."""
+    options = ("--server-side", "--validate=strict", "--namespace", NAMESPACE, *more, "--filename", "-")
     written = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    await cluster.kubectl("apply", *options, stdin=written)
-
-
-def documents(items: Iterable[Item]) -> str:
-    """Objects as kubectl reads them."""
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [item.document for item in items]})
-
-
-def pod(name: str, *containers: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
-    """A pod that may no more than ours may."""
-    context = POD_CONTEXT | {"runAsUser": USER, "runAsGroup": USER}
-    found = [{"securityContext": CONTAINER_CONTEXT, "imagePullPolicy": "Never", **each} for each in containers]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"securityContext": context, "automountServiceAccountToken": False, "containers": found, **spec},
-    }
+    await cluster.kubectl("apply", *options, stdin=written, within_s=300.0)
 
 
 async def finished(cluster: Cluster, name: str) -> str:
