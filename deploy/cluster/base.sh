@@ -1,11 +1,15 @@
 #!/bin/sh
 # Writes the files of a Debian 12 to the archive $1, from the mirror that apt of this machine uses: a base for images
 # where no registry has one. It also has what downloads on this machine need: certificates, and pip.conf.
-# To be run in a mount namespace of its own, because debootstrap leaves proc and sys mounted.
+# To be run in a mount namespace of its own, because debootstrap may leave proc and sys mounted.
 set -eu
 archive=$1
+unmount() {
+    umount -l "$work/proc" "$work/sys" 2>/dev/null || true
+}
+
 work=$(mktemp -d "$archive.XXXXXX")
-trap 'umount -l "$work/proc" "$work/sys" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
+trap 'unmount; rm -rf --one-file-system "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # shellcheck disable=SC2016 # apt fills it in
@@ -17,5 +21,6 @@ for file in /usr/local/share/ca-certificates/*.crt /etc/pip.conf; do
     [ ! -e "$file" ] || cp "$file" "$work$file"
 done
 chroot "$work" update-ca-certificates
-umount -l "$work/proc" "$work/sys" || true
+unmount
+chmod 755 "$work"
 tar --one-file-system -C "$work" -cf "$archive" .

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.lab.daemons.commands import output
 from app.lab.daemons.runner import Program, Runner, setpriv
+from tests.cluster import images
 from tests.cluster.images import REGISTRY, write_archive
 from tests.deploy.tools import CACHE, hash_of
 
@@ -49,7 +50,12 @@ class Builder:
 
     async def _debian(self) -> Path:
         """The archive of a base, made if there is none of this machine's certificates."""
-        made_from = (SCRIPT, *sorted(CERTIFICATES.glob("*.crt")), *([PIP] if PIP.exists() else []))
+        made_from = (
+            SCRIPT,
+            Path(images.__file__),
+            *sorted(CERTIFICATES.glob("*.crt")),
+            *([PIP] if PIP.exists() else []),
+        )
         kept = CACHE / f"base-{hash_of(made_from)}.tar"
         if not kept.exists():
             files, part = self._folder / "base.tar", kept.with_suffix(".part")

@@ -1,7 +1,7 @@
 """One node of Kubernetes: etcd, API server, controllers, scheduler, containerd, kubelet, kube-proxy, in a sandbox."""
 
 import shutil
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 
@@ -80,6 +80,13 @@ KUBELET = {
     "oom-score-adj": "0",  # root in a container may not lower it
 }
 PROXY = {"config": "$folder/kube-proxy.yaml"}
+CONTAINERD = {"config": "$folder/containerd.toml"}
+NODE_PROGRAMS = {
+    "kube-controller-manager": MANAGER,
+    "kube-scheduler": SCHEDULER,
+    "kubelet": KUBELET,
+    "kube-proxy": PROXY,
+}
 READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
 
@@ -102,29 +109,24 @@ class Cluster:
 
     async def start(self) -> None:
         """Return when its node is ready; DaemonError names the part that is not, and the end of its log."""
+        self._write_files()
+        await self.sandbox.start()
+        programs = self._programs
+        await self._start("etcd", (str(programs.control), "etcd"), ETCD)
+        await self._start("kube-apiserver", (str(programs.control), "kube-apiserver"), API_SERVER, self._api_answers)
+        await self._start("containerd", ("containerd",), CONTAINERD, self._containerd_answers)
+        await self.load(programs.pause)
+        for name, options in NODE_PROGRAMS.items():
+            await self._start(name, (str(programs.node), name), options)
+        await self.wait(self.becomes("True", "get", "node", "node-1", "--output", READY))
+
+    def _write_files(self) -> None:
         write_pki(self._folder / "pki")
         for name in ("containerd.toml", "kubelet.yaml", "kube-proxy.yaml"):
             text = Template((FILES / name).read_text(encoding="utf-8")).substitute(self._values)
             (self._folder / name).write_text(text, encoding="utf-8")
         (self._folder / "cni").mkdir()
         shutil.copy(FILES / "pods.conflist", self._folder / "cni")
-        await self.sandbox.start()
-        await self._start(
-            "containerd", ("containerd", "--config", str(self._folder / "containerd.toml")), self._containerd_answers
-        )
-        await self.load(self._programs.pause)
-        kubernetes = self._programs
-        await self._start("etcd", (str(kubernetes.control), "etcd", *self._options(ETCD)))
-        api_server = (str(kubernetes.control), "kube-apiserver", *self._options(API_SERVER))
-        await self._start("kube-apiserver", api_server, self._api_answers)
-        for name, options in (
-            ("kube-controller-manager", MANAGER),
-            ("kube-scheduler", SCHEDULER),
-            ("kubelet", KUBELET),
-            ("kube-proxy", PROXY),
-        ):
-            await self._start(name, (str(kubernetes.node), name, *self._options(options)))
-        await self._runner.ready("kubelet", self.becomes("True", "get", "node", "node-1", "--output", READY))
 
     async def kubectl(self, *arguments: str, stdin: str = "", within_s: float = 60.0) -> str:
         """What kubectl prints; DaemonError with what it says if it fails."""
@@ -155,18 +157,17 @@ class Cluster:
         """Wait until the probe finds nothing missing, while the kubelet runs."""
         await self._runner.ready("kubelet", probe, within_s)
 
-    async def _start(self, name: str, argv: tuple[str, ...], probe: Probe | None = None) -> None:
-        await self._runner.start(Program(name=name, argv=self.sandbox.inside(*argv)), probe)
+    async def _start(
+        self, name: str, argv: Sequence[str], options: Mapping[str, str], probe: Probe | None = None
+    ) -> None:
+        filled = [f"--{key}={Template(value).substitute(self._values)}" for key, value in options.items()]
+        await self._runner.start(Program(name=name, argv=self.sandbox.inside(*argv, *filled)), probe)
 
     async def _containerd_answers(self) -> str | None:
         return await _refusal(self.sandbox.run("ctr", "--address", SOCKET, "version"))
 
     async def _api_answers(self) -> str | None:
         return await _refusal(self.kubectl("get", "--raw", "/readyz"))
-
-    def _options(self, options: Mapping[str, str]) -> Iterator[str]:
-        for key, value in options.items():
-            yield f"--{key}={Template(value).substitute(self._values)}"
 
 
 async def _refusal(answer: Awaitable[str]) -> str | None:

@@ -13,7 +13,8 @@ from app.lab.daemons.runner import Probe
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import PAUSE
 from tests.cluster.pods import namespace, pod
-from tests.deploy.chart import CHART, NAMESPACE, RELEASE, Item
+from tests.deploy.chart import NAMESPACE, RELEASE, Item
+from tests.deploy.generated import CHART
 from tests.deploy.tools import Tools
 
 HAVE_DATA = {"kafkas": "Kafka", "kafkanodepools": "KafkaNodePool", "kafkatopics": "KafkaTopic"}

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +98,7 @@ def _items(text: str) -> Iterator[Item]:
             yield Item(f"{found['apiVersion']} {found['kind']}", found["metadata"]["name"], found)
 
 
-def by_name(items: list[Item]) -> dict[tuple[str, str], dict[str, Any]]:
+def by_name(items: Sequence[Item]) -> dict[tuple[str, str], dict[str, Any]]:
     """The objects by kind and name, of which there must be one each."""
     found = {(item.kind, item.name): item.document for item in items}
     assert len(found) == len(items), "two objects have one name"

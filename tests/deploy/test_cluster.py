@@ -14,9 +14,11 @@ import pytest
 from cryptography import x509
 
 from app.errors import DaemonError
-from tests.cluster import cgroups
+from app.lab.daemons.guard import ALLOW, ANY_HOST, OPERATIONS, PREFIXED, RESOURCES
+from tests.cluster import cgroups, strimzi
 from tests.cluster.images import PAUSE, of_program, write_archive
 from tests.cluster.pki import API, IDENTITIES, write_pki
+from tests.cluster.product import check_pod
 from tests.cluster.programs import stamps
 from tests.cluster.steps import Steps
 
@@ -122,3 +124,32 @@ async def test_a_step_that_fails_is_reported_and_ends_the_run() -> None:
     assert [(step.step, step.ok) for step in steps.outcome.steps] == [("first", True), ("second", False)]
     assert not steps.outcome.ok
     assert said[-1].startswith("second: failed after")
+
+
+def test_the_stand_in_for_strimzi_makes_what_its_objects_ask_for() -> None:
+    acl = {
+        "resource": {"type": "topic", "name": "bmp-", "patternType": "prefix"},
+        "operations": ["Read", "Describe"],
+    }
+    user = {"kind": "KafkaUser", "metadata": {"name": "u"}, "spec": {"authorization": {"acls": [acl]}}}
+    topic = {
+        "kind": "KafkaTopic",
+        "metadata": {"name": "t"},
+        "spec": {"partitions": 2, "replicas": 3, "config": {"retention.ms": 60000}},
+    }
+    [made] = strimzi.topics([user, topic])
+    assert (made.name, made.num_partitions, made.replication_factor) == ("t", 2, 1)
+    assert made.topic_configs == {"retention.ms": "60000"}
+    on = [RESOURCES["topic"], "bmp-", PREFIXED, "User:CN=u", ANY_HOST]
+    asked = [list(vars(request).values()) for request in strimzi.rights([user, topic])]
+    assert asked == [[*on, OPERATIONS[each], ALLOW] for each in ("Read", "Describe")]
+
+
+def test_a_pod_that_checks_is_as_the_chart_makes_it() -> None:
+    container = {"name": "telemetry", "image": "x", "args": ["telemetry"], "livenessProbe": {}, "readinessProbe": {}}
+    spec = {"securityContext": {"runAsNonRoot": True}, "containers": [container], "volumes": [{"name": "settings"}]}
+    pod = check_pod({"spec": {"template": {"spec": spec}}})["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True}
+    assert pod["containers"] == [{"name": "check", "image": "x", "args": ["check", "--offline"]}]
+    assert pod["initContainers"][0]["args"] == ["--version"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["settings", "data"]

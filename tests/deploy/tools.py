@@ -45,6 +45,17 @@ MODULES = {  # module@version: its hash as in go.sum, and the definitions in it
             "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
         ),
     ),
+    "github.com/fluxcd/source-controller@v1.9.6": (
+        "h1:nG534/bI6nVpyHra7ONAk6xDB3xPsVT+EOLHZHXPrrc=",
+        (
+            "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",
+            "config/crd/bases/source.toolkit.fluxcd.io_helmcharts.yaml",
+        ),
+    ),
+    "github.com/fluxcd/kustomize-controller@v1.9.6": (
+        "h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
+        ("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
+    ),
 }
 DEFINITIONS = "_definitions.json"
 LEFT_OPEN = ("default", "enum", "anyOf", "oneOf", "allOf", "not")  # values, and rules that name only some of the keys
