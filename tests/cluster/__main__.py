@@ -12,14 +12,15 @@ import click
 import msgspec
 from rich.console import Console
 
-from app.errors import AutopilotError, EnvironmentProblem
+from app.errors import AutopilotError, DaemonError, EnvironmentProblem
 from app.lab.daemons.machine import SEARCH_PATH
-from app.lab.daemons.runner import Runner
+from app.lab.daemons.runner import POLL_S, Runner
 from tests.cluster import broker, cgroups, steps
 from tests.cluster.build import Builder
 from tests.cluster.cluster import Cluster
 from tests.cluster.product import Secrets, checks_itself, reads_kafka
 from tests.cluster.programs import programs
+from tests.cluster.sandbox import Sandbox, leftovers
 from tests.deploy.chart import template
 from tests.deploy.tools import Tools, tools
 
@@ -37,6 +38,7 @@ PACKAGE_OF = {
 }
 PLUGINS, PLUGINS_PACKAGE = Path("/usr/lib/cni/bridge"), "containernetworking-plugins"
 EXIT_USAGE = 2
+GONE_WITHIN_S = 60.0
 
 progress = Console(stderr=True, highlight=False)
 
@@ -64,21 +66,33 @@ async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
     check_machine()
     async with taken.step("programs"):
         built, clients = programs(), tools()
-    folder = Path(tempfile.mkdtemp(prefix="autopilot-cluster-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=cgroups.PREFIX, dir="/tmp"))
     name = f"{cgroups.PREFIX}{os.getpid()}"
+    (folder / "log").mkdir()
     try:
         with cgroups.kept(name):
-            (folder / "log").mkdir()
             async with Runner(folder / "log", report=say) as runner:
                 cluster = Cluster(runner, folder, name, built)
                 await shown(taken, cluster, clients, Builder(runner, folder, base))
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
                     await asyncio.Event().wait()
+        async with taken.step("nothing is left"):
+            await gone(cluster.sandbox)
     except AutopilotError:
         say(f"the logs are in {folder / 'log'}")
         raise
     shutil.rmtree(folder)
+
+
+async def gone(sandbox: Sandbox) -> None:
+    """Wait until the kernel has ended all of it; DaemonError says what is left."""
+    try:
+        async with asyncio.timeout(GONE_WITHIN_S):
+            while left := leftovers(sandbox.namespace, sandbox.folder):
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise DaemonError(f"the cluster has ended, and these are left: {', '.join(left)}") from None
 
 
 async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: Builder) -> None:

@@ -1,5 +1,6 @@
 """Namespaces for a cluster: network, mounts and processes of its own, which end with their first process."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Sandbox:
         self.folder = folder
         self.state = folder / "state"
         self._first = 0
+        self.namespace = ""  # of its processes, as the kernel calls it
 
     async def start(self) -> None:
         """Make the namespaces; DaemonError with the end of the log if something refuses."""
@@ -47,4 +49,18 @@ class Sandbox:
         if not children:
             return "it has no first process yet"
         self._first = int(children[0])
+        self.namespace = os.readlink(f"/proc/{self._first}/ns/pid")
         return None if Path(f"/proc/{self._first}/root{self.state}/ready").exists() else "it is being furnished"
+
+
+def leftovers(namespace: str, folder: Path) -> list[str]:
+    """What is left of a sandbox: processes of its namespace, and mounts below its folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "ns" / "pid") == namespace:
+                found.append(f"process {process.name}")
+        except OSError:  # it has ended, or it is dead and nobody has buried it
+            continue
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    return found + [f"mount {words[4]}" for words in map(str.split, mounts) if words[4].startswith(f"{folder}/")]
