@@ -108,6 +108,8 @@ async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: B
     items = template(clients.helms["helm4"], wanted)
     async with taken.step("the chart is not refused"):
         await steps.refuses_nothing(cluster, items)
+    async with taken.step("a misspelt key is refused"):
+        await steps.refuses_typos(cluster, items)
     async with taken.step("the chart is installed"):
         await steps.installed(cluster, wanted)
     async with taken.step("the chart is removed"):

@@ -16,8 +16,10 @@ from tests.cluster.pods import namespace, pod
 from tests.deploy.chart import NAMESPACE, RELEASE, Item
 from tests.deploy.generated import CHART
 from tests.deploy.tools import Tools
+from tests.deploy.typos import typos
 
 HAVE_DATA = {"kafkas": "Kafka", "kafkanodepools": "KafkaNodePool", "kafkatopics": "KafkaTopic"}
+ENVELOPE = ("apiVersion", "kind", "metadata")
 CLOCK = SystemClock()
 
 
@@ -80,8 +82,20 @@ async def definitions(cluster: Cluster, tools: Tools) -> None:
 
 
 async def refuses_nothing(cluster: Cluster, items: Sequence[Item]) -> None:
-    """The API server would take every object of the chart; it names the key that it does not know."""
-    await apply(cluster, [item.document for item in items], "--dry-run=server")
+    """The API server would take every object of the chart, and has no warning about any."""
+    await apply(cluster, [item.document for item in items], "--dry-run=server", "--warnings-as-errors")
+
+
+async def refuses_typos(cluster: Cluster, items: Sequence[Item]) -> None:
+    """It refuses an object of each kind for one misspelt key, and names that."""
+    for item in {item.kind: item for item in items}.values():
+        path, planted = next(found for found in typos(item.document) if found[0].split(".")[0] not in ENVELOPE)
+        try:
+            await apply(cluster, [planted], "--dry-run=server")
+        except DaemonError as refusal:
+            if f"{path.split('.')[-1]}x" in str(refusal):
+                continue
+        raise DaemonError(f"{item.kind}: a misspelt {path} is not refused by its name")
 
 
 async def installed(cluster: Cluster, wanted: Mapping[str, Any]) -> None:

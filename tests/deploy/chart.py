@@ -45,7 +45,7 @@ def inventory(pop: str) -> str:
     for before, after in (
         ('"127.0.0.', f'"10.{number}.0.'),
         ('"192.0.2.', f'"10.{number}.1.'),
-        ("2001:db8:ffff::", f"2001:db8:ffff:{number:x}::"),
+        ("2001:db8:ffff::", f"2001:db8:ffff:{number + 1:x}::"),
         ("/injector-", f"/{pop}-"),
         ('bmp_sysname = "', f'bmp_sysname = "{pop}-'),
     ):
