@@ -1,11 +1,14 @@
 """`python -m tests.cluster [--json]`: a real Kubernetes, and what is shown on it. Exit code 1 if a step fails."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -66,23 +69,35 @@ async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
     check_machine()
     async with taken.step("programs"):
         built, clients = programs(), tools()
-    folder = Path(tempfile.mkdtemp(prefix=cgroups.PREFIX, dir="/tmp"))
     name = f"{cgroups.PREFIX}{os.getpid()}"
-    (folder / "log").mkdir()
-    try:
+    with own_folder() as folder:
         with cgroups.kept(name):
             async with Runner(folder / "log", report=say) as runner:
                 cluster = Cluster(runner, folder, name, built)
                 await shown(taken, cluster, clients, Builder(runner, folder, base))
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
-                    await asyncio.Event().wait()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
         async with taken.step("nothing is left"):
             await gone(cluster.sandbox)
-    except AutopilotError:
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for one run, which stays only if something failed, for its logs."""
+    folder = Path(tempfile.mkdtemp(prefix=cgroups.PREFIX, dir="/tmp"))
+    (folder / "log").mkdir()
+    stays = False
+    try:
+        yield folder
+    except Exception:
+        stays = True
         say(f"the logs are in {folder / 'log'}")
         raise
-    shutil.rmtree(folder)
+    finally:
+        if not stays:
+            shutil.rmtree(folder)
 
 
 async def gone(sandbox: Sandbox) -> None:

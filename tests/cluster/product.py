@@ -13,13 +13,14 @@ from app.errors import DaemonError
 from app.lab.daemons.certificates import Authority
 from app.lab.daemons.guard import ADMIN
 from tests.cluster import broker
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import READY, Cluster
 from tests.cluster.pods import USER, metadata, secret
-from tests.cluster.steps import apply, finished, installed
+from tests.cluster.steps import apply, delete, finished, installed
 from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, template, values
 
 ROOT = Path(__file__).parents[2]
 FOUND_NOTHING = "No problems found."
+READY_WITHIN_S = 300.0
 PROBES = ("livenessProbe", "readinessProbe")
 
 
@@ -47,14 +48,14 @@ class Secrets:
 
 async def checks_itself(cluster: Cluster, items: Sequence[Item], secrets: Secrets) -> str:
     """Telemetry's pod finds nothing wrong with its files; its version."""
-    kinds = ("ConfigMap", "PriorityClass")
-    own = [item.document for item in items if item.document["kind"] in kinds]
-    await apply(cluster, [*own, *secrets.objects(items)])
     workload = by_name(items)["apps/v1 StatefulSet", f"autopilot-telemetry-{names(1)[0]}"]
-    await apply(cluster, [check_pod(workload)])
+    needed = [item.document for item in items if item.document["kind"] in ("ConfigMap", "PriorityClass")]
+    needed += [*secrets.objects(items), check_pod(workload)]
+    await apply(cluster, needed)
     said = await finished(cluster, "check")
     if FOUND_NOTHING not in said:
         raise DaemonError(f"`autopilot check` in a pod: {said}")
+    await delete(cluster, needed)
     return said.splitlines()[0]
 
 
@@ -78,12 +79,13 @@ async def reads_kafka(cluster: Cluster, secrets: Secrets, helm: Path) -> None:
     items = template(helm, wanted)
     disk = await volume(cluster, "telemetry")
     await apply(cluster, [*broker.objects(secrets.authority), *secrets.objects(items), disk])
-    ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
-    await cluster.wait(cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", ready))
+    await cluster.wait(
+        cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", READY), READY_WITHIN_S
+    )
     await installed(cluster, wanted)
     await ask_broker(cluster, secrets.authority)
     workload = ("get", "statefulset", f"autopilot-telemetry-{names(1)[0]}", "--namespace", NAMESPACE)
-    await cluster.wait(cluster.becomes("1", *workload, "--output", "jsonpath={.status.readyReplicas}"))
+    await cluster.wait(cluster.becomes("1", *workload, "--output", "jsonpath={.status.readyReplicas}"), READY_WITHIN_S)
 
 
 async def ask_broker(cluster: Cluster, authority: Authority) -> None:

@@ -28,7 +28,7 @@ class Sandbox:
     async def start(self) -> None:
         """Make the namespaces; DaemonError with the end of the log if something refuses."""
         self.state.mkdir()
-        own = (*OWN, "--fork", "--kill-child=KILL", "--mount-proc", "--propagation=private")
+        own = (*OWN, "--fork", "--kill-child=KILL", "--mount-proc")
         argv = ("unshare", *own, "--", "sh", str(SCRIPT), str(self.state))
         # unshare takes no SIGTERM while it waits.
         await self._runner.start(Program(name="sandbox", argv=argv, stop_signal=signal.SIGKILL))

@@ -153,6 +153,12 @@ async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]], *more: s
     await cluster.kubectl("apply", *options, stdin=written, within_s=300.0)
 
 
+async def delete(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Delete these objects, and wait until they are gone."""
+    written = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    await cluster.kubectl("delete", "--namespace", NAMESPACE, "--filename", "-", stdin=written, within_s=120.0)
+
+
 async def finished(cluster: Cluster, name: str) -> str:
     """What a pod has written that ends by itself; DaemonError with that if it fails."""
     await cluster.wait(phase(cluster, name, "Succeeded"))

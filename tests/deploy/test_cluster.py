@@ -19,7 +19,7 @@ from tests.cluster import cgroups, strimzi
 from tests.cluster.images import PAUSE, of_program, write_archive
 from tests.cluster.pki import API, IDENTITIES, write_pki
 from tests.cluster.product import check_pod
-from tests.cluster.programs import stamps
+from tests.cluster.programs import MODULE, VERSION, stamps
 from tests.cluster.sandbox import leftovers
 from tests.cluster.steps import Steps
 from tests.patience import PATIENCE_S
@@ -110,6 +110,7 @@ def test_an_archive_is_an_image_of_one_program(tmp_path: Path) -> None:
 
 
 def test_programs_know_their_version() -> None:
+    assert f"k8s.io/kubernetes {VERSION}\n" in (MODULE / "go.mod").read_text()
     found = list(stamps("v1.37.2"))
     assert "-X k8s.io/component-base/version.gitMinor=37" in found
     assert "-X k8s.io/client-go/pkg/version.gitVersion=v1.37.2" in found
