@@ -47,29 +47,35 @@ class Secrets:
 
 
 async def checks_itself(cluster: Cluster, items: Sequence[Item], secrets: Secrets) -> str:
-    """Telemetry's pod finds nothing wrong with its files; its version."""
-    workload = by_name(items)["apps/v1 StatefulSet", f"autopilot-telemetry-{names(1)[0]}"]
+    """Telemetry's pod says its version, and the actuator's finds nothing wrong with its files; the version."""
+    cell = names(1)[0]
+    found = by_name(items)
     needed = [item.document for item in items if item.document["kind"] in ("ConfigMap", "PriorityClass")]
-    needed += [*secrets.objects(items), check_pod(workload)]
+    needed += secrets.objects(items)
+    for component, arguments in (("telemetry", ["--version"]), ("actuator", ["check", "--offline"])):
+        workload = found["apps/v1 StatefulSet", f"autopilot-{component}-{cell}"]
+        needed.append(one_command(workload, component, arguments))
     await apply(cluster, needed)
-    said = await finished(cluster, "check")
+    version = await finished(cluster, "telemetry")
+    said = await finished(cluster, "actuator")
     if FOUND_NOTHING not in said:
         raise DaemonError(f"`autopilot check` in a pod: {said}")
     await delete(cluster, needed)
-    return said.splitlines()[0]
+    return version.strip()
 
 
-def check_pod(workload: Mapping[str, Any]) -> dict[str, Any]:
-    """A pod like those of this workload, which says its version, and then what is wrong with its files."""
-    template = workload["spec"]["template"]
-    container = {key: value for key, value in template["spec"]["containers"][0].items() if key not in PROBES}
-    spec = template["spec"] | {
+def one_command(workload: Mapping[str, Any], name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """A pod like those of this workload, whose first container runs one command of ours to its end."""
+    whole = workload["spec"]["template"]["spec"]
+    kept = {key: value for key, value in whole.items() if key != "initContainers"}
+    container = {key: value for key, value in whole["containers"][0].items() if key not in PROBES}
+    claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", ())]
+    spec = kept | {
         "restartPolicy": "Never",
-        "initContainers": [container | {"name": "version", "args": ["--version"]}],
-        "containers": [container | {"name": "check", "args": ["check", "--offline"]}],
-        "volumes": [*template["spec"]["volumes"], {"name": "data", "emptyDir": {}}],
+        "containers": [container | {"args": list(arguments)}],
+        "volumes": [*whole["volumes"], *({"name": claim, "emptyDir": {}} for claim in claims)],
     }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata("check"), "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata(name), "spec": spec}
 
 
 async def reads_kafka(cluster: Cluster, secrets: Secrets, helm: Path) -> None:

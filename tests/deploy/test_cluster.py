@@ -18,7 +18,7 @@ from app.lab.daemons.guard import ALLOW, ANY_HOST, OPERATIONS, PREFIXED, RESOURC
 from tests.cluster import cgroups, strimzi
 from tests.cluster.images import PAUSE, of_program, write_archive
 from tests.cluster.pki import API, IDENTITIES, write_pki
-from tests.cluster.product import check_pod
+from tests.cluster.product import one_command
 from tests.cluster.programs import MODULE, VERSION, stamps
 from tests.cluster.sandbox import leftovers
 from tests.cluster.steps import Steps
@@ -148,14 +148,22 @@ def test_the_stand_in_for_strimzi_makes_what_its_objects_ask_for() -> None:
     assert asked == [[*on, OPERATIONS[each], ALLOW] for each in ("Read", "Describe")]
 
 
-def test_a_pod_that_checks_is_as_the_chart_makes_it() -> None:
+def test_a_pod_for_one_command_is_as_the_chart_makes_it() -> None:
     container = {"name": "telemetry", "image": "x", "args": ["telemetry"], "livenessProbe": {}, "readinessProbe": {}}
-    spec = {"securityContext": {"runAsNonRoot": True}, "containers": [container], "volumes": [{"name": "settings"}]}
-    pod = check_pod({"spec": {"template": {"spec": spec}}})["spec"]
-    assert pod["securityContext"] == {"runAsNonRoot": True}
-    assert pod["containers"] == [{"name": "check", "image": "x", "args": ["check", "--offline"]}]
-    assert pod["initContainers"][0]["args"] == ["--version"]
-    assert [volume["name"] for volume in pod["volumes"]] == ["settings", "data"]
+    spec = {
+        "securityContext": {"runAsNonRoot": True},
+        "initContainers": [{}],
+        "containers": [container, {}],
+        "volumes": [{"name": "settings"}],
+    }
+    claims = [{"metadata": {"name": "data"}}]
+    workload = {"spec": {"template": {"spec": spec}, "volumeClaimTemplates": claims}}
+    assert one_command(workload, "check", ["--version"])["spec"] == {
+        "securityContext": {"runAsNonRoot": True},
+        "restartPolicy": "Never",
+        "containers": [{"name": "telemetry", "image": "x", "args": ["--version"]}],
+        "volumes": [{"name": "settings"}, {"name": "data", "emptyDir": {}}],
+    }
 
 
 # A cluster's sandbox with something running in it, whose command says what it is called and waits to be killed.
