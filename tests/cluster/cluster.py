@@ -87,6 +87,7 @@ NODE_PROGRAMS = {
     "kubelet": KUBELET,
     "kube-proxy": PROXY,
 }
+WAIT_WITHIN_S = 600.0  # only what hangs takes so long, on however busy a machine
 READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
 
@@ -153,7 +154,7 @@ class Cluster:
 
         return probe
 
-    async def wait(self, probe: Probe, within_s: float = 120.0) -> None:
+    async def wait(self, probe: Probe, within_s: float = WAIT_WITHIN_S) -> None:
         """Wait until the probe finds nothing missing, while the kubelet runs."""
         await self._runner.ready("kubelet", probe, within_s)
 

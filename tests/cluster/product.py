@@ -20,7 +20,6 @@ from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, template
 
 ROOT = Path(__file__).parents[2]
 FOUND_NOTHING = "No problems found."
-READY_WITHIN_S = 300.0
 PROBES = ("livenessProbe", "readinessProbe")
 
 
@@ -85,13 +84,11 @@ async def reads_kafka(cluster: Cluster, secrets: Secrets, helm: Path) -> None:
     items = template(helm, wanted)
     disk = await volume(cluster, "telemetry")
     await apply(cluster, [*broker.objects(secrets.authority), *secrets.objects(items), disk])
-    await cluster.wait(
-        cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", READY), READY_WITHIN_S
-    )
+    await cluster.wait(cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", READY))
     await installed(cluster, wanted)
     await ask_broker(cluster, secrets.authority)
     workload = ("get", "statefulset", f"autopilot-telemetry-{names(1)[0]}", "--namespace", NAMESPACE)
-    await cluster.wait(cluster.becomes("1", *workload, "--output", "jsonpath={.status.readyReplicas}"), READY_WITHIN_S)
+    await cluster.wait(cluster.becomes("1", *workload, "--output", "jsonpath={.status.readyReplicas}"))
 
 
 async def ask_broker(cluster: Cluster, authority: Authority) -> None:
