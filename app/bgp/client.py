@@ -164,8 +164,9 @@ class GobgpClient:
             closing.cancel()
 
     async def _ask(self, name: str, request: Message) -> Any:
+        method = calls.method(await self.dialect(), name)
         with self._errors(name):
-            ask = self.channel().unary_unary(*calls.method(await self.dialect(), name))
+            ask = self.channel().unary_unary(*method)
             return await ask(request, timeout=self._deadline.of())
 
     async def _list(self, name: str, request: Message, paths: int = 0) -> AsyncIterator[Any]:

@@ -29,7 +29,7 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class HttpServer:
-    """A server for this application, not started. It says `host` by itself if that is a name."""
+    """A server for this application, not started."""
 
     def __init__(self, app: web.Application, http: Http, connections_max: int = CONNECTIONS_MAX) -> None:
         app.middlewares.insert(0, self._guard())
@@ -52,7 +52,7 @@ class HttpServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; OSError if the port cannot be opened, and then it may be tried again."""
+        """Listen, also under this name; OSError if the port cannot be opened, and then it may be tried again."""
         if self._runner.server is None:
             await self._runner.setup()
         protocol = self._runner.server
