@@ -2,6 +2,6 @@
 
 May import anything below it.
 Read: main, options, output, tables, check, injectors, policies, decision_size, changelogs, situation, show, explain,
-explain_text, latency, latency_stages, watch, reap, rendering, acls, control, reloads, state, sizing, signing_keys,
-trusting, docs.
+explain_text, latency, latency_stages, watch, reap, rendering, acls, control, reloads, state, sizing, exposure,
+signing_keys, trusting, docs.
 """
