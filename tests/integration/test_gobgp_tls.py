@@ -173,6 +173,11 @@ async def test_certificates_rotate_while_calls_and_a_watch_run(files: Files, cap
 
         assert blocking.routes() == {}
         calling, watching = asyncio.create_task(call_on()), asyncio.create_task(watch())
+
+        async def both_run() -> bool:
+            return calls >= 10
+
+        await eventually(both_run)
         first, issued = client.channel(), old.issue("renewed")
         files.put("client.cert_file", issued.certificate)  # its key is not there yet
         assert client.channel() is first
@@ -180,7 +185,7 @@ async def test_certificates_rotate_while_calls_and_a_watch_run(files: Files, cap
         files.put("client.key_file", issued.key)
         assert client.channel() is not first
         before = calls
-        with pytest.raises(SpeakerError, match="WatchEvent failed"):
+        with pytest.raises(SpeakerError, match=r"WatchEvent ended, because the files of \[gobgp\] changed"):
             await watching
         assert calls > before
         assert blocking.routes() == {}, "on the connection that it has"
