@@ -149,10 +149,9 @@ def run(
     """Look after the gobgpd at `target` until a signal; by mutual TLS if files are given, as `[gobgp]` has them."""
     tls = None
     if files is not None:
-        from app.bgp.tls import Tls  # 5 MB that are seldom needed
-        from app.config.gobgp_settings import Gobgp
+        from app.bgp.tls import tls_of  # slow to import, and seldom needed
 
-        tls = Tls(Gobgp(**files))
+        tls = tls_of(**files)
         tls.current()  # or it would take its own lack of a certificate for gobgpd's silence, and end gobgpd
     reaper = RouteReaper(
         BlockingGobgp(target, marker, ANSWER, in_host_time=True, tls=tls),

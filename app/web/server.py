@@ -46,9 +46,9 @@ class HttpServer:
             shutdown_timeout=SHUTDOWN_S,
         )
         # That wait for another request, for their first, and for their answer; the one that waits longest is the first.
-        self._idle: dict[_Connection, None] = {}
-        self._new: dict[_Connection, None] = {}
-        self._asked: dict[_Connection, None] = {}
+        self._idle: dict[_Counted, None] = {}
+        self._new: dict[_Counted, None] = {}
+        self._asked: dict[_Counted, None] = {}
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -59,7 +59,7 @@ class HttpServer:
         assert protocol is not None, "it was set up"
         self._hosts |= {host.lower()}
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: _Connection(self, protocol()), host, port, backlog=AT_ONCE)
+        self._listener = await loop.create_server(lambda: _Counted(self, protocol()), host, port, backlog=AT_ONCE)
         for each in self._listener.sockets:  # asyncio has one number for both
             with socket.socket(fileno=os.dup(each.fileno())) as same:
                 same.listen(QUEUE)
@@ -70,7 +70,7 @@ class HttpServer:
             self._listener.close()
         await self._runner.cleanup()
 
-    def opened(self, connection: "_Connection") -> None:
+    def opened(self, connection: "_Counted") -> None:
         """Make room for a new connection; if every other one is being answered, it is the one that goes."""
         if len(self._idle) + len(self._new) + len(self._asked) >= self._connections_max:
             gone = next(iter(self._idle or self._new), connection)
@@ -80,13 +80,13 @@ class HttpServer:
                 return
         self._new[connection] = None
 
-    def closed(self, connection: "_Connection") -> None:
+    def closed(self, connection: "_Counted") -> None:
         """Forget a connection."""
         for group in (self._idle, self._new, self._asked):
             group.pop(connection, None)
 
     @contextlib.contextmanager
-    def _answering(self, connection: "_Connection") -> Iterator[None]:
+    def _answering(self, connection: "_Counted") -> Iterator[None]:
         """While the block lasts the connection does not make room for another."""
         self.closed(connection)
         self._asked[connection] = None
@@ -106,7 +106,7 @@ class HttpServer:
             if transport is None:
                 raise ConnectionResetError("it was closed before it was answered")
             connection = transport.get_protocol()
-            assert isinstance(connection, _Connection), "made by start"
+            assert isinstance(connection, _Counted), "made by start"
             with self._answering(connection):
                 try:
                     response = self._refusal(request, transport) or await handler(request)
@@ -129,7 +129,7 @@ class HttpServer:
         return None
 
 
-class _Connection(asyncio.Protocol):
+class _Counted(asyncio.Protocol):
     """A connection as its server counts it; what it says goes to aiohttp."""
 
     def __init__(self, server: HttpServer, protocol: asyncio.Protocol) -> None:
