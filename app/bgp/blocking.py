@@ -54,7 +54,7 @@ class BlockingGobgp:
         self._target = target
         self._reader = RouteReader(marker, in_host_time)
         self._deadline = deadline
-        self._channel = BlockingChannel(target, (lambda: tls.current().context) if tls else None)
+        self._channel = BlockingChannel(target, None if tls is None else lambda: tls.current().context)
         self._known: Dialect | None = None
 
     def routes(self) -> dict[str, InjectedRoute]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from app.config.endpoints import UNIX, is_local
 from app.config.gobgp_settings import Gobgp
-from app.config.tls_files import Rotating, UnusableFile
+from app.config.tls_files import Reloading, UnusableFile
 from app.errors import SpeakerError
 
 SECURE_IT = (
@@ -28,12 +28,12 @@ class Tls:
 
     def __init__(self, gobgp: Gobgp) -> None:
         self.files = gobgp.files
-        self._rotating = Rotating(self.files, self._secured)
+        self._reloaded = Reloading(self.files, self._secured)
 
     def current(self) -> Secured:
         """What the next connection uses, the same object until a file changes; SpeakerError if there is nothing yet."""
         try:
-            return self._rotating.current()
+            return self._reloaded.current()
         except UnusableFile as error:
             raise SpeakerError(str(error)) from error
 
@@ -51,11 +51,6 @@ class Tls:
 
 
 _tls = cache(Tls)
-
-
-def tls_of(**files: str | None) -> Tls:
-    """The same for files that are named as the keys of `[gobgp]`."""
-    return _tls(Gobgp(**files))
 
 
 def tls_to(target: str, gobgp: Gobgp) -> Tls | None:

@@ -61,7 +61,13 @@ def reaper(target: str, marker: str, halt_file: Path, lease_s: float, **files: s
     given = [path for path in files.values() if path is not None]
     if 0 < len(given) < len(files):
         raise click.UsageError("mutual TLS needs --ca-file, --cert-file and --key-file")
+    tls = None
+    if given:
+        from app.bgp.tls import Tls  # 5 MB that are seldom needed
+        from app.config.gobgp_settings import Gobgp
+
+        tls = Tls(Gobgp(**files))
     try:
-        run(target, marker, halt_file, lease_s, files if given else None)
+        run(target, marker, halt_file, lease_s, tls)
     except AutopilotError as error:
         raise click.ClickException(str(error)) from error
