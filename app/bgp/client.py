@@ -178,8 +178,14 @@ class GobgpClient:
     async def _watch(self, request: pb.WatchEventRequest) -> AsyncIterator[pb.WatchEventResponse]:
         method = calls.method(await self.dialect(), "WatchEvent")
         with self._errors("WatchEvent"):
-            async for event in self.channel().unary_stream(*method)(request):
-                yield event
+            channel = self.channel()
+            try:
+                async for event in channel.unary_stream(*method)(request):
+                    yield event
+            except asyncio.CancelledError:
+                if channel is self._channel or is_cancelled():
+                    raise
+                raise SpeakerError(f"{self.target}: WatchEvent ended, because the files of [gobgp] changed") from None
 
     @contextlib.contextmanager
     def _errors(self, call: str) -> Iterator[None]:

@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from app.config.http_settings import Http
 
 CONNECTIONS_MAX = 64  # of a worker; the view has more
-AT_ONCE = 16  # connections that are taken up in one turn of the event loop: so many more may be open for a moment
+AT_ONCE = 8  # connections that are taken up in a turn of the event loop; five turns later their request is known
 QUEUE = 4096  # connections that the kernel keeps until they are taken up; one beyond them tries again after 1 s
 REQUEST_WITHIN_S = 10.0  # from the connection, or the last answer, to the end of the headers
 ANSWER_WITHIN_S = 30.0  # for whoever reads an answer slowly
@@ -165,15 +165,14 @@ class _Counted(asyncio.Protocol):
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
-    """Send what was not sent yet. To whoever does not read it in time, nothing more is sent."""
+    """Send what was not sent yet. Whoever does not read it in time, or has gone, is sent nothing more."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await response.prepare(request)
             await response.write_eof()
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError("it does not read its answer") from None
 
 
 def _refused(status: int, text: str) -> web.Response:

@@ -138,8 +138,9 @@ def write_truth(path: Path, end_s: int) -> None:
 
 
 async def halted_and_resumed(page: Page, broker: str) -> None:
-    await send_control(reached_at(broker), "*", True, "ada")
-    await page.wait_for_selector('#notices .alarming:has-text("was halted by")')
+    await send_control(reached_at(broker), "*", True, "ada", reason="a line is being moved")
+    await page.wait_for_selector('#notices .alarming:has-text("was halted by ada")')
+    await page.wait_for_selector('#notices .alarming:has-text("(a line is being moved): no override")')
     await page.wait_for_selector("#halted")
     await send_control(reached_at(broker), "*", False, "ada")
     await page.wait_for_selector("#halted", state="hidden")
