@@ -10,6 +10,7 @@ import contextlib
 import logging
 import operator
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import inf
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY_S = 5.0  # while the stream never runs dry
 WRITE_ON_EVERY_S = 2.0  # while no record comes and rows are behind
 LOOK_EVERY_S = 0.2
+WAITING_MAX = 4  # events a topic that may wait for other topics, on average
 
 
 class State(Protocol):
@@ -112,6 +114,7 @@ class ExactReader:
         self._answer_s = app.kafka.answer_s
         self.lock = asyncio.Lock()
         self._held: list[Any] = []
+        self._waiting: dict[TP, deque[Any]] = {}  # events of which some record is not applied yet, oldest first
         self._newest: Any = None
         self._next: dict[TP, int] = {}
         self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
@@ -149,36 +152,75 @@ class ExactReader:
         """The body of an agent. Any failure ends the process; what it had not acknowledged is read again."""
         events = stream.noack()
         self._acknowledge = events.ack
-        ticker = asyncio.ensure_future(self._tick())
+        jobs = [asyncio.ensure_future(job) for job in (self._tick(), self._retry(events))]
         try:
             async for event in events.events():
-                if await self._accept(event) and stream_is_dry(events) and not more_waits(event):
-                    async with self.lock:
-                        await self._flush()
+                self._waiting.setdefault(event.message.tp, deque()).append(event)
+                await self._take_due(events)
+                while self._is_full():
+                    await self._app.joined.moved()
         except asyncio.CancelledError:
             raise
         except Exception as error:
             self._fail(error)
             await asyncio.Event().wait()  # Faust would acknowledge the event of an agent that ends
         finally:
-            ticker.cancel()
+            for job in jobs:
+                job.cancel()
+
+    async def _retry(self, events: Any) -> None:
+        """Apply events that wait for other topics as soon as those were read further."""
+        while True:
+            await self._app.joined.moved()
+            try:
+                if self._waiting:
+                    await self._take_due(events)
+            except Exception as error:
+                self._fail(error)
+                return
 
     def _is_current(self, event: Any) -> bool:
         """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
         return self._is_loaded and event.message.generation_id == self._app.consumer_generation_id
 
+    def _is_full(self) -> bool:
+        """Whether to read on only when waiting events are applied.
+
+        While only some topics wait, the others are read: what a topic waits for may in turn wait for one of those.
+        """
+        count, most = sum(map(len, self._waiting.values())), len(self._topics)
+        return len(self._waiting) >= most or count >= WAITING_MAX * most
+
+    async def _take_due(self, events: Any) -> None:
+        """Apply what is due of each topic, an event in parts where others must be read meanwhile; then maybe flush."""
+        async with self.lock:
+            newest = None
+            for tp in list(self._waiting):
+                waiting = self._waiting.get(tp, deque())
+                while (event := self._first_waiting(tp)) is not None and await self._accept(event):
+                    waiting.popleft()
+                    newest = event
+            if newest is not None and stream_is_dry(events) and not more_waits(newest):
+                await self._flush()
+
     async def _accept(self, event: Any) -> bool:
-        """Apply an event, in parts where others must be read meanwhile; False if a rebalance came before its end."""
-        while True:
-            async with self.lock:
-                if self._has_failed or not self._is_current(event):
-                    return False
-                await self._verify(event)
-                if self._apply_due(event):
-                    self._held.append(event)
-                    self._is_catching_up |= more_waits(event)
-                    return True
-            await self._app.joined.moved()
+        """Apply what is due of an event; whether that was all."""
+        await self._verify(event)
+        if not self._apply_due(event):
+            return False
+        self._held.append(event)
+        self._is_catching_up |= more_waits(event)
+        return True
+
+    def _first_waiting(self, tp: TP) -> Any:
+        """The first event of a partition that waits; those from before a rebalance are read again and dropped."""
+        waiting = self._waiting.get(tp, deque())
+        while waiting and not self._is_current(waiting[0]):
+            waiting.popleft()
+        if not waiting or self._has_failed:
+            self._waiting.pop(tp, None)
+            return None
+        return waiting[0]
 
     async def _verify(self, event: Any) -> None:
         """Before the first event, and before a repeat: records of a recreated topic would pass for repeats."""
@@ -343,6 +385,7 @@ class ExactReader:
         """Drop what was not flushed: the partition is read again from the committed offset, here or elsewhere."""
         self._is_loaded = False
         self._held.clear()
+        self._waiting.clear()
         self._newest = None
         self._next.clear()
         self._whole_rows.forget()

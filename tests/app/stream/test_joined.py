@@ -1,7 +1,7 @@
 """Topics that are joined by time: what waits for what, and what waits for nobody."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
@@ -104,7 +104,9 @@ class World:
             message = SimpleNamespace(
                 tp=TP(topic, 0), offset=records[-1].offset, serialized_value_size=0, generation_id=1
             )
-            assert await reader._accept(Event(message, records))
+            event = Event(message, records)
+            while not await reader._accept(event):
+                await self.app.joined.moved()
 
     async def run(self, size: int) -> list[tuple[str, float]]:
         flows, counters = self.reader("flows", "counters", True), self.reader("counters", "flows", False)
@@ -133,3 +135,58 @@ async def test_a_silent_topic_blocks_nobody() -> None:
 async def test_times_that_go_back_block_nobody() -> None:
     applied = await World([5.0, 1.0, 9.0], [7.0, 2.0]).run(3)
     assert len(applied) == 5
+
+
+class Given:
+    """A stream of these events, in this order, and then nothing more."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = events
+        self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: False))
+
+    def noack(self) -> "Given":
+        return self
+
+    async def ack(self, event: Event) -> bool:
+        return True
+
+    async def events(self) -> AsyncIterator[Event]:
+        for event in self._events:
+            yield event
+        await asyncio.Event().wait()
+
+
+async def test_pops_of_a_cell_do_not_wait_for_each_other() -> None:
+    """One agent reads the flows of all PoPs, another their counters, and a fetch brings them in any order."""
+    log: list[tuple[str, float]] = []
+
+    class Noting(Sums):
+        def apply(self, tp: TP, records: Sequence[Record]) -> None:
+            log.extend((tp.topic, record.timestamp_s) for record in records)
+
+    def event(topic: str) -> Event:
+        records = [Record(offset, 10.0 * offset + topic.startswith("flows"), None, b"") for offset in range(3)]
+        message = SimpleNamespace(tp=TP(topic, 0), offset=2, serialized_value_size=0, generation_id=1)
+        return Event(message, records)
+
+    pops, is_joined = ("a", "b"), Joined(lambda topic: 3)
+    app = SimpleNamespace(readers=[], inputs=None, joined=is_joined, consumer_generation_id=1, kafka=Kafka())
+    is_joined.begin({f"{kind}-{pop}": Reach(0, 0, by_time=True) for kind in ("flows", "counters") for pop in pops})
+    jobs = []
+    for kind, other, order in (("flows", "counters", "ab"), ("counters", "flows", "ba")):
+        names = [f"{kind}-{pop}" for pop in pops]
+        joins = {f"{kind}-{pop}": [f"{other}-{pop}"] for pop in pops}
+        table = cast(Any, Table([], lambda future: future.set_result(None)))
+        reading = Reading(kind, Noting([]), names, [table], joined=joins, yields=kind == "flows")
+        made = ExactReader(cast(Any, app), reading, StallFence(5.0, ManualClock()), pytest.fail)
+        made._incarnations = cast(Any, Unchanged(0, range(0)))
+        made._is_loaded = True
+        jobs.append(asyncio.ensure_future(made.run(Given([event(f"{kind}-{pop}") for pop in order]))))
+    async with asyncio.timeout(PATIENCE_S):
+        while len(log) < 12:
+            await asyncio.sleep(0)
+    for job in jobs:
+        job.cancel()
+    for pop in pops:
+        of_pop = [(topic, at_s) for topic, at_s in log if topic.endswith(pop)]
+        assert of_pop == sorted(of_pop, key=lambda applied: applied[1])
