@@ -31,6 +31,7 @@ from app.stream.incarnations import Incarnations
 from app.stream.membership import MembershipLost
 from app.stream.offsets import ends_of
 from app.stream.whole_rows import WholeRows, offsets_of, rebuild, write_now
+from app.tasks import Job, lasting
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY_S = 5.0  # while the stream never runs dry
 WRITE_ON_EVERY_S = 2.0  # while no record comes and rows are behind
 LOOK_EVERY_S = 0.2
-WAITING_MAX = 4  # events a topic that may wait for other topics, on average
+WAITING_MAX = 2  # events of a partition that may wait for other topics; the next are not fetched before
 
 
 class State(Protocol):
@@ -117,7 +118,7 @@ class ExactReader:
         self._waiting: dict[TP, deque[Any]] = {}  # events of which some record is not applied yet, oldest first
         self._newest: Any = None
         self._next: dict[TP, int] = {}
-        self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
+        self._events: Any = None  # the stream, of which each event is acknowledged here
         self._came = False  # whether an event came since the ticker looked
         self._is_catching_up = False  # whether full fetches came since the last commit
         self._flushed_s = 0.0
@@ -150,15 +151,12 @@ class ExactReader:
 
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process; what it had not acknowledged is read again."""
-        events = stream.noack()
-        self._acknowledge = events.ack
-        jobs = [asyncio.ensure_future(job) for job in (self._tick(), self._retry(events))]
+        self._events = stream.noack()
+        jobs = [asyncio.ensure_future(self._lasting(job)) for job in (self._tick, self._retry)]
         try:
-            async for event in events.events():
+            async for event in self._events.events():
                 self._waiting.setdefault(event.message.tp, deque()).append(event)
-                await self._take_due(events)
-                while self._is_full():
-                    await self._app.joined.moved()
+                await self._take_due()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -168,30 +166,32 @@ class ExactReader:
             for job in jobs:
                 job.cancel()
 
-    async def _retry(self, events: Any) -> None:
+    async def _lasting(self, job: Job) -> None:
+        """Run a job beside the stream; a failure ends the process."""
+        try:
+            await lasting(job)
+        except Exception as error:
+            self._fail(error)
+
+    async def _retry(self) -> None:
         """Apply events that wait for other topics as soon as those were read further."""
         while True:
             await self._app.joined.moved()
-            try:
-                if self._waiting:
-                    await self._take_due(events)
-            except Exception as error:
-                self._fail(error)
-                return
+            if self._waiting:
+                await self._take_due()
 
     def _is_current(self, event: Any) -> bool:
         """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
         return self._is_loaded and event.message.generation_id == self._app.consumer_generation_id
 
-    def _is_full(self) -> bool:
-        """Whether to read on only when waiting events are applied.
+    def full(self) -> set[TP]:
+        """The partitions of which enough waits for other topics. They alone are not fetched meanwhile.
 
-        While only some topics wait, the others are read: what a topic waits for may in turn wait for one of those.
+        No other partition stops: what one waits for may in turn wait for something that comes behind it.
         """
-        count, most = sum(map(len, self._waiting.values())), len(self._topics)
-        return len(self._waiting) >= most or count >= WAITING_MAX * most
+        return {tp for tp, events in self._waiting.items() if len(events) >= WAITING_MAX}
 
-    async def _take_due(self, events: Any) -> None:
+    async def _take_due(self) -> None:
         """Apply what is due of each topic, an event in parts where others must be read meanwhile; then maybe flush."""
         async with self.lock:
             newest = None
@@ -200,7 +200,7 @@ class ExactReader:
                 while (event := self._first_waiting(tp)) is not None and await self._accept(event):
                     waiting.popleft()
                     newest = event
-            if newest is not None and stream_is_dry(events) and not more_waits(newest):
+            if newest is not None and stream_is_dry(self._events) and not more_waits(newest):
                 await self._flush()
 
     async def _accept(self, event: Any) -> bool:
@@ -288,15 +288,11 @@ class ExactReader:
         """Flush when no later event causes a flush; an unacknowledged event would block every rebalance for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                if self._is_due():
-                    async with self.lock:
-                        await self._flush()
-                if not self._held:
-                    await self._commit()
-            except Exception as error:
-                self._fail(error)
-                return
+            if self._is_due():
+                async with self.lock:
+                    await self._flush()
+            if not self._held:
+                await self._commit()
 
     def _fail(self, error: Exception) -> None:
         """Stop for good and end the process; if it was frozen, that is the reason, and not what then came too late."""
@@ -338,9 +334,8 @@ class ExactReader:
             return
         self._fence.check()
         self._incarnations.set_checkpoints(self._checkpoint())
-        assert self._acknowledge is not None, "a flush without a stream"
         for event in events:
-            await self._acknowledge(event)
+            await self._events.ack(event)
 
     def _is_behind(self) -> bool:
         """Whether some row lacks a record that was applied."""
