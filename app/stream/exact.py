@@ -230,11 +230,9 @@ class ExactReader:
             return
         await self._incarnations.verify(tp.topic)
         if tp not in self._next:
-            self._next[tp], missing = self._incarnations.begin(tp.topic)
-            if missing:
-                log.error("%s: retention removed %d records that nobody had read", tp.topic, len(missing))
-                metrics.MISSING.labels(tp.topic).inc(len(missing))
-                self._skip(tp, Hole(missing.start, missing.stop, first.timestamp_s, is_missing=True))
+            self._next[tp], hole = self._incarnations.begin(tp.topic, first.timestamp_s)
+            if hole is not None:
+                self._skip(tp, hole)
 
     def _apply_due(self, event: Any) -> bool:
         """Apply the records of an event that come before all that others have yet to read; whether these were all."""

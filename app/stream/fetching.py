@@ -59,7 +59,8 @@ class Fetched(msgspec.Struct, gc=False):
 class Hole(msgspec.Struct, gc=False):
     """Offsets without a record, from `offset` to before `next_offset`; `rejected` says why a batch cannot be read.
 
-    If it `is_missing`, there were records, which retention removed before anybody had read them.
+    If it `is_missing`, there were records, which are gone before anybody had read them. How many is known if retention
+    removed them (`is_counted`), and not if the topic was deleted, or lost its end.
     """
 
     offset: int
@@ -68,6 +69,7 @@ class Hole(msgspec.Struct, gc=False):
     rejected: Rejected | None = None
     base: int = 0
     is_missing: bool = False
+    is_counted: bool = True
 
     @property
     def position(self) -> int:
