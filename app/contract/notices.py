@@ -53,7 +53,7 @@ KINDS = {
     "missing-records": Meaning(
         "Kafka removed flows before telemetry had read them, by retention or with a topic that somebody deleted; the"
         " windows of that time say `feed: gap`",
-        "Let the topic keep records for longer than telemetry may be away, and delete none that is not read to its end.",
+        "Let the topic keep records for longer than telemetry may be away, and delete none that is unread.",
     ),
     "flows-silent": Meaning(
         "a router was never heard by sFlow, or not for 300 s", "Let it send sFlow, and compare `agent_address`."

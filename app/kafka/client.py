@@ -3,6 +3,7 @@
 The settings' `kafka` table says how to reach the broker. The caller says what a client is for and how long it waits.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from aiokafka.errors import (
 
 from app.config.settings import Kafka
 from app.kafka.bounded import bound_consumers
+from app.tasks import is_cancelled
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 MEANINGS: dict[type[Exception], str] = {
@@ -49,12 +51,32 @@ def admin(kafka: Kafka, answer_s: float = 40.0) -> AIOKafkaAdminClient:
 @asynccontextmanager
 async def started(client: C) -> AsyncIterator[C]:
     """Start the client, and stop it whatever happens; KafkaError if no broker answers."""
-    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     try:
         await client.start()
         yield client
     finally:
-        await stop()
+        if isinstance(client, AIOKafkaConsumer):
+            await _stop(client)
+        else:
+            await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer and close its connections, also while a failed fetch of it waits to be tried again.
+
+    aiokafka 0.14 lets the cancellation of that fetch out of `stop`, as if somebody had cancelled who waits for it, and
+    leaves the connections open.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        fetcher: Any = consumer._fetcher
+        for fetch in fetcher._pending_tasks:
+            fetch.cancel()
+        kafka_client: Any = consumer._client
+        await kafka_client.close()
+        if is_cancelled():
+            raise
 
 
 def describe(error: Exception) -> str:

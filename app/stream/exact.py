@@ -10,7 +10,6 @@ import contextlib
 import logging
 import operator
 import weakref
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import inf
@@ -26,10 +25,11 @@ from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
-from app.stream.fetching import Hole
+from app.stream.fetching import Hole, in_order
 from app.stream.incarnations import Incarnations
 from app.stream.membership import MembershipLost
 from app.stream.offsets import ends_of
+from app.stream.waiting import WaitingEvents
 from app.stream.whole_rows import WholeRows, offsets_of, rebuild, write_now
 from app.tasks import Job, lasting
 from tables.store import ExactTable
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY_S = 5.0  # while the stream never runs dry
 WRITE_ON_EVERY_S = 2.0  # while no record comes and rows are behind
 LOOK_EVERY_S = 0.2
-WAITING_MAX = 2  # events of a partition that may wait for other topics; the next are not fetched before
 
 
 class State(Protocol):
@@ -115,7 +114,7 @@ class ExactReader:
         self._answer_s = app.kafka.answer_s
         self.lock = asyncio.Lock()
         self._held: list[Any] = []
-        self._waiting: dict[TP, deque[Any]] = {}  # events of which some record is not applied yet, oldest first
+        self._waiting = WaitingEvents()
         self._newest: Any = None
         self._next: dict[TP, int] = {}
         self._events: Any = None  # the stream, of which each event is acknowledged here
@@ -155,7 +154,7 @@ class ExactReader:
         jobs = [asyncio.ensure_future(self._lasting(job)) for job in (self._tick, self._retry)]
         try:
             async for event in self._events.events():
-                self._waiting.setdefault(event.message.tp, deque()).append(event)
+                self._waiting.add(event)
                 await self._take_due()
         except asyncio.CancelledError:
             raise
@@ -177,28 +176,26 @@ class ExactReader:
         """Apply events that wait for other topics as soon as those were read further."""
         while True:
             await self._app.joined.moved()
-            if self._waiting:
+            if self._waiting.partitions():
                 await self._take_due()
 
     def _is_current(self, event: Any) -> bool:
         """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
-        return self._is_loaded and event.message.generation_id == self._app.consumer_generation_id
+        return (
+            self._is_loaded and not self._has_failed and event.message.generation_id == self._app.consumer_generation_id
+        )
 
     def full(self) -> set[TP]:
-        """The partitions of which enough waits for other topics. They alone are not fetched meanwhile.
-
-        No other partition stops: what one waits for may in turn wait for something that comes behind it.
-        """
-        return {tp for tp, events in self._waiting.items() if len(events) >= WAITING_MAX}
+        """The partitions that are not fetched now, as enough of them waits for other topics."""
+        return self._waiting.full()
 
     async def _take_due(self) -> None:
         """Apply what is due of each topic, an event in parts where others must be read meanwhile; then maybe flush."""
         async with self.lock:
             newest = None
-            for tp in list(self._waiting):
-                waiting = self._waiting.get(tp, deque())
-                while (event := self._first_waiting(tp)) is not None and await self._accept(event):
-                    waiting.popleft()
+            for tp in self._waiting.partitions():
+                while (event := self._waiting.first(tp, self._is_current)) is not None and await self._accept(event):
+                    self._waiting.take(tp)
                     newest = event
             if newest is not None and stream_is_dry(self._events) and not more_waits(newest):
                 await self._flush()
@@ -211,16 +208,6 @@ class ExactReader:
         self._held.append(event)
         self._is_catching_up |= more_waits(event)
         return True
-
-    def _first_waiting(self, tp: TP) -> Any:
-        """The first event of a partition that waits; those from before a rebalance are read again and dropped."""
-        waiting = self._waiting.get(tp, deque())
-        while waiting and not self._is_current(waiting[0]):
-            waiting.popleft()
-        if not waiting or self._has_failed:
-            self._waiting.pop(tp, None)
-            return None
-        return waiting[0]
 
     async def _verify(self, event: Any) -> None:
         """Before the first event, and before a repeat: records of a recreated topic would pass for repeats."""
@@ -385,18 +372,6 @@ class ExactReader:
         self._state.reset()
 
 
-def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
-    """The records of a batch from offset `due` on, without repeats; ExactnessError if an offset is missing."""
-    new = []
-    for record in batch:
-        if record.offset > due:
-            raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
-        if record.offset == due:
-            new.append(record)
-            due += 1
-    return new
-
-
 @contextlib.contextmanager
 def current_event(event: Any) -> Iterator[None]:
     """Make table writes belong to `event`; Faust keeps only a weak reference to it in a context variable."""
@@ -405,12 +380,6 @@ def current_event(event: Any) -> Iterator[None]:
         yield
     finally:
         _current_event.reset(token)
-
-
-def recovered(app: ExactApp) -> bool:
-    """Whether the tables are rebuilt and the sources flow."""
-    tables: Any = app.tables
-    return bool(tables.recovery.completed.is_set())
 
 
 def stream_is_dry(stream: Any) -> bool:

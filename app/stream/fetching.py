@@ -14,7 +14,7 @@ FetchResult; `_tp`, `_records`, `_records_iterator`, `_check_crcs`, `_isolation_
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from faust.types import TP
 
 from app import metrics
 from app.contract.decoding import Rejected, rejected
+from app.errors import ExactnessError
 from app.kafka.bounded import CODEC, IS_CONTROL, IS_TRANSACTIONAL, BoundedBatch, BoundedBatches
 
 UNUSUAL = CODEC | IS_CONTROL | IS_TRANSACTIONAL  # flags of a batch that is not read as it is
@@ -198,3 +199,15 @@ def gather_records(fetcher: Any, is_source: Callable[[TP], bool]) -> None:
         return has_new
 
     fetcher._proc_fetch_request = processed
+
+
+def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
+    """The records of a batch from offset `due` on, without repeats; ExactnessError if an offset is missing."""
+    new = []
+    for record in batch:
+        if record.offset > due:
+            raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
+        if record.offset == due:
+            new.append(record)
+            due += 1
+    return new

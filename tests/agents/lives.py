@@ -153,7 +153,7 @@ class Stream:
 
     async def events(self) -> AsyncIterator[Event]:
         log = self._world.log[self._tp.topic]
-        while self._first < len(log) or self._reader._waiting:
+        while self._first < len(log) or self._reader._waiting.partitions():
             self._world.check()
             if self._first < len(log) and self._tp not in self._reader.full():
                 records = log[self._first : self._first + self._cut.randint(1, 20)]
