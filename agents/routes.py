@@ -29,7 +29,7 @@ EndOffset = Callable[[str], int | None]  # topic -> the position at which it end
 
 
 class RoutesState:
-    """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is the same as setting it once."""
+    """One Rib per PoP in memory, in front of the packed rows."""
 
     def __init__(
         self,

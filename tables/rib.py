@@ -86,8 +86,8 @@ class Unpacked(Generic[T]):
 class KeptRib:
     """The rows of one PoP's Rib: which of them are behind, and which to write next.
 
-    A row is the content of its bucket after the record at its position. A record may be applied again to a row that
-    includes it: the result is the same, and the row need not be written for it.
+    A row is the content of its bucket after the record at its position. A record that is read again changes nothing in
+    a row that includes it, nor need the row be written for it.
 
     Flushes are numbered to distinguish rows that the changelog may lack from rows that it has. A process starts two
     above the last known number, because its predecessor may have begun the next flush, and writes no row before the
@@ -131,6 +131,7 @@ class KeptRib:
         self._behind = dict.fromkeys(behind, sessions.applied)
         self.feed.restored()
         self.feed.replay_until = max(self._included.values(), default=-1)
+        self.feed.included = lambda prefix: self._included.get(self._row_of(prefix), -1)
 
     def _load_parts(self) -> None:
         for key in [key.decode() for key, _ in self._table.table.items()]:

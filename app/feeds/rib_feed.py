@@ -1,6 +1,7 @@
 """From BMP records to the Rib of one PoP: which peers are up, and which paths each router has."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
@@ -29,9 +30,10 @@ class RibFeed:
         self.rib = rib
         self.sessions = sessions or Sessions()
         self.replay_until = -1  # records up to this position are replayed, because some rows already include them
+        self.included: Callable[[str], float] = lambda prefix: -inf  # the position of the row of a prefix
         self._expired_s = -EXPIRE_EVERY_S
         self._words = LastWords()
-        self._stale = StalePaths(rib, self.sessions.awaited)
+        self._stale = StalePaths(rib, self.sessions.awaited, self._is_ahead)
         self.tracker = SessionTracker(pop, self.sessions, self._stale)
         for router, peers in self.sessions.peers.items():
             for peer, asn in peers.items():
@@ -56,6 +58,10 @@ class RibFeed:
             if later:
                 everything = ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items())
                 self._restore(session, everything, prefixes, later)
+        for session, places in stale.items() if applied > self.sessions.applied else ():
+            for prefix, numbers in places:
+                for _, path in map(prefixes[prefix].__getitem__, numbers):
+                    self._stale.restore_ahead(session, prefix, (path.peer, path.path_id))
 
     def _restore(
         self,
@@ -131,6 +137,8 @@ class RibFeed:
             router = self.sessions.awaited[session].router
             lost = []
             for prefix, key in paths:
+                if self._is_ahead(prefix):
+                    continue
                 is_lost = all(self._stale.is_stale(other, prefix, key) for other in others)
                 if is_lost and may_be:
                     continue
@@ -214,11 +222,13 @@ class RibFeed:
     def _peer_down(self, router: str, peer: str) -> list[str]:
         self._stale.peer_gone(router, peer)
         self.sessions.peers.get(router, {}).pop(peer, None)
-        return self.rib.peer_down(router, peer)
+        return self.rib.peer_down(router, peer, self._is_ahead if self._is_replay else None)
 
     def _route(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
         self.tracker.reported(record, peer)
         self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, self._is_replay)
+        if self._is_ahead(record.ip_prefix):
+            return
         if record.log_type == "update":
             if record.as_path_id and self._has_enough(record, router, peer):
                 self.tracker.ignore(TOO_MANY)
@@ -231,6 +241,10 @@ class RibFeed:
     @property
     def _is_replay(self) -> bool:
         return self.sessions.applied <= self.replay_until
+
+    def _is_ahead(self, prefix: str) -> bool:
+        """Whether the row of a prefix includes this record: its paths are those of later, and stay as they are."""
+        return self._is_replay and self.included(prefix) >= self.sessions.applied
 
     def _has_enough(self, record: BmpRecord, router: str, peer: str) -> bool:
         """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""
