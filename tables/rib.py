@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.feeds.bmp_sessions import Sessions
+from app.feeds.bmp_memory import Sessions
 from app.feeds.rib_feed import RibFeed, StalePlaces
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import BUCKETS, crc_of
@@ -101,6 +101,7 @@ class KeptRib:
         self._parts: dict[int, list[int]] = {}  # of buckets that were split, the highest first
         self._included: dict[RowId, int] = {}  # position of each row
         self._behind: dict[RowId, int] = {}  # position up to which a row is complete, the oldest first
+        self._lacking: set[RowId] = set()  # rows with paths that were dropped, for their router has left
         self._flushed = deque([copied(feed.sessions)])  # from where all rows are complete to the last flush
         self._applied = feed.sessions.applied  # at the last flush
         self._first_flush = feed.sessions.flush + 2
@@ -129,7 +130,8 @@ class KeptRib:
             self.feed.rib.restore(bucket, prefixes)
         behind.sort(key=lambda row_id: -row_id[1])
         self._behind = dict.fromkeys(behind, sessions.applied)
-        self.feed.restored()
+        self._lacking.update(map(self._row_of, self.feed.restored()))
+        self._behind |= dict.fromkeys(self._lacking - self._behind.keys(), sessions.applied)
         self.feed.replay_until = max(self._included.values(), default=-1)
         self.feed.included = lambda prefix: self._included.get(self._row_of(prefix), -1)
 
@@ -191,6 +193,8 @@ class KeptRib:
         """Write one row and return its size in bytes; while its records are replayed it is written as it is."""
         key, sessions = self._key(row_id), self.feed.sessions
         if self._included.get(row_id, -1) > sessions.applied:
+            if row_id in self._lacking:
+                self._behind[row_id] = self._flushed[-1].applied
             return self._table.rows.touch(key)
         bucket = self.feed.rib.bucket(row_id[0])
         path_sets = {prefix: paths for prefix, paths in bucket.items() if self._row_of(prefix) == row_id}
@@ -200,6 +204,7 @@ class KeptRib:
             return self._write(other) + self._write(row_id)
         row = RibRow(sessions.applied, self._flush, packed, self.feed.stale(path_sets))
         self._included[row_id] = sessions.applied
+        self._lacking.discard(row_id)
         return self._table.rows.put(key, row)
 
     def _split(self, row_id: RowId) -> RowId | None:

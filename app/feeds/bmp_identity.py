@@ -43,6 +43,11 @@ class Identifier:
         routers = self._at_address.get(_spelled(address), ())
         return routers[0].name if len(routers) == 1 else None
 
+    def may_be(self, router: str, address: str, sysname: str) -> bool:
+        """Whether a session from this address can be of this router; its sysName is not known if it is empty."""
+        at_address = {each.name for each in self._at_address.get(_spelled(address), ())}
+        return router in at_address and (not sysname or self.by_name(address, sysname).router == router)
+
     def is_known(self, address: str) -> bool:
         """Whether any router has this address."""
         return _spelled(address) in self._at_address

@@ -7,8 +7,9 @@ from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
 from app.feeds.bmp import BmpRecord, canonical, to_path
 from app.feeds.bmp_clocks import began_again, stream_time
+from app.feeds.bmp_memory import Sessions
 from app.feeds.bmp_order import LastWords, left_out
-from app.feeds.bmp_sessions import Sessions, SessionTracker
+from app.feeds.bmp_sessions import SessionTracker
 from app.feeds.stale_paths import StalePaths
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
@@ -76,15 +77,18 @@ class RibFeed:
                 if name == router and path.peer in peers:
                     self._stale.restore(session, prefix, (path.peer, path.path_id))
 
-    def restored(self) -> None:
-        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
+    def restored(self) -> set[str]:
+        """Drop paths of routers that left the inventory, or whose name is another's now; return their prefixes.
 
-        What none of them calls stale is refreshed.
+        No record would withdraw them. Call this after all rows; what none of them calls stale is refreshed.
         """
-        for router in self.rib.routers() - self.pop.routers.keys():
+        strangers = self.rib.routers() - self.tracker.known
+        dropped = set[str]()
+        for router in strangers:
             for peer in {peer for peer, _ in self.rib.by_peer(router)}:
-                self.rib.peer_down(router, peer)
+                dropped.update(self.rib.peer_down(router, peer))
         self._stale.restored()
+        return dropped
 
     def stale(self, prefixes: Mapping[str, PathSet]) -> dict[str, list[StalePlaces]]:
         """The awaited paths among those of `prefixes` by session, by their places in the path sets."""
@@ -125,6 +129,9 @@ class RibFeed:
     def _expire(self, at_s: float) -> list[Touched]:
         """Remove what is overdue at `at_s` and no other session has."""
         touched: list[Touched] = []
+        for session in [each for each in self.sessions.awaited if self.tracker.is_unread(each)]:
+            if self._stale.is_overdue(session, at_s):
+                self._stale.drop(session)  # it may have come
         for session, peer, due_s in self._stale.overdue_peers(at_s):
             others, may_be = self.tracker.has(session, peer, at_s, due_s)
             if others:

@@ -166,6 +166,12 @@ class StalePaths:
         self._awaited.pop(session, None)
         self._paths.pop(session, None)
 
+    def is_overdue(self, session: str, at_s: float) -> bool:
+        """Whether a session has not reported something in time."""
+        awaited = self._awaited[session]
+        due_s = (*map(awaited.peer_due_s, awaited.peers), *map(awaited.paths_due_s, awaited.paths))
+        return any(at_s > each for each in due_s)
+
     def overdue_peers(self, at_s: float) -> Iterator[tuple[str, str, float]]:
         """(session, peer, when it was due) of each peer that was not reported up in time."""
         for session, awaited in list(self._awaited.items()):

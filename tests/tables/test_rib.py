@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import RowFormatError
-from app.feeds.bmp_sessions import Sessions
+from app.feeds.bmp_memory import Sessions
 from app.feeds.rib_feed import RibFeed
 from app.feeds.stale_paths import FIRST_WITHIN_S
 from app.te.routing.rib import BUCKETS, Rib, bucket_of
