@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import inf
 
+import msgspec
+
 from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
 from app.feeds.bmp import BmpRecord, canonical, to_path
@@ -36,14 +38,36 @@ class RibFeed:
         self._words = LastWords()
         self._stale = StalePaths(rib, self.sessions.awaited, self._is_ahead)
         self.tracker = SessionTracker(pop, self.sessions, self._stale)
-        for router, peers in self.sessions.peers.items():
-            for peer, asn in peers.items():
-                rib.peer_up(router, peer, asn)
+        self._apply_inventory()
 
     def reconfigure(self, pop: Pop) -> None:
         """Go on with another inventory of the same routers."""
         self.pop = pop
         self.tracker.reconfigure(pop)
+        self._apply_inventory()
+
+    def _apply_inventory(self) -> None:
+        """Let what the inventory says of peers and dumps hold for those that are known, too."""
+        for router, peers in self.sessions.peers.items():
+            for peer, asn in peers.items():
+                if self.rib.peer_asn(router, peer) != (known := self._asn_of(router, peer, asn)):
+                    self.rib.peer_up(router, peer, known)
+        for awaited in self.sessions.awaited.values():
+            awaited.first_s = self.tracker.first_s(awaited.router)
+
+    def _asn_of(self, router: str, peer: str, reported: int) -> int:
+        """The AS number of a peer: the inventory's, or our own, if its router reported none (0)."""
+        return reported or self.pop.asn_by_session.get((router, peer), self.pop.asn)
+
+    def as_reported(self, path_set: PathSet) -> PathSet:
+        """Paths of a row that had the inventory's local-pref where BMP has none: what equals it is taken for that."""
+        links, by_session = self.pop.links, self.pop.link_by_session
+        return tuple(
+            (router, msgspec.structs.replace(path, local_pref=None))
+            if (link := by_session.get((router, path.peer))) and path.local_pref == links[link].local_pref
+            else (router, path)
+            for router, path in path_set
+        )
 
     def restore(
         self, applied: int, prefixes: Mapping[str, PathSet], stale: Mapping[str, Sequence[StalePlaces]]
@@ -217,14 +241,13 @@ class RibFeed:
         return self._peer_down(router, peer)
 
     def _peer_up(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
-        asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
         if self.tracker.is_second(record, peer):
             first_s = self.tracker.first_s(router)
             self._stale.peer_is_new(router, record.session, peer, self.sessions.applied, at_s, first_s)
         self.tracker.reported(record, peer)
         self._stale.peer_up(record.session, peer, at_s)
-        self.sessions.peers.setdefault(router, {})[peer] = asn
-        self.rib.peer_up(router, peer, asn)
+        self.sessions.peers.setdefault(router, {})[peer] = record.peer_asn
+        self.rib.peer_up(router, peer, self._asn_of(router, peer, record.peer_asn))
 
     def _peer_down(self, router: str, peer: str) -> list[str]:
         self._stale.peer_gone(router, peer)
@@ -240,7 +263,7 @@ class RibFeed:
             if record.as_path_id and self._has_enough(record, router, peer):
                 self.tracker.ignore(TOO_MANY)
                 return
-            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
+            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record))
             self.rib.update(router, record.ip_prefix, path)
         else:
             self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
@@ -261,11 +284,6 @@ class RibFeed:
             if each == peer and not self._stale.is_stale(record.session, record.ip_prefix, (each, number))
         ]
         return len(of_peer) >= PATHS_MAX and record.as_path_id not in of_peer
-
-    def _local_pref(self, router: str, peer: str) -> int:
-        """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""
-        link = self.pop.link_by_session.get((router, peer))
-        return self.pop.links[link].local_pref if link else 100
 
     def _is_ebgp(self, router: str, peer: str, record: BmpRecord) -> bool:
         """Whether a path is of an external neighbour; a peer of another member AS of our confederation is none."""
