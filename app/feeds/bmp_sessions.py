@@ -64,17 +64,22 @@ class SessionTracker:
     def _forget_strangers(self) -> None:
         """Forget routers that are not in the inventory any more, or not under this name."""
         known, memory = self.known, self._memory
-        memory.sessions = {
-            key: session
-            for key, session in memory.sessions.items()
-            if session.router is None or session.router in known
-        }
+        kept = ((key, self._kept(key, session)) for key, session in memory.sessions.items())
+        memory.sessions = {key: session for key, session in kept if session is not None}
         for key in [key for key, each in memory.awaited.items() if each.router not in known]:
             self._stale.drop(key)
-        kept = (memory.peers, memory.heard, memory.statistics, memory.unused)
-        for by_router in kept:
+        for by_router in (memory.peers, memory.heard, memory.statistics, memory.unused):
             for router in by_router.keys() - known:
                 del by_router[router]
+
+    def _kept(self, key: str, session: BmpSession) -> BmpSession | None:
+        """A session as it is, or what is left of it if its router has another name now, or None."""
+        if session.router is None or session.router in self.known:
+            return session
+        router = self._identifier.by_name(key.split("|")[-2], session.sysname).router if session.sysname else None
+        if router is None:
+            return None
+        return msgspec.structs.replace(session, router=router, whole=False, peers=set(), unread="beginning")
 
     @property
     def is_waiting(self) -> bool:
