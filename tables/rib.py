@@ -106,7 +106,7 @@ class KeptRib:
         self._parts: dict[int, list[int]] = {}  # of buckets that were split, the highest first
         self._included: dict[RowId, int] = {}  # position of each row
         self._behind: dict[RowId, int] = {}  # position up to which a row is complete, the oldest first
-        self._outdated: set[RowId] = set()  # rows of before, or with paths whose router has left: to be written again
+        self._outdated: set[RowId] = set()  # rows to be written again: of before, or with routers that left
         self._flushed = deque([copied(feed.sessions)])  # from where all rows are complete to the last flush
         self._applied = feed.sessions.applied  # at the last flush
         self._first_flush = feed.sessions.flush + 2
@@ -116,15 +116,17 @@ class KeptRib:
     def load(self) -> None:
         """Load all rows into the Rib, which must be empty."""
         rib = self.feed.rib
-        of_today: Unpacked[PathSet] = Unpacked(PathSet, rib.share)
-        of_before: Unpacked[PathSet] = Unpacked(PathSet, lambda paths: rib.share(self.feed.as_reported(paths)))
+        of_today: Unpacked[PathSet] = Unpacked(PathSet, lambda paths: rib.share(self.feed.as_named(paths)))
+        of_before: Unpacked[PathSet] = Unpacked(
+            PathSet, lambda paths: rib.share(self.feed.as_reported(self.feed.as_named(paths)))
+        )
         sessions, behind = self.feed.sessions, []
         buckets: dict[int, dict[str, PathSet]] = {}
         self._load_parts()
         for key, row in self._table.rows.items(f"{self.feed.pop.name}|bucket|"):
             row_id = bucket, _ = _row_id(key)
             unpacked = of_before if row.is_of_before else of_today
-            if row.is_of_before:
+            if row.is_of_before or sessions.renamed:
                 self._outdated.add(row_id)
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths if self._row_of(prefix) == row_id}
             buckets.setdefault(bucket, {}).update(prefixes)
@@ -142,6 +144,8 @@ class KeptRib:
         self._behind = dict.fromkeys(behind, sessions.applied)
         self._outdated.update(map(self._row_of, self.feed.restored()))
         self._behind |= dict.fromkeys(self._outdated - self._behind.keys(), sessions.applied)
+        if not self._outdated:
+            sessions.renamed = {}
         self.feed.replay_until = max(self._included.values(), default=-1)
         self.feed.included = lambda prefix: self._included.get(self._row_of(prefix), -1)
 
@@ -215,6 +219,8 @@ class KeptRib:
         row = RibRow(sessions.applied, self._flush, packed, self.feed.stale(path_sets))
         self._included[row_id] = sessions.applied
         self._outdated.discard(row_id)
+        if not self._outdated:
+            sessions.renamed = {}
         return self._table.rows.put(key, row)
 
     def _split(self, row_id: RowId) -> RowId | None:

@@ -67,6 +67,7 @@ class Sessions(msgspec.Struct):
     steps_back: int = 0  # records with a number below that of the one before
     unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
     sessions: dict[str, BmpSession] = msgspec.field(default_factory=dict)
+    renamed: dict[str, str] = msgspec.field(default_factory=dict)  # router's old name -> new one
     at_s: float = 0.0  # the stream's time: Kafka's, as far as the collectors' clocks agree
     writers: dict[str, WriterClock] = msgspec.field(default_factory=dict)
     heard: dict[str, float] = msgspec.field(default_factory=dict)  # router -> Kafka time of its last record

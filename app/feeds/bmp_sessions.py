@@ -11,6 +11,7 @@ from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord
 from app.feeds.bmp_identity import Identifier, Identity
 from app.feeds.bmp_memory import OVER_S, Alarm, BmpSession, Sessions, Unread
+from app.feeds.bmp_renames import kept, known_routers, take_over_names
 from app.feeds.stale_paths import DUMP_WITHIN_S, StalePaths
 
 SESSIONS_KEPT = 8  # of one router; those heard longest ago are forgotten first
@@ -45,41 +46,24 @@ class SessionTracker:
             sessions.sessions.setdefault(session, BmpSession(router, sessions.at_s, whole=True))
             sessions.heard.setdefault(router, sessions.at_s)
         sessions.routers = {}
-        self.known = self._pop.routers.keys() - self._renamed()  # whose sessions and paths these are
+        take_over_names(pop, self._identifier, sessions)
+        self.known = known_routers(pop, self._identifier, sessions)  # whose sessions and paths these are
         self._forget_strangers()
 
     def reconfigure(self, pop: Pop) -> None:
         """Go on with another inventory of the same routers; sessions that are known stay whose they are."""
         self._pop, self._identifier = pop, Identifier(pop)
 
-    def _renamed(self) -> set[str]:
-        """The routers of the inventory whose name another one had: no session under it can be theirs."""
-        theirs: dict[str, bool] = {}
-        for key, session in self._memory.sessions.items():
-            if session.router is not None:
-                is_theirs = self._identifier.may_be(session.router, key.split("|")[-2], session.sysname)
-                theirs[session.router] = theirs.get(session.router, False) or is_theirs
-        return {router for router, is_theirs in theirs.items() if not is_theirs}
-
     def _forget_strangers(self) -> None:
         """Forget routers that are not in the inventory any more, or not under this name."""
         known, memory = self.known, self._memory
-        kept = ((key, self._kept(key, session)) for key, session in memory.sessions.items())
-        memory.sessions = {key: session for key, session in kept if session is not None}
+        of_known = ((key, kept(key, each, self._identifier, known)) for key, each in memory.sessions.items())
+        memory.sessions = {key: session for key, session in of_known if session is not None}
         for key in [key for key, each in memory.awaited.items() if each.router not in known]:
             self._stale.drop(key)
         for by_router in (memory.peers, memory.heard, memory.statistics, memory.unused):
             for router in by_router.keys() - known:
                 del by_router[router]
-
-    def _kept(self, key: str, session: BmpSession) -> BmpSession | None:
-        """A session as it is, or what is left of it if its router has another name now, or None."""
-        if session.router is None or session.router in self.known:
-            return session
-        router = self._identifier.by_name(key.split("|")[-2], session.sysname).router if session.sysname else None
-        if router is None:
-            return None
-        return msgspec.structs.replace(session, router=router, whole=False, peers=set(), unread="beginning")
 
     @property
     def is_waiting(self) -> bool:

@@ -59,6 +59,11 @@ class RibFeed:
         """The AS number of a peer: the inventory's, or our own, if its router reported none (0)."""
         return reported or self.pop.asn_by_session.get((router, peer), self.pop.asn)
 
+    def as_named(self, path_set: PathSet) -> PathSet:
+        """Paths of a row by the names that routers have now."""
+        names = self.sessions.renamed
+        return tuple((names.get(router, router), path) for router, path in path_set) if names else path_set
+
     def as_reported(self, path_set: PathSet) -> PathSet:
         """Paths of a row that had the inventory's local-pref where BMP has none: what equals it is taken for that."""
         links, by_session = self.pop.links, self.pop.link_by_session

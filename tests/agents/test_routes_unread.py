@@ -3,11 +3,13 @@
 import json
 
 import msgspec
+import pytest
 
+from agents.routes import summary
 from app.config.inventory import Pop
 from app.stream.consumer import Record
 from app.stream.fetching import Hole
-from tests.agents.test_routes import DATA, DEMO_POP, TOPIC, UP, Rig
+from tests.agents.test_routes import DATA, DEMO_POP, PREFIX, TOPIC, UP, Rig
 
 AT_OWN_ADDRESS = msgspec.structs.replace(
     DEMO_POP,
@@ -50,12 +52,8 @@ class Alive(Rig):
 
     def lose(self, records: int, is_missing: bool = True) -> None:
         """Nobody reads these."""
-        self.state.skip(
-            TOPIC,
-            Hole(
-                self.next - self.base, self.next - self.base + records, self.at_s, base=self.base, is_missing=is_missing
-            ),
-        )
+        first = self.next - self.base
+        self.state.skip(TOPIC, Hole(first, first + records, self.at_s, base=self.base, is_missing=is_missing))
         self.next += records
 
     def begin_again(self, of: str, *messages: str) -> None:
@@ -159,17 +157,64 @@ def test_the_end_of_a_transaction_is_no_gap() -> None:
     assert rig.doubtful() == set()
 
 
-def test_a_renamed_router_is_in_doubt_until_its_next_session() -> None:
-    """Its routes are those of the name that it had: without them, its traffic seemed to leave by the others."""
+def test_a_renamed_router_keeps_its_routes() -> None:
+    """Same address: without its routes, its traffic seemed to leave by the others. It says once what it has to say."""
     rig = Alive(*UP)
     rig.live()
-    rig.become(renamed(rig.pop, r1="edge1"))
-    rig.live(200.0)
-    assert (rig.doubtful(), rig.notices()) == ({"edge1"}, [("bmp-incomplete", "edge1")])
-    rig.begin_again("gobgpd", "peer_up", "update")
-    rig.live(200.0)
-    assert (rig.doubtful(), rig.notices()) == (set(), [])
+    for name in ("edge1", "ams1", "r1"):
+        rig.become(renamed(AT_OWN_ADDRESS, r1=name))
+        rig.live()
+        assert (rig.doubtful(), rig.notices()) == (set(), [])
+        assert rig.held(name) == ["127.0.0.31"]
+        assert summary(rig.state.feeds["rhv1000"])[name] == {"prefixes": 1, "peers": 1}
+
+
+@pytest.mark.parametrize("flushes", [0, 1, 2, 3])
+def test_so_it_does_wherever_the_worker_dies(flushes: int) -> None:
+    rig = Alive(*UP)
+    rig.live()
+    rig.become(pop := renamed(rig.pop, r1="edge1"))
+    for _ in range(flushes):
+        rig.flush()
+    rig.restart(pop)
     assert rig.held("edge1") == ["127.0.0.31"]
+    for _ in range(3):
+        rig.flush()
+    rig.live()
+    for _ in range(3):
+        rig.flush()
+    assert rig.state.feeds["rhv1000"].sessions.renamed == {}
+    rig.restart(pop)
+    assert (rig.held("edge1"), rig.held("r2")) == (["127.0.0.31"], ["127.0.0.34"])
+
+
+def test_what_a_renamed_router_withdraws_goes() -> None:
+    rig = Alive(*UP)
+    rig.become(renamed(rig.pop, r1="edge1"))
+    rig.say("gobgpd_withdraw", ip_prefix=PREFIX, peer_ip="127.0.0.31")
+    assert rig.held("edge1") == []
+
+
+def test_routers_behind_one_address_keep_their_routes_by_the_names_they_gave() -> None:
+    rig = Rig()
+    rig.feed(*UP)
+    rig.flush()
+    pop = renamed(DEMO_POP, r1="edge1")
+    sysnames = {"edge1": "r1", "r2": "r2"}
+    routers = [msgspec.structs.replace(each, bmp_sysname=sysnames[each.name]) for each in pop.router]
+    rig.restart(msgspec.structs.replace(pop, router=tuple(routers)))
+    assert (rig.held("edge1"), rig.held("r2")) == (["127.0.0.31"], ["127.0.0.34"])
+
+
+def test_a_router_that_is_another_device_now_is_in_doubt_until_its_next_session() -> None:
+    """The name, its links and its address are those of another one, which says so."""
+    rig = Alive(*UP)
+    rig.live()
+    away = {"r1": "10.9.9.9", "r2": "10.9.0.2"}
+    routers = [msgspec.structs.replace(each, bmp_address=away[each.name]) for each in rig.pop.router]
+    rig.become(renamed(msgspec.structs.replace(rig.pop, router=tuple(routers)), r1="edge1"))
+    rig.live(200.0)
+    assert (rig.doubtful(), rig.notices()) == ({"edge1"}, [("bmp-never-heard", "edge1"), ("bmp-unnamed", "10.9.0.1")])
 
 
 def test_routers_that_change_their_names_are_not_believed_for_each_other() -> None:
@@ -210,11 +255,12 @@ def test_a_topic_that_was_recreated_may_have_had_records_that_nobody_read() -> N
     assert (rig.doubtful(), rig.notices()) == (set(), [])
 
 
-def test_paths_of_a_name_that_left_are_not_there_when_it_comes_back() -> None:
+def test_paths_of_a_router_that_left_are_not_there_when_it_comes_back() -> None:
     rig = Alive(*UP)
     rig.live()
     before = rig.pop
-    rig.become(renamed(before, r1="edge1"))
+    [other] = [router for router in before.router if router.name != "r1"]
+    rig.become(msgspec.structs.replace(before, router=(other,)))
     for _ in range(3):
         rig.flush()
     rig.become(before)
