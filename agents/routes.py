@@ -11,8 +11,8 @@ from app.config.inventory import Pop
 from app.contract import topics
 from app.contract.schemas import Notice
 from app.feeds.bmp import BmpRecord, decode
+from app.feeds.bmp_memory import Sessions
 from app.feeds.bmp_notices import bmp_notices, sends_statistics
-from app.feeds.bmp_sessions import Sessions
 from app.feeds.rejected import Rejected
 from app.feeds.rib_feed import RibFeed
 from app.stream.consumer import Record
@@ -29,7 +29,7 @@ EndOffset = Callable[[str], int | None]  # topic -> the position at which it end
 
 
 class RoutesState:
-    """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is the same as setting it once."""
+    """One Rib per PoP in memory, in front of the packed rows."""
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class RoutesState:
         feed.sessions.applied = max(feed.sessions.applied, record.position)
         if replay:
             return
+        self._note_incarnation(feed, record.base)
         parsed = decode(record.value)
         if not isinstance(parsed, BmpRecord):
             self._publisher.dead_letter(tp, record, parsed if isinstance(parsed, Rejected) else parsed.rejected)
@@ -117,11 +118,20 @@ class RoutesState:
 
     def skip(self, tp: TP, hole: Hole) -> None:
         """Go on behind offsets without a record."""
-        sessions = self.feeds[self._pops[tp.topic].name].sessions
-        if hole.position > sessions.applied:
-            sessions.applied = hole.position
+        feed = self.feeds[self._pops[tp.topic].name]
+        if hole.position > feed.sessions.applied:
+            feed.sessions.applied = hole.position
+            self._note_incarnation(feed, hole.base)
+            if hole.is_missing:
+                feed.tracker.has_gap()
             if hole.rejected is not None:
                 self._publisher.dead_letter(tp, hole, hole.rejected)
+
+    def _note_incarnation(self, feed: RibFeed, base: int) -> None:
+        """What was in a topic before it was recreated, or lost its end, may not have been read."""
+        if feed.sessions.base not in (None, base):
+            feed.tracker.has_gap()
+        feed.sessions.base = base
 
     def heard_s(self, pop: Pop, now_s: float) -> Mapping[str, float]:
         """Kafka's time of the last record from each router, in Unix seconds."""

@@ -157,6 +157,12 @@ KINDS = {
         "the BMP session of a router began again, and not all of its paths came yet: no new move leads to it",
         "Wait a minute; if it stays, see whether its BMP session keeps starting again, or its BGP sessions flap.",
     ),
+    "bmp-incomplete": Meaning(
+        "a part of the BMP session of a router was not read: its beginning is older than the topic or than the router's"
+        " name in the inventory, or Kafka removed records first. No new move leads to it",
+        "Reset its BMP session at the router, so that it sends all its routes again. Let the topic keep its records"
+        " for longer.",
+    ),
     "bmp-no-statistics": Meaning("a router sends no BMP statistics, so it is doubted when it is quiet", STATISTICS),
     "bmp-no-routes": Meaning(
         "a router reports routes over BMP, but none of its post-policy Adj-RIB-In: nothing of it can be steered",
