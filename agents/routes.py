@@ -103,7 +103,6 @@ class RoutesState:
         feed.sessions.applied = max(feed.sessions.applied, record.position)
         if replay:
             return
-        self._note_incarnation(feed, record.base)
         parsed = decode(record.value)
         if not isinstance(parsed, BmpRecord):
             self._publisher.dead_letter(tp, record, parsed if isinstance(parsed, Rejected) else parsed.rejected)
@@ -121,17 +120,10 @@ class RoutesState:
         feed = self.feeds[self._pops[tp.topic].name]
         if hole.position > feed.sessions.applied:
             feed.sessions.applied = hole.position
-            self._note_incarnation(feed, hole.base)
             if hole.is_missing:
                 feed.tracker.has_gap()
             if hole.rejected is not None:
                 self._publisher.dead_letter(tp, hole, hole.rejected)
-
-    def _note_incarnation(self, feed: RibFeed, base: int) -> None:
-        """What was in a topic before it was recreated, or lost its end, may not have been read."""
-        if feed.sessions.base not in (None, base):
-            feed.tracker.has_gap()
-        feed.sessions.base = base
 
     def heard_s(self, pop: Pop, now_s: float) -> Mapping[str, float]:
         """Kafka's time of the last record from each router, in Unix seconds."""

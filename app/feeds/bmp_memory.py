@@ -55,7 +55,6 @@ class Sessions(msgspec.Struct):
     """What the routes agent must remember besides the paths: its progress, BMP sessions and peers."""
 
     applied: int = -1
-    base: int | None = None  # of the topic's incarnation of which a record was applied last
     first_flush: int = 1  # rows of flushes `first_flush` to `flush` may be ahead of `applied` (tables/rib.py)
     flush: int = 0
     routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router: rows before `sessions`

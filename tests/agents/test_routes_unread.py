@@ -23,7 +23,7 @@ class Alive(Rig):
 
     def __init__(self, *names: str) -> None:
         super().__init__()
-        self.pop, self.at_s, self.next, self.base = AT_OWN_ADDRESS, 0.0, 0, 0
+        self.pop, self.at_s, self.next = AT_OWN_ADDRESS, 0.0, 0
         self.port = {"gobgpd": 50_001, "frr": 50_002}
         self.restart(self.pop)
         for name in names:
@@ -33,14 +33,10 @@ class Alive(Rig):
         speaker = name.partition("_")[0]
         own = {"bmp_router": f"10.9.0.{1 if speaker == 'gobgpd' else 2}", "bmp_router_port": self.port[speaker]}
         raw = json.loads((DATA / f"{name}.json").read_text()) | own | {"seq": 100 + self.next} | changes
-        record = Record(self.next - self.base, self.at_s, None, json.dumps(raw).encode(), self.base)
+        record = Record(self.next, self.at_s, None, json.dumps(raw).encode())
         self.state.apply(TOPIC, [record])
         self.next += 1
         self.end = self.next
-
-    def recreate(self) -> None:
-        """The topic begins again at offset 0."""
-        self.base = self.next
 
     def live(self, for_s: float = 10.0) -> None:
         """Let the sessions send statistics for so long."""
@@ -52,8 +48,7 @@ class Alive(Rig):
 
     def lose(self, records: int, is_missing: bool = True) -> None:
         """Nobody reads these."""
-        first = self.next - self.base
-        self.state.skip(TOPIC, Hole(first, first + records, self.at_s, base=self.base, is_missing=is_missing))
+        self.state.skip(TOPIC, Hole(self.next, self.next + records, self.at_s, is_missing=is_missing))
         self.next += records
 
     def begin_again(self, of: str, *messages: str) -> None:
@@ -238,21 +233,6 @@ def test_routers_behind_one_address_are_told_apart_by_the_names_they_gave() -> N
     assert (rig.held("r1"), rig.held("r2")) == ([], [])
     sessions = rig.state.feeds["rhv1000"].sessions.sessions
     assert [(each.router, each.unread) for each in sessions.values()] == [("r2", "beginning"), ("r1", "beginning")]
-
-
-def test_a_topic_that_was_recreated_may_have_had_records_that_nobody_read() -> None:
-    rig = Alive(*UP)
-    rig.live()
-    rig.become(rig.pop)
-    rig.recreate()
-    rig.live()
-    assert rig.notices() == INCOMPLETE
-    for speaker in rig.port:
-        rig.begin_again(speaker, "peer_up", "update")
-    rig.live(200.0)
-    rig.become(rig.pop)
-    rig.live()
-    assert (rig.doubtful(), rig.notices()) == (set(), [])
 
 
 def test_paths_of_a_router_that_left_are_not_there_when_it_comes_back() -> None:
