@@ -213,7 +213,7 @@ class FlowsState(Generic[D]):
         progress = self.accounts[pop].progress
         if hole.position > progress.applied:
             if hole.is_missing:
-                missing = hole.position - progress.applied
+                missing = hole.next_offset - hole.offset if hole.is_counted else 0
                 # Some of them may belong to any window that is open, also to one that ended before the watermark.
                 progress.missing = Missing(missing, progress.open_from_s, hole.timestamp_s)
             progress.applied = hole.position

@@ -159,7 +159,8 @@ class Checks:
             self._final = {name: record for name, record in self._final.items() if name[0] == decisions}
             left = self.broker.changelog(table).rows
             if not any(key.endswith(b"|cycle") or b"|closing|" in key for key in left):
-                self._number = (-1, -1)  # nothing is left that knows it
+                self._number = (-1, -1)  # nothing is left that knows it, so it may come again
+                self._final = {}
         if table != LINK_WINDOWS:
             return
         left = self.broker.changelog(table).rows

@@ -145,6 +145,8 @@ class Stream:
     async def events(self) -> AsyncIterator[BatchEvent]:
         """Yield batches without end, acknowledging each unless `noack` was called."""
         while True:
+            while any(self._tp in reader.full() for reader in self._worker.readers):
+                await self._worker.joined.moved()
             self._worker.process.check()
             if (event := self._next()) is None:
                 self._waiting = self._worker.process.loop.create_future()

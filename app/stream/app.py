@@ -23,6 +23,9 @@ class Reader(Protocol):
     def forget(self) -> None:
         """Clear the memory: the partitions are revoked."""
 
+    def full(self) -> set[TP]:
+        """The partitions that must not be fetched now: enough of them waits to be applied."""
+
 
 class ExactApp(faust.App):
     """A Faust app that carries the settings of its Kafka clients and the state of its input topics."""

@@ -96,24 +96,49 @@ async def recreated_topic(rig: Rig) -> None:
     before = await feed.settled()
     await rig.goes_on()
     async with rig.fault():
-        admin = AIOKafkaAdminClient(bootstrap_servers=rig.broker)
-        await admin.start()
-        try:
-            await admin.delete_topics([feed.topic])
-            while feed.topic in await admin.list_topics():
-                await asyncio.sleep(0.2)
-        finally:
-            await admin.close()
-        await create_topics(Kafka(broker=rig.broker, replication_factor=rig.brokers.count), {feed.topic: topics.FLOWS})
-        await rig.renew_producer()
-        feed.recreated()
-        feed.resume()
+        await _recreate(rig, before)
 
     async def has_sent() -> bool:
-        return feed.last_position > before
+        return feed.last_position > before + 1
 
     await rig.until(has_sent, PATIENCE_S)
     await rig.goes_on()
+
+
+async def recreated_unread(rig: Rig) -> None:
+    """Deleted while the worker was gone: what came meanwhile is lost, and nobody knows how much that was."""
+    mix = rig.feed.traffic.mix
+    late_share, mix.late_share = mix.late_share, 0.0  # what is late depends on markers, which are lost as well
+    await rig.goes_on()
+    async with rig.fault():
+        await rig.worker.stop()
+        applied = evidence.disk_progress(rig.worker.data_dir, rig.feed.pop.name).applied
+        await pause(rig, 5.0, 8.0)
+        await rig.feed.pause()
+        await rig.feed.settled()
+        await _recreate(rig, applied)
+        await pause(rig, 2.0, 4.0)
+        await rig.worker.start()
+    await rig.goes_on()
+    await rig.closes_beyond(rig.clock.now_s())
+    mix.late_share = late_share
+
+
+async def _recreate(rig: Rig, included: int) -> None:
+    """Delete the flow topic, of which the rows include so much, make it again, and let flows come."""
+    feed = rig.feed
+    admin = AIOKafkaAdminClient(bootstrap_servers=rig.broker)
+    await admin.start()
+    try:
+        await admin.delete_topics([feed.topic])
+        while feed.topic in await admin.list_topics():
+            await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+    await create_topics(Kafka(broker=rig.broker, replication_factor=rig.brokers.count), {feed.topic: topics.FLOWS})
+    await rig.renew_producer()
+    feed.recreated(included)
+    feed.resume()
 
 
 async def unread_removed(rig: Rig) -> None:

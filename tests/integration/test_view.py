@@ -99,9 +99,10 @@ async def view(folder: Path, broker: str, *arguments: str) -> AsyncIterator[str]
         await until(lambda: caught_up(url))
         yield url
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
-            assert await process.wait() == 0
+            assert await process.wait() == 0, (folder / "view.log").read_text()[-4000:]
         assert log_lines(folder / "view.log")
 
 

@@ -34,9 +34,10 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_offset_check(patch: pytest.MonkeyPatch) -> None:
-    async def accept(self: Any, event: Any) -> None:
+    async def accept(self: Any, event: Any) -> bool:
         self._state.apply(event.message.tp, event.value)
         self._held.append(event)
+        return True
 
     patch.setattr(ExactReader, "_accept", accept)
 

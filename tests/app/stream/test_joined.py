@@ -1,13 +1,16 @@
 """Topics that are joined by time: what waits for what, and what waits for nobody."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import chain, repeat
 from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from faust.types import TP
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from app.clock import ManualClock
 from app.config.settings import Kafka
@@ -104,7 +107,9 @@ class World:
             message = SimpleNamespace(
                 tp=TP(topic, 0), offset=records[-1].offset, serialized_value_size=0, generation_id=1
             )
-            assert await reader._accept(Event(message, records))
+            event = Event(message, records)
+            while not await reader._accept(event):
+                await self.app.joined.moved()
 
     async def run(self, size: int) -> list[tuple[str, float]]:
         flows, counters = self.reader("flows", "counters", True), self.reader("counters", "flows", False)
@@ -133,3 +138,117 @@ async def test_a_silent_topic_blocks_nobody() -> None:
 async def test_times_that_go_back_block_nobody() -> None:
     applied = await World([5.0, 1.0, 9.0], [7.0, 2.0]).run(3)
     assert len(applied) == 5
+
+
+def an_event(topic: str, first: int, times: Sequence[float]) -> Event:
+    records = [Record(first + index, at_s, None, b"") for index, at_s in enumerate(times)]
+    message = SimpleNamespace(
+        tp=TP(topic, 0), offset=records[-1].offset, serialized_value_size=0, generation_id=1, value=records
+    )
+    return Event(message, records)
+
+
+class Cell:
+    """Some PoPs: one agent reads the flows of all, another their counters, as fetches bring them."""
+
+    def __init__(self, times: Mapping[str, Sequence[float]]) -> None:
+        self.applied: list[tuple[str, float]] = []
+        self.times, self.joined = times, Joined(lambda topic: len(times[topic]))
+        self.joined.begin({topic: Reach(0, 0, by_time=True) for topic in times})
+
+    async def run(self, fetches: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        """Read it all; in each of the fetches of an agent, a record or two of each topic come in this order."""
+        app = SimpleNamespace(readers=[], inputs=None, joined=self.joined, consumer_generation_id=1, kafka=Kafka())
+        jobs = []
+        for kind, other in (("flows", "counters"), ("counters", "flows")):
+            joins = {topic: [other + topic.removeprefix(kind)] for topic in self.times if topic.startswith(kind)}
+            reading = Reading(
+                kind, self._state(), list(joins), [cast(Any, Table([], lambda made: made.set_result(None)))],
+                joined=joins, yields=kind == "flows",
+            )  # fmt: skip
+            reader = ExactReader(cast(Any, app), reading, StallFence(5.0, ManualClock()), pytest.fail)
+            reader._incarnations = cast(Any, Unchanged(0, range(0)))
+            reader._is_loaded = True
+            jobs.append(asyncio.ensure_future(reader.run(Fetches(reader, self.times, list(joins), fetches[kind]))))
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.applied) < sum(map(len, self.times.values())):
+                await asyncio.sleep(0)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    def _state(self) -> Sums:
+        applied = self.applied
+
+        class Noting(Sums):
+            def apply(self, tp: TP, records: Sequence[Record]) -> None:
+                applied.extend((tp.topic, record.timestamp_s) for record in records)
+
+        return Noting([])
+
+
+class Fetches:
+    """A stream of what these fetches bring, and then of all the rest, without the partitions that are full."""
+
+    def __init__(
+        self,
+        reader: ExactReader,
+        times: Mapping[str, Sequence[float]],
+        names: list[str],
+        orders: Sequence[Sequence[str]],
+    ) -> None:
+        self._reader, self._times, self._names, self._orders = reader, times, names, orders
+        self._next = dict.fromkeys(names, 0)
+        self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: False))
+
+    def noack(self) -> "Fetches":
+        return self
+
+    async def ack(self, event: Event) -> bool:
+        return True
+
+    async def events(self) -> AsyncIterator[Event]:
+        for order in chain(self._orders, repeat(self._names)):
+            full = self._reader.full()
+            for topic in order:
+                first = self._next[topic]
+                if TP(topic, 0) not in full and (times := self._times[topic][first : first + 2]):
+                    self._next[topic] += len(times)
+                    yield an_event(topic, first, times)
+            await asyncio.sleep(0)
+
+
+POPS = "abc"
+TIMES = st.lists(st.floats(0, 100), max_size=12).map(sorted)
+
+
+@given(
+    st.fixed_dictionaries({f"{kind}-{pop}": TIMES for kind in ("flows", "counters") for pop in POPS}),
+    *(st.lists(st.permutations([f"{kind}-{pop}" for pop in POPS]), max_size=6) for kind in ("flows", "counters")),
+)
+@example(
+    {f"{kind}-{pop}": [0.0, 10.0, 20.0] for kind in ("flows", "counters") for pop in "ab"},
+    [["flows-a"]],
+    [["counters-b"]],
+)
+@example(
+    {
+        "flows-a": [*range(110, 130)],
+        "flows-b": [*range(10, 30)],
+        "counters-a": [*range(9, 29)],
+        "counters-b": [*range(111, 131)],
+    },
+    [["flows-a"]] * 10,
+    [["counters-b"]] * 10,
+)
+@settings(deadline=None)
+def test_pops_of_a_cell_never_wait_for_each_other(
+    times: Mapping[str, Sequence[float]], flows: Sequence[Sequence[str]], counters: Sequence[Sequence[str]]
+) -> None:
+    """However much of one PoP comes before the first of another; and each PoP keeps the order of its times."""
+    cell = Cell(times)
+    asyncio.run(cell.run({"flows": flows, "counters": counters}))
+    for pop in POPS:
+        of_pop = [(at_s, topic) for topic, at_s in cell.applied if topic.endswith(pop)]
+        assert [at_s for at_s, _ in of_pop] == sorted(at_s for at_s, _ in of_pop)
+        assert of_pop == sorted(of_pop), "at equal times the counters go first"
