@@ -27,7 +27,7 @@ from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher, Queued
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.grid import usual_length
-from app.te.traffic.premises import Premises, needed
+from app.te.traffic.premises import Premises, kept
 from app.te.traffic.windows import ClosedWindow, ClosingRef, Missing, Progress, Sums
 from tables.congestion import (
     Closing,
@@ -239,7 +239,7 @@ class FlowsState(Generic[D]):
             name: account for name, account in self.accounts.items() if account.premises is not self._premises.get(name)
         }
         for name, account in new.items():
-            account.premises = self._premises[name] = needed(account.premises, self._progress.reach[name].applied)
+            account.premises = self._premises[name] = kept(account.premises, self._progress.reach[name].applied)
             self._progress.write_premises(name, account.premises)
             self._final_rows.put(premises_key(name))
             for turn in account.grid.turns:

@@ -67,8 +67,8 @@ class Accounting:
         newest = self._included = max(self._newest, included)
         used = [each for each in premises if each.from_position <= newest]  # no row was made by any later one
         if used:
-            self.premises = needed(used, progress.applied)
-            self._use(self.premises[0])
+            self.premises = tuple(used)
+            self._use(needed(used, progress.applied)[0])
         for slot in [slot for slot in self.open if self.grid.start_at(slot[0]) != slot[0]]:
             del self.open[slot]  # a frozen worker wrote it, by a length that was changed since
         self._settled_after = newest

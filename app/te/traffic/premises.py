@@ -14,6 +14,8 @@ from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.te.traffic.grid import Grid
 
+KEPT = 8  # premises that no record is counted by, unless a table loses what was written since
+
 
 class WindowTiming(msgspec.Struct, frozen=True):
     """When windows begin, end and close; `grace_s` and `refresh_s` as in the settings, in seconds."""
@@ -80,3 +82,8 @@ def needed(premises: Sequence[Premises], applied: int) -> tuple[Premises, ...]:
     """
     later = [each for each, after in pairwise(premises) if after.from_position > applied]
     return (*later, *premises[-1:])
+
+
+def kept(premises: Sequence[Premises], applied: int) -> tuple[Premises, ...]:
+    """Those that are needed, and some before: a table may lose more than one flush, and reading goes on from there."""
+    return tuple(premises[-len(needed(premises, applied)) - KEPT :])
