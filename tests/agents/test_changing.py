@@ -202,6 +202,8 @@ def test_windows_that_one_table_has_forgotten_are_cut_as_they_were_published() -
     worker.committed = 0
     worker.start()
     worker.finish(T0 + 44)
-    stored = {parts_of(key)[1]: (row.length_s, {}) for key, row in worker.link_windows.items("rhv1000|")}
+    stored: dict[int, tuple[int, dict[str, int]]] = {
+        parts_of(key)[1]: (row.length_s, {}) for key, row in worker.link_windows.items("rhv1000|")
+    }
     assert [start_s for start_s, (length_s, _) in stored.items() if start_s % length_s] == []
     assert gaps(stored) == gaps(worker.published) == []
