@@ -47,7 +47,7 @@ def acknowledged_first(patch: pytest.MonkeyPatch) -> None:
 
     async def early(self: Any) -> None:
         for event in self._held:
-            await self._acknowledge(event)
+            await self._events.ack(event)
         await flush(self)
 
     patch.setattr(ExactReader, "_flush", early)
