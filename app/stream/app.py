@@ -51,6 +51,11 @@ class ExactApp(faust.App):
         await forget_together(self.readers)
 
 
+def full(readers: Sequence[Reader]) -> set[TP]:
+    """The partitions that none of the readers lets be fetched now."""
+    return {tp for reader in readers for tp in reader.full()}
+
+
 @asynccontextmanager
 async def between_events(readers: Sequence[Reader]) -> AsyncIterator[None]:
     """No agent works on an event meanwhile."""

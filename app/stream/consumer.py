@@ -21,7 +21,7 @@ from faust.types import TP, ConsumerMessage, Message
 from app import private_names
 from app.kafka import client
 from app.private_names import ConsumerNames, ConsumerThreadNames
-from app.stream.app import exact
+from app.stream.app import exact, full
 from app.stream.checksums import check_answers
 from app.stream.fetching import Fetched, Hole, Record, gather_records
 from app.stream.joined import Reach
@@ -148,12 +148,12 @@ class BatchConsumer(ConsumerNames, Consumer):
 
         Also let `wait_for_stopped_flow` wait for it: Faust sets the event that it means to clear.
         """
-        full = {tp for reader in exact(self.app).readers for tp in reader.full()}
+        waiting = full(exact(self.app).readers)
         self.not_waiting_next_records.clear()
         try:
-            if not full:
+            if not waiting:
                 return await super().fetch(active_partitions, timeout_s)
-            if due := active_partitions - full:
+            if due := active_partitions - waiting:
                 return await super().fetch(due, FULL_LOOK_S)
             return await asyncio.sleep(FULL_LOOK_S, {})
         finally:

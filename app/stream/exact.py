@@ -179,7 +179,7 @@ class ExactReader:
                 await self._take_due()
 
     def _is_current(self, event: Any) -> bool:
-        """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
+        """Whether nothing failed and no rebalance came since it was read; else it is read again, here or elsewhere."""
         return (
             self._is_loaded and not self._has_failed and event.message.generation_id == self._app.consumer_generation_id
         )

@@ -159,7 +159,6 @@ class Incarnations:
         """The offset that comes first after a rebalance, at this time; the hole that is there if records are lost."""
         first, missing = self._inputs.begins[topic]
         if topic in self._unsaid:
-            self._unsaid.discard(topic)
             log.error("%s was recreated or lost its end: what nobody had read of it is lost", topic)
             return first - 1, Hole(first - 1, first, at_s, is_missing=True, is_counted=False)
         if missing:

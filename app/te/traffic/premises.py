@@ -6,7 +6,6 @@ premises are stored before the first row that is made by them, each with the pos
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import msgspec
 
@@ -75,15 +74,15 @@ class PremisesRow(msgspec.Struct):
     premises: tuple[Premises, ...]
 
 
-def needed(premises: Sequence[Premises], applied: int) -> tuple[Premises, ...]:
-    """Those of these premises, the oldest first, that records from position `applied` on are counted by.
-
-    Those of the record at `applied` itself say what is open, even if no row was made by the ones that follow.
-    """
-    later = [each for each, after in pairwise(premises) if after.from_position > applied]
-    return (*later, *premises[-1:])
+def premises_at(premises: Sequence[Premises], position: int) -> Premises:
+    """Those of these premises, the oldest first, that the record at a position is counted by."""
+    *_, due = [premises[0], *(each for each in premises if each.from_position <= position)]
+    return due
 
 
 def kept(premises: Sequence[Premises], applied: int) -> tuple[Premises, ...]:
-    """Those that are needed, and some before: a table may lose more than one flush, and reading goes on from there."""
-    return tuple(premises[-len(needed(premises, applied)) - KEPT :])
+    """Those that records from position `applied` on are counted by, and KEPT before: a table may lose several flushes.
+
+    Those of the record at `applied` itself say what is open, even if no row was made by the ones that follow.
+    """
+    return tuple(premises[max(0, premises.index(premises_at(premises, applied)) - KEPT) :])
