@@ -44,7 +44,11 @@ class Closings:
         self.cycle = CycleRow(1, 0, CycleState())
 
     def load(
-        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+        self,
+        closed: Sequence[tuple[int, str, LinkWindowRow]],
+        cycle: CycleRow | None,
+        epoch: int = 0,
+        has_lost: bool = False,
     ) -> None:
         self.loaded = sorted({start_s for start_s, _, _ in closed})
         self.links = {link for _, link, _ in closed}
