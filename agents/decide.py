@@ -72,7 +72,11 @@ class PopDecider:
         self._history = deque(known)
 
     def load(
-        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+        self,
+        closed: Sequence[tuple[int, str, LinkWindowRow]],
+        cycle: CycleRow | None,
+        epoch: int = 0,
+        has_lost: bool = False,
     ) -> None:
         """Resume from the rows: the history of closed windows, and an epoch above every earlier one, lost or not."""
         by_start: dict[int, dict[str, LinkWindow]] = defaultdict(dict)
@@ -80,9 +84,10 @@ class PopDecider:
             by_start[start_s][link] = self._link_window(start_s, link, row)
         for start_s in sorted(by_start):
             self._remember(by_start[start_s], max(link.window_end_s for link in by_start[start_s].values()))
-        if cycle is not None or has_lost:
+        if cycle is not None or epoch or has_lost:
             cycle = cycle or self.cycle
-            epoch = max(cycle.epoch + 1, int(self._clock.now_s())) + (LOST_EPOCHS if has_lost else 0)
+            above = max(epoch, cycle.epoch) + 1
+            epoch = max(above, int(self._clock.now_s())) + (LOST_EPOCHS if has_lost else 0)
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:

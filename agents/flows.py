@@ -27,7 +27,7 @@ from app.stream.final_rows import FinalRows
 from app.stream.publish import Publisher, Queued
 from app.te.traffic.coverage import RecentShares
 from app.te.traffic.grid import usual_length
-from app.te.traffic.premises import Premises, needed
+from app.te.traffic.premises import Premises, kept, premises_at
 from app.te.traffic.windows import ClosedWindow, ClosingRef, Missing, Progress, Sums
 from tables.congestion import (
     Closing,
@@ -47,9 +47,16 @@ class Decider(Protocol):
     """What the flows agent needs to close windows: detection and decision (agents/decide.py)."""
 
     def load(
-        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+        self,
+        closed: Sequence[tuple[int, str, LinkWindowRow]],
+        cycle: CycleRow | None,
+        epoch: int = 0,
+        has_lost: bool = False,
     ) -> None:
-        """Resume from the rows of closed windows and the last cycle, or an older one if a table `has_lost` rows."""
+        """Resume from the rows of closed windows and the last cycle, or an older one if a table `has_lost` rows.
+
+        Decisions were made with `epoch`, or with that of the cycle if it is higher.
+        """
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:
         """Decide on a complete window and return its final rows by link."""
@@ -139,18 +146,18 @@ class FlowsState(Generic[D]):
 
     def _load(self, pop: Pop) -> None:
         name, account = pop.name, self.accounts[pop.name]
-        progress, lost, included = self._progress.load(name)
+        progress, lost, included, epoch = self._progress.load(name)
         if lost is not None:
             metrics.STATE_ROWS_LOST.labels(lost).inc()
             log.error("%s: the changelog of %s has lost its end; reading goes on from %d", name, lost, progress.applied)
-        opened: dict[Slot, Sums] = {}
+        opened: dict[Slot, LinkWindowRow] = {}
         closed: dict[Slot, LinkWindowRow] = {}
         for key, row in self._rows.items(f"{name}|"):
             _, start_s, link = parts_of(key)
             self._stored.put(key, row.sums.applied)
             # A row may be ahead of the progress row: a window that is open by the progress row is closed again.
             if start_s >= progress.open_from_s:
-                opened[start_s, link] = row.sums
+                opened[start_s, link] = row
             elif row.closed and start_s >= self._keep_from_s(name):
                 closed[start_s, link] = row
                 self._final_rows.put(key)
@@ -158,14 +165,15 @@ class FlowsState(Generic[D]):
         if not (premises := self._progress.premises(name)):
             known_s = usual_length([*(start_s for start_s, _ in closed), progress.open_from_s])
             premises = account.premises_of(known_s or self._windows.length_s)
-        account.resume(progress, opened, premises, included)
+        sums = {slot: row.sums for slot, row in opened.items() if _is_own(slot[1], row, premises)}
+        account.resume(progress, sums, premises, included)
         self._final_rows.put(premises_key(name))
         history = [
             (start_s, link, msgspec.structs.replace(row, length_s=row.length_s or account.grid.length_at(start_s)))
             for (start_s, link), row in closed.items()
             if link in pop.links  # another link left the inventory; its rows go when they are too old
         ]
-        self.deciders[name].load(history, self._load_closing(name, progress.closing), lost is not None)
+        self.deciders[name].load(history, self._load_closing(name, progress.closing), epoch, lost is not None)
         self._begun[name] = self.deciders[name].cycle
 
     def _load_closing(self, pop: str, ref: ClosingRef | None) -> CycleRow | None:
@@ -213,7 +221,7 @@ class FlowsState(Generic[D]):
         progress = self.accounts[pop].progress
         if hole.position > progress.applied:
             if hole.is_missing:
-                missing = hole.position - progress.applied
+                missing = hole.next_offset - hole.offset if hole.is_counted else 0
                 # Some of them may belong to any window that is open, also to one that ended before the watermark.
                 progress.missing = Missing(missing, progress.open_from_s, hole.timestamp_s)
             progress.applied = hole.position
@@ -239,7 +247,7 @@ class FlowsState(Generic[D]):
             name: account for name, account in self.accounts.items() if account.premises is not self._premises.get(name)
         }
         for name, account in new.items():
-            account.premises = self._premises[name] = needed(account.premises, self._progress.reach[name].applied)
+            account.premises = self._premises[name] = kept(account.premises, self._progress.reach[name].applied)
             self._progress.write_premises(name, account.premises)
             self._final_rows.put(premises_key(name))
             for turn in account.grid.turns:
@@ -279,7 +287,7 @@ class FlowsState(Generic[D]):
         self._closed.clear()
         for pop in sorted(self._advanced):
             kept_from_s = self._progress.written[pop].open_from_s - self._windows.retention_s
-            self._progress.write_beside(pop, self.accounts[pop].progress, kept_from_s)
+            self._progress.write_beside(pop, self.accounts[pop].progress, kept_from_s, self.deciders[pop].cycle.epoch)
 
     def _write_closing(self, pop: str, progress: Progress) -> None:
         """Write what the windows made that were closed since the last flush; the progress row will name it."""
@@ -322,6 +330,16 @@ class FlowsState(Generic[D]):
             if (closing := self.accounts[pop].progress.closing) is not None:
                 closing.sent = True  # whoever fails to send them ends, and does not write this
         return [self._publishers[pop].sending(record) for pop, records in unsent.items() for record in records]
+
+
+def _is_own(link: str, row: LinkWindowRow, premises: Sequence[Premises]) -> bool:
+    """Whether a row of an open window was made by these premises.
+
+    If its link had left the inventory when its newest record was counted, a frozen worker wrote it late: its successor
+    has counted that record by the new inventory.
+    """
+    knew = [each for each in premises if link in each.inventory.configured_bps]
+    return row.closed or not knew or premises_at(premises, row.sums.applied) in knew
 
 
 def _measure(pop: str, progress: Progress, recent: RecentShares) -> None:

@@ -11,8 +11,8 @@ from app.config.inventory import Pop
 from app.contract import topics
 from app.contract.schemas import Notice
 from app.feeds.bmp import BmpRecord, decode
+from app.feeds.bmp_memory import Sessions
 from app.feeds.bmp_notices import bmp_notices, sends_statistics
-from app.feeds.bmp_sessions import Sessions
 from app.feeds.rejected import Rejected
 from app.feeds.rib_feed import RibFeed
 from app.stream.consumer import Record
@@ -29,7 +29,7 @@ EndOffset = Callable[[str], int | None]  # topic -> the position at which it end
 
 
 class RoutesState:
-    """One Rib per PoP in memory, in front of the packed rows. Setting a path twice is the same as setting it once."""
+    """One Rib per PoP in memory, in front of the packed rows."""
 
     def __init__(
         self,
@@ -117,9 +117,11 @@ class RoutesState:
 
     def skip(self, tp: TP, hole: Hole) -> None:
         """Go on behind offsets without a record."""
-        sessions = self.feeds[self._pops[tp.topic].name].sessions
-        if hole.position > sessions.applied:
-            sessions.applied = hole.position
+        feed = self.feeds[self._pops[tp.topic].name]
+        if hole.position > feed.sessions.applied:
+            feed.sessions.applied = hole.position
+            if hole.is_missing:
+                feed.tracker.has_gap()
             if hole.rejected is not None:
                 self._publisher.dead_letter(tp, hole, hole.rejected)
 

@@ -21,7 +21,7 @@ FIELDS = ("pop", "link", "decision", "router", "prefix")  # decision is EPOCH.SE
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 OFTEN = {"often": True}  # `extra` of a line about what is tried again and again
-LIBRARIES = ("aiokafka", "asyncio", "faust", "mode")
+LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
 SAY_AGAIN_S = 60.0
 HEAD_CHARS = 40  # of a library's message: what it is about comes behind, or fills %s
 CAUSES_MAX = 1000

@@ -8,7 +8,7 @@ private name on to a public one, which ours overrides. Faust is not imported her
 it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -77,6 +77,12 @@ def send_only(sender: Any, due: Callable[[Batches], Awaitable[Batches]]) -> None
 def fetcher_of(consumer: Any) -> Any:
     """The Fetcher of a consumer."""
     return consumer._fetcher
+
+
+def fetches_of(fetcher: Any) -> Iterable[Any]:
+    """The tasks of the fetches that are under way."""
+    tasks: Iterable[Any] = fetcher._pending_tasks
+    return tasks
 
 
 def coordinator_of(consumer: Any) -> Any:

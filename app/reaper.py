@@ -11,9 +11,10 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf, nan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.actuation.halt_file import is_halted
 from app.actuation.leases import Leases
@@ -23,6 +24,9 @@ from app.bgp.calls import Deadline
 from app.bgp.speaker import RESET_ABOVE
 from app.clock import Clock, SystemClock
 from app.errors import SpeakerError
+
+if TYPE_CHECKING:
+    from app.bgp.tls import Tls
 
 EVERY_S, AGAIN_S, GRACE_S = 1.0, 0.2, 2.0
 ANSWER = Deadline(base_s=1.0)
@@ -143,16 +147,9 @@ class RouteReaper:
         return prefixes
 
 
-def run(
-    target: str, marker: str, halt_file: Path, lease_s: float, files: Mapping[str, str | None] | None = None
-) -> None:
-    """Look after the gobgpd at `target` until a signal; by mutual TLS if files are given, as `[gobgp]` has them."""
-    tls = None
-    if files is not None:
-        from app.bgp.tls import Tls  # 5 MB that are seldom needed
-        from app.config.gobgp_settings import Gobgp
-
-        tls = Tls(Gobgp(**files))
+def run(target: str, marker: str, halt_file: Path, lease_s: float, tls: "Tls | None" = None) -> None:
+    """Look after the gobgpd at `target` until a signal; by mutual TLS if `tls` says how."""
+    if tls is not None:
         tls.current()  # or it would take its own lack of a certificate for gobgpd's silence, and end gobgpd
     reaper = RouteReaper(
         BlockingGobgp(target, marker, ANSWER, in_host_time=True, tls=tls),

@@ -20,8 +20,8 @@ async def lasting(job: Job) -> None:
     """
     try:
         await job()
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         if is_cancelled():
             raise
-        raise RuntimeError(f"{job.__qualname__} ended with a cancellation that nobody asked for") from None
+        raise RuntimeError(f"{job.__qualname__} ended with a cancellation that nobody asked for") from error
     raise RuntimeError(f"{job.__qualname__} ended")

@@ -26,12 +26,13 @@ from app.gauges import forget_links, watch_clock, watch_inputs, watch_routes
 from app.kafka.broker_time import ClockWatch
 from app.reload import Read, Reload
 from app.stream.app import ExactApp, between_events
-from app.stream.exact import Reading, recovered
+from app.stream.exact import Reading
 from app.stream.fence import StallFence
 from app.stream.final_rows import FinalRows
 from app.stream.offsets import committed, end_offset
 from app.stream.publish import Publisher
 from app.stream.reading import attach_reader
+from app.stream.recovery import recovered
 from app.stream.watchdog import Watchdog
 from app.stream.worker import Background, create_app, run
 from app.te.routing.natural import NaturalRouting

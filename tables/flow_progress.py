@@ -21,23 +21,26 @@ class Beside(msgspec.Struct):
     """The position that the rows of windows include, and the flush before, as a whole.
 
     What was closed by then was published before this flush began. Rows from `kept_from_s` on are there, even if the
-    next flush deletes some before its own row is written.
+    next flush deletes some before its own row is written. `epoch` is that of the newest decision.
     """
 
     applied: int
     kept_from_s: int
     before: Progress
+    epoch: int = 0
 
 
 class Agreed(NamedTuple):
     """Where reading goes on, and the table whose changelog has lost its end (None: neither).
 
-    What is read again up to position `included` was counted before, and perhaps published.
+    What is read again up to position `included` was counted before, and perhaps published. No decision had an epoch
+    above `epoch`, as far as `link_windows` knows.
     """
 
     progress: Progress
     lost: str | None = None
     included: int = -1
+    epoch: int = 0
 
 
 def agree(last: Progress, beside: Beside) -> Agreed:
@@ -52,10 +55,10 @@ def agree(last: Progress, beside: Beside) -> Agreed:
         is_kept = last.open_from_s >= beside.kept_from_s  # the rows of windows that were open then
         goes_on, decided_to_s, lost = last if is_kept else before, before.open_from_s, "congestion"
     else:
-        return Agreed(last)
+        return Agreed(last, epoch=beside.epoch)
     decided_to_s = max(goes_on.decided_to_s, decided_to_s)
     progress = msgspec.structs.replace(goes_on, decided_to_s=decided_to_s, closing=last.closing)
-    return Agreed(progress, lost, max(last.applied, beside.applied))
+    return Agreed(progress, lost, max(last.applied, beside.applied), beside.epoch)
 
 
 class FlowProgress:
@@ -87,9 +90,9 @@ class FlowProgress:
             return Agreed(last)  # of a version that did not write the other row
         return agree(last, beside or Beside(-1, 0, Progress()))
 
-    def write_beside(self, pop: str, progress: Progress, kept_from_s: int) -> None:
+    def write_beside(self, pop: str, progress: Progress, kept_from_s: int, epoch: int) -> None:
         """Write the row beside those of windows, after all of them (needs a current event)."""
-        self._beside.put(_beside_key(pop), Beside(progress.applied, kept_from_s, self.written[pop]))
+        self._beside.put(_beside_key(pop), Beside(progress.applied, kept_from_s, self.written[pop], epoch))
         self.reach[pop] = self.written[pop]
 
     def write_last(self, pop: str, progress: Progress) -> None:

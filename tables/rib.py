@@ -23,16 +23,16 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.feeds.bmp_sessions import Sessions
+from app.feeds.bmp_memory import Sessions
 from app.feeds.rib_feed import RibFeed, StalePlaces
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import BUCKETS, crc_of
-from tables.store import ROW_BYTES_MAX, ExactTable, OpenTable, Rows
+from tables.store import ROW_BYTES_MAX, ExactTable, OpenTable, Rows, decoder_of
 
 T = TypeVar("T")
 RowId = tuple[int, int]  # bucket and part
 
-VERSION = 4
+VERSION = 5  # in rows of 4 a path without a local-pref has the one that the inventory had
 PARTS_MAX = (1 << 32) // BUCKETS  # of a bucket: a CRC-32 has no more bits
 SESSIONS_KEPT = 128  # copies at most while rows are behind, one a flush: with a thousand peers one has 100 KB
 
@@ -44,6 +44,11 @@ class RibRow(msgspec.Struct, gc=False):
     flush: int
     paths: list[tuple[str, msgspec.Raw]]
     awaited: dict[str, list[StalePlaces]] = {}
+    is_of_before: bool = False  # made from a row of VERSION 4
+
+
+def _upgraded(packed: bytes) -> RibRow:
+    return msgspec.structs.replace(decoder_of(RibRow).decode(packed), is_of_before=True)
 
 
 class RibTable:
@@ -51,8 +56,8 @@ class RibTable:
 
     def __init__(self, table: ExactTable) -> None:
         self.table = table
-        self.rows = Rows(table, RibRow, lambda row: row.applied, VERSION)
-        self.progress = Rows(table, Sessions, lambda row: row.applied, VERSION)
+        self.rows = Rows(table, RibRow, lambda row: row.applied, VERSION, _upgraded)
+        self.progress = Rows(table, Sessions, lambda row: row.applied, VERSION, decoder_of(Sessions).decode)
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -86,8 +91,8 @@ class Unpacked(Generic[T]):
 class KeptRib:
     """The rows of one PoP's Rib: which of them are behind, and which to write next.
 
-    A row is the content of its bucket after the record at its position. A record may be applied again to a row that
-    includes it: the result is the same, and the row need not be written for it.
+    A row is the content of its bucket after the record at its position. A record that is read again changes nothing in
+    a row that includes it, nor need the row be written for it.
 
     Flushes are numbered to distinguish rows that the changelog may lack from rows that it has. A process starts two
     above the last known number, because its predecessor may have begun the next flush, and writes no row before the
@@ -101,6 +106,7 @@ class KeptRib:
         self._parts: dict[int, list[int]] = {}  # of buckets that were split, the highest first
         self._included: dict[RowId, int] = {}  # position of each row
         self._behind: dict[RowId, int] = {}  # position up to which a row is complete, the oldest first
+        self._outdated: set[RowId] = set()  # rows to be written again: of before, or with routers that left
         self._flushed = deque([copied(feed.sessions)])  # from where all rows are complete to the last flush
         self._applied = feed.sessions.applied  # at the last flush
         self._first_flush = feed.sessions.flush + 2
@@ -109,12 +115,19 @@ class KeptRib:
 
     def load(self) -> None:
         """Load all rows into the Rib, which must be empty."""
-        unpacked: Unpacked[PathSet] = Unpacked(PathSet, self.feed.rib.share)
+        rib = self.feed.rib
+        of_today: Unpacked[PathSet] = Unpacked(PathSet, lambda paths: rib.share(self.feed.as_named(paths)))
+        of_before: Unpacked[PathSet] = Unpacked(
+            PathSet, lambda paths: rib.share(self.feed.as_reported(self.feed.as_named(paths)))
+        )
         sessions, behind = self.feed.sessions, []
         buckets: dict[int, dict[str, PathSet]] = {}
         self._load_parts()
         for key, row in self._table.rows.items(f"{self.feed.pop.name}|bucket|"):
             row_id = bucket, _ = _row_id(key)
+            unpacked = of_before if row.is_of_before else of_today
+            if row.is_of_before or sessions.renamed:
+                self._outdated.add(row_id)
             prefixes = {prefix: unpacked(packed) for prefix, packed in row.paths if self._row_of(prefix) == row_id}
             buckets.setdefault(bucket, {}).update(prefixes)
             self.feed.restore(
@@ -126,11 +139,15 @@ class KeptRib:
             if row.applied > sessions.applied and not sessions.first_flush <= row.flush <= sessions.flush:
                 behind.append(row_id)  # the changelog may not have it
         for bucket, prefixes in buckets.items():
-            self.feed.rib.restore(bucket, prefixes)
+            rib.restore(bucket, prefixes)
         behind.sort(key=lambda row_id: -row_id[1])
         self._behind = dict.fromkeys(behind, sessions.applied)
-        self.feed.restored()
+        self._outdated.update(map(self._row_of, self.feed.restored()))
+        self._behind |= dict.fromkeys(self._outdated - self._behind.keys(), sessions.applied)
+        if not self._outdated:
+            sessions.renamed = {}
         self.feed.replay_until = max(self._included.values(), default=-1)
+        self.feed.included = lambda prefix: self._included.get(self._row_of(prefix), -1)
 
     def _load_parts(self) -> None:
         for key in [key.decode() for key, _ in self._table.table.items()]:
@@ -190,6 +207,8 @@ class KeptRib:
         """Write one row and return its size in bytes; while its records are replayed it is written as it is."""
         key, sessions = self._key(row_id), self.feed.sessions
         if self._included.get(row_id, -1) > sessions.applied:
+            if row_id in self._outdated:
+                self._behind[row_id] = self._flushed[-1].applied
             return self._table.rows.touch(key)
         bucket = self.feed.rib.bucket(row_id[0])
         path_sets = {prefix: paths for prefix, paths in bucket.items() if self._row_of(prefix) == row_id}
@@ -199,6 +218,9 @@ class KeptRib:
             return self._write(other) + self._write(row_id)
         row = RibRow(sessions.applied, self._flush, packed, self.feed.stale(path_sets))
         self._included[row_id] = sessions.applied
+        self._outdated.discard(row_id)
+        if not self._outdated:
+            sessions.renamed = {}
         return self._table.rows.put(key, row)
 
     def _split(self, row_id: RowId) -> RowId | None:

@@ -101,7 +101,7 @@ async def slowly(port: int) -> None:
     with contextlib.suppress(OSError):
         client = await connected(port)
         await drip(client, HALF[: int(AGAIN_S)], 1.0)
-        client.writer.transport.abort()
+        client.close()
 
 
 async def published(deployment: Deployment, since_s: float) -> list[tuple[float, float, float]]:

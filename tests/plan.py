@@ -88,7 +88,7 @@ ROOMS = (
     Room(
         "app.lab.daemons",
         "Kafka, pmacct, GoBGP, FRR and ExaBGP on loopback",
-        (*BASE, "app.bgp", "app.kafka", "app.lab.pop.model", "app.lab.pop.vty"),
+        (*BASE, "app.bgp", "app.kafka", "app.private_names", "app.lab.pop.model", "app.lab.pop.vty"),
     ),
     Room("app.lab.demo", "`make demo`: a story on both, and its verdict", ANYTHING),
     Room("app.simulation", "the same product in virtual time, with faults and invariants", ANYTHING, faust=True),

@@ -164,8 +164,9 @@ class GobgpClient:
             closing.cancel()
 
     async def _ask(self, name: str, request: Message) -> Any:
+        method = calls.method(await self.dialect(), name)
         with self._errors(name):
-            ask = self.channel().unary_unary(*calls.method(await self.dialect(), name))
+            ask = self.channel().unary_unary(*method)
             return await ask(request, timeout=self._deadline.of())
 
     async def _list(self, name: str, request: Message, paths: int = 0) -> AsyncIterator[Any]:
@@ -177,8 +178,14 @@ class GobgpClient:
     async def _watch(self, request: pb.WatchEventRequest) -> AsyncIterator[pb.WatchEventResponse]:
         method = calls.method(await self.dialect(), "WatchEvent")
         with self._errors("WatchEvent"):
-            async for event in self.channel().unary_stream(*method)(request):
-                yield event
+            channel = self.channel()
+            try:
+                async for event in channel.unary_stream(*method)(request):
+                    yield event
+            except asyncio.CancelledError:
+                if channel is self._channel or is_cancelled():
+                    raise
+                raise SpeakerError(f"{self.target}: WatchEvent ended, because the files of [gobgp] changed") from None
 
     @contextlib.contextmanager
     def _errors(self, call: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from app.config.endpoints import UNIX, is_local
 from app.config.gobgp_settings import Gobgp
-from app.config.tls_files import Reloaded, UnusableFile
+from app.config.tls_files import Reloading, UnusableFile
 from app.errors import SpeakerError
 
 SECURE_IT = (
@@ -28,7 +28,7 @@ class Tls:
 
     def __init__(self, gobgp: Gobgp) -> None:
         self.files = gobgp.files
-        self._reloaded = Reloaded(self.files, self._secured)
+        self._reloaded = Reloading(self.files, self._secured)
 
     def current(self) -> Secured:
         """What the next connection uses, the same object until a file changes; SpeakerError if there is nothing yet."""

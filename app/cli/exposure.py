@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from app.bgp.tls import SECURE_IT, tls_to
+from app.bgp.tls import tls_to
 from app.clock import utc
 from app.config import endpoints
 from app.config.gobgp_settings import Gobgp
@@ -18,6 +18,7 @@ from app.config.tls_files import SOON_S, certificate
 from app.errors import SpeakerError
 
 ANSWER_S = 3.0
+ASK_FOR_IT = "start it with --tls-client-ca-file, which GoBGP 4 has, or use a unix socket"
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # with SETTINGS that set nothing
 SETTINGS_FRAME = 4
 
@@ -53,7 +54,7 @@ async def exposure(target: str, gobgp: Gobgp, now_s: float) -> Exposure:
     ends_s = certificate(ssl.DER_cert_to_PEM_cert(theirs).encode()).ends_s
     text = f"TLS at {target}, whose certificate holds until {utc(ends_s)}"
     if lets_in:
-        return Exposure(text, f"the gobgpd at {target} lets in who has no certificate: {SECURE_IT}")
+        return Exposure(text, f"the gobgpd at {target} lets in who has no certificate: {ASK_FOR_IT}")
     if ends_s < now_s + SOON_S:
         return Exposure(text, f"the certificate of the gobgpd at {target} holds until {utc(ends_s)}: renew it")
     return Exposure(text)

@@ -7,6 +7,7 @@ from typing import TypeVar
 import click
 
 from app.config import endpoints
+from app.errors import AutopilotError
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -60,4 +61,13 @@ def reaper(target: str, marker: str, halt_file: Path, lease_s: float, **files: s
     given = [path for path in files.values() if path is not None]
     if 0 < len(given) < len(files):
         raise click.UsageError("mutual TLS needs --ca-file, --cert-file and --key-file")
-    run(target, marker, halt_file, lease_s, files if given else None)
+    tls = None
+    if given:
+        from app.bgp.tls import Tls  # 5 MB that are seldom needed
+        from app.config.gobgp_settings import Gobgp
+
+        tls = Tls(Gobgp(**files))
+    try:
+        run(target, marker, halt_file, lease_s, tls)
+    except AutopilotError as error:
+        raise click.ClickException(str(error)) from error

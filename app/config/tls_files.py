@@ -87,7 +87,7 @@ class TlsFiles(NamedTuple):
             raise MissingFile(f"{cert} or its key is being replaced") from error
 
 
-class Reloaded(Generic[T]):
+class Reloading(Generic[T]):
     """What `make` makes of the files, and makes again whenever their content has changed; threads may share it.
 
     What cannot be used then, such as a new certificate whose key is not there yet, is logged, and what was made before

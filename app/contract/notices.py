@@ -56,8 +56,9 @@ KINDS = {
     "injector-silent": Meaning("in mode `auto` a gobgpd does not answer the actuator", "Start that gobgpd."),
     # flows
     "missing-records": Meaning(
-        "Kafka removed flows before telemetry had read them; the windows of that time say `feed: gap`",
-        "Let the topic keep records for longer than telemetry may be away.",
+        "Kafka removed flows before telemetry had read them, by retention or with a topic that somebody deleted; the"
+        " windows of that time say `feed: gap`",
+        "Let the topic keep records for longer than telemetry may be away, and delete none that is unread.",
     ),
     "flows-silent": Meaning(
         "a router was never heard by sFlow, or not for 300 s", "Let it send sFlow, and compare `agent_address`."
@@ -160,6 +161,12 @@ KINDS = {
     "bmp-refreshing": Meaning(
         "the BMP session of a router began again, and not all of its paths came yet: no new move leads to it",
         "Wait a minute; if it stays, see whether its BMP session keeps starting again, or its BGP sessions flap.",
+    ),
+    "bmp-incomplete": Meaning(
+        "a part of the BMP session of a router was not read: its beginning is older than the topic or than the router's"
+        " name in the inventory, or Kafka removed records first. No new move leads to it",
+        "Reset its BMP session at the router, so that it sends all its routes again. Let the topic keep its records"
+        " for longer.",
     ),
     "bmp-no-statistics": Meaning("a router sends no BMP statistics, so it is doubted when it is quiet", STATISTICS),
     "bmp-no-routes": Meaning(

@@ -2,5 +2,6 @@
 
 May import: contract, config, te.routing, te.traffic, native.
 Read: flows, columns, scan, batches, attribution, placing, accounting, flow_notices, counters, as_path, bmp,
-bmp_identity, bmp_clocks, bmp_order, bmp_sessions, stale_paths, rib_feed, bmp_notices, rejected.
+bmp_identity, bmp_clocks, bmp_order, bmp_memory, bmp_renames, bmp_sessions, stale_paths, rib_feed,
+bmp_notices, rejected.
 """

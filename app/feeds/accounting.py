@@ -16,7 +16,7 @@ from app.feeds.placing import Slot, Slots, TableOf, match, parts, slots_of
 from app.feeds.rejected import Rejected
 from app.te.traffic.demand import Demand, PairIndex
 from app.te.traffic.grid import Grid
-from app.te.traffic.premises import FlowInventory, Premises, WindowTiming, needed
+from app.te.traffic.premises import FlowInventory, Premises, WindowTiming, premises_at
 from app.te.traffic.windows import UNMARKED_MAX_S, Part, Progress, Sums, quiet_until
 
 PAIRS_MIN = 1 << 16  # up to this many pairs, numbers of pairs that are no longer seen may stay
@@ -67,8 +67,8 @@ class Accounting:
         newest = self._included = max(self._newest, included)
         used = [each for each in premises if each.from_position <= newest]  # no row was made by any later one
         if used:
-            self.premises = needed(used, progress.applied)
-            self._use(self.premises[0])
+            self.premises = tuple(used)
+            self._use(premises_at(used, progress.applied))
         for slot in [slot for slot in self.open if self.grid.start_at(slot[0]) != slot[0]]:
             del self.open[slot]  # a frozen worker wrote it, by a length that was changed since
         self._settled_after = newest
@@ -104,7 +104,7 @@ class Accounting:
         """Use the premises that the record at this position is counted by."""
         if self._settled_after is None:
             return
-        *_, due = [self.premises[0], *(each for each in self.premises if each.from_position <= position)]
+        due = premises_at(self.premises, position)
         if due is not self._in_use:
             self._use(due)
         if position > self._settled_after:

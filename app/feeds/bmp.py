@@ -224,8 +224,8 @@ def canonical(text: str) -> str:
     return str((address.version == 6 and address.ipv4_mapped) or address)
 
 
-def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Path:
-    """The path of an update; `local_pref` is used if the record has none.
+def to_path(record: BmpRecord, own_asn: int, ebgp: bool) -> Path:
+    """The path of an update.
 
     FRR 8.4 prepends its own AS to eBGP paths and leaves local-pref out, so one leading `own_asn` is removed from them.
     """
@@ -240,7 +240,7 @@ def to_path(record: BmpRecord, own_asn: int, ebgp: bool, local_pref: int) -> Pat
         as_path=numbers,
         origin=ORIGINS.get(record.origin, "incomplete"),
         med=record.med,
-        local_pref=local_pref if record.local_pref is None else record.local_pref,
+        local_pref=record.local_pref,
         communities=_communities(record.comms),
         large_communities=_words(record.lcomms),
         path_id=record.as_path_id,

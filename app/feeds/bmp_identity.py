@@ -43,6 +43,16 @@ class Identifier:
         routers = self._at_address.get(_spelled(address), ())
         return routers[0].name if len(routers) == 1 else None
 
+    def may_be(self, router: str, address: str, sysname: str) -> bool:
+        """Whether a session from this address can be of this router, or else of none; its sysName may not be known."""
+        return self.named(address, sysname) in (router, None) and (
+            not self.is_known(address) or router in {each.name for each in self._at_address[_spelled(address)]}
+        )
+
+    def named(self, address: str, sysname: str) -> str | None:
+        """The router with this address and sysName; an empty one is not known."""
+        return self.by_name(address, sysname).router if sysname else self.by_address(address)
+
     def is_known(self, address: str) -> bool:
         """Whether any router has this address."""
         return _spelled(address) in self._at_address

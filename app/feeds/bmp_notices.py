@@ -11,6 +11,11 @@ NOTICES_MAX = 20  # of one kind
 ALARM_SHOWN_S = 600.0
 STATISTICS_WITHIN_S = 60.0  # of a session's beginning, and of each other
 CONSEQUENCE = "no move leads to it, and moves that leave by it end"
+UNREAD = {
+    "beginning": "The topic has no beginning (no initiation message) of the BMP session of",
+    "gap": "Records were removed from the topic before they were read, in the BMP session of",
+    "order": "Records came too far out of order in the BMP session of",
+}
 ASK_FOR_STATISTICS = "let it send BMP statistics reports every 10 s (15 s where it cannot send them more often)"
 
 
@@ -47,6 +52,13 @@ def _not_heard(feed: RibFeed, now_s: float) -> Iterator[Notice]:
                 " compare bmp_sysname and bmp_address with what it says and where it comes from."
             )
             yield Notice("bmp-never-heard", router, text)
+        elif live and all(session.unread for session in live):
+            text = (
+                f"{UNREAD[live[-1].unread]} {router}, so some of its routes may be missing or out of date, and no new"
+                " move leads to it. No router says twice what it has said: reset its BMP session at the router, so that"
+                " it sends all of them again."
+            )
+            yield Notice("bmp-incomplete", router, text)
         elif live:
             text = (
                 f"The BMP session of {router} began again, and not all of its paths are refreshed yet; until then no"

@@ -9,75 +9,20 @@ import msgspec
 
 from app.config.inventory import Pop
 from app.feeds.bmp import BmpRecord
-from app.feeds.bmp_clocks import WriterClock
 from app.feeds.bmp_identity import Identifier, Identity
-from app.feeds.stale_paths import Awaited, StalePaths
+from app.feeds.bmp_memory import OVER_S, Alarm, BmpSession, Sessions, Unread
+from app.feeds.bmp_renames import kept, known_routers, take_over_names
+from app.feeds.stale_paths import DUMP_WITHIN_S, StalePaths
 
 SESSIONS_KEPT = 8  # of one router; those heard longest ago are forgotten first
 IGNORED_KEPT = 64  # sessions whose records are ignored
 ALARMS_KEPT = 20  # of one kind
 WAITING_MAX, WAITING_SESSIONS_MAX = 10_000, 64  # records of sessions that have not said yet who they are
 WAITING_S = 60.0
-OVER_S = 600.0  # so long after its last record a session has ended, whether or not that was heard
 VOUCHES_AFTER_S = 5.0  # what was sent before another session began may be written after its first records
 FIRST_WITHIN_SILENCES = 2.0
+LATE_S = DUMP_WITHIN_S  # so much later an initiation message may come than records that were sent after it
 UNKNOWN = "unknown-router"
-
-
-class BmpSession(msgspec.Struct):
-    """One BMP session. Times are Kafka's. Without a router, its records are ignored for the reason in `ignored`.
-
-    `whole` says that the Rib has the whole table that the router reported in it: what was there before is refreshed.
-    `peers` are those that it reported, and it vouches for no other: some routers have one session for each of their
-    instances. None is of a row that was written before, and stands for all.
-    """
-
-    router: str | None
-    heard_s: float
-    began_s: float = 0.0
-    seq: int = 0  # of its last record, by its collector's counter
-    whole: bool = False
-    ended: bool = False
-    ignored: str = ""
-    peers: set[str] | None = None
-
-    @property
-    def over_s(self) -> float:
-        """When it ended, or will have if it is not heard again."""
-        return self.heard_s if self.ended else self.heard_s + OVER_S
-
-    def reports(self, peer: str) -> bool:
-        """Whether the session reported this peer."""
-        return self.peers is None or peer in self.peers
-
-
-class Alarm(msgspec.Struct):
-    """What people should know, in words, and when it happened last, by Kafka's time."""
-
-    at_s: float
-    text: str
-
-
-class Sessions(msgspec.Struct):
-    """What the routes agent must remember besides the paths: its progress, BMP sessions and peers."""
-
-    applied: int = -1
-    first_flush: int = 1  # rows of flushes `first_flush` to `flush` may be ahead of `applied` (tables/rib.py)
-    flush: int = 0
-    routers: dict[str, str] = msgspec.field(default_factory=dict)  # BMP session -> router: rows before `sessions`
-    peers: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> peers that are up, with their AS
-    awaited: dict[str, Awaited] = msgspec.field(default_factory=dict)  # by session
-    records: int = 0
-    ignored: dict[str, int] = msgspec.field(default_factory=dict)
-    missing: int = 0  # numbers that no record of a collector had
-    steps_back: int = 0  # records with a number below that of the one before
-    unused: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)  # router -> routes of RIBs of no use
-    sessions: dict[str, BmpSession] = msgspec.field(default_factory=dict)
-    at_s: float = 0.0  # the stream's time: Kafka's, as far as the collectors' clocks agree
-    writers: dict[str, WriterClock] = msgspec.field(default_factory=dict)
-    heard: dict[str, float] = msgspec.field(default_factory=dict)  # router -> Kafka time of its last record
-    statistics: dict[str, float] = msgspec.field(default_factory=dict)  # router -> that of its last statistics report
-    alarms: dict[str, dict[str, Alarm]] = msgspec.field(default_factory=dict)  # by kind and place
 
 
 class WaitingRecords(msgspec.Struct):
@@ -101,6 +46,8 @@ class SessionTracker:
             sessions.sessions.setdefault(session, BmpSession(router, sessions.at_s, whole=True))
             sessions.heard.setdefault(router, sessions.at_s)
         sessions.routers = {}
+        take_over_names(pop, self._identifier, sessions)
+        self.known = known_routers(pop, self._identifier, sessions)  # whose sessions and paths these are
         self._forget_strangers()
 
     def reconfigure(self, pop: Pop) -> None:
@@ -108,18 +55,14 @@ class SessionTracker:
         self._pop, self._identifier = pop, Identifier(pop)
 
     def _forget_strangers(self) -> None:
-        """Forget routers that are not in the inventory any more."""
-        known, memory = self._pop.routers, self._memory
-        memory.sessions = {
-            key: session
-            for key, session in memory.sessions.items()
-            if session.router is None or session.router in known
-        }
+        """Forget routers that are not in the inventory any more, or not under this name."""
+        known, memory = self.known, self._memory
+        of_known = ((key, kept(key, each, self._identifier, known)) for key, each in memory.sessions.items())
+        memory.sessions = {key: session for key, session in of_known if session is not None}
         for key in [key for key, each in memory.awaited.items() if each.router not in known]:
             self._stale.drop(key)
-        kept = (memory.peers, memory.heard, memory.statistics, memory.unused)
-        for by_router in kept:
-            for router in by_router.keys() - known.keys():
+        for by_router in (memory.peers, memory.heard, memory.statistics, memory.unused):
+            for router in by_router.keys() - known:
                 del by_router[router]
 
     @property
@@ -153,13 +96,16 @@ class SessionTracker:
         """Which others surely have what session `key` has not reported of a peer until `due_s`; and may any have it?
 
         One has it that reports the peer, and was heard well after the other began: it would have told of a loss. One
-        that was not heard since may have died before. And who is asked must be heard itself after that time.
+        that was not heard since may have died before, and one that was not read to the end does not know of the paths.
+        And who is asked must be heard itself after that time.
         """
         awaiting, session = self._memory.awaited[key], self._memory.sessions.get(key)
+        is_its_own = session is not None and session.reports(peer)
         others = [
             (name, other)
             for name, other in self._live(awaiting.router, at_s)
             if name != key and other.reports(peer) and not self._stale.awaits_peer(name, peer)
+            if not (other.unread and is_its_own)
         ]
         sure = [name for name, other in others if other.heard_s > awaiting.began_s + VOUCHES_AFTER_S]
         is_heard = session is not None and session.heard_s > due_s
@@ -211,12 +157,28 @@ class SessionTracker:
 
     def is_torn(self, record: BmpRecord) -> None:
         """Note that what the session of a record said came in an order that leaves its table in doubt."""
-        self._memory.sessions[record.session].whole = False
+        session = self._memory.sessions[record.session]
+        session.whole, session.unread = False, session.unread or "order"
+
+    def has_gap(self) -> None:
+        """Note that records were removed before anybody read them: any session may have said anything in them.
+
+        What the sessions await may be among it, so they await nothing any more.
+        """
+        for key, session in self._memory.sessions.items():
+            if session.router is not None and not session.ended:
+                session.whole, session.unread = False, session.unread or "gap"
+                self._stale.drop(key)
+
+    def is_unread(self, key: str) -> bool:
+        """Whether something that this session said was not read, so that what did not come may have been said."""
+        session = self._memory.sessions.get(key)
+        return session is not None and session.unread in ("beginning", "gap")
 
     def is_whole(self, key: str) -> None:
-        """Note that the Rib has all that the router reported in this session."""
+        """Note that the Rib has all that the router reported in this session, if all of that was read."""
         if (session := self._memory.sessions.get(key)) is not None and not session.ended:
-            session.whole = True
+            session.whole = not session.unread
 
     def router_of(self, record: BmpRecord) -> str | None:
         """The router of a record's BMP session as far as is known; None if its records are ignored or wait."""
@@ -234,6 +196,9 @@ class SessionTracker:
         session = self._memory.sessions.get(key)
         if session is None or session.router != identity.router or session.ended:
             session = self._begin(record, identity, at_s)
+        elif session.unread == "beginning" and record.seq <= session.first_seq and at_s <= session.began_s + LATE_S:
+            session.unread, session.whole = "", key not in self._memory.awaited
+        session.sysname = record.bmp_init_info_sysname or session.sysname
         waited = sorted(self._take_waiting(key), key=lambda each: each.seq)
         if identity.router is None:
             self.ignore(identity.ignored, 1 + len(waited))
@@ -248,7 +213,7 @@ class SessionTracker:
             if router is None and self._identifier.is_known(record.bmp_router):
                 self._wait(record, at_s)
                 return None
-            session = self._begin(record, Identity(router, "" if router else UNKNOWN), at_s)
+            session = self._begin(record, Identity(router, "" if router else UNKNOWN), at_s, "beginning")
             if router is None:
                 self._alarm_unnamed(record, at_s)
         if session.router is not None and session.ended and record.seq > session.seq:
@@ -298,9 +263,10 @@ class SessionTracker:
             session.ended, session.seq = True, max(session.seq, seq)
             self._stale.drop(key)
 
-    def _begin(self, record: BmpRecord, identity: Identity, at_s: float) -> BmpSession:
+    def _begin(self, record: BmpRecord, identity: Identity, at_s: float, unread: Unread = "") -> BmpSession:
         router, key, memory = identity.router, record.session, self._memory
-        session = BmpSession(router, at_s, at_s, record.seq, ignored=identity.ignored, peers=set())
+        session = BmpSession(router, at_s, at_s, record.seq, ignored=identity.ignored, peers=set(), unread=unread)
+        session.first_seq = record.seq
         memory.sessions.pop(key, None)
         if router is not None:
             self._look_at_others(router, record, at_s)

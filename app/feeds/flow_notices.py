@@ -34,11 +34,16 @@ def _missing(progress: Progress) -> Iterator[Notice]:
     missing = progress.missing
     if missing is not None and progress.watermark_s < missing.until_s + MISSED_S:
         began, ended = (utc(at_s).isoformat(timespec="seconds") for at_s in (missing.from_s, missing.until_s))
+        what, remedy = (
+            (f"{missing.records} messages", "let the topic keep records for longer than nobody may read")
+            if missing.records
+            else ("nobody knows how many messages", "somebody deleted the topic, or its brokers lost the end of it")
+        )
         yield Notice(
             "missing-records",
             "flows",
-            f"{missing.records} messages from between {began} and {ended} were removed from Kafka before they were"
-            " read, and windows of that time say feed gap: let the topic keep records for longer than nobody may read",
+            f"{what} from between {began} and {ended} were removed from Kafka before they were read, and windows of"
+            f" that time say feed gap: {remedy}",
         )
 
 

@@ -1,13 +1,17 @@
 """From BMP records to the Rib of one PoP: which peers are up, and which paths each router has."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
+
+import msgspec
 
 from app.config.inventory import Pop
 from app.feeds.as_path import read_as_path
 from app.feeds.bmp import BmpRecord, canonical, to_path
 from app.feeds.bmp_clocks import began_again, stream_time
+from app.feeds.bmp_memory import Sessions
 from app.feeds.bmp_order import LastWords, left_out
-from app.feeds.bmp_sessions import Sessions, SessionTracker
+from app.feeds.bmp_sessions import SessionTracker
 from app.feeds.stale_paths import StalePaths
 from app.te.routing.interning import PathSet
 from app.te.routing.rib import Rib
@@ -29,18 +33,46 @@ class RibFeed:
         self.rib = rib
         self.sessions = sessions or Sessions()
         self.replay_until = -1  # records up to this position are replayed, because some rows already include them
+        self.included: Callable[[str], float] = lambda prefix: -inf  # the position of the row of a prefix
         self._expired_s = -EXPIRE_EVERY_S
         self._words = LastWords()
-        self._stale = StalePaths(rib, self.sessions.awaited)
+        self._stale = StalePaths(rib, self.sessions.awaited, self._is_ahead)
         self.tracker = SessionTracker(pop, self.sessions, self._stale)
-        for router, peers in self.sessions.peers.items():
-            for peer, asn in peers.items():
-                rib.peer_up(router, peer, asn)
+        self._apply_inventory()
 
     def reconfigure(self, pop: Pop) -> None:
         """Go on with another inventory of the same routers."""
         self.pop = pop
         self.tracker.reconfigure(pop)
+        self._apply_inventory()
+
+    def _apply_inventory(self) -> None:
+        """Let what the inventory says of peers and dumps hold for those that are known, too."""
+        for router, peers in self.sessions.peers.items():
+            for peer, asn in peers.items():
+                if self.rib.peer_asn(router, peer) != (known := self._asn_of(router, peer, asn)):
+                    self.rib.peer_up(router, peer, known)
+        for awaited in self.sessions.awaited.values():
+            awaited.first_s = self.tracker.first_s(awaited.router)
+
+    def _asn_of(self, router: str, peer: str, reported: int) -> int:
+        """The AS number of a peer: the inventory's, or our own, if its router reported none (0)."""
+        return reported or self.pop.asn_by_session.get((router, peer), self.pop.asn)
+
+    def as_named(self, path_set: PathSet) -> PathSet:
+        """Paths of a row by the names that routers have now."""
+        names = self.sessions.renamed
+        return tuple((names.get(router, router), path) for router, path in path_set) if names else path_set
+
+    def as_reported(self, path_set: PathSet) -> PathSet:
+        """Paths of a row that had the inventory's local-pref where BMP has none: what equals it is taken for that."""
+        links, by_session = self.pop.links, self.pop.link_by_session
+        return tuple(
+            (router, msgspec.structs.replace(path, local_pref=None))
+            if (link := by_session.get((router, path.peer))) and path.local_pref == links[link].local_pref
+            else (router, path)
+            for router, path in path_set
+        )
 
     def restore(
         self, applied: int, prefixes: Mapping[str, PathSet], stale: Mapping[str, Sequence[StalePlaces]]
@@ -56,6 +88,10 @@ class RibFeed:
             if later:
                 everything = ((prefix, range(len(path_set))) for prefix, path_set in prefixes.items())
                 self._restore(session, everything, prefixes, later)
+        for session, places in stale.items() if applied > self.sessions.applied else ():
+            for prefix, numbers in places:
+                for _, path in map(prefixes[prefix].__getitem__, numbers):
+                    self._stale.restore_ahead(session, prefix, (path.peer, path.path_id))
 
     def _restore(
         self,
@@ -70,15 +106,18 @@ class RibFeed:
                 if name == router and path.peer in peers:
                     self._stale.restore(session, prefix, (path.peer, path.path_id))
 
-    def restored(self) -> None:
-        """Drop paths of routers that left the inventory: no record would withdraw them. Call this after all rows.
+    def restored(self) -> set[str]:
+        """Drop paths of routers that left the inventory, or whose name is another's now; return their prefixes.
 
-        What none of them calls stale is refreshed.
+        No record would withdraw them. Call this after all rows; what none of them calls stale is refreshed.
         """
-        for router in self.rib.routers() - self.pop.routers.keys():
+        strangers = self.rib.routers() - self.tracker.known
+        dropped = set[str]()
+        for router in strangers:
             for peer in {peer for peer, _ in self.rib.by_peer(router)}:
-                self.rib.peer_down(router, peer)
+                dropped.update(self.rib.peer_down(router, peer))
         self._stale.restored()
+        return dropped
 
     def stale(self, prefixes: Mapping[str, PathSet]) -> dict[str, list[StalePlaces]]:
         """The awaited paths among those of `prefixes` by session, by their places in the path sets."""
@@ -119,6 +158,9 @@ class RibFeed:
     def _expire(self, at_s: float) -> list[Touched]:
         """Remove what is overdue at `at_s` and no other session has."""
         touched: list[Touched] = []
+        for session in [each for each in self.sessions.awaited if self.tracker.is_unread(each)]:
+            if self._stale.is_overdue(session, at_s):
+                self._stale.drop(session)  # it may have come
         for session, peer, due_s in self._stale.overdue_peers(at_s):
             others, may_be = self.tracker.has(session, peer, at_s, due_s)
             if others:
@@ -131,6 +173,8 @@ class RibFeed:
             router = self.sessions.awaited[session].router
             lost = []
             for prefix, key in paths:
+                if self._is_ahead(prefix):
+                    continue
                 is_lost = all(self._stale.is_stale(other, prefix, key) for other in others)
                 if is_lost and may_be:
                     continue
@@ -202,28 +246,29 @@ class RibFeed:
         return self._peer_down(router, peer)
 
     def _peer_up(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
-        asn = record.peer_asn or self.pop.asn_by_session.get((router, peer), self.pop.asn)
         if self.tracker.is_second(record, peer):
             first_s = self.tracker.first_s(router)
             self._stale.peer_is_new(router, record.session, peer, self.sessions.applied, at_s, first_s)
         self.tracker.reported(record, peer)
         self._stale.peer_up(record.session, peer, at_s)
-        self.sessions.peers.setdefault(router, {})[peer] = asn
-        self.rib.peer_up(router, peer, asn)
+        self.sessions.peers.setdefault(router, {})[peer] = record.peer_asn
+        self.rib.peer_up(router, peer, self._asn_of(router, peer, record.peer_asn))
 
     def _peer_down(self, router: str, peer: str) -> list[str]:
         self._stale.peer_gone(router, peer)
         self.sessions.peers.get(router, {}).pop(peer, None)
-        return self.rib.peer_down(router, peer)
+        return self.rib.peer_down(router, peer, self._is_ahead if self._is_replay else None)
 
     def _route(self, router: str, record: BmpRecord, peer: str, at_s: float) -> None:
         self.tracker.reported(record, peer)
         self._stale.path_came(record.session, record.ip_prefix, (peer, record.as_path_id), at_s, self._is_replay)
+        if self._is_ahead(record.ip_prefix):
+            return
         if record.log_type == "update":
             if record.as_path_id and self._has_enough(record, router, peer):
                 self.tracker.ignore(TOO_MANY)
                 return
-            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record), self._local_pref(router, peer))
+            path = to_path(record, self.pop.asn, self._is_ebgp(router, peer, record))
             self.rib.update(router, record.ip_prefix, path)
         else:
             self.rib.withdraw(router, record.ip_prefix, peer, record.as_path_id)
@@ -231,6 +276,10 @@ class RibFeed:
     @property
     def _is_replay(self) -> bool:
         return self.sessions.applied <= self.replay_until
+
+    def _is_ahead(self, prefix: str) -> bool:
+        """Whether the row of a prefix includes this record: its paths are those of later, and stay as they are."""
+        return self._is_replay and self.included(prefix) >= self.sessions.applied
 
     def _has_enough(self, record: BmpRecord, router: str, peer: str) -> bool:
         """Whether a path would be one more than PATHS_MAX: a row must have room for all paths of a prefix."""
@@ -240,11 +289,6 @@ class RibFeed:
             if each == peer and not self._stale.is_stale(record.session, record.ip_prefix, (each, number))
         ]
         return len(of_peer) >= PATHS_MAX and record.as_path_id not in of_peer
-
-    def _local_pref(self, router: str, peer: str) -> int:
-        """The local-pref that the router's import policy gives to paths of a peer; 100 (the BGP default) if unknown."""
-        link = self.pop.link_by_session.get((router, peer))
-        return self.pop.links[link].local_pref if link else 100
 
     def _is_ebgp(self, router: str, peer: str, record: BmpRecord) -> bool:
         """Whether a path is of an external neighbour; a peer of another member AS of our confederation is none."""

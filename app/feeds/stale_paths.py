@@ -6,7 +6,7 @@ stays in use until the dump is over. What the session has not reported by then i
 router has it. Each session awaits its own dump: what another one reports says nothing of it.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 
 import msgspec
 
@@ -51,18 +51,25 @@ class Awaited(msgspec.Struct):
 class StalePaths:
     """What the sessions of a PoP's routers await, by session: `awaited` is part of the progress row.
 
-    The awaited paths themselves are marked in their own rows.
+    The awaited paths themselves are marked in their own rows. A row may be ahead of the record that is applied, which
+    is a replay; `is_ahead` says whether that of a prefix is. It knows best which of its paths a session awaits.
     """
 
-    def __init__(self, rib: Rib, awaited: dict[str, Awaited]) -> None:
+    def __init__(self, rib: Rib, awaited: dict[str, Awaited], is_ahead: Callable[[str], bool]) -> None:
         self._rib = rib
         self._awaited = awaited
+        self._is_ahead = is_ahead
         self._paths: dict[str, ByPeer] = {}
+        self._ahead: dict[str, ByPeer] = {}  # what rows say that are ahead of the start, also of sessions not yet begun
 
     def restore(self, session: str, prefix: str, key: PeerKey) -> None:
         """Mark a path as its row says; ignored if the session awaits no paths of its peer any more."""
         if key[0] in self._awaited[session].paths:
             self._paths.setdefault(session, {}).setdefault(key, set()).add(prefix)
+
+    def restore_ahead(self, session: str, prefix: str, key: PeerKey) -> None:
+        """Note that a row which is ahead of the start has this path as awaited."""
+        self._ahead.setdefault(session, {}).setdefault(key, set()).add(prefix)
 
     def restored(self) -> None:
         """Note that all rows are restored: what no row calls awaited came before they were written."""
@@ -98,7 +105,13 @@ class StalePaths:
 
     def _await_paths(self, session: str, peers: Set[str], position: int, at_s: float) -> None:
         awaited = self._awaited[session]
-        paths = {key: prefixes for key, prefixes in self._rib.by_peer(awaited.router).items() if key[0] in peers}
+        ahead = self._ahead.get(session, {})
+        paths = {
+            key: those
+            for key, prefixes in self._rib.by_peer(awaited.router).items()
+            if key[0] in peers
+            and (those := {each for each in prefixes if not self._is_ahead(each) or each in ahead.get(key, ())})
+        }
         awaited.paths |= dict.fromkeys((peer for peer, _ in paths), at_s)
         awaited.since |= dict.fromkeys((peer for peer, _ in paths), position)
         awaited.dumped -= peers
@@ -152,6 +165,12 @@ class StalePaths:
         """Nothing is awaited of a session that has ended. What it had not reported stays."""
         self._awaited.pop(session, None)
         self._paths.pop(session, None)
+
+    def is_overdue(self, session: str, at_s: float) -> bool:
+        """Whether a session has not reported something in time."""
+        awaited = self._awaited[session]
+        due_s = (*map(awaited.peer_due_s, awaited.peers), *map(awaited.paths_due_s, awaited.paths))
+        return any(at_s > each for each in due_s)
 
     def overdue_peers(self, at_s: float) -> Iterator[tuple[str, str, float]]:
         """(session, peer, when it was due) of each peer that was not reported up in time."""

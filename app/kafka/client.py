@@ -33,6 +33,7 @@ from app.config.settings import Kafka
 from app.kafka.bounded import bound_consumers
 from app.kafka.credentials import Credentials, credentials_of
 from app.kafka.refusals import CLOSED, MECHANISM, refusal
+from app.tasks import is_cancelled
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 NOT_ALLOWED = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
@@ -68,12 +69,30 @@ def admin(kafka: Kafka, answer_s: float = 40.0) -> AIOKafkaAdminClient:
 @asynccontextmanager
 async def started(client: C) -> AsyncIterator[C]:
     """Start the client, and stop it whatever happens; KafkaError if no broker answers."""
-    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
     try:
         await client.start()
         yield client
     finally:
-        await stop()
+        if isinstance(client, AIOKafkaConsumer):
+            await _stop(client)
+        else:
+            await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer and close its connections, also while a failed fetch of it waits to be tried again.
+
+    aiokafka 0.14 lets the cancellation of that fetch out of `stop`, as if somebody had cancelled who waits for it, and
+    leaves the connections open.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        for fetch in private_names.fetches_of(private_names.fetcher_of(consumer)):
+            fetch.cancel()
+        await private_names.connections_of(consumer).close()
+        if is_cancelled():
+            raise
 
 
 def describe(error: Exception) -> str:

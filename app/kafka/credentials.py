@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from app.config import tls_files
 from app.config.settings import FILES_OF_KAFKA, Kafka
-from app.config.tls_files import Certificate, MissingFile, Reloaded, TlsFiles, UnusableFile, certificate
+from app.config.tls_files import Certificate, MissingFile, Reloading, TlsFiles, UnusableFile, certificate
 
 
 class Unusable(KafkaError):  # type: ignore[misc]  # aiokafka has no types
@@ -45,7 +45,7 @@ class Credentials:
     def __init__(self, kafka: Kafka) -> None:
         self.kafka = kafka
         self.refusals: dict[tuple[str, int], str] = {}
-        self._loaded = Reloaded(files_of(kafka), partial(_load, kafka))
+        self._loaded = Reloading(files_of(kafka), partial(_load, kafka))
 
     def current(self) -> Loaded:
         """What the next connection should use. Unusable if a file cannot be used and nothing was loaded before."""

@@ -141,7 +141,8 @@ class Faults:
             )
         )
         links = (each for one in pop.link for each in (instead if one is link else (one,)))
-        self.run.pop, self.run.checks.has_other_links = msgspec.structs.replace(pop, link=tuple(links)), True
+        self.run.pop = msgspec.structs.replace(pop, link=tuple(links))
+        self.run.checks.has_other_links, self.run.checks.links = True, set(self.run.pop.links)
         self._take_over(f"an inventory in which {link.name} {change}")
 
     def _take_over(self, change: str) -> None:

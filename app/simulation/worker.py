@@ -9,7 +9,7 @@ from faust.types import TP
 from app.config.settings import Kafka
 from app.simulation.broker import Broker, Producer, apply
 from app.simulation.loop import Died, Process
-from app.stream.app import ExactApp, Reader
+from app.stream.app import ExactApp, Reader, full
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.exact import ExactReader, Reading
 from app.stream.fence import StallFence
@@ -145,6 +145,8 @@ class Stream:
     async def events(self) -> AsyncIterator[BatchEvent]:
         """Yield batches without end, acknowledging each unless `noack` was called."""
         while True:
+            while self._tp in full(self._worker.readers):
+                await self._worker.joined.moved()
             self._worker.process.check()
             if (event := self._next()) is None:
                 self._waiting = self._worker.process.loop.create_future()

@@ -23,6 +23,9 @@ class Reader(Protocol):
     def forget(self) -> None:
         """Clear the memory: the partitions are revoked."""
 
+    def full(self) -> set[TP]:
+        """The partitions that must not be fetched now: enough of them waits to be applied."""
+
 
 class ExactApp(faust.App):
     """A Faust app that carries the settings of its Kafka clients and the state of its input topics."""
@@ -46,6 +49,11 @@ class ExactApp(faust.App):
 
     async def _forget(self, *_: Any, **__: Any) -> None:
         await forget_together(self.readers)
+
+
+def full(readers: Sequence[Reader]) -> set[TP]:
+    """The partitions that none of the readers lets be fetched now."""
+    return {tp for reader in readers for tp in reader.full()}
 
 
 @asynccontextmanager

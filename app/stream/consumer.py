@@ -9,6 +9,7 @@ Records of a transaction are read when it was committed, and then only (`read_co
 transactions writes the records of an aborted one again, and they would count twice.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from faust.types import TP, ConsumerMessage, Message
 from app import private_names
 from app.kafka import client
 from app.private_names import ConsumerNames, ConsumerThreadNames
-from app.stream.app import exact
+from app.stream.app import exact, full
 from app.stream.checksums import check_answers
 from app.stream.fetching import Fetched, Hole, Record, gather_records
 from app.stream.joined import Reach
@@ -34,6 +35,7 @@ MAX_FETCH_BYTES = 4 * 1024 * 1024  # per partition: an event of 16 MiB blocks th
 # for the other partitions, and if these have nothing new it lasts this long. Faust's own 1500 ms took nine tenths of
 # the speed of a worker that catches up. A worker that keeps up is in no hurry and asks less often.
 BEHIND_WAIT_MS, WAIT_MS = 5, 100
+FULL_LOOK_S = 0.05  # how often to look whether a partition that was not fetched may be fetched again
 READ_COMMITTED = "read_committed"
 BEHIND_BYTES = MAX_FETCH_BYTES // 2  # if one fetch of a partition brings this much, there is more
 
@@ -142,10 +144,18 @@ class BatchConsumer(ConsumerNames, Consumer):
         return offsets
 
     async def fetch(self, active_partitions: Any, timeout_s: float) -> Any:
-        """Fetch as Faust does, with `wait_for_stopped_flow` waiting for it: Faust sets the event it means to clear."""
+        """Fetch as Faust does, but not the partitions that are full (waiting.py), so that none stands in the way.
+
+        Also let `wait_for_stopped_flow` wait for it: Faust sets the event that it means to clear.
+        """
+        waiting = full(exact(self.app).readers)
         self.not_waiting_next_records.clear()
         try:
-            return await super().fetch(active_partitions, timeout_s)
+            if not waiting:
+                return await super().fetch(active_partitions, timeout_s)
+            if due := active_partitions - waiting:
+                return await super().fetch(due, FULL_LOOK_S)
+            return await asyncio.sleep(FULL_LOOK_S, {})
         finally:
             self.not_waiting_next_records.set()
 

@@ -24,11 +24,13 @@ from app.stream.answers import answered
 from app.stream.app import ExactApp
 from app.stream.consumer import BEHIND_BYTES, Record
 from app.stream.fence import StallFence
-from app.stream.fetching import Hole
+from app.stream.fetching import Hole, in_order
 from app.stream.incarnations import Incarnations
 from app.stream.membership import MembershipLost
 from app.stream.offsets import ends_of
+from app.stream.waiting import WaitingEvents
 from app.stream.whole_rows import WholeRows, offsets_of, rebuild, write_now
+from app.tasks import Job, lasting
 from tables.store import ExactTable
 
 log = logging.getLogger(__name__)
@@ -111,9 +113,10 @@ class ExactReader:
         self._answer_s = app.kafka.answer_s
         self.lock = asyncio.Lock()
         self._held: list[Any] = []
+        self._waiting = WaitingEvents()
         self._newest: Any = None
         self._next: dict[TP, int] = {}
-        self._acknowledge: Callable[[Any], Awaitable[bool]] | None = None
+        self._events: Any = None  # the stream, of which each event is acknowledged here
         self._came = False  # whether an event came since the ticker looked
         self._is_catching_up = False  # whether full fetches came since the last commit
         self._flushed_s = 0.0
@@ -146,38 +149,64 @@ class ExactReader:
 
     async def run(self, stream: Any) -> None:
         """The body of an agent. Any failure ends the process; what it had not acknowledged is read again."""
-        events = stream.noack()
-        self._acknowledge = events.ack
-        ticker = asyncio.ensure_future(self._tick())
+        self._events = stream.noack()
+        jobs = [asyncio.ensure_future(self._lasting(job)) for job in (self._tick, self._retry)]
         try:
-            async for event in events.events():
-                if await self._accept(event) and stream_is_dry(events) and not more_waits(event):
-                    async with self.lock:
-                        await self._flush()
+            async for event in self._events.events():
+                self._waiting.add(event)
+                await self._take_due()
         except asyncio.CancelledError:
             raise
         except Exception as error:
             self._fail(error)
             await asyncio.Event().wait()  # Faust would acknowledge the event of an agent that ends
         finally:
-            ticker.cancel()
+            for job in jobs:
+                job.cancel()
+
+    async def _lasting(self, job: Job) -> None:
+        """Run a job beside the stream; a failure ends the process."""
+        try:
+            await lasting(job)
+        except Exception as error:
+            self._fail(error)
+
+    async def _retry(self) -> None:
+        """Apply events that wait for other topics as soon as those were read further."""
+        while True:
+            await self._app.joined.moved()
+            if self._waiting.partitions():
+                await self._take_due()
 
     def _is_current(self, event: Any) -> bool:
-        """Whether no rebalance came since the event was read. After one, it is read again, here or elsewhere."""
-        return self._is_loaded and event.message.generation_id == self._app.consumer_generation_id
+        """Whether nothing failed and no rebalance came since it was read; else it is read again, here or elsewhere."""
+        return (
+            self._is_loaded and not self._has_failed and event.message.generation_id == self._app.consumer_generation_id
+        )
+
+    def full(self) -> set[TP]:
+        """The partitions that are not fetched now, as enough of them waits for other topics."""
+        return self._waiting.full()
+
+    async def _take_due(self) -> None:
+        """Apply what is due of each topic, an event in parts where others must be read meanwhile; then maybe flush."""
+        async with self.lock:
+            newest = None
+            for tp in self._waiting.partitions():
+                while (event := self._waiting.first(tp, self._is_current)) is not None and await self._accept(event):
+                    self._waiting.take(tp)
+                    newest = event
+            if newest is not None and stream_is_dry(self._events) and not more_waits(newest):
+                await self._flush()
 
     async def _accept(self, event: Any) -> bool:
-        """Apply an event, in parts where others must be read meanwhile; False if a rebalance came before its end."""
-        while True:
-            async with self.lock:
-                if self._has_failed or not self._is_current(event):
-                    return False
-                await self._verify(event)
-                if self._apply_due(event):
-                    self._held.append(event)
-                    self._is_catching_up |= more_waits(event)
-                    return True
-            await self._app.joined.moved()
+        """Apply what is due of an event; whether that was all."""
+        await self._verify(event)
+        if not self._apply_due(event):
+            return False
+        self._held.append(event)
+        self._is_catching_up |= more_waits(event)
+        return True
 
     async def _verify(self, event: Any) -> None:
         """Before the first event, and before a repeat: records of a recreated topic would pass for repeats."""
@@ -187,11 +216,9 @@ class ExactReader:
             return
         await self._incarnations.verify(tp.topic)
         if tp not in self._next:
-            self._next[tp], missing = self._incarnations.begin(tp.topic)
-            if missing:
-                log.error("%s: retention removed %d records that nobody had read", tp.topic, len(missing))
-                metrics.MISSING.labels(tp.topic).inc(len(missing))
-                self._skip(tp, Hole(missing.start, missing.stop, first.timestamp_s, is_missing=True))
+            self._next[tp], hole = self._incarnations.begin(tp.topic, first.timestamp_s)
+            if hole is not None:
+                self._skip(tp, hole)
 
     def _apply_due(self, event: Any) -> bool:
         """Apply the records of an event that come before all that others have yet to read; whether these were all."""
@@ -245,15 +272,11 @@ class ExactReader:
         """Flush when no later event causes a flush; an unacknowledged event would block every rebalance for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                if self._is_due():
-                    async with self.lock:
-                        await self._flush()
-                if not self._held:
-                    await self._commit()
-            except Exception as error:
-                self._fail(error)
-                return
+            if self._is_due():
+                async with self.lock:
+                    await self._flush()
+            if not self._held:
+                await self._commit()
 
     def _fail(self, error: Exception) -> None:
         """Stop for good and end the process; if it was frozen, that is the reason, and not what then came too late."""
@@ -295,9 +318,8 @@ class ExactReader:
             return
         self._fence.check()
         self._incarnations.set_checkpoints(self._checkpoint())
-        assert self._acknowledge is not None, "a flush without a stream"
         for event in events:
-            await self._acknowledge(event)
+            await self._events.ack(event)
 
     def _is_behind(self) -> bool:
         """Whether some row lacks a record that was applied."""
@@ -342,22 +364,11 @@ class ExactReader:
         """Drop what was not flushed: the partition is read again from the committed offset, here or elsewhere."""
         self._is_loaded = False
         self._held.clear()
+        self._waiting.clear()
         self._newest = None
         self._next.clear()
         self._whole_rows.forget()
         self._state.reset()
-
-
-def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
-    """The records of a batch from offset `due` on, without repeats; ExactnessError if an offset is missing."""
-    new = []
-    for record in batch:
-        if record.offset > due:
-            raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
-        if record.offset == due:
-            new.append(record)
-            due += 1
-    return new
 
 
 @contextlib.contextmanager
@@ -369,12 +380,6 @@ def current_event(event: Any) -> Iterator[None]:
         yield
     finally:
         current.reset(token)
-
-
-def recovered(app: ExactApp) -> bool:
-    """Whether the tables are rebuilt and the sources flow."""
-    tables: Any = app.tables
-    return bool(tables.recovery.completed.is_set())
 
 
 def stream_is_dry(stream: Any) -> bool:

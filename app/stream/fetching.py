@@ -10,7 +10,7 @@ Every time is one that a calendar has: producers write what they like into a rec
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from faust.types import TP
 
 from app import metrics
 from app.contract.decoding import Rejected, rejected
+from app.errors import ExactnessError
 from app.kafka.bounded import CODEC, IS_CONTROL, IS_TRANSACTIONAL, BoundedBatch, BoundedBatches
 from app.private_names import FetchedPartition, replace_fetched
 
@@ -55,7 +56,8 @@ class Fetched(msgspec.Struct, gc=False):
 class Hole(msgspec.Struct, gc=False):
     """Offsets without a record, from `offset` to before `next_offset`; `rejected` says why a batch cannot be read.
 
-    If it `is_missing`, there were records, which retention removed before anybody had read them.
+    If it `is_missing`, there were records, which are gone before anybody had read them. How many is known if retention
+    removed them (`is_counted`), and not if the topic was deleted, or lost its end.
     """
 
     offset: int
@@ -64,6 +66,7 @@ class Hole(msgspec.Struct, gc=False):
     rejected: Rejected | None = None
     base: int = 0
     is_missing: bool = False
+    is_counted: bool = True
 
     @property
     def position(self) -> int:
@@ -174,3 +177,15 @@ def gather_records(fetcher: Any, is_source: Callable[[TP], bool]) -> None:
     """Make an aiokafka fetcher deliver Fetched and Hole for its source partitions."""
     times = Times()
     replace_fetched(fetcher, lambda tp, theirs: SourceRecords(theirs, times) if is_source(tp) else theirs)
+
+
+def in_order(tp: TP, batch: Sequence[Record], due: int) -> list[Record]:
+    """The records of a batch from offset `due` on, without repeats; ExactnessError if an offset is missing."""
+    new = []
+    for record in batch:
+        if record.offset > due:
+            raise ExactnessError(f"{tp.topic}: offset {record.offset} came where {due} was due")
+        if record.offset == due:
+            new.append(record)
+            due += 1
+    return new

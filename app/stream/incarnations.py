@@ -7,6 +7,9 @@ counts from it; otherwise a start after a crash between the two would choose ano
 
 A broker that lost the end of a topic gives its offsets out again. If rows include more than the topic has, what comes
 now is another incarnation of it, which begins there.
+
+What was in the incarnation before and had not been read is lost, and nobody knows how much. The position before the
+first record of a later incarnation stands for it: the rows tell whether that was said.
 """
 
 import logging
@@ -15,7 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from app import metrics
 from app.errors import ExactnessError
+from app.stream.fetching import Hole
 from tables.store import ExactTable, Rows, newest_offset
 
 log = logging.getLogger(__name__)
@@ -83,6 +88,7 @@ class Incarnations:
         self._tables = tables
         self._rows = [Rows(table, Incarnation, lambda incarnation: incarnation.base) for table in tables]
         self._unwritten: dict[str, Incarnation] = {}
+        self._unsaid: set[str] = set()  # topics of which rows do not say yet that some of it may be lost
 
     def load(self) -> None:
         """Find the base of each topic; call when the tables have been recovered."""
@@ -102,7 +108,12 @@ class Incarnations:
         newest = max(known, key=lambda each: (each.base, each.topic_id == topic_id))
         if newest.topic_id == topic_id:
             return newest
-        return Incarnation(topic_id, max(newest_offset(table) for table in self._tables) + 1)
+        return Incarnation(topic_id, self._next_position() + 1)
+
+    def _next_position(self) -> int:
+        """The one above everything that the rows remember; -1 if that is nothing."""
+        newest = max(newest_offset(table) for table in self._tables)
+        return newest + 1 if newest >= 0 else -1
 
     def cut(self, ends: Mapping[str, int]) -> list[tuple[ExactTable, bytes, bytes]]:
         """Begin another incarnation of each topic that ends before what the rows include; return the rows to write.
@@ -113,10 +124,11 @@ class Incarnations:
         for topic in [topic for topic, end in ends.items() if self._inputs.first.get(topic, 0) > end]:
             lost = self._inputs.first[topic] - ends[topic]
             log.error("%s ends at %d: the broker lost %d records, which are counted", topic, ends[topic], lost)
-            base = max(newest_offset(table) for table in self._tables) + 1 - ends[topic]
+            base = self._next_position() + 1 - ends[topic]
             incarnation = Incarnation(self._inputs.ids[topic], base, ends[topic])
             self._use(topic, incarnation)
             self._inputs.first[topic] = ends[topic]
+            self._unsaid.add(topic)
             self._unwritten.pop(topic, None)
             written += [(rows.table, key_of(topic).encode(), rows.packed(incarnation)) for rows in self._rows]
         return written
@@ -135,18 +147,25 @@ class Incarnations:
 
     def set_checkpoints(self, positions: Mapping[str, int]) -> None:
         """Set up to which positions the rows are complete: a start reads again what follows, committed or not."""
-        self._inputs.first.update(
-            {topic: max(0, position + 1 - self.base(topic)) for topic, position in positions.items()}
-        )
+        offsets = {topic: position + 1 - self.base(topic) for topic, position in positions.items()}
+        self._inputs.first.update({topic: max(0, offset) for topic, offset in offsets.items()})
+        self._unsaid = {topic for topic, offset in offsets.items() if offset < 0}
 
     def is_behind(self, topic: str, offset: int) -> bool:
         """Whether the rows lack a record before this offset."""
         return self._inputs.first.get(topic, offset) < offset
 
-    def begin(self, topic: str) -> tuple[int, range]:
-        """The offset that comes first after a rebalance, or the offsets before it that retention removed unread."""
+    def begin(self, topic: str, at_s: float) -> tuple[int, Hole | None]:
+        """The offset that comes first after a rebalance, at this time; the hole that is there if records are lost."""
         first, missing = self._inputs.begins[topic]
-        return (missing.start, missing) if missing else (first, missing)
+        if topic in self._unsaid:
+            log.error("%s was recreated or lost its end: what nobody had read of it is lost", topic)
+            return first - 1, Hole(first - 1, first, at_s, is_missing=True, is_counted=False)
+        if missing:
+            log.error("%s: retention removed %d records that nobody had read", topic, len(missing))
+            metrics.MISSING.labels(topic).inc(len(missing))
+            return missing.start, Hole(missing.start, missing.stop, at_s, is_missing=True)
+        return first, None
 
     async def verify(self, topic: str) -> None:
         """Raise ExactnessError if the topic was recreated since the start (Inputs.verify)."""

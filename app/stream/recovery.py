@@ -17,7 +17,7 @@ from faust.types import EventT
 
 from app.errors import CRASHED, ENDED_ITSELF, RowFormatError
 from app.private_names import RecoveryNames, recovery_of
-from app.stream.app import exact
+from app.stream.app import ExactApp, exact
 from app.stream.fence import die
 from app.stream.local_state import first_lacking, is_damage, reset_command
 from app.stream.whole_rows import made_from
@@ -109,3 +109,9 @@ def what_next(error: Exception, app_id: str) -> str:
         f"its next start tries again; if that fails too, `{reset}` rebuilds the rows from the changelog, and with"
         " --from-inputs from the inputs"
     )
+
+
+def recovered(app: ExactApp) -> bool:
+    """Whether the tables are rebuilt and the sources flow."""
+    tables: Any = app.tables
+    return bool(tables.recovery.completed.is_set())

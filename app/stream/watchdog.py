@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import mode
@@ -204,15 +204,11 @@ def worker_status(app: ExactApp, now_s: float) -> WorkerStatus:
 async def clients(kafka: Kafka) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaAdminClient]]:
     """Started clients without a group; KafkaError or TimeoutError if the broker does not answer within ASK_S."""
     options = {"request_timeout_ms": int(ASK_S * 1000), "isolation_level": READ_COMMITTED}  # ends as workers see them
-    consumer, admin = client.consumer(kafka, **options), client.admin(kafka, ASK_S)
-    try:
+    async with AsyncExitStack() as stack:
         async with asyncio.timeout(ASK_S):
-            await consumer.start()
-            await admin.start()
+            consumer = await stack.enter_async_context(client.started(client.consumer(kafka, **options)))
+            admin = await stack.enter_async_context(client.started(client.admin(kafka, ASK_S)))
         yield consumer, admin
-    finally:
-        await consumer.stop()
-        await admin.close()
 
 
 async def ask(consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient, group: str, topics: Sequence[str]) -> GroupStatus:

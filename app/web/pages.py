@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,7 @@ from app.web.documents import Update
 from app.web.hub import Hub
 from app.web.pop_model import PopModel
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATIC = Path(__file__).parent / "static"
 SEND_WITHIN_S = 30.0
 HEADERS = {
@@ -87,9 +88,6 @@ def make_site(
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def index(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(STATIC / "index.html")
-
     async def close_pages(_: web.Application) -> None:
         hub.close()
 
@@ -97,11 +95,27 @@ def make_site(
     site.on_response_prepare.append(_harden)
     site.on_shutdown.append(close_pages)
     api = {"/api/pop": pop, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
-    for path, handler in {"/": index, **api, "/api/user": whoami, "/healthz": healthz, "/metrics": metrics}.items():
+    pages = {**api, "/api/user": whoami, "/healthz": healthz, "/metrics": metrics, "/events": events}
+    for path, handler in (pages | _files()).items():
         site.router.add_get(path, handler)
-    site.router.add_get("/events", events)
-    site.router.add_static("/static", STATIC)
     return site
+
+
+def _files() -> dict[str, Handler]:
+    """The page and what it loads, by path.
+
+    Not aiohttp's own static files: they look up the real path of the folder, and the demo runs as a user who must not
+    see it if the checkout is in somebody else's home.
+    """
+
+    def file(path: Path) -> Handler:
+        async def serve(_: web.Request) -> web.FileResponse:
+            return web.FileResponse(path)
+
+        return serve
+
+    loaded = {f"/static/{path.relative_to(STATIC)}": file(path) for path in STATIC.rglob("*") if path.is_file()}
+    return loaded | {"/": file(STATIC / "index.html")}
 
 
 async def _harden(_: web.Request, response: web.StreamResponse) -> None:

@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from app.config.http_settings import Http
 
 CONNECTIONS_MAX = 64  # of a worker; the view has more
-AT_ONCE = 16  # connections that are taken up in one turn of the event loop: so many more may be open for a moment
+AT_ONCE = 8  # connections that are taken up in a turn of the event loop; five turns later their request is known
 QUEUE = 4096  # connections that the kernel keeps until they are taken up; one beyond them tries again after 1 s
 REQUEST_WITHIN_S = 10.0  # from the connection, or the last answer, to the end of the headers
 ANSWER_WITHIN_S = 30.0  # for whoever reads an answer slowly
@@ -29,7 +29,7 @@ LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class HttpServer:
-    """A server for this application, not started. It says `host` by itself if that is a name."""
+    """A server for this application, not started."""
 
     def __init__(self, app: web.Application, http: Http, connections_max: int = CONNECTIONS_MAX) -> None:
         app.middlewares.insert(0, self._guard())
@@ -46,20 +46,20 @@ class HttpServer:
             shutdown_timeout=SHUTDOWN_S,
         )
         # That wait for another request, for their first, and for their answer; the one that waits longest is the first.
-        self._idle: dict[_Connection, None] = {}
-        self._new: dict[_Connection, None] = {}
-        self._asked: dict[_Connection, None] = {}
+        self._idle: dict[_Counted, None] = {}
+        self._new: dict[_Counted, None] = {}
+        self._asked: dict[_Counted, None] = {}
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; OSError if the port cannot be opened, and then it may be tried again."""
+        """Listen, also under this name; OSError if the port cannot be opened, and then it may be tried again."""
         if self._runner.server is None:
             await self._runner.setup()
         protocol = self._runner.server
         assert protocol is not None, "it was set up"
         self._hosts |= {host.lower()}
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: _Connection(self, protocol()), host, port, backlog=AT_ONCE)
+        self._listener = await loop.create_server(lambda: _Counted(self, protocol()), host, port, backlog=AT_ONCE)
         for each in self._listener.sockets:  # asyncio has one number for both
             with socket.socket(fileno=os.dup(each.fileno())) as same:
                 same.listen(QUEUE)
@@ -70,7 +70,7 @@ class HttpServer:
             self._listener.close()
         await self._runner.cleanup()
 
-    def opened(self, connection: "_Connection") -> None:
+    def opened(self, connection: "_Counted") -> None:
         """Make room for a new connection; if every other one is being answered, it is the one that goes."""
         if len(self._idle) + len(self._new) + len(self._asked) >= self._connections_max:
             gone = next(iter(self._idle or self._new), connection)
@@ -80,13 +80,13 @@ class HttpServer:
                 return
         self._new[connection] = None
 
-    def closed(self, connection: "_Connection") -> None:
+    def closed(self, connection: "_Counted") -> None:
         """Forget a connection."""
         for group in (self._idle, self._new, self._asked):
             group.pop(connection, None)
 
     @contextlib.contextmanager
-    def _answering(self, connection: "_Connection") -> Iterator[None]:
+    def _answering(self, connection: "_Counted") -> Iterator[None]:
         """While the block lasts the connection does not make room for another."""
         self.closed(connection)
         self._asked[connection] = None
@@ -106,7 +106,7 @@ class HttpServer:
             if transport is None:
                 raise ConnectionResetError("it was closed before it was answered")
             connection = transport.get_protocol()
-            assert isinstance(connection, _Connection), "made by start"
+            assert isinstance(connection, _Counted), "made by start"
             with self._answering(connection):
                 try:
                     response = self._refusal(request, transport) or await handler(request)
@@ -129,7 +129,7 @@ class HttpServer:
         return None
 
 
-class _Connection(asyncio.Protocol):
+class _Counted(asyncio.Protocol):
     """A connection as its server counts it; what it says goes to aiohttp."""
 
     def __init__(self, server: HttpServer, protocol: asyncio.Protocol) -> None:
@@ -165,15 +165,14 @@ class _Connection(asyncio.Protocol):
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
-    """Send what was not sent yet. To whoever does not read it in time, nothing more is sent."""
+    """Send what was not sent yet. Whoever does not read it in time, or has gone, is sent nothing more."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             await response.prepare(request)
             await response.write_eof()
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError("it does not read its answer") from None
 
 
 def _refused(status: int, text: str) -> web.Response:

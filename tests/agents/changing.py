@@ -40,7 +40,11 @@ class Deciding:
         self.cycle = CycleRow(1, 0, CycleState())
 
     def load(
-        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+        self,
+        closed: Sequence[tuple[int, str, LinkWindowRow]],
+        cycle: CycleRow | None,
+        epoch: int = 0,
+        has_lost: bool = False,
     ) -> None:
         assert all(row.length_s for _, _, row in closed)
 

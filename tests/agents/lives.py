@@ -77,6 +77,10 @@ class World:
     def step(self) -> None:
         """Something that others see is about to happen."""
         self.steps += 1
+        self.check()
+
+    def check(self) -> None:
+        """End the process that was killed, in each of its tasks."""
         if self.kill_at is not None and self.steps > self.kill_at:
             raise Killed
 
@@ -139,8 +143,9 @@ class Event:
 class Stream:
     """One log from an offset on, in fetches of any size."""
 
-    def __init__(self, world: World, topic: str, first: int, cut: random.Random) -> None:
+    def __init__(self, world: World, topic: str, first: int, reader: ExactReader, cut: random.Random) -> None:
         self._world, self._tp, self._first, self._cut = world, TP(topic, 0), first, cut
+        self._reader = reader
         self.channel = SimpleNamespace(queue=SimpleNamespace(empty=lambda: True))
 
     def noack(self) -> "Stream":
@@ -148,10 +153,12 @@ class Stream:
 
     async def events(self) -> AsyncIterator[Event]:
         log = self._world.log[self._tp.topic]
-        while self._first < len(log):
-            records = log[self._first : self._first + self._cut.randint(1, 20)]
-            self._first = records[-1].offset + 1
-            yield Event(self._tp, records)
+        while self._first < len(log) or self._reader._waiting.partitions():
+            self._world.check()
+            if self._first < len(log) and self._tp not in self._reader.full():
+                records = log[self._first : self._first + self._cut.randint(1, 20)]
+                self._first = records[-1].offset + 1
+                yield Event(self._tp, records)
             await asyncio.sleep(0)
 
     async def ack(self, event: Event) -> bool:
@@ -209,7 +216,7 @@ class Life:
             self._app.inputs.begins[topic] = first, range(0)
             begins[topic] = first
         self._app.joined.begin({topic: Reach(first, 0, by_time=True) for topic, first in begins.items()})
-        streams = [Stream(self._world, topic, begins[topic], self._cut) for _, topic in self._readers]
+        streams = [Stream(self._world, topic, begins[topic], reader, self._cut) for reader, topic in self._readers]
         await asyncio.gather(*(reader.run(stream) for (reader, _), stream in zip(self._readers, streams, strict=True)))
         for reader, _ in self._readers:
             await reader._flush()

@@ -5,7 +5,7 @@ from math import inf
 from agents.routes import BmpHearing
 from app.clock import ManualClock
 from app.feeds.bmp import BmpRecord, decode
-from app.feeds.bmp_sessions import Sessions
+from app.feeds.bmp_memory import Sessions
 from app.feeds.rib_feed import RibFeed
 from app.te.routing.heard import Heard
 from app.te.routing.rib import Rib

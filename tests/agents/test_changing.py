@@ -1,5 +1,6 @@
 """Over any changes, restarts, reloads and crashes: each byte is counted once, in windows of one length each."""
 
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
+from app.te.traffic.windows import Sums
+from tables.link_windows import LinkWindowRow, key_of, parts_of
 from tests.agents.changing import LENGTHS_S, SIZE, ChangingWorker, gaps, live, without
 from tests.app.feeds.test_accounting import SURGED, T0
 from tests.pops import demo_pop
@@ -182,3 +185,45 @@ def test_windows_that_are_counted_again_after_a_loss_are_cut_as_they_were() -> N
     counted = sum(sum(links.values()) for _, links in worker.published.values())
     assert counted == worker.progress.counted_bytes == sum(worker.sent.values())
     assert gaps(worker.published) == []
+
+
+def test_a_row_that_a_frozen_worker_writes_late_for_a_link_that_is_gone_counts_nothing() -> None:
+    """Its successor has counted the same records as of an unknown interface."""
+    worker, frozen = ChangingWorker(demo_pop(), WINDOWS), ChangingWorker(demo_pop(), WINDOWS)
+    for each in (worker, frozen):
+        fed(each, T0, T0 + 4)
+    worker.pop = without(demo_pop(), SURGED)
+    worker.start()
+    for each in (worker, frozen):
+        fed(each, T0 + 10, T0 + 12)
+    key = key_of("rhv1000", T0 + 10, SURGED)
+    assert worker.link_windows.get(key) is None
+    worker.link_windows.put(key, frozen.link_windows.get(key) or LinkWindowRow(Sums()))
+    worker.start()
+    worker.finish(T0 + 20)
+    assert worker.published[T0 + 10] == (10, {"rhv1000/r1/et-0/0/2": SIZE})
+    unattributed = sum(worker.progress.unattributed_bytes.values())
+    assert worker.progress.counted_bytes + unattributed == sum(worker.sent.values())
+
+
+def test_windows_that_one_table_has_forgotten_are_cut_as_they_were_published() -> None:
+    """The other table remembers by what they were counted, also what no row relied on any more."""
+    worker = ChangingWorker(demo_pop(), msgspec.structs.replace(WINDOWS, length_s=5))
+    fed(worker, T0, T0 + 6)
+    congestion: Any = worker.congestion.progress.table
+    before = dict(congestion)
+    worker.windows = msgspec.structs.replace(WINDOWS, length_s=2)
+    lives = zip((demo_pop(), *pops()[1:4]), pairwise((T0 + 6, T0 + 26, T0 + 32, T0 + 38, T0 + 44)), strict=True)
+    for worker.pop, (from_s, to_s) in lives:
+        worker.start()
+        fed(worker, from_s, to_s)
+    congestion.clear()
+    congestion.update(before)
+    worker.committed = 0
+    worker.start()
+    worker.finish(T0 + 44)
+    stored: dict[int, tuple[int, dict[str, int]]] = {
+        parts_of(key)[1]: (row.length_s, {}) for key, row in worker.link_windows.items("rhv1000|")
+    }
+    assert [start_s for start_s, (length_s, _) in stored.items() if start_s % length_s] == []
+    assert gaps(stored) == gaps(worker.published) == []

@@ -210,6 +210,15 @@ def test_numbers_grow_within_and_across_restarts() -> None:
     assert third.epoch > first.epoch
 
 
+@pytest.mark.parametrize("ahead_s", [0, 60])
+def test_an_epoch_that_only_the_other_table_knows_counts(ahead_s: int) -> None:
+    """After a loss it is ahead of the clock; `congestion` may then lose its end once more, and look whole."""
+    rig, later = Rig(), Rig()
+    known = rig.decider.cycle.epoch + ahead_s
+    later.decider.load([], rig.decider.cycle if ahead_s else None, epoch=known)
+    assert later.decider.cycle.epoch > known
+
+
 def test_the_history_comes_back_from_the_rows() -> None:
     rig, later = Rig(), Rig()
     rows = rig.decider.close(closed(T0, T0 + 14.5), rig.sums)

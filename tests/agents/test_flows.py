@@ -44,7 +44,11 @@ class Closings:
         self.cycle = CycleRow(1, 0, CycleState())
 
     def load(
-        self, closed: Sequence[tuple[int, str, LinkWindowRow]], cycle: CycleRow | None, has_lost: bool = False
+        self,
+        closed: Sequence[tuple[int, str, LinkWindowRow]],
+        cycle: CycleRow | None,
+        epoch: int = 0,
+        has_lost: bool = False,
     ) -> None:
         self.loaded = sorted({start_s for start_s, _, _ in closed})
         self.links = {link for _, link, _ in closed}
@@ -324,17 +328,18 @@ def test_who_was_heard_and_what_is_wrong_outlive_a_restart() -> None:
         rig.restart()
 
 
-def test_what_retention_removed_unread_shows_in_the_windows_of_that_time_and_to_people() -> None:
+@pytest.mark.parametrize(("is_counted", "count"), [(True, "47 messages"), (False, "nobody knows how many messages")])
+def test_what_kafka_lost_unread_shows_in_the_windows_of_that_time_and_to_people(is_counted: bool, count: str) -> None:
     rig = Rig()
     rig.feed([(T0 + 2.0, flow(T0 + 1)), *purge(T0 + 14)])
     rig.flush()
     rig.restart()
-    rig.state.skip(TOPIC, Hole(3, 50, T0 + 32.0, is_missing=True))
+    rig.state.skip(TOPIC, Hole(3, 50, T0 + 32.0, is_missing=True, is_counted=is_counted))
     rig.feed([*purge(T0 + 34, "w/1"), (T0 + 36.0, flow(T0 + 35)), *purge(T0 + 54, "w/2")], first=50)
     assert rig.closings.closed == [T0 + 10, T0 + 20, T0 + 30, T0 + 40]
     assert rig.closings.gaps == [T0 + 10, T0 + 20, T0 + 30]
     [notice] = [each for each in rig.state.notices(rig.pop, T0 + 54) if each.kind == "missing-records"]
-    assert notice.text.startswith("47 messages from between 2026-11-21T07:28:30+00:00 and 2026-11-21T07:28:52+00:00")
+    assert notice.text.startswith(f"{count} from between 2026-11-21T07:28:30+00:00 and 2026-11-21T07:28:52+00:00")
 
 
 def test_revoking_forgets_what_was_not_flushed() -> None:

@@ -122,6 +122,14 @@ def test_a_broker_that_is_away_is_said_once_a_minute_for_each_cause() -> None:
     assert passed[2] == "Unable connect to node with id 0: errno 3300 (and 3299 times more since it was said)"
 
 
+def test_who_sends_what_is_no_request_does_not_fill_the_log() -> None:
+    lines = [
+        (number / 100, of("aiohttp.server", "Error handling request from %s", f"192.0.2.{number}", level=logging.ERROR))
+        for number in range(200)
+    ]
+    assert said(lines) == ["Error handling request from 192.0.2.0"]
+
+
 def test_what_differs_is_said_at_once() -> None:
     coordinator = "aiokafka.consumer.group_coordinator"
     lines = [

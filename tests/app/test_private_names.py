@@ -34,7 +34,7 @@ NAMES: dict[object, tuple[str, ...]] = {
     AIOKafkaAdminClient: ("_client", "_send_request", "_send_request_to_node"),
     AIOKafkaConsumer: ("_client", "_check_crcs", "_coordinator", "_fetcher"),
     AIOKafkaProducer: ("_sender",),
-    Fetcher: ("_fetch_max_wait_ms", "_proc_fetch_request", "_records"),
+    Fetcher: ("_fetch_max_wait_ms", "_pending_tasks", "_proc_fetch_request", "_records"),
     FetchResult: ("_partition_records",),
     GroupCoordinator: ("_do_heartbeat", "_do_rejoin_group", "reset_generation"),
     MessageBatch: ("_ctime",),

@@ -16,7 +16,7 @@ from agents.routes import RoutesState
 from app.config.inventory import Pop
 from app.config.thresholds import Policy
 from app.contract import topics
-from app.feeds.bmp_sessions import Sessions
+from app.feeds.bmp_memory import Sessions
 from app.stream.consumer import Record
 from app.te.cycle_state import CycleState
 from app.te.decision.cycle import run_cycle

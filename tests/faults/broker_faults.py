@@ -1,12 +1,14 @@
 """Faults of Kafka, and what only Kafka's administrator can do."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from app.config.settings import Kafka
 from app.contract import topics
+from app.kafka import client
 from app.kafka.admin import create_topics
 from tests.consumers import consuming
 from tests.faults import evidence
@@ -96,39 +98,61 @@ async def recreated_topic(rig: Rig) -> None:
     before = await feed.settled()
     await rig.goes_on()
     async with rig.fault():
-        admin = AIOKafkaAdminClient(bootstrap_servers=rig.broker)
-        await admin.start()
-        try:
-            await admin.delete_topics([feed.topic])
-            while feed.topic in await admin.list_topics():
-                await asyncio.sleep(0.2)
-        finally:
-            await admin.close()
-        await create_topics(Kafka(broker=rig.broker, replication_factor=rig.brokers.count), {feed.topic: topics.FLOWS})
-        await rig.renew_producer()
-        feed.recreated()
-        feed.resume()
+        await _recreate(rig, before)
 
     async def has_sent() -> bool:
-        return feed.last_position > before
+        return feed.last_position > before + 1
 
     await rig.until(has_sent, PATIENCE_S)
     await rig.goes_on()
 
 
-async def unread_removed(rig: Rig) -> None:
-    """Retention removes the first of the flows that came while the worker was gone; later twice before windows close.
+async def recreated_unread(rig: Rig) -> None:
+    """Deleted while the worker was gone: what came meanwhile is lost, and nobody knows how much that was."""
+    async with _none_late(rig), rig.fault():
+        await rig.worker.stop()
+        applied = evidence.disk_progress(rig.worker.data_dir, rig.feed.pop.name).applied
+        await pause(rig, 5.0, 8.0)
+        await rig.feed.pause()
+        await rig.feed.settled()
+        await _recreate(rig, applied)
+        await pause(rig, 2.0, 4.0)
+        await rig.worker.start()
 
-    No record is late until they close again: what is late depends on markers, which are removed as well. A purge whose
-    end was removed holds windows back.
-    """
+
+@asynccontextmanager
+async def _none_late(rig: Rig) -> AsyncIterator[None]:
+    """No record is late until windows close again: what is late depends on markers, which are lost as well."""
     mix = rig.feed.traffic.mix
     late_share, mix.late_share = mix.late_share, 0.0
     await rig.goes_on()
-    for _ in range(2 if rig.moments else 1):
-        await _remove_unread(rig)
+    yield
+    await rig.goes_on()
     await rig.closes_beyond(rig.clock.now_s())
     mix.late_share = late_share
+
+
+async def _recreate(rig: Rig, included: int) -> None:
+    """Delete the flow topic, of which the rows include so much, make it again, and let flows come."""
+    feed, kafka = rig.feed, Kafka(broker=rig.broker, replication_factor=rig.brokers.count)
+    async with client.started(client.admin(kafka)) as admin:
+        await admin.delete_topics([feed.topic])
+        while feed.topic in await admin.list_topics():
+            await asyncio.sleep(0.2)
+    await create_topics(kafka, {feed.topic: topics.FLOWS})
+    await rig.renew_producer()
+    feed.recreated(included)
+    feed.resume()
+
+
+async def unread_removed(rig: Rig) -> None:
+    """Retention removes the first of the flows that came while the worker was gone; later twice before windows close.
+
+    A purge whose end was removed holds windows back.
+    """
+    async with _none_late(rig):
+        for _ in range(2 if rig.moments else 1):
+            await _remove_unread(rig)
 
 
 async def _remove_unread(rig: Rig) -> None:

@@ -27,9 +27,8 @@ class EarlyAck(ExactReader):
 
     async def _flush(self) -> None:
         held, self._held = self._held, []
-        assert self._acknowledge is not None
         for event in held:
-            await self._acknowledge(event)
+            await self._events.ack(event)
         self._unwritten += held
         self._idle = 0 if held else self._idle + 1
         if self._unwritten and (self._idle * LOOK_EVERY_S > IDLE_S or len(self._unwritten) >= WRITE_EVERY):

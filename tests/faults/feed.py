@@ -99,9 +99,12 @@ class Feed:
         self._killed = False
         self._alive.set()
 
-    def recreated(self) -> None:
-        """The flow topic begins at offset 0 again; positions go on, as the rows count them."""
-        self._first_position = self.last_position + 1
+    def recreated(self, included: int) -> None:
+        """The flow topic begins at offset 0 again; positions go on behind those that rows include.
+
+        The one between stands for what may be lost.
+        """
+        self._first_position = included + 2
 
     async def send(self, messages: Sequence[bytes]) -> None:
         """Messages into the flow topic, past the ledger."""

@@ -58,6 +58,7 @@ FAULTS = (
     Fault("one of three brokers killed", broker.one_of_three_killed, 3, 0, THREE),
     Fault("all of three brokers killed", broker.all_killed, 2, 0, THREE),
     Fault("input topic recreated", broker.recreated_topic, 3),
+    Fault("input topic recreated unread", broker.recreated_unread, 2, 0, Setup(may_lose=True)),
     Fault("retention removed unread records", broker.unread_removed, 3, 0, Setup(may_lose=True)),
     Fault("deliveries repeated", broker.deliveries_repeated, 3),
     Fault("poison records", feed.poison, 3, 1),

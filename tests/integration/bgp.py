@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from app.clock import SystemClock
 from app.lab.daemons import frr, gobgp
 from app.lab.daemons.machine import Site
 from app.lab.daemons.stack import Stack
@@ -11,6 +12,7 @@ from tests.patience import PATIENCE_S
 
 MARKER = "64512:911"
 SOURCE_PATH = "64602 65010"
+LEASE_S = 3600
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], within_s: float = PATIENCE_S) -> None:
@@ -40,8 +42,13 @@ async def becomes(read: Callable[[], Awaitable[object]], wanted: object, within_
 async def inject(
     site: Site, router: str, prefix: str, next_hop: str, community: str = MARKER, local_pref: int = 1000
 ) -> None:
-    """Put an override into the injector of a router, as the actuator does over gRPC."""
+    """Put an override into the injector of a router, as the actuator does over gRPC, with a lease that outlasts a test.
+
+    Without it the reaper beside the injector would withdraw it after some seconds.
+    """
+    sent_s = int(SystemClock().now_s())
     attributes = ["origin", "igp", "aspath", SOURCE_PATH, "local-pref", str(local_pref)]
+    attributes += ["large-community", f"{MARKER.partition(':')[0]}:{sent_s + LEASE_S}:{sent_s}"]
     route = [prefix, "nexthop", next_hop, *attributes, "community", f"{community},no-export"]
     await gobgp.gobgp(gobgp.target(site, f"injector-{router}"), "global", "rib", "add", *route)
 

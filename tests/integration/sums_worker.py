@@ -112,9 +112,7 @@ class Stuck(ExactReader):
     after: int
 
     async def _accept(self, event: Any) -> bool:
-        if 0 <= self.after < event.message.offset:
-            await asyncio.Event().wait()
-        return await super()._accept(event)
+        return not 0 <= self.after < event.message.offset and await super()._accept(event)
 
 
 def build(broker: str, data_dir: str, options: Options) -> tuple[ExactApp, list[mode.Service]]:

@@ -174,8 +174,9 @@ async def test_every_part_that_runs_is_seen_and_every_dead_one_is_named() -> Non
         for router in ("r1", "r2"):
             known = well["routers"][f"{POP}/{router}"]
             assert known.keys() == {
-                "flows_heard_s", "counters_heard_s", "bmp_heard_s", "bmp_statistics", "injector", "policy",
+                "flows_heard_s", "counters_heard_s", "bmp_heard_s", "bmp_statistics", "injector", "grpc", "policy",
             }  # fmt: skip
+            assert known["grpc"].startswith("unix socket ")
             assert known["injector"] == "ok"
             assert known["bmp_heard_s"] < PATIENCE_S
             paths, _, rest = known["policy"]["export"].partition(" ")

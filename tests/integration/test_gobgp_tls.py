@@ -173,6 +173,11 @@ async def test_certificates_rotate_while_calls_and_a_watch_run(files: Files, cap
 
         assert blocking.routes() == {}
         calling, watching = asyncio.create_task(call_on()), asyncio.create_task(watch())
+
+        async def both_run() -> bool:
+            return calls >= 10
+
+        await eventually(both_run)
         first, issued = client.channel(), old.issue("renewed")
         files.put("client.cert_file", issued.certificate)  # its key is not there yet
         assert client.channel() is first
@@ -180,7 +185,7 @@ async def test_certificates_rotate_while_calls_and_a_watch_run(files: Files, cap
         files.put("client.key_file", issued.key)
         assert client.channel() is not first
         before = calls
-        with pytest.raises(SpeakerError, match="WatchEvent failed"):
+        with pytest.raises(SpeakerError, match=r"WatchEvent ended, because the files of \[gobgp\] changed"):
             await watching
         assert calls > before
         assert blocking.routes() == {}, "on the connection that it has"
@@ -233,11 +238,13 @@ async def test_check_says_whose_socket_it_is(files: Files) -> None:
 
 async def test_the_reaper_speaks_tls_on_a_unix_socket_too_and_does_not_start_without_its_files(files: Files) -> None:
     good, halt_file = files.ours("good", files.ca), files.folder / "halt"
-    async with secured(files, files.theirs(files.ca), target=f"unix://{files.folder}/s") as daemon:
+    socket, target = f"unix://{files.folder}/s", f"127.0.0.1:{free_port()}"
+    more = (*files.theirs(files.ca), "--api-hosts", f"{socket},{target}")
+    async with secured(files, more, target=target) as daemon:
         speaker = GobgpSpeaker(daemon.target, MARKER, tls=Tls(good))
         await speaker.announce([route().leased_until(int(CLOCK.now_s()) + 300)])
-        assert await reap(daemon.target, halt_file, msgspec.structs.replace(good, key_file="missing")) == 1
-        reaping = asyncio.create_task(reap(daemon.target, halt_file, good))
+        assert await reap(socket, halt_file, msgspec.structs.replace(good, key_file="missing")) == 1
+        reaping = asyncio.create_task(reap(socket, halt_file, good))
 
         async def is_noted() -> bool:
             return bool(await speaker.notes())

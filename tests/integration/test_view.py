@@ -99,9 +99,10 @@ async def view(folder: Path, broker: str, *arguments: str) -> AsyncIterator[str]
         await until(lambda: caught_up(url))
         yield url
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
-            assert await process.wait() == 0
+            assert await process.wait() == 0, (folder / "view.log").read_text()[-4000:]
         assert log_lines(folder / "view.log")
 
 
@@ -138,8 +139,9 @@ def write_truth(path: Path, end_s: int) -> None:
 
 
 async def halted_and_resumed(page: Page, broker: str) -> None:
-    await send_control(reached_at(broker), "*", True, "ada")
-    await page.wait_for_selector('#notices .alarming:has-text("was halted by")')
+    await send_control(reached_at(broker), "*", True, "ada", reason="a line is being moved")
+    await page.wait_for_selector('#notices .alarming:has-text("was halted by ada")')
+    await page.wait_for_selector('#notices .alarming:has-text("(a line is being moved): no override")')
     await page.wait_for_selector("#halted")
     await send_control(reached_at(broker), "*", False, "ada")
     await page.wait_for_selector("#halted", state="hidden")

@@ -22,7 +22,7 @@ def test_a_crash_between_the_rows_is_no_loss(last: Progress) -> None:
 
 
 def test_rows_of_windows_that_are_lost_are_made_again_without_another_decision() -> None:
-    goes_on, lost, included = agree(progress(50, 150, REF), Beside(30, 60, progress(20, 120)))
+    goes_on, lost, included, _ = agree(progress(50, 150, REF), Beside(30, 60, progress(20, 120)))
     assert (lost, included) == ("link_windows", 50)
     assert (goes_on.applied, goes_on.open_from_s, goes_on.decided_to_s) == (20, 120, 150)
     assert goes_on.closing == REF, "the last decision stands, and its records may have to be sent"
@@ -30,15 +30,23 @@ def test_rows_of_windows_that_are_lost_are_made_again_without_another_decision()
 
 def test_decisions_that_are_lost_are_made_again_unless_they_were_published() -> None:
     """The newest flush may have ended before it published; the ones before it have published."""
-    goes_on, lost, included = agree(progress(10, 100), Beside(30, 60, progress(20, 120)))
+    goes_on, lost, included, _ = agree(progress(10, 100), Beside(30, 60, progress(20, 120)))
     assert (lost, included) == ("congestion", 30)
     assert (goes_on.applied, goes_on.open_from_s, goes_on.decided_to_s) == (10, 100, 120)
 
 
 def test_reading_does_not_go_back_to_windows_whose_rows_are_deleted() -> None:
-    goes_on, lost, included = agree(progress(10, 50), Beside(30, 60, progress(20, 120)))
+    goes_on, lost, included, _ = agree(progress(10, 50), Beside(30, 60, progress(20, 120)))
     assert (lost, included) == ("congestion", 30)
     assert (goes_on.applied, goes_on.open_from_s, goes_on.decided_to_s) == (20, 120, 120)
+
+
+def test_both_rows_know_the_newest_epoch() -> None:
+    rig = Rig()
+    written = FlowProgress(rig.windows, rig.congestion)
+    written.load("p")
+    written.write_beside("p", progress(20, 120), 60, epoch=1795246196)
+    assert FlowProgress(rig.windows, rig.congestion).load("p").epoch == 1795246196
 
 
 def test_what_was_decided_before_an_earlier_loss_stays_decided() -> None:

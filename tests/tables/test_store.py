@@ -12,7 +12,7 @@ import pytest
 
 from app.config.settings import Settings
 from app.errors import ExactnessError, RowFormatError
-from app.feeds.bmp_sessions import Sessions
+from app.feeds.bmp_memory import Sessions
 from app.stream.worker import create_app
 from app.te.traffic.demand import Demand
 from app.te.traffic.windows import Progress, Sums

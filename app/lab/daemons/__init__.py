@@ -1,6 +1,6 @@
 """Kafka, pmacct, GoBGP, FRR and ExaBGP, configured, started and stopped together.
 
-May import: contract, config, kafka, lab.pop.model, lab.pop.vty.
+May import: contract, config, kafka, private_names, lab.pop.model, lab.pop.vty.
 Read: stack, runner, commands, machine, ports, deployment, certificates, kafka, guard, collectors, gobgp, frr,
 exabgp, policy.
 """

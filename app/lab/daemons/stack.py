@@ -77,6 +77,7 @@ class Stack:
         self._on_broker = on_broker
         self._clock: Clock = SystemClock()
         self._exit = AsyncExitStack()
+        self._collects = asyncio.Event()  # whether pmbmpd takes BMP
         self._ended_early = False
         self._guard: Guard | None = None
         self.runner: Runner
@@ -154,7 +155,9 @@ class Stack:
         """Start broker and collectors in parallel with the routers: both need seconds to find their peers.
 
         gobgpd looks for its BMP collector 0, 1, 3, 7 and 15 s after its start. The collector needs a broker, which
-        takes 4 to 6 s to start after formatting, so gobgpd finds it on the fourth attempt.
+        takes 4 to 6 s to start after formatting, so gobgpd finds it on the fourth attempt. FRR waits for it: if it
+        finds its collector while sessions come up, it may never report one of them (seen with 8.4, 2 starts in 10 on a
+        busy machine).
         """
         self._progress("formatting Kafka's storage")
         await format_storage(self.runner, self.site, self._guard.properties() if self._guard else "")
@@ -179,6 +182,7 @@ class Stack:
             beside.create_task(self._on_broker())
         self._progress("starting the collectors (pmacct)")
         await collectors.start_pmbmpd(self.runner, self.site, self.pop, self.kafka_of("pmbmpd"))
+        self._collects.set()
         refresh_s = self.deployment.settings.windows.refresh_s
         ways = collectors.Ways(self.kafka_of("sfacctd"), self.kafka)
         await collectors.start_sfacctd(self.runner, self.site, self.pop, refresh_s, ways)
@@ -187,6 +191,7 @@ class Stack:
     async def _start_bgp(self, r1: Router, r2: Router) -> None:
         self._progress("starting the routers and their neighbours (GoBGP, FRR, ExaBGP)")
         await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._options.export_policy)
+        await self._collects.wait()
         await frr.start_edge(self.runner, self.site, self.pop, r2)
         for router in self.pop.router:
             await gobgp.start_injector(self.runner, self.site, self.pop, router)

@@ -28,7 +28,7 @@ def become(arguments: Sequence[str]) -> None:
     environment = os.environ | ours
     os.chdir(CHECKOUT)
     # What setpriv itself starts is still found with root's rights, so the shell stands between.
-    try_it = [*drop, "sh", "-c", 'exec "$0" -c "import app"', python]
+    try_it = [*drop, "sh", "-c", 'cat app/__main__.py >/dev/null && exec "$0" -c "import app"', python]
     tried = subprocess.run(try_it, env=environment, capture_output=True, text=True, check=False)
     if tried.returncode:
         raise EnvironmentProblem(

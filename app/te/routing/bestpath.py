@@ -19,11 +19,15 @@ ORIGIN_RANK = {"igp": 0, "egp": 1, "incomplete": 2}
 
 
 class RouterPath(msgspec.Struct, frozen=True, gc=False):
-    """One eBGP path, the router that learned it, and its exit: None if the inventory lacks the link."""
+    """One eBGP path, the router that learned it, and its exit: None if the inventory lacks the link.
+
+    `local_pref` is that of the path, or what the inventory says of its link.
+    """
 
     router: str
     path: Path
     exit: Exit | None
+    local_pref: int
 
 
 def choose(paths: Sequence[RouterPath], routers: Iterable[Router]) -> dict[str, RouterPath]:
@@ -56,14 +60,14 @@ def _nearest(igp_cost: Mapping[str, int], own: Mapping[str, RouterPath]) -> Rout
 
 
 def _survivors(paths: Sequence[RouterPath]) -> Sequence[RouterPath]:
-    ranks = [_rank(candidate.path) for candidate in paths]
+    ranks = [_rank(candidate) for candidate in paths]
     best = min(ranks)
     tied = [candidate for candidate, rank in zip(paths, ranks, strict=True) if rank == best]
     return _lowest_med(tied) if len(tied) > 1 else tied
 
 
-def _rank(path: Path) -> tuple[int, int, int]:
-    return -path.local_pref, path.length, ORIGIN_RANK[path.origin]
+def _rank(candidate: RouterPath) -> tuple[int, int, int]:
+    return -candidate.local_pref, candidate.path.length, ORIGIN_RANK[candidate.path.origin]
 
 
 def _lowest_med(tied: Sequence[RouterPath]) -> Sequence[RouterPath]:

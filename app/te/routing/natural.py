@@ -18,6 +18,7 @@ from app.te.routing.lpm_overlay import TableCache
 from app.te.routing.path import BLACKHOLE, Path, as_path_refusal, unfit
 from app.te.routing.rib import Rib
 
+DEFAULT_LOCAL_PREF = 100  # of BGP, on routes of a session that the inventory lacks
 AS_TRANS = 23456  # RFC 6793: what a router without 4-byte AS numbers reports for each of them
 
 
@@ -157,7 +158,7 @@ class NaturalRouting:
         overrides = [path for _, path in known if self._marker in path.communities]
         paths = tuple(
             [
-                RouterPath(router, path, self._exit(router, path))
+                RouterPath(router, path, self._exit(router, path), self._local_pref(router, path))
                 for router, path in known
                 if path.ebgp and path.peer not in self._internal and not (overrides and path in overrides)
             ]
@@ -169,6 +170,13 @@ class NaturalRouting:
 
     def _place(self, entry: tuple[str, Path]) -> int:
         return self._places[entry[0]]
+
+    def _local_pref(self, router: str, path: Path) -> int:
+        """The local-pref of a path; what the import policy sets by the inventory, if BMP has none; else BGP's 100."""
+        if path.local_pref is not None:
+            return path.local_pref
+        link = self._pop.link_by_session.get((router, path.peer))
+        return self._pop.links[link].local_pref if link else DEFAULT_LOCAL_PREF
 
     def _exit(self, router: str, path: Path) -> Exit | None:
         """The exit of a path. Its next hop identifies the link, even behind a route server; else its session does."""

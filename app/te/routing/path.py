@@ -24,7 +24,8 @@ class Path(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=Tr
 
     `as_path` has the numbers of sequences and sets in order, without confederation segments. `hops` is None for a plain
     sequence, else the length by RFC 4271 and RFC 5065: a set counts 1, a confederation segment 0. Of longer ones only
-    AS_NUMBERS_KEPT numbers are kept, and of more than COMMUNITIES_MAX communities one more than that.
+    AS_NUMBERS_KEPT numbers are kept, and of more than COMMUNITIES_MAX communities one more than that. `local_pref` is
+    None where BMP has none: then what the inventory says of the link counts, as it is when the path is judged.
     `gc=False`: there are very many paths, none is in a reference cycle, and tracking them took half the time of a pass
     over a table.
     """
@@ -34,7 +35,7 @@ class Path(msgspec.Struct, frozen=True, array_like=True, gc=False, cache_hash=Tr
     as_path: tuple[int, ...]
     origin: Origin = "igp"
     med: int | None = None
-    local_pref: int = 100
+    local_pref: int | None = 100
     communities: tuple[str, ...] = ()
     large_communities: tuple[str, ...] = ()
     path_id: int = 0

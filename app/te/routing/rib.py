@@ -5,7 +5,7 @@ prefixes share an origin, and so have the same paths from every peer.
 """
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from app.te.routing.interning import Interner, PathSet
 from app.te.routing.path import Path
@@ -106,8 +106,8 @@ class Rib:
         self.version += 1
         self.sessions += 1
 
-    def peer_down(self, router: str, peer: str) -> list[str]:
-        """Remove the session and all its paths, and return the prefixes that lost a path."""
+    def peer_down(self, router: str, peer: str, stays: Callable[[str], bool] | None = None) -> list[str]:
+        """Remove the session and its paths, but for prefixes that stay; return the prefixes that lost a path."""
         self._up.pop((router, peer), None)
         self.version += 1
         self.sessions += 1
@@ -119,7 +119,7 @@ class Rib:
                 if (known := remaining.get(id(before))) is None:
                     after = tuple([entry for entry in before if entry[0] != router or entry[1].peer != peer])
                     known = remaining[id(before)] = before, self._interner.intern(after)
-                if known[1] is not before:
+                if known[1] is not before and (stays is None or not stays(prefix)):
                     self._place(number, prefix, before, known[1])
                     lost.append(prefix)
         return lost

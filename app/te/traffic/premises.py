@@ -6,13 +6,14 @@ premises are stored before the first row that is made by them, each with the pos
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import msgspec
 
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
 from app.te.traffic.grid import Grid
+
+KEPT = 8  # premises that no record is counted by, unless a table loses what was written since
 
 
 class WindowTiming(msgspec.Struct, frozen=True):
@@ -73,10 +74,15 @@ class PremisesRow(msgspec.Struct):
     premises: tuple[Premises, ...]
 
 
-def needed(premises: Sequence[Premises], applied: int) -> tuple[Premises, ...]:
-    """Those of these premises, the oldest first, that records from position `applied` on are counted by.
+def premises_at(premises: Sequence[Premises], position: int) -> Premises:
+    """Those of these premises, the oldest first, that the record at a position is counted by."""
+    *_, due = [premises[0], *(each for each in premises if each.from_position <= position)]
+    return due
+
+
+def kept(premises: Sequence[Premises], applied: int) -> tuple[Premises, ...]:
+    """Those that records from position `applied` on are counted by, and KEPT before: a table may lose several flushes.
 
     Those of the record at `applied` itself say what is open, even if no row was made by the ones that follow.
     """
-    later = [each for each, after in pairwise(premises) if after.from_position > applied]
-    return (*later, *premises[-1:])
+    return tuple(premises[max(0, premises.index(premises_at(premises, applied)) - KEPT) :])

@@ -48,7 +48,7 @@ def quiet_until(clocks: Sequence[QuietClock]) -> float | None:
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """Records that were removed from Kafka before they were read: how many, and between which Kafka times."""
+    """Records that Kafka lost before they were read: how many (0 if nobody knows), and between which Kafka times."""
 
     records: int
     from_s: float

@@ -69,7 +69,7 @@ async def test_a_deployment_that_is_well(monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(report.components[POP].values()) == {"up"}
     assert check.sentences(report)[0] == (
         "rhv1000/r1: heard: flows 5 s ago, counters 5 s ago, BMP 5 s ago (with statistics); injector: ok;"
-        " unix socket /injector-1, not seen from here;"
+        " unix socket /nonexistent/injector-r1.sock, not seen from here;"
         " imports: not readable while no override stands there;"
         " exports: 900 paths to its injector; to neighbours not readable"
     )

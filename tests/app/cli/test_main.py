@@ -62,6 +62,13 @@ def test_reading_without_a_broker_fails_and_says_what_to_check(tmp_path: Path, c
     assert nobody in result.stderr
 
 
+@pytest.mark.parametrize("command", ["halt", "resume"])
+@pytest.mark.parametrize("reason", ["", " ", "two\nlines", "x" * 2001, "\x1b[31m"])
+def test_a_reason_is_one_line_that_can_be_read(tmp_path: Path, command: str, reason: str) -> None:
+    result = run(command, "--reason", reason, "--config", deployment(tmp_path))
+    assert (result.exit_code, "write one line of at most 2000 characters" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["links", "overrides", "congestion", "watch", "halt", "resume"])
 def test_an_unknown_pop_is_a_usage_error_that_names_the_known(tmp_path: Path, command: str) -> None:
     result = run(command, "--pop", "ams9", "--config", deployment(tmp_path))

@@ -327,3 +327,46 @@ def test_files_of_the_broker_are_relative_to_the_settings_file(tmp_path: Path) -
     keys = 'security = "mtls"\nca_file = "/etc/ca.crt"\ncert_file = "tls.crt"\nkey_file = "tls.key"'
     kafka = load(write(tmp_path, f'pops = ["rhv1000.toml"]\n[kafka]\n{keys}'), {}).settings.kafka
     assert (kafka.ca_file, kafka.cert_file) == ("/etc/ca.crt", f"{tmp_path}/tls.crt")
+
+
+SECRET, PROXY = 'proxy_secret_file = "secret"', 'proxies = ["192.0.2.1"]'
+
+
+@pytest.mark.parametrize(
+    ("keys", "problems"),
+    [
+        ('[gobgp]\nca_file = "a"\ncert_file = "b"\nkey_file = "c"', []),
+        ('[gobgp]\ncert_file = "b"', ["gobgp.ca_file: is missing; mutual TLS needs", "gobgp.key_file: is missing; "]),
+        (f"[http]\n{SECRET}\n{PROXY}", []),
+        (f"[http]\n{PROXY}", ["http.proxy_secret_file: is missing; write a file with a secret there"]),
+        (f"[http]\n{SECRET}", ["http.proxies: is empty; write the addresses that the proxy comes from"]),
+        ('[http]\nproxies = ["edge.example.net"]', ["http.proxies[0]: ", "http.proxy_secret_file: is missing"]),
+        ('[http]\nallowed_hosts = ["A.example", "192.0.2.1", "[2001:DB8::1]", "2001:db8::2"]', []),
+        *(
+            (f'[http]\nallowed_hosts = ["{name}"]', [f"http.allowed_hosts[0]: {name!r} is no"])
+            for name in ("*", "*.example.net", "http://a.example", "a.example/", "a b", "")
+        ),
+        ('[http]\nallowed_hosts = ["a.example:6072"]', ["http.allowed_hosts[0]: "]),
+        ('[http]\nuser_header = "X User"', ["http.user_header: 'X User' is no name of a header"]),
+    ],
+)
+def test_whom_gobgpds_and_the_page_believe(tmp_path: Path, keys: str, problems: list[str]) -> None:
+    path = write(tmp_path, f'pops = ["rhv1000.toml"]\n{keys}')
+    said = problems_of(path) if problems else [] if load(path, {}) else ["nothing"]
+    assert len(said) == len(problems), said
+    assert all(problem.startswith(f"autopilot.toml.{begin}") for problem, begin in zip(said, problems, strict=True))
+
+
+def test_hosts_are_written_in_one_way_and_files_are_relative_to_the_settings(tmp_path: Path) -> None:
+    hosts = 'allowed_hosts = ["A.Example", "[2001:DB8:0::1]"]'
+    gobgp = '[gobgp]\nca_file = "/etc/ca.crt"\ncert_file = "our.crt"\nkey_file = "our.key"'
+    settings = load(
+        write(tmp_path, f'pops = ["rhv1000.toml"]\n{gobgp}\n[http]\n{SECRET}\n{PROXY}\n{hosts}'), {}
+    ).settings
+    assert settings.http.allowed_hosts == ("a.example", "2001:db8::1")
+    assert settings.http.proxy_secret_file == f"{tmp_path}/secret"
+    assert settings.gobgp.files.paths == {
+        "ca_file": "/etc/ca.crt",
+        "cert_file": f"{tmp_path}/our.crt",
+        "key_file": f"{tmp_path}/our.key",
+    }

@@ -39,7 +39,7 @@ def test_frr_puts_its_own_as_in_front_and_leaves_local_pref_out() -> None:
     feed = feed_of("frr_init", "frr_peer_up", "frr_update", "frr_update_ibgp")
     paths = {path.peer: path for path in feed.rib.paths("r2", "20.0.0.0/24").values()}
     assert paths["127.0.0.34"].as_path == (64604, 65000)
-    assert paths["127.0.0.34"].local_pref == 300  # a private peering, by the inventory
+    assert paths["127.0.0.34"].local_pref is None
     assert paths["127.0.0.34"].ebgp
     assert paths["127.0.0.11"].as_path == (64601, 65000)
     assert not paths["127.0.0.11"].ebgp

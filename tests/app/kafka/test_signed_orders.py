@@ -161,6 +161,15 @@ async def test_a_halt_of_the_same_moment_is_not_lifted(monkeypatch: pytest.Monke
     assert await halted()
 
 
+async def test_an_order_says_who_gave_it_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = ManualClock(T0)
+    Topic(monkeypatch, now.now_s)
+    await send_control(Kafka(), POP, True, "ada", Seal(ADA, TRUST, now), "a line is being moved")
+    last = (await read_orders(Kafka(), TRUST)).last(POP)
+    assert last is not None
+    assert (last.by, last.reason) == ("ada", "a line is being moved")
+
+
 async def test_a_halt_is_repeated_until_it_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = ManualClock(T0)
     topic = Topic(monkeypatch, now.now_s)

@@ -34,9 +34,10 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_offset_check(patch: pytest.MonkeyPatch) -> None:
-    async def accept(self: Any, event: Any) -> None:
+    async def accept(self: Any, event: Any) -> bool:
         self._state.apply(event.message.tp, event.value)
         self._held.append(event)
+        return True
 
     patch.setattr(ExactReader, "_accept", accept)
 
@@ -46,7 +47,7 @@ def acknowledged_first(patch: pytest.MonkeyPatch) -> None:
 
     async def early(self: Any) -> None:
         for event in self._held:
-            await self._acknowledge(event)
+            await self._events.ack(event)
         await flush(self)
 
     patch.setattr(ExactReader, "_flush", early)

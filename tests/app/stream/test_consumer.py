@@ -99,7 +99,7 @@ class Fetching(BatchConsumer):
     """A consumer whose fetch is given; `flow_active` and the group's generation may change while it lasts."""
 
     def __init__(self, meanwhile: Callable[["Fetching"], None]) -> None:
-        self.app = cast(Any, SimpleNamespace(consumer_generation_id=1))
+        self.app = cast(Any, SimpleNamespace(consumer_generation_id=1, readers=[]))
         self.flow_active = True
         self.not_waiting_next_records = cast(Any, asyncio.Event())
         self.not_waiting_next_records.set()
@@ -268,10 +268,28 @@ async def test_stopping_the_flow_waits_for_a_fetch_under_way(monkeypatch: pytest
 
     monkeypatch.setattr(ThreadDelegateConsumer, "_getmany", slow)
     consumer = Fetching(lambda consumer: None)
-    fetching = asyncio.ensure_future(consumer._getmany(None, 1.0))
+    fetching = asyncio.ensure_future(consumer._getmany({SOURCE}, 1.0))
     await asyncio.sleep(0)
     stopping = asyncio.ensure_future(consumer.wait_for_stopped_flow())
     await asyncio.sleep(0)
     assert not stopping.done()
     fetched.set()
     await asyncio.gather(fetching, stopping)
+
+
+async def test_full_partitions_are_not_fetched_and_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[TP]] = []
+
+    async def note(_: Any, partitions: set[TP], timeout: float) -> dict[TP, Any]:
+        asked.append(partitions)
+        return {}
+
+    monkeypatch.setattr(ThreadDelegateConsumer, "_getmany", note)
+    consumer, other, full = Fetching(lambda consumer: None), TP("counters", 0), set[TP]()
+    cast(Any, consumer.app).readers.append(SimpleNamespace(full=lambda: full))
+    await consumer._getmany({SOURCE, other}, 0.0)
+    full.add(SOURCE)
+    await consumer._getmany({SOURCE, other}, 0.0)
+    full.add(other)
+    assert await consumer._getmany({SOURCE, other}, 0.0) == {}
+    assert asked == [{SOURCE, other}, {other}], "aiokafka would fetch all if it was asked for none"

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.errors import ExactnessError
 from app.stream import exact
 from app.stream.exact import ExactReader, current_event
+from app.stream.fetching import Hole
 from app.stream.incarnations import Incarnation, Incarnations, key_of
 from tables.store import Rows
 from tests.app.stream.test_protocol import TRUE_TOTALS
@@ -136,9 +138,9 @@ def test_a_base_is_above_every_row() -> None:
     world.recreate_source()
     second = incarnations(world, [table])
     second.load()
-    assert second.base(SOURCE.topic) == 42
+    assert second.base(SOURCE.topic) == 43, "and one below it stands for what may be lost"
     second.write()
-    assert Rows(table, Incarnation).get(key_of(SOURCE.topic)) == Incarnation("second", 42)
+    assert Rows(table, Incarnation).get(key_of(SOURCE.topic)) == Incarnation("second", 43)
 
 
 def test_a_base_is_lost_only_with_all_tables() -> None:
@@ -158,11 +160,11 @@ def test_a_base_is_lost_only_with_all_tables() -> None:
     before = other.disk[key]
     Rows(tables[1], Row, lambda row: row.applied).put("sum 0", Row(applied=41))
     one.recreate_source()
-    assert started() == 42
+    assert started() == 43
     one.disk.clear()
-    assert started() == 42
+    assert started() == 43
     other.disk = {key: before}
-    assert started() == 42, "the last rows of the other are lost"
+    assert started() == 43, "the last rows of the other are lost"
     other.disk.clear()
     one.disk.clear()
     assert started() == 0
@@ -227,6 +229,40 @@ def test_reading_begins_where_rows_are_whole() -> None:
     assert (made.is_behind(topic, 42), made.is_behind(topic, 43)) == (False, True)
     made.set_checkpoints({topic: -5})
     assert made._inputs.first == {topic: 0}, "a position of an earlier incarnation"
+
+
+def test_what_retention_removed_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    made = incarnations(World(), [Table(World())])
+    made.load()
+    made._inputs.begins[SOURCE.topic] = 9, range(7, 9)
+    assert made.begin(SOURCE.topic, 5.0) == (7, Hole(7, 9, 5.0, is_missing=True))
+    assert caplog.messages == ["numbers: retention removed 2 records that nobody had read"]
+
+
+@pytest.mark.parametrize("removed", [0, 3])
+def test_what_may_be_lost_with_a_topic_is_said_until_rows_say_it(removed: int) -> None:
+    """Rows end at position 41; of the new topic retention has removed some records, too."""
+    world = World()
+    table: Any = Table(world)
+    incarnations(world, [table]).load()
+    Rows(table, Incarnation).put(key_of(SOURCE.topic), Incarnation(world.topic_id))
+    Rows(table, Row, lambda row: row.applied).put("sum 0", Row(applied=41))
+    world.recreate_source()
+
+    def start(whole: int) -> tuple[int, Hole | None]:
+        made = incarnations(world, [table])
+        made.load()
+        made.write()
+        made.set_checkpoints({SOURCE.topic: whole})
+        made._inputs.begins[SOURCE.topic] = removed, range(0)
+        return made.begin(SOURCE.topic, 5.0)
+
+    hole = Hole(removed - 1, removed, 5.0, is_missing=True, is_counted=False)
+    for _ in range(2):  # the first process was killed before its rows had it
+        assert start(41) == (removed - 1, hole)
+    position = msgspec.structs.replace(hole, base=43).position
+    assert 41 < position < 43 + removed
+    assert start(position)[1] is None
 
 
 async def test_verify_raises_where_the_topic_is_gone() -> None:

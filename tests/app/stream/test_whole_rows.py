@@ -38,7 +38,7 @@ async def live(world: World, whole: type[WholeRows] = WholeRows) -> None:
         offsets = Offsets(world.made_from, world.begin, len(world.changelog))
         assert await made._whole_rows.take_up([(table, offsets)]) == []
         load(world, made)
-        first, _ = made._incarnations.begin(SOURCE.topic)
+        first = made._app.inputs.begins[SOURCE.topic][0]
         await made.run(Stream(world, first=first))
         while made._whole_rows._unsent:
             await made._flush()

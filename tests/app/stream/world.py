@@ -299,5 +299,5 @@ async def live(world: World, dropped: int | None = None, **parts: Any) -> None:
     """One life of a worker: to the end of the source, to its kill or to its own end."""
     with suppress(Killed, Ended):
         made = worker(world, **parts)
-        first, _ = made._incarnations.begin(SOURCE.topic)
+        first = made._app.inputs.begins[SOURCE.topic][0]
         await made.run(Stream(world, dropped, first))
