@@ -74,7 +74,7 @@ async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
         with cgroups.kept(name):
             async with Runner(folder / "log", report=say) as runner:
                 cluster = Cluster(runner, folder, name, built)
-                await shown(taken, cluster, clients, Builder(runner, folder, base))
+                await shown(taken, cluster, clients, Builder(runner, folder, base, say))
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
                     with contextlib.suppress(asyncio.CancelledError):

@@ -4,11 +4,15 @@ The base and all layers are kept in the cache, so only what has changed is built
 namespaces for mounts and processes: nothing is left mounted, or running, even if we are killed.
 """
 
+import json
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
+from app.errors import DaemonError
 from app.lab.daemons.commands import output
-from app.lab.daemons.runner import Program, Runner, setpriv
+from app.lab.daemons.runner import Program, Report, Runner, setpriv
 from tests.cluster import images
 from tests.cluster.images import REGISTRY, write_archive
 from tests.deploy.tools import CACHE, hash_of
@@ -20,13 +24,15 @@ CERTIFICATES, PIP = Path("/usr/local/share/ca-certificates"), Path("/etc/pip.con
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--")
 TRUST = '{"default": [{"type": "insecureAcceptAnything"}]}'
 WITHIN_S = 1800.0
+LAYERS_MAX_MB = 200.0  # of ours, above the base
 
 
 class Builder:
     """Builds in `folder` and in the cache. `base` is a name that buildah can pull, with its transport."""
 
-    def __init__(self, runner: Runner, folder: Path, base: str | None) -> None:
+    def __init__(self, runner: Runner, folder: Path, base: str | None, report: Report = lambda line: None) -> None:
         self._runner = runner
+        self._report = report
         self._folder = folder
         self._base = base
         self._policy = folder / "policy.json"
@@ -46,6 +52,11 @@ class Builder:
         build = self._buildah("build", *options, f"--file={dockerfile}", f"--tag={tag}", str(context))
         await self._run(f"build-{name}", build)
         await self._run(f"push-{name}", self._buildah("push", tag, f"docker-archive:{archive}:{tag}"))
+        layers = ("inspect", "--type=image", "--format={{.OCIv1.RootFS.DiffIDs}}", identity)
+        of_base = await output(*setpriv(None), *self._storage(*layers), within_s=60.0, name="buildah")
+        if (size_mb := above(archive, of_base)) > LAYERS_MAX_MB:
+            raise DaemonError(f"{tag}: its layers above the base have {size_mb:.0f} MB, above {LAYERS_MAX_MB:g}")
+        self._report(f"{tag}: {size_mb:.0f} MB above its base")
         return archive
 
     async def _debian(self) -> Path:
@@ -69,6 +80,24 @@ class Builder:
         await self._runner.run(Program(name=name, argv=argv), WITHIN_S)
 
     def _buildah(self, command: str, *arguments: str) -> tuple[str, ...]:
+        return self._storage(command, f"--signature-policy={self._policy}", *arguments)
+
+    def _storage(self, *arguments: str) -> tuple[str, ...]:
         storage = CACHE / "buildah"
         kept = ("--storage-driver=overlay", f"--root={storage}", f"--runroot={storage}/run")
-        return (*ALONE, "buildah", *kept, command, f"--signature-policy={self._policy}", *arguments)
+        return (*ALONE, "buildah", *kept, *arguments)
+
+
+def above(archive: Path, base: str) -> float:
+    """The MB, as files, of an image's layers whose hashes are not among those of its base."""
+    with tarfile.open(archive) as files:
+        [manifest] = json.load(_member(files, "manifest.json"))
+        layers = json.load(_member(files, manifest["Config"]))["rootfs"]["diff_ids"]
+        ours = [name for name, layer in zip(manifest["Layers"], layers, strict=True) if layer not in base]
+        return sum(files.getmember(name).size for name in ours) / 1e6
+
+
+def _member(files: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = files.extractfile(name)
+    assert found is not None, f"{name} is a file"
+    return found
