@@ -216,14 +216,14 @@ def _ports(table: TomlTable, key: str) -> Iterator[tuple[str, int]]:
 
 
 def _addresses(pop: TomlTable) -> Iterator[Problem]:
-    """Two routers have no address in common, and a gobgpd has one of its own."""
+    """Two routers have no address in common, and none with a gobgpd. Gobgpds in one pod have one between them."""
     placed = [
         Placed(router.get(key), router.at(key), router.path)
         for router in pop.tables("router")
         for key in ROUTER_ADDRESSES
     ]
     placed += [
-        Placed(router.table("injector").get("address"), router.at("injector.address"), router.at("injector"))
+        Placed(router.table("injector").get("address"), router.at(INJECTOR), INJECTOR)
         for router in pop.tables("router")
     ]
     first: dict[str, Placed] = {}

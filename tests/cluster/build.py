@@ -39,11 +39,18 @@ class Builder:
         self._policy.write_text(TRUST, encoding="utf-8")
 
     async def product(self, target: str) -> Path:
-        """Build a target of the product's Dockerfile; its archive."""
-        return await self.image(target, DOCKERFILE, ROOT, f"--target={target}")
+        """Build a target of the product's Dockerfile; its archive. DaemonError if it is too large."""
+        archive, above_mb = await self._image(target, DOCKERFILE, ROOT, f"--target={target}")
+        if above_mb > LAYERS_MAX_MB:
+            raise DaemonError(f"{target}: its layers above the base have {above_mb:.0f} MB, above {LAYERS_MAX_MB:g}")
+        return archive
 
-    async def image(self, name: str, dockerfile: Path, context: Path, *more: str) -> Path:
+    async def image(self, name: str, dockerfile: Path, context: Path) -> Path:
         """Build an image called NAME:1; its archive. DaemonError with the end of the log if it fails."""
+        return (await self._image(name, dockerfile, context))[0]
+
+    async def _image(self, name: str, dockerfile: Path, context: Path, *more: str) -> tuple[Path, float]:
+        """Build it; its archive, and the MB of its layers above the base."""
         tag, archive = f"{REGISTRY}/{name}:1", self._folder / f"{name}.tar"
         base = self._base or f"docker-archive:{await self._debian()}"
         pull = (*setpriv(None), *self._buildah("pull", "--quiet", base))
@@ -54,10 +61,9 @@ class Builder:
         await self._run(f"push-{name}", self._buildah("push", tag, f"docker-archive:{archive}:{tag}"))
         layers = ("inspect", "--type=image", "--format={{.OCIv1.RootFS.DiffIDs}}", identity)
         of_base = await output(*setpriv(None), *self._storage(*layers), within_s=60.0, name="buildah")
-        if (size_mb := above(archive, of_base)) > LAYERS_MAX_MB:
-            raise DaemonError(f"{tag}: its layers above the base have {size_mb:.0f} MB, above {LAYERS_MAX_MB:g}")
-        self._report(f"{tag}: {size_mb:.0f} MB above its base")
-        return archive
+        above_mb = above(archive, of_base)
+        self._report(f"{tag}: {above_mb:.0f} MB above its base")
+        return archive, above_mb
 
     async def _debian(self) -> Path:
         """The archive of a base, made if there is none of this machine's certificates."""

@@ -20,6 +20,7 @@ from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, template
 
 ROOT = Path(__file__).parents[2]
 FOUND_NOTHING = "No problems found."
+WORKERS, CHECK = ("telemetry", "actuator"), ("check", "--offline")
 PROBES = ("livenessProbe", "readinessProbe")
 
 
@@ -46,19 +47,19 @@ class Secrets:
 
 
 async def checks_itself(cluster: Cluster, items: Sequence[Item], secrets: Secrets) -> str:
-    """Telemetry's pod says its version, and the actuator's finds nothing wrong with its files; the version."""
+    """A pod says its version, and those of both workers find nothing wrong with their files; the version."""
     cell = names(1)[0]
     found = by_name(items)
     needed = [item.document for item in items if item.document["kind"] in ("ConfigMap", "PriorityClass")]
     needed += secrets.objects(items)
-    for component, arguments in (("telemetry", ["--version"]), ("actuator", ["check", "--offline"])):
-        workload = found["apps/v1 StatefulSet", f"autopilot-{component}-{cell}"]
-        needed.append(one_command(workload, component, arguments))
+    workloads = {name: found["apps/v1 StatefulSet", f"autopilot-{name}-{cell}"] for name in WORKERS}
+    needed += [one_command(workload, name, CHECK) for name, workload in workloads.items()]
+    needed.append(one_command(workloads["telemetry"], "version", ["--version"]))
     await apply(cluster, needed)
-    version = await finished(cluster, "telemetry")
-    said = await finished(cluster, "actuator")
-    if FOUND_NOTHING not in said:
-        raise DaemonError(f"`autopilot check` in a pod: {said}")
+    for name in WORKERS:
+        if FOUND_NOTHING not in (said := await finished(cluster, name)):
+            raise DaemonError(f"`autopilot check` in a pod of {name}: {said}")
+    version = await finished(cluster, "version")
     await delete(cluster, needed)
     return version.strip()
 

@@ -58,17 +58,23 @@ async def start_pmbmpd(runner: Runner, site: Site, pop: Pop, kafka: Kafka | None
 
 
 async def wait_for_bmp(
-    runner: Runner, kafka: Kafka, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
+    runner: Runner,
+    kafka: Kafka,
+    pop: Pop,
+    peers: Iterable[str],
+    routes: Mapping[str, Sequence[Announcement]],
+    collector: str = "pmbmpd",
 ) -> None:
     """Wait until Kafka has the BMP init of every router, a peer_up of every peer and every route in `routes`.
 
-    `routes` maps a peer's address to its announcements. DaemonError if anything is missing after 30 s.
+    `routes` maps a peer's address to its announcements. DaemonError if anything is missing after a while, or if the
+    program called `collector` ends meanwhile.
     """
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
     async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
-        await runner.ready("pmbmpd", probe)
+        await runner.ready(collector, probe)
 
 
 def _plain(site: Site) -> Ways:

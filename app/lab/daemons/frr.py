@@ -94,6 +94,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router) -> str:
         network6="\n".join(f"  network {prefix}" for prefix in own[6]),
         neighbours="".join(neighbours),
         bmp=site.ports.bmp,
+        collector=site.collector,
         hold_s=HOLD_S,
         keepalive_s=KEEPALIVE_S,
     )

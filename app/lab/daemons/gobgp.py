@@ -94,6 +94,7 @@ def edge_config(site: Site, pop: Pop, router: Router, other: Router, export_poli
         sysname=router.bmp_sysname,
         bgp=site.ports.bgp,
         bmp=site.ports.bmp,
+        collector=site.collector,
         ebgp_imports=_quoted(f"import-{local_pref}" for local_pref in preferences),
         ebgp_exports=_quoted(exports),
         ebgp=_quoted(neighbour.peer for neighbour in peers),

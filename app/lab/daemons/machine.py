@@ -38,6 +38,7 @@ FREE_DISK_BYTES = 2_000_000_000
 # sun_path holds 108 bytes including the final zero; our longest socket name is "/injector-r1.sock".
 RUN_DIR_MAX_BYTES = 107 - len("/injector-r1.sock")
 DAEMON_USER = "nobody"
+HERE = "127.0.0.1"
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -46,6 +47,7 @@ class Site(msgspec.Struct, frozen=True):
     run_dir: Path
     ports: StackPorts
     user: str | None
+    collector: str = HERE  # what the routers send BMP to
 
     def path(self, name: str) -> Path:
         """The path of this name in the run directory."""
@@ -78,7 +80,7 @@ class Site(msgspec.Struct, frozen=True):
 
 def fill(template: str, **values: object) -> str:
     """The text of a template in deploy/local with its placeholders filled in; KeyError names one without a value."""
-    here = {"address": "127.0.0.1", "kafka_host": "127.0.0.1"}
+    here = dict.fromkeys(("address", "kafka_host", "collector"), HERE)
     return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(here | values)
 
 
@@ -109,7 +111,9 @@ def make_run_dir(wanted: Path | None) -> Path:
     return wanted.resolve()
 
 
-def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: StackPorts | None = None) -> Site:
+def open_site(
+    run_dir: Path, bgp_addresses: Sequence[str] = (), ports: StackPorts | None = None, collector: str = HERE
+) -> Site:
     """Check the machine, and choose free ports if none are given; EnvironmentProblem lists everything that is wrong."""
     user = DAEMON_USER if os.geteuid() == 0 else None
     if user:
@@ -117,7 +121,7 @@ def open_site(run_dir: Path, bgp_addresses: Sequence[str] = (), ports: StackPort
     ports = ports or choose_ports(bgp_addresses)
     if problems := [*missing(), *port_problems(ports, bgp_addresses), *_directory(run_dir, user)]:
         raise EnvironmentProblem("the local stack cannot start:\n" + "\n".join(f"- {problem}" for problem in problems))
-    site = Site(run_dir, ports, user)
+    site = Site(run_dir, ports, user, collector)
     site.write("ports.json", msgspec.json.format(msgspec.json.encode(ports)).decode() + "\n")
     return site
 

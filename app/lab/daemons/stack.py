@@ -167,10 +167,14 @@ class Stack:
                 group.create_task(self._start_bgp(r1, r2))
         except* AutopilotError as errors:
             raise errors.exceptions[0] from None
+        await self._wait_for_bmp(r1, r2, "pmbmpd")
+        self._progress("the daemons are ready")
+
+    async def _wait_for_bmp(self, r1: Router, r2: Router, collector: str) -> None:
+        """Wait until Kafka has all routes, while the program `collector` runs."""
         self._progress("waiting until every route has reached Kafka")
         peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
-        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, peers, self._routes)
-        self._progress("the daemons are ready")
+        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, peers, self._routes, collector)
 
     async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
         self._progress("starting Kafka")
@@ -193,14 +197,17 @@ class Stack:
         await gobgp.start_edge(self.runner, self.site, self.pop, r1, self._options.export_policy)
         await self._collects.wait()
         await frr.start_edge(self.runner, self.site, self.pop, r2)
-        for router in self.pop.router:
-            await gobgp.start_injector(self.runner, self.site, self.pop, router)
-            await self._start_reaper(router)
+        await self._start_injectors()
         for router, session in _sessions(self.pop):
             routes = self._routes.get(session.peer, ())
             await exabgp.start_neighbour(self.runner, self.site, self.pop, router, session, routes)
         await self._wait_for_sessions(r1, r2)
         self._progress("all BGP sessions are up")
+
+    async def _start_injectors(self) -> None:
+        for router in self.pop.router:
+            await gobgp.start_injector(self.runner, self.site, self.pop, router)
+            await self._start_reaper(router)
 
     async def _start_reaper(self, router: Router) -> None:
         settings = self.deployment.settings
@@ -216,14 +223,17 @@ class Stack:
     async def _wait_for_sessions(self, r1: Router, r2: Router) -> None:
         await self.runner.ready(r1.name, gobgp.established(self.r1_grpc, self._expected(r1, r2)))
         await self.runner.ready(r2.name, frr.established(self.r2_vty, self._expected(r2, r1)))
-        for router in self.pop.router:
-            name = f"injector-{router.name}"
-            up = gobgp.established(gobgp.target(self.site, name), {router.ibgp_address: 0})
-            await self.runner.ready(name, up)
+        await self._wait_for_injectors()
         for _, session in _sessions(self.pop):
             await self.runner.ready(
                 exabgp.name_of(session.peer), exabgp.hears(self.site, session.peer, self.pop.own_prefixes)
             )
+
+    async def _wait_for_injectors(self) -> None:
+        for router in self.pop.router:
+            name = f"injector-{router.name}"
+            up = gobgp.established(gobgp.target(self.site, name), {router.ibgp_address: 0})
+            await self.runner.ready(name, up)
 
     def _expected(self, router: Router, other: Router) -> dict[str, int]:
         """By peer address, the least number of routes that this router must have received from it."""

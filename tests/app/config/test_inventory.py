@@ -89,6 +89,15 @@ def test_mistakes_of_shape_hide_none_between_keys(tmp_path: Path) -> None:
     ]
 
 
+def test_gobgpds_in_one_pod_speak_from_one_address(tmp_path: Path) -> None:
+    pop = load_pop(write(tmp_path, ('address = "127.0.0.22"', 'address = "127.0.0.21"')))
+    assert {router.injector.address for router in pop.router} == {"127.0.0.21"}
+    assert problems_of(write(tmp_path, ('address = "127.0.0.22"', 'address = "127.0.0.11"'))) == [
+        "pop.toml.router[1].injector.address: '127.0.0.11' is also router[0].ibgp_address;"
+        " each of the two needs its own address"
+    ]
+
+
 @pytest.mark.parametrize(
     ("prefix", "remedy"),
     [

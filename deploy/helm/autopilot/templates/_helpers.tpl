@@ -169,6 +169,8 @@ securityContext:
   secret: {secretName: {{ index . 1 }}, defaultMode: 288}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
+- name: run
+  emptyDir: {sizeLimit: 16Mi}
 {{- end }}
 
 {{- define "autopilot.mounts" -}}
@@ -176,6 +178,7 @@ securityContext:
 - {name: ca, mountPath: /etc/kafka/ca, readOnly: true}
 - {name: user, mountPath: /etc/kafka/user, readOnly: true}
 - {name: tmp, mountPath: /tmp}
+- {name: run, mountPath: /run/autopilot}
 {{- end }}
 
 {{/* Labels of Strimzi's objects. */}}

@@ -1,0 +1,233 @@
+"""What stands outside of the pods: the routers of one PoP, their neighbours, and the traffic that they report.
+
+`python -m tests.cluster.outside FILE` runs in a network namespace of its own, on a cable to the node. FILE is a
+`Place`. Each line of stdin is a `Play`: it runs that scenario, and writes what came of it as a line of JSON. It ends
+with stdin.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from ssl import create_default_context
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from app.clock import SystemClock
+from app.config.inventory import load_pop
+from app.config.settings import Kafka
+from app.contract import topics
+from app.contract.schemas import LinkUtilization
+from app.errors import AutopilotError, DaemonError
+from app.lab.daemons import exabgp
+from app.lab.daemons.deployment import load_local, write_inventory, write_settings
+from app.lab.daemons.machine import make_run_dir, open_site
+from app.lab.daemons.ports import StackPorts
+from app.lab.daemons.runner import POLL_S, Report, Runner
+from app.lab.daemons.stack import Stack
+from app.lab.demo.bounds import FigureValue
+from app.lab.demo.display import Display
+from app.lab.demo.observe import published
+from app.lab.demo.run import READY_WITHIN_S, Demo, make_context
+from app.lab.demo.state_client import StateClient
+from app.lab.pop.model import Announcement
+from app.lab.pop.pop import SimPop, generate
+from app.lab.pop.scenario import load_scenario
+from tests.cluster.pki import API
+
+T = TypeVar("T")
+BGP, SFLOW, BMP = 179, 6343, 1790
+UNUSED = 9091, 9092  # ports of a broker on this side of the cable, which nobody opens
+SEED = 1
+STATE_WITHIN_S = 120.0  # of a pod that starts again
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a PoP is, and how it reaches what is in pods."""
+
+    folder: Path
+    inventory: Path
+    settings: dict[str, Any]  # of autopilot.toml: how to reach the broker, and what the workers have
+    sflow: str  # what the routers send sFlow to
+    bmp: str
+    pki: Path
+    state: list[str]  # paths of the API server that lead to telemetry
+
+
+class Play(msgspec.Struct, frozen=True):
+    """A scenario to run, of so many seconds, or as many as it says. `judged` is whether it is judged as the demo is."""
+
+    scenario: str
+    seconds: int | None = None
+    judged: bool = False
+
+
+class Played(msgspec.Struct, frozen=True):
+    """What came of it."""
+
+    sent: int
+    lost: int
+    doubled: int
+    ok: bool = True
+    failed: list[str] = []
+    figures: dict[str, Any] = {}
+
+
+class Outside(Stack):
+    """The routers of a PoP and their neighbours. Broker, collectors and workers are in pods."""
+
+    def __init__(self, place: Place, routes: Mapping[str, Sequence[Announcement]], report: Report) -> None:
+        super().__init__(place.inventory, routes, on_progress=report)
+        self._place = place
+
+    async def _start(self) -> None:
+        place = self._place
+        self.run_dir = make_run_dir(place.folder)
+        inventory = write_inventory(self.run_dir, place.inventory)
+        self.pop = load_pop(inventory)
+        sessions = [session.peer for link in self.pop.link for session in link.sessions]
+        ports = StackPorts(kafka=UNUSED[0], controller=UNUSED[1], sflow=SFLOW, bmp=BMP, bgp=BGP)
+        self.site = open_site(self.run_dir, [*(r.ibgp_address for r in self.pop.router), *sessions], ports, place.bmp)
+        self.sflow = place.sflow, SFLOW
+        self.settings_file = write_settings(self.run_dir, inventory, "", place.settings)
+        self.deployment = load_local(self.settings_file)
+        self.kafka = self.deployment.settings.kafka
+        self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
+        self._collects.set()
+        r1, r2 = self.pop.router
+        await self._start_bgp(r1, r2)
+        await self._wait_for_bmp(r1, r2, r1.name)
+
+    async def _start_injectors(self) -> None:
+        """They are in the actuator's pod."""
+
+    async def _wait_for_injectors(self) -> None:
+        """The routers have seen them, since their sessions are up."""
+
+    async def revive(self, peer: str) -> None:
+        """Start a neighbour again that was killed, and wait until its session is up."""
+        r1, r2 = self.pop.router
+        router, session = next(
+            (self.pop.routers[link.router], session)
+            for link in self.pop.link
+            for session in link.sessions
+            if session.peer == peer
+        )
+        await self.runner.stop(exabgp.name_of(peer))
+        await exabgp.start_neighbour(self.runner, self.site, self.pop, router, session, self._routes.get(peer, ()))
+        await self._wait_for_sessions(r1, r2)
+
+
+class PodState(StateClient):
+    """Reads telemetry's state through the API server, from the pod of it that has the PoP."""
+
+    def __init__(self, place: Place, pop: str) -> None:
+        super().__init__(0, pop)
+        self._paths = place.state
+        self._tls = create_default_context(cafile=str(place.pki / "ca.crt"))
+        self._tls.load_cert_chain(place.pki / "admin.crt", place.pki / "admin.key")
+
+    async def get(self, name: str, kind: type[T]) -> T:
+        """The document from the first pod that has it; DaemonError while none has."""
+        reason = ""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STATE_WITHIN_S):
+                while True:
+                    for path in self._paths:
+                        try:
+                            return msgspec.json.decode((await self._documents(path, name))[self._pop], type=kind)
+                        except (aiohttp.ClientError, KeyError, msgspec.MsgspecError) as error:
+                            reason = f"{path}: {error!r}"
+                    await asyncio.sleep(POLL_S)
+        raise DaemonError(f"telemetry does not serve its {name} for {STATE_WITHIN_S:g} s; {reason}")
+
+    async def _documents(self, path: str, name: str) -> dict[str, msgspec.Raw]:
+        # The API server hands on the name that it is asked for, and telemetry does not know its name.
+        async with (
+            aiohttp.ClientSession(headers={"Host": "localhost"}) as session,
+            session.get(f"{API}{path}/state/{name}", ssl=self._tls) as answer,
+        ):
+            return msgspec.json.decode(await answer.read(), type=dict[str, msgspec.Raw])
+
+
+class PodDemo(Demo):
+    """A demo whose workers are in pods, where others start them."""
+
+    async def _start_workers(self) -> None:
+        self._display.note("waiting until telemetry knows every route")
+        if not await self._until(self._routes_known, READY_WITHIN_S):
+            raise DaemonError(f"telemetry still lacks routes after {READY_WITHIN_S:g} s")
+
+    async def carry(self) -> None:
+        """Run the traffic, and wait until telemetry has counted it; DaemonError if it does not."""
+        await self._traffic()
+        if not await self._drain():
+            raise DaemonError("telemetry has not closed the last windows")
+
+
+async def play(outside: Outside, place: Place, wanted: Play, display: Display, sim_pop: SimPop) -> Played:
+    """Run one scenario, and count its bytes."""
+    clock = SystemClock()
+    scenario = load_scenario(wanted.scenario, outside.pop, wanted.seconds)
+    state = PodState(place, outside.pop.name)
+    context = make_context(scenario, outside, sim_pop, state, clock)
+    began_s = clock.now_s()
+    demo = PodDemo(context, display)
+    try:
+        figures: dict[str, FigureValue] = {}
+        if wanted.judged:
+            figures = await demo.run(clock.monotonic_s())
+            if killed := figures["killed_neighbour"]:
+                await outside.revive(str(killed))
+        else:
+            await demo.carry()
+    finally:
+        for reader in context.readers.values():
+            await reader.close()
+    sent = context.sim.account.sampled_bytes
+    found = await counted(outside.kafka, outside.pop.name, began_s)
+    ok, failed = figures.get("ok", True), figures.get("failed", [])
+    assert isinstance(ok, bool)
+    assert isinstance(failed, list)
+    return Played(sent.total(), (sent - found).total(), (found - sent).total(), ok, failed, dict(figures))
+
+
+async def counted(kafka: Kafka, pop: str, since_s: float) -> Counter[str]:
+    """The sampled bytes of each link that telemetry has published for windows from then on."""
+    found: Counter[str] = Counter()
+    for record in await published(kafka, topics.LINK_UTILIZATION.name, LinkUtilization):
+        if record.pop == pop and record.window_start.timestamp() + record.window_s > since_s:
+            found[record.link] += record.sampled_bytes
+    return found
+
+
+async def serve(place: Place) -> None:
+    """Start the routers, then play what is asked for on stdin until that ends."""
+    display = Display(live=False)
+    sim_pop = generate(load_pop(place.inventory), SEED)
+    asked = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(asked)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    async with Outside(place, sim_pop.announcements, display.note) as outside:
+        print("{}", flush=True)
+        while line := await asked.readline():
+            played = await play(outside, place, msgspec.json.decode(line, type=Play), display, sim_pop)
+            print(msgspec.json.encode(played).decode(), flush=True)
+
+
+def main(file: Path) -> int:
+    """Serve the place that the file describes; 1 with a line on stderr if something fails."""
+    try:
+        asyncio.run(serve(msgspec.json.decode(file.read_bytes(), type=Place)))
+    except AutopilotError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
