@@ -28,9 +28,9 @@ class Network:
 
     def values(self, **others: Any) -> Values:
         """Values for the PoPs that there are now."""
-        each: Values = {name: SMALL for name in ("actuator", "gobgpd", "reaper", "view")}
-        each |= {name: SMALL | {"replicas": REPLICAS} for name in ("telemetry", "sfacctd", "pmbmpd")}
-        found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": 1}, view=SMALL | {"replicas": 1})
+        each: Values = {name: SMALL for name in ("actuator", "gobgpd", "reaper")}
+        each |= {name: SMALL | {"replicas": REPLICAS} for name in ("telemetry", "sfacctd", "pmbmpd", "view")}
+        found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": 1})
         found["settings"] = found["settings"] | {"mode": "auto", "pacing": PACING}
         found["pops"] = [pops.entry(name, self._numbers[name]) for name in self.pops]
         found["inventories"] = {name: pops.inventory(name, self._numbers[name]) for name in self.pops}

@@ -23,7 +23,7 @@ from app.config.settings import Kafka
 from app.contract import topics
 from app.contract.schemas import LinkUtilization
 from app.errors import AutopilotError, DaemonError
-from app.lab.daemons import exabgp
+from app.lab.daemons import exabgp, frr, gobgp
 from app.lab.daemons.deployment import load_local, write_inventory, write_settings
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.ports import StackPorts
@@ -49,12 +49,12 @@ STATE_WITHIN_S = 120.0  # of a pod that starts again
 class Place(msgspec.Struct, frozen=True):
     """Where a PoP is, and how it reaches what is in pods."""
 
-    folder: Path
-    inventory: Path
+    folder: str
+    inventory: str
     settings: dict[str, Any]  # of autopilot.toml: how to reach the broker, and what the workers have
     sflow: str  # what the routers send sFlow to
     bmp: str
-    pki: Path
+    pki: str
     state: list[str]  # paths of the API server that lead to telemetry
 
 
@@ -81,13 +81,13 @@ class Outside(Stack):
     """The routers of a PoP and their neighbours. Broker, collectors and workers are in pods."""
 
     def __init__(self, place: Place, routes: Mapping[str, Sequence[Announcement]], report: Report) -> None:
-        super().__init__(place.inventory, routes, on_progress=report)
+        super().__init__(Path(place.inventory), routes, on_progress=report)
         self._place = place
 
     async def _start(self) -> None:
         place = self._place
-        self.run_dir = make_run_dir(place.folder)
-        inventory = write_inventory(self.run_dir, place.inventory)
+        self.run_dir = make_run_dir(Path(place.folder))
+        inventory = write_inventory(self.run_dir, self._inventory)
         self.pop = load_pop(inventory)
         sessions = [session.peer for link in self.pop.link for session in link.sessions]
         ports = StackPorts(kafka=UNUSED[0], controller=UNUSED[1], sflow=SFLOW, bmp=BMP, bgp=BGP)
@@ -96,9 +96,10 @@ class Outside(Stack):
         self.settings_file = write_settings(self.run_dir, inventory, "", place.settings)
         self.deployment = load_local(self.settings_file)
         self.kafka = self.deployment.settings.kafka
+        r1, r2 = self.pop.router
+        self.r1_grpc, self.r2_vty = gobgp.target(self.site, r1.name), frr.vty_socket(self.site, r2)
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
         self._collects.set()
-        r1, r2 = self.pop.router
         await self._start_bgp(r1, r2)
         await self._wait_for_bmp(r1, r2, r1.name)
 
@@ -128,8 +129,8 @@ class PodState(StateClient):
     def __init__(self, place: Place, pop: str) -> None:
         super().__init__(0, pop)
         self._paths = place.state
-        self._tls = create_default_context(cafile=str(place.pki / "ca.crt"))
-        self._tls.load_cert_chain(place.pki / "admin.crt", place.pki / "admin.key")
+        self._tls = create_default_context(cafile=f"{place.pki}/ca.crt")
+        self._tls.load_cert_chain(f"{place.pki}/admin.crt", f"{place.pki}/admin.key")
 
     async def get(self, name: str, kind: type[T]) -> T:
         """The document from the first pod that has it; DaemonError while none has."""
@@ -208,7 +209,7 @@ async def counted(kafka: Kafka, pop: str, since_s: float) -> Counter[str]:
 async def serve(place: Place) -> None:
     """Start the routers, then play what is asked for on stdin until that ends."""
     display = Display(live=False)
-    sim_pop = generate(load_pop(place.inventory), SEED)
+    sim_pop = generate(load_pop(Path(place.inventory)), SEED)
     asked = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(asked)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)

@@ -111,12 +111,12 @@ async def outside(cluster: Cluster, pop: str, number: int, replicas: int) -> Asy
     listed = folder / f"{pop}.toml"
     listed.write_text(inventory(pop, number), encoding="utf-8")
     place = Place(
-        folder / pop,
-        listed,
+        str(folder / pop),
+        str(listed),
         {"mode": "auto", "pacing": PACING, "kafka": operator(folder)},
         cable.sflow,
         cable.bmp,
-        folder / "pki",
+        str(folder / "pki"),
         [STATE.format(namespace=NAMESPACE, pop=pop, number=pod) for pod in range(replicas)],
     )
     file.write_bytes(msgspec.json.encode(place))
