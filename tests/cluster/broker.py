@@ -17,6 +17,7 @@ CONTEXT = KAFKA_JARS.parent
 # A Service has the address that it asks for. Nobody resolves names here.
 ADDRESS, PORT = "10.97.0.93", 9093
 BROKER = f"{ADDRESS}:{PORT}"
+NAME, POD, DISK = "kafka", "kafka-0", "10Gi"
 FILES, DATA = "/etc/broker", "/var/lib/kafka"
 PROPERTIES = f"""
 listeners=BROKER://127.0.0.1:9092,CONTROLLER://127.0.0.1:9091,TLS://0.0.0.0:{PORT}
@@ -38,7 +39,7 @@ exec "$@" kafka.Kafka /etc/broker/kafka.properties
 
 
 def objects(authority: Authority) -> list[dict[str, Any]]:
-    """The broker, its files, and the address that it is reached at."""
+    """The broker, whose data outlive its pod, its files, and the address that it is reached at."""
     files = {
         "kafka.properties": fill("kafka.properties", kafka=9092, controller=9091, data=DATA) + PROPERTIES,
         "log4j2.properties": fill("log4j2.properties"),
@@ -60,15 +61,20 @@ def objects(authority: Authority) -> list[dict[str, Any]]:
     }
     volumes = [
         {"name": "files", "secret": {"secretName": "broker"}},
-        {"name": "data", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
     ]
     labels = {"strimzi.io/cluster": CLUSTER, "strimzi.io/name": f"{CLUSTER}-kafka"}
-    broker = pod("kafka", container, volumes=volumes)
-    broker["metadata"]["labels"] = labels
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": DISK}}, "storageClassName": ""}
+    workload = {
+        "serviceName": "kafka",
+        "replicas": 1,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod(NAME, container, volumes=volumes)["spec"]},
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
+    }
     service = {"clusterIP": ADDRESS, "selector": labels, "ports": [{"port": PORT, "targetPort": "tls"}]}
     return [
         secret("broker", files),
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata(f"{CLUSTER}-kafka-bootstrap"), "spec": service},
-        broker,
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata(NAME), "spec": workload},
     ]

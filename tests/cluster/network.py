@@ -1,7 +1,7 @@
 """The chart with PoPs whose routers stand outside of the cluster, on a broker in a pod: the whole closed loop."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ from tests.cluster import broker, pops
 from tests.cluster.cluster import READY, Cluster
 from tests.cluster.product import Secrets, ask_broker, volume
 from tests.cluster.steps import apply, installed, listed
-from tests.deploy.chart import NAMESPACE, Values, template
+from tests.deploy.chart import NAMESPACE, Item, Values, template
 
 # Two cores have to do for all of them.
 SMALL = {"resources": {"requests": {"cpu": "20m"}}}
-REPLICAS = 1
+REPLICAS = {"telemetry": 1, "sfacctd": 2, "pmbmpd": 1, "view": 1}  # a spare of what hears datagrams
 KINDS = "statefulsets,deployments"
 
 
@@ -23,13 +23,17 @@ class Network:
 
     def __init__(self, cluster: Cluster, secrets: Secrets, helm: Path, names: Sequence[str]) -> None:
         self._cluster, self._secrets, self._helm = cluster, secrets, helm
-        self.pops = list(names)
-        self._numbers = {name: number for number, name in enumerate(names)}
+        self._numbers: dict[str, int] = {}
+        self._given: set[str] = set()
+        self._disks = 0
+        self.pops: list[str] = []
+        for name in names:
+            self.add(name)
 
     def values(self, **others: Any) -> Values:
         """Values for the PoPs that there are now."""
         each: Values = {name: SMALL for name in ("actuator", "gobgpd", "reaper")}
-        each |= {name: SMALL | {"replicas": REPLICAS} for name in ("telemetry", "sfacctd", "pmbmpd", "view")}
+        each |= {name: SMALL | {"replicas": count} for name, count in REPLICAS.items()}
         found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": 1})
         found["settings"] = found["settings"] | {"mode": "auto", "pacing": PACING}
         found["pops"] = [pops.entry(name, self._numbers[name]) for name in self.pops]
@@ -37,16 +41,41 @@ class Network:
         return found | each | others
 
     async def start(self) -> None:
-        """Start the broker and all pods of the chart, and wait until everything is ready."""
-        cluster, wanted = self._cluster, self.values()
-        items = template(self._helm, wanted)
-        disks = [await volume(cluster, name) for name in self.pops]
-        await apply(cluster, [*broker.objects(self._secrets.authority), *self._secrets.objects(items), *disks])
-        await cluster.wait(cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", READY))
+        """Start the broker and all pods of the chart, and wait until the collectors hear."""
+        cluster = self._cluster
+        await apply(cluster, [*broker.objects(self._secrets.authority), await volume(cluster, "kafka")])
+        pod = ("pod", broker.POD, "--namespace", NAMESPACE)
+        await cluster.wait(cluster.becomes("True", "get", *pod, "--output", READY))
+        for pop in self.pops:
+            await self.give_disk(pop)
+        await self.change()
+        self._keep_operator()
+
+    async def change(self, **others: Any) -> None:
+        """Install the chart, or change it to these values, with all that Strimzi and a cloud would do."""
+        cluster, wanted = self._cluster, self.values(**others)
+        await apply(cluster, self._new_secrets(template(self._helm, wanted)))
         await installed(cluster, wanted)
         await ask_broker(cluster, self._secrets.authority)
         await balance(cluster)
         await self.ready("sfacctd", "pmbmpd")
+
+    def _new_secrets(self, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+        """Secrets that these objects need and that are not there yet."""
+        for each in self._secrets.objects(items):
+            if (name := each["metadata"]["name"]) not in self._given:
+                self._given.add(name)
+                yield each
+
+    async def give_disk(self, pop: str) -> None:
+        """Let the next claim of a volume have an empty one."""
+        self._disks += 1
+        await apply(self._cluster, [await volume(self._cluster, f"{pop}-{self._disks}")])
+
+    def add(self, pop: str) -> int:
+        """Add a PoP to the list; its number."""
+        self.pops.append(pop)
+        return self._numbers.setdefault(pop, len(self._numbers))
 
     async def ready(self, *components: str) -> None:
         """Wait until all pods of these components are ready; of all components without any."""
@@ -55,14 +84,13 @@ class Network:
             waiting = [
                 item["metadata"]["name"]
                 for item in await listed(self._cluster, KINDS)
-                if (not components or item["metadata"]["labels"]["app.kubernetes.io/component"] in components)
-                and not _is_ready(item)
+                if not _is_ready(item) and (not components or _component(item) in components)
             ]
             return f"not ready: {', '.join(waiting)}" if waiting else None
 
         await self._cluster.wait(probe)
 
-    def keep_operator(self) -> None:
+    def _keep_operator(self) -> None:
         """Write down by which certificate an operator outside of the cluster reaches the broker."""
         name = "autopilot-operator"
         issued = self._secrets.authority.issue(name)
@@ -70,10 +98,18 @@ class Network:
             (self._cluster.sandbox.folder / "kafka" / file).write_text(text, encoding="utf-8")
 
 
+def _component(workload: dict[str, Any]) -> str:
+    return str(workload["metadata"]["labels"].get("app.kubernetes.io/component", ""))
+
+
 def _is_ready(workload: dict[str, Any]) -> bool:
-    status, wanted = workload.get("status", {}), workload["spec"]["replicas"]
+    """Whether all its pods are ready, and as new as they should be."""
+    status, spec = workload.get("status", {}), workload["spec"]
+    counts = [status.get("readyReplicas", 0)]
+    if spec.get("updateStrategy", {}).get("type") != "OnDelete":
+        counts.append(status.get("updatedReplicas", 0))
     seen = status.get("observedGeneration") == workload["metadata"]["generation"]
-    return bool(seen and status.get("readyReplicas", 0) == status.get("replicas") == wanted)
+    return bool(seen and all(count == spec["replicas"] == status.get("replicas") for count in counts))
 
 
 async def balance(cluster: Cluster) -> None:

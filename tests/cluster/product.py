@@ -83,9 +83,9 @@ async def reads_kafka(cluster: Cluster, secrets: Secrets, helm: Path) -> None:
     kafka = {"broker": broker.BROKER, "replicas": 1}
     wanted = secrets.values(1, kafka=kafka, telemetry={"replicas": 1})
     items = template(helm, wanted)
-    disk = await volume(cluster, "telemetry")
-    await apply(cluster, [*broker.objects(secrets.authority), *secrets.objects(items), disk])
-    await cluster.wait(cluster.becomes("True", "get", "pod", "kafka", "--namespace", NAMESPACE, "--output", READY))
+    disks = [await volume(cluster, name) for name in ("telemetry", "kafka")]
+    await apply(cluster, [*broker.objects(secrets.authority), *secrets.objects(items), *disks])
+    await cluster.wait(cluster.becomes("True", "get", "pod", broker.POD, "--namespace", NAMESPACE, "--output", READY))
     await installed(cluster, wanted)
     await ask_broker(cluster, secrets.authority)
     workload = ("get", "statefulset", f"autopilot-telemetry-{names(1)[0]}", "--namespace", NAMESPACE)

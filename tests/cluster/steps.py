@@ -33,6 +33,20 @@ class Step(msgspec.Struct, frozen=True):
     bytes_doubled: int | None = None
 
 
+class Counted(msgspec.Struct):
+    """The bytes of a step, all PoPs together."""
+
+    sent: int = 0
+    lost: int | None = None
+    doubled: int | None = None
+
+    def add(self, sent: int, lost: int, doubled: int) -> None:
+        """Count more bytes."""
+        self.sent += sent
+        self.lost = (self.lost or 0) + lost
+        self.doubled = (self.doubled or 0) + doubled
+
+
 class Outcome(msgspec.Struct):
     """All steps. The first that fails is the last."""
 
@@ -48,19 +62,22 @@ class Steps:
         self._report = report
 
     @asynccontextmanager
-    async def step(self, name: str) -> AsyncIterator[None]:
-        """One step; an error in it goes on to whoever runs the steps."""
+    async def step(self, name: str) -> AsyncIterator["Counted"]:
+        """One step; an error in it goes on to whoever runs the steps. It fails, too, if bytes are lost or doubled."""
         self._report(f"{name} ...")
         begun_s = CLOCK.monotonic_s()
-        ok = False
+        ok, counted = False, Counted()
         try:
-            yield
+            yield counted
+            if counted.lost or counted.doubled:
+                raise DaemonError(f"{name}: {counted.lost:,} bytes were lost, and {counted.doubled:,} doubled")
             ok = True
         finally:
             taken_s = round(CLOCK.monotonic_s() - begun_s, 1)
             self.outcome.ok &= ok
-            self.outcome.steps.append(Step(name, ok, taken_s))
-            self._report(f"{name}: {'done' if ok else 'failed'} after {taken_s:g} s")
+            self.outcome.steps.append(Step(name, ok, taken_s, counted.lost, counted.doubled))
+            of_bytes = f", {counted.lost:,} of {counted.sent:,} bytes lost" if counted.sent else ""
+            self._report(f"{name}: {'done' if ok else 'failed'} after {taken_s:g} s{of_bytes}")
 
 
 async def one_pod(cluster: Cluster) -> None:

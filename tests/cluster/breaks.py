@@ -1,0 +1,112 @@
+"""What breaks, or is changed, while traffic flows in every PoP; each byte is counted."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from app.errors import DaemonError
+from tests.cluster import broker
+from tests.cluster.cluster import Cluster
+from tests.cluster.network import Network
+from tests.cluster.outside import Play
+from tests.cluster.pops import PopOutside
+from tests.cluster.steps import Counted, listed
+from tests.deploy.chart import NAMESPACE, RELEASE
+
+STEADY = Play(str(Path(__file__).with_name("steady.toml")))
+BEFORE_S = 20.0  # until overrides stand
+KILL = ("--grace-period=0", "--force", "--wait=false")
+
+
+async def closed_loop(outsides: Sequence[PopOutside], counted: Counted) -> None:
+    """The demo in every PoP; DaemonError names the bounds that do not hold."""
+    for played in await asyncio.gather(*(each.play(Play("surge", judged=True)) for each in outsides)):
+        counted.add(played.sent, played.lost, played.doubled)
+        if not played.ok:
+            raise DaemonError(f"the demo's verdict: {', '.join(played.failed)}")
+
+
+async def while_it_flows(
+    outsides: Sequence[PopOutside], counted: Counted, happens: Callable[[], Awaitable[None]]
+) -> None:
+    """Let something happen in the middle of traffic, and count what telemetry has published of that."""
+    playing = asyncio.gather(*(each.play(STEADY) for each in outsides))
+    try:
+        await asyncio.sleep(BEFORE_S)
+        await happens()
+        for played in await playing:
+            counted.add(played.sent, played.lost, played.doubled)
+    finally:
+        playing.cancel()
+
+
+class Breaks:
+    """What can break in a network, and how it is changed. Each returns when everything is ready again."""
+
+    def __init__(self, cluster: Cluster, network: Network) -> None:
+        self._cluster, self._network = cluster, network
+
+    async def telemetry_is_killed(self) -> None:
+        """The pod of telemetry dies, in every PoP."""
+        for pop in self._network.pops:
+            await self._kill(f"autopilot-telemetry-{pop}-0")
+        await self._network.ready()
+
+    async def volumes_are_lost(self) -> None:
+        """Telemetry comes back with an empty volume, in every PoP."""
+        for pop in self._network.pops:
+            await self._network.give_disk(pop)
+            pod = f"autopilot-telemetry-{pop}-0"
+            claim = ("delete", "persistentvolumeclaim", f"data-{pod}", "--namespace", NAMESPACE, "--wait=false")
+            await self._cluster.kubectl(*claim)
+            await self._kill(pod)
+        await self._network.ready()
+
+    async def broker_is_killed(self) -> None:
+        """The only broker dies, and starts again on its data."""
+        await self._kill(broker.POD)
+        await self._network.ready()
+
+    async def upgrade(self) -> None:
+        """A threshold is changed by helm upgrade."""
+        settings = self._network.values()["settings"]
+        await self._network.change(settings=settings | {"thresholds": {"enter": 0.89, "shed_to": 0.88}})
+        await self._network.ready()
+
+    async def rollback(self) -> None:
+        """That is taken back by helm rollback."""
+        await self._cluster.helm("rollback", RELEASE, "--namespace", NAMESPACE)
+        await self._network.ready()
+
+    async def removed(self, pop: str) -> None:
+        """A PoP leaves the list: its workloads go, and its topics stay."""
+        self._network.pops.remove(pop)
+        await self._network.change()
+        await self._network.ready()
+        left = {kind: [name for name in await self._names(kind) if pop in name] for kind in ("pods", "kafkatopics")}
+        if not left["kafkatopics"]:
+            raise DaemonError(f"{pop} has left the list, and its topics are gone")
+
+        async def gone() -> str | None:
+            there = [name for name in await self._names("pods") if pop in name]
+            return f"still there: {', '.join(there)}" if there else None
+
+        await self._cluster.wait(gone)
+
+    async def _names(self, kinds: str) -> list[str]:
+        return [item["metadata"]["name"] for item in await listed(self._cluster, kinds)]
+
+    async def _kill(self, pod: str) -> None:
+        """End a pod as a node that fails would, and wait until another has its name."""
+        named = ("pod", pod, "--namespace", NAMESPACE)
+        uid = await self._cluster.kubectl("get", *named, "--output", "jsonpath={.metadata.uid}")
+        await self._cluster.kubectl("delete", *named, *KILL)
+
+        async def another() -> str | None:
+            try:
+                found = await self._cluster.kubectl("get", *named, "--output", "jsonpath={.metadata.uid}")
+            except DaemonError as refusal:
+                return str(refusal)
+            return f"{pod} is still the old one" if found == uid else None
+
+        await self._cluster.wait(another)
