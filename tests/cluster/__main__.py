@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,15 +20,19 @@ from app.errors import AutopilotError, DaemonError, EnvironmentProblem
 from app.lab.daemons.machine import SEARCH_PATH
 from app.lab.daemons.runner import POLL_S, Runner
 from tests.cluster import broker, cgroups, steps
+from tests.cluster.breaks import Breaks, closed_loop, while_it_flows
 from tests.cluster.build import Builder
 from tests.cluster.cluster import Cluster
-from tests.cluster.product import Secrets, checks_itself, reads_kafka
+from tests.cluster.network import Network
+from tests.cluster.pops import PopOutside, outside
+from tests.cluster.product import Secrets, checks_itself
 from tests.cluster.programs import programs
 from tests.cluster.sandbox import Sandbox, leftovers
-from tests.deploy.chart import template
+from tests.deploy.chart import names, template
 from tests.deploy.tools import Tools, tools
 
-POPS = 3
+TARGETS = ("autopilot", "pmacct", "gobgpd")  # of the product's Dockerfile
+ADDED = "added"  # the name of the PoP that comes later
 PACKAGE_OF = {
     "containerd": "containerd",
     "runc": "runc",
@@ -64,7 +69,7 @@ def check_machine() -> None:
         raise EnvironmentProblem("the cluster cannot start:\n" + "\n".join(f"- {problem}" for problem in problems))
 
 
-async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
+async def run(taken: steps.Steps, base: str | None, keep: bool, pops: int) -> None:
     """Every step; an error ends the run."""
     check_machine()
     async with taken.step("programs"):
@@ -74,7 +79,7 @@ async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
         with cgroups.kept(name):
             async with Runner(folder / "log", report=say) as runner:
                 cluster = Cluster(runner, folder, name, built)
-                await shown(taken, cluster, clients, Builder(runner, folder, base, say))
+                await shown(taken, cluster, clients, Builder(runner, folder, base, say), pops)
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
                     with contextlib.suppress(asyncio.CancelledError):
@@ -87,6 +92,7 @@ async def run(taken: steps.Steps, base: str | None, keep: bool) -> None:
 def own_folder() -> Iterator[Path]:
     """A folder for one run, which stays only if something failed, for its logs."""
     folder = Path(tempfile.mkdtemp(prefix=cgroups.PREFIX, dir="/tmp"))
+    folder.chmod(0o711)  # daemons outside of the pods have folders of their own in it
     (folder / "log").mkdir()
     stays = False
     try:
@@ -110,17 +116,17 @@ async def gone(sandbox: Sandbox) -> None:
         raise DaemonError(f"the cluster has ended, and these are left: {', '.join(left)}") from None
 
 
-async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: Builder) -> None:
+async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: Builder, pops: int) -> None:
     """What is shown on the cluster."""
-    secrets = Secrets()
-    wanted = secrets.values(POPS)
+    secrets, helm = Secrets(), clients.helms["helm4"]
+    wanted = secrets.values(pops)
     async with taken.step("a node is ready"):
         await cluster.start()
     async with taken.step("a pod runs"):
         await steps.one_pod(cluster)
     async with taken.step("resource definitions"):
         await steps.definitions(cluster, clients)
-    items = template(clients.helms["helm4"], wanted)
+    items = template(helm, wanted)
     async with taken.step("the chart is not refused"):
         await steps.refuses_nothing(cluster, items)
     async with taken.step("a misspelt key is refused"):
@@ -129,28 +135,62 @@ async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: B
         await steps.installed(cluster, wanted)
     async with taken.step("the chart is removed"):
         await steps.removed(cluster, items)
-    async with taken.step("the image is built"):
-        archive = await builder.product("autopilot")
+    async with taken.step("the images are built"):
+        for target in TARGETS:
+            await cluster.load(await builder.product(target))
     async with taken.step("the product checks itself in a pod"):
-        await cluster.load(archive)
         say(await checks_itself(cluster, items, secrets))
     async with taken.step("the image of a broker is built"):
-        archive = await builder.image("kafka", broker.DOCKERFILE, broker.CONTEXT)
-    async with taken.step("telemetry reads Kafka in pods"):
-        await cluster.load(archive)
-        await reads_kafka(cluster, secrets, clients.helms["helm4"])
+        await cluster.load(await builder.image("kafka", broker.DOCKERFILE, broker.CONTEXT))
+    network = Network(cluster, secrets, helm, names(pops))
+    async with taken.step("the chart runs, on a broker in a pod"):
+        await network.start()
+    async with AsyncExitStack() as stack:
+        async with taken.step("routers outside of the pods have sessions"):
+            places = [outside(cluster, pop, number) for number, pop in enumerate(network.pops)]
+            outsides = await asyncio.gather(*map(stack.enter_async_context, places))
+            await network.ready()
+        await broken(taken, Breaks(cluster, network), outsides)
+
+
+async def broken(taken: steps.Steps, breaks: Breaks, outsides: Sequence[PopOutside]) -> None:
+    """The closed loop, and then what breaks or is changed while traffic flows."""
+    async with taken.step("the closed loop of the demo") as counted:
+        await closed_loop(outsides, counted)
+    for name, happens in (
+        ("telemetry's pods are killed", breaks.telemetry_is_killed),
+        ("telemetry's volumes are lost", breaks.volumes_are_lost),
+        ("the collectors of sFlow restart", breaks.collectors_restart),
+        ("the broker's pod is killed", breaks.broker_is_killed),
+        ("helm upgrade", breaks.upgrade),
+        ("helm rollback", breaks.rollback),
+    ):
+        async with taken.step(name) as counted:
+            await while_it_flows(outsides, counted, happens)
+    async with AsyncExitStack() as added:
+
+        async def add() -> None:
+            another.append(await added.enter_async_context(await breaks.add(ADDED)))
+
+        another: list[PopOutside] = []
+        async with taken.step("a PoP is added") as counted:
+            await while_it_flows(outsides, counted, add)
+            await while_it_flows(another, counted, breaks.nothing)
+    async with taken.step("a PoP is removed") as counted:
+        await while_it_flows(outsides, counted, partial(breaks.remove, ADDED))
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--base", metavar="IMAGE", help="A Debian 12, as buildah pulls it (docker://...); default: one is made.")
+@click.option("--pops", metavar="N", type=click.IntRange(1, 9), default=3, show_default=True, help="How many PoPs.")
 @click.option("--keep", is_flag=True, help="Keep the cluster until Ctrl-C, to look at it.")
-def main(as_json: bool, base: str | None, keep: bool) -> None:
+def main(as_json: bool, base: str | None, keep: bool, pops: int) -> None:
     """Start a Kubernetes cluster of one node, and show on it what can be shown."""
     taken = steps.Steps(say)
     code = 0
     try:
-        asyncio.run(run(taken, base, keep))
+        asyncio.run(run(taken, base, keep, pops))
     except EnvironmentProblem as problem:
         say(str(problem))
         code = EXIT_USAGE

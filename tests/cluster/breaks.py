@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from app.errors import DaemonError
@@ -9,7 +10,7 @@ from tests.cluster import broker
 from tests.cluster.cluster import Cluster
 from tests.cluster.network import Network
 from tests.cluster.outside import Play
-from tests.cluster.pops import PopOutside
+from tests.cluster.pops import PopOutside, outside
 from tests.cluster.steps import Counted, listed
 from tests.deploy.chart import NAMESPACE, RELEASE
 
@@ -62,6 +63,13 @@ class Breaks:
             await self._kill(pod)
         await self._network.ready()
 
+    async def collectors_restart(self) -> None:
+        """Those that hear sFlow are replaced one after the other. The routers go on sending to one address."""
+        for pop in self._network.pops:
+            workload = ("restart", f"statefulset/autopilot-sfacctd-{pop}", "--namespace", NAMESPACE)
+            await self._cluster.kubectl("rollout", *workload)
+        await self._network.ready()
+
     async def broker_is_killed(self) -> None:
         """The only broker dies, and starts again on its data."""
         await self._kill(broker.POD)
@@ -78,7 +86,17 @@ class Breaks:
         await self._cluster.helm("rollback", RELEASE, "--namespace", NAMESPACE)
         await self._network.ready()
 
-    async def removed(self, pop: str) -> None:
+    async def nothing(self) -> None:
+        """Traffic flows, and that is all."""
+
+    async def add(self, pop: str) -> AbstractAsyncContextManager[PopOutside]:
+        """A PoP comes into the list; its routers, which have to be started."""
+        number = self._network.add(pop)
+        await self._network.give_disk(pop)
+        await self._network.change()
+        return outside(self._cluster, pop, number)
+
+    async def remove(self, pop: str) -> None:
         """A PoP leaves the list: its workloads go, and its topics stay."""
         self._network.pops.remove(pop)
         await self._network.change()

@@ -23,7 +23,7 @@ from app.config.settings import Kafka
 from app.contract import topics
 from app.contract.schemas import LinkUtilization
 from app.errors import AutopilotError, DaemonError
-from app.lab.daemons import exabgp, frr, gobgp
+from app.lab.daemons import collectors, exabgp, frr, gobgp
 from app.lab.daemons.deployment import load_local, write_inventory, write_settings
 from app.lab.daemons.machine import make_run_dir, open_site
 from app.lab.daemons.ports import StackPorts
@@ -32,7 +32,7 @@ from app.lab.daemons.stack import Stack
 from app.lab.demo.bounds import FigureValue
 from app.lab.demo.display import Display
 from app.lab.demo.observe import published
-from app.lab.demo.run import READY_WITHIN_S, Demo, make_context
+from app.lab.demo.run import Demo, make_context
 from app.lab.demo.state_client import StateClient
 from app.lab.pop.model import Announcement
 from app.lab.pop.pop import SimPop, generate
@@ -43,6 +43,7 @@ T = TypeVar("T")
 BGP, SFLOW, BMP = 179, 6343, 1790
 UNUSED = 9091, 9092  # ports of a broker on this side of the cable, which nobody opens
 SEED = 1
+WAIT_WITHIN_S = 600.0  # only what hangs takes so long
 STATE_WITHIN_S = 120.0  # of a pod that starts again
 
 
@@ -55,7 +56,7 @@ class Place(msgspec.Struct, frozen=True):
     sflow: str  # what the routers send sFlow to
     bmp: str
     pki: str
-    state: list[str]  # paths of the API server that lead to telemetry
+    state: str  # the path at the API server that leads to telemetry
 
 
 class Play(msgspec.Struct, frozen=True):
@@ -101,7 +102,8 @@ class Outside(Stack):
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
         self._collects.set()
         await self._start_bgp(r1, r2)
-        await self._wait_for_bmp(r1, r2, r1.name)
+        peers = self._peers(r1, r2)
+        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, peers, self._routes, r1.name, WAIT_WITHIN_S)
 
     async def _start_injectors(self) -> None:
         """They are in the actuator's pod."""
@@ -124,33 +126,32 @@ class Outside(Stack):
 
 
 class PodState(StateClient):
-    """Reads telemetry's state through the API server, from the pod of it that has the PoP."""
+    """Reads telemetry's state through the API server."""
 
     def __init__(self, place: Place, pop: str) -> None:
         super().__init__(0, pop)
-        self._paths = place.state
+        self._path = place.state
         self._tls = create_default_context(cafile=f"{place.pki}/ca.crt")
         self._tls.load_cert_chain(f"{place.pki}/admin.crt", f"{place.pki}/admin.key")
 
     async def get(self, name: str, kind: type[T]) -> T:
-        """The document from the first pod that has it; DaemonError while none has."""
+        """The document; DaemonError if the pod has it not even after it started again."""
         reason = ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STATE_WITHIN_S):
                 while True:
-                    for path in self._paths:
-                        try:
-                            return msgspec.json.decode((await self._documents(path, name))[self._pop], type=kind)
-                        except (aiohttp.ClientError, KeyError, msgspec.MsgspecError) as error:
-                            reason = f"{path}: {error!r}"
+                    try:
+                        return msgspec.json.decode((await self._documents(name))[self._pop], type=kind)
+                    except (aiohttp.ClientError, KeyError, msgspec.MsgspecError) as error:
+                        reason = repr(error)
                     await asyncio.sleep(POLL_S)
         raise DaemonError(f"telemetry does not serve its {name} for {STATE_WITHIN_S:g} s; {reason}")
 
-    async def _documents(self, path: str, name: str) -> dict[str, msgspec.Raw]:
+    async def _documents(self, name: str) -> dict[str, msgspec.Raw]:
         # The API server hands on the name that it is asked for, and telemetry does not know its name.
         async with (
             aiohttp.ClientSession(headers={"Host": "localhost"}) as session,
-            session.get(f"{API}{path}/state/{name}", ssl=self._tls) as answer,
+            session.get(f"{API}{self._path}/state/{name}", ssl=self._tls) as answer,
         ):
             return msgspec.json.decode(await answer.read(), type=dict[str, msgspec.Raw])
 
@@ -160,8 +161,8 @@ class PodDemo(Demo):
 
     async def _start_workers(self) -> None:
         self._display.note("waiting until telemetry knows every route")
-        if not await self._until(self._routes_known, READY_WITHIN_S):
-            raise DaemonError(f"telemetry still lacks routes after {READY_WITHIN_S:g} s")
+        if not await self._until(self._routes_known, WAIT_WITHIN_S):
+            raise DaemonError(f"telemetry still lacks routes after {WAIT_WITHIN_S:g} s")
 
     async def carry(self) -> None:
         """Run the traffic, and wait until telemetry has counted it; DaemonError if it does not."""

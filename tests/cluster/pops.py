@@ -19,7 +19,7 @@ from tests.cluster.outside import Place, Play, Played
 from tests.deploy.chart import NAMESPACE
 
 ROOT = Path(__file__).parents[2]
-STATE = "/api/v1/namespaces/{namespace}/pods/autopilot-telemetry-{pop}-{number}:6070/proxy"
+STATE = "/api/v1/namespaces/{namespace}/pods/autopilot-telemetry-{pop}-0:6070/proxy"
 STARTS_WITHIN_S, PLAYS_WITHIN_S = 600.0, 1500.0
 TAIL_LINES = 15
 
@@ -103,8 +103,8 @@ class PopOutside:
 
 
 @asynccontextmanager
-async def outside(cluster: Cluster, pop: str, number: int, replicas: int) -> AsyncIterator[PopOutside]:
-    """The routers of a PoP, all of whose routes have reached Kafka."""
+async def outside(cluster: Cluster, pop: str, number: int) -> AsyncIterator[PopOutside]:
+    """The routers of a PoP, all of whose routes have reached Kafka. Telemetry has one pod."""
     await lay(cluster, number)
     folder, cable = cluster.sandbox.folder, Cable(number)
     file, log = folder / f"{pop}.json", folder / "log" / f"{pop}.log"
@@ -117,7 +117,7 @@ async def outside(cluster: Cluster, pop: str, number: int, replicas: int) -> Asy
         cable.sflow,
         cable.bmp,
         str(folder / "pki"),
-        [STATE.format(namespace=NAMESPACE, pop=pop, number=pod) for pod in range(replicas)],
+        STATE.format(namespace=NAMESPACE, pop=pop),
     )
     file.write_bytes(msgspec.json.encode(place))
     python = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.cluster.outside", str(file))

@@ -13,10 +13,10 @@ from app.errors import DaemonError
 from app.lab.daemons.certificates import Authority
 from app.lab.daemons.guard import ADMIN
 from tests.cluster import broker
-from tests.cluster.cluster import READY, Cluster
+from tests.cluster.cluster import Cluster
 from tests.cluster.pods import USER, metadata, secret
-from tests.cluster.steps import apply, delete, finished, installed
-from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, template, values
+from tests.cluster.steps import apply, delete, finished
+from tests.deploy.chart import NAMESPACE, Item, Values, by_name, names, values
 
 ROOT = Path(__file__).parents[2]
 FOUND_NOTHING = "No problems found."
@@ -76,20 +76,6 @@ def one_command(workload: Mapping[str, Any], name: str, arguments: Sequence[str]
         "volumes": [*whole["volumes"], *({"name": claim, "emptyDir": {}} for claim in claims)],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata(name), "spec": spec}
-
-
-async def reads_kafka(cluster: Cluster, secrets: Secrets, helm: Path) -> None:
-    """A broker runs in a pod, has the topics and rights that the chart asks for, and telemetry gets ready on it."""
-    kafka = {"broker": broker.BROKER, "replicas": 1}
-    wanted = secrets.values(1, kafka=kafka, telemetry={"replicas": 1})
-    items = template(helm, wanted)
-    disks = [await volume(cluster, name) for name in ("telemetry", "kafka")]
-    await apply(cluster, [*broker.objects(secrets.authority), *secrets.objects(items), *disks])
-    await cluster.wait(cluster.becomes("True", "get", "pod", broker.POD, "--namespace", NAMESPACE, "--output", READY))
-    await installed(cluster, wanted)
-    await ask_broker(cluster, secrets.authority)
-    workload = ("get", "statefulset", f"autopilot-telemetry-{names(1)[0]}", "--namespace", NAMESPACE)
-    await cluster.wait(cluster.becomes("1", *workload, "--output", "jsonpath={.status.readyReplicas}"))
 
 
 async def ask_broker(cluster: Cluster, authority: Authority) -> None:

@@ -14,7 +14,7 @@ from app.kafka.credentials import load, read
 from app.lab.daemons.kafka import arrivals, reached_at
 from app.lab.daemons.machine import Site, binary, fill
 from app.lab.daemons.ports import udp_holders
-from app.lab.daemons.runner import Program, Runner
+from app.lab.daemons.runner import READY_WITHIN_S, Program, Runner
 from app.lab.pop.model import Announcement
 
 NAMES = ("sfacctd", "pmbmpd")
@@ -64,17 +64,18 @@ async def wait_for_bmp(
     peers: Iterable[str],
     routes: Mapping[str, Sequence[Announcement]],
     collector: str = "pmbmpd",
+    within_s: float = READY_WITHIN_S,
 ) -> None:
     """Wait until Kafka has the BMP init of every router, a peer_up of every peer and every route in `routes`.
 
-    `routes` maps a peer's address to its announcements. DaemonError if anything is missing after a while, or if the
-    program called `collector` ends meanwhile.
+    `routes` maps a peer's address to its announcements. DaemonError if anything is missing after `within_s`, or if
+    the program called `collector` ends meanwhile.
     """
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
     async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
-        await runner.ready(collector, probe)
+        await runner.ready(collector, probe, within_s)
 
 
 def _plain(site: Site) -> Ways:

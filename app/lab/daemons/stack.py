@@ -167,14 +167,9 @@ class Stack:
                 group.create_task(self._start_bgp(r1, r2))
         except* AutopilotError as errors:
             raise errors.exceptions[0] from None
-        await self._wait_for_bmp(r1, r2, "pmbmpd")
-        self._progress("the daemons are ready")
-
-    async def _wait_for_bmp(self, r1: Router, r2: Router, collector: str) -> None:
-        """Wait until Kafka has all routes, while the program `collector` runs."""
         self._progress("waiting until every route has reached Kafka")
-        peers = {*self._expected(r1, r2), *self._expected(r2, r1)}
-        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, peers, self._routes, collector)
+        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, self._peers(r1, r2), self._routes)
+        self._progress("the daemons are ready")
 
     async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
         self._progress("starting Kafka")
@@ -251,6 +246,10 @@ class Stack:
 
     def _note_the_ended(self) -> None:
         self._ended_early = bool(self.runner.ended)
+
+    def _peers(self, r1: Router, r2: Router) -> set[str]:
+        """Whose sessions the routers report by BMP."""
+        return {*self._expected(r1, r2), *self._expected(r2, r1)}
 
     def _check_pop(self) -> None:
         problems = [
