@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -13,9 +14,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from app.config.settings import load
 from app.errors import DaemonError
 from app.lab.daemons.guard import ALLOW, ANY_HOST, OPERATIONS, PREFIXED, RESOURCES
-from tests.cluster import cgroups, strimzi
+from app.lab.pop.scenario import load_scenario
+from tests.cluster import breaks, cgroups, pops, strimzi
+from tests.cluster.build import above
 from tests.cluster.images import PAUSE, of_program, write_archive
 from tests.cluster.pki import API, IDENTITIES, write_pki
 from tests.cluster.product import one_command
@@ -164,6 +168,45 @@ def test_a_pod_for_one_command_is_as_the_chart_makes_it() -> None:
         "containers": [{"name": "telemetry", "image": "x", "args": ["--version"]}],
         "volumes": [{"name": "settings"}, {"name": "data", "emptyDir": {}}],
     }
+
+
+def test_lost_bytes_fail_a_step() -> None:
+    steps = Steps(lambda line: None)
+
+    async def lose() -> None:
+        async with steps.step("nothing is lost") as counted:
+            counted.add(sent=10, lost=0, doubled=0)
+        async with steps.step("something is") as counted:
+            counted.add(sent=10, lost=1, doubled=0)
+            counted.add(sent=10, lost=0, doubled=2)
+
+    with pytest.raises(DaemonError, match="something is: 1 bytes were lost, and 2 doubled"):
+        asyncio.run(lose())
+    found = [(step.ok, step.bytes_lost, step.bytes_doubled) for step in steps.outcome.steps]
+    assert found == [(True, 0, 0), (False, 1, 2)]
+    assert not steps.outcome.ok
+
+
+def test_pops_outside_of_the_cluster_can_be_in_one_deployment(tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    for number, name in enumerate(names):
+        (tmp_path / f"{name}.toml").write_text(pops.inventory(name, number))
+    (tmp_path / "autopilot.toml").write_text(f"pops = {json.dumps([f'{name}.toml' for name in names])}\n")
+    found = load(tmp_path / "autopilot.toml", {}).pops
+    routers = [router for pop in found.values() for router in pop.router]
+    assert {router.injector.address for router in routers} == {pops.Cable(number).node for number in range(3)}
+    assert len({router.ibgp_address for router in routers}) == len(routers)
+    for number, name in enumerate(names):
+        load_scenario(breaks.STEADY.scenario, found[name])
+        assert pops.entry(name, number)["sflowAddress"] == pops.Cable(number).sflow
+
+
+def test_only_layers_above_the_base_count(tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    files = of_program(Path("/bin/true"))
+    write_archive(archive, "registry.test/x:1", files)
+    assert above(archive, "") == pytest.approx(len(files) / 1e6)
+    assert above(archive, f"[sha256:0 sha256:{hashlib.sha256(files).hexdigest()}]") == 0
 
 
 # A cluster's sandbox with something running in it, whose command says what it is called and waits to be killed.
