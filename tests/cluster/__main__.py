@@ -23,11 +23,13 @@ from tests.cluster import broker, cgroups, steps
 from tests.cluster.breaks import Breaks, closed_loop, while_it_flows
 from tests.cluster.build import Builder
 from tests.cluster.cluster import Cluster
+from tests.cluster.firewall import firewall
 from tests.cluster.network import Network
 from tests.cluster.pops import PopOutside, outside
 from tests.cluster.product import Secrets, checks_itself
 from tests.cluster.programs import programs
 from tests.cluster.sandbox import Sandbox, leftovers
+from tests.cluster.strangers import are_kept_out
 from tests.deploy.chart import names, template
 from tests.deploy.tools import Tools, tools
 
@@ -39,6 +41,7 @@ PACKAGE_OF = {
     "conntrack": "conntrack",
     "nft": "nftables",
     "iptables": "iptables",
+    "ipset": "ipset",
     "buildah": "buildah",
     "debootstrap": "debootstrap",
     "unshare": "util-linux",
@@ -73,12 +76,12 @@ async def run(taken: steps.Steps, base: str | None, keep: bool, pops: int) -> No
     """Every step; an error ends the run."""
     check_machine()
     async with taken.step("programs"):
-        built, clients = programs(), tools()
+        built, clients, guard = programs(), tools(), firewall()
     name = f"{cgroups.PREFIX}{os.getpid()}"
     with own_folder() as folder:
         with cgroups.kept(name):
             async with Runner(folder / "log", report=say) as runner:
-                cluster = Cluster(runner, folder, name, built)
+                cluster = Cluster(runner, folder, name, built, guard)
                 await shown(taken, cluster, clients, Builder(runner, folder, base, say), pops)
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
@@ -150,6 +153,8 @@ async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: B
             places = [outside(cluster, pop, number) for number, pop in enumerate(network.pops)]
             outsides = await asyncio.gather(*map(stack.enter_async_context, places))
             await network.ready()
+        async with taken.step("strangers reach nothing"):
+            await are_kept_out(cluster)
         await broken(taken, Breaks(cluster, network), outsides)
 
 

@@ -1,6 +1,6 @@
 """A Kafka broker in a pod: TLS with client certificates, and rights by identity, as the chart's processes expect it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ CONTEXT = KAFKA_JARS.parent
 # A Service has the address that it asks for. Nobody resolves names here.
 ADDRESS, PORT = "10.97.0.93", 9093
 BROKER = f"{ADDRESS}:{PORT}"
+OPERATORS = "10.99.0.0/16"
 NAME, POD, DISK = "kafka", "kafka-0", "10Gi"
 FILES, DATA = "/etc/broker", "/var/lib/kafka"
 PROPERTIES = f"""
@@ -38,8 +39,11 @@ exec "$@" kafka.Kafka /etc/broker/kafka.properties
 """
 
 
-def objects(authority: Authority) -> list[dict[str, Any]]:
-    """The broker, whose data outlive its pod, its files, and the address that it is reached at."""
+def objects(authority: Authority, peers: Sequence[Any]) -> list[dict[str, Any]]:
+    """The broker, whose data outlive its pod, its files, the address that it is reached at, and who may reach that.
+
+    `peers` are those of its listener, in the Kafka object. Operators are outside of the cluster.
+    """
     files = {
         "kafka.properties": fill("kafka.properties", kafka=9092, controller=9091, data=DATA) + PROPERTIES,
         "log4j2.properties": fill("log4j2.properties"),
@@ -73,8 +77,11 @@ def objects(authority: Authority) -> list[dict[str, Any]]:
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
     }
     service = {"clusterIP": ADDRESS, "selector": labels, "ports": [{"port": PORT, "targetPort": "tls"}]}
+    allowed = {"from": [*peers, {"ipBlock": {"cidr": OPERATORS}}], "ports": [{"protocol": "TCP", "port": "tls"}]}
+    policy = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"], "ingress": [allowed]}
     return [
         secret("broker", files),
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(NAME), "spec": policy},
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata(f"{CLUSTER}-kafka-bootstrap"), "spec": service},
         {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata(NAME), "spec": workload},
     ]

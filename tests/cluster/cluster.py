@@ -79,6 +79,14 @@ KUBELET = {
     "cert-dir": "$state/kubelet-pki",
     "oom-score-adj": "0",  # root in a container may not lower it
 }
+FIREWALL = {
+    "kubeconfig": "$pki/admin.kubeconfig",
+    "hostname-override": "node-1",
+    "run-firewall": "true",
+    "run-router": "false",
+    "run-service-proxy": "false",
+    "run-loadbalancer": "false",
+}
 PROXY = {"config": "$folder/kube-proxy.yaml"}
 CONTAINERD = {"config": "$folder/containerd.toml"}
 NODE_PROGRAMS = {
@@ -94,8 +102,9 @@ READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 class Cluster:
     """A cluster whose files are in `folder`, and whose control groups are called `cgroup`."""
 
-    def __init__(self, runner: Runner, folder: Path, cgroup: str, programs: Programs) -> None:
+    def __init__(self, runner: Runner, folder: Path, cgroup: str, programs: Programs, firewall: Path) -> None:
         self._runner = runner
+        self._firewall = firewall
         self._programs = programs
         self._folder = folder
         self.sandbox = Sandbox(runner, folder)
@@ -120,6 +129,7 @@ class Cluster:
         for name, options in NODE_PROGRAMS.items():
             await self._start(name, (str(programs.node), name), options)
         await self.wait(self.becomes("True", "get", "node", "node-1", "--output", READY))
+        await self._start("kube-router", (str(self._firewall),), FIREWALL)
 
     def _write_files(self) -> None:
         write_pki(self._folder / "pki")

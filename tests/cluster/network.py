@@ -43,7 +43,10 @@ class Network:
     async def start(self) -> None:
         """Start the broker and all pods of the chart, and wait until the collectors hear."""
         cluster = self._cluster
-        await apply(cluster, [*broker.objects(self._secrets.authority), await volume(cluster, "kafka")])
+        items = template(self._helm, self.values())
+        kafka = next(item.document["spec"]["kafka"] for item in items if item.document["kind"] == "Kafka")
+        peers = kafka["listeners"][0]["networkPolicyPeers"]
+        await apply(cluster, [*broker.objects(self._secrets.authority, peers), await volume(cluster, "kafka")])
         pod = ("pod", broker.POD, "--namespace", NAMESPACE)
         await cluster.wait(cluster.becomes("True", "get", *pod, "--output", READY))
         for pop in self.pops:
@@ -54,9 +57,10 @@ class Network:
     async def change(self, **others: Any) -> None:
         """Install the chart, or change it to these values, with all that Strimzi and a cloud would do."""
         cluster, wanted = self._cluster, self.values(**others)
-        await apply(cluster, self._new_secrets(template(self._helm, wanted)))
         await installed(cluster, wanted)
         await ask_broker(cluster, self._secrets.authority)
+        # As with Strimzi no pod begins before its user has a certificate.
+        await apply(cluster, self._new_secrets(template(self._helm, wanted)))
         await balance(cluster)
         await self.ready("sfacctd", "pmbmpd")
 

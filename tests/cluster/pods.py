@@ -11,10 +11,10 @@ USER = 10001
 CLUSTER = "autopilot"  # the Kafka, as the chart names it
 
 
-def namespace() -> dict[str, Any]:
-    """Our namespace, in which Pod Security lets in nothing that may more than our pods may."""
+def namespace(name: str = NAMESPACE) -> dict[str, Any]:
+    """A namespace, by default ours, in which Pod Security lets in nothing that may more than our pods may."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def metadata(name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.deploy.chart import NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 STATE = "/api/v1/namespaces/{namespace}/pods/autopilot-telemetry-{pop}-0:6070/proxy"
-STARTS_WITHIN_S, PLAYS_WITHIN_S = 600.0, 1500.0
+STARTS_WITHIN_S, PLAYS_WITHIN_S, ENDS_WITHIN_S = 900.0, 1500.0, 30.0
 TAIL_LINES = 15
 
 
@@ -129,9 +129,13 @@ async def outside(cluster: Cluster, pop: str, number: int) -> AsyncIterator[PopO
         await found.answer(STARTS_WITHIN_S)
         yield found
     finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        await process.wait()
+        assert process.stdin is not None, "a pipe"
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), ENDS_WITHIN_S)
+        except TimeoutError:
+            process.kill()  # and with it the kernel ends its daemons
+            await process.wait()
 
 
 async def _spawn(argv: Sequence[str], log: IO[bytes]) -> asyncio.subprocess.Process:

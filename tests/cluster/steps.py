@@ -82,13 +82,18 @@ class Steps:
 
 async def one_pod(cluster: Cluster) -> None:
     """A pod runs, in a namespace where Pod Security lets in nothing that may more than our pods may."""
-    await apply(cluster, [namespace()])
-    # The controllers make it some moments after its namespace, and no pod may come before it.
-    account = ("get", "serviceaccount", "default", "--namespace", NAMESPACE, "--output", "name")
-    await cluster.wait(cluster.becomes("serviceaccount/default", *account))
+    await make_namespace(cluster, NAMESPACE)
     await apply(cluster, [pod("pause", {"name": "pause", "image": PAUSE})])
     await cluster.wait(phase(cluster, "pause", "Running"))
     await cluster.kubectl("delete", "pod", "pause", "--namespace", NAMESPACE)
+
+
+async def make_namespace(cluster: Cluster, name: str) -> None:
+    """Make a namespace that takes pods."""
+    await apply(cluster, [namespace(name)])
+    # The controllers make it some moments after its namespace, and no pod may come before it.
+    account = ("get", "serviceaccount", "default", "--namespace", name, "--output", "name")
+    await cluster.wait(cluster.becomes("serviceaccount/default", *account))
 
 
 async def definitions(cluster: Cluster, tools: Tools) -> None:
@@ -163,36 +168,36 @@ async def listed(cluster: Cluster, kinds: str) -> list[dict[str, Any]]:
     return items
 
 
-async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]], *more: str) -> None:
+async def apply(cluster: Cluster, objects: Iterable[Mapping[str, Any]], *more: str, place: str = NAMESPACE) -> None:
     """Create these objects, or change them; DaemonError names what is misspelt in them."""
-    options = ("--server-side", "--validate=strict", "--namespace", NAMESPACE, *more, "--filename", "-")
+    options = ("--server-side", "--validate=strict", "--namespace", place, *more, "--filename", "-")
     written = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
     await cluster.kubectl("apply", *options, stdin=written, within_s=300.0)
 
 
-async def delete(cluster: Cluster, objects: Iterable[Mapping[str, Any]]) -> None:
+async def delete(cluster: Cluster, objects: Iterable[Mapping[str, Any]], place: str = NAMESPACE) -> None:
     """Delete these objects, and wait until they are gone."""
     written = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    await cluster.kubectl("delete", "--namespace", NAMESPACE, "--filename", "-", stdin=written, within_s=120.0)
+    await cluster.kubectl("delete", "--namespace", place, "--filename", "-", stdin=written, within_s=120.0)
 
 
-async def finished(cluster: Cluster, name: str) -> str:
+async def finished(cluster: Cluster, name: str, place: str = NAMESPACE) -> str:
     """What a pod has written that ends by itself; DaemonError with that if it fails."""
-    await cluster.wait(phase(cluster, name, "Succeeded"))
-    return await cluster.kubectl("logs", name, "--namespace", NAMESPACE, "--all-containers")
+    await cluster.wait(phase(cluster, name, "Succeeded", place))
+    return await cluster.kubectl("logs", name, "--namespace", place, "--all-containers")
 
 
-def phase(cluster: Cluster, name: str, wanted: str) -> Probe:
+def phase(cluster: Cluster, name: str, wanted: str, place: str = NAMESPACE) -> Probe:
     """A probe for the phase of a pod, which says what keeps it from that."""
 
     async def probe() -> str | None:
         found = msgspec.json.decode(
-            await cluster.kubectl("get", "pod", name, "--namespace", NAMESPACE, "--output", "json")
+            await cluster.kubectl("get", "pod", name, "--namespace", place, "--output", "json")
         )["status"]
         if found["phase"] == wanted:
             return None
         if found["phase"] in ("Failed", "Succeeded"):
-            logs = await cluster.kubectl("logs", name, "--namespace", NAMESPACE, "--all-containers")
+            logs = await cluster.kubectl("logs", name, "--namespace", place, "--all-containers")
             raise DaemonError(f"pod {name} has {found['phase'].lower()}: {logs}")
         states = [each["state"] for each in found.get("containerStatuses", ())]
         return f"pod {name} is {found['phase']}: {json.dumps(states)}"
