@@ -102,8 +102,8 @@ class Outside(Stack):
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
         self._collects.set()
         await self._start_bgp(r1, r2)
-        peers = self._peers(r1, r2)
-        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, peers, self._routes, r1.name, WAIT_WITHIN_S)
+        async with collectors.bmp_arrivals(self.kafka, self.pop, self._peers(r1, r2), self._routes) as probe:
+            await self.runner.ready(r1.name, probe, WAIT_WITHIN_S)
 
     async def _start_injectors(self) -> None:
         """They are in the actuator's pod."""

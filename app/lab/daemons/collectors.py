@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from app.kafka.credentials import load, read
 from app.lab.daemons.kafka import arrivals, reached_at
 from app.lab.daemons.machine import Site, binary, fill
 from app.lab.daemons.ports import udp_holders
-from app.lab.daemons.runner import READY_WITHIN_S, Program, Runner
+from app.lab.daemons.runner import Probe, Program, Runner
 from app.lab.pop.model import Announcement
 
 NAMES = ("sfacctd", "pmbmpd")
@@ -58,24 +59,24 @@ async def start_pmbmpd(runner: Runner, site: Site, pop: Pop, kafka: Kafka | None
 
 
 async def wait_for_bmp(
-    runner: Runner,
-    kafka: Kafka,
-    pop: Pop,
-    peers: Iterable[str],
-    routes: Mapping[str, Sequence[Announcement]],
-    collector: str = "pmbmpd",
-    within_s: float = READY_WITHIN_S,
+    runner: Runner, kafka: Kafka, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
 ) -> None:
-    """Wait until Kafka has the BMP init of every router, a peer_up of every peer and every route in `routes`.
+    """Wait until `bmp_arrivals` finds nothing missing; DaemonError if anything is missing after a while."""
+    async with bmp_arrivals(kafka, pop, peers, routes) as probe:
+        await runner.ready("pmbmpd", probe)
 
-    `routes` maps a peer's address to its announcements. DaemonError if anything is missing after `within_s`, or if
-    the program called `collector` ends meanwhile.
+
+def bmp_arrivals(
+    kafka: Kafka, pop: Pop, peers: Iterable[str], routes: Mapping[str, Sequence[Announcement]]
+) -> AbstractAsyncContextManager[Probe]:
+    """A probe: Kafka has the BMP init of every router, a peer_up of every peer and every route in `routes`.
+
+    `routes` maps a peer's address to its announcements.
     """
     wanted: set[tuple[str, ...]] = {("init", router.bmp_sysname) for router in pop.router}
     wanted |= {("peer_up", peer) for peer in peers}
     wanted |= {("route", peer, route.prefix) for peer, announced in routes.items() for route in announced}
-    async with arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts) as probe:
-        await runner.ready(collector, probe, within_s)
+    return arrivals(kafka, BMP.for_pop(pop.name), wanted, _bmp_facts)
 
 
 def _plain(site: Site) -> Ways:
