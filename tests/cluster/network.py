@@ -60,7 +60,8 @@ class Network:
         await installed(cluster, wanted)
         await ask_broker(cluster, self._secrets.authority)
         # As with Strimzi no pod begins before its user has a certificate.
-        await apply(cluster, self._new_secrets(template(self._helm, wanted)))
+        if new := list(self._new_secrets(template(self._helm, wanted))):
+            await apply(cluster, new)
         await balance(cluster)
         await self.ready("sfacctd", "pmbmpd")
 
