@@ -28,17 +28,24 @@ async def closed_loop(outsides: Sequence[PopOutside], counted: Counted) -> None:
 
 
 async def while_it_flows(
-    outsides: Sequence[PopOutside], counted: Counted, happens: Callable[[], Awaitable[None]]
-) -> None:
-    """Let something happen in the middle of traffic, and count what telemetry has published of that."""
+    outsides: Sequence[PopOutside], counted: Counted, happens: Callable[[], Awaitable[None]], of_kafka: bool = False
+) -> int:
+    """Let something happen in the middle of traffic, and count what telemetry has published of that.
+
+    `of_kafka` counts only what has reached Kafka. Returns the bytes that have not.
+    """
+    undelivered = 0
     playing = asyncio.gather(*(each.play(STEADY) for each in outsides))
     try:
         await asyncio.sleep(BEFORE_S)
         await happens()
         for played in await playing:
-            counted.add(played.sent, played.lost, played.doubled)
+            left_out = played.undelivered if of_kafka else 0
+            counted.add(played.sent - left_out, played.lost - left_out, played.doubled)
+            undelivered += played.undelivered
     finally:
         playing.cancel()
+    return undelivered
 
 
 class Breaks:

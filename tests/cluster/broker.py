@@ -34,7 +34,8 @@ super.users=User:ANONYMOUS;User:CN={ADMIN}
 """
 JAVA = ("java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={FILES}/log4j2.properties", "-cp", "/opt/kafka/*")
 START = """
-"$@" kafka.tools.StorageTool format --ignore-formatted -t "$CLUSTER_ID" -c /etc/broker/kafka.properties &&
+[ -e /var/lib/kafka/meta.properties ] ||
+    "$@" kafka.tools.StorageTool format -t "$CLUSTER_ID" -c /etc/broker/kafka.properties || exit
 exec "$@" kafka.Kafka /etc/broker/kafka.properties
 """
 

@@ -18,11 +18,13 @@ import aiohttp
 import msgspec
 
 from app.clock import SystemClock
-from app.config.inventory import load_pop
+from app.config.inventory import Pop, load_pop
 from app.config.settings import Kafka
 from app.contract import topics
 from app.contract.schemas import LinkUtilization
 from app.errors import AutopilotError, DaemonError
+from app.feeds.flows import Flow, decode
+from app.kafka.read import read_topic
 from app.lab.daemons import collectors, exabgp, frr, gobgp
 from app.lab.daemons.deployment import load_local, write_inventory, write_settings
 from app.lab.daemons.machine import make_run_dir, open_site
@@ -68,10 +70,11 @@ class Play(msgspec.Struct, frozen=True):
 
 
 class Played(msgspec.Struct, frozen=True):
-    """What came of it."""
+    """What came of it, in bytes. The `undelivered` of those lost have not even reached Kafka."""
 
     sent: int
     lost: int
+    undelivered: int
     doubled: int
     ok: bool = True
     failed: list[str] = []
@@ -192,10 +195,24 @@ async def play(outside: Outside, place: Place, wanted: Play, display: Display, s
             await reader.close()
     sent = context.sim.account.sampled_bytes
     found = await counted(outside.kafka, outside.pop.name, began_s)
+    undelivered = sent - await delivered(outside.kafka, outside.pop, began_s)
     ok, failed = figures.get("ok", True), figures.get("failed", [])
     assert isinstance(ok, bool)
     assert isinstance(failed, list)
-    return Played(sent.total(), (sent - found).total(), (found - sent).total(), ok, failed, dict(figures))
+    lost, doubled = sent - found, found - sent
+    return Played(sent.total(), lost.total(), undelivered.total(), doubled.total(), ok, failed, dict(figures))
+
+
+async def delivered(kafka: Kafka, pop: Pop, since_s: float) -> Counter[str]:
+    """The sampled bytes of each link in records that sfacctd has written to Kafka from then on."""
+    routers = {router.agent_address: router.name for router in pop.router}
+    found: Counter[str] = Counter()
+    for record in await read_topic(kafka, topics.FLOWS.for_pop(pop.name)):
+        for item in decode(record.value) if record.timestamp / 1000 >= since_s else ():
+            if isinstance(item, Flow):
+                link = pop.link_by_interface[routers[item.exporter], item.iface_out]
+                found[link] += item.size_bytes * item.sampling_rate
+    return found
 
 
 async def counted(kafka: Kafka, pop: str, since_s: float) -> Counter[str]:
