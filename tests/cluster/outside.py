@@ -62,10 +62,9 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Play(msgspec.Struct, frozen=True):
-    """A scenario to run, of so many seconds, or as many as it says. `judged` is whether it is judged as the demo is."""
+    """A scenario to run. `judged` is whether it is judged as the demo is, for which it must be the first of its PoP."""
 
     scenario: str
-    seconds: int | None = None
     judged: bool = False
 
 
@@ -105,7 +104,7 @@ class Outside(Stack):
         self.runner = await self._exit.enter_async_context(Runner(self.run_dir, self.site.user, self._progress))
         self._collects.set()
         await self._start_bgp(r1, r2)
-        async with collectors.bmp_arrivals(self.kafka, self.pop, self._peers(r1, r2), self._routes) as probe:
+        async with collectors.bmp_arrivals(self.kafka, self.pop, self._reported(r1, r2), self._routes) as probe:
             await self.runner.ready(r1.name, probe, WAIT_WITHIN_S)
 
     async def _start_injectors(self) -> None:
@@ -177,7 +176,7 @@ class PodDemo(Demo):
 async def play(outside: Outside, place: Place, wanted: Play, display: Display, sim_pop: SimPop) -> Played:
     """Run one scenario, and count its bytes."""
     clock = SystemClock()
-    scenario = load_scenario(wanted.scenario, outside.pop, wanted.seconds)
+    scenario = load_scenario(wanted.scenario, outside.pop)
     state = PodState(place, outside.pop.name)
     context = make_context(scenario, outside, sim_pop, state, clock)
     began_s = clock.now_s()

@@ -168,7 +168,7 @@ class Stack:
         except* AutopilotError as errors:
             raise errors.exceptions[0] from None
         self._progress("waiting until every route has reached Kafka")
-        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, self._peers(r1, r2), self._routes)
+        await collectors.wait_for_bmp(self.runner, self.kafka, self.pop, self._reported(r1, r2), self._routes)
         self._progress("the daemons are ready")
 
     async def _start_feeds(self, beside: asyncio.TaskGroup) -> None:
@@ -247,7 +247,7 @@ class Stack:
     def _note_the_ended(self) -> None:
         self._ended_early = bool(self.runner.ended)
 
-    def _peers(self, r1: Router, r2: Router) -> set[str]:
+    def _reported(self, r1: Router, r2: Router) -> set[str]:
         """Whose sessions the routers report by BMP."""
         return {*self._expected(r1, r2), *self._expected(r2, r1)}
 
