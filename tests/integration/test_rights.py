@@ -85,6 +85,12 @@ async def guard() -> AsyncIterator[Guard]:
             guard.renew("autopilot-nobody")
             state = topics.Topic("", "none", 1, 3_600_000, "delete", (), ())
             await create_topics(guard.kafka(ADMIN), dict.fromkeys(STATES, state))
+
+            async def are_there() -> bool:
+                """The controller has made them; the broker learns of that a moment later."""
+                return all((await rights(guard, ADMIN)).values())
+
+            await until(are_there)
             yield guard
     except EnvironmentProblem as problem:
         unavailable(problem)
