@@ -26,7 +26,7 @@ PASSED, FAILED, NOT_INSTALLED = 0, 1, 2
 
 def install() -> bool:
     """Make the environment again: the lock, the newest of the four over it, and this checkout."""
-    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:")
     commands: Sequence[Sequence[str | Path]] = (
         (sys.executable, "-m", "venv", "--clear", FOLDER),
         (*pip, "--require-hashes", *(f"-r{lock}" for lock in sorted(ROOT.glob("requirements*.lock")))),

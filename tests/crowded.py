@@ -1,8 +1,9 @@
 """`python -m tests.crowded`: how late decisions are while every HTTP server of the demo is attacked, and while none is.
 
 The demo runs throughout. For the first half nobody asks anything; then, on the ports of telemetry, actuator and view,
-every five seconds 1,100 half requests begin at once, 200 streams are held open, requests come byte by byte, and names,
-headers, bodies and lines come that no server takes. All of it is on loopback, from one process.
+every five seconds 1,100 half requests begin at once, 200 streams are held open, 200 clients ask for page after page
+and read none, requests come byte by byte, and names, headers, bodies and lines come that no server takes. All of it is
+on loopback, from one process.
 """
 
 import asyncio
@@ -25,10 +26,13 @@ from app.contract import topics
 from app.errors import AutopilotError
 from app.kafka.read import read_topic
 from app.kafka.unreadable import decoded
-from tests.http_attack import HALF, STREAM, asked, connected, crowd, drip
+from tests.http_attack import HALF, STREAM, asked, connected, crowd, drip, unreading
 from tests.soak import running
 
-HALF_REQUESTS, STREAMS, SLOW = 1100, 200, 20
+HALF_REQUESTS, STREAMS, UNREADING, SLOW = 1100, 200, 200, 20
+PAGES = 40 * b"".join(
+    f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in ("/metrics", "/state", "/")
+)
 AGAIN_S, LOOK_EVERY_S = 5.0, 1.0
 ODD = (
     b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
@@ -87,13 +91,14 @@ async def attack(port: int) -> None:
     """Until cancelled."""
     async with crowd(port, STREAMS, STREAM):
         while True:
-            async with crowd(port, HALF_REQUESTS, HALF), asyncio.TaskGroup() as slow:
-                for _ in range(SLOW):
-                    slow.create_task(slowly(port))
-                for request in ODD:
-                    with contextlib.suppress(OSError):
-                        await asked(port, request)
-                await asyncio.sleep(AGAIN_S)
+            with unreading(port, UNREADING, PAGES):
+                async with crowd(port, HALF_REQUESTS, HALF), asyncio.TaskGroup() as slow:
+                    for _ in range(SLOW):
+                        slow.create_task(slowly(port))
+                    for request in ODD:
+                        with contextlib.suppress(OSError):
+                            await asked(port, request)
+                    await asyncio.sleep(AGAIN_S)
 
 
 async def slowly(port: int) -> None:

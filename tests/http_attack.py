@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
@@ -30,11 +31,11 @@ class Client(NamedTuple):
 
     async def rest(self) -> bytes:
         """What the server says until it closes the connection."""
-        said = b""
+        said = bytearray()
         with contextlib.suppress(ConnectionError):
             while more := await self.reader.read(1 << 16):
                 said += more
-        return said
+        return bytes(said)
 
 
 async def connected(port: int, begin: bytes = b"") -> Client:
@@ -52,6 +53,20 @@ async def crowd(port: int, count: int, begin: bytes) -> AsyncIterator[Sequence[C
     finally:
         for client in clients:
             client.close()
+
+
+@contextlib.contextmanager
+def unreading(port: int, count: int, begin: bytes) -> Iterator[Sequence[socket.socket]]:
+    """So many connections, each of which asks like this and takes nothing of the answers."""
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((HOST, port))
+            client.setblocking(False)
+            with contextlib.suppress(OSError):  # it takes no more
+                client.send(begin)
+        yield clients
 
 
 async def asked(port: int, request: bytes) -> bytes:

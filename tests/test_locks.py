@@ -94,6 +94,10 @@ def test_pip_downloads_only_wheels_that_a_lock_knows() -> None:
     """A source archive would be built by tools that pip downloads meanwhile, and no lock has those."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     scripts = [name for name in tracked if name.endswith((".sh", ".md")) or name in ("Makefile", ".ci/run")]
+    in_python = [name for name in tracked if name.endswith(".py") and name != "tests/test_locks.py"]
+    for name in in_python:
+        for call in re.findall(r'"pip", "install"[^)]*', (ROOT / name).read_text()):
+            assert "--only-binary=:all:" in call, f"{name}: {call}"
     calls = [
         line.strip()
         for name in scripts

@@ -1,7 +1,8 @@
 """The commands that change what running workers do: `halt`, `resume`, `reload`."""
 
 import asyncio
-import getpass
+import os
+import pwd
 
 import click
 
@@ -26,6 +27,14 @@ reason_option = click.option(
 )
 
 
+def _user() -> str:
+    """Who gives the command. Names in the environment are anybody's choice."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
 def _order(deployment: Deployment, pop: str | None, halted: bool, reason: str | None) -> None:
     from app.cli.show import chosen
     from app.kafka.orders import ALL, INSTEAD, Seal, send_control
@@ -37,7 +46,7 @@ def _order(deployment: Deployment, pop: str | None, halted: bool, reason: str | 
     except ConfigError as error:
         raise ConfigError([f"{problem}{INSTEAD if halted else ''}" for problem in error.problems]) from error
     seal = Seal(signer, trust_of(settings.trust)) if signer is not None else None
-    asyncio.run(send_control(settings.kafka, of, halted, getpass.getuser(), seal, reason))
+    asyncio.run(send_control(settings.kafka, of, halted, _user(), seal, reason))
     click.echo(f"{'halted' if halted else 'resumed'}: {pop or 'every PoP'}")
 
 

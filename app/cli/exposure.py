@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import pwd
+import socket
 import ssl
 import stat
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +24,7 @@ ANSWER_S = 3.0
 ASK_FOR_IT = "start it with --tls-client-ca-file, which GoBGP 4 has, or use a unix socket"
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # with SETTINGS that set nothing
 SETTINGS_FRAME = 4
+PEER = struct.Struct("3i")  # process, user and group that listen; the process is 0 if it is in another namespace
 
 
 class Exposure(NamedTuple):
@@ -73,7 +77,36 @@ def _socket(path: Path) -> Exposure:
     text = f"unix socket {path}, mode {mode:04o} of {owner}"
     if mode & stat.S_IWOTH:
         return Exposure(text, f"{text}: every user of this host may announce routes: `chmod o-w {path}`")
+    if more := also_opens(_arguments(path)):
+        return Exposure(text, f"the gobgpd of {path} also has {more}")
     return Exposure(text)
+
+
+def also_opens(arguments: Sequence[str]) -> str | None:
+    """What a gobgpd with these arguments opens beside its unix socket, and what to do; None if that is nothing."""
+    given = {"--api-hosts": "", "--pprof-host": "localhost:6060"}
+    for name, value in pairwise([*arguments, ""]):
+        option, equals, rest = name.partition("=")
+        if option in given:
+            given[option] = rest if equals else value
+    if "--tls-client-ca-file" not in {argument.partition("=")[0] for argument in arguments}:
+        hosts = [host for host in given["--api-hosts"].split(",") if host and not host.startswith(endpoints.UNIX)]
+        if hosts:
+            where = " and ".join(hosts)
+            return f"its gRPC at {where}, where whoever reaches it may announce routes: take that out of --api-hosts"
+    if arguments and "--pprof-disable" not in arguments:
+        return f"its profile at {given['--pprof-host']}: start it with --pprof-disable"
+    return None
+
+
+def _arguments(path: Path) -> Sequence[str]:
+    """The command line of the process that listens on this socket; empty if it cannot be seen from here."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(ANSWER_S)
+        asking.connect(str(path))
+        pid, _, _ = PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[1:-1]
+    return ()
 
 
 async def _greet(target: str, context: ssl.SSLContext) -> tuple[bytes, bool]:

@@ -55,7 +55,11 @@ def same_place(target: str) -> str:
 
 def is_local(target: str) -> bool:
     """Whether a canonical target means another daemon on each host."""
-    return target.startswith((UNIX, f"{THIS_HOST}:", "127.", "[::1]:"))
+    if target.startswith(UNIX):
+        return True
+    host = target.rpartition(":")[0]
+    address = _address(host.strip("[]"))
+    return address.is_loopback if address is not None else host == THIS_HOST
 
 
 def _host(host: str, advice: str) -> str:

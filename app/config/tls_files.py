@@ -1,7 +1,9 @@
 """The files of a TLS client: CAs, our certificate and its key. They may change at any time."""
 
+import contextlib
 import logging
 import ssl
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -11,6 +13,7 @@ from app.errors import EnvironmentProblem
 from app.logs import OFTEN
 
 CERTIFICATE, PRIVATE_KEY, ENCRYPTED = b"-----BEGIN CERTIFICATE-----", b"PRIVATE KEY-----", b"ENCRYPTED"
+SECRETS = ("key_file", "password_file")
 SOON_S = 7 * 86_400.0  # whatever renews certificates does so weeks before their end
 
 T = TypeVar("T")
@@ -129,11 +132,21 @@ def problems(files: TlsFiles, make: Callable[[Mapping[str, bytes]], object], now
         make(contents := files.read())
     except UnusableFile as error:
         return [] if offline and isinstance(error, MissingFile) else [str(error)]
+    open_to_all = (open_secret(files.name(key), files.paths[key]) for key in SECRETS if key in files.paths)
+    found = [problem for problem in open_to_all if problem is not None]
     ours = certificate(contents["cert_file"]) if "cert_file" in contents else None
-    if ours is None or ours.ends_s > now_s + SOON_S:
-        return []
-    verb = "expired" if ours.ends_s <= now_s else "expires"
-    return [f"{files.name('cert_file')} {verb} at {utc(ours.ends_s)}; renew it, no restart is needed"]
+    if ours is not None and ours.ends_s <= now_s + SOON_S:
+        verb = "expired" if ours.ends_s <= now_s else "expires"
+        found.append(f"{files.name('cert_file')} {verb} at {utc(ours.ends_s)}; renew it, no restart is needed")
+    return found
+
+
+def open_secret(name: str, path: str) -> str | None:
+    """What is wrong if every user of this host can read a secret; `name` is how the sentence begins."""
+    with contextlib.suppress(OSError):
+        if Path(path).stat().st_mode & stat.S_IROTH:
+            return f"{name} can be read by every user of this host; use `chmod o-r {path}`"
+    return None
 
 
 class Certificate(NamedTuple):

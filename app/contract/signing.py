@@ -106,6 +106,11 @@ class Keyring:
         opened = self._open(topic, key or b"", value or b"", at_s)
         return opened if isinstance(opened, Untrusted) else read(opened)
 
+    def signer_of(self, value: bytes) -> TrustedSigner | None:
+        """Whose key a record names, which was `read` before; None if signatures do not count."""
+        tail = TAIL.fullmatch(value, max(0, len(value) - TAIL_BYTES)) if self.demands else None
+        return None if tail is None else self.signers.get(tail[1].decode())
+
     def _open(self, topic: str, key: bytes, value: bytes, at_s: float) -> bytes | Untrusted:
         """The value without its signature, or why it is not believed. Only the bytes that were signed are read on."""
         if not self.demands:

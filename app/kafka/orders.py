@@ -20,7 +20,7 @@ from app.config.settings import Kafka
 from app.contract import topics
 from app.contract.decoding import Read, Rejected, reader_of
 from app.contract.schemas import Control
-from app.contract.signing import Keyring, Signer, Untrusted, untrusted
+from app.contract.signing import Keyring, Signer, TrustedSigner, Untrusted, untrusted
 from app.errors import DaemonError
 from app.kafka import client
 from app.kafka.read import read_topic
@@ -67,7 +67,7 @@ class Orders:
             return None
         order = self.trust.read(_read, topics.CONTROL.name, key, value, at_s)
         if isinstance(order, Control):
-            order = self._in_turn(name, order, value, at_s)
+            order = self._in_turn(name, _credited(order, self.trust.signer_of(value)), value, at_s)
         if isinstance(order, Untrusted) and self._on_refused is not None:
             self._on_refused(topics.CONTROL.name, order, at_s)
             return None
@@ -178,6 +178,13 @@ class ControlReader:
                     self._on_change(self._orders)
 
 
+def _credited(order: Control, signer: TrustedSigner | None) -> Control:
+    """The order by whoever signed it: what else it says of that is a claim."""
+    if signer is None or signer.name == order.by:
+        return order
+    return msgspec.structs.replace(order, by=f"{order.by} (key {signer.name})")
+
+
 def because(order: Control) -> str:
     """The reason of an order as the rest of a sentence, if one was given."""
     return f" ({order.reason})" if order.reason else ""
@@ -227,7 +234,7 @@ async def _send_signed(kafka: Kafka, producer: AIOKafkaProducer, order: Control,
         value = seal.signer.sign(topics.CONTROL.name, order.pop, msgspec.json.encode(order))
         sent = await producer.send_and_wait(topics.CONTROL.name, value, key=order.pop.encode())
         orders = Orders(seal.trust)
-        if order in await _news(kafka, orders):
+        if _credited(order, seal.trust.signers.get(seal.signer.key_id)) in await _news(kafka, orders):
             return
         before, last = last, orders.last(order.pop)
         if last is not None and last.halt and last != before and not order.halt:

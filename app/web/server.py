@@ -2,7 +2,8 @@
 
 Its connections are the least important ones that a process has: they may never take the file descriptors, the memory or
 the time that the way to the broker needs. So there are few of them. One that waits for a request, or for the rest of
-one, makes room for one that is new: whoever asks at once is answered, even among a thousand who never finish.
+one, makes room for one that is new, and so does one that does not read its answer: whoever asks at once is answered,
+even among a thousand who never finish.
 """
 
 import asyncio
@@ -49,6 +50,7 @@ class HttpServer:
         self._idle: dict[_Counted, None] = {}
         self._new: dict[_Counted, None] = {}
         self._asked: dict[_Counted, None] = {}
+        self._unread: dict[_Counted, None] = {}  # of any of these, who have not read what was sent
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -71,9 +73,9 @@ class HttpServer:
         await self._runner.cleanup()
 
     def opened(self, connection: "_Counted") -> None:
-        """Make room for a new connection; if every other one is being answered, it is the one that goes."""
+        """Make room for a new connection; if every other one is being answered and reads, it is the one that goes."""
         if len(self._idle) + len(self._new) + len(self._asked) >= self._connections_max:
-            gone = next(iter(self._idle or self._new), connection)
+            gone = next(iter(self._idle or self._new or self._unread), connection)
             self.closed(gone)
             gone.abort()
             if gone is connection:
@@ -82,19 +84,32 @@ class HttpServer:
 
     def closed(self, connection: "_Counted") -> None:
         """Forget a connection."""
+        self._leave(connection)
+        self._unread.pop(connection, None)
+
+    def _leave(self, connection: "_Counted") -> None:
         for group in (self._idle, self._new, self._asked):
             group.pop(connection, None)
+
+    def paused(self, connection: "_Counted") -> None:
+        """Note that its buffers are full, until it is `resumed`."""
+        if connection in self._asked:  # not closed meanwhile
+            self._unread[connection] = None
+
+    def resumed(self, connection: "_Counted") -> None:
+        """Note that it reads again."""
+        self._unread.pop(connection, None)
 
     @contextlib.contextmanager
     def _answering(self, connection: "_Counted") -> Iterator[None]:
         """While the block lasts the connection does not make room for another."""
-        self.closed(connection)
+        self._leave(connection)
         self._asked[connection] = None
         try:
             yield
         finally:
             if connection in self._asked:  # not closed meanwhile
-                del self._asked[connection]
+                self._leave(connection)
                 self._idle[connection] = None
 
     def _guard(self) -> Middleware:
@@ -153,9 +168,11 @@ class _Counted(asyncio.Protocol):
         return self._protocol.eof_received()
 
     def pause_writing(self) -> None:
+        self._server.paused(self)
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
+        self._server.resumed(self)
         self._protocol.resume_writing()
 
     def abort(self) -> None:

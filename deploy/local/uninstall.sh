@@ -58,7 +58,7 @@ remove_packages() {
 made() {
     (
         cd "$checkout"
-        ls -d .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache app/native/libnative.so 2>/dev/null |
+        ls -d .venv .cache dist __pycache__ .hypothesis .mypy_cache .pytest_cache .ruff_cache app/native/libnative.so 2>/dev/null |
             sed "s|^|$checkout/|"
         find app agents tables tests hatch_build.py -name __pycache__ -prune 2>/dev/null | sed "s|^|$checkout/|"
     )

@@ -51,7 +51,7 @@ def sent(by: Signer, topic: str, pop: str, value: bytes) -> Sent:
 
 
 def _order(number: int, pop: str) -> Control:
-    return Control(pop=pop, halt=number % 2 == 0, by="ada", at=utc(NOW_S + number * ORDERS_EVERY_S))
+    return Control(pop=pop, halt=number % 2 == 0, by=OURS.key_id, at=utc(NOW_S + number * ORDERS_EVERY_S))
 
 
 def _decisions(by: Signer, pop: str) -> Iterator[Sent]:

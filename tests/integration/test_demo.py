@@ -106,7 +106,7 @@ async def test_congestion_comes_and_goes_on_the_page_of_the_running_demo(tmp_pat
     if not CHROMIUM.exists():
         unavailable(f"no {CHROMIUM}: install chromium")
     problems: list[str] = []
-    async with running() as demo, opened(await demo.page_address(), problems) as page:
+    async with running("--secure") as demo, opened(await demo.page_address(), problems) as page:
         await page.evaluate("window.neverReloaded = true")
         await see_it_come(page)
         await page.wait_for_selector('#events :text("source-path-lost")')

@@ -232,8 +232,21 @@ async def test_check_says_whose_socket_it_is(files: Files) -> None:
         assert "every user of this host may announce routes" in str(
             (await exposure(daemon.target, Gobgp(), 0.0)).problem
         )
+        assert (await exposure(f"unix://{daemon.socket}-missing", Gobgp(), 0.0)).problem is None
+        daemon.socket.chmod(0o700)
     found = await exposure("127.0.0.1:50051", Gobgp(), 0.0)
     assert found == ("TCP without TLS at 127.0.0.1:50051, where every user of its host may write", None)
+
+
+async def test_check_says_what_a_gobgpd_has_open_beside_its_socket(files: Files) -> None:
+    daemon, where = Gobgpd(files.folder, ALONE), f"127.0.0.1:{free_port()}"
+    daemon.more = ("--api-hosts", f"{daemon.target},{where}")
+    await daemon.start()
+    try:
+        problem = str((await exposure(daemon.target, Gobgp(), 0.0)).problem)
+    finally:
+        await daemon.stop()
+    assert f"also has its gRPC at {where}, where whoever reaches it may announce routes" in problem
 
 
 async def test_the_reaper_speaks_tls_on_a_unix_socket_too_and_does_not_start_without_its_files(files: Files) -> None:

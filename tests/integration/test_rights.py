@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest_asyncio
 from aiokafka import TopicPartition
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 
+from app.cli.acls import NAME, PROPERTIES, commands
 from app.contract import topics
 from app.contract.identities import identities
 from app.contract.topics import Component, app_id, changelogs
@@ -23,6 +25,7 @@ from app.kafka.admin import create_topics, delete_changelogs, delete_group
 from app.kafka.read import read_topic
 from app.kafka.topic_ids import NONE, MetadataRequestV12, TopicsRequest
 from app.lab.daemons.guard import ADMIN, OPERATIONS, Guard
+from app.lab.daemons.machine import KAFKA_JARS
 from app.lab.daemons.ports import free_port
 from app.lab.daemons.stack import Stack, StackOptions
 from app.stream.startup import input_ids
@@ -82,6 +85,12 @@ async def guard() -> AsyncIterator[Guard]:
             guard.renew("autopilot-nobody")
             state = topics.Topic("", "none", 1, 3_600_000, "delete", (), ())
             await create_topics(guard.kafka(ADMIN), dict.fromkeys(STATES, state))
+
+            async def are_there() -> bool:
+                """The controller has made them; the broker learns of that a moment later."""
+                return all((await rights(guard, ADMIN)).values())
+
+            await until(are_there)
             yield guard
     except EnvironmentProblem as problem:
         unavailable(problem)
@@ -110,6 +119,38 @@ async def test_of_all_identities_one_writes_decisions_and_one_writes_control(gua
     assert [name for name in every if "Write" in may[name][f"decisions-{POP}"]] == [f"autopilot-telemetry-{POP}"]
     assert [name for name in every if "Write" in may[name]["control"]] == [OPERATOR]
     assert not any((await rights(guard, "autopilot-nobody")).values()), "a certificate alone is no right"
+
+
+async def test_the_commands_that_are_printed_give_the_same_rights(guard: Guard, tmp_path: Path) -> None:
+    """By Kafka's own tool."""
+    some = (f"autopilot-sfacctd-{POP}", f"autopilot-telemetry-{POP}", OPERATOR)
+    ours = [one for one in identities(CELLS) if one.name in some]
+    (tmp_path / PROPERTIES).write_text(tool_properties(guard, tmp_path))
+    tool = tmp_path / "kafka-acls.sh"
+    java = f'java -XX:TieredStopAtLevel=1 -cp "{KAFKA_JARS}/*"'
+    tool.write_text(f'#!/bin/sh\nexec {java} org.apache.kafka.tools.AclCommand "$@"\n')
+    tool.chmod(0o700)
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    (tmp_path / "acls.sh").write_text("\n".join(commands(ours, guard.keys(ADMIN)["broker"], f"User:CN={NAME}-too")))
+    said = await asyncio.create_subprocess_exec(
+        *("sh", "-e", "acls.sh"), cwd=tmp_path, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await said.communicate()
+    assert said.returncode == 0, out.decode()
+    for one in ours:
+        guard.renew(f"{one.name}-too")
+        assert await rights(guard, f"{one.name}-too") == await rights(guard, one.name)
+
+
+def tool_properties(guard: Guard, folder: Path) -> str:
+    """Kafka's own tools want certificate and key in one file."""
+    keys = guard.keys(ADMIN)
+    pem = folder / "admin.pem"
+    pem.write_text(Path(keys["cert_file"]).read_text() + Path(keys["key_file"]).read_text())
+    return (
+        f"security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={pem}\n"
+        f"ssl.truststore.type=PEM\nssl.truststore.location={keys['ca_file']}\n"
+    )
 
 
 @pytest.mark.parametrize(

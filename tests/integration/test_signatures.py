@@ -118,7 +118,7 @@ async def test_only_what_is_signed_moves_traffic_or_lifts_a_halt(daemons: None) 
         await seen.refusals(unsigned=2, unknown_key=1, replayed=1)
         assert (await seen.says(lambda status: True)).halted_by == ("control",)
         now = await situation(made.stack.deployment, POP, SystemClock().now_s())
-        assert now.halts[POP].by == "a test"
+        assert now.halts[POP].by == "a test (key operator)"
         assert "records-refused" in [notice.kind for notice in now.notices[POP]]
 
         await made.order(halt=False)

@@ -55,6 +55,23 @@ def test_what_is_no_place_is_refused(written: str, remedy: str) -> None:
         endpoints.grpc(written)
 
 
+@pytest.mark.parametrize(
+    ("target", "is_local"),
+    [
+        ("unix:///run/gobgpd.sock", True),
+        ("localhost:1", True),
+        ("127.3.2.1:1", True),
+        ("[::1]:1", True),
+        ("127.example.net:1", False),
+        ("localhost.example.net:1", False),
+        ("10.0.0.1:1", False),
+        ("[2001:db8::1]:1", False),
+    ],
+)
+def test_only_an_address_or_localhost_is_this_host(target: str, is_local: bool) -> None:
+    assert endpoints.is_local(target) == is_local
+
+
 def test_brokers_have_one_spelling_each() -> None:
     assert endpoints.brokers("Kafka-1:09092, [::FFFF:10.0.0.1]:9092") == "kafka-1:9092,10.0.0.1:9092"
 

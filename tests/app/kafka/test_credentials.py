@@ -30,6 +30,7 @@ class Files:
     def put(self, **texts: str) -> None:
         for key, text in texts.items():
             (self.folder / key).write_text(text)
+            (self.folder / key).chmod(0o640)
 
     def issue(self, issued: Issued) -> None:
         self.put(cert_file=issued.certificate, key_file=issued.key)
@@ -133,6 +134,14 @@ def test_an_end_that_comes_soon_is_a_problem(files: Files) -> None:
     files.issue(CA.issue("ours", days=-3))
     [late] = problems(files.kafka, now_s)
     assert "/cert_file expired at " in late
+
+
+@pytest.mark.parametrize(("key", "is_secret"), [("key_file", True), ("cert_file", False), ("ca_file", False)])
+def test_a_secret_that_every_user_can_read_is_a_problem(files: Files, key: str, is_secret: bool) -> None:
+    path = files.folder / key
+    path.chmod(0o644)
+    problem = f"kafka.{key}: {path} can be read by every user of this host; use `chmod o-r {path}`"
+    assert problems(files.kafka, SystemClock().now_s()) == [problem] * is_secret
 
 
 def test_files_may_be_missing_on_a_host_that_only_checks(files: Files) -> None:

@@ -52,6 +52,16 @@ def test_signed_orders_are_obeyed_whoever_gave_the_last_one() -> None:
     assert reader.causes == []
 
 
+def test_an_order_is_by_whose_key_signed_it_whatever_it_says() -> None:
+    reader = Reader()
+    assert reader.take(order(True, T0), T0)
+    standing = reader.orders.halt(POP)
+    assert standing is not None
+    assert standing.by == f"a test (key {ADA.key_id})"
+    assert reader.take(order(True, T0), T0 + 1), "the same again"
+    assert reader.causes == []
+
+
 def test_a_stranger_neither_lifts_nor_gives_a_halt() -> None:
     reader = Reader()
     assert not reader.take(order(True, T0, by=None), T0)
@@ -156,7 +166,9 @@ async def test_a_halt_of_the_same_moment_is_not_lifted(monkeypatch: pytest.Monke
     now = ManualClock(T0)
     topic = Topic(monkeypatch, now.now_s)
     topic.before_writing = [order(True, T0 + 100, by=BOB)]
-    with pytest.raises(DaemonError, match="a test halted rhv1000 meanwhile, so it was not resumed"):
+    with pytest.raises(
+        DaemonError, match=rf"a test \(key {BOB.key_id}\) halted rhv1000 meanwhile, so it was not resumed"
+    ):
         await send_control(Kafka(), POP, False, "ada", Seal(ADA, TRUST, now))
     assert await halted()
 
@@ -167,7 +179,7 @@ async def test_an_order_says_who_gave_it_and_why(monkeypatch: pytest.MonkeyPatch
     await send_control(Kafka(), POP, True, "ada", Seal(ADA, TRUST, now), "a line is being moved")
     last = (await read_orders(Kafka(), TRUST)).last(POP)
     assert last is not None
-    assert (last.by, last.reason) == ("ada", "a line is being moved")
+    assert (last.by, last.reason) == (f"ada (key {ADA.key_id})", "a line is being moved")
 
 
 async def test_a_halt_is_repeated_until_it_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,11 +19,24 @@ from app.web import server
 from app.web.hub import PAGES_MAX
 from app.web.server import CONNECTIONS_MAX, HEADERS_MAX, LINE_MAX_BYTES, HttpServer
 from app.web.state_server import StateServer
-from tests.http_attack import HALF, HOST, STREAM, Client, asked, connected, crowd, drip, get, status
+from tests.http_attack import (
+    HALF,
+    HOST,
+    STREAM,
+    Client,
+    asked,
+    connected,
+    crowd,
+    drip,
+    get,
+    status,
+    unreading,
+)
 from tests.patience import PATIENCE_S
 from tests.pops import INVENTORY
 
 HALF_REQUESTS, STREAMS = 1100, 200
+GET, LARGE_BYTES = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 30_000_000
 NAME = "autopilot.example.net"
 VIEW = "view"
 
@@ -177,24 +189,39 @@ async def listening(app: web.Application, host: str = HOST, connections: int = 2
         await made.stop()
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_an_answer_that_nobody_reads_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    app, size = web.Application(), 50_000_000
+def large_answers() -> web.Application:
+    app = web.Application()
 
     async def large(_: web.Request) -> web.Response:
-        return web.Response(body=bytes(size))
+        return web.Response(body=bytes(LARGE_BYTES))
 
     app.router.add_get("/", large)
-    async with listening(app) as port:
-        clients = [socket.create_connection((HOST, port)) for _ in range(2)]
-        for client in clients:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(PATIENCE_S):
-            while await get(port, "/nowhere") != 404:  # there is room for two
-                await asyncio.sleep(0.05)
-        for client in clients:
-            client.close()
+    return app
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_an_answer_that_is_read_too_slowly_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    size = 0
+    async with asyncio.timeout(PATIENCE_S), listening(large_answers()) as port:
+        client = await connected(port, GET)
+        with contextlib.suppress(ConnectionError):
+            while more := await client.reader.read(1 << 16):
+                size += len(more)
+                await asyncio.sleep(0.02)
+        client.close()
+    assert size < LARGE_BYTES
     assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+async def test_who_does_not_read_makes_room() -> None:
+    """The time to read an answer is not over yet, but a probe is answered all the same, and so is whoever reads."""
+    async with asyncio.timeout(PATIENCE_S), listening(large_answers()) as port:
+        with unreading(port, 2, GET) as clients:
+            for client in clients:
+                await asyncio.get_running_loop().sock_recv(client, 1)  # it is being answered
+            assert [await get(port, "/nowhere") for _ in range(20)] == [404] * 20
+        answer = await asked(port, GET[:-2] + b"Connection: close\r\n\r\n")
+        assert len(answer) > LARGE_BYTES
 
 
 async def test_when_all_are_being_answered_a_new_one_is_closed() -> None:
