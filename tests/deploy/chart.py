@@ -72,9 +72,9 @@ def values(*pops: str | Mapping[str, Any], **others: Any) -> Values:
     return found | others
 
 
-def template(helm: Path, wanted: Values) -> list[Item]:
+def template(helm: Path, wanted: Values, chart: Path = CHART) -> list[Item]:
     """What helm makes of the chart with these values; Refused says why it does not."""
-    return list(_items(_run(helm, "template", RELEASE, str(CHART), "--namespace", NAMESPACE, wanted=wanted)))
+    return list(_items(_run(helm, "template", RELEASE, str(chart), "--namespace", NAMESPACE, wanted=wanted)))
 
 
 def lint(helm: Path, wanted: Values) -> None:

@@ -56,6 +56,10 @@ MODULES = {  # module@version: its hash as in go.sum, and the definitions in it
         "h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
         ("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
     ),
+    "github.com/fluxcd/helm-controller@v1.4.0": (
+        "h1:rkm8rmB6Na7eNc4pJOnvtXEaJ19iKluRtayHKjBxcUM=",
+        ("config/crd/bases/helm.toolkit.fluxcd.io_helmreleases.yaml",),
+    ),
 }
 DEFINITIONS = "_definitions.json"
 LEFT_OPEN = ("default", "enum", "anyOf", "oneOf", "allOf", "not")  # values, and rules that name only some of the keys
