@@ -34,9 +34,7 @@ MISTAKES = {
     "a misspelt value": Mistake(VALUES, "mode: observe", "mod: observe", "helm", "'mod'"),
     "a value that there is not": Mistake(VALUES, "mode: observe", "mode: on", "helm", "/pops/0/mode"),
     "a PoP without an inventory": Mistake(VALUES, FIRST, "iad9x", "helm", "inventories/iad9x.toml"),
-    "a misspelt key of an object": Mistake(
-        BASE, "driftDetection:", "driftdetection:", "kustomize", ".spec.driftdetection"
-    ),
+    "a misspelt key of an object": Mistake(BASE, "driftDetection:", "driftdetection:", "kustomize", "driftdetection"),
 }
 
 
