@@ -88,9 +88,9 @@ KEEPER = 'trap "" HUP INT TERM; read -r word || rm -rf -- "$0"'
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
+def own_folder(prefix: str = cgroups.PREFIX) -> Iterator[Path]:
     """A folder for one run, which stays only if something failed, for its logs; it goes even if we are killed."""
-    folder = Path(tempfile.mkdtemp(prefix=cgroups.PREFIX, dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     (folder / "log").mkdir()
     with subprocess.Popen(["sh", "-c", KEEPER, str(folder)], stdin=subprocess.PIPE, start_new_session=True) as keeper:
         assert keeper.stdin is not None, "a pipe"

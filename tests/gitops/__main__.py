@@ -24,6 +24,7 @@ from tests.gitops.flux import URL, Flux
 from tests.gitops.programs import controllers
 from tests.gitops.repository import Repository
 
+PREFIX = "autopilot-gitops-"
 PACKAGE_OF = {"unshare": "util-linux", "ip": "iproute2", "git": "git"}
 
 
@@ -43,7 +44,7 @@ async def run(taken: Steps) -> None:
     async with taken.step("programs"):
         built, flux, clients = programs(), controllers(), tools()
     sandboxes: list[Sandbox] = []
-    with own_folder() as folder:
+    with own_folder(PREFIX) as folder:
         repository = Repository(folder, URL, clients.helms["helm3"])
 
         @asynccontextmanager

@@ -54,6 +54,7 @@ class Flux:
         inside = self.cluster.sandbox.inside
         serve = (sys.executable, "-m", "tests.gitops.git_http", str(self.repository.folder.parent), str(GIT_PORT))
         await self._runner.start(Program(name="git", argv=inside("env", f"PYTHONPATH={ROOT}", *serve)))
+        await self.cluster.sandbox.run("mkdir", f"{state}/sources")
         environment = ("env", "RUNTIME_NAMESPACE=flux-system", f"TMPDIR={state}")
         for name, (port, own) in CONTROLLERS.items():
             options = {"metrics-addr": f"127.0.0.1:{port}", "health-addr": f"127.0.0.1:{port + 1}", **own}

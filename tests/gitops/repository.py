@@ -10,7 +10,7 @@ from app.lab.daemons.commands import output
 from tests.deploy.chart import ROOT, Item, names, template, values
 
 NAME = "egress-autopilot"
-URL = f"https://git.example.net/netops/{NAME}"
+EXAMPLE = f"https://git.example.net/netops/{NAME}"
 CHART, CLUSTERS, BASE = "deploy/helm/autopilot", "deploy/flux/clusters", "deploy/flux/base/autopilot.yaml"
 READ_BY_FLUX = ("deploy/flux", "deploy/helm")
 # Nothing of the git of whoever runs this.
@@ -30,7 +30,7 @@ class Repository:
         """The first commit has the folders as they are here, but for the address."""
         for name in READ_BY_FLUX:
             shutil.copytree(ROOT / name, self.folder / name)
-        self.edit(BASE, URL, self._url)
+        self.edit(BASE, EXAMPLE, self._url)
         await self._git("init", "--quiet", "--initial-branch=main")
         return await self.commit("everything that there is")
 
