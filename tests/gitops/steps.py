@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from app.errors import DaemonError
 from app.lab.daemons.commands import output
+from tests.cluster.__main__ import say
 from tests.cluster.steps import Steps
 from tests.deploy.chart import NAMESPACE, inventory
 from tests.deploy.check import OF_ALL_POPS
@@ -104,7 +105,7 @@ async def refused(flux: Flux, mistake: Mistake) -> None:
     before = await flux.objects()
     flux.repository.edit(mistake.path, mistake.before, mistake.after)
     await flux.repository.commit("a mistake")
-    await flux.refusal(mistake.part, mistake.named)
+    say(await flux.refusal(mistake.part, mistake.named))
     expect(await flux.objects(), before, "objects after a mistake")
     flux.repository.edit(mistake.path, mistake.after, mistake.before)
     await flux.follow(await flux.repository.commit("without the mistake"))
@@ -126,7 +127,7 @@ async def changes_only(flux: Flux, message: str, pop: str) -> None:
 async def changed_back(flux: Flux) -> None:
     """An object that somebody deletes comes back when Flux looks at the release again."""
     before = set(await flux.objects())
-    await flux.cluster.kubectl("delete", "networkpolicy", "--namespace", NAMESPACE, "autopilot-view")
+    await flux.cluster.kubectl("delete", "networkpolicy", "--namespace", NAMESPACE, "autopilot-metrics")
     await flux.reconcile("helm")
 
     async def probe() -> str | None:
