@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -11,7 +10,6 @@ from tests.deploy.chart import ROOT, Item, Values, items_of
 from tests.deploy.tools import Tools
 
 FOLDER = ROOT / "deploy" / "flux"
-EXAMPLES = ".example.net"
 
 
 def clusters() -> list[Path]:
@@ -32,7 +30,7 @@ def values(cluster: Path) -> Values:
 
 
 def problems(cluster: Path, items: list[Item]) -> Iterator[str]:
-    """Where the objects of a cluster name another's files, files that there are not, or somebody's git server."""
+    """Where the objects of a cluster name another's files, or files that there are not."""
     own = f"./{cluster.relative_to(ROOT)}"
     for item in items:
         spec = item.document.get("spec", {})
@@ -45,5 +43,3 @@ def problems(cluster: Path, items: list[Item]) -> Iterator[str]:
                     yield f"{cluster.name}: the values are not those of the chart and then of {own}"
                 if not (ROOT / chart["chart"] / "Chart.yaml").is_file():
                     yield f"{cluster.name}: there is no chart {chart['chart']}"
-            case "GitRepository" if not (urlsplit(spec["url"]).hostname or "").endswith(EXAMPLES):
-                yield f"{cluster.name}: {spec['url']} is not an example"

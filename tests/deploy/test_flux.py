@@ -39,7 +39,6 @@ def test_a_cluster_is_four_objects(east: list[Item]) -> None:
         ("Kustomization", lambda spec: spec.update(path="./deploy/flux/clusters/west"), "path"),
         ("HelmRelease", lambda spec: spec["chart"]["spec"]["valuesFiles"].reverse(), "values"),
         ("HelmRelease", lambda spec: spec["chart"]["spec"].update(chart="./deploy/helm/pilot"), "no chart"),
-        ("GitRepository", lambda spec: spec.update(url="https://git.example.org/x"), "not an example"),
     ],
 )
 def test_what_names_others_is_found(
@@ -48,6 +47,13 @@ def test_what_names_others_is_found(
     items = copy.deepcopy(east)
     change(next(item.document["spec"] for item in items if item.document["kind"] == kind))
     assert named in str(list(flux.problems(EAST, items)))
+
+
+def test_hosts_are_examples(east: list[Item]) -> None:
+    [url] = [item.document["spec"]["url"] for item in east if item.document["kind"] == "GitRepository"]
+    assert url.startswith("https://git.example.net/")
+    images = flux.values(EAST)["images"].values()
+    assert all(image.startswith("registry.example.net/") for image in images)
 
 
 def test_a_copied_folder_needs_its_name_and_nothing_else(made: Tools, east: list[Item], tmp_path: Path) -> None:
