@@ -91,22 +91,24 @@ async def run(taken: steps.Steps, base: str | None, keep: bool, pops: int) -> No
             await gone(cluster.sandbox)
 
 
+# Its stdin ends when we end, even by SIGKILL, and then it removes the folder, unless we have said a word.
+KEEPER = 'trap "" HUP INT TERM; read -r word || rm -rf -- "$0"'
+
+
 @contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for one run, which stays only if something failed, for its logs."""
-    folder = Path(tempfile.mkdtemp(prefix=cgroups.PREFIX, dir="/tmp"))
+def own_folder(prefix: str = cgroups.PREFIX) -> Iterator[Path]:
+    """A folder for one run, which stays only if something failed, for its logs; it goes even if we are killed."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     folder.chmod(0o711)  # daemons outside of the pods have folders of their own in it
     (folder / "log").mkdir()
-    stays = False
-    try:
-        yield folder
-    except Exception:
-        stays = True
-        say(f"the logs are in {folder / 'log'}")
-        raise
-    finally:
-        if not stays:
-            shutil.rmtree(folder)
+    with subprocess.Popen(["sh", "-c", KEEPER, str(folder)], stdin=subprocess.PIPE, start_new_session=True) as keeper:
+        assert keeper.stdin is not None, "a pipe"
+        try:
+            yield folder
+        except Exception:
+            keeper.stdin.write(b"keep\n")
+            say(f"the logs are in {folder / 'log'}")
+            raise
 
 
 async def gone(sandbox: Sandbox) -> None:

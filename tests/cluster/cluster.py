@@ -119,17 +119,22 @@ class Cluster:
 
     async def start(self) -> None:
         """Return when its node is ready; DaemonError names the part that is not, and the end of its log."""
-        self._write_files()
-        await self.sandbox.start()
+        await self.start_api()
         programs = self._programs
-        await self._start("etcd", (str(programs.control), "etcd"), ETCD)
-        await self._start("kube-apiserver", (str(programs.control), "kube-apiserver"), API_SERVER, self._api_answers)
         await self._start("containerd", ("containerd",), CONTAINERD, self._containerd_answers)
         await self.load(programs.pause)
         for name, options in NODE_PROGRAMS.items():
             await self._start(name, (str(programs.node), name), options)
         await self.wait(self.becomes("True", "get", "node", "node-1", "--output", READY))
         await self._start("kube-router", (str(self._firewall),), FIREWALL)
+
+    async def start_api(self) -> None:
+        """Start only what keeps objects, without a node and without controllers."""
+        self._write_files()
+        await self.sandbox.start()
+        control = str(self._programs.control)
+        await self._start("etcd", (control, "etcd"), ETCD)
+        await self._start("kube-apiserver", (control, "kube-apiserver"), API_SERVER, self._api_answers)
 
     def _write_files(self) -> None:
         write_pki(self._folder / "pki")

@@ -4,13 +4,18 @@ import sys
 
 import msgspec
 
+from tests.deploy.chart import Refused
 from tests.deploy.check import run
 from tests.deploy.tools import tools
 
 
 def main() -> int:
     """Print what was checked, and every problem."""
-    report = run(tools())
+    try:
+        report = run(tools())
+    except Refused as refusal:
+        print(f"helm refuses what is in the chart or in a cluster's folder: {refusal}", file=sys.stderr)
+        return 1
     if "--json" in sys.argv[1:]:
         print(msgspec.json.encode(report).decode())
     else:

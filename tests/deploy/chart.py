@@ -72,9 +72,9 @@ def values(*pops: str | Mapping[str, Any], **others: Any) -> Values:
     return found | others
 
 
-def template(helm: Path, wanted: Values) -> list[Item]:
+def template(helm: Path, wanted: Values, chart: Path = CHART) -> list[Item]:
     """What helm makes of the chart with these values; Refused says why it does not."""
-    return list(_items(_run(helm, "template", RELEASE, str(CHART), "--namespace", NAMESPACE, wanted=wanted)))
+    return list(items_of(_run(helm, "template", RELEASE, str(chart), "--namespace", NAMESPACE, wanted=wanted)))
 
 
 def lint(helm: Path, wanted: Values) -> None:
@@ -91,7 +91,8 @@ def _run(helm: Path, *arguments: str, wanted: Values) -> str:
     return done.stdout
 
 
-def _items(text: str) -> Iterator[Item]:
+def items_of(text: str) -> Iterator[Item]:
+    """The objects of a YAML text."""
     for document in text.split("\n---\n"):
         found = msgspec.yaml.decode(document + "\n") if document.strip("-\n ") else None
         if found is not None:

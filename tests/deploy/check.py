@@ -24,6 +24,7 @@ from app.config.forms import ANY_ADDRESS
 from app.config.settings import load
 from app.contract import topics
 from app.contract.identities import identities
+from tests.deploy import flux
 from tests.deploy.chart import (
     IMAGES,
     LOGIN,
@@ -52,7 +53,7 @@ OF_ALL_POPS = {
     ("kafka.strimzi.io/v1 KafkaUser", "autopilot-consumer"),
     ("kafka.strimzi.io/v1 KafkaNodePool", "autopilot-brokers"),
 }
-INCOMPLETE = ("own Kafka", "no PoP")  # where others make the secrets, or no pod is wanted
+INCOMPLETE = "own Kafka"  # where others make the secrets
 SECRETS = {"autopilot-cluster-ca-cert", "decisions-key", LOGIN["secret"]}
 LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
 # The proxy of the view, to the view beside it, which believes nobody else.
@@ -115,17 +116,28 @@ def run(tools: Tools) -> Report:
     report, schemas = Report(), Schemas(tools)
     four, three = tools.helms["helm4"], tools.helms["helm3"]
     rendered = {count: template(four, values(*names(count))) for count in SIZES}
-    others = {name: template(four, wanted) for name, wanted in variants().items()}
+    wanted = variants() | {f"cluster {cluster.name}": flux.values(cluster) for cluster in flux.clusters()}
+    others = {name: template(four, wanted) for name, wanted in wanted.items()}
     for items in (*rendered.values(), *others.values()):
         report.kinds.update(item.document["kind"] for item in items)
         report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
         report.problems += (*loopback(items), *restricted(items))
-    for items in (*rendered.values(), *(items for name, items in others.items() if name not in INCOMPLETE)):
+    for items in (
+        *rendered.values(),
+        *(items for name, items in others.items() if name != INCOMPLETE and wanted[name]["pops"]),
+    ):
         report.problems += references(items, SECRETS)
-    plant(report, schemas, [item for items in (rendered[1], others["ingress"]) for item in items])
+    of_flux = {cluster: flux.objects(tools, cluster) for cluster in flux.clusters()}
+    for cluster, items in of_flux.items():
+        report.kinds.update(item.document["kind"] for item in items)
+        report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
+        report.problems += flux.problems(cluster, items)
+    plant(report, schemas, [*rendered[1], *others["ingress"], *(item for items in of_flux.values() for item in items)])
     for helm in (four, three):
         for count in SIZES[:2]:
             lint(helm, values(*names(count)))
+        for cluster in flux.clusters():
+            lint(helm, flux.values(cluster))
     if by_name(template(three, values(*names(10)))) != by_name(rendered[10]):
         report.problems.append("helm 3 and helm 4 render different objects")
     report.problems += one_more_pop(rendered[10], template(four, values(*names(11))), names(11)[-1])

@@ -47,14 +47,25 @@ MODULES = {  # module@version: its hash as in go.sum, and the definitions in it
     ),
     "github.com/fluxcd/source-controller@v1.9.6": (
         "h1:nG534/bI6nVpyHra7ONAk6xDB3xPsVT+EOLHZHXPrrc=",
-        (
-            "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml",
-            "config/crd/bases/source.toolkit.fluxcd.io_helmcharts.yaml",
+        tuple(
+            f"config/crd/bases/source.toolkit.fluxcd.io_{name}.yaml"  # without all of them none of it starts
+            for name in (
+                "gitrepositories",
+                "helmcharts",
+                "buckets",
+                "externalartifacts",
+                "helmrepositories",
+                "ocirepositories",
+            )
         ),
     ),
     "github.com/fluxcd/kustomize-controller@v1.9.6": (
         "h1:XB+G3A0mky0j5uVHZWv4oSlS2RvZBoNIUhstIvY0JKE=",
         ("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
+    ),
+    "github.com/fluxcd/helm-controller@v1.4.0": (
+        "h1:rkm8rmB6Na7eNc4pJOnvtXEaJ19iKluRtayHKjBxcUM=",
+        ("config/crd/bases/helm.toolkit.fluxcd.io_helmreleases.yaml",),
     ),
 }
 DEFINITIONS = "_definitions.json"
