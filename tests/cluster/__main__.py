@@ -81,8 +81,8 @@ async def run(taken: steps.Steps, base: str | None, keep: bool, pops: int) -> No
     with own_folder() as folder:
         with cgroups.kept(name):
             async with Runner(folder / "log", report=say) as runner:
-                cluster = Cluster(runner, folder, name, built, guard)
-                await shown(taken, cluster, clients, Builder(runner, folder, base, say), pops)
+                cluster = Cluster(runner, folder, name, built)
+                await shown(taken, cluster, guard, clients, Builder(runner, folder, base, say), pops)
                 if keep:
                     say(f"it is kept until Ctrl-C; a shell in it: {' '.join(cluster.sandbox.inside('bash'))}")
                     with contextlib.suppress(asyncio.CancelledError):
@@ -121,12 +121,12 @@ async def gone(sandbox: Sandbox) -> None:
         raise DaemonError(f"the cluster has ended, and these are left: {', '.join(left)}") from None
 
 
-async def shown(taken: steps.Steps, cluster: Cluster, clients: Tools, builder: Builder, pops: int) -> None:
-    """What is shown on the cluster."""
+async def shown(taken: steps.Steps, cluster: Cluster, guard: Path, clients: Tools, builder: Builder, pops: int) -> None:
+    """What is shown on the cluster; `guard` enforces its network policies."""
     secrets, helm = Secrets(), clients.helms["helm4"]
     wanted = secrets.values(pops)
     async with taken.step("a node is ready"):
-        await cluster.start()
+        await cluster.start(guard)
     async with taken.step("a pod runs"):
         await steps.one_pod(cluster)
     async with taken.step("resource definitions"):

@@ -102,9 +102,8 @@ READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 class Cluster:
     """A cluster whose files are in `folder`, and whose control groups are called `cgroup`."""
 
-    def __init__(self, runner: Runner, folder: Path, cgroup: str, programs: Programs, firewall: Path) -> None:
+    def __init__(self, runner: Runner, folder: Path, cgroup: str, programs: Programs) -> None:
         self._runner = runner
-        self._firewall = firewall
         self._programs = programs
         self._folder = folder
         self.sandbox = Sandbox(runner, folder)
@@ -117,8 +116,11 @@ class Cluster:
             "pause": PAUSE,
         }
 
-    async def start(self) -> None:
-        """Return when its node is ready; DaemonError names the part that is not, and the end of its log."""
+    async def start(self, firewall: Path) -> None:
+        """Return when its node is ready; DaemonError names the part that is not, and the end of its log.
+
+        `firewall` is the program that enforces network policies.
+        """
         await self.start_api()
         programs = self._programs
         await self._start("containerd", ("containerd",), CONTAINERD, self._containerd_answers)
@@ -126,7 +128,7 @@ class Cluster:
         for name, options in NODE_PROGRAMS.items():
             await self._start(name, (str(programs.node), name), options)
         await self.wait(self.becomes("True", "get", "node", "node-1", "--output", READY))
-        await self._start("kube-router", (str(self._firewall),), FIREWALL)
+        await self._start("kube-router", (str(firewall),), FIREWALL)
 
     async def start_api(self) -> None:
         """Start only what keeps objects, without a node and without controllers."""
