@@ -1,1 +1,0 @@
-autopilot-.service.d
