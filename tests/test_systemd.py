@@ -15,9 +15,10 @@ from app.contract.topics import Component
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "deploy" / "systemd"
+COMMON = UNITS / "autopilot-.service.d" / "common.conf"
 SERVICES = {path.name.removesuffix(".service").rstrip("@"): path for path in UNITS.glob("*.service")}
 OURS = "/opt/autopilot/bin/autopilot"
-EXPOSURE_MAX = 15  # tenths; the rest is the network, which all of them need, and what the distribution's kernel decides
+EXPOSURE_MAX = 16  # tenths, of 100: most of it is the network
 PEOPLE: set[Component] = {"operator", "consumer"}  # of the identities: they are no process
 
 
@@ -113,6 +114,22 @@ def test_a_reaper_can_end_its_gobgpd() -> None:
         assert lines("gobgpd", key) == lines("autopilot-reaper", key) != []
     assert "gobgpd@%i.service" in lines("autopilot-reaper", "PartOf")
     assert lines("gobgpd", "Upholds") == ["autopilot-reaper@%i.service"]
+
+
+LONGER = {"After", "Wants", "PartOf", "RestrictAddressFamilies", "SystemCallFilter"}  # each line adds to a list
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_unit_says_what_the_common_file_overrides(name: str) -> None:
+    common = re.findall(r"^(\w+)=", COMMON.read_text(), re.MULTILINE)
+    assert [key for key in common if key not in LONGER and lines(name, key)] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_unit_has_the_common_file(name: str) -> None:
+    """A running systemd, other than systemd-analyze, does not look into a folder that is a link; at a file it does."""
+    folder = UNITS / f"{SERVICES[name].name}.d"
+    assert name.startswith("autopilot-") or ((folder / COMMON.name).resolve() == COMMON and not folder.is_symlink())
 
 
 def test_every_user_is_made() -> None:

@@ -1,6 +1,6 @@
 # What install.sh and uninstall.sh share: the Debian packages, the notes about them, and policy-rc.d. To be sourced.
 # shellcheck shell=sh
-packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime"
+packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime systemd"
 root=${INSTALL_ROOT-} # only tests set it
 policy=$root/usr/sbin/policy-rc.d
 ours="egress-autopilot: no daemon is started while its packages are being installed"
