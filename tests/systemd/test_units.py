@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from app.cli.main import main
 from app.contract.topics import Component
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 COMMON = UNITS / "autopilot-.service.d" / "common.conf"
 SERVICES = {path.name.removesuffix(".service").rstrip("@"): path for path in UNITS.glob("*.service")}
