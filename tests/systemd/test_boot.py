@@ -18,7 +18,7 @@ import pytest
 
 from app.config.inventory import load_pop
 from app.contract.topics import BMP, COUNTERS, FLOWS
-from app.lab.daemons.kafka import CLUSTER_ID
+from app.lab.daemons.kafka import CLUSTER_ID, JAVA_OPTIONS
 from app.lab.daemons.machine import fill
 from app.routers.router_files import Collector, router_files
 from tests.patience import PATIENCE_S
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.services
 LAB = ROOT / "deploy" / "local"
 POP = load_pop(LAB / "rhv1000.toml")
 CHECKOUT = "/opt/checkout"
-JARS = f"{CHECKOUT}/.cache/kafka/libs/*"
+JAVA = ("java", *JAVA_OPTIONS, "-cp", f"{CHECKOUT}/.cache/kafka/libs/*")
+PROPERTIES = "/opt/kafka.properties"
 WORKERS = {"autopilot-telemetry@rhv1000": 6070, "autopilot-actuator@rhv1000": 6071}
 ROUTER = POP.router[0].name
 SERVICES = (
@@ -97,8 +98,9 @@ def until(what: str, holds: Callable[[], bool], host: Host | None = None) -> Non
     """Wait until it holds."""
     end_s = time.monotonic() + PATIENCE_S
     while not holds():
-        logs = "".join(f"{unit}: {host.log(unit)[-1500:]}\n" for unit in SERVICES) if host else ""
-        assert time.monotonic() < end_s, f"{what}\n{logs}"
+        if time.monotonic() > end_s:
+            logs = [f"{unit}: {host.log(unit)[-1500:]}" for unit in SERVICES] if host else []
+            pytest.fail("\n".join([what, *logs]))
         time.sleep(0.2)
 
 
@@ -125,11 +127,7 @@ def prepare(files: Path) -> None:
     topics = {name: topic.for_pop(POP.name) for name, topic in TOPICS.items()}
     for name in ("sfacctd.conf", "pmbmpd.conf"):
         (pmacct / name).write_text(fill(name, sflow=6343, bmp=1790, kafka=9092, refresh_s=2, **topics))
-    (files / "opt/kafka").mkdir()
-    (files / "opt/kafka/properties").write_text(
-        fill("kafka.properties", kafka=9092, controller=9093, data="/var/lib/kafka")
-    )
-    (files / "opt/kafka/log4j2.properties").write_text(fill("log4j2.properties"))
+    (files / PROPERTIES[1:]).write_text(fill("kafka.properties", kafka=9092, controller=9093, data="/var/lib/kafka"))
 
 
 @contextmanager
@@ -143,18 +141,9 @@ def booted(folder: Path) -> Iterator[Host]:
     try:
         until("no first process", lambda: shell.poll() is None and bool(children.read_text()))
         host = Host(int(children.read_text()))
-        up = ("systemctl", "is-active", "basic.target")
-        until("it does not boot", lambda: host.does(*up))
-        java = (
-            "java",
-            "-XX:+UseSerialGC",
-            "-Xmx512m",
-            "-Dlog4j2.configurationFile=/opt/kafka/log4j2.properties",
-            "-cp",
-        )
-        properties = "/opt/kafka/properties"
-        host.run(*java, JARS, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties)
-        host.run("systemd-run", "--unit=kafka", *java, JARS, "kafka.Kafka", properties)
+        until("it does not boot", lambda: host.does("systemctl", "is-active", "basic.target"))
+        host.run(*JAVA, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", PROPERTIES)
+        host.run("systemd-run", "--unit=kafka", *JAVA, "kafka.Kafka", PROPERTIES)
         host.run("sh", "-c", f"{OURS} keys new {KEY} --signs decisions >>/etc/autopilot/autopilot.toml")
         host.run("chown", "autopilot-telemetry:", KEY)
         until("no topics", lambda: host.does("sh", "-c", f"{OURS} check --create-topics | grep -q 'No problems'"))
@@ -176,9 +165,7 @@ def _remove_groups(name: str) -> bool:
 
 def test_all_of_it_under_a_real_systemd(tmp_path: Path) -> None:
     with booted(tmp_path) as host:
-        for unit in SERVICES:
-            if "reaper" not in unit:
-                host.run("systemctl", "enable", unit)
+        host.run("systemctl", "enable", *(unit for unit in SERVICES if "reaper" not in unit))
         host.run("systemctl", "start", "autopilot.target")
         all_are_well(host)
         each_comes_back_when_it_is_killed(host)
