@@ -3,15 +3,15 @@
 It needs root. The systemd of this machine boots in namespaces of its own, on a copy of its files that is thrown away.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from app.contract.topics import BMP, COUNTERS, FLOWS
 from app.lab.daemons.kafka import CLUSTER_ID, JAVA_OPTIONS
 from app.lab.daemons.machine import fill
 from app.routers.router_files import Collector, router_files
-from tests.patience import PATIENCE_S
+from tests.integration.bgp import eventually
 from tests.systemd.test_units import OURS, ROOT, UNITS
 
 pytestmark = pytest.mark.services
@@ -94,14 +94,17 @@ class Host:
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit)
 
 
-def until(what: str, holds: Callable[[], bool], host: Host | None = None) -> None:
+async def until(what: str, holds: Callable[[], bool], host: Host | None = None) -> None:
     """Wait until it holds."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not holds():
-        if time.monotonic() > end_s:
-            logs = [f"{unit}: {host.log(unit)[-1500:]}" for unit in SERVICES] if host else []
-            pytest.fail("\n".join([what, *logs]))
-        time.sleep(0.2)
+
+    async def does() -> bool:
+        return holds()
+
+    try:
+        await eventually(does)
+    except TimeoutError:
+        logs = [f"{unit}: {host.log(unit)[-1500:]}" for unit in SERVICES] if host else []
+        pytest.fail("\n".join([what, *logs]))
 
 
 def prepare(files: Path) -> None:
@@ -130,28 +133,30 @@ def prepare(files: Path) -> None:
     (files / PROPERTIES[1:]).write_text(fill("kafka.properties", kafka=9092, controller=9093, data="/var/lib/kafka"))
 
 
-@contextmanager
-def booted(folder: Path) -> Iterator[Host]:
+@asynccontextmanager
+async def booted(folder: Path) -> AsyncIterator[Host]:
     """A system with a broker that has our topics."""
     assert os.geteuid() == 0, "it needs root, for namespaces: run it as root, or leave it out (--ignore)"
     prepare(folder / "files")
     with (folder / "console").open("w") as console:
-        shell = subprocess.Popen([BOOT, folder, ROOT], stdout=console, stderr=console, start_new_session=True)
+        shell = await asyncio.create_subprocess_exec(
+            BOOT, folder, ROOT, stdout=console, stderr=console, start_new_session=True
+        )
     children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children")
     try:
-        until("no first process", lambda: shell.poll() is None and bool(children.read_text()))
+        await until("no first process", lambda: shell.returncode is None and bool(children.read_text()))
         host = Host(int(children.read_text()))
-        until("it does not boot", lambda: host.does("systemctl", "is-active", "basic.target"))
+        await until("it does not boot", lambda: host.does("systemctl", "is-active", "basic.target"))
         host.run(*JAVA, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", PROPERTIES)
         host.run("systemd-run", "--unit=kafka", *JAVA, "kafka.Kafka", PROPERTIES)
         host.run("sh", "-c", f"{OURS} keys new {KEY} --signs decisions >>/etc/autopilot/autopilot.toml")
         host.run("chown", "autopilot-telemetry:", KEY)
-        until("no topics", lambda: host.does("sh", "-c", f"{OURS} check --create-topics | grep -q 'No problems'"))
+        await until("no topics", lambda: host.does("sh", "-c", f"{OURS} check --create-topics | grep -q 'No problems'"))
         yield host
     finally:
         shell.kill()
-        shell.wait()
-        until("groups are left", lambda: _remove_groups(folder.name))
+        await shell.wait()
+        await until("groups are left", lambda: _remove_groups(folder.name))
 
 
 def _remove_groups(name: str) -> bool:
@@ -163,45 +168,45 @@ def _remove_groups(name: str) -> bool:
     return not any(group.exists() for group in groups)
 
 
-def test_all_of_it_under_a_real_systemd(tmp_path: Path) -> None:
-    with booted(tmp_path) as host:
+async def test_all_of_it_under_a_real_systemd(tmp_path: Path) -> None:
+    async with booted(tmp_path) as host:
         host.run("systemctl", "enable", *(unit for unit in SERVICES if "reaper" not in unit))
         host.run("systemctl", "start", "autopilot.target")
-        all_are_well(host)
-        each_comes_back_when_it_is_killed(host)
-        a_frozen_gobgpd_is_ended_by_its_reaper(host)
-        a_changed_file_is_taken_over(host)
+        await all_are_well(host)
+        await each_comes_back_when_it_is_killed(host)
+        await a_frozen_gobgpd_is_ended_by_its_reaper(host)
+        await a_changed_file_is_taken_over(host)
         host.run("systemctl", "stop", "autopilot.target")
         assert {unit: (host.get(unit, "ActiveState"), host.get(unit, "Result")) for unit in SERVICES} == dict.fromkeys(
             SERVICES, ("inactive", "success")
         )
 
 
-def all_are_well(host: Host) -> None:
-    until("not all run", lambda: all(map(host.runs, SERVICES)), host)
-    until("not ready", lambda: all(map(host.is_ready, WORKERS.values())), host)
+async def all_are_well(host: Host) -> None:
+    await until("not all run", lambda: all(map(host.runs, SERVICES)), host)
+    await until("not ready", lambda: all(map(host.is_ready, WORKERS.values())), host)
 
 
-def each_comes_back_when_it_is_killed(host: Host) -> None:
+async def each_comes_back_when_it_is_killed(host: Host) -> None:
     killed = {unit: host.get(unit, "MainPID") for unit in SERVICES}
     host.run("kill", "-KILL", *killed.values())
-    until(
+    await until(
         "some are gone", lambda: all(host.get(unit, "MainPID") not in ("0", pid) for unit, pid in killed.items()), host
     )
-    all_are_well(host)
+    await all_are_well(host)
 
 
-def a_frozen_gobgpd_is_ended_by_its_reaper(host: Host) -> None:
+async def a_frozen_gobgpd_is_ended_by_its_reaper(host: Host) -> None:
     gobgpd, reaper = f"gobgpd@{ROUTER}", f"autopilot-reaper@{ROUTER}"
     frozen, same = host.get(gobgpd, "MainPID"), host.get(reaper, "MainPID")
     host.run("kill", f"-{signal.SIGSTOP}", frozen)
-    until("gobgpd stays", lambda: host.get(gobgpd, "MainPID") not in ("0", frozen), host)
+    await until("gobgpd stays", lambda: host.get(gobgpd, "MainPID") not in ("0", frozen), host)
     assert "ending it" in host.log(reaper)
     assert host.get(reaper, "MainPID") == same
 
 
-def a_changed_file_is_taken_over(host: Host) -> None:
+async def a_changed_file_is_taken_over(host: Host) -> None:
     host.run("sh", "-c", "printf '[thresholds]\\nenter = 0.93\\n' >>/etc/autopilot/autopilot.toml")
     for unit in WORKERS:
         host.run("systemctl", "reload", unit)
-    until("not taken over", lambda: all("0.93" in host.log(unit) for unit in WORKERS), host)
+    await until("not taken over", lambda: all("0.93" in host.log(unit) for unit in WORKERS), host)
