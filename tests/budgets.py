@@ -33,7 +33,7 @@ BUDGETS_S = {
     "tests/foreign": 150,
     "tests/integration": 3000,
     "tests/long": 600,
-    "tests/systemd": 60,
+    "tests/systemd": 10,
     "tests/tables": 15,
     "tests": 40,
 }

@@ -41,7 +41,7 @@ SERVICES = (
     "sfacctd@rhv1000",
     "pmbmpd@rhv1000",
 )
-BOOT = Path(__file__).parent / "boot.sh"
+BOOT = ROOT / "tests" / "systemd" / "boot.sh"
 TOPICS = {"flows_topic": FLOWS, "counters_topic": COUNTERS, "bmp_topic": BMP}
 SETTINGS = """
 pops = ["rhv1000.toml"]
