@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from app.config.http_settings import Http
 
 CONNECTIONS_MAX = 64  # of a worker; the view has more
-# Connections that are taken up in a turn of the event loop, and further requests of theirs that are answered in one: what
+# Connections that are taken up in a turn of the event loop, and later requests of theirs that are answered in one: what
 # else the process does has its turn between. Five turns after a connection is taken up its request is known.
 AT_ONCE = 8
 QUEUE = 4096  # connections that the kernel keeps until they are taken up; one beyond them tries again after 1 s
