@@ -19,9 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from app.config.http_settings import Http
 
 CONNECTIONS_MAX = 64  # of a worker; the view has more
-# Connections that are taken up in a turn of the event loop, and later requests of theirs that are answered in one: what
-# else the process does has its turn between. Five turns after a connection is taken up its request is known.
-AT_ONCE = 8
+AT_ONCE = 8  # connections that are taken up in a turn of the event loop; five turns later their request is known
 QUEUE = 4096  # connections that the kernel keeps until they are taken up; one beyond them tries again after 1 s
 REQUEST_WITHIN_S = 10.0  # from the connection, or the last answer, to the end of the headers
 ANSWER_WITHIN_S = 30.0  # for whoever reads an answer slowly
@@ -53,7 +51,6 @@ class HttpServer:
         self._new: dict[_Counted, None] = {}
         self._asked: dict[_Counted, None] = {}
         self._unread: dict[_Counted, None] = {}  # of any of these, who have not read what was sent
-        self._turns = asyncio.Semaphore(AT_ONCE)
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
@@ -120,11 +117,11 @@ class HttpServer:
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            transport, connection = _connection(request)
-            if connection not in self._new:  # it waits for its turn as one that may make room
-                async with self._turns:
-                    await asyncio.sleep(0)
-                _connection(request)
+            transport = request.transport
+            if transport is None:
+                raise ConnectionResetError("it was closed before it was answered")
+            connection = transport.get_protocol()
+            assert isinstance(connection, _Counted), "made by start"
             with self._answering(connection):
                 try:
                     response = self._refusal(request, transport) or await handler(request)
@@ -182,17 +179,6 @@ class _Counted(asyncio.Protocol):
         """Close it now, without whatever was still to be sent."""
         assert self._transport is not None, "it was opened"
         self._transport.abort()
-
-
-def _connection(request: web.Request) -> tuple[asyncio.Transport, _Counted]:
-    """The connection that a request came by; ConnectionResetError if that was closed meanwhile."""
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("it was closed before it was answered")
-    connection = transport.get_protocol()
-    assert isinstance(transport, asyncio.Transport), "made by start"
-    assert isinstance(connection, _Counted), "made by start"
-    return transport, connection
 
 
 async def _send(request: web.Request, response: web.StreamResponse) -> None:
