@@ -17,10 +17,8 @@ from pathlib import Path
 import pytest
 
 from app.config.inventory import load_pop
-from app.contract.topics import BMP, COUNTERS, FLOWS
 from app.lab.daemons.kafka import CLUSTER_ID, JAVA_OPTIONS
 from app.lab.daemons.machine import fill
-from app.routers.router_files import Collector, router_files
 from tests.integration.bgp import eventually
 from tests.systemd.test_units import OURS, ROOT, UNITS
 
@@ -42,7 +40,6 @@ SERVICES = (
     "pmbmpd@rhv1000",
 )
 BOOT = ROOT / "tests" / "systemd" / "boot.sh"
-TOPICS = {"flows_topic": FLOWS, "counters_topic": COUNTERS, "bmp_topic": BMP}
 SETTINGS = """
 pops = ["rhv1000.toml"]
 data_dir = "/var/lib/autopilot"
@@ -63,7 +60,23 @@ class Host:
     """The booted system; `pid` is its first process."""
 
     def __init__(self, pid: int) -> None:
-        self._enter = ("nsenter", "-t", str(pid), "-m", "-p", "-C", "-n", "-i", "-u", "-r", "--", "env", "-i")
+        self._enter = (
+            "nsenter",
+            "-t",
+            str(pid),
+            "-m",
+            "-p",
+            "-C",
+            "-n",
+            "-i",
+            "-u",
+            "-r",
+            "--",
+            "env",
+            "-C",
+            "/",
+            "-i",
+        )
 
     def run(self, *argv: str) -> str:
         """Run a command on it; what it prints."""
@@ -109,12 +122,12 @@ async def until(what: str, holds: Callable[[], bool], host: Host | None = None) 
 
 def prepare(files: Path) -> None:
     """Lay out what the page of the units says: units, users, folders, settings, and our command."""
-    system, settings, pmacct = files / "etc/systemd/system", files / "etc/autopilot", files / "etc/pmacct/rhv1000"
+    system, settings = files / "etc/systemd/system", files / "etc/autopilot"
     shutil.copytree(UNITS, system, symlinks=True)
     for name in ("sysusers", "tmpfiles"):
         (files / f"etc/{name}.d").mkdir()
         (system / f"{name}.conf").rename(files / f"etc/{name}.d/autopilot.conf")
-    for folder in (settings / "gobgpd", pmacct, (files / OURS[1:]).parent):
+    for folder in (settings, (files / OURS[1:]).parent):
         folder.mkdir(parents=True)
     # The checkout may be in a home directory, which the units do not see.
     python = CHECKOUT + str(Path(sys.prefix) / "bin/python").removeprefix(str(ROOT))
@@ -125,11 +138,6 @@ def prepare(files: Path) -> None:
     (settings / "reaper.env").write_text(f"MARKER={POP.marker_community}\n")
     sockets = (LAB / "rhv1000.toml").read_text().replace("/run/autopilot/injector-", "/run/autopilot/")
     (settings / "rhv1000.toml").write_text(sockets)
-    for name, text in router_files(POP, "gobgp", Collector("127.0.0.1", 1790)).items():
-        (settings / "gobgpd" / name).write_text(text)
-    topics = {name: topic.for_pop(POP.name) for name, topic in TOPICS.items()}
-    for name in ("sfacctd.conf", "pmbmpd.conf"):
-        (pmacct / name).write_text(fill(name, sflow=6343, bmp=1790, kafka=9092, refresh_s=2, **topics))
     (files / PROPERTIES[1:]).write_text(fill("kafka.properties", kafka=9092, controller=9093, data="/var/lib/kafka"))
 
 
@@ -144,11 +152,15 @@ async def booted(folder: Path) -> AsyncIterator[Host]:
         )
     children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children")
     try:
-        await until("no first process", lambda: shell.returncode is None and bool(children.read_text()))
+        await until("no first process", lambda: "systemd" in map(_name, children.read_text().split()))
         host = Host(int(children.read_text()))
         await until("it does not boot", lambda: host.does("systemctl", "is-active", "basic.target"))
         host.run(*JAVA, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", PROPERTIES)
         host.run("systemd-run", "--unit=kafka", *JAVA, "kafka.Kafka", PROPERTIES)
+        host.run("systemd-sysusers")
+        host.run("systemd-tmpfiles", "--create", "autopilot.conf")
+        host.run(OURS, "render", "gobgpd", "--out", "/etc/autopilot/gobgpd")
+        host.run(OURS, "render", "collectors", "--listen", "127.0.0.1", "--out", "/etc/pmacct/rhv1000")
         host.run("sh", "-c", f"{OURS} keys new {KEY} --signs decisions >>/etc/autopilot/autopilot.toml")
         host.run("chown", "autopilot-telemetry:", KEY)
         await until("no topics", lambda: host.does("sh", "-c", f"{OURS} check --create-topics | grep -q 'No problems'"))
@@ -157,6 +169,12 @@ async def booted(folder: Path) -> AsyncIterator[Host]:
         shell.kill()
         await shell.wait()
         await until("groups are left", lambda: _remove_groups(folder.name))
+
+
+def _name(pid: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""  # it has ended
 
 
 def _remove_groups(name: str) -> bool:
