@@ -286,7 +286,6 @@ MISTAKES = [
     ('agent_address = "192.0.2.2"', 'agent_address = "192.0.2.1"', "router[1].agent_address"),
     ('loopback4 = "192.0.2.12"', 'loopback4 = "192.0.2.11"', "router[1].loopback4"),
     ('ibgp_address = "127.0.0.12"', 'ibgp_address = "127.0.0.11"', "router[1].ibgp_address"),
-    ('address = "127.0.0.22"', 'address = "127.0.0.21"', "router[1].injector.address"),
     ('address = "127.0.0.21"', 'address = "127.0.0.11"', "router[0].injector.address"),
     ("injector-r2.sock", "injector-r1.sock", "router[1].injector.grpc"),
     ('router = "r1"', 'router = "r3"', "link[0].router"),

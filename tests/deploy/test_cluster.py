@@ -24,9 +24,7 @@ from tests.cluster.images import PAUSE, of_program, write_archive
 from tests.cluster.pki import API, IDENTITIES, write_pki
 from tests.cluster.product import one_command
 from tests.cluster.programs import MODULE, VERSION, stamps
-from tests.cluster.sandbox import leftovers
 from tests.cluster.steps import Steps
-from tests.patience import PATIENCE_S
 
 MOUNTS = """\
 25 1 0:22 / /proc rw,relatime shared:5 - proc proc rw
@@ -207,45 +205,3 @@ def test_only_layers_above_the_base_count(tmp_path: Path) -> None:
     write_archive(archive, "registry.test/x:1", files)
     assert above(archive, "") == pytest.approx(len(files) / 1e6)
     assert above(archive, f"[sha256:0 sha256:{hashlib.sha256(files).hexdigest()}]") == 0
-
-
-# A cluster's sandbox with something running in it, whose command says what it is called and waits to be killed.
-COMMAND = """
-import asyncio, os, sys
-from pathlib import Path
-from app.lab.daemons.runner import Runner
-from tests.cluster import cgroups
-from tests.cluster.sandbox import Sandbox
-
-async def main(folder):
-    name = f"{cgroups.PREFIX}{os.getpid()}"
-    with cgroups.kept(name):
-        async with Runner(folder) as runner:
-            sandbox = Sandbox(runner, folder)
-            await sandbox.start()
-            group = cgroups.mounted()[0] / name / "pods"
-            inside = "setsid sleep infinity >/dev/null 2>&1 & mkdir $0; echo $! >$0/cgroup.procs; touch /var/in-memory"
-            await sandbox.run("sh", "-c", inside, str(group))
-            print(name, sandbox.namespace, flush=True)
-            await asyncio.Event().wait()
-
-asyncio.run(main(Path(sys.argv[1])))
-"""
-
-
-@pytest.mark.services
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_nothing_is_left_whatever_ends_the_command(number: signal.Signals, tmp_path: Path) -> None:
-    argv = (sys.executable, "-c", COMMAND, str(tmp_path))
-    command = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, cwd=cgroups.ROOT)
-    assert command.stdout is not None
-    name, namespace = (await command.stdout.readline()).decode().split()
-    trees = cgroups.mounted()
-    assert leftovers(namespace, tmp_path)
-    assert any((tree / name / "pods").exists() for tree in trees)
-    command.send_signal(number)
-    await command.wait()
-    async with asyncio.timeout(PATIENCE_S):
-        while leftovers(namespace, tmp_path) or any((tree / name).exists() for tree in trees):
-            await asyncio.sleep(0.02)
-    assert not Path("/var/in-memory").exists()

@@ -53,7 +53,7 @@ session_timeout_s = 60.0 # a machine with other work
 [signing]
 decisions_key_file = "telemetry.pem"
 """
-KEY = "/etc/autopilot/telemetry.pem"
+KEYS = {"decisions": "/etc/autopilot/telemetry.pem", "control": "/root/operator.pem"}
 
 
 class Host:
@@ -159,10 +159,11 @@ async def booted(folder: Path) -> AsyncIterator[Host]:
         host.run("systemd-run", "--unit=kafka", *JAVA, "kafka.Kafka", PROPERTIES)
         host.run("systemd-sysusers")
         host.run("systemd-tmpfiles", "--create", "autopilot.conf")
+        for kind, key in KEYS.items():
+            host.run("sh", "-c", f"{OURS} keys new {key} --signs {kind} >>/etc/autopilot/autopilot.toml")
+        host.run("chown", "autopilot-telemetry:", KEYS["decisions"])
         host.run(OURS, "render", "gobgpd", "--out", "/etc/autopilot/gobgpd")
         host.run(OURS, "render", "collectors", "--listen", "127.0.0.1", "--out", "/etc/pmacct/rhv1000")
-        host.run("sh", "-c", f"{OURS} keys new {KEY} --signs decisions >>/etc/autopilot/autopilot.toml")
-        host.run("chown", "autopilot-telemetry:", KEY)
         await until("no topics", lambda: host.does("sh", "-c", f"{OURS} check --create-topics | grep -q 'No problems'"))
         yield host
     finally:
