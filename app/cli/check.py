@@ -136,8 +136,8 @@ def file_problems(settings: Settings, now_s: float, offline: bool = False) -> li
     """Return what is wrong with the files of `[kafka]`, `[gobgp]` and `[http]`, or will be soon."""
     ours, secret = settings.gobgp.files, settings.http.proxy_secret_file
     of_gobgp = tls_files.problems(ours, ours.context, now_s, offline) if ours.paths else []
-    of_proxy = tls_files.open_secret(f"http.proxy_secret_file: {secret}", secret) if secret is not None else None
-    return [*credentials.problems(settings.kafka, now_s, offline), *of_gobgp, *([of_proxy] if of_proxy else [])]
+    of_proxy = tls_files.open_secrets({f"http.proxy_secret_file: {secret}": secret}) if secret is not None else []
+    return [*credentials.problems(settings.kafka, now_s, offline), *of_gobgp, *of_proxy]
 
 
 def own_contradictions(deployment: Deployment) -> list[str]:
