@@ -86,8 +86,8 @@ class PopDecider:
             self._remember(by_start[start_s], max(link.window_end_s for link in by_start[start_s].values()))
         if cycle is not None or epoch or has_lost:
             cycle = cycle or self.cycle
-            above = max(epoch, cycle.epoch) + 1
-            epoch = max(above, int(self._clock.now_s())) + (LOST_EPOCHS if has_lost else 0)
+            above = max(epoch + 1, cycle.epoch + 1, int(self._clock.now_s()))
+            epoch = above + (LOST_EPOCHS if has_lost else 0)
             self.cycle = CycleRow(epoch=epoch, seq=cycle.seq, state=cycle.state)
 
     def close(self, window: ClosedWindow, sums: dict[str, Sums]) -> dict[str, LinkWindowRow]:

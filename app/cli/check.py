@@ -82,22 +82,23 @@ async def report(
 ) -> Report:
     """Check the environment, the broker's topics and time, and, if `running`, every part that should be running.
 
-    While topics are missing nothing can be running, so nothing else is asked. `configs` says where the policy of a
-    router is read (see policies).
+    Who may reach the gobgpds is always looked at. While topics are missing nothing can be running, so nothing else is
+    asked. `configs` says where the policy of a router is read (see policies).
     """
-    configs, keys = configs or {}, trusting(deployment.settings, deployment.pops)
+    configs, keys = configs or {}, trusting(deployment.settings, deployment.pops, clock.now_s())
     problems = [*foreign_packages(), *unwritable(deployment.settings), *own_contradictions(deployment), *keys.problems]
     problems += file_problems(deployment.settings, clock.now_s())
-    (found, complete), read = await asyncio.gather(
-        _broker_problems(deployment, clock), of_routers(deployment.pops, configs)
+    gobgp = deployment.settings.gobgp
+    (found, complete), read, exposed = await asyncio.gather(
+        _broker_problems(deployment, clock),
+        of_routers(deployment.pops, configs),
+        exposures(deployment.pops, gobgp, clock.now_s()),
     )
     problems += router_lines(read)
+    problems += router_lines({key: [found.problem] for key, found in exposed.items() if found.problem}, "injector: ")
     if not complete or not running:
         return Report([*problems, *found], marks_of(deployment), keys=keys.sentences, warnings=keys.warnings)
-    gobgp = deployment.settings.gobgp
     answers, now = await asyncio.gather(ask_all(deployment.pops, gobgp), situation(deployment, None, clock.now_s()))
-    exposed = await exposures(deployment.pops, gobgp, clock.now_s())
-    problems += router_lines({key: [found.problem] for key, found in exposed.items() if found.problem}, "injector: ")
     routers = {
         f"{name}/{router.name}": _router(
             router,
@@ -125,7 +126,7 @@ async def report(
 
 async def offline_report(deployment: Deployment, configs: Mapping[Key, str]) -> Report:
     """Check the environment, the folders of the settings and the routers' policies, without asking the broker."""
-    keys = trusting(deployment.settings, deployment.pops)
+    keys = trusting(deployment.settings, deployment.pops, SystemClock().now_s())
     problems = [*foreign_packages(), *unwritable(deployment.settings, offline=True), *own_contradictions(deployment)]
     problems += file_problems(deployment.settings, SystemClock().now_s(), offline=True)
     problems += [*keys.problems, *router_lines(await of_routers(deployment.pops, configs))]
@@ -136,8 +137,8 @@ def file_problems(settings: Settings, now_s: float, offline: bool = False) -> li
     """Return what is wrong with the files of `[kafka]`, `[gobgp]` and `[http]`, or will be soon."""
     ours, secret = settings.gobgp.files, settings.http.proxy_secret_file
     of_gobgp = tls_files.problems(ours, ours.context, now_s, offline) if ours.paths else []
-    of_proxy = tls_files.open_secret(f"http.proxy_secret_file: {secret}", secret) if secret is not None else None
-    return [*credentials.problems(settings.kafka, now_s, offline), *of_gobgp, *([of_proxy] if of_proxy else [])]
+    of_proxy = tls_files.open_secrets({f"http.proxy_secret_file: {secret}": secret}) if secret is not None else []
+    return [*credentials.problems(settings.kafka, now_s, offline), *of_gobgp, *of_proxy]
 
 
 def own_contradictions(deployment: Deployment) -> list[str]:

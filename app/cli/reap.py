@@ -1,5 +1,6 @@
 """The command `autopilot reaper`, by itself: app/__main__.py starts it without the rest, to stay small."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,7 @@ import click
 from app.config import endpoints
 from app.errors import AutopilotError
 
+HALF_MAX = 2**16 - 1
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -17,6 +19,14 @@ def _target(_: click.Context, __: click.Parameter, value: str) -> str:
         return endpoints.grpc(value)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} {error}") from error
+
+
+def _community(_: click.Context, __: click.Parameter, value: str) -> str:
+    """A community that nobody has would make a reaper that ends nothing."""
+    halves = re.fullmatch(r"(0|[1-9][0-9]{0,4}):(0|[1-9][0-9]{0,4})", value)
+    if halves is None or max(map(int, halves.groups())) > HALF_MAX:
+        raise click.BadParameter(f"{value!r} is no community ASN:NUMBER; `autopilot check` prints that of each PoP")
+    return value
 
 
 def _file(name: str, text: str) -> Callable[[Command], Command]:
@@ -31,7 +41,13 @@ def _file(name: str, text: str) -> Callable[[Command], Command]:
     callback=_target,
     help="gRPC address of the gobgpd: unix:///PATH.",
 )
-@click.option("--marker", required=True, help="Community of our routes, as `marker_community` in the inventory.")
+@click.option(
+    "--marker",
+    required=True,
+    metavar="ASN:NUMBER",
+    callback=_community,
+    help="Community of our routes, as `autopilot check` prints it.",
+)
 @click.option(
     "--halt-file",
     type=click.Path(path_type=Path),

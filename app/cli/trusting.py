@@ -5,6 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from app.clock import utc
+from app.config.endpoints import is_local
 from app.config.key_files import read_key
 from app.config.settings import Settings
 from app.config.trusted_keys import ANYBODY, KINDS, describe, trust_of
@@ -22,11 +24,15 @@ class Trusting(NamedTuple):
     warnings: list[str]
 
 
-def trusting(settings: Settings, pops: Collection[str]) -> Trusting:
+def trusting(settings: Settings, pops: Collection[str], now_s: float) -> Trusting:
     """Look at the keys of the settings, and at the private ones that this user can read on this host."""
     said = Trusting([], [], [])
     for kind in KINDS:
-        _own_key(settings, kind, pops, said)
+        _own_key(settings, kind, pops, now_s, said)
+    away = [broker for broker in settings.kafka.broker.split(",") if not is_local(broker)]
+    if settings.mode == "auto" and settings.kafka.security == "plaintext" and away:
+        text = f"whoever is on the way to {', '.join(away)} can read and change what Kafka carries"
+        said.warnings.append(f"kafka.security is plaintext: {text}")
     if settings.trust.demands:
         said.sentences.extend(f"obeyed: {describe(key)}" for key in settings.trust.key)
     elif settings.trust.accept_unsigned or settings.mode == "auto":
@@ -36,7 +42,7 @@ def trusting(settings: Settings, pops: Collection[str]) -> Trusting:
     return said
 
 
-def _own_key(settings: Settings, kind: Kind, pops: Collection[str], said: Trusting) -> None:
+def _own_key(settings: Settings, kind: Kind, pops: Collection[str], now_s: float, said: Trusting) -> None:
     name = f"{kind}_key_file"
     path: str | None = getattr(settings.signing, name)
     if path is None:
@@ -50,7 +56,10 @@ def _own_key(settings: Settings, kind: Kind, pops: Collection[str], said: Trusti
         said.problems.extend(f"signing.{name}: {problem}" for problem in error.problems)
         return
     signer = trust_of(settings.trust).signers.get(key_id)
-    if signer is not None and (may := [pop for pop in (*pops, ALL) if signer.may_sign(kind, pop)]):
+    if signer is not None and signer.until_s <= now_s:
+        ended = f"its key {key_id} is refused since {utc(signer.until_s)}, the `until` of {signer.name}"
+        said.problems.append(f"signing.{name}: {path}: {ended}; name the new one")
+    elif signer is not None and (may := [pop for pop in (*pops, ALL) if signer.may_sign(kind, pop)]):
         said.sentences.append(f"this host signs {kind} of {', '.join(may)} as {signer.name} ({key_id})")
     elif settings.trust.key:
         said.problems.append(f"signing.{name}: {path}: no [[trust.key]] lets its key {key_id} sign {kind} of any PoP")

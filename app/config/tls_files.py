@@ -128,12 +128,11 @@ class Reloading(Generic[T]):
 
 def problems(files: TlsFiles, make: Callable[[Mapping[str, bytes]], object], now_s: float, offline: bool) -> list[str]:
     """What is wrong with the files, or will be soon. Offline, they may be another host's, so they may be missing."""
+    found = open_secrets({files.name(key): path for key, path in files.paths.items() if key in SECRETS})
     try:
         make(contents := files.read())
     except UnusableFile as error:
-        return [] if offline and isinstance(error, MissingFile) else [str(error)]
-    open_to_all = (open_secret(files.name(key), files.paths[key]) for key in SECRETS if key in files.paths)
-    found = [problem for problem in open_to_all if problem is not None]
+        return found if offline and isinstance(error, MissingFile) else [*found, str(error)]
     ours = certificate(contents["cert_file"]) if "cert_file" in contents else None
     if ours is not None and ours.ends_s <= now_s + SOON_S:
         verb = "expired" if ours.ends_s <= now_s else "expires"
@@ -141,12 +140,14 @@ def problems(files: TlsFiles, make: Callable[[Mapping[str, bytes]], object], now
     return found
 
 
-def open_secret(name: str, path: str) -> str | None:
-    """What is wrong if every user of this host can read a secret; `name` is how the sentence begins."""
-    with contextlib.suppress(OSError):
-        if Path(path).stat().st_mode & stat.S_IROTH:
-            return f"{name} can be read by every user of this host; use `chmod o-r {path}`"
-    return None
+def open_secrets(paths: Mapping[str, str]) -> list[str]:
+    """Which of these files, by how a sentence about each begins, every user of this host can read or change."""
+    found = []
+    for name, path in paths.items():
+        with contextlib.suppress(OSError):
+            if Path(path).stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                found.append(f"{name} can be read or changed by every user of this host; use `chmod o-rw {path}`")
+    return found
 
 
 class Certificate(NamedTuple):

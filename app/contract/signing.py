@@ -108,14 +108,14 @@ class Keyring:
 
     def signer_of(self, value: bytes) -> TrustedSigner | None:
         """Whose key a record names, which was `read` before; None if signatures do not count."""
-        tail = TAIL.fullmatch(value, max(0, len(value) - TAIL_BYTES)) if self.demands else None
+        tail = _tail(value) if self.demands else None
         return None if tail is None else self.signers.get(tail[1].decode())
 
     def _open(self, topic: str, key: bytes, value: bytes, at_s: float) -> bytes | Untrusted:
         """The value without its signature, or why it is not believed. Only the bytes that were signed are read on."""
         if not self.demands:
             return value
-        if (tail := TAIL.fullmatch(value, max(0, len(value) - TAIL_BYTES))) is None:
+        if (tail := _tail(value)) is None:
             return untrusted(value, "unsigned", "it is not signed")
         key_id, made = tail[1].decode(), base64.b64decode(tail[2])
         if (signer := self.signers.get(key_id)) is None:
@@ -134,6 +134,11 @@ class Keyring:
         if at_s > signer.until_s:
             return untrusted(value, "retired-key", f"the key of {signer.name} is retired")
         return body
+
+
+def _tail(value: bytes) -> re.Match[bytes] | None:
+    """The signature at the end of a value, with the id of its key; None if it is not signed."""
+    return TAIL.fullmatch(value, max(0, len(value) - TAIL_BYTES))
 
 
 def _not_signed_for(topic: str, key: bytes, value: bytes, body: bytes) -> Untrusted:

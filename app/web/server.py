@@ -109,7 +109,7 @@ class HttpServer:
             yield
         finally:
             if connection in self._asked:  # not closed meanwhile
-                self._leave(connection)
+                del self._asked[connection]
                 self._idle[connection] = None
 
     def _guard(self) -> Middleware:

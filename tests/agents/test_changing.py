@@ -9,8 +9,7 @@ import pytest
 
 from app.config.inventory import Pop
 from app.config.thresholds import WindowSettings
-from app.te.traffic.windows import Sums
-from tables.link_windows import LinkWindowRow, key_of, parts_of
+from tables.link_windows import key_of, parts_of
 from tests.agents.changing import LENGTHS_S, SIZE, ChangingWorker, gaps, live, without
 from tests.app.feeds.test_accounting import SURGED, T0
 from tests.pops import demo_pop
@@ -197,8 +196,10 @@ def test_a_row_that_a_frozen_worker_writes_late_for_a_link_that_is_gone_counts_n
     for each in (worker, frozen):
         fed(each, T0 + 10, T0 + 12)
     key = key_of("rhv1000", T0 + 10, SURGED)
+    late = frozen.link_windows.get(key)
+    assert late is not None
     assert worker.link_windows.get(key) is None
-    worker.link_windows.put(key, frozen.link_windows.get(key) or LinkWindowRow(Sums()))
+    worker.link_windows.put(key, late)
     worker.start()
     worker.finish(T0 + 20)
     assert worker.published[T0 + 10] == (10, {"rhv1000/r1/et-0/0/2": SIZE})

@@ -186,6 +186,13 @@ def test_a_target_that_is_no_address_is_named(target: str) -> None:
     assert "unix:///PATH" in result.output
 
 
+@pytest.mark.parametrize("marker", ["foo", "64500", "64500:0911", "64500:65536", "70000:1", "64500:911:1", ""])
+def test_a_marker_that_no_route_has_is_refused(marker: str) -> None:
+    result = CliRunner().invoke(reaper, ["--target", "unix:///run/x", "--marker", marker])
+    assert result.exit_code == 2
+    assert f"{marker!r} is no community ASN:NUMBER; `autopilot check` prints that of each PoP" in result.output
+
+
 def test_a_daemon_that_takes_notes_and_cannot_be_listed_is_ended() -> None:
     rig = Rig()
     rig.daemon.lease("203.0.113.0/24", 20)

@@ -19,8 +19,9 @@ def begin(
     kind: Any,
     applied: Callable[[Any], int] | None = None,
     version: int = VERSION,
+    upgrade: object = None,
 ) -> None:
-    """In place of `Rows.__init__`: the content is the same, only its version is not."""
+    """In place of `Rows.__init__`: the content is the same, only its version is not. What is older is not read."""
     _begin(rows, table, kind, applied, version + 1, decoder_of(kind).decode)
 
 

@@ -12,7 +12,7 @@ from tests.faults.worker_faults import sigterm
 from tests.patience import PATIENCE_S
 
 NEXT = ("-m", "tests.faults.next_format")
-ADVICE = re.compile(r"has format \d+, and this version of autopilot reads \d+; .*`autopilot (.*)`")
+ADVICE = re.compile(r"has format \d+, and this version of autopilot reads \d+(?: and \d+)?; .*`autopilot (.*)`")
 
 
 async def next_format(rig: Rig) -> None:

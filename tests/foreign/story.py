@@ -10,6 +10,8 @@ import msgspec
 from app.clock import SystemClock
 from app.contract import topics
 from app.contract.schemas import Actuation, LinkUtilization
+from app.feeds.counters import InterfaceCounters
+from app.feeds.counters import decode as decode_counters
 from app.kafka.read import follow, read_topic
 from app.lab.demo.evidence import ByteAccount
 from app.lab.pop.model import InstalledPath
@@ -56,6 +58,7 @@ class Evidence(NamedTuple):
     account: ByteAccount
     read_s: float
     dead_letters: list[tuple[str, str]]  # topic and reason
+    readings: dict[str, list[tuple[float, int]]]  # by link: when its agent's counters came, and the octets sent
 
 
 class Records:
@@ -147,7 +150,19 @@ async def _play(rig: Rig, records: Records) -> Evidence:
         account=account,
         read_s=read_s,
         dead_letters=[(letter["topic"], letter["reason"]) for letter in letters],
+        readings=await _readings(rig),
     )
+
+
+async def _readings(rig: Rig) -> dict[str, list[tuple[float, int]]]:
+    agents = {name: router.agent_address for name, router in rig.pop.routers.items()}
+    links = {(agents[link.router], index): link.name for link in rig.pop.link for index in link.ifindexes}
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in links.values()}
+    for record in await read_topic(rig.kafka, topics.COUNTERS.for_pop(rig.pop.name)):
+        reading = decode_counters(record.value)
+        if isinstance(reading, InterfaceCounters) and (name := links.get((reading.exporter, reading.ifindex))):
+            found[name].append((reading.at_s, reading.out_octets))
+    return found
 
 
 async def _until(what: str, happened: Callable[[], object]) -> None:

@@ -136,12 +136,20 @@ def test_an_end_that_comes_soon_is_a_problem(files: Files) -> None:
     assert "/cert_file expired at " in late
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o642])
 @pytest.mark.parametrize(("key", "is_secret"), [("key_file", True), ("cert_file", False), ("ca_file", False)])
-def test_a_secret_that_every_user_can_read_is_a_problem(files: Files, key: str, is_secret: bool) -> None:
+def test_a_secret_that_every_user_can_read_is_a_problem(files: Files, key: str, is_secret: bool, mode: int) -> None:
     path = files.folder / key
-    path.chmod(0o644)
-    problem = f"kafka.{key}: {path} can be read by every user of this host; use `chmod o-r {path}`"
+    path.chmod(mode)
+    problem = f"kafka.{key}: {path} can be read or changed by every user of this host; use `chmod o-rw {path}`"
     assert problems(files.kafka, SystemClock().now_s()) == [problem] * is_secret
+
+
+def test_a_missing_file_hides_no_open_secret(files: Files) -> None:
+    (files.folder / "ca_file").unlink()
+    (files.folder / "key_file").chmod(0o644)
+    [problem] = problems(files.kafka, 0.0, offline=True)
+    assert "can be read or changed by every user" in problem
 
 
 def test_files_may_be_missing_on_a_host_that_only_checks(files: Files) -> None:

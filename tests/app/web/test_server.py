@@ -19,19 +19,7 @@ from app.web import server
 from app.web.hub import PAGES_MAX
 from app.web.server import CONNECTIONS_MAX, HEADERS_MAX, LINE_MAX_BYTES, HttpServer
 from app.web.state_server import StateServer
-from tests.http_attack import (
-    HALF,
-    HOST,
-    STREAM,
-    Client,
-    asked,
-    connected,
-    crowd,
-    drip,
-    get,
-    status,
-    unreading,
-)
+from tests.http_attack import HALF, HOST, STREAM, Client, asked, connected, crowd, drip, get, status, unreading
 from tests.patience import PATIENCE_S
 from tests.pops import INVENTORY
 
