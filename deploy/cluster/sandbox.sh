@@ -1,11 +1,12 @@
 #!/bin/sh
-# The first process of a cluster, in network, mount and PID namespaces of its own: `unshare ... sandbox.sh STATE`.
+# The first process of a cluster, in network, mount and PID namespaces of its own: `unshare ... sandbox.sh STATE NODE...`
 # Whatever the cluster's daemons write, listen on or set, they do it here, and all of it ends with this process: the
 # folder STATE is in memory, and so are the places outside of it that they write to whether one likes it or not.
 set -eu
 state=$1
+shift
 
-mount -t tmpfs -o mode=755,size=8g tmpfs "$state"
+mount -t tmpfs -o mode=755,size=14g tmpfs "$state"
 mkdir "$state/var" "$state/work" "$state/sysctl"
 mount -t overlay -o "lowerdir=/var,upperdir=$state/var,workdir=$state/work" overlay /var
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -26,20 +27,37 @@ kernel/keys/root_maxkeys 1000000
 kernel/keys/root_maxbytes 25000000
 SETTINGS
 
-# Loopback is no address for a node, so it has one on a cable to the outside, where routers can stand.
+# The fabric: what stands here is outside of the nodes, as the API server is, and what routers are on a cable with. Each
+# node has a network of its own. Pods keep their addresses within the fabric, and leave it with one of its own.
 ip link set lo up
-ip netns add outside
-ip link add node0 type veth peer name outside0 netns outside
-ip address add 10.99.0.1/24 dev node0
-ip link set node0 up
-ip -n outside link set lo up
-ip -n outside address add 10.99.0.2/24 dev outside0
-ip -n outside link set outside0 up
-ip -n outside route add default via 10.99.0.1
-ip route add default dev node0 src 10.99.0.1
+ip link add fabric type bridge
+ip address add 10.99.0.254/24 dev fabric
+ip link set fabric up
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
-[ ! -e /proc/sys/net/bridge ] || echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
+nft -f - <<RULES
+table ip fabric {
+    chain leave {
+        type nat hook postrouting priority srcnat
+        oifname != "fabric" ip saddr 10.98.0.0/16 masquerade
+    }
+}
+RULES
+number=0
+for node; do
+    number=$((number + 1))
+    ip netns add "$node"
+    ip link add "$node" type veth peer name eth0 netns "$node"
+    ip link set "$node" master fabric up
+    ip -n "$node" link set lo up
+    ip -n "$node" address add "10.99.0.$number/24" dev eth0
+    ip -n "$node" link set eth0 up
+    ip -n "$node" route add default via 10.99.0.254
+    ip route add "10.98.$number.0/24" via "10.99.0.$number"
+    ip netns exec "$node" sh -c 'cd /proc/sys/net; echo 1 >ipv4/ip_forward; echo 0 >ipv4/conf/all/rp_filter
+        [ ! -e bridge ] || echo 1 >bridge/bridge-nf-call-iptables'
+done
+[ "$number" = 0 ] || ip route add 10.97.0.0/16 via 10.99.0.1 # for those outside who ask for a Service
 
 touch "$state/ready"
 exec env --ignore-signal=CHLD sleep infinity # so the kernel buries the orphans that come to the first process

@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from app.contract import topics
 from app.errors import DaemonError
 from tests.cluster import broker
 from tests.cluster.cluster import Cluster
@@ -16,6 +20,7 @@ from tests.deploy.chart import NAMESPACE, RELEASE
 
 STEADY = Play(str(Path(__file__).with_name("steady.toml")))
 BEFORE_S = 20.0  # until overrides stand
+DRAINS_WITHIN_S = 300.0
 KILL = ("--grace-period=0", "--force", "--wait=false")
 
 
@@ -28,24 +33,19 @@ async def closed_loop(outsides: Sequence[PopOutside], counted: Counted) -> None:
 
 
 async def while_it_flows(
-    outsides: Sequence[PopOutside], counted: Counted, happens: Callable[[], Awaitable[None]], of_kafka: bool = False
-) -> int:
-    """Let something happen in the middle of traffic, and count what telemetry has published of that.
-
-    `of_kafka` counts only what has reached Kafka. Returns the bytes that have not.
-    """
-    undelivered = 0
+    outsides: Sequence[PopOutside], counted: Counted, happens: Callable[[], Awaitable[None]]
+) -> None:
+    """Let something happen in the middle of traffic, and count what telemetry has published of that."""
     playing = asyncio.gather(*(each.play(STEADY) for each in outsides))
     try:
         await asyncio.sleep(BEFORE_S)
         await happens()
         for played in await playing:
-            left_out = played.undelivered if of_kafka else 0
-            counted.add(played.sent - left_out, played.lost - left_out, played.doubled)
-            undelivered += played.undelivered
+            counted.add(played.sent, played.lost, played.doubled)
+            if played.undelivered:
+                raise DaemonError(f"{played.undelivered:,} bytes have not even reached Kafka")
     finally:
         playing.cancel()
-    return undelivered
 
 
 class Breaks:
@@ -78,9 +78,39 @@ class Breaks:
         await self._network.ready()
 
     async def broker_is_killed(self) -> None:
-        """The only broker dies, and starts again on its data."""
-        await self._kill(broker.POD)
+        """The broker that leads the flows of a PoP dies, and starts again on its data."""
+        flows = topics.FLOWS.for_pop(self._network.pops[0])
+        await self._kill(broker.pod_of(await self._network.leader(flows)))
         await self._network.ready()
+
+    async def telemetry_ends(self) -> None:
+        """Telemetry is asked to end, in every PoP; DaemonError if it has to be killed."""
+        for pop in self._network.pops:
+            await self._end(f"autopilot-telemetry-{pop}-0")
+        await self._network.ready()
+
+    async def telemetry_hangs(self) -> None:
+        """Telemetry of one PoP is frozen: its probe tells that from a recovery, and has it started again."""
+        pod = f"autopilot-telemetry-{self._network.pops[0]}-0"
+        before = await self._restarts(pod)
+        await self._cluster.freeze((await self._pod(pod))["metadata"]["uid"], "telemetry")
+
+        async def again() -> str | None:
+            return None if await self._restarts(pod) > before else f"{pod} is still frozen"
+
+        await self._cluster.wait(again)
+        await self._network.ready()
+
+    async def node_is_drained(self) -> None:
+        """The node of one PoP's telemetry is emptied, as far as disruption budgets let it, and taken into use again."""
+        node = (await self._pod(f"autopilot-telemetry-{self._network.pops[0]}-0"))["spec"]["nodeName"]
+        options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={DRAINS_WITHIN_S:g}s")
+        await self._cluster.kubectl("drain", node, *options, within_s=DRAINS_WITHIN_S + 10)
+        left = [item["metadata"]["name"] for item in await self._items("pods") if item["spec"].get("nodeName") == node]
+        if left:
+            raise DaemonError(f"{node} is drained, and these pods are on it: {', '.join(left)}")
+        await self._network.ready()
+        await self._cluster.kubectl("uncordon", node)
 
     async def upgrade(self) -> None:
         """A threshold is changed by helm upgrade."""
@@ -119,7 +149,32 @@ class Breaks:
         await self._cluster.wait(gone)
 
     async def _names(self, kinds: str) -> list[str]:
-        return [item["metadata"]["name"] for item in await listed(self._cluster, kinds)]
+        return [item["metadata"]["name"] for item in await self._items(kinds)]
+
+    async def _items(self, kinds: str) -> list[dict[str, Any]]:
+        return await listed(self._cluster, kinds)
+
+    async def _pod(self, name: str) -> dict[str, Any]:
+        found = await self._cluster.kubectl("get", "pod", name, "--namespace", NAMESPACE, "--output", "json")
+        return msgspec.json.decode(found, type=dict[str, Any])
+
+    async def _restarts(self, pod: str) -> int:
+        return sum(each["restartCount"] for each in (await self._pod(pod))["status"].get("containerStatuses", ()))
+
+    async def _end(self, pod: str) -> None:
+        """Delete a pod, and wait until it has gone by itself."""
+        await self._cluster.kubectl("delete", "pod", pod, "--namespace", NAMESPACE, "--wait=false")
+        uid, codes = (await self._pod(pod))["metadata"]["uid"], list[int]()
+
+        async def ended() -> str | None:
+            found = [item for item in await self._items("pods") if item["metadata"]["uid"] == uid]
+            states = [each["state"] for item in found for each in item["status"].get("containerStatuses", ())]
+            codes.extend(state["terminated"]["exitCode"] for state in states if "terminated" in state)
+            return f"{pod} has not ended" if found else None
+
+        await self._cluster.wait(ended)
+        if set(codes) != {0}:
+            raise DaemonError(f"{pod} was asked to end, and did so with {codes or 'no code that was seen'}")
 
     async def _kill(self, pod: str) -> None:
         """End a pod as a node that fails would, and wait until another has its name."""

@@ -1,7 +1,8 @@
-"""A Kafka broker in a pod: TLS with client certificates, and rights by identity, as the chart's processes expect it."""
+"""Kafka brokers in pods: TLS with client certificates, and rights by identity, as the chart's processes expect it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from app.lab.daemons.certificates import Authority
@@ -14,41 +15,65 @@ from tests.cluster.pods import CLUSTER, metadata, pod, secret
 IMAGE = f"{REGISTRY}/kafka:1"
 DOCKERFILE = Path(__file__).parents[2] / "deploy" / "cluster" / "kafka.Dockerfile"
 CONTEXT = KAFKA_JARS.parent
-# A Service has the address that it asks for. Nobody resolves names here.
-ADDRESS, PORT = "10.97.0.93", 9093
-BROKER = f"{ADDRESS}:{PORT}"
+# Services have the addresses that they ask for. Nobody resolves names here.
+BOOTSTRAP, ADDRESSES = "10.97.0.90", ("10.97.0.93", "10.97.0.94", "10.97.0.95")
+PORT, CONTROLLER = 9093, 9091
+BROKER = f"{BOOTSTRAP}:{PORT}"
 OPERATORS = "10.99.0.0/16"
-NAME, POD, DISK = "kafka", "kafka-0", "10Gi"
+NAME, IDENTITY, DISK = "kafka", "broker", "10Gi"
 FILES, DATA = "/etc/broker", "/var/lib/kafka"
 PROPERTIES = f"""
-listeners=BROKER://127.0.0.1:9092,CONTROLLER://127.0.0.1:9091,TLS://0.0.0.0:{PORT}
-advertised.listeners=BROKER://127.0.0.1:9092,TLS://{BROKER}
-listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL
-listener.name.tls.ssl.client.auth=required
-listener.name.tls.ssl.keystore.type=PEM
-listener.name.tls.ssl.keystore.location={FILES}/broker.pem
-listener.name.tls.ssl.truststore.type=PEM
-listener.name.tls.ssl.truststore.location={FILES}/ca.crt
+node.id=$number
+listeners=TLS://0.0.0.0:{PORT},CONTROLLER://0.0.0.0:{CONTROLLER}
+advertised.listeners=TLS://$address:{PORT}
+listener.security.protocol.map=TLS:SSL,CONTROLLER:SSL
+inter.broker.listener.name=TLS
+controller.quorum.voters=$voters
+ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={FILES}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={FILES}/ca.crt
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS;User:CN={ADMIN}
+super.users=User:CN={IDENTITY};User:CN={ADMIN}
+default.replication.factor={len(ADDRESSES)}
+min.insync.replicas=2
+offsets.topic.replication.factor={len(ADDRESSES)}
+transaction.state.log.replication.factor={len(ADDRESSES)}
+transaction.state.log.min.isr=2
 """
 JAVA = ("java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={FILES}/log4j2.properties", "-cp", "/opt/kafka/*")
 START = """
-[ -e /var/lib/kafka/meta.properties ] ||
-    "$@" kafka.tools.StorageTool format -t "$CLUSTER_ID" -c /etc/broker/kafka.properties || exit
-exec "$@" kafka.Kafka /etc/broker/kafka.properties
+own=/etc/broker/kafka-${HOSTNAME##*-}.properties
+[ -e /var/lib/kafka/meta.properties ] || "$@" kafka.tools.StorageTool format -t "$CLUSTER_ID" -c "$own" || exit
+exec "$@" kafka.Kafka "$own"
 """
 
 
-def objects(authority: Authority, peers: Sequence[Any]) -> list[dict[str, Any]]:
-    """The broker, whose data outlive its pod, its files, the address that it is reached at, and who may reach that.
+def pod_of(number: int) -> str:
+    """The pod of a broker; it is called by its number."""
+    return f"{NAME}-{number}"
 
-    `peers` are those of its listener, in the Kafka object. Operators are outside of the cluster.
+
+def properties() -> dict[str, str]:
+    """The file of each broker. Each is a controller, too."""
+    voters = ",".join(f"{number}@{address}:{CONTROLLER}" for number, address in enumerate(ADDRESSES))
+    common = fill("kafka.properties", kafka=PORT, controller=CONTROLLER, data=DATA)
+    return {
+        f"{pod_of(number)}.properties": common
+        + Template(PROPERTIES).substitute(number=number, address=address, voters=voters)
+        for number, address in enumerate(ADDRESSES)
+    }
+
+
+def objects(authority: Authority, peers: Sequence[Any]) -> list[dict[str, Any]]:
+    """The brokers, whose data outlive their pods, their files, the addresses of them, and who may reach those.
+
+    `peers` are those of the listener, in the Kafka object. Operators are outside of the cluster.
     """
-    files = {
-        "kafka.properties": fill("kafka.properties", kafka=9092, controller=9091, data=DATA) + PROPERTIES,
+    files = properties() | {
         "log4j2.properties": fill("log4j2.properties"),
-        "broker.pem": "".join(authority.issue("broker", (ADDRESS,))),
+        "broker.pem": "".join(authority.issue(IDENTITY, (BOOTSTRAP, *ADDRESSES))),
         "ca.crt": authority.certificate,
     }
     container: Mapping[str, Any] = {
@@ -56,7 +81,7 @@ def objects(authority: Authority, peers: Sequence[Any]) -> list[dict[str, Any]]:
         "image": IMAGE,
         "command": ["sh", "-c", START, "sh", *JAVA],
         "env": [{"name": "CLUSTER_ID", "value": CLUSTER_ID}],
-        "ports": [{"name": "tls", "containerPort": PORT}],
+        "ports": [{"name": "tls", "containerPort": PORT}, {"name": "controller", "containerPort": CONTROLLER}],
         "readinessProbe": {"tcpSocket": {"port": "tls"}, "periodSeconds": 1},
         "volumeMounts": [
             {"name": "files", "mountPath": FILES},
@@ -71,18 +96,35 @@ def objects(authority: Authority, peers: Sequence[Any]) -> list[dict[str, Any]]:
     labels = {"strimzi.io/cluster": CLUSTER, "strimzi.io/name": f"{CLUSTER}-kafka"}
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": DISK}}, "storageClassName": ""}
     workload = {
-        "serviceName": "kafka",
-        "replicas": 1,
+        "serviceName": NAME,
+        "replicas": len(ADDRESSES),
+        "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": pod(NAME, container, volumes=volumes)["spec"]},
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
     }
-    service = {"clusterIP": ADDRESS, "selector": labels, "ports": [{"port": PORT, "targetPort": "tls"}]}
+    among = {"from": [{"podSelector": {"matchLabels": labels}}]}
     allowed = {"from": [*peers, {"ipBlock": {"cidr": OPERATORS}}], "ports": [{"protocol": "TCP", "port": "tls"}]}
-    policy = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"], "ingress": [allowed]}
+    policy = {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"], "ingress": [among, allowed]}
+    budget = {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
     return [
         secret("broker", files),
         {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(NAME), "spec": policy},
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata(f"{CLUSTER}-kafka-bootstrap"), "spec": service},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata(NAME), "spec": budget},
+        _service(f"{CLUSTER}-kafka-bootstrap", BOOTSTRAP, labels),
+        *(
+            _service(pod_of(number), address, {"statefulset.kubernetes.io/pod-name": pod_of(number)})
+            for number, address in enumerate(ADDRESSES)
+        ),
         {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata(NAME), "spec": workload},
     ]
+
+
+def _service(name: str, address: str, selector: Mapping[str, str]) -> dict[str, Any]:
+    """Brokers of one name find each other before they are ready."""
+    ports = [
+        {"name": name, "port": port, "targetPort": name} for name, port in (("tls", PORT), ("controller", CONTROLLER))
+    ]
+    whole = len(selector) == 1
+    spec = {"clusterIP": address, "selector": selector, "ports": ports, "publishNotReadyAddresses": whole}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata(name), "spec": spec}

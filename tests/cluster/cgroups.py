@@ -62,8 +62,11 @@ def abandoned(trees: Sequence[Path], processes: Path = Path("/proc")) -> set[str
 
 
 @contextmanager
-def kept(name: str) -> Iterator[None]:
-    """Make the group for the time of the block; it goes even if we are killed. DaemonError if it cannot be removed."""
+def kept(name: str, within: Sequence[str] = ()) -> Iterator[None]:
+    """Make the group, and those within, for the time of the block; they go even if we are killed.
+
+    DaemonError if they cannot be removed.
+    """
     trees = mounted()
     for old in abandoned(trees):
         remove(trees, old)
@@ -73,7 +76,8 @@ def kept(name: str) -> Iterator[None]:
         assert keeper.stdout is not None, "a pipe"
         keeper.stdout.readline()  # from here on no signal ends it
         try:
-            create(trees, name)
+            for group in (name, *(f"{name}/{each}" for each in within)):
+                create(trees, group)
         except OSError as error:
             raise EnvironmentProblem(f"no control group can be made, as a container may not: {error}") from error
         yield

@@ -1,17 +1,21 @@
-"""The chart with PoPs whose routers stand outside of the cluster, on a broker in a pod: the whole closed loop."""
+"""The chart with PoPs whose routers stand outside of the cluster, on brokers in pods: the whole closed loop."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from app.lab.demo.run import PACING
-from tests.cluster import broker, pops
-from tests.cluster.cluster import READY, Cluster
+from tests.cluster import balancer, broker, pops
+from tests.cluster.cluster import Cluster
+from tests.cluster.pki import CONTROL
+from tests.cluster.pods import metadata
 from tests.cluster.product import Secrets, ask_broker, volume
 from tests.cluster.steps import apply, installed, listed
-from tests.deploy.chart import NAMESPACE, Item, Values, template
+from tests.deploy.chart import Item, Values, template
 
+ROOT = Path(__file__).parents[2]
 # Two cores have to do for all of them.
 SMALL = {"resources": {"requests": {"cpu": "20m"}}}
 REPLICAS = {"telemetry": 1, "sfacctd": 2, "pmbmpd": 1, "view": 1}  # a spare of what hears datagrams
@@ -34,7 +38,7 @@ class Network:
         """Values for the PoPs that there are now."""
         each: Values = {name: SMALL for name in ("actuator", "gobgpd", "reaper")}
         each |= {name: SMALL | {"replicas": count} for name, count in REPLICAS.items()}
-        found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": 1})
+        found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": len(broker.ADDRESSES)})
         found["settings"] = found["settings"] | {"mode": "auto", "pacing": PACING}
         found["pops"] = [pops.entry(name, self._numbers[name]) for name in self.pops]
         found["inventories"] = {name: pops.inventory(name, self._numbers[name]) for name in self.pops}
@@ -46,9 +50,10 @@ class Network:
         items = template(self._helm, self.values())
         kafka = next(item.document["spec"]["kafka"] for item in items if item.document["kind"] == "Kafka")
         peers = kafka["listeners"][0]["networkPolicyPeers"]
-        await apply(cluster, [*broker.objects(self._secrets.authority, peers), await volume(cluster, "kafka")])
-        pod = ("pod", broker.POD, "--namespace", NAMESPACE)
-        await cluster.wait(cluster.becomes("True", "get", *pod, "--output", READY))
+        disks = [await volume(cluster, broker.pod_of(number)) for number in range(len(broker.ADDRESSES))]
+        await apply(cluster, [*broker.objects(self._secrets.authority, peers), state_policy(), *disks])
+        await self.ready(broker.NAME)
+        await balancer.start(cluster)
         for pop in self.pops:
             await self.give_disk(pop)
         await self.change()
@@ -62,7 +67,7 @@ class Network:
         # As with Strimzi no pod begins before its user has a certificate.
         if new := list(self._new_secrets(template(self._helm, wanted))):
             await apply(cluster, new)
-        await balance(cluster)
+        await balancer.balance(cluster)
         await self.ready("sfacctd", "pmbmpd")
 
     def _new_secrets(self, items: Sequence[Item]) -> Iterator[dict[str, Any]]:
@@ -83,7 +88,7 @@ class Network:
         return self._numbers.setdefault(pop, len(self._numbers))
 
     async def ready(self, *components: str) -> None:
-        """Wait until all pods of these components are ready; of all components without any."""
+        """Wait until all pods of these components are ready; of all components without any, and the brokers."""
 
         async def probe() -> str | None:
             waiting = [
@@ -95,6 +100,12 @@ class Network:
 
         await self._cluster.wait(probe)
 
+    async def leader(self, topic: str) -> int:
+        """The number of the broker that leads the one partition of a topic."""
+        python = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.cluster.leader")
+        operator = json.dumps(pops.operator(self._cluster.sandbox.folder))
+        return int(await self._cluster.sandbox.run(*python, topic, stdin=operator))
+
     def _keep_operator(self) -> None:
         """Write down by which certificate an operator outside of the cluster reaches the broker."""
         name = "autopilot-operator"
@@ -103,8 +114,17 @@ class Network:
             (self._cluster.sandbox.folder / "kafka" / file).write_text(text, encoding="utf-8")
 
 
+def state_policy() -> dict[str, Any]:
+    """Let the API server, which is on no node, reach telemetry: PoPs outside ask it for telemetry's state."""
+    selector = {"matchLabels": {"app.kubernetes.io/component": "telemetry"}}
+    allowed = {"from": [{"ipBlock": {"cidr": f"{CONTROL}/32"}}], "ports": [{"protocol": "TCP", "port": "http"}]}
+    spec = {"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [allowed]}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata("state"), "spec": spec}
+
+
 def _component(workload: dict[str, Any]) -> str:
-    return str(workload["metadata"]["labels"].get("app.kubernetes.io/component", ""))
+    about = workload["metadata"]
+    return str(about.get("labels", {}).get("app.kubernetes.io/component", about["name"]))
 
 
 def _is_ready(workload: dict[str, Any]) -> bool:
@@ -115,12 +135,3 @@ def _is_ready(workload: dict[str, Any]) -> bool:
         counts.append(status.get("updatedReplicas", 0))
     seen = status.get("observedGeneration") == workload["metadata"]["generation"]
     return bool(seen and all(count == spec["replicas"] == status.get("replicas") for count in counts))
-
-
-async def balance(cluster: Cluster) -> None:
-    """Stand in for a cloud's load balancer: each Service has the address that it asks for."""
-    for service in await listed(cluster, "services"):
-        if address := service["spec"].get("loadBalancerIP"):
-            status = {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
-            name = ("service", service["metadata"]["name"], "--namespace", NAMESPACE)
-            await cluster.kubectl("patch", *name, "--subresource=status", "--type=merge", "--patch", json.dumps(status))

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from app.lab.daemons.certificates import Authority
 
-NODE, API = "10.99.0.1", "https://10.99.0.1:6443"
+CONTROL, API = "10.99.0.254", "https://10.99.0.254:6443"
+NODES = {"node-1": "10.99.0.1", "node-2": "10.99.0.2"}  # and their addresses
 INSIDE = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 FIRST_SERVICE = "10.97.0.1"
 
@@ -26,8 +27,13 @@ IDENTITIES = (
     Identity("manager", "system:kube-controller-manager"),
     Identity("scheduler", "system:kube-scheduler"),
     Identity("proxy", "system:kube-proxy"),
-    Identity("node", "system:node:node-1", "system:nodes", ("node-1", NODE, "127.0.0.1")),
-    Identity("apiserver", "kube-apiserver", "system:masters", ("localhost", "127.0.0.1", NODE, FIRST_SERVICE, *INSIDE)),
+    *(
+        Identity(node, f"system:node:{node}", "system:nodes", (node, address, "127.0.0.1"))
+        for node, address in NODES.items()
+    ),
+    Identity(
+        "apiserver", "kube-apiserver", "system:masters", ("localhost", "127.0.0.1", CONTROL, FIRST_SERVICE, *INSIDE)
+    ),
     Identity("etcd", "etcd", reached_at=("localhost", "127.0.0.1")),
     Identity("accounts", "service-accounts"),
 )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.lab.daemons.commands import output
@@ -14,12 +15,13 @@ OWN = ("--net", "--mount", "--pid")
 class Sandbox:
     """What is run in it by `inside` sees the files of this machine, and can write to `state` and to `folder`.
 
-    `state` is in memory and seen only inside. If we die, the kernel ends unshare and the first process with us, then
-    all others, and with them the namespaces.
+    `state` is in memory and seen only inside. Each of the `nodes` has a network of its own, beside that of the rest. If
+    we die, the kernel ends unshare and the first process with us, then all others, and with them the namespaces.
     """
 
-    def __init__(self, runner: Runner, folder: Path) -> None:
+    def __init__(self, runner: Runner, folder: Path, nodes: Sequence[str] = ()) -> None:
         self._runner = runner
+        self._nodes = nodes
         self.folder = folder
         self.state = folder / "state"
         self._first = 0
@@ -29,7 +31,7 @@ class Sandbox:
         """Make the namespaces; DaemonError with the end of the log if something refuses."""
         self.state.mkdir()
         own = (*OWN, "--fork", "--kill-child=KILL", "--mount-proc")
-        argv = ("unshare", *own, "--", "sh", str(SCRIPT), str(self.state))
+        argv = ("unshare", *own, "--", "sh", str(SCRIPT), str(self.state), *self._nodes)
         # unshare takes no SIGTERM while it waits.
         await self._runner.start(Program(name="sandbox", argv=argv, stop_signal=signal.SIGKILL))
         await self._runner.ready("sandbox", self._is_made)
@@ -38,6 +40,10 @@ class Sandbox:
         """The command line that runs this one inside, with a home that nobody keeps."""
         home = (f"HOME={self.state}", f"KUBECONFIG={self.folder / 'pki' / 'admin.kubeconfig'}")
         return ("nsenter", f"--target={self._first}", *OWN, "--", *setpriv(None), "env", *home, *argv)
+
+    def at(self, node: str, *argv: str) -> tuple[str, ...]:
+        """The same, in the network of a node."""
+        return self.inside("nsenter", f"--net=/run/netns/{node}", "--", *argv)
 
     async def run(self, *argv: str, stdin: str = "", within_s: float = 30.0) -> str:
         """Run a command inside to its end; what it prints. DaemonError if it fails."""

@@ -8,7 +8,7 @@ from app.errors import DaemonError
 from tests.cluster import broker
 from tests.cluster.cluster import Cluster
 from tests.cluster.images import REGISTRY
-from tests.cluster.pki import NODE
+from tests.cluster.pki import CONTROL
 from tests.cluster.pods import pod
 from tests.cluster.steps import apply, delete, finished, listed, make_namespace
 from tests.deploy.chart import NAMESPACE
@@ -18,7 +18,7 @@ MONITORING = "monitoring"
 # By component of ours, the ports that it listens on in TCP.
 DOORS = {"telemetry": 6070, "actuator": 6071, "view": 6072, "pmbmpd": 1790}
 METRICS = ("telemetry", "actuator", "view")
-EVERYBODYS = ("the API server", NODE, 6443)  # so a pod that reaches nothing else has a network
+EVERYBODYS = ("the API server", CONTROL, 6443)  # so a pod that reaches nothing else has a network
 KNOCK = """
 import json, socket, sys, time
 doors, wanted = map(json.loads, sys.argv[1:])
@@ -51,7 +51,7 @@ async def are_kept_out(cluster: Cluster) -> None:
 
 async def _doors(cluster: Cluster) -> AsyncIterator[Door]:
     yield EVERYBODYS
-    yield "Kafka", broker.ADDRESS, broker.PORT
+    yield "Kafka", broker.BOOTSTRAP, broker.PORT
     for item in await listed(cluster, "pods"):
         component = item["metadata"]["labels"].get("app.kubernetes.io/component")
         if component in DOORS:

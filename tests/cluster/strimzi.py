@@ -1,7 +1,6 @@
 """A stand-in for Strimzi, whose operators are on no registry: from its objects it makes what they promise, and no more.
 
-Of a KafkaUser that is its certificate, in a Secret, and its rights; of a KafkaTopic the topic with its partitions. The
-broker is one, so every topic has one replica.
+Of a KafkaUser that is its certificate, in a Secret, and its rights; of a KafkaTopic the topic with its partitions.
 
 `python -m tests.cluster.strimzi BROKER FOLDER` does the part that needs the broker: it reads the objects from stdin, as
 kubectl lists them, and has the certificate of an administrator in FOLDER.
@@ -33,7 +32,12 @@ def topics(objects: Objects) -> list[NewTopic]:
     """The topics that KafkaTopics ask for."""
     found = [(each["metadata"]["name"], each["spec"]) for each in objects if each["kind"] == "KafkaTopic"]
     return [
-        NewTopic(name, spec["partitions"], 1, topic_configs={key: str(value) for key, value in spec["config"].items()})
+        NewTopic(
+            name,
+            spec["partitions"],
+            spec["replicas"],
+            topic_configs={key: str(value) for key, value in spec["config"].items()},
+        )
         for name, spec in found
     ]
 
@@ -64,7 +68,7 @@ def main(broker: str, folder: Path) -> int:
     """Make what the objects on stdin ask for; 1 with a line on stderr if the broker refuses."""
     files = {"cert_file": f"{ADMIN}.crt", "key_file": f"{ADMIN}.key", "ca_file": "ca.crt"}
     paths: dict[str, Any] = {key: str(folder / file) for key, file in files.items()}
-    kafka = Kafka(broker=broker, replication_factor=1, security="mtls", **paths)
+    kafka = Kafka(broker=broker, security="mtls", **paths)
     try:
         asyncio.run(make(kafka, msgspec.json.decode(sys.stdin.buffer.read())["items"]))
     except AutopilotError as error:

@@ -143,7 +143,7 @@ def test_the_stand_in_for_strimzi_makes_what_its_objects_ask_for() -> None:
         "spec": {"partitions": 2, "replicas": 3, "config": {"retention.ms": 60000}},
     }
     [made] = strimzi.topics([user, topic])
-    assert (made.name, made.num_partitions, made.replication_factor) == ("t", 2, 1)
+    assert (made.name, made.num_partitions, made.replication_factor) == ("t", 2, 3)
     assert made.topic_configs == {"retention.ms": "60000"}
     on = [RESOURCES["topic"], "bmp-", PREFIXED, "User:CN=u", ANY_HOST]
     asked = [list(vars(request).values()) for request in strimzi.rights([user, topic])]
