@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import click
@@ -165,30 +164,40 @@ async def broken(taken: steps.Steps, breaks: Breaks, outsides: Sequence[PopOutsi
     """The closed loop, and then what breaks or is changed while traffic flows."""
     async with taken.step("the closed loop of the demo") as counted:
         await closed_loop(outsides, counted)
-    for name, happens in (
-        ("telemetry's pods are killed", breaks.telemetry_is_killed),
-        ("telemetry's volumes are lost", breaks.volumes_are_lost),
-        ("telemetry ends when it is asked to", breaks.telemetry_ends),
-        ("telemetry hangs", breaks.telemetry_hangs),
-        ("the collectors of sFlow restart", breaks.collectors_restart),
-        ("helm upgrade", breaks.upgrade),
-        ("helm rollback", breaks.rollback),
-        ("a broker is killed", breaks.broker_is_killed),
-        ("a node is drained", breaks.node_is_drained),
+    for what, events in (
+        (
+            "telemetry fails",
+            (
+                ("telemetry's pods are killed", breaks.telemetry_is_killed),
+                ("telemetry's volumes are lost", breaks.volumes_are_lost),
+                ("telemetry ends when it is asked to", breaks.telemetry_ends),
+                ("telemetry hangs", breaks.telemetry_hangs),
+            ),
+        ),
+        (
+            "what it stands on fails",
+            (
+                ("the collectors of sFlow restart", breaks.collectors_restart),
+                ("a broker is killed", breaks.broker_is_killed),
+                ("a node is drained", breaks.node_is_drained),
+            ),
+        ),
+        ("settings change", (("helm upgrade", breaks.upgrade), ("helm rollback", breaks.rollback))),
     ):
-        async with taken.step(name) as counted:
-            await while_it_flows(outsides, counted, happens)
-    async with AsyncExitStack() as added:
-
-        async def add() -> None:
-            another.append(await added.enter_async_context(await breaks.add(ADDED)))
-
-        another: list[PopOutside] = []
-        async with taken.step("a PoP is added") as counted:
-            await while_it_flows(outsides, counted, add)
-            await while_it_flows(another, counted, breaks.nothing)
-    async with taken.step("a PoP is removed") as counted:
-        await while_it_flows(outsides, counted, partial(breaks.remove, ADDED))
+        async with taken.step(f"every byte, while {what}") as counted, while_it_flows(outsides, counted):
+            for name, happens in events:
+                async with taken.step(name):
+                    await happens()
+    async with (
+        taken.step("every byte, while a PoP comes and goes") as counted,
+        while_it_flows(outsides, counted),
+    ):
+        async with AsyncExitStack() as stack, taken.step("a PoP is added") as added:
+            another = await stack.enter_async_context(await breaks.add(ADDED))
+            async with while_it_flows([another], added):
+                pass
+        async with taken.step("a PoP is removed"):
+            await breaks.remove(ADDED)
 
 
 @click.command()

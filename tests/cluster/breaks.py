@@ -1,8 +1,9 @@
 """What breaks, or is changed, while traffic flows in every PoP; each byte is counted."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from tests.cluster.steps import Counted, listed
 from tests.deploy.chart import NAMESPACE, RELEASE
 
 STEADY = Play(str(Path(__file__).with_name("steady.toml")))
-BEFORE_S = 20.0  # until overrides stand
 DRAINS_WITHIN_S = 300.0
 KILL = ("--grace-period=0", "--force", "--wait=false")
 
@@ -32,20 +32,15 @@ async def closed_loop(outsides: Sequence[PopOutside], counted: Counted) -> None:
             raise DaemonError(f"the demo's verdict: {', '.join(played.failed)}")
 
 
-async def while_it_flows(
-    outsides: Sequence[PopOutside], counted: Counted, happens: Callable[[], Awaitable[None]]
-) -> None:
-    """Let something happen in the middle of traffic, and count what telemetry has published of that."""
-    playing = asyncio.gather(*(each.play(STEADY) for each in outsides))
-    try:
-        await asyncio.sleep(BEFORE_S)
-        await happens()
-        for played in await playing:
-            counted.add(played.sent, played.lost, played.doubled)
-            if played.undelivered:
-                raise DaemonError(f"{played.undelivered:,} bytes have not even reached Kafka")
-    finally:
-        playing.cancel()
+@asynccontextmanager
+async def while_it_flows(outsides: Sequence[PopOutside], counted: Counted) -> AsyncIterator[None]:
+    """During the block traffic flows and overrides stand, as after it; then what telemetry published is counted."""
+    await asyncio.gather(*(each.begin(STEADY) for each in outsides))
+    yield
+    for played in await asyncio.gather(*(each.end() for each in outsides)):
+        counted.add(played.sent, played.lost, played.doubled)
+        if played.undelivered:
+            raise DaemonError(f"{played.undelivered:,} bytes have not even reached Kafka")
 
 
 class Breaks:
@@ -79,9 +74,10 @@ class Breaks:
 
     async def broker_is_killed(self) -> None:
         """The broker that leads the flows of a PoP dies, and starts again on its data."""
-        flows = topics.FLOWS.for_pop(self._network.pops[0])
-        await self._kill(broker.pod_of(await self._network.leader(flows)))
+        [flows] = (await self._network.partitions())[topics.FLOWS.for_pop(self._network.pops[0])]
+        await self._kill(broker.pod_of(flows.leader))
         await self._network.ready()
+        await self._network.in_sync()
 
     async def telemetry_ends(self) -> None:
         """Telemetry is asked to end, in every PoP; DaemonError if it has to be killed."""
@@ -102,8 +98,12 @@ class Breaks:
         await self._network.ready()
 
     async def node_is_drained(self) -> None:
-        """The node of one PoP's telemetry is emptied, as far as disruption budgets let it, and taken into use again."""
-        node = (await self._pod(f"autopilot-telemetry-{self._network.pops[0]}-0"))["spec"]["nodeName"]
+        """A node is emptied, as far as disruption budgets let it, and taken into use again.
+
+        It is the one with a single broker: budgets know of a broker that is ready, and not of one that is in sync.
+        """
+        nodes = Counter(item["spec"]["nodeName"] for item in await self._items("pods") if broker.is_broker(item))
+        [*_, (node, _)] = nodes.most_common()
         options = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={DRAINS_WITHIN_S:g}s")
         await self._cluster.kubectl("drain", node, *options, within_s=DRAINS_WITHIN_S + 10)
         left = [item["metadata"]["name"] for item in await self._items("pods") if item["spec"].get("nodeName") == node]
@@ -122,9 +122,6 @@ class Breaks:
         """That is taken back by helm rollback."""
         await self._cluster.helm("rollback", RELEASE, "--namespace", NAMESPACE)
         await self._network.ready()
-
-    async def nothing(self) -> None:
-        """Traffic flows, and that is all."""
 
     async def add(self, pop: str) -> AbstractAsyncContextManager[PopOutside]:
         """A PoP comes into the list; its routers, which have to be started."""

@@ -55,6 +55,11 @@ def pod_of(number: int) -> str:
     return f"{NAME}-{number}"
 
 
+def is_broker(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod, as the API server describes it, is one of ours."""
+    return str(pod["metadata"]["name"]).startswith(f"{NAME}-")
+
+
 def properties() -> dict[str, str]:
     """The file of each broker. Each is a controller, too."""
     voters = ",".join(f"{number}@{address}:{CONTROLLER}" for number, address in enumerate(ADDRESSES))

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from app.errors import DaemonError
 from app.lab.demo.run import PACING
 from tests.cluster import balancer, broker, pops
 from tests.cluster.cluster import Cluster
+from tests.cluster.partitions import Partition
 from tests.cluster.pki import CONTROL
 from tests.cluster.pods import metadata
 from tests.cluster.product import Secrets, ask_broker, volume
@@ -19,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 # Two cores have to do for all of them.
 SMALL = {"resources": {"requests": {"cpu": "20m"}}}
 REPLICAS = {"telemetry": 1, "sfacctd": 2, "pmbmpd": 1, "view": 1}  # a spare of what hears datagrams
+BROKERS = len(broker.ADDRESSES)
 KINDS = "statefulsets,deployments"
 
 
@@ -38,7 +43,7 @@ class Network:
         """Values for the PoPs that there are now."""
         each: Values = {name: SMALL for name in ("actuator", "gobgpd", "reaper")}
         each |= {name: SMALL | {"replicas": count} for name, count in REPLICAS.items()}
-        found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": len(broker.ADDRESSES)})
+        found = self._secrets.values(0, kafka={"broker": broker.BROKER, "replicas": BROKERS})
         found["settings"] = found["settings"] | {"mode": "auto", "pacing": PACING}
         found["pops"] = [pops.entry(name, self._numbers[name]) for name in self.pops]
         found["inventories"] = {name: pops.inventory(name, self._numbers[name]) for name in self.pops}
@@ -50,7 +55,7 @@ class Network:
         items = template(self._helm, self.values())
         kafka = next(item.document["spec"]["kafka"] for item in items if item.document["kind"] == "Kafka")
         peers = kafka["listeners"][0]["networkPolicyPeers"]
-        disks = [await volume(cluster, broker.pod_of(number)) for number in range(len(broker.ADDRESSES))]
+        disks = [await volume(cluster, broker.pod_of(number)) for number in range(BROKERS)]
         await apply(cluster, [*broker.objects(self._secrets.authority, peers), state_policy(), *disks])
         await self.ready(broker.NAME)
         await balancer.start(cluster)
@@ -100,11 +105,25 @@ class Network:
 
         await self._cluster.wait(probe)
 
-    async def leader(self, topic: str) -> int:
-        """The number of the broker that leads the one partition of a topic."""
-        python = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.cluster.leader")
+    async def partitions(self) -> dict[str, list[Partition]]:
+        """The partitions of every topic."""
+        python = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.cluster.partitions")
         operator = json.dumps(pops.operator(self._cluster.sandbox.folder))
-        return int(await self._cluster.sandbox.run(*python, topic, stdin=operator))
+        found = await self._cluster.sandbox.run(*python, stdin=operator)
+        return msgspec.json.decode(found, type=dict[str, list[Partition]])
+
+    async def in_sync(self) -> None:
+        """Wait until every broker has all of its partitions: before that another one must not go."""
+
+        async def probe() -> str | None:
+            try:
+                found = await self.partitions()
+            except DaemonError as error:
+                return str(error)
+            behind = [topic for topic, each in found.items() if any(len(one.in_sync) < BROKERS for one in each)]
+            return f"not in sync: {', '.join(behind)}" if behind else None
+
+        await self._cluster.wait(probe)
 
     def _keep_operator(self) -> None:
         """Write down by which certificate an operator outside of the cluster reaches the broker."""

@@ -1,15 +1,15 @@
 """What stands outside of the pods: the routers of one PoP, their neighbours, and the traffic that they report.
 
 `python -m tests.cluster.outside FILE` runs in a network namespace of its own, on a cable to the node. FILE is a
-`Place`. Each line of stdin is a `Play`: it runs that scenario, and writes what came of it as a line of JSON. It ends
-with stdin.
+`Place`. Each line of stdin is a `Play`: it runs that scenario, and writes what came of it as a line of JSON. One that
+is not judged goes on until another line comes, and says when that may be. It ends with stdin.
 """
 
 import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from ssl import create_default_context
 from typing import Any, TypeVar
@@ -33,9 +33,11 @@ from app.lab.daemons.runner import POLL_S, Report, Runner
 from app.lab.daemons.stack import Stack
 from app.lab.demo.bounds import FigureValue
 from app.lab.demo.display import Display
+from app.lab.demo.killer import read_tables
 from app.lab.demo.observe import published
 from app.lab.demo.run import Demo, make_context
 from app.lab.demo.state_client import StateClient
+from app.lab.pop.engine import count_overrides
 from app.lab.pop.model import Announcement
 from app.lab.pop.pop import SimPop, generate
 from app.lab.pop.scenario import load_scenario
@@ -166,15 +168,39 @@ class PodDemo(Demo):
         if not await self._until(self._routes_known, WAIT_WITHIN_S):
             raise DaemonError(f"telemetry still lacks routes after {WAIT_WITHIN_S:g} s")
 
-    async def carry(self) -> None:
-        """Run the traffic, and wait until telemetry has counted it; DaemonError if it does not."""
-        await self._traffic()
+    async def carry(self, over: Callable[[], Awaitable[object]]) -> None:
+        """Run the traffic until `over`, and wait until telemetry has counted it; DaemonError if it does not.
+
+        Overrides stand when it asks, and once more when that has come.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._traffic())
+            await self._moved()
+            await over()
+            await self._moved()
+            self._context.sim.stop()
         if not await self._drain():
             raise DaemonError("telemetry has not closed the last windows")
 
+    async def _moved(self) -> None:
+        marker = self._stack.pop.marker_community
 
-async def play(outside: Outside, place: Place, wanted: Play, display: Display, sim_pop: SimPop) -> Played:
-    """Run one scenario, and count its bytes."""
+        async def stand() -> bool:
+            return count_overrides(await read_tables(self._context.readers), marker) > 0
+
+        if not await self._until(stand, WAIT_WITHIN_S):
+            raise DaemonError(f"no override stands within {WAIT_WITHIN_S:g} s")
+
+
+async def play(
+    outside: Outside,
+    place: Place,
+    wanted: Play,
+    display: Display,
+    sim_pop: SimPop,
+    over: Callable[[], Awaitable[object]],
+) -> Played:
+    """Run one scenario, and count its bytes. One that is not judged goes on until `over`."""
     clock = SystemClock()
     scenario = load_scenario(wanted.scenario, outside.pop)
     state = PodState(place, outside.pop.name)
@@ -188,7 +214,7 @@ async def play(outside: Outside, place: Place, wanted: Play, display: Display, s
             if killed := figures["killed_neighbour"]:
                 await outside.revive(str(killed))
         else:
-            await demo.carry()
+            await demo.carry(over)
     finally:
         for reader in context.readers.values():
             await reader.close()
@@ -231,9 +257,14 @@ async def serve(place: Place) -> None:
     protocol = asyncio.StreamReaderProtocol(asked)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     async with Outside(place, sim_pop.announcements, display.note) as outside:
+
+        async def over() -> None:
+            print("{}", flush=True)
+            await asked.readline()
+
         print("{}", flush=True)
         while line := await asked.readline():
-            played = await play(outside, place, msgspec.json.decode(line, type=Play), display, sim_pop)
+            played = await play(outside, place, msgspec.json.decode(line, type=Play), display, sim_pop, over)
             print(msgspec.json.encode(played).decode(), flush=True)
 
 

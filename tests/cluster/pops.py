@@ -86,9 +86,22 @@ class PopOutside:
 
     async def play(self, wanted: Play) -> Played:
         """Play a scenario to its end; DaemonError with the end of the log if that fails."""
-        assert self._process.stdin is not None, "a pipe"
-        self._process.stdin.write(msgspec.json.encode(wanted) + b"\n")
+        self._say(msgspec.json.encode(wanted))
         return msgspec.json.decode(await self.answer(PLAYS_WITHIN_S), type=Played)
+
+    async def begin(self, wanted: Play) -> None:
+        """Begin a scenario that has no end of its own; return when overrides stand."""
+        self._say(msgspec.json.encode(wanted))
+        await self.answer(PLAYS_WITHIN_S)
+
+    async def end(self) -> Played:
+        """End it, as soon as overrides stand again."""
+        self._say(b"{}")
+        return msgspec.json.decode(await self.answer(PLAYS_WITHIN_S), type=Played)
+
+    def _say(self, line: bytes) -> None:
+        assert self._process.stdin is not None, "a pipe"
+        self._process.stdin.write(line + b"\n")
 
     async def answer(self, within_s: float) -> bytes:
         """The next line that it writes."""
