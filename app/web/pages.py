@@ -17,6 +17,7 @@ from app.web.pop_model import PopModel
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATIC = Path(__file__).parent / "static"
 SEND_WITHIN_S = 30.0
+STREAM_S = 900.0  # then the page opens another, and a proxy that knows its user by now no more refuses it
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -75,8 +76,9 @@ def make_site(
         # A page that went away or no longer reads connects again by itself.
         with hub.page(model.pop.name, snapshot) as page, contextlib.suppress(ConnectionError, TimeoutError):
             await response.prepare(request)
-            async for update in page.updates():
-                await asyncio.wait_for(response.write(update), SEND_WITHIN_S)
+            async with asyncio.timeout(STREAM_S):
+                async for update in page.updates():
+                    await asyncio.wait_for(response.write(update), SEND_WITHIN_S)
         return response
 
     async def whoami(request: web.Request) -> web.Response:
