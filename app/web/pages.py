@@ -10,9 +10,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.clock import Clock
+from app.config.http_settings import Http
 from app.web.documents import Update
 from app.web.hub import Hub
 from app.web.pop_model import PopModel
+from app.web.users import behind_proxies, user
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATIC = Path(__file__).parent / "static"
@@ -39,12 +41,9 @@ def make_site(
     hub: Hub,
     clock: Clock,
     health: Callable[[], object],
-    user: Callable[[web.Request], str | None],
+    http: Http,
 ) -> web.Application:
-    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown.
-
-    `user` says who somebody is, None if nobody knows.
-    """
+    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown."""
 
     def model_of(request: web.Request) -> PopModel:
         name = request.query.get("pop") or next(iter(models))
@@ -82,7 +81,7 @@ def make_site(
         return response
 
     async def whoami(request: web.Request) -> web.Response:
-        return _json({"user": user(request)})
+        return _json({"user": user(http, request)})
 
     async def healthz(_: web.Request) -> web.Response:
         return _json(health())
@@ -93,7 +92,7 @@ def make_site(
     async def close_pages(_: web.Application) -> None:
         hub.close()
 
-    site = web.Application()
+    site = web.Application(middlewares=[behind_proxies(http)])
     site.on_response_prepare.append(_harden)
     site.on_shutdown.append(close_pages)
     api = {"/api/pop": pop, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
