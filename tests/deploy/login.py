@@ -30,7 +30,7 @@ def login(items: Sequence[Item]) -> Iterator[str]:
     way = urlsplit(upstream["uri"])
     if (way.hostname,) != http.proxies or way.port != VIEW_PORT:
         yield f"the proxy asks {way.netloc}, and the view believes {http.proxies}"
-    believed = {http.user_header: {"claimSource": {"claim": "email"}}}
+    believed: dict[str, Any] = {http.user_header: {"claimSource": {"claim": "email"}}}
     believed[SECRET_HEADER] = {"secretSource": {"fromFile": http.proxy_secret_file}}
     headers = {each["name"]: each for each in proxy["injectRequestHeaders"]}
     for name, value in believed.items():

@@ -24,8 +24,8 @@ from tests.sso.programs import Programs
 
 POP = "iad90"
 HOST = "autopilot.example.net"
-ADA, EVE = "ada@example.net", "eve@example.net"
-GROUPS = {ADA: list(LOGIN["groups"]), EVE: ["sales"]}
+ADA, BEN, EVE = "ada@example.net", "ben@example.net", "eve@example.net"
+GROUPS = {ADA: LOGIN["groups"], BEN: LOGIN["groups"], EVE: ["sales"]}
 Headers = Iterable[tuple[str, str]]
 
 
@@ -129,6 +129,7 @@ class Rig:
             "tls": {"cert": issued.certificate, "key": issued.key},
             "client": client,
             "users": str(self._folder / "users.json"),
+            "unrefreshed": [BEN],
         }
         path = self._folder / "provider.json"
         path.write_text(json.dumps(settings), encoding="utf-8")

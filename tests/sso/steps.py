@@ -14,7 +14,7 @@ from tests.deploy.chart import LOGIN
 from tests.integration.browser import chromium
 from tests.patience import PATIENCE_S
 from tests.sso.pod import HERE
-from tests.sso.rig import ADA, EVE, GROUPS, HOST, Answer, Rig
+from tests.sso.rig import ADA, BEN, EVE, GROUPS, HOST, Answer, Rig
 
 PAGE = f"https://{HOST}/"
 COOKIE = "__Host-autopilot"
@@ -47,6 +47,7 @@ async def shown(taken: Steps, rig: Rig) -> None:
         async with taken.step("a member gets the page, which says who they are, and follows the stream"):
             ada = await logged_in(browser, rig, ADA)
             await follows(ada)
+        ben = await cookies_of((await logged_in(browser, rig, BEN)).context)
         async with taken.step("the cookie is for this host and HTTPS only, and no script reads it"):
             await is_guarded(ada)
         async with taken.step("a member cannot say that they are somebody else"):
@@ -65,6 +66,8 @@ async def shown(taken: Steps, rig: Rig) -> None:
             await follows(ada)
         async with taken.step("who leaves the group is out within a minute, and sees so"):
             await leaves(rig, ada)
+        async with taken.step("a session that cannot be refreshed ends with its ID token"):
+            await until(lambda: is_at_the_provider(rig, ben))
 
 
 async def are_sent_to_the_provider(rig: Rig) -> None:
@@ -173,6 +176,14 @@ async def leaves(rig: Rig, page: Page) -> None:
     async with page.expect_response(lambda answer: answer.request.is_navigation_request() and answer.status == 403):
         await rig.stop_view()
         await rig.start_view()
+
+
+async def is_at_the_provider(rig: Rig, cookies: str) -> bool:
+    """Whether somebody has to log in again; DaemonError if something else than that and the page comes."""
+    answer = await rig.ask("/api/user", cookies=cookies)
+    if answer.status != 200:
+        leads_to_the_provider(answer, rig, f"after the ID token of {BEN}")
+    return answer.status != 200
 
 
 async def until(happens: Callable[[], Awaitable[bool]]) -> None:
