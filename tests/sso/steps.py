@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from urllib.parse import parse_qs, urlsplit
 
 from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Error as BrowserError
 
 from app.errors import DaemonError
 from tests.cluster.steps import Steps
@@ -38,7 +39,15 @@ FORGED = (
 
 
 async def shown(taken: Steps, rig: Rig) -> None:
-    """All steps; an error ends them."""
+    """All steps; DaemonError ends them, also if the browser does not see what it should."""
+    expect.set_options(timeout=PATIENCE_S * 1000)
+    try:
+        await _shown(taken, rig)
+    except (AssertionError, TimeoutError, BrowserError) as error:
+        raise DaemonError(f"{type(error).__name__}: {error}") from error
+
+
+async def _shown(taken: Steps, rig: Rig) -> None:
     async with taken.step("nobody without a session gets anything, whoever they say they are"):
         await are_sent_to_the_provider(rig)
     async with AsyncExitStack() as stack:
