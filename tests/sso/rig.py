@@ -7,7 +7,6 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +34,6 @@ class Answer(NamedTuple):
     status: int
     location: str
     text: str
-    cookies: SimpleCookie
 
 
 class Rig:
@@ -183,7 +181,8 @@ async def _ask(url: str, headers: list[tuple[str, str]], source: str) -> Answer:
         session.get(url, headers=headers, allow_redirects=False) as answer,
     ):
         location = answer.headers.get("Location", "")
-        return Answer(answer.status, location, await answer.text(), answer.cookies)
+        text = "" if answer.content_type == "text/event-stream" else await answer.text()  # a stream has no end
+        return Answer(answer.status, location, text)
 
 
 def _listens(port: int) -> Probe:
