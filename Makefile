@@ -10,7 +10,7 @@ PYTHON ?= /usr/bin/python3
 PIP := $(BIN)/pip install --quiet
 LOCKED := $(PIP) --require-hashes --only-binary=:all:
 
-.PHONY: help demo test unit check deploy-check cluster gitops format docs bench fuzz faults leak-test soak crowded canary sbom install uninstall
+.PHONY: help demo test unit check deploy-check cluster gitops sso format docs bench fuzz faults leak-test soak crowded canary sbom install uninstall
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -65,6 +65,9 @@ cluster: install .venv/developing ## a real Kubernetes of one node, and the char
 
 gitops: install .venv/developing ## Flux on a real API server: a commit makes a PoP appear; needs root
 	@$(BIN)/python -m tests.gitops $(ARGS)
+
+sso: install .venv/developing ## the page behind a real oauth2-proxy and provider: who gets in, and who does not
+	@$(BIN)/python -m tests.sso $(ARGS)
 
 soak: install .venv/developing ## half an hour of the demo; memory and open files must stay flat
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -30,7 +30,6 @@ from app.web.pages import encode_update, make_site
 from app.web.pop_model import HISTORY_S, PopModel
 from app.web.server import HttpServer
 from app.web.truth import TruthLine, TruthReader
-from app.web.users import user
 
 T = TypeVar("T")
 UPDATE_EVERY_S = 1.0
@@ -64,7 +63,7 @@ class View:
         metrics.VIEW_PAGES.set_function(lambda: self._hub.open_pages)
         for topic in self._reader.topics:
             metrics.UNREADABLE.labels(topic).set_function(partial(self.unreadable, topic))
-        self.site = make_site(self._models, self._hub, clock, self.health, partial(user, settings.http))
+        self.site = make_site(self._models, self._hub, clock, self.health, settings.http)
         self.http = settings.http
 
     def unreadable(self, topic: str) -> int:

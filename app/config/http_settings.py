@@ -22,8 +22,9 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use a name, for example that of a proxy.
     """
     proxies: tuple[forms.Address, ...] = ()
-    """List of IP addresses. Only from there `user_header` counts, and only with the secret of `proxy_secret_file`.
-    Change: if a proxy in front of the view knows who somebody is.
+    """List of IP addresses. Only from there the view shows its page, and `user_header` counts with the secret of
+    `proxy_secret_file`; others get 403, but for `/healthz` and `/metrics`. Empty: everybody sees the page. Change: if a
+    proxy in front of the view knows who somebody is.
     """
     proxy_secret_file: forms.Text | None = None
     """File, relative to this one, that has nothing but the secret that the proxy sends as `X-Autopilot-Proxy-Secret`.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import mimetypes
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -10,13 +11,16 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.clock import Clock
+from app.config.http_settings import Http
 from app.web.documents import Update
 from app.web.hub import Hub
 from app.web.pop_model import PopModel
+from app.web.users import behind_proxies, user
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATIC = Path(__file__).parent / "static"
 SEND_WITHIN_S = 30.0
+STREAM_S = 900.0  # then the page opens another, and a proxy that knows its user by now no more refuses it
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -38,12 +42,9 @@ def make_site(
     hub: Hub,
     clock: Clock,
     health: Callable[[], object],
-    user: Callable[[web.Request], str | None],
+    http: Http,
 ) -> web.Application:
-    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown.
-
-    `user` says who somebody is, None if nobody knows.
-    """
+    """Return the web application over the read models of one or more PoPs; without `?pop=` the first is shown."""
 
     def model_of(request: web.Request) -> PopModel:
         name = request.query.get("pop") or next(iter(models))
@@ -75,12 +76,13 @@ def make_site(
         # A page that went away or no longer reads connects again by itself.
         with hub.page(model.pop.name, snapshot) as page, contextlib.suppress(ConnectionError, TimeoutError):
             await response.prepare(request)
-            async for update in page.updates():
-                await asyncio.wait_for(response.write(update), SEND_WITHIN_S)
+            async with asyncio.timeout(STREAM_S):
+                async for update in page.updates():
+                    await asyncio.wait_for(response.write(update), SEND_WITHIN_S)
         return response
 
     async def whoami(request: web.Request) -> web.Response:
-        return _json({"user": user(request)})
+        return _json({"user": user(http, request)})
 
     async def healthz(_: web.Request) -> web.Response:
         return _json(health())
@@ -91,7 +93,7 @@ def make_site(
     async def close_pages(_: web.Application) -> None:
         hub.close()
 
-    site = web.Application()
+    site = web.Application(middlewares=[behind_proxies(http)])
     site.on_response_prepare.append(_harden)
     site.on_shutdown.append(close_pages)
     api = {"/api/pop": pop, "/api/links": links, "/api/overrides": overrides, "/api/decisions": decisions}
@@ -105,12 +107,14 @@ def _files() -> dict[str, Handler]:
     """The page and what it loads, by path.
 
     Not aiohttp's own static files: they look up the real path of the folder, and the demo runs as a user who must not
-    see it if the checkout is in somebody else's home.
+    see it if the checkout is in somebody else's home. Nor its file responses, which our server cannot send itself.
     """
 
     def file(path: Path) -> Handler:
-        async def serve(_: web.Request) -> web.FileResponse:
-            return web.FileResponse(path)
+        content, kind = path.read_bytes(), mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+        async def serve(_: web.Request) -> web.Response:
+            return web.Response(body=content, content_type=kind)
 
         return serve
 

@@ -8,14 +8,29 @@ import logging
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from app.config import forms
 from app.config.http_settings import Http
 from app.logs import OFTEN
 
 SECRET_HEADER = "X-Autopilot-Proxy-Secret"
+FOR_MACHINES = ("/healthz", "/metrics")
 
 log = logging.getLogger(__name__)
+
+
+def behind_proxies(http: Http) -> Middleware:
+    """Whom their proxies let in, and nobody else, sees the page; without proxies everybody does."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if http.proxies and request.remote not in http.proxies and request.path not in FOR_MACHINES:
+            text = f"this page is behind a proxy: ask that, or write {request.remote} in http.proxies\n"
+            raise web.HTTPForbidden(text=text)
+        return await handler(request)
+
+    return guard
 
 
 def user(http: Http, request: web.Request) -> str | None:

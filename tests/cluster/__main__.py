@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -200,6 +201,19 @@ async def broken(taken: steps.Steps, breaks: Breaks, outsides: Sequence[PopOutsi
             await breaks.remove(ADDED)
 
 
+def concluded(running: Coroutine[Any, Any, None]) -> int:
+    """Run it to its end, and return the exit code; an error is reported."""
+    try:
+        asyncio.run(running)
+    except EnvironmentProblem as problem:
+        say(str(problem))
+        return EXIT_USAGE
+    except (AutopilotError, subprocess.CalledProcessError) as error:
+        say(str(error))
+        return 1
+    return 0
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--base", metavar="IMAGE", help="A Debian 12, as buildah pulls it (docker://...); default: one is made.")
@@ -208,15 +222,7 @@ async def broken(taken: steps.Steps, breaks: Breaks, outsides: Sequence[PopOutsi
 def main(as_json: bool, base: str | None, keep: bool, pops: int) -> None:
     """Start a Kubernetes cluster of two nodes, and show on it what can be shown."""
     taken = steps.Steps(say)
-    code = 0
-    try:
-        asyncio.run(run(taken, base, keep, pops))
-    except EnvironmentProblem as problem:
-        say(str(problem))
-        code = EXIT_USAGE
-    except (AutopilotError, subprocess.CalledProcessError) as error:
-        say(str(error))
-        code = 1
+    code = concluded(run(taken, base, keep, pops))
     if as_json:
         print(msgspec.json.encode(taken.outcome).decode())
     sys.exit(code)

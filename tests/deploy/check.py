@@ -38,6 +38,7 @@ from tests.deploy.chart import (
     template,
     values,
 )
+from tests.deploy.login import login
 from tests.deploy.pods import references, restricted
 from tests.deploy.tools import Tools
 from tests.deploy.typos import typos
@@ -144,7 +145,7 @@ def run(tools: Tools) -> Report:
     report.problems += what_we_say_ourselves(rendered[10], {name: [name] for name in names(10)})
     report.problems += what_we_say_ourselves(others["one cell"], {"small": names(3)})
     for items in (rendered[1], others["one cell"], others["IPv6"]):
-        report.problems += what_runs(items)
+        report.problems += (*what_runs(items), *login(items))
     report.problems += sizes(rendered)
     report.problems += alerts(rendered[1])
     refuse(report, four)
@@ -330,6 +331,7 @@ def mistakes() -> dict[str, tuple[Values, str]]:
         "a setting of the chart": ({**good, "settings": {"kafka": {"broker": "x:1"}}}, "broker"),
         "a setting's type": ({**good, "settings": {"windows": {"length_s": 0.5}}}, "length_s"),
         "a page without a login": ({**good, "view": {"host": "a.example.net"}}, "login"),
+        "a scope without openid": ({**good, "view": {"login": {"scope": "email"}}}, "scope"),
         "a key of the values": ({**good, "pop": []}, "pop"),
     }
 

@@ -9,6 +9,7 @@ import pytest
 from tests.deploy import check
 from tests.deploy.chart import Item, names, template, values
 from tests.deploy.generated import KAFKA, SCHEMA, kafka_json, schema_json
+from tests.deploy.login import login
 from tests.deploy.pods import references, restricted
 from tests.deploy.tools import Tools, tools
 
@@ -33,6 +34,23 @@ def changed(items: list[Item], kind: str, name: str, change: Change) -> list[Ite
     found = copy.deepcopy(items)
     change(next(item.document for item in found if item.document["kind"] == kind and item.name == name))
     return found
+
+
+MISTAKES_OF_THE_LOGIN = {
+    "proxies": ('proxies = ["127.0.0.1"]', 'proxies = ["127.0.0.2"]', "the view believes"),
+    "upstream": ('uri: "http://127.0.0.1:6072"', 'uri: "http://127.0.0.1:6071"', "the proxy asks"),
+    "secret": ("fromFile: /etc/login/proxy-secret", "fromFile: /etc/login/cookie-secret", "X-Autopilot-Proxy-Secret"),
+    "header": ("name: X-Forwarded-User", "name: X-Forwarded-Email", "X-Forwarded-User"),
+    "kept": ("preserveRequestValue: false", "preserveRequestValue: true", "is not replaced"),
+    "groups": ('allowedGroups: ["netops"]', "allowedGroups: []", "every user"),
+}
+MISTAKES_OF_THE_SESSION = {
+    "--cookie-name=__Host-autopilot": "--cookie-name=autopilot",
+    "--cookie-samesite=lax": "--cookie-samesite=none",
+    "--cookie-refresh=1m": "--cookie-refresh=0s",
+    "--cookie-expire=12h": "--cookie-expire=168h",
+    "--skip-provider-button": "--reverse-proxy",
+}
 
 
 def test_what_is_made_from_our_tables_is_current() -> None:
@@ -118,6 +136,26 @@ def test_what_else_a_pop_changes_is_found(made: Tools, two: list[Item]) -> None:
 def test_too_little_is_found(two: list[Item], kind: str, name: str, change: Change) -> None:
     assert list(check.sizes({2: two})) == []
     assert list(check.sizes({2: changed(two, kind, name, change)}))
+
+
+@pytest.mark.parametrize(("before", "after", "named"), MISTAKES_OF_THE_LOGIN.values(), ids=MISTAKES_OF_THE_LOGIN.keys())
+def test_a_login_that_believes_too_much_is_found(two: list[Item], before: str, after: str, named: str) -> None:
+    def mistaken(settings: dict[str, Any]) -> None:
+        data = {name: text.replace(before, after) for name, text in settings["data"].items()}
+        assert data != settings["data"]
+        settings["data"] = data
+
+    assert list(login(two)) == []
+    assert named in str(list(login(changed(two, "ConfigMap", "autopilot-view", mistaken))))
+
+
+@pytest.mark.parametrize(("before", "after"), MISTAKES_OF_THE_SESSION.items())
+def test_a_session_that_lasts_or_shows_too_much_is_found(two: list[Item], before: str, after: str) -> None:
+    def mistaken(view: dict[str, Any]) -> None:
+        arguments = view["spec"]["template"]["spec"]["containers"][1]["args"]
+        arguments[arguments.index(before)] = after
+
+    assert after.partition("=")[0] in str(list(login(changed(two, "Deployment", "autopilot-view", mistaken))))
 
 
 def test_arguments_that_our_command_does_not_know_are_found(two: list[Item]) -> None:

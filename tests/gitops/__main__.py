@@ -1,9 +1,7 @@
 """`python -m tests.gitops [--json]`: Flux on a real API server, and what commits do. Exit code 1 if a step fails."""
 
-import asyncio
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +9,10 @@ from contextlib import asynccontextmanager
 import click
 import msgspec
 
-from app.errors import AutopilotError, EnvironmentProblem
+from app.errors import EnvironmentProblem
 from app.lab.daemons.machine import SEARCH_PATH
 from app.lab.daemons.runner import Runner
-from tests.cluster.__main__ import EXIT_USAGE, gone, own_folder, say
+from tests.cluster.__main__ import concluded, gone, own_folder, say
 from tests.cluster.programs import programs
 from tests.cluster.sandbox import Sandbox
 from tests.cluster.steps import Steps
@@ -69,15 +67,7 @@ async def run(taken: Steps) -> None:
 def main(as_json: bool) -> None:
     """Let Flux make clusters what a git repository says, and show what commits do to them."""
     taken = Steps(say)
-    code = 0
-    try:
-        asyncio.run(run(taken))
-    except EnvironmentProblem as problem:
-        say(str(problem))
-        code = EXIT_USAGE
-    except (AutopilotError, subprocess.CalledProcessError) as error:
-        say(str(error))
-        code = 1
+    code = concluded(run(taken))
     if as_json:
         done = [{"step": each.step, "ok": each.ok, "seconds": each.seconds} for each in taken.outcome.steps]
         print(msgspec.json.encode({"ok": code == 0 and taken.outcome.ok, "steps": done}).decode())

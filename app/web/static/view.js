@@ -7,6 +7,7 @@ import { bits, lasting, percent, sumOf, time } from "/static/text.js";
 
 const EVENTS_MAX = 1000;
 const STALE_MS = 5000;
+const RETRY_MS = 3000;
 const $ = (id) => document.getElementById(id);
 
 const pop = new URLSearchParams(location.search).get("pop");
@@ -99,8 +100,22 @@ function showConnection() {
 }
 
 $("pop").addEventListener("change", () => { location.search = `?pop=${encodeURIComponent($("pop").value)}`; });
-const stream = new EventSource(`/events${pop ? `?pop=${encodeURIComponent(pop)}` : ""}`);
-stream.onmessage = (message) => { take(JSON.parse(message.data)); showConnection(); };
+
+// The browser connects again by itself unless the answer was not a stream: then whoever gave it has to be asked.
+function follow() {
+  const stream = new EventSource(`/events${pop ? `?pop=${encodeURIComponent(pop)}` : ""}`);
+  stream.onmessage = (message) => { take(JSON.parse(message.data)); showConnection(); };
+  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) setTimeout(retry, RETRY_MS); };
+}
+
+async function retry() {
+  const answer = await fetch("/api/user", { redirect: "manual" }).catch(() => null);
+  const refused = answer && (answer.type === "opaqueredirect" || answer.status === 401 || answer.status === 403);
+  if (refused) location.reload(); // a proxy wants a login, or says why not
+  else follow();
+}
+
+follow();
 setInterval(showConnection, 1000);
 fetch("/api/user").then((answer) => answer.json()).then(({ user }) => {
   $("user").textContent = user;

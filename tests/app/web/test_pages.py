@@ -12,6 +12,8 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from app.clock import ManualClock
+from app.config.http_settings import Http
+from app.web import pages
 from app.web.hub import PAGES_MAX, Hub
 from app.web.pages import encode_update, make_site
 from app.web.pop_model import PopModel
@@ -38,7 +40,7 @@ def model() -> PopModel:
 
 @pytest_asyncio.fixture
 async def client(model: PopModel, hub: Hub) -> AsyncIterator[Client]:
-    site = make_site({POP: model}, hub, ManualClock(T0 + 15), lambda: {"ok": True, "caught_up": True}, lambda _: "ada")
+    site = make_site({POP: model}, hub, ManualClock(T0 + 15), lambda: {"ok": True, "caught_up": True}, Http())
     async with TestClient(TestServer(site)) as client:
         yield client
 
@@ -114,9 +116,18 @@ async def test_the_stream_begins_with_everything_and_follows(client: Client, mod
         assert second["windows"] == {FULL: [[T0 + 2 * WINDOW_S, 100e9, 80e9, 0.0, 50e9]]}
 
 
+async def test_a_stream_ends_so_that_whoever_follows_it_is_asked_again(
+    client: Client, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "STREAM_S", 0.01)
+    async with asyncio.timeout(PATIENCE_S), client.get("/events") as stream:
+        assert (await stream.content.read()).endswith(b"\n\n")
+    assert hub.open_pages == 0
+
+
 async def test_pages_beyond_the_bound_are_refused(client: Client, hub: Hub) -> None:
-    with ExitStack() as pages:
+    with ExitStack() as opened:
         for _ in range(PAGES_MAX):
-            pages.enter_context(hub.page(POP, bytes))
+            opened.enter_context(hub.page(POP, bytes))
         response = await client.get("/events")
         assert response.status == 503

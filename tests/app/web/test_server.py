@@ -17,6 +17,7 @@ from app.lab.daemons.ports import free_port
 from app.view import View, serve
 from app.web import server
 from app.web.hub import PAGES_MAX
+from app.web.pages import STATIC
 from app.web.server import CONNECTIONS_MAX, HEADERS_MAX, LINE_MAX_BYTES, HttpServer
 from app.web.state_server import StateServer
 from tests.http_attack import HALF, HOST, STREAM, Client, asked, connected, crowd, drip, get, status, unreading
@@ -98,6 +99,16 @@ async def test_200_streams_leave_room_for_others(port: int, process: str) -> Non
         assert served == (PAGES_MAX if process == VIEW else 0)
         assert {status(head) for head in heads} == ({200, 503} if process == VIEW else {404})
         assert [await get(port, "/healthz") for _ in range(20)] == [200] * 20
+
+
+@pytest.mark.parametrize("process", [VIEW])
+async def test_every_file_of_the_page_is_sent_without_an_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    for path in filter(Path.is_file, STATIC.rglob("*")):
+        answer = await asked(port, GET.replace(b"/", f"/static/{path.relative_to(STATIC)}".encode(), 1) + health)
+        file, next_ = answer.split(path.read_bytes())
+        assert (status(file), status(next_)) == (200, 200)
+    assert [record for record in caplog.records if record.name == "aiohttp.server"] == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from app.config.http_settings import Http
 from app.web.hub import Hub
 from app.web.pages import make_site
 from app.web.pop_model import PopModel
-from app.web.users import SECRET_HEADER, user
+from app.web.users import SECRET_HEADER
 from tests.app.web.records import POP
 from tests.pops import demo_pop
 
@@ -32,7 +31,7 @@ def http(tmp_path: Path) -> Http:
 @asynccontextmanager
 async def page(http: Http) -> AsyncIterator[TestClient[Any, Any]]:
     models = {POP: PopModel(demo_pop(), 10, 0.9, [POP])}
-    async with TestClient(TestServer(make_site(models, Hub(), ManualClock(0), dict, partial(user, http)))) as client:
+    async with TestClient(TestServer(make_site(models, Hub(), ManualClock(0), dict, http))) as client:
         yield client
 
 
@@ -78,7 +77,6 @@ async def test_others_say_nothing(http: Http, headers: list[tuple[str, str]]) ->
 
 
 async def test_the_secret_alone_is_not_enough(http: Http) -> None:
-    assert await who(msgspec.structs.replace(http, proxies=("192.0.2.1",)), GOOD) is None
     assert await who(msgspec.structs.replace(http, proxies=()), GOOD) is None
 
 
@@ -91,3 +89,17 @@ async def test_a_secret_that_changes_counts_at_once_and_an_empty_one_is_none(htt
             assert await answer.json() == {"user": name}
         path.unlink()
         assert await (await client.get("/api/user", headers=GOOD)).json() == {"user": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "behind", "direct"),
+    [("/", 200, 403), ("/api/user", 200, 403), ("/events", 200, 403), ("/metrics", 200, 200), ("/healthz", 200, 200)],
+)
+async def test_only_the_proxy_gets_the_page(http: Http, path: str, behind: int, direct: int) -> None:
+    elsewhere = msgspec.structs.replace(http, proxies=("192.0.2.1",))
+    for known, status in ((http, behind), (elsewhere, direct), (Http(), 200)):
+        async with page(known) as client, client.get(path, headers=GOOD) as answer:
+            assert answer.status == status
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            if status == 403:
+                assert "write 127.0.0.1 in http.proxies" in await answer.text()

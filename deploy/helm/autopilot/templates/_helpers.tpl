@@ -197,7 +197,10 @@ providers:
     provider: oidc
     clientID: {{ $login.clientId | quote }}
     clientSecretFile: /etc/login/client-secret
-    scope: openid email groups
+    {{- with $login.ca }}
+    caFiles: [{{ printf "/etc/login/%s" . | quote }}]
+    {{- end }}
+    scope: {{ $login.scope | quote }}
     code_challenge_method: S256
     allowedGroups: {{ toJson $login.groups }}
     oidcConfig:
