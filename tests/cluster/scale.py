@@ -23,7 +23,7 @@ from app.errors import AutopilotError, DaemonError, EnvironmentProblem
 from app.lab.daemons.runner import Runner
 from tests.cluster import wide
 from tests.cluster.__main__ import EXIT_USAGE, gone, own_folder, say
-from tests.cluster.cluster import WAIT_WITHIN_S, Cluster
+from tests.cluster.cluster import Cluster
 from tests.cluster.pods import namespace
 from tests.cluster.programs import programs
 from tests.cluster.steps import HAVE_DATA, apply, definitions
@@ -37,7 +37,10 @@ from tests.gitops.flux import resource
 
 SIZES = (1, 10)  # beside the one that is asked for
 MIB = 1024 * 1024
+HELM_WITHIN_S = 3600.0
 RELEASE_MAX_BYTES = MIB  # helm keeps a release in one Secret
+# By itself helm asks 5 times a second after its first 100 requests, and an object takes up to three.
+SPEED = ("--qps=200", "--burst-limit=200")
 SETTINGS = {"settings": {"thresholds": {"enter": 0.89, "shed_to": 0.88}}}
 Versions = dict[tuple[str, str], Any]  # by kind and name
 
@@ -69,8 +72,9 @@ class Outcome(msgspec.Struct):
 class Release:
     """The chart in a namespace of its own."""
 
-    def __init__(self, cluster: Cluster, helm: Path, place: str, outcome: Outcome) -> None:
+    def __init__(self, cluster: Cluster, helm: Path, place: str, speed: Sequence[str], outcome: Outcome) -> None:
         self._cluster, self._helm, self._place, self._outcome = cluster, helm, place, outcome
+        self._speed = speed
         self._items: list[Item] = []
         self._revision = 0
 
@@ -82,7 +86,7 @@ class Release:
         if not self._revision:
             self._note("rendered", pops, usage)
         there = await self._versions()
-        usage = await self._run("upgrade", wanted, "--install")
+        usage = await self._run("upgrade", wanted, "--install", *self._speed)
         self._revision += 1
         happened = differences(there, await self._versions())
         expected = differences(by_name(before), by_name(items))
@@ -109,7 +113,7 @@ class Release:
         given, sandbox = self._cluster.sandbox.folder / "values.json", self._cluster.sandbox
         given.write_text(json.dumps(wanted), encoding="utf-8")
         words = (verb, RELEASE, str(CHART), "--namespace", self._place, "--values", str(given), *options)
-        return await measured(*sandbox.inside(str(self._helm), *words), within_s=WAIT_WITHIN_S)
+        return await measured(*sandbox.inside(str(self._helm), *words), within_s=HELM_WITHIN_S)
 
     async def _versions(self) -> Versions:
         """The version of each of its objects that the API server has."""
@@ -141,7 +145,7 @@ def wanted(pops: int, routers: int | None, **others: Any) -> Values:
     return {**found, **{key: {**found[key], **value} for key, value in others.items()}}
 
 
-async def run(outcome: Outcome, sizes: Sequence[int], routers: int | None) -> None:
+async def run(outcome: Outcome, sizes: Sequence[int], routers: int | None, speed: Sequence[str]) -> None:
     """Every step; an error ends the run."""
     check_machine()
     built, clients = programs(), tools()
@@ -153,7 +157,7 @@ async def run(outcome: Outcome, sizes: Sequence[int], routers: int | None) -> No
             for pops in sizes:
                 place = f"egress-{pops}"
                 await apply(cluster, [namespace(place)])
-                release = Release(cluster, built.helm, place, outcome)
+                release = Release(cluster, built.helm, place, speed, outcome)
                 await release.change("installed", wanted(pops, routers))
                 await release.change("a threshold changes", now := wanted(pops, routers, **SETTINGS))
                 await release.grow(now, wanted(pops + 1, routers, **SETTINGS), names(pops + 1)[-1])
@@ -185,11 +189,12 @@ def shown_memory(memory_bytes: Mapping[str, int]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--pops", metavar="N", type=click.IntRange(1, 200), default=100, show_default=True, help="How many.")
 @click.option("--routers", metavar="N", type=click.IntRange(1, 60), help="Routers of a PoP; default: the demo's two.")
-def main(as_json: bool, pops: int, routers: int | None) -> None:
+@click.option("--slow", is_flag=True, help="Let helm ask as rarely as it does by itself.")
+def main(as_json: bool, pops: int, routers: int | None, slow: bool) -> None:
     """Install the chart for 1, 10 and N PoPs into an API server, and change it."""
     outcome, code = Outcome(), 0
     try:
-        asyncio.run(run(outcome, [*(size for size in SIZES if size < pops), pops], routers))
+        asyncio.run(run(outcome, [*(size for size in SIZES if size < pops), pops], routers, () if slow else SPEED))
     except EnvironmentProblem as problem:
         say(str(problem))
         code = EXIT_USAGE

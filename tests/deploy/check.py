@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from app.config.forms import ANY_ADDRESS
 from app.config.settings import load
 from app.contract import topics
 from app.contract.identities import identities
-from tests.deploy import flux
+from tests.deploy import chaos, flux
 from tests.deploy.chart import (
     IMAGES,
     LOGIN,
@@ -119,8 +119,7 @@ def run(tools: Tools) -> Report:
     wanted = variants() | {f"cluster {cluster.name}": flux.values(cluster) for cluster in flux.clusters()}
     others = {name: template(four, wanted) for name, wanted in wanted.items()}
     for items in (*rendered.values(), *others.values()):
-        report.kinds.update(item.document["kind"] for item in items)
-        report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
+        hold(report, schemas, items)
         report.problems += (*loopback(items), *restricted(items))
     for items in (
         *rendered.values(),
@@ -129,10 +128,12 @@ def run(tools: Tools) -> Report:
         report.problems += references(items, SECRETS)
     of_flux = {cluster: flux.objects(tools, cluster) for cluster in flux.clusters()}
     for cluster, items in of_flux.items():
-        report.kinds.update(item.document["kind"] for item in items)
-        report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
+        hold(report, schemas, items)
         report.problems += flux.problems(cluster, items)
-    plant(report, schemas, [*rendered[1], *others["ingress"], *(item for items in of_flux.values() for item in items)])
+    planned = chaos.objects()
+    hold(report, schemas, planned)
+    report.problems += chaos.problems(planned, template(four, values(chaos.POP)))
+    plant(report, schemas, [*rendered[1], *others["ingress"], *chain.from_iterable(of_flux.values()), *planned])
     for helm in (four, three):
         for count in SIZES[:2]:
             lint(helm, values(*names(count)))
@@ -149,6 +150,12 @@ def run(tools: Tools) -> Report:
     report.problems += alerts(rendered[1])
     refuse(report, four)
     return report
+
+
+def hold(report: Report, schemas: Schemas, items: Sequence[Item]) -> None:
+    """Count these objects, and hold each against the schema of its kind."""
+    report.kinds.update(item.document["kind"] for item in items)
+    report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
 
 
 def loopback(items: Sequence[Item]) -> Iterator[str]:
