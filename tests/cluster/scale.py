@@ -39,8 +39,6 @@ SIZES = (1, 10)  # beside the one that is asked for
 MIB = 1024 * 1024
 HELM_WITHIN_S = 3600.0
 RELEASE_MAX_BYTES = MIB  # helm keeps a release in one Secret
-# By itself helm asks 5 times a second after its first 100 requests, and an object takes up to three.
-SPEED = ("--qps=200", "--burst-limit=200")
 SETTINGS = {"settings": {"thresholds": {"enter": 0.89, "shed_to": 0.88}}}
 Versions = dict[tuple[str, str], Any]  # by kind and name
 
@@ -72,9 +70,8 @@ class Outcome(msgspec.Struct):
 class Release:
     """The chart in a namespace of its own."""
 
-    def __init__(self, cluster: Cluster, helm: Path, place: str, speed: Sequence[str], outcome: Outcome) -> None:
+    def __init__(self, cluster: Cluster, helm: Path, place: str, outcome: Outcome) -> None:
         self._cluster, self._helm, self._place, self._outcome = cluster, helm, place, outcome
-        self._speed = speed
         self._items: list[Item] = []
         self._revision = 0
 
@@ -86,7 +83,7 @@ class Release:
         if not self._revision:
             self._note("rendered", pops, usage)
         there = await self._versions()
-        usage = await self._run("upgrade", wanted, "--install", *self._speed)
+        usage = await self._run("upgrade", wanted, "--install")
         self._revision += 1
         happened = differences(there, await self._versions())
         expected = differences(by_name(before), by_name(items))
@@ -145,7 +142,7 @@ def wanted(pops: int, routers: int | None, **others: Any) -> Values:
     return {**found, **{key: {**found[key], **value} for key, value in others.items()}}
 
 
-async def run(outcome: Outcome, sizes: Sequence[int], routers: int | None, speed: Sequence[str]) -> None:
+async def run(outcome: Outcome, sizes: Sequence[int], routers: int | None) -> None:
     """Every step; an error ends the run."""
     check_machine()
     built, clients = programs(), tools()
@@ -157,7 +154,7 @@ async def run(outcome: Outcome, sizes: Sequence[int], routers: int | None, speed
             for pops in sizes:
                 place = f"egress-{pops}"
                 await apply(cluster, [namespace(place)])
-                release = Release(cluster, built.helm, place, speed, outcome)
+                release = Release(cluster, built.helm, place, outcome)
                 await release.change("installed", wanted(pops, routers))
                 await release.change("a threshold changes", now := wanted(pops, routers, **SETTINGS))
                 await release.grow(now, wanted(pops + 1, routers, **SETTINGS), names(pops + 1)[-1])
@@ -189,12 +186,11 @@ def shown_memory(memory_bytes: Mapping[str, int]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--pops", metavar="N", type=click.IntRange(1, 200), default=100, show_default=True, help="How many.")
 @click.option("--routers", metavar="N", type=click.IntRange(1, 60), help="Routers of a PoP; default: the demo's two.")
-@click.option("--slow", is_flag=True, help="Let helm ask as rarely as it does by itself.")
-def main(as_json: bool, pops: int, routers: int | None, slow: bool) -> None:
+def main(as_json: bool, pops: int, routers: int | None) -> None:
     """Install the chart for 1, 10 and N PoPs into an API server, and change it."""
     outcome, code = Outcome(), 0
     try:
-        asyncio.run(run(outcome, [*(size for size in SIZES if size < pops), pops], routers, () if slow else SPEED))
+        asyncio.run(run(outcome, [*(size for size in SIZES if size < pops), pops], routers))
     except EnvironmentProblem as problem:
         say(str(problem))
         code = EXIT_USAGE
