@@ -21,13 +21,13 @@ from rich.table import Table
 from app.cli.output import PIPE_COLUMNS
 from app.errors import AutopilotError, DaemonError, EnvironmentProblem
 from app.lab.daemons.runner import Runner
-from tests.cluster import wide
 from tests.cluster.__main__ import EXIT_USAGE, gone, own_folder, say
 from tests.cluster.cluster import Cluster
 from tests.cluster.pods import namespace
 from tests.cluster.programs import programs
 from tests.cluster.steps import HAVE_DATA, apply, definitions
 from tests.cluster.usage import Usage, measured, peak_bytes
+from tests.deploy import wide
 from tests.deploy.chart import RELEASE, Item, Values, by_name, items_of, names, values
 from tests.deploy.check import one_more_pop
 from tests.deploy.generated import CHART

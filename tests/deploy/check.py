@@ -24,7 +24,7 @@ from app.config.forms import ANY_ADDRESS
 from app.config.settings import load
 from app.contract import topics
 from app.contract.identities import identities
-from tests.deploy import chaos, flux
+from tests.deploy import chaos, flux, wide
 from tests.deploy.chart import (
     IMAGES,
     LOGIN,
@@ -55,6 +55,7 @@ OF_ALL_POPS = {
 }
 INCOMPLETE = "own Kafka"  # where others make the secrets
 SECRETS = {"autopilot-cluster-ca-cert", "decisions-key", LOGIN["secret"]}
+OBJECT_MAX_BYTES = 1024 * 1024  # of a ConfigMap; of others somewhat more
 LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
 # The proxy of the view, to the view beside it, which believes nobody else.
 MAY_BE_LOOPBACK = (
@@ -107,6 +108,7 @@ def variants() -> dict[str, Values]:
         "one cell": values(*({"name": name, "cell": "small"} for name in names(3))),
         "bare": values(pop, view={}, monitoring={"enabled": False}, networkPolicies=False, priority={"create": False}),
         "IPv6": values(pop, listen="::"),
+        "40 routers": values(pop, inventories={pop: wide.inventory(pop, routers=40)}),
         "no PoP": values(),
     }
 
@@ -120,7 +122,7 @@ def run(tools: Tools) -> Report:
     others = {name: template(four, wanted) for name, wanted in wanted.items()}
     for items in (*rendered.values(), *others.values()):
         hold(report, schemas, items)
-        report.problems += (*loopback(items), *restricted(items))
+        report.problems += (*loopback(items), *restricted(items), *too_large(items))
     for items in (
         *rendered.values(),
         *(items for name, items in others.items() if name != INCOMPLETE and wanted[name]["pops"]),
@@ -165,6 +167,15 @@ def loopback(items: Sequence[Item]) -> Iterator[str]:
         for allowed in MAY_BE_LOOPBACK:
             text = text.replace(allowed, "")
         yield from (f"{item.kind} {item.name} names {name}" for name in LOOPBACK.findall(text))
+
+
+def too_large(items: Sequence[Item]) -> Iterator[str]:
+    """Objects that an API server does not take, and lists of routers at a load balancer, whose rules are few."""
+    for item in items:
+        if (size := len(msgspec.json.encode(item.document))) > OBJECT_MAX_BYTES:
+            yield f"{item.kind} {item.name} has {size:,} bytes, and {OBJECT_MAX_BYTES:,} are possible"
+        if "loadBalancerSourceRanges" in item.document.get("spec", {}):
+            yield f"{item.kind} {item.name} has a rule of the load balancer for each router"
 
 
 def plant(report: Report, schemas: Schemas, items: Sequence[Item]) -> None:

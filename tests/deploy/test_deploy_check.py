@@ -128,6 +128,15 @@ def test_arguments_that_our_command_does_not_know_are_found(two: list[Item]) -> 
     assert "--cel" in str(list(check.what_runs(changed(two, "StatefulSet", "autopilot-actuator-pop001", misspelt))))
 
 
+def test_what_is_too_large_for_an_api_server_or_a_load_balancer_is_found(two: list[Item]) -> None:
+    assert list(check.too_large(two)) == []
+    large = changed(two, "ConfigMap", "autopilot-view", lambda files: files["data"].update(x="x" * 1024 * 1024))
+    assert "ConfigMap autopilot-view has 1,0" in str(list(check.too_large(large)))
+    name = "autopilot-sfacctd-pop000"
+    ranges = changed(two, "Service", name, lambda it: it["spec"].update(loadBalancerSourceRanges=["192.0.2.1/32"]))
+    assert list(check.too_large(ranges)) == [f"v1 Service {name} has a rule of the load balancer for each router"]
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
