@@ -44,15 +44,15 @@ Versions = dict[tuple[str, str], Any]  # by kind and name
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What became of one step; `objects` are those that helm renders."""
+    """What became of one step; `objects` are those that helm renders. A step that fails has nothing but its name."""
 
     step: str
     ok: bool
     pops: int
-    seconds: float
-    helm_cpu_seconds: float
-    helm_memory_bytes: int
-    objects: int
+    seconds: float | None = None
+    helm_cpu_seconds: float | None = None
+    helm_memory_bytes: int | None = None
+    objects: int = 0
     created: int = 0
     changed: int = 0
     deleted: int = 0
@@ -78,6 +78,13 @@ class Release:
     async def change(self, what: str, wanted: Values) -> None:
         """Make it what these values say; DaemonError if the API server has other changes than the chart."""
         pops = len(wanted["pops"])
+        try:
+            await self._change(what, wanted, pops)
+        except AutopilotError:
+            self._outcome.steps.append(Step(what, False, pops))
+            raise
+
+    async def _change(self, what: str, wanted: Values, pops: int) -> None:
         before, usage = self._items, await self._run("template", wanted)
         self._items = items = list(items_of(usage.printed))
         if not self._revision:
@@ -170,8 +177,11 @@ def table(outcome: Outcome) -> Table:
     of_helm = ("seconds", "CPU of helm", "memory of helm")
     shown = Table("PoPs", "step", *of_helm, "objects", "created", "changed", "deleted", "release")
     for each in outcome.steps:
+        if each.seconds is None:
+            shown.add_row(str(each.pops), each.step, "failed")
+            continue
         release = f"{each.release_bytes / RELEASE_MAX_BYTES:.1%} of 1 MiB" if each.release_bytes else ""
-        took = (f"{each.seconds:g}", f"{each.helm_cpu_seconds:g} s", f"{each.helm_memory_bytes / MIB:.0f} MiB")
+        took = (f"{each.seconds:g}", f"{each.helm_cpu_seconds:g} s", f"{(each.helm_memory_bytes or 0) / MIB:.0f} MiB")
         counts = map(str, (each.objects, each.created, each.changed, each.deleted))
         shown.add_row(str(each.pops), each.step, *took, *counts, release)
     return shown

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy import check
+from app.config.inventory import load_pop
+from tests.deploy import check, wide
 from tests.deploy.chart import Item, names, template, values
 from tests.deploy.generated import KAFKA, SCHEMA, kafka_json, schema_json
 from tests.deploy.pods import references, restricted
@@ -126,6 +128,13 @@ def test_arguments_that_our_command_does_not_know_are_found(two: list[Item]) -> 
 
     assert list(check.what_runs(two)) == []
     assert "--cel" in str(list(check.what_runs(changed(two, "StatefulSet", "autopilot-actuator-pop001", misspelt))))
+
+
+def test_a_large_inventory_is_right(tmp_path: Path) -> None:
+    (tmp_path / "pop000.toml").write_text(wide.inventory("pop000", routers=40), encoding="utf-8")
+    pop = load_pop(tmp_path / "pop000.toml")
+    assert (len(pop.router), len(pop.link)) == (40, 40 * wide.LINKS)
+    assert len({session.peer for link in pop.link for session in link.sessions}) > 150
 
 
 def test_what_is_too_large_for_an_api_server_or_a_load_balancer_is_found(two: list[Item]) -> None:
