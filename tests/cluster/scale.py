@@ -9,7 +9,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class Release:
         given, sandbox = self._cluster.sandbox.folder / "values.json", self._cluster.sandbox
         given.write_text(json.dumps(wanted), encoding="utf-8")
         words = (verb, RELEASE, str(CHART), "--namespace", self._place, "--values", str(given), *options)
-        return await measured(*sandbox.inside(str(self._helm), *words), within_s=HELM_WITHIN_S)
+        return await measured("helm", *sandbox.inside(str(self._helm), *words), within_s=HELM_WITHIN_S)
 
     async def _versions(self) -> Versions:
         """The version of each of its objects that the API server has."""
@@ -187,11 +187,6 @@ def table(outcome: Outcome) -> Table:
     return shown
 
 
-def shown_memory(memory_bytes: Mapping[str, int]) -> str:
-    """A line for people."""
-    return "Most memory: " + ", ".join(f"{name} {size / MIB:.0f} MiB" for name, size in memory_bytes.items())
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--pops", metavar="N", type=click.IntRange(1, 200), default=100, show_default=True, help="How many.")
@@ -212,7 +207,9 @@ def main(as_json: bool, pops: int, routers: int | None) -> None:
     else:
         console = Console()
         console = console if console.is_terminal else Console(width=PIPE_COLUMNS)
-        console.print(table(outcome), shown_memory(outcome.memory_bytes))
+        console.print(table(outcome))
+        for name, size in outcome.memory_bytes.items():
+            console.print(f"most memory of {name}: {size / MIB:.0f} MiB")
     sys.exit(code)
 
 

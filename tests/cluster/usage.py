@@ -28,11 +28,12 @@ class Usage(NamedTuple):
     printed: str
 
 
-async def measured(*argv: str, within_s: float) -> Usage:
-    """Run a command to its end; DaemonError with what it says if it fails."""
+async def measured(name: str, *argv: str, within_s: float) -> Usage:
+    """Run a command to its end; DaemonError with its name and what it says if it fails."""
     with tempfile.NamedTemporaryFile() as counted:
         begun_s = CLOCK.monotonic_s()
-        printed = await output(sys.executable, "-S", "-c", MEASURES, counted.name, *argv, within_s=within_s)
+        wrapped = (sys.executable, "-S", "-c", MEASURES, counted.name, *argv)
+        printed = await output(*wrapped, within_s=within_s, name=name)
         taken_s = CLOCK.monotonic_s() - begun_s
         cpu_seconds, memory_bytes = Path(counted.name).read_text(encoding="ascii").split()
         return Usage(taken_s, float(cpu_seconds), int(memory_bytes), printed)
