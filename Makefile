@@ -10,7 +10,7 @@ PYTHON ?= /usr/bin/python3
 PIP := $(BIN)/pip install --quiet
 LOCKED := $(PIP) --require-hashes --only-binary=:all:
 
-.PHONY: help demo test unit check deploy-check cluster gitops sso format docs bench fuzz faults leak-test soak crowded canary sbom install uninstall
+.PHONY: help demo test unit check deploy-check cluster scale gitops sso format docs bench fuzz faults leak-test soak crowded canary sbom install uninstall
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,6 +62,9 @@ deploy-check: install .venv/developing ## the Helm chart: rendered, held against
 cluster: install .venv/developing ## a real Kubernetes of one node, and the chart on it; needs root
 	@deploy/local/install.sh --cluster >&2
 	@$(BIN)/python -m tests.cluster $(ARGS)
+
+scale: install .venv/developing ## 100 PoPs in a real API server: what it takes to install and to change them; needs root
+	@$(BIN)/python -m tests.cluster.scale $(ARGS)
 
 gitops: install .venv/developing ## Flux on a real API server: a commit makes a PoP appear; needs root
 	@$(BIN)/python -m tests.gitops $(ARGS)

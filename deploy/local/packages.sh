@@ -1,7 +1,7 @@
 # What install.sh and uninstall.sh share: the Debian packages, the notes about them, and policy-rc.d. To be sourced.
 # shellcheck shell=sh
-packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime prometheus systemd"
-cluster_packages="containerd runc containernetworking-plugins conntrack nftables iptables ipset buildah debootstrap"
+packages="gobgpd frr bird2 exabgp pmacct openvswitch-switch ethtool openjdk-17-jre-headless maven python3-venv chromium libatomic1 gcc libc6-dev faketime prometheus systemd conntrack nftables"
+cluster_packages="containerd runc containernetworking-plugins iptables ipset buildah debootstrap"
 root=${INSTALL_ROOT-} # only tests set it
 policy=$root/usr/sbin/policy-rc.d
 ours="egress-autopilot: no daemon is started while its packages are being installed"

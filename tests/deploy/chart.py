@@ -39,7 +39,7 @@ class Refused(Exception):
 
 def inventory(pop: str) -> str:
     """The demo's inventory as that of another PoP: with its own addresses, none of which is of this machine."""
-    number = int("".join(filter(str.isdecimal, pop)) or 255)
+    number = int("".join(filter(str.isdecimal, pop)) or 255) % 256
     lines = INVENTORY.read_text(encoding="utf-8").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("#")).replace('"rhv1000"', f'"{pop}"')
     for before, after in (

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from app.config.forms import ANY_ADDRESS
 from app.config.settings import load
 from app.contract import topics
 from app.contract.identities import identities
-from tests.deploy import flux
+from tests.deploy import chaos, flux, wide
 from tests.deploy.chart import (
     IMAGES,
     LOGIN,
@@ -56,6 +56,7 @@ OF_ALL_POPS = {
 }
 INCOMPLETE = "own Kafka"  # where others make the secrets
 SECRETS = {"autopilot-cluster-ca-cert", "decisions-key", LOGIN["secret"]}
+OBJECT_MAX_BYTES = 1024 * 1024  # of a ConfigMap; of others somewhat more
 LOOPBACK = re.compile(r"(?<![\w.:])(127\.[\d.]+|localhost|::1)(?![\w:])")
 # The proxy of the view, to the view beside it, which believes nobody else.
 MAY_BE_LOOPBACK = (
@@ -108,6 +109,7 @@ def variants() -> dict[str, Values]:
         "one cell": values(*({"name": name, "cell": "small"} for name in names(3))),
         "bare": values(pop, view={}, monitoring={"enabled": False}, networkPolicies=False, priority={"create": False}),
         "IPv6": values(pop, listen="::"),
+        "40 routers": values(pop, inventories={pop: wide.inventory(pop, routers=40)}),
         "no PoP": values(),
     }
 
@@ -120,9 +122,8 @@ def run(tools: Tools) -> Report:
     wanted = variants() | {f"cluster {cluster.name}": flux.values(cluster) for cluster in flux.clusters()}
     others = {name: template(four, wanted) for name, wanted in wanted.items()}
     for items in (*rendered.values(), *others.values()):
-        report.kinds.update(item.document["kind"] for item in items)
-        report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
-        report.problems += (*loopback(items), *restricted(items))
+        hold(report, schemas, items)
+        report.problems += (*loopback(items), *restricted(items), *too_large(items))
     for items in (
         *rendered.values(),
         *(items for name, items in others.items() if name != INCOMPLETE and wanted[name]["pops"]),
@@ -130,10 +131,12 @@ def run(tools: Tools) -> Report:
         report.problems += references(items, SECRETS)
     of_flux = {cluster: flux.objects(tools, cluster) for cluster in flux.clusters()}
     for cluster, items in of_flux.items():
-        report.kinds.update(item.document["kind"] for item in items)
-        report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
+        hold(report, schemas, items)
         report.problems += flux.problems(cluster, items)
-    plant(report, schemas, [*rendered[1], *others["ingress"], *(item for items in of_flux.values() for item in items)])
+    planned = chaos.objects()
+    hold(report, schemas, planned)
+    report.problems += chaos.problems(planned, template(four, values(chaos.POP)))
+    plant(report, schemas, [*rendered[1], *others["ingress"], *chain.from_iterable(of_flux.values()), *planned])
     for helm in (four, three):
         for count in SIZES[:2]:
             lint(helm, values(*names(count)))
@@ -152,6 +155,12 @@ def run(tools: Tools) -> Report:
     return report
 
 
+def hold(report: Report, schemas: Schemas, items: Sequence[Item]) -> None:
+    """Count these objects, and hold each against the schema of its kind."""
+    report.kinds.update(item.document["kind"] for item in items)
+    report.problems += [text for item in items for text in schemas.problems(item.kind, item.document)]
+
+
 def loopback(items: Sequence[Item]) -> Iterator[str]:
     """Texts that name an address of which only the pod itself hears."""
     for item in items:
@@ -159,6 +168,15 @@ def loopback(items: Sequence[Item]) -> Iterator[str]:
         for allowed in MAY_BE_LOOPBACK:
             text = text.replace(allowed, "")
         yield from (f"{item.kind} {item.name} names {name}" for name in LOOPBACK.findall(text))
+
+
+def too_large(items: Sequence[Item]) -> Iterator[str]:
+    """Objects that an API server does not take, and lists of routers at a load balancer, whose rules are few."""
+    for item in items:
+        if (size := len(msgspec.json.encode(item.document))) > OBJECT_MAX_BYTES:
+            yield f"{item.kind} {item.name} has {size:,} bytes, and {OBJECT_MAX_BYTES:,} are possible"
+        if "loadBalancerSourceRanges" in item.document.get("spec", {}):
+            yield f"{item.kind} {item.name} has a rule of the load balancer for each router"
 
 
 def plant(report: Report, schemas: Schemas, items: Sequence[Item]) -> None:

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy import check
+from app.config.inventory import load_pop
+from tests.deploy import check, wide
 from tests.deploy.chart import Item, names, template, values
 from tests.deploy.generated import KAFKA, SCHEMA, kafka_json, schema_json
 from tests.deploy.login import login
@@ -164,6 +166,22 @@ def test_arguments_that_our_command_does_not_know_are_found(two: list[Item]) -> 
 
     assert list(check.what_runs(two)) == []
     assert "--cel" in str(list(check.what_runs(changed(two, "StatefulSet", "autopilot-actuator-pop001", misspelt))))
+
+
+def test_a_large_inventory_is_right(tmp_path: Path) -> None:
+    (tmp_path / "pop000.toml").write_text(wide.inventory("pop000", routers=40), encoding="utf-8")
+    pop = load_pop(tmp_path / "pop000.toml")
+    assert (len(pop.router), len(pop.link)) == (40, 40 * wide.LINKS)
+    assert len({session.peer for link in pop.link for session in link.sessions}) > 150
+
+
+def test_what_is_too_large_for_an_api_server_or_a_load_balancer_is_found(two: list[Item]) -> None:
+    assert list(check.too_large(two)) == []
+    large = changed(two, "ConfigMap", "autopilot-view", lambda files: files["data"].update(x="x" * 1024 * 1024))
+    assert "ConfigMap autopilot-view has 1,0" in str(list(check.too_large(large)))
+    name = "autopilot-sfacctd-pop000"
+    ranges = changed(two, "Service", name, lambda it: it["spec"].update(loadBalancerSourceRanges=["192.0.2.1/32"]))
+    assert list(check.too_large(ranges)) == [f"v1 Service {name} has a rule of the load balancer for each router"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ FREE = {
     "annotations",
     "config",
     "data",
+    "labelSelectors",
     "labels",
     "limits",
     "matchLabels",

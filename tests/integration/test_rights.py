@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -275,8 +276,9 @@ async def the_operator_looks_and_orders(made: Guarded) -> None:
     assert (status, json.loads(out)["problems"]) == (0, []), out
     _, out = await made.command("check", "--json")  # no router sends flows here, and that is all
     assert [line for line in json.loads(out)["problems"] if line.startswith(("broker ", "topic "))] == []
-    for word in (["links"], ["overrides"], ["congestion"], ["latency"], ["explain", "latest"]):
-        status, out = await made.command(*word, "--json")
+    looks: tuple[Component, ...] = ("operator", "view")  # in a cluster somebody looks from the pod of the view
+    for word, who in product((["links"], ["overrides"], ["congestion"], ["latency"], ["explain", "latest"]), looks):
+        status, out = await made.command(*word, "--json", who=who)
         assert status == 0, out
     assert await made.command("halt") == (0, "halted: every PoP\n")
 
