@@ -1,5 +1,8 @@
 """`autopilot check` reads the policies of real daemons back, and says what is missing when one item is."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
 import msgspec
 import pytest
 
@@ -8,6 +11,7 @@ from app.config.gobgp_settings import Gobgp
 from app.config.inventory import Injector, Pop
 from app.routers.router_files import Collector, injector_config, router_config
 from tests.app.bgp.gobgpd import running
+from tests.integration.bgp import eventually
 from tests.integration.edges import ROUTER, Frr, a_pop, edge
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("daemons")]
@@ -195,11 +199,27 @@ async def test_an_injector_says_what_is_missing_when_one_item_is(
     changed = config.replace(old, new) if old else config + new
     async with running(("injector", changed), major=major) as [daemon]:
         pop = only(a_pop(), daemon.target)
-        problems = (await of_injectors({pop.name: pop}, {(pop.name, ROUTER): True}, Gobgp()))[pop.name, ROUTER]
-    if said is None:
-        assert problems == []
-    else:
-        assert any(problem.startswith(said) for problem in problems), problems
+
+        async def problems() -> list[str]:
+            return (await of_injectors({pop.name: pop}, {(pop.name, ROUTER): True}, Gobgp()))[pop.name, ROUTER]
+
+        await says(problems, said)
+
+
+async def says(problems: Callable[[], Awaitable[list[str]]], said: str | None) -> None:
+    """Wait until a problem that begins so is named; without `said`, until there is none.
+
+    A gobgpd that answers may still be taking its configuration in.
+    """
+    found: list[str] = []
+
+    async def as_wanted() -> bool:
+        found[:] = await problems()
+        return not found if said is None else any(problem.startswith(said) for problem in found)
+
+    with suppress(TimeoutError):
+        await eventually(as_wanted)
+    assert await as_wanted(), found
 
 
 HEAD = '[global.config]\nas = 64512\nrouter-id = "192.0.2.11"\nport = -1\n'
@@ -250,11 +270,11 @@ async def test_a_gobgpd_edge_says_what_is_missing_when_one_item_is(
         changed += "".join(f'[[neighbors.afi-safis]]\nconfig.afi-safi-name = "ipv{v}-unicast"\n' for v in (4, 6))
     async with running(("edge", changed), major=major) as [daemon]:
         pop = only(pop, daemon.target)
-        problems = (await of_routers({pop.name: pop}, {(pop.name, ROUTER): daemon.target}))[pop.name, ROUTER]
-    if said is None:
-        assert problems == []
-    else:
-        assert any(problem.startswith(said) for problem in problems), problems
+
+        async def problems() -> list[str]:
+            return (await of_routers({pop.name: pop}, {(pop.name, ROUTER): daemon.target}))[pop.name, ROUTER]
+
+        await says(problems, said)
 
 
 async def test_what_cannot_be_read_is_said() -> None:
