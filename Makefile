@@ -59,7 +59,7 @@ leak-test: install .venv/developing ## 10,000 decisions against real edges: does
 deploy-check: install .venv/developing ## the Helm chart: rendered, held against schemas, compared with our own tables
 	@$(BIN)/python -m tests.deploy $(ARGS)
 
-cluster: install .venv/developing ## a real Kubernetes of one node, and the chart on it; needs root
+cluster: install .venv/developing ## a real Kubernetes of two nodes, and the chart on it; needs root
 	@deploy/local/install.sh --cluster >&2
 	@$(BIN)/python -m tests.cluster $(ARGS)
 
