@@ -27,7 +27,7 @@ KILL = ("--grace-period=0", "--force", "--wait=false")
 async def closed_loop(outsides: Sequence[PopOutside], counted: Counted) -> None:
     """The demo in every PoP; DaemonError names the bounds that do not hold."""
     for played in await asyncio.gather(*(each.play(Play("surge", judged=True)) for each in outsides)):
-        counted.add(played.sent, played.lost, played.doubled)
+        counted.add(played.sent, played.lost, played.doubled, played.aside)
         if not played.ok:
             raise DaemonError(f"the demo's verdict: {', '.join(played.failed)}")
 
@@ -38,7 +38,7 @@ async def while_it_flows(outsides: Sequence[PopOutside], counted: Counted) -> As
     await asyncio.gather(*(each.begin(STEADY) for each in outsides))
     yield
     for played in await asyncio.gather(*(each.end() for each in outsides)):
-        counted.add(played.sent, played.lost, played.doubled)
+        counted.add(played.sent, played.lost, played.doubled, played.aside)
         if played.undelivered:
             raise DaemonError(f"{played.undelivered:,} bytes have not even reached Kafka")
 

@@ -33,6 +33,7 @@ from app.lab.daemons.runner import POLL_S, Report, Runner
 from app.lab.daemons.stack import Stack
 from app.lab.demo.bounds import FigureValue
 from app.lab.demo.display import Display
+from app.lab.demo.evidence import ByteAccount
 from app.lab.demo.killer import read_tables
 from app.lab.demo.observe import published
 from app.lab.demo.run import Demo, make_context
@@ -71,12 +72,16 @@ class Play(msgspec.Struct, frozen=True):
 
 
 class Played(msgspec.Struct, frozen=True):
-    """What came of it, in bytes. The `undelivered` of those lost have not even reached Kafka."""
+    """What came of it, in bytes. The `undelivered` of those lost have not even reached Kafka.
+
+    `aside` are those that telemetry has counted, but in no window: they came too late, or have no place.
+    """
 
     sent: int
     lost: int
     undelivered: int
     doubled: int
+    aside: int
     ok: bool = True
     failed: list[str] = []
     figures: dict[str, Any] = {}
@@ -205,7 +210,7 @@ async def play(
     scenario = load_scenario(wanted.scenario, outside.pop)
     state = PodState(place, outside.pop.name)
     context = make_context(scenario, outside, sim_pop, state, clock)
-    began_s = clock.now_s()
+    began_s, before = clock.now_s(), await aside(state)
     demo = PodDemo(context, display)
     try:
         figures: dict[str, FigureValue] = {}
@@ -224,8 +229,15 @@ async def play(
     ok, failed = figures.get("ok", True), figures.get("failed", [])
     assert isinstance(ok, bool)
     assert isinstance(failed, list)
-    lost, doubled = sent - found, found - sent
-    return Played(sent.total(), lost.total(), undelivered.total(), doubled.total(), ok, failed, dict(figures))
+    set_aside = await aside(state) - before
+    lost, doubled = (sent - found).total() - set_aside, (found - sent).total()
+    return Played(sent.total(), max(lost, 0), undelivered.total(), doubled, set_aside, ok, failed, dict(figures))
+
+
+async def aside(state: StateClient) -> int:
+    """What telemetry has counted so far in no window."""
+    account = await state.get("progress", ByteAccount)
+    return account.late_bytes + sum(account.unattributed_bytes.values())
 
 
 async def delivered(kafka: Kafka, pop: Pop, since_s: float) -> Counter[str]:

@@ -39,10 +39,12 @@ class Counted(msgspec.Struct):
     sent: int = 0
     lost: int | None = None
     doubled: int | None = None
+    aside: int = 0  # of those sent, counted in no window
 
-    def add(self, sent: int, lost: int, doubled: int) -> None:
+    def add(self, sent: int, lost: int, doubled: int, aside: int) -> None:
         """Count more bytes."""
         self.sent += sent
+        self.aside += aside
         self.lost = (self.lost or 0) + lost
         self.doubled = (self.doubled or 0) + doubled
 
@@ -77,6 +79,7 @@ class Steps:
             self.outcome.ok &= ok
             self.outcome.steps.append(Step(name, ok, taken_s, counted.lost, counted.doubled))
             of_bytes = f", {counted.lost:,} of {counted.sent:,} bytes lost" if counted.sent else ""
+            of_bytes += f", {counted.aside:,} counted outside of windows" if counted.aside else ""
             self._report(f"{name}: {'done' if ok else 'failed'} after {taken_s:g} s{of_bytes}")
 
 

@@ -173,10 +173,10 @@ def test_lost_bytes_fail_a_step() -> None:
 
     async def lose() -> None:
         async with steps.step("nothing is lost") as counted:
-            counted.add(sent=10, lost=0, doubled=0)
+            counted.add(sent=10, lost=0, doubled=0, aside=0)
         async with steps.step("something is") as counted:
-            counted.add(sent=10, lost=1, doubled=0)
-            counted.add(sent=10, lost=0, doubled=2)
+            counted.add(sent=10, lost=1, doubled=0, aside=0)
+            counted.add(sent=10, lost=0, doubled=2, aside=0)
 
     with pytest.raises(DaemonError, match="something is: 1 bytes were lost, and 2 doubled"):
         asyncio.run(lose())
