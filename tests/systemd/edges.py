@@ -1,0 +1,86 @@
+"""The routers of the demo's PoP, and traffic that overloads a link until the end, on the network of a booted system.
+
+`python -m tests.systemd.edges FOLDER` writes a line of JSON when all routes have reached Kafka, and one for each line
+of stdin: `Used`, by router. It ends with stdin.
+"""
+
+import asyncio
+import sys
+
+import msgspec
+
+from app.clock import SystemClock
+from app.config.inventory import Pop, load_pop
+from app.lab.demo.display import Display
+from app.lab.demo.killer import read_tables
+from app.lab.demo.run import INVENTORY, make_context
+from app.lab.demo.state_client import StateClient
+from app.lab.pop.model import Tables
+from app.lab.pop.pop import generate
+from app.lab.pop.scenario import load_scenario
+from tests.cluster.outside import SEED, Outside, Place
+from tests.systemd.host import BROKER, STATE_PORT
+
+STEADY = "tests/cluster/steady.toml"
+SECONDS = 10_000
+EVERY_S = 0.5
+
+
+class Used(msgspec.Struct):
+    """How many overrides a router forwards by: now, and at least since the last answer."""
+
+    now: int
+    least: int
+
+
+class Looks:
+    """Counts the overrides in the routers' tables."""
+
+    def __init__(self, pop: Pop) -> None:
+        self._pop = pop
+        self._used = {router.name: Used(0, 0) for router in pop.router}
+
+    def see(self, tables: Tables) -> None:
+        for router, table in tables.items():
+            now = sum(self._pop.marker_community in path.communities for path in table.values())
+            self._used[router] = Used(now, min(now, self._used[router].least))
+
+    def answer(self) -> bytes:
+        """What was seen since the last answer, as a line."""
+        line = msgspec.json.encode(self._used)
+        self._used = {router: Used(used.now, used.now) for router, used in self._used.items()}
+        return line
+
+
+async def serve(folder: str) -> None:
+    """Start the routers and the traffic, and answer until stdin ends."""
+    pop = load_pop(INVENTORY)
+    sim_pop = generate(pop, SEED)
+    settings = {"kafka": {"broker": BROKER}}
+    here = Place(folder, str(INVENTORY), settings, sflow="127.0.0.1", bmp="127.0.0.1", pki="", state="")
+    display = Display(live=False)
+    asked = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
+    async with Outside(here, sim_pop.announcements, display.note) as outside:
+        scenario = load_scenario(STEADY, pop, SECONDS)
+        context = make_context(scenario, outside, sim_pop, StateClient(STATE_PORT, pop.name), SystemClock())
+        looks = Looks(pop)
+
+        async def look() -> None:
+            while True:
+                looks.see(await read_tables(context.readers))
+                await asyncio.sleep(EVERY_S)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(context.sim.run(SECONDS)), tasks.create_task(look())]
+            print("{}", flush=True)
+            while await asked.readline():
+                print(looks.answer().decode(), flush=True)
+            for task in running:
+                task.cancel()
+        for reader in context.readers.values():
+            await reader.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))
