@@ -39,12 +39,14 @@ KEYS = {"decisions": "/etc/autopilot/telemetry.pem", "control": "/root/operator.
 BOOT = ROOT / "tests" / "systemd" / "boot.sh"
 CHECKOUT = "/opt/checkout"
 PATHS = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "AUTOPILOT_CONFIG=/etc/autopilot/autopilot.toml")
+NAMESPACES = ("-m", "-p", "-C", "-n", "-i", "-u", "-r")
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 PROPERTIES = "/opt/kafka.properties"
 JAVA = ("java", *JAVA_OPTIONS, "-cp", f"{CHECKOUT}/.cache/kafka/libs/*")
 KAFKA = f"""
 [Unit]
-Before=network-online.target # as one on other hosts: it is there before our units, and after them
+# As one on other hosts: it is there before our units, and after them.
+Before=network-online.target
 
 [Service]
 ExecStart={" ".join(JAVA)} kafka.Kafka {PROPERTIES}
@@ -53,7 +55,7 @@ SuccessExitStatus=143
 [Install]
 WantedBy=multi-user.target
 """
-LEASE_S = 120
+LEASE_S = 180
 SETTINGS = f"""
 pops = ["{CELL}.toml"]
 data_dir = "/var/lib/autopilot"
@@ -91,13 +93,8 @@ class Host:
 
     def run(self, *argv: str) -> str:
         """Run a command on it; what it prints."""
-        inside = (
-            "nsenter",
-            "-t",
-            str(self.first),
-            *["-m", "-p", "-C", "-n", "-i", "-u", "-r", "--", "env", "-C", "/", "-i"],
-        )
-        done = subprocess.run([*inside, *PATHS, *argv], text=True, capture_output=True, cwd="/", check=False)
+        inside = ("nsenter", "-t", str(self.first), *NAMESPACES, "--", "env", "-C", "/", "-i", *PATHS)
+        done = subprocess.run([*inside, *argv], text=True, capture_output=True, cwd="/", check=False)
         assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -153,13 +150,14 @@ class Host:
 
 def _sent_s(paths: list[dict[str, Any]]) -> int:
     """The second field of the lease, a large community."""
-    return max(
+    times: list[int] = [
         value["LocalData2"]
         for path in paths
         for attribute in path["attrs"]
         if attribute["type"] == 32
         for value in attribute["value"]
-    )
+    ]
+    return max(times)
 
 
 class Edges:
@@ -169,10 +167,18 @@ class Edges:
         self._process = process
 
     async def ask(self) -> dict[str, dict[str, int]]:
-        """By router, how many overrides it uses `now`, and the `least` since it was asked last."""
+        """By router, how many overrides it uses `now`, and the `least` since the last call."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
         return await self.answer()
+
+    async def see(self, holds: Callable[[int], bool]) -> None:
+        """Wait until it holds of the number of overrides that each router uses."""
+
+        async def does() -> bool:
+            return all([holds(used["now"]) for used in (await self.ask()).values()])
+
+        await eventually(does)
 
     async def answer(self) -> dict[str, dict[str, int]]:
         assert self._process.stdout is not None
@@ -253,7 +259,7 @@ async def has_booted(host: Host) -> None:
 @asynccontextmanager
 async def edges(host: Host, log: Path) -> AsyncIterator[Edges]:
     """The routers, all of whose routes have reached the broker, with traffic."""
-    folder = tempfile.mkdtemp(prefix="autopilot-")  # that other users can reach
+    folder = tempfile.mkdtemp(prefix="autopilot-")  # that other users can reach; they remove it
     pipe = subprocess.PIPE
     argv = host.on_network(sys.executable, "-m", "tests.systemd.edges", folder)
     with log.open("w") as written:
@@ -266,7 +272,6 @@ async def edges(host: Host, log: Path) -> AsyncIterator[Edges]:
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
-        shutil.rmtree(folder)
 
 
 def _read(path: str) -> str:
