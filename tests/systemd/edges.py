@@ -6,20 +6,23 @@ of stdin: `Used`, by router. It ends with stdin.
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 import msgspec
 
 from app.clock import SystemClock
 from app.config.inventory import Pop, load_pop
+from app.errors import SpeakerError
 from app.lab.demo.display import Display
 from app.lab.demo.killer import read_tables
-from app.lab.demo.run import INVENTORY, make_context
-from app.lab.demo.state_client import StateClient
-from app.lab.pop.model import Tables
+from app.lab.demo.run import INVENTORY
+from app.lab.pop.model import RouterTable, Tables
 from app.lab.pop.pop import generate
+from app.lab.pop.ribs import FrrRib, GobgpRib, RibReader
+from app.lab.pop.run import SimOptions, Simulation
 from app.lab.pop.scenario import load_scenario
 from tests.cluster.outside import SEED, Outside, Place
-from tests.systemd.host import BROKER, STATE_PORT
+from tests.systemd.host import BROKER
 
 STEADY = "tests/cluster/steady.toml"
 SECONDS = 10_000
@@ -31,6 +34,24 @@ class Used(msgspec.Struct):
 
     now: int
     least: int
+
+
+class Patient:
+    """A reader of a router that answers late when other work has the machine: until then, its table is the last one."""
+
+    def __init__(self, reader: RibReader, note: Callable[[str], None]) -> None:
+        self._reader, self._note = reader, note
+        self._table: RouterTable = {}
+
+    async def best(self) -> RouterTable:
+        try:
+            self._table = await self._reader.best()
+        except SpeakerError as error:
+            self._note(str(error))
+        return self._table
+
+    async def close(self) -> None:
+        await self._reader.close()
 
 
 class Looks:
@@ -63,22 +84,27 @@ async def serve(folder: str) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
     async with Outside(here, sim_pop.announcements, display.note) as outside:
         scenario = load_scenario(STEADY, pop, SECONDS)
-        context = make_context(scenario, outside, sim_pop, StateClient(STATE_PORT, pop.name), SystemClock())
+        readers: dict[str, RibReader] = {
+            router.name: Patient(reader, display.note)
+            for router, reader in zip(pop.router, (GobgpRib(outside.r1_grpc), FrrRib(outside.r2_vty)), strict=True)
+        }
+        options = SimOptions(sampling_rate=scenario.sampling_rate)
+        sim = Simulation(sim_pop, scenario, readers, outside.sflow, SystemClock(), options)
         looks = Looks(pop)
 
         async def look() -> None:
             while True:
-                looks.see(await read_tables(context.readers))
+                looks.see(await read_tables(readers))
                 await asyncio.sleep(EVERY_S)
 
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(context.sim.run(SECONDS)), tasks.create_task(look())]
+            running = [tasks.create_task(sim.run(SECONDS)), tasks.create_task(look())]
             print("{}", flush=True)
             while await asked.readline():
                 print(looks.answer().decode(), flush=True)
             for task in running:
                 task.cancel()
-        for reader in context.readers.values():
+        for reader in readers.values():
             await reader.close()
 
 
