@@ -84,9 +84,9 @@ async def serve(folder: str) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
     async with Outside(here, sim_pop.announcements, display.note) as outside:
         scenario = load_scenario(STEADY, pop, SECONDS)
+        tables: tuple[RibReader, RibReader] = GobgpRib(outside.r1_grpc), FrrRib(outside.r2_vty)
         readers: dict[str, RibReader] = {
-            router.name: Patient(reader, display.note)
-            for router, reader in zip(pop.router, (GobgpRib(outside.r1_grpc), FrrRib(outside.r2_vty)), strict=True)
+            router.name: Patient(table, display.note) for router, table in zip(pop.router, tables, strict=True)
         }
         options = SimOptions(sampling_rate=scenario.sampling_rate)
         sim = Simulation(sim_pop, scenario, readers, outside.sflow, SystemClock(), options)
