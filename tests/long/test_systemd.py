@@ -243,12 +243,12 @@ async def test_a_restart_of_the_broker_ends_nothing(site: Site) -> None:
 
 async def test_a_restart_of_a_gobgpd_takes_the_overrides_of_its_router_away_and_its_reaper_along(site: Site) -> None:
     host, before, end = site.host, site.pids(), site.host.cursor()
-    host.run("systemctl", "restart", GOBGPDS[1])
-    await until("the reaper stays away", lambda: host.runs(REAPERS[1]), host)
+    host.run("systemctl", "restart", GOBGPDS[0])
+    await until("the reaper stays away", lambda: host.runs(REAPERS[0]), host)
     await site.goes_on()
-    assert changed(before, site.pids()) == {GOBGPDS[1], REAPERS[1]}
+    assert changed(before, site.pids()) == {GOBGPDS[0], REAPERS[0]}
     assert site.ended(end) <= {NO_EXIT}
-    assert ROUTERS[1] in await site.lost_for_a_while()
+    assert ROUTERS[0] in await site.lost_for_a_while()
 
 
 async def test_without_an_actuator_the_reapers_end_what_is_past_its_lease(site: Site) -> None:

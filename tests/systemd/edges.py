@@ -14,9 +14,8 @@ from app.clock import SystemClock
 from app.config.inventory import Pop, load_pop
 from app.errors import SpeakerError
 from app.lab.demo.display import Display
-from app.lab.demo.killer import read_tables
 from app.lab.demo.run import INVENTORY
-from app.lab.pop.model import RouterTable, Tables
+from app.lab.pop.model import RouterTable
 from app.lab.pop.pop import generate
 from app.lab.pop.ribs import FrrRib, GobgpRib, RibReader
 from app.lab.pop.run import SimOptions, Simulation
@@ -61,10 +60,13 @@ class Looks:
         self._pop = pop
         self._used = {router.name: Used(0, 0) for router in pop.router}
 
-    def see(self, tables: Tables) -> None:
-        for router, table in tables.items():
+    async def watch(self, router: str, reader: RibReader) -> None:
+        """Look at the table of a router for ever; no other router keeps it waiting."""
+        while True:
+            table = await reader.best()
             now = sum(self._pop.marker_community in path.communities for path in table.values())
             self._used[router] = Used(now, min(now, self._used[router].least))
+            await asyncio.sleep(EVERY_S)
 
     def answer(self) -> bytes:
         """What was seen since the last answer, as a line."""
@@ -92,13 +94,9 @@ async def serve(folder: str) -> None:
         sim = Simulation(sim_pop, scenario, readers, outside.sflow, SystemClock(), options)
         looks = Looks(pop)
 
-        async def look() -> None:
-            while True:
-                looks.see(await read_tables(readers))
-                await asyncio.sleep(EVERY_S)
-
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(sim.run(SECONDS)), tasks.create_task(look())]
+            running = [tasks.create_task(looks.watch(router, reader)) for router, reader in readers.items()]
+            running.append(tasks.create_task(sim.run(SECONDS)))
             print("{}", flush=True)
             while await asked.readline():
                 print(looks.answer().decode(), flush=True)
