@@ -45,8 +45,8 @@ from app.lab.pop.scenario import load_scenario
 from tests.cluster.pki import API
 
 T = TypeVar("T")
-BGP, SFLOW, BMP = 179, 6343, 1790
-UNUSED = 9091, 9092  # ports of a broker on this side of the cable, which nobody opens
+SFLOW = 6343
+PORTS = StackPorts(kafka=0, controller=0, sflow=SFLOW, bmp=1790, bgp=179)  # no broker is on this side of the cable
 SEED = 1
 WAIT_WITHIN_S = 600.0  # only what hangs takes so long
 STATE_WITHIN_S = 120.0  # of a pod that starts again
@@ -99,9 +99,8 @@ class Outside(Stack):
         self.run_dir = make_run_dir(Path(place.folder))
         inventory = write_inventory(self.run_dir, self._inventory)
         self.pop = load_pop(inventory)
-        sessions = [session.peer for link in self.pop.link for session in link.sessions]
-        ports = StackPorts(kafka=UNUSED[0], controller=UNUSED[1], sflow=SFLOW, bmp=BMP, bgp=BGP)
-        self.site = open_site(self.run_dir, [*(r.ibgp_address for r in self.pop.router), *sessions], ports, place.bmp)
+        site = open_site(self.run_dir, collector=place.bmp)
+        self.site = msgspec.structs.replace(site, ports=PORTS)
         self.sflow = place.sflow, SFLOW
         self.settings_file = write_settings(self.run_dir, inventory, "", place.settings)
         self.deployment = load_local(self.settings_file)

@@ -1,231 +1,283 @@
-"""The units run by a real systemd, hardened as they are: all of them start, come back when killed, reload, and stop.
+"""The units run by a real systemd, hardened as they are, on a closed loop of real daemons: what the page says of them.
 
 It needs root. The systemd of this machine boots in namespaces of its own, on a copy of its files that is thrown away.
+Traffic overloads a link all the time, so that overrides stand while something happens to the processes.
 """
 
-import asyncio
-import contextlib
 import os
-import shutil
+import re
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Collection
+from typing import NamedTuple
 
 import pytest
+import pytest_asyncio
 
-from app.config.inventory import load_pop
-from app.lab.daemons.kafka import CLUSTER_ID, JAVA_OPTIONS
-from app.lab.daemons.machine import fill
-from tests.integration.bgp import eventually
-from tests.systemd.test_units import OURS, ROOT, UNITS
-
-pytestmark = pytest.mark.services
-
-LAB = ROOT / "deploy" / "local"
-POP = load_pop(LAB / "rhv1000.toml")
-CHECKOUT = "/opt/checkout"
-JAVA = ("java", *JAVA_OPTIONS, "-cp", f"{CHECKOUT}/.cache/kafka/libs/*")
-PROPERTIES = "/opt/kafka.properties"
-WORKERS = {"autopilot-telemetry@rhv1000": 6070, "autopilot-actuator@rhv1000": 6071}
-ROUTER = POP.router[0].name
-SERVICES = (
-    *WORKERS,
-    "autopilot-view",
-    f"gobgpd@{ROUTER}",
-    f"autopilot-reaper@{ROUTER}",
-    "sfacctd@rhv1000",
-    "pmbmpd@rhv1000",
+from app.clock import SystemClock
+from tests.systemd.host import (
+    ACTUATOR,
+    CELL,
+    COLLECTORS,
+    ENABLED,
+    GOBGPDS,
+    KEYS,
+    LEASE_S,
+    READY,
+    REAPERS,
+    ROUTERS,
+    STATE_PORT,
+    TELEMETRY,
+    UNITS_RUN,
+    VIEW,
+    Edges,
+    Host,
+    booted,
+    edges,
+    has_booted,
+    until,
 )
-BOOT = ROOT / "tests" / "systemd" / "boot.sh"
-SETTINGS = """
-pops = ["rhv1000.toml"]
-data_dir = "/var/lib/autopilot"
-mode = "auto"
+from tests.systemd.test_units import EXPOSURE_MAX, OURS
 
-[kafka]
-broker = "127.0.0.1:9092"
-replication_factor = 1
-session_timeout_s = 60.0 # a machine with other work
+pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 
-[signing]
-decisions_key_file = "telemetry.pem"
-"""
-KEYS = {"decisions": "/etc/autopilot/telemetry.pem", "control": "/root/operator.pem"}
+CLOCK = SystemClock()
+NO_EXIT = "exit-not-shown"  # the router by which traffic of another one leaves has lost its override
+OF_THE_LOOP = {"source-path-lost", "natural-load-fits", "already-natural", "ineffective"}
+WORKERS = (TELEMETRY, ACTUATOR)
+SETTINGS = "/etc/autopilot/autopilot.toml"
+CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+READ = "cat {} >/dev/null"
+CONNECT = "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"/run/autopilot/{}.sock\")'"
 
 
-class Host:
-    """The booted system; `pid` is its first process."""
+class Site(NamedTuple):
+    host: Host
+    edges: Edges
 
-    def __init__(self, pid: int) -> None:
-        self._enter = (
-            "nsenter",
-            "-t",
-            str(pid),
-            "-m",
-            "-p",
-            "-C",
-            "-n",
-            "-i",
-            "-u",
-            "-r",
-            "--",
-            "env",
-            "-C",
-            "/",
-            "-i",
-        )
+    async def all_are_well(self) -> None:
+        """Every unit runs, every process is ready, and every router uses overrides that its gobgpd holds."""
+        host = self.host
+        await until("not all run", lambda: all(map(host.runs, UNITS_RUN)), host)
+        await until("not all are ready", lambda: all(host.web(path) for path in READY.values()), host)
+        await until("a gobgpd has no routes", lambda: all(map(host.held, ROUTERS)), host)
+        await self.edges.see(lambda overrides: overrides > 0)
 
-    def run(self, *argv: str) -> str:
-        """Run a command on it; what it prints."""
-        paths = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "AUTOPILOT_CONFIG=/etc/autopilot/autopilot.toml")
-        done = subprocess.run([*self._enter, *paths, *argv], text=True, capture_output=True, cwd="/", check=False)
-        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-        return done.stdout
+    async def goes_on(self) -> None:
+        """Telemetry closes windows, and the actuator renews every lease, from now on."""
+        now_s, host = CLOCK.now_s(), self.host
+        await until("no window is closed", lambda: closed_up_to_s(host) > now_s, host)
+        await until("leases are not renewed", lambda: all(min(sent(host, each)) > now_s for each in ROUTERS), host)
 
-    def does(self, *argv: str) -> bool:
-        """Whether a command succeeds on it."""
-        with contextlib.suppress(AssertionError):
-            self.run(*argv)
-            return True
-        return False
+    def ended(self, since: str) -> set[str]:
+        """Why overrides ended from a cursor on, other than by the change of traffic and routes that always goes on."""
+        why = set(re.findall(r" withdrawn, (?:released: )?([^\"]+)", self.host.log(ACTUATOR, since))) - OF_THE_LOOP
+        return why | {reaper for reaper in REAPERS if "withdrawing" in self.host.log(reaper, since)}
 
-    def get(self, unit: str, key: str) -> str:
-        """A property of a unit."""
-        return self.run("systemctl", "show", "--value", "-p", key, unit).strip()
+    async def lost_for_a_while(self) -> set[str]:
+        """The routers that used no override at some time since the last call."""
+        return {router for router, used in (await self.edges.ask()).items() if not used["least"]}
 
-    def runs(self, unit: str) -> bool:
-        return (self.get(unit, "SubState"), self.get(unit, "MainPID") != "0") == ("running", True)
-
-    def is_ready(self, port: int) -> bool:
-        ask = f"import urllib.request as web; web.urlopen('http://127.0.0.1:{port}/readyz', timeout=10)"
-        return self.does("python3", "-c", ask)
-
-    def log(self, unit: str) -> str:
-        return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit)
+    def pids(self) -> dict[str, int]:
+        return {unit: self.host.pid(unit) for unit in UNITS_RUN}
 
 
-async def until(what: str, holds: Callable[[], bool], host: Host | None = None) -> None:
-    """Wait until it holds."""
-
-    async def does() -> bool:
-        return holds()
-
-    try:
-        await eventually(does)
-    except TimeoutError:
-        logs = [f"{unit}: {host.log(unit)[-1500:]}" for unit in SERVICES] if host else []
-        pytest.fail("\n".join([what, *logs]))
+def closed_up_to_s(host: Host) -> float:
+    progress = host.web(f"{STATE_PORT}/state/progress") or {CELL: {}}
+    return float(progress[CELL].get("closed_up_to_s") or 0)
 
 
-def prepare(files: Path) -> None:
-    """Lay out what the page of the units says: units, users, folders, settings, and our command."""
-    system, settings = files / "etc/systemd/system", files / "etc/autopilot"
-    shutil.copytree(UNITS, system, symlinks=True)
-    for name in ("sysusers", "tmpfiles"):
-        (files / f"etc/{name}.d").mkdir()
-        (system / f"{name}.conf").rename(files / f"etc/{name}.d/autopilot.conf")
-    for folder in (settings, (files / OURS[1:]).parent):
-        folder.mkdir(parents=True)
-    # The checkout may be in a home directory, which the units do not see.
-    python = CHECKOUT + str(Path(sys.prefix) / "bin/python").removeprefix(str(ROOT))
-    command = files / OURS[1:]
-    command.write_text(f'#!/bin/sh\nexec env PYTHONPATH={CHECKOUT} {python} -P -m app "$@"\n')
-    command.chmod(0o755)
-    (settings / "autopilot.toml").write_text(SETTINGS)
-    (settings / "reaper.env").write_text(f"MARKER={POP.marker_community}\n")
-    sockets = (LAB / "rhv1000.toml").read_text().replace("/run/autopilot/injector-", "/run/autopilot/")
-    (settings / "rhv1000.toml").write_text(sockets)
-    (files / PROPERTIES[1:]).write_text(fill("kafka.properties", kafka=9092, controller=9093, data="/var/lib/kafka"))
+def sent(host: Host, router: str) -> Collection[float]:
+    """When each route beside a router was sent; never, if there is none."""
+    return host.held(router).values() or (0.0,)
 
 
-@asynccontextmanager
-async def booted(folder: Path) -> AsyncIterator[Host]:
-    """A system with a broker that has our topics."""
-    assert os.geteuid() == 0, "it needs root, for namespaces: run it as root, or leave it out (--ignore)"
-    prepare(folder / "files")
-    with (folder / "console").open("w") as console:
-        shell = await asyncio.create_subprocess_exec(
-            BOOT, folder, ROOT, stdout=console, stderr=console, start_new_session=True
-        )
-    children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children")
-    try:
-        await until("no first process", lambda: "systemd" in map(_name, children.read_text().split()))
-        host = Host(int(children.read_text()))
-        await until("it does not boot", lambda: host.does("systemctl", "is-active", "basic.target"))
-        host.run(*JAVA, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", PROPERTIES)
-        host.run("systemd-run", "--unit=kafka", *JAVA, "kafka.Kafka", PROPERTIES)
-        host.run("systemd-sysusers")
-        host.run("systemd-tmpfiles", "--create", "autopilot.conf")
-        for kind, key in KEYS.items():
-            host.run("sh", "-c", f"{OURS} keys new {key} --signs {kind} >>/etc/autopilot/autopilot.toml")
-        host.run("chown", "autopilot-telemetry:", KEYS["decisions"])
-        host.run(OURS, "render", "gobgpd", "--out", "/etc/autopilot/gobgpd")
-        host.run(OURS, "render", "collectors", "--listen", "127.0.0.1", "--out", "/etc/pmacct/rhv1000")
-        await until("no topics", lambda: host.does("sh", "-c", f"{OURS} check --create-topics | grep -q 'No problems'"))
-        yield host
-    finally:
-        shell.kill()
-        await shell.wait()
-        await until("groups are left", lambda: _remove_groups(folder.name))
+def append(host: Host, text: str) -> None:
+    host.sh(f"printf '{text}' >>{SETTINGS}")
 
 
-def _name(pid: str) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""  # it has ended
+def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """The units whose main process is another."""
+    return {unit for unit in UNITS_RUN if before[unit] != after[unit]}
 
 
-def _remove_groups(name: str) -> bool:
-    groups = [path for path in Path("/sys/fs/cgroup").glob(f"**/{name}") if path.is_dir()]
-    for top in groups:
-        for group in sorted((path for path in (top, *top.rglob("*")) if path.is_dir()), reverse=True):
-            with contextlib.suppress(OSError):
-                group.rmdir()
-    return not any(group.exists() for group in groups)
-
-
-async def test_all_of_it_under_a_real_systemd(tmp_path: Path) -> None:
-    async with booted(tmp_path) as host:
-        host.run("systemctl", "enable", *(unit for unit in SERVICES if "reaper" not in unit))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    folder = tmp_path_factory.mktemp(f"systemd-{os.getpid()}-")
+    async with booted(folder) as host:
+        host.run("systemctl", "enable", "autopilot.target", *ENABLED)
         host.run("systemctl", "start", "autopilot.target")
-        await all_are_well(host)
-        await each_comes_back_when_it_is_killed(host)
-        await a_frozen_gobgpd_is_ended_by_its_reaper(host)
-        await a_changed_file_is_taken_over(host)
-        host.run("systemctl", "stop", "autopilot.target")
-        assert {unit: (host.get(unit, "ActiveState"), host.get(unit, "Result")) for unit in SERVICES} == dict.fromkeys(
-            SERVICES, ("inactive", "success")
-        )
+        await until("not all run", lambda: all(map(host.runs, UNITS_RUN)), host)
+        async with edges(host, folder / "edges") as routers:
+            yield Site(host, routers)
 
 
-async def all_are_well(host: Host) -> None:
-    await until("not all run", lambda: all(map(host.runs, SERVICES)), host)
-    await until("not ready", lambda: all(map(host.is_ready, WORKERS.values())), host)
+@pytest_asyncio.fixture(loop_scope="module")
+async def site(running: Site) -> Site:
+    """All is well before each test, whatever the one before has done."""
+    await running.all_are_well()
+    return running
 
 
-async def each_comes_back_when_it_is_killed(host: Host) -> None:
-    killed = {unit: host.get(unit, "MainPID") for unit in SERVICES}
-    host.run("kill", "-KILL", *killed.values())
-    await until(
-        "some are gone", lambda: all(host.get(unit, "MainPID") not in ("0", pid) for unit, pid in killed.items()), host
-    )
-    await all_are_well(host)
+@pytest.mark.parametrize("unit", UNITS_RUN)
+async def test_a_unit_runs_with_all_its_hardening(site: Site, unit: str) -> None:
+    host, pid = site.host, site.host.pid(unit)
+    status = dict(line.split(":", 1) for line in host.run("cat", f"/proc/{pid}/status").splitlines())
+    assert not {"0"} & set(status["Uid"].split() + status["Gid"].split() + status["Groups"].split())
+    assert [int(status[key], 16) for key in CAPABILITIES] == [0] * len(CAPABILITIES)
+    assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2"), "2 is a filter"
+    host.run("systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE_MAX}", unit)
+
+    inside = ("nsenter", "-t", str(pid), "-m", "--", "sh", "-c")
+    for path in ("/usr", "/etc", "/etc/autopilot", "/opt", "/var/lib", "/proc/sys/kernel/hostname"):
+        said = host.run(*inside, f"touch {path}/here 2>&1 || true")
+        assert "Read-only file system" in said or "Not a directory" in said, said
+    assert host.run(*inside, "ls -A /root /home /tmp; ls /dev/kmsg /dev/vda 2>/dev/null || true").split() == [
+        *("/home:", "/root:", "/tmp:")
+    ]
+    assert limit_bytes(host, pid) == int(host.get(unit, "MemoryMax"))
 
 
-async def a_frozen_gobgpd_is_ended_by_its_reaper(host: Host) -> None:
-    gobgpd, reaper = f"gobgpd@{ROUTER}", f"autopilot-reaper@{ROUTER}"
-    frozen, same = host.get(gobgpd, "MainPID"), host.get(reaper, "MainPID")
-    host.run("kill", f"-{signal.SIGSTOP}", frozen)
-    await until("gobgpd stays", lambda: host.get(gobgpd, "MainPID") not in ("0", frozen), host)
-    assert "ending it" in host.log(reaper)
-    assert host.get(reaper, "MainPID") == same
+def limit_bytes(host: Host, pid: int) -> int:
+    """The memory that the group of a process may have, as the kernel has it."""
+    groups = dict(line.split(":", 2)[1:] for line in host.run("cat", f"/proc/{pid}/cgroup").splitlines())
+    if "memory" in groups:
+        return int(host.run("cat", f"/sys/fs/cgroup/memory{groups['memory']}/memory.limit_in_bytes"))
+    return int(host.run("cat", f"/sys/fs/cgroup{groups['']}/memory.max"))
 
 
-async def a_changed_file_is_taken_over(host: Host) -> None:
-    host.run("sh", "-c", "printf '[thresholds]\\nenter = 0.93\\n' >>/etc/autopilot/autopilot.toml")
-    for unit in WORKERS:
-        host.run("systemctl", "reload", unit)
-    await until("not taken over", lambda: all("0.93" in host.log(unit) for unit in WORKERS), host)
+async def test_no_process_may_what_is_anothers(site: Site) -> None:
+    host = site.host
+
+    def who_may(command: str) -> set[str]:
+        return {unit for unit in UNITS_RUN if host.does(*acting_as(host, unit), "sh", "-c", command)}
+
+    of_gobgp = {*GOBGPDS, *REAPERS}
+    assert who_may(READ.format(SETTINGS)) == {*READY, *of_gobgp}
+    assert who_may(READ.format(KEYS["decisions"])) == {TELEMETRY}
+    assert who_may(CONNECT.format(ROUTERS[0])) == {ACTUATOR, *of_gobgp}
+    assert who_may(f"ls /var/lib/autopilot/{TELEMETRY.replace('@', '-')}") == {TELEMETRY}
+    assert who_may(f"ls /var/lib/autopilot/{ACTUATOR.replace('@', '-')}") == {ACTUATOR}
+
+
+def acting_as(host: Host, unit: str) -> tuple[str, ...]:
+    """A command line that has user and groups of the main process of a unit."""
+    status = dict(line.split(":", 1) for line in host.run("cat", f"/proc/{host.pid(unit)}/status").splitlines())
+    user, group, groups = status["Uid"].split()[0], status["Gid"].split()[0], ",".join(status["Groups"].split())
+    return "setpriv", "--reuid", user, "--regid", group, *(("--groups", groups) if groups else ("--clear-groups",))
+
+
+@pytest.mark.parametrize("unit", UNITS_RUN)
+async def test_what_is_killed_comes_back(site: Site, unit: str) -> None:
+    host, before, end = site.host, site.pids(), site.host.cursor()
+    restarts = int(host.get(unit, "NRestarts"))
+    host.run("kill", "-KILL", str(before[unit]))
+    await until("it stays dead", lambda: host.runs(unit) and host.pid(unit) != before[unit], host)
+    await site.goes_on()
+    without = {router for router in ROUTERS if unit == f"gobgpd@{router}"}
+    assert changed(before, site.pids()) == {unit, *map("autopilot-reaper@{}".format, without)}
+    assert int(host.get(unit, "NRestarts")) == restarts + 1
+    assert site.ended(end) <= ({NO_EXIT} if without else set())
+    assert await site.lost_for_a_while() >= without
+
+
+async def test_a_frozen_gobgpd_is_ended_by_its_reaper(site: Site) -> None:
+    host, before, end = site.host, site.pids(), site.host.cursor()
+    gobgpd, reaper = GOBGPDS[0], REAPERS[0]
+    host.run("kill", f"-{signal.SIGSTOP}", str(before[gobgpd]))
+    await until("gobgpd stays", lambda: host.runs(gobgpd) and host.pid(gobgpd) != before[gobgpd], host)
+    assert "ending it" in host.log(reaper, end)
+    await site.goes_on()
+    assert changed(before, site.pids()) == {gobgpd, reaper}
+    assert ROUTERS[0] in await site.lost_for_a_while(), "better none than one that nobody can end"
+
+
+async def test_a_reload_takes_a_changed_file_over_and_restarts_nothing(site: Site) -> None:
+    host, before, text, end = site.host, site.pids(), site.host.run("cat", SETTINGS), site.host.cursor()
+    append(host, "[thresholds]\\nenter = 0.93\\n")
+    host.run("systemctl", "reload", *WORKERS)
+    await until("not taken over", lambda: all("0.93" in host.log(unit, end) for unit in WORKERS), host)
+
+    append(host, "entr = 0.94\\n")
+    host.run("systemctl", "reload", *WORKERS)
+    await until("the mistake is not named", lambda: all("entr" in host.log(unit, end) for unit in WORKERS), host)
+
+    host.sh(f"cat >{SETTINGS} <<'END'\n{text}END")
+    assert host.does(OURS, "reload")
+    host.run("systemctl", "reload", *COLLECTORS)
+    await site.goes_on()
+    assert changed(before, site.pids()) == set()
+    assert site.ended(end) == set()
+
+
+async def test_what_is_changed_for_good_is_there_after_the_restarts_of_the_page(site: Site) -> None:
+    host, before, end = site.host, site.pids(), site.host.cursor()
+    shorter_s = LEASE_S - 30
+    host.sh(f"sed -i 's/lease_s = .*/lease_s = {shorter_s}.0/' {SETTINGS}")
+    host.sh(f"sed -i 's/--lease-s .*/--lease-s {shorter_s}/' /etc/autopilot/reaper.env")
+    host.sh(f"echo AUTOPILOT_LOG_FORMAT=text >/etc/autopilot/{TELEMETRY}.env")
+    host.run("systemctl", "restart", "autopilot-telemetry@*", "autopilot-actuator@*", "autopilot-reaper@*", VIEW)
+    await until("not all run", lambda: all(map(host.runs, UNITS_RUN)), host)
+    await site.goes_on()
+    assert changed(before, site.pids()) == {*READY, *REAPERS}
+    for reaper in REAPERS:
+        assert f"--lease-s\0{shorter_s}\0" in host.run("cat", f"/proc/{host.pid(reaper)}/cmdline")
+    assert "AUTOPILOT_LOG_FORMAT=text" in host.run("cat", f"/proc/{host.pid(TELEMETRY)}/environ")
+    assert site.ended(end) == set()
+
+
+async def test_a_restart_of_the_collectors_leaves_overrides_where_they_are(site: Site) -> None:
+    host, before, end = site.host, site.pids(), site.host.cursor()
+    host.run("systemctl", "restart", *COLLECTORS)
+    await site.goes_on()
+    assert changed(before, site.pids()) == {*COLLECTORS}
+    assert site.ended(end) == set()
+
+
+async def test_a_restart_of_the_broker_ends_nothing(site: Site) -> None:
+    host, before, end = site.host, site.pids(), site.host.cursor()
+    host.run("systemctl", "restart", "kafka")
+    await site.goes_on()
+    assert changed(before, site.pids()) == set()
+    assert site.ended(end) == set()
+
+
+async def test_a_restart_of_a_gobgpd_takes_the_overrides_of_its_router_away_and_its_reaper_along(site: Site) -> None:
+    host, before, end = site.host, site.pids(), site.host.cursor()
+    host.run("systemctl", "restart", GOBGPDS[0])
+    await until("the reaper stays away", lambda: host.runs(REAPERS[0]), host)
+    await site.goes_on()
+    assert changed(before, site.pids()) == {GOBGPDS[0], REAPERS[0]}
+    assert site.ended(end) <= {NO_EXIT}
+    assert ROUTERS[0] in await site.lost_for_a_while()
+
+
+async def test_without_an_actuator_the_reapers_end_what_is_past_its_lease(site: Site) -> None:
+    host, end = site.host, site.host.cursor()
+    host.run("systemctl", "stop", ACTUATOR)
+    assert all(map(host.held, ROUTERS)), "a stop takes nothing away: a restart may follow"
+    await until("routes stay", lambda: not any(map(host.held, ROUTERS)), host)
+    assert all("past their lease" in host.log(reaper, end) for reaper in REAPERS)
+    host.run("systemctl", "start", ACTUATOR)
+    await site.all_are_well()
+
+
+async def test_the_target_stops_everything_and_starts_it_again(site: Site) -> None:
+    host = site.host
+    host.run("systemctl", "stop", "autopilot.target")  # it does not wait for what the target takes along
+    await until("some go on", lambda: {host.get(unit, "ActiveState") for unit in UNITS_RUN} == {"inactive"}, host)
+    results = {host.get(unit, "Result") for unit in UNITS_RUN}
+    assert results == {"success"}, "what is killed because its time is over has failed"
+    await site.edges.see(lambda overrides: overrides == 0)
+    host.run("systemctl", "start", "autopilot.target")
+    await site.all_are_well()
+    await site.goes_on()
+
+
+async def test_all_of_it_is_there_after_a_reboot(site: Site) -> None:
+    host, first = site.host, site.host.first
+    host.does("systemctl", "reboot")  # the command may end with the system
+    await until("it does not reboot", lambda: host.first not in (None, first))
+    await has_booted(host)
+    await site.all_are_well()
+    await site.goes_on()
+    assert host.get("autopilot.target", "ActiveState") == "active"
