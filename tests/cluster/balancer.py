@@ -4,11 +4,11 @@
 they have a pod for it that is ready (`healthCheckNodePort`); it is read anew whenever it looks.
 """
 
+import asyncio
 import contextlib
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -58,7 +58,7 @@ def serves(node: str, port: int) -> bool:
     return False
 
 
-def main(file: Path) -> None:
+async def lead(file: Path) -> None:
     """Lead each address to a node that serves it, and elsewhere only when that one does so no more."""
     leads: dict[str, str] = {}
     while True:
@@ -69,8 +69,8 @@ def main(file: Path) -> None:
             if chosen and chosen != now:
                 subprocess.run(("ip", "route", "replace", f"{address}/32", "via", chosen), check=True)
                 leads[address] = chosen
-        time.sleep(LOOKS_EVERY_S)
+        await asyncio.sleep(LOOKS_EVERY_S)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    asyncio.run(lead(Path(sys.argv[1])))
