@@ -7,12 +7,12 @@ they have a pod for it that is ready (`healthCheckNodePort`); it is read anew wh
 import asyncio
 import contextlib
 import json
-import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from app.lab.daemons.commands import output
 from tests.cluster.cluster import Cluster
 from tests.cluster.pki import NODES
 from tests.cluster.steps import listed
@@ -67,7 +67,7 @@ async def lead(file: Path) -> None:
             candidates = [node for node in NODES.values() if node != now]
             chosen = next((node for node in ([now] if now else []) + candidates if serves(node, port)), now)
             if chosen and chosen != now:
-                subprocess.run(("ip", "route", "replace", f"{address}/32", "via", chosen), check=True)
+                await output("ip", "route", "replace", f"{address}/32", "via", chosen)
                 leads[address] = chosen
         await asyncio.sleep(LOOKS_EVERY_S)
 
