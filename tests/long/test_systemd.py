@@ -68,10 +68,10 @@ class Site(NamedTuple):
         await until("no window is closed", lambda: closed_up_to_s(host) > now_s, host)
         await until("leases are not renewed", lambda: all(min(sent(host, each)) > now_s for each in ROUTERS), host)
 
-    def ended(self, since: str) -> set[str]:
-        """Why overrides ended from a cursor on, other than by the change of traffic and routes that always goes on."""
-        why = set(re.findall(r" withdrawn, (?:released: )?([^\"]+)", self.host.log(ACTUATOR, since))) - OF_THE_LOOP
-        return why | {reaper for reaper in REAPERS if "withdrawing" in self.host.log(reaper, since)}
+    def ended(self, since_s: float) -> set[str]:
+        """Why overrides ended since then, other than by the change of traffic and routes that always goes on."""
+        why = set(re.findall(r" withdrawn, (?:released: )?([^\"]+)", self.host.log(ACTUATOR, since_s))) - OF_THE_LOOP
+        return why | {reaper for reaper in REAPERS if "withdrawing" in self.host.log(reaper, since_s)}
 
     async def lost_for_a_while(self) -> set[str]:
         """The routers that used no override at some time since the last call."""
@@ -168,7 +168,7 @@ def acting_as(host: Host, unit: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("unit", UNITS_RUN)
 async def test_what_is_killed_comes_back(site: Site, unit: str) -> None:
-    host, before, end = site.host, site.pids(), site.host.cursor()
+    host, before, since_s = site.host, site.pids(), CLOCK.now_s()
     restarts = int(host.get(unit, "NRestarts"))
     host.run("kill", "-KILL", str(before[unit]))
     await until("it stays dead", lambda: host.runs(unit) and host.pid(unit) != before[unit], host)
@@ -176,41 +176,41 @@ async def test_what_is_killed_comes_back(site: Site, unit: str) -> None:
     without = {router for router in ROUTERS if unit == f"gobgpd@{router}"}
     assert changed(before, site.pids()) == {unit, *map("autopilot-reaper@{}".format, without)}
     assert int(host.get(unit, "NRestarts")) == restarts + 1
-    assert site.ended(end) <= ({NO_EXIT} if without else set())
+    assert site.ended(since_s) <= ({NO_EXIT} if without else set())
     assert await site.lost_for_a_while() >= without
 
 
 async def test_a_frozen_gobgpd_is_ended_by_its_reaper(site: Site) -> None:
-    host, before, end = site.host, site.pids(), site.host.cursor()
+    host, before, since_s = site.host, site.pids(), CLOCK.now_s()
     gobgpd, reaper = GOBGPDS[0], REAPERS[0]
     host.run("kill", f"-{signal.SIGSTOP}", str(before[gobgpd]))
     await until("gobgpd stays", lambda: host.runs(gobgpd) and host.pid(gobgpd) != before[gobgpd], host)
-    assert "ending it" in host.log(reaper, end)
+    assert "ending it" in host.log(reaper, since_s)
     await site.goes_on()
     assert changed(before, site.pids()) == {gobgpd, reaper}
     assert ROUTERS[0] in await site.lost_for_a_while(), "better none than one that nobody can end"
 
 
 async def test_a_reload_takes_a_changed_file_over_and_restarts_nothing(site: Site) -> None:
-    host, before, text, end = site.host, site.pids(), site.host.run("cat", SETTINGS), site.host.cursor()
+    host, before, text, since_s = site.host, site.pids(), site.host.run("cat", SETTINGS), CLOCK.now_s()
     append(host, "[thresholds]\\nenter = 0.93\\n")
     host.run("systemctl", "reload", *WORKERS)
-    await until("not taken over", lambda: all("0.93" in host.log(unit, end) for unit in WORKERS), host)
+    await until("not taken over", lambda: all("0.93" in host.log(unit, since_s) for unit in WORKERS), host)
 
     append(host, "entr = 0.94\\n")
     host.run("systemctl", "reload", *WORKERS)
-    await until("the mistake is not named", lambda: all("entr" in host.log(unit, end) for unit in WORKERS), host)
+    await until("the mistake is not named", lambda: all("entr" in host.log(unit, since_s) for unit in WORKERS), host)
 
     host.sh(f"cat >{SETTINGS} <<'END'\n{text}END")
     assert host.does(OURS, "reload")
     host.run("systemctl", "reload", *COLLECTORS)
     await site.goes_on()
     assert changed(before, site.pids()) == set()
-    assert site.ended(end) == set()
+    assert site.ended(since_s) == set()
 
 
 async def test_what_is_changed_for_good_is_there_after_the_restarts_of_the_page(site: Site) -> None:
-    host, before, end = site.host, site.pids(), site.host.cursor()
+    host, before, since_s = site.host, site.pids(), CLOCK.now_s()
     shorter_s = LEASE_S - 30
     host.sh(f"sed -i 's/lease_s = .*/lease_s = {shorter_s}.0/' {SETTINGS}")
     host.sh(f"sed -i 's/--lease-s .*/--lease-s {shorter_s}/' /etc/autopilot/reaper.env")
@@ -222,41 +222,41 @@ async def test_what_is_changed_for_good_is_there_after_the_restarts_of_the_page(
     for reaper in REAPERS:
         assert f"--lease-s\0{shorter_s}\0" in host.run("cat", f"/proc/{host.pid(reaper)}/cmdline")
     assert "AUTOPILOT_LOG_FORMAT=text" in host.run("cat", f"/proc/{host.pid(TELEMETRY)}/environ")
-    assert site.ended(end) == set()
+    assert site.ended(since_s) == set()
 
 
 async def test_a_restart_of_the_collectors_leaves_overrides_where_they_are(site: Site) -> None:
-    host, before, end = site.host, site.pids(), site.host.cursor()
+    host, before, since_s = site.host, site.pids(), CLOCK.now_s()
     host.run("systemctl", "restart", *COLLECTORS)
     await site.goes_on()
     assert changed(before, site.pids()) == {*COLLECTORS}
-    assert site.ended(end) == set()
+    assert site.ended(since_s) == set()
 
 
 async def test_a_restart_of_the_broker_ends_nothing(site: Site) -> None:
-    host, before, end = site.host, site.pids(), site.host.cursor()
+    host, before, since_s = site.host, site.pids(), CLOCK.now_s()
     host.run("systemctl", "restart", "kafka")
     await site.goes_on()
     assert changed(before, site.pids()) == set()
-    assert site.ended(end) == set()
+    assert site.ended(since_s) == set()
 
 
 async def test_a_restart_of_a_gobgpd_takes_the_overrides_of_its_router_away_and_its_reaper_along(site: Site) -> None:
-    host, before, end = site.host, site.pids(), site.host.cursor()
+    host, before, since_s = site.host, site.pids(), CLOCK.now_s()
     host.run("systemctl", "restart", GOBGPDS[0])
     await until("the reaper stays away", lambda: host.runs(REAPERS[0]), host)
     await site.goes_on()
     assert changed(before, site.pids()) == {GOBGPDS[0], REAPERS[0]}
-    assert site.ended(end) <= {NO_EXIT}
+    assert site.ended(since_s) <= {NO_EXIT}
     assert ROUTERS[0] in await site.lost_for_a_while()
 
 
 async def test_without_an_actuator_the_reapers_end_what_is_past_its_lease(site: Site) -> None:
-    host, end = site.host, site.host.cursor()
+    host, since_s = site.host, CLOCK.now_s()
     host.run("systemctl", "stop", ACTUATOR)
     assert all(map(host.held, ROUTERS)), "a stop takes nothing away: a restart may follow"
     await until("routes stay", lambda: not any(map(host.held, ROUTERS)), host)
-    assert all("past their lease" in host.log(reaper, end) for reaper in REAPERS)
+    assert all("past their lease" in host.log(reaper, since_s) for reaper in REAPERS)
     host.run("systemctl", "start", ACTUATOR)
     await site.all_are_well()
 

@@ -25,6 +25,7 @@ from tests.systemd.host import BROKER
 
 STEADY = "tests/cluster/steady.toml"
 SECONDS = 10_000
+PEAK_SHARE = 2.0  # of the link's capacity: a simulator that other work keeps waiting sends only a part of it
 EVERY_S = 0.5
 
 
@@ -85,7 +86,7 @@ async def serve(folder: str) -> None:
     asked = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(asked), sys.stdin)
     async with Outside(here, sim_pop.announcements, display.note) as outside:
-        scenario = load_scenario(STEADY, pop, SECONDS)
+        scenario = msgspec.structs.replace(load_scenario(STEADY, pop, SECONDS), peak_share=PEAK_SHARE)
         tables: tuple[RibReader, RibReader] = GobgpRib(outside.r1_grpc), FrrRib(outside.r2_vty)
         readers: dict[str, RibReader] = {
             router.name: Patient(table, display.note) for router, table in zip(pop.router, tables, strict=True)
