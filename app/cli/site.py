@@ -66,6 +66,8 @@ def add(pop: str, inventory: Path, config: Path, values: Path | None, chart: Pat
     if values is not None:
         if not IS_CHART_NAME(pop):
             raise ConfigError([f"{pop}: in the chart, the name of a PoP has at most 30 small letters, digits, hyphens"])
+        if not chart.is_dir():
+            raise EnvironmentProblem(f"{chart}: no such folder; run this in the checkout, or say --chart with its path")
         listed, folder = values, chart / "inventories"
         changed, others = with_entry(_read(values), pop, mode)
     else:

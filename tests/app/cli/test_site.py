@@ -97,10 +97,20 @@ def test_a_pop_is_added_to_a_settings_file(tmp_path: Path, offered: Path) -> Non
 def test_a_pop_is_added_to_the_chart(tmp_path: Path, offered: Path) -> None:
     values, chart = tmp_path / "values.yaml", tmp_path / "chart"
     values.write_text("pops: []\n", encoding="utf-8")
+    chart.mkdir()
     result = added("iad9", "--inventory", offered, "--values", values, "--chart", chart, "--mode", "observe")
     assert result.exit_code == 0, result.output
     assert msgspec.yaml.decode(values.read_bytes()) == {"pops": [{"name": "iad9", "mode": "observe"}]}
     assert (chart / "inventories" / "iad9.toml").read_text() == offered.read_text()
+
+
+def test_without_the_chart_nothing_is_written(tmp_path: Path, offered: Path) -> None:
+    values, chart = tmp_path / "values.yaml", tmp_path / "chart"
+    values.write_text("pops: []\n", encoding="utf-8")
+    result = added("iad9", "--inventory", offered, "--values", values, "--chart", chart)
+    assert result.exit_code == 2
+    assert f"{chart}: no such folder" in result.output
+    assert (values.read_text(), chart.exists()) == ("pops: []\n", False)
 
 
 @pytest.mark.parametrize(
