@@ -67,7 +67,7 @@ def add(pop: str, inventory: Path, config: Path, values: Path | None, chart: Pat
         if not IS_CHART_NAME(pop):
             raise ConfigError([f"{pop}: in the chart, the name of a PoP has at most 30 small letters, digits, hyphens"])
         if not chart.is_dir():
-            raise EnvironmentProblem(f"{chart}: no such folder; run this in the checkout, or say --chart with its path")
+            raise click.UsageError(f"--chart {chart}: no such folder; run this in the checkout, or give its path")
         listed, folder = values, chart / "inventories"
         changed, others = with_entry(_read(values), pop, mode)
     else:
