@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from app.clock import SystemClock
+from tests.patience import PATIENCE_S
 from tests.systemd.host import (
     ACTUATOR,
     CELL,
@@ -256,7 +257,7 @@ async def test_without_an_actuator_the_reapers_end_what_is_past_its_lease(site: 
     host, since_s = site.host, CLOCK.now_s()
     host.run("systemctl", "stop", ACTUATOR)
     assert all(map(host.held, ROUTERS)), "a stop takes nothing away: a restart may follow"
-    await until("routes stay", lambda: not any(map(host.held, ROUTERS)), host)
+    await until("routes stay", lambda: not any(map(host.held, ROUTERS)), host, LEASE_S + PATIENCE_S)
     assert all("past their lease" in host.log(reaper, since_s) for reaper in REAPERS)
     host.run("systemctl", "start", ACTUATOR)
     await site.all_are_well()
