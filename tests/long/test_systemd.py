@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from app.clock import SystemClock
+from tests.patience import PATIENCE_S
 from tests.systemd.host import (
     ACTUATOR,
     CELL,
@@ -43,6 +44,7 @@ pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="module")]
 CLOCK = SystemClock()
 NO_EXIT = "exit-not-shown"  # the router by which traffic of another one leaves has lost its override
 OF_THE_LOOP = {"source-path-lost", "natural-load-fits", "already-natural", "ineffective"}
+FOLLOWED = ROUTERS[0]  # it streams what changes; of the other one, whose table is asked for, a busy machine misses it
 WORKERS = (TELEMETRY, ACTUATOR)
 SETTINGS = "/etc/autopilot/autopilot.toml"
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -177,7 +179,7 @@ async def test_what_is_killed_comes_back(site: Site, unit: str) -> None:
     assert changed(before, site.pids()) == {unit, *map("autopilot-reaper@{}".format, without)}
     assert int(host.get(unit, "NRestarts")) == restarts + 1
     assert site.ended(since_s) <= ({NO_EXIT} if without else set())
-    assert await site.lost_for_a_while() >= without
+    assert await site.lost_for_a_while() >= without & {FOLLOWED}
 
 
 async def test_a_frozen_gobgpd_is_ended_by_its_reaper(site: Site) -> None:
@@ -188,7 +190,7 @@ async def test_a_frozen_gobgpd_is_ended_by_its_reaper(site: Site) -> None:
     assert "ending it" in host.log(reaper, since_s)
     await site.goes_on()
     assert changed(before, site.pids()) == {gobgpd, reaper}
-    assert ROUTERS[0] in await site.lost_for_a_while(), "better none than one that nobody can end"
+    assert FOLLOWED in await site.lost_for_a_while(), "better none than one that nobody can end"
 
 
 async def test_a_reload_takes_a_changed_file_over_and_restarts_nothing(site: Site) -> None:
@@ -248,14 +250,14 @@ async def test_a_restart_of_a_gobgpd_takes_the_overrides_of_its_router_away_and_
     await site.goes_on()
     assert changed(before, site.pids()) == {GOBGPDS[0], REAPERS[0]}
     assert site.ended(since_s) <= {NO_EXIT}
-    assert ROUTERS[0] in await site.lost_for_a_while()
+    assert FOLLOWED in await site.lost_for_a_while()
 
 
 async def test_without_an_actuator_the_reapers_end_what_is_past_its_lease(site: Site) -> None:
     host, since_s = site.host, CLOCK.now_s()
     host.run("systemctl", "stop", ACTUATOR)
     assert all(map(host.held, ROUTERS)), "a stop takes nothing away: a restart may follow"
-    await until("routes stay", lambda: not any(map(host.held, ROUTERS)), host)
+    await until("routes stay", lambda: not any(map(host.held, ROUTERS)), host, LEASE_S + PATIENCE_S)
     assert all("past their lease" in host.log(reaper, since_s) for reaper in REAPERS)
     host.run("systemctl", "start", ACTUATOR)
     await site.all_are_well()

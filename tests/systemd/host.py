@@ -20,6 +20,7 @@ from app.lab.daemons.kafka import CLUSTER_ID, JAVA_OPTIONS
 from app.lab.daemons.machine import fill
 from app.lab.demo.run import INVENTORY
 from tests.integration.bgp import eventually
+from tests.patience import PATIENCE_S
 from tests.systemd.test_units import OURS, ROOT, UNITS
 
 POP = load_pop(INVENTORY)
@@ -55,7 +56,7 @@ SuccessExitStatus=143
 [Install]
 WantedBy=multi-user.target
 """
-LEASE_S = 180
+LEASE_S = 360
 SETTINGS = f"""
 pops = ["{CELL}.toml"]
 data_dir = "/var/lib/autopilot"
@@ -64,7 +65,7 @@ mode = "auto"
 [kafka]
 broker = "{BROKER}"
 replication_factor = 1
-session_timeout_s = 60.0 # a machine with other work
+session_timeout_s = 30.0 # a machine with other work; a killed actuator is back within a sixth of a lease
 
 [pacing]
 lease_s = {LEASE_S}.0
@@ -185,14 +186,14 @@ class Edges:
         return used
 
 
-async def until(what: str, holds: Callable[[], bool], host: Host | None = None) -> None:
+async def until(what: str, holds: Callable[[], bool], host: Host | None = None, within_s: float = PATIENCE_S) -> None:
     """Wait until it holds."""
 
     async def does() -> bool:
         return holds()
 
     try:
-        await eventually(does)
+        await eventually(does, within_s)
     except TimeoutError:
         logs = [f"{unit}: {host.log(unit)[-1500:]}" for unit in UNITS_RUN] if host else []
         pytest.fail("\n".join([what, *logs]))
